@@ -25,8 +25,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         return await writer.FinishAsync(cancellationToken);
     }
 
-    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriter.FinishAsync"/> was called and the transaction committed.</summary>
-    public BlobWriter Create(NpgsqlTransaction transaction) => new(transaction, keys);
+    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/> was called and the transaction committed.</summary>
+    public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
     /// <summary>A seekable stream over a blob; one sealed row in memory at a time.</summary>
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
@@ -41,7 +41,7 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         }
 
         var key = keys.Unwrap(blob, reader.GetString(1), reader.GetFieldValue<byte[]>(2));
-        return new BlobReader(database, blob, reader.GetInt64(0), key);
+        return new BlobReadStream(database, blob, reader.GetInt64(0), key);
     }
 
     /// <summary>The whole of a small blob (a manifest, a receipt).</summary>
@@ -77,7 +77,7 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 
 /// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>
-public sealed class BlobWriter : Stream
+public sealed class BlobWriteStream : Stream
 {
     private readonly NpgsqlTransaction _transaction;
     private readonly StorageKeys _keys;
@@ -89,7 +89,7 @@ public sealed class BlobWriter : Stream
     private int _n;
     private long _length;
 
-    internal BlobWriter(NpgsqlTransaction transaction, StorageKeys keys)
+    internal BlobWriteStream(NpgsqlTransaction transaction, StorageKeys keys)
     {
         _transaction = transaction;
         _keys = keys;
@@ -193,7 +193,7 @@ public sealed class BlobWriter : Stream
     }
 }
 
-internal sealed class BlobReader(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
+internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
 {
     private readonly AesGcm _aes = new(key, 16);
     private readonly byte[] _chunk = new byte[Math.Min(length, BlobStore.ChunkSize)];

@@ -54,7 +54,7 @@ public sealed class StorageKeys
     public static void RequirePrivate(string path)
     {
         const UnixFileMode Others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
-        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != 0)
+        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != UnixFileMode.None)
         {
             throw new InvalidDataException($"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to others: set its mode to 0600.");
         }

@@ -118,6 +118,7 @@ CREATE TABLE gateway.received (
   peer           text NOT NULL,
   envelope_from  text NOT NULL,
   blob_id        uuid NOT NULL REFERENCES gateway.blob,
+  salt           bytea CHECK (octet_length(salt) = 32),
   received_at    timestamptz NOT NULL
 );
 CREATE TABLE gateway.incoming (
