@@ -52,6 +52,9 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
     private const int PendingSizesAsked = 3;
 
+    // Of a note that nobody signed only the beginning is kept: it proves nothing, it helps a person to search.
+    private const int MaxUnsignedKept = 4096;
+
     private const string LockPeer = "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger peer ' || $1, 0))";
 
     private sealed record Known(Checkpoint Checkpoint, bool Verified);
@@ -72,7 +75,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             throw new LedgerException(LedgerFault.TooLarge, $"An observation brings at most {MaxProofs} consistency proofs.");
         if (Read(note.Span) is not { } seen || seen.Origin != peer.Name || seen.Size == 0 || !seen.IsSignedBy(peer))
         {
-            var raised = await AlarmAsync(transaction, peer.Name, "bad-signature", "a note that the peer's key did not sign", cancellationToken, note);
+            var raised = await AlarmAsync(transaction, peer.Name, "bad-signature", "a note that the peer's key did not sign", cancellationToken, note[..Math.Min(note.Length, MaxUnsignedKept)]);
             return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised);
         }
         await ExecuteAsync(transaction, LockPeer, cancellationToken, peer.Name);
@@ -274,8 +277,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     private async Task<bool> AlarmAsync(
         NpgsqlTransaction transaction, string peer, string kind, string detail, CancellationToken cancellationToken, params ReadOnlyMemory<byte>[] evidence)
     {
-        // Too long a note cannot be stored whole; its beginning and the digest of all of it are.
-        var kept = evidence.Select(note => note[..Math.Min(note.Length, Checkpoint.MaxBytes)].ToArray()).ToArray();
+        var kept = evidence.Select(note => note.ToArray()).ToArray();
         using var digest = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var note in evidence)
             digest.AppendData(SHA256.HashData(note.Span));
