@@ -261,6 +261,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var known = new List<Known>();
         while (await reader.ReadAsync(cancellationToken))
             known.Add(new Known(Checkpoint.Parse(reader.GetFieldValue<byte[]>(0)), reader.GetBoolean(1)));
+        // Where one of a size is verified, the others of that size are the evidence of a fork and nothing is measured by
+        // them: the history that was verified goes on being followed.
+        var settled = known.Where(k => k.Verified).Select(k => k.Checkpoint.Size).ToHashSet();
+        known.RemoveAll(k => !k.Verified && settled.Contains(k.Checkpoint.Size));
         return known;
     }
 
