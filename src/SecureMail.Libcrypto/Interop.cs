@@ -1,0 +1,61 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace SecureMail.Libcrypto;
+
+/// <summary>
+/// The boundary to the host's OpenSSL 3 libcrypto: which library is loaded, how its errors are mapped, and who frees
+/// what. One partial file a family of functions (Interop.Ed25519.cs, Interop.Cipher.cs). It is the same library that
+/// .NET itself runs on, so nothing is shipped and the distribution's security updates reach us.
+/// Left out on purpose: everything that .NET's own types do (RSA, ECDSA, SHA-2, AES-CBC).
+/// </summary>
+internal static partial class Interop
+{
+    private const string Libcrypto = "libcrypto";
+
+    static Interop() => NativeLibrary.SetDllImportResolver(typeof(Interop).Assembly, Resolve);
+
+    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath)
+    {
+        if (name != Libcrypto)
+            return 0;
+        // The soname carries the ABI: OpenSSL 3 alone has it, so a 1.1 library can never be bound by accident.
+        string[] candidates = OperatingSystem.IsWindows() ? ["libcrypto-3-x64.dll", "libcrypto-3.dll"]
+            : OperatingSystem.IsMacOS() ? ["libcrypto.3.dylib"]
+            : ["libcrypto.so.3"];
+        foreach (string candidate in candidates)
+        {
+            if (NativeLibrary.TryLoad(candidate, assembly, searchPath, out nint handle))
+                return handle;
+        }
+        throw new DllNotFoundException($"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded (Debian: apt-get install libssl3)");
+    }
+
+    /// <summary>OpenSSL answers 1 for success; anything else is our fault or the machine's, never the data's.</summary>
+    public static void Check(int result, string operation)
+    {
+        if (result == 1)
+            return;
+        // The error queue belongs to the thread and .NET reads it too: what is left in it would be blamed on another call.
+        ERR_clear_error();
+        throw new CryptographicException($"libcrypto: {operation} failed");
+    }
+
+    public static T CheckHandle<T>(T handle, string operation) where T : SafeHandle
+    {
+        if (!handle.IsInvalid)
+            return handle;
+        handle.Dispose();
+        ERR_clear_error();
+        throw new CryptographicException($"libcrypto: {operation} failed");
+    }
+
+    [LibraryImport(Libcrypto)]
+    public static partial void ERR_clear_error();
+
+    internal abstract class NativeHandle() : SafeHandle(0, ownsHandle: true)
+    {
+        public override bool IsInvalid => handle == 0;
+    }
+}
