@@ -9,8 +9,8 @@ namespace SecureMail.Mail;
 /// </summary>
 internal static class EncodedWord
 {
-    /// <summary>RFC 2047 §2: a word is at most 75 characters.</summary>
-    private const int MaxWord = 75;
+    /// <summary>RFC 2047 §2 allows 75; fewer, so that a word fits into a line of 76 beside the name of its field or parameter.</summary>
+    private const int MaxWord = 56;
 
     private const string Prefix = "=?UTF-8?B?";
 
@@ -64,7 +64,7 @@ internal static class EncodedWord
         }
     }
 
-    /// <summary>The text as encoded words of at most 75 characters, to be separated by folding white space.</summary>
+    /// <summary>The text as encoded words, to be separated by folding white space.</summary>
     /// <exception cref="MimeException">UnsafeHeader: a control character or half a surrogate pair.</exception>
     public static List<string> Encode(string text)
     {

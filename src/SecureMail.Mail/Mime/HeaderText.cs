@@ -67,7 +67,9 @@ internal static class HeaderText
         var column = output.Length;
         foreach (var token in tokens)
         {
-            if (column + 1 + token.Length > MaxLine && column > name.Length + 1)
+            if (token.Length == 0)
+                continue; // an empty value: a space behind the colon would be a trailing blank
+            if (column + 1 + token.Length > MaxLine && column > 0)
             {
                 output.Append("\r\n");
                 column = 0;

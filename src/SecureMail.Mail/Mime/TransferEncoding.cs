@@ -111,12 +111,11 @@ internal static class TransferEncoding
 
         private void Put(byte octet, ArrayBufferWriter<byte> output)
         {
-            // RFC 2045 §6.7 rule 2, and what relays are known to change: "From " and "." at the start of a line.
             var literal = octet is >= 33 and <= 126 and not (byte)'=' or (byte)' ' or (byte)'\t';
-            if (_length == 0 && octet is (byte)'F' or (byte)'.' or (byte)'-')
-                literal = false;
             if (_length + (literal ? 1 : 3) > 75)
                 SoftBreak(output);
+            // Not by RFC 2045, but relays are known to change "From ", "." and "-" at the start of a line.
+            literal &= _length > 0 || octet is not ((byte)'F' or (byte)'.' or (byte)'-');
             if (literal)
                 _line[_length++] = octet;
             else

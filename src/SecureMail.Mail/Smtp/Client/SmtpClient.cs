@@ -223,6 +223,8 @@ public sealed class SmtpClient : IAsyncDisposable
             throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Refused, "The server refused the message and closed.", word, e);
         }
 
+        if (end.Code is >= 300 and < 400) // no answer to a message: whether it was taken is not known
+            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to the message means nothing.");
         _transactionOpen = false;
         DecideByReply(results, recipients, end);
     }
@@ -251,7 +253,7 @@ public sealed class SmtpClient : IAsyncDisposable
         return false;
     }
 
-    private void DecideByReply(SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpReply reply)
+    private static void DecideByReply(SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpReply reply)
     {
         for (var i = 0; i < results.Length; i++)
         {
