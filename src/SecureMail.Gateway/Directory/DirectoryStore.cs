@@ -19,6 +19,9 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
 
     private volatile DirectorySnapshot? _current;
 
+    /// <summary>The snapshot that was in force when last asked; null before the first time. For questions that cannot wait, such as a TLS handshake.</summary>
+    internal DirectorySnapshot? Known => _current;
+
     /// <summary>The snapshot in force. One query when nothing changed.</summary>
     /// <exception cref="DirectoryException">No directory was imported yet.</exception>
     public async Task<DirectorySnapshot> CurrentAsync(CancellationToken cancellationToken)

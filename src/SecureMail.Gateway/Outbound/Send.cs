@@ -24,7 +24,7 @@ internal sealed class Send(
         var transmission = await QueuedTransmission.LoadAsync(database, item.Subject, cancellationToken);
         if (transmission is null)
         {
-            return await DropAsync(item, cancellationToken);
+            return await item.DropAsync(database.Source, cancellationToken);
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
@@ -114,7 +114,7 @@ internal sealed class Send(
         // A receipt may have overtaken us: what is acknowledged stays acknowledged.
         var changed = await connection.ExecuteAsync(new CommandDefinition(
             """
-            UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, @now) ELSE first_sent_at END,
+            UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
               closed_at = CASE WHEN @state = 'failed' THEN @now END
             WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
             """,
@@ -137,15 +137,6 @@ internal sealed class Send(
 
         // Before this commit a crash repeats the sending; the other side answers the duplicate with the same receipt.
         await transaction.CommitAsync(cancellationToken);
-    }
-
-    private async Task<WorkOutcome> DropAsync(WorkItem item, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await item.CompleteAsync(transaction, cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
-        return new WorkOutcome.Done();
     }
 
     private static string Describe(SmtpFailure? failure, SmtpReply? reply) =>

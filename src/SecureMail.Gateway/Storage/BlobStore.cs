@@ -32,16 +32,18 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
-        await using var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
-        command.Parameters.Add(new() { Value = blob });
+        await using var command = Parent(blob);
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
-        if (!await reader.ReadAsync(cancellationToken))
-        {
-            throw new InvalidDataException($"Blob {blob} is not in the database.");
-        }
+        return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
+    }
 
-        var key = keys.Unwrap(blob, reader.GetString(1), reader.GetFieldValue<byte[]>(2));
-        return new BlobReadStream(database, blob, reader.GetInt64(0), key);
+    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content itself.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    public Stream Open(Guid blob)
+    {
+        using var command = Parent(blob);
+        using var reader = command.ExecuteReader();
+        return reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
     }
 
     /// <summary>The whole of a small blob (a manifest, a receipt).</summary>
@@ -58,6 +60,18 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         await stream.ReadExactlyAsync(all, cancellationToken);
         return all;
     }
+
+    private NpgsqlCommand Parent(Guid blob)
+    {
+        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
+        command.Parameters.Add(new() { Value = blob });
+        return command;
+    }
+
+    private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
+        new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+
+    private static InvalidDataException Missing(Guid blob) => new($"Blob {blob} is not in the database.");
 
     internal static void Associate(Span<byte> data, Guid blob, int n, bool last)
     {
