@@ -175,7 +175,7 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await _keys.DisposeAsync();
+        _keys.Dispose();
         _identity.Dispose();
         await _database.DisposeAsync();
     }

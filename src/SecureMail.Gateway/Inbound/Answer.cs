@@ -30,7 +30,7 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
         }
 
         var receipt = await ReceiptAsync(due, now, cancellationToken);
-        using var signer = await keys.SignerAsync(agency, cancellationToken);
+        var signer = keys.SignerOf(agency);
         using var inner = new SecretSpool();
         var (from, to) = (agency.NameAt(now) ?? agency.LastName, sender.NameAt(now) ?? sender.LastName);
         var message = new OutgoingMessage

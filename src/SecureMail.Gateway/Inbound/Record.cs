@@ -134,7 +134,13 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, TimeProvi
             }
         }
 
-        // The sender is proven here, whatever the place: it gets its answer once a checkpoint covers the entry.
+        // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand behind the message; the
+        // checkpoint that covers the entry comes first.
+        if (screened.Reason is not (null or "NOT_ADDRESSED_TO_US" or "SECRECY_REFUSED" or "DOCUMENTS_DIFFER"))
+        {
+            return;
+        }
+
         await WorkQueue.EnqueueAsync(transaction, "receipt", incoming.Id, entry, cancellationToken);
     }
 

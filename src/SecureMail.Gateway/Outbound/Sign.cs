@@ -37,7 +37,7 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         var inner = new SecretSpool();
         try
         {
-            using var signer = await keys.SignerAsync(authorised.Sender, cancellationToken);
+            var signer = keys.SignerOf(authorised.Sender);
             await using var writing = inner.OpenWrite();
             var prepared = await SmimeComposer.PrepareAsync(message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);
             var signedData = signer.Sign(prepared);
@@ -86,7 +86,8 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         using var data = await CmsSignedData.ReadAsync(new MemoryStream(signedData), cancel: cancellationToken);
         await using var content = inner.OpenRead();
         var findings = await SignatureJudge.JudgeAsync(data, content, trust.JudgeOptions(now), cancellationToken);
-        if (findings is not [{ Indication: Indication.TotalPassed }])
+        // A revocation list that is late stops no mail: the addressee judges for itself.
+        if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {
             throw new KeyUnavailableException("SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
         }
