@@ -45,6 +45,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             await item.CompleteAsync(transaction, cancellationToken);
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
             await transaction.CommitAsync(cancellationToken);
+            GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
             InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason);
             if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
             {

@@ -137,16 +137,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     {
         if (token.PinFile is { } file)
         {
-            if (!File.Exists(file))
-            {
-                return null;
-            }
-
-            StorageKeys.RequirePrivate(file);
-            var octets = File.ReadAllBytes(file);
-            var pin = octets.AsSpan().TrimEnd("\r\n"u8).ToArray();
-            CryptographicOperations.ZeroMemory(octets);
-            return pin;
+            return File.Exists(file) ? SecretFile.ReadPin(file) : null;
         }
 
         return token.PinEnv is { } name && Environment.GetEnvironmentVariable(name) is { } value ? Encoding.UTF8.GetBytes(value) : null;

@@ -65,7 +65,7 @@ public sealed class GatewayIdentity : IDisposable
             throw new InvalidDataException($"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: run \"securemail init\".");
         }
 
-        StorageKeys.RequirePrivate(keyPath);
+        SecretFile.RequirePrivate(keyPath);
         try
         {
             var ledger = LedgerKeys(options).Select(k => LedgerKey.Load(k.File, k.Name, k.Kind)).ToArray();

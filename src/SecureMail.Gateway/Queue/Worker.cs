@@ -74,7 +74,10 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         var renewal = RenewAsync(item, lost, finished.Token);
         try
         {
+            var started = time.GetTimestamp();
+            using var activity = GatewayMeter.Activities.StartActivity(item.Kind);
             var outcome = await AttemptAsync(item, handler, lost.Token);
+            GatewayMeter.WorkDone(item.Kind, outcome.GetType().Name, time.GetElapsedTime(started));
             await finished.CancelAsync();
             await ApplyAsync(item, outcome);
         }
