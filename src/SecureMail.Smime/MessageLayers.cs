@@ -4,9 +4,10 @@ using SecureMail.Mail;
 namespace SecureMail.Smime;
 
 /// <summary>One signature found in a message, and what it is over.</summary>
+/// <param name="Data">Null when the signature part is damaged: a signature was meant and there is none.</param>
 /// <param name="Content">The part whose received octets are signed; null when the content is inside the CMS.</param>
 /// <param name="CoversWhole">Nothing that a reader would see stands outside.</param>
-internal sealed record SignedLayer(CmsSignedData Data, MimePart? Content, bool CoversWhole);
+internal sealed record SignedLayer(CmsSignedData? Data, MimePart? Content, bool CoversWhole);
 
 /// <summary>
 /// Takes the security layers off a message, outermost first, until something is left that is neither signed nor encrypted: the payload.
@@ -20,7 +21,8 @@ internal sealed class MessageLayers : IDisposable
     private readonly List<IDisposable> _owned = [];
     private readonly IReadOnlyList<RecipientKey> _keys;
 
-    private MessageLayers(MailMessage message, IReadOnlyList<RecipientKey> keys)
+    /// <summary>Nothing is opened yet; the message's stream stays the caller's and in use.</summary>
+    public MessageLayers(MailMessage message, IReadOnlyList<RecipientKey> keys)
     {
         Message = message;
         _keys = keys;
@@ -42,24 +44,16 @@ internal sealed class MessageLayers : IDisposable
     /// <summary>Every envelope opened proved its content unchanged (GCM).</summary>
     public bool Authenticated { get; private set; } = true;
 
-    /// <summary>Takes the layers off. The stream stays the caller's and in use.</summary>
-    /// <exception cref="MimeException">Not acceptable mail, outside or within an envelope.</exception>
-    /// <exception cref="CmsException">An envelope or a signature cannot be opened.</exception>
-    public static async Task<MessageLayers> OpenAsync(MailMessage message, IReadOnlyList<RecipientKey> keys, Action<MessageLayers> created, CancellationToken ct)
-    {
-        var layers = new MessageLayers(message, keys);
-        created(layers); // before anything can fail, so that what was learnt and what must be disposed is not lost
-        await layers.OpenAllAsync(ct);
-        return layers;
-    }
-
     public void Dispose()
     {
         for (var i = _owned.Count - 1; i >= 0; i--)
             _owned[i].Dispose();
     }
 
-    private async Task OpenAllAsync(CancellationToken ct)
+    /// <summary>Takes the layers off. What was found before an exception stays found.</summary>
+    /// <exception cref="MimeException">Not acceptable mail within an envelope, or a part that does not decode.</exception>
+    /// <exception cref="CmsException">An envelope cannot be opened, or a signature with the content inside not be read.</exception>
+    public async Task OpenAsync(CancellationToken ct)
     {
         var part = Message.Root;
         var whole = true;
@@ -87,8 +81,7 @@ internal sealed class MessageLayers : IDisposable
     {
         // RFC 1847 §2.1: exactly two parts. A third would be shown by some reader and signed by nobody.
         whole &= part.Children.Count == 2;
-        var data = await ReadSignatureAsync(part.Children[1], ct);
-        Signatures.Add(new SignedLayer(data, part.Children[0], whole));
+        Signatures.Add(new SignedLayer(await TryReadSignatureAsync(part.Children[1], ct), part.Children[0], whole));
         return (part.Children[0], whole);
     }
 
@@ -150,6 +143,18 @@ internal sealed class MessageLayers : IDisposable
     {
         await using var octets = part.OpenDecoded();
         return Own(await CmsSignedData.ReadAsync(octets, limits: null, ct));
+    }
+
+    private async Task<CmsSignedData?> TryReadSignatureAsync(MimePart part, CancellationToken ct)
+    {
+        try
+        {
+            return await ReadSignatureAsync(part, ct);
+        }
+        catch (Exception e) when (e is CmsException or MimeException)
+        {
+            return null;
+        }
     }
 
     private static MimePart? TryParse(Stream content)
