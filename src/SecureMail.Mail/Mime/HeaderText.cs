@@ -24,44 +24,28 @@ internal static class HeaderText
         }
     }
 
-    /// <summary>"Name: value" CRLF for free text: as it stands when plain, otherwise as encoded words (RFC 2047).</summary>
-    public static string Unstructured(string name, string text)
+    /// <summary>The tokens of free text: its words when plain, otherwise encoded words (RFC 2047).</summary>
+    public static List<string> TokensOf(string text)
     {
-        RequireName(name);
         RequireSafe(text);
-        return IsPlain(text) ? Fold(name, text.Split(' ')) : Fold(name, EncodedWord.Encode(text));
+        return IsPlain(text) ? [.. text.Split(' ')] : EncodedWord.Encode(text);
     }
 
-    /// <summary>"Name: value" CRLF for a value already in its grammar; it is folded between the tokens given.</summary>
+    /// <summary>Refuses a field that may not be written: its name, and each token of its value.</summary>
     /// <exception cref="MimeException">UnsafeHeader: a token is not printable US-ASCII or longer than a line.</exception>
-    public static string Structured(string name, IEnumerable<string> tokens)
+    public static void RequireField(string name, IReadOnlyList<string> tokens)
     {
         RequireName(name);
-        var list = tokens.ToList();
-        foreach (var token in list)
+        foreach (var token in tokens)
         {
             RequireSafe(token);
             if (!Ascii.IsValid(token) || token.Length > 900)
                 throw new MimeException(MimeReason.UnsafeHeader, "A header token is not US-ASCII or longer than 900 characters.");
         }
-
-        return Fold(name, list);
     }
 
-    private static void RequireName(string name)
-    {
-        if (name.Length is 0 or > 70 || name.AsSpan().IndexOfAnyExceptInRange('!', '~') >= 0 || name.Contains(':', StringComparison.Ordinal))
-            throw new MimeException(MimeReason.UnsafeHeader, "A header name is not printable US-ASCII.");
-    }
-
-    /// <summary>Whether the text survives being folded at its spaces: single spaces, no long word, nothing that looks encoded.</summary>
-    private static bool IsPlain(string text) =>
-        text.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0
-        && !text.Contains("=?", StringComparison.Ordinal)
-        && !text.StartsWith(' ') && !text.EndsWith(' ') && !text.Contains("  ", StringComparison.Ordinal)
-        && text.Split(' ').All(word => word.Length <= 60);
-
-    private static string Fold(string name, IEnumerable<string> tokens)
+    /// <summary>"Name: value" CRLF, folded between tokens.</summary>
+    public static string Fold(string name, IReadOnlyList<string> tokens)
     {
         var output = new StringBuilder(name).Append(':');
         var column = output.Length;
@@ -81,4 +65,17 @@ internal static class HeaderText
 
         return output.Append("\r\n").ToString();
     }
+
+    private static void RequireName(string name)
+    {
+        if (name.Length is 0 or > 70 || name.AsSpan().IndexOfAnyExceptInRange('!', '~') >= 0 || name.Contains(':', StringComparison.Ordinal))
+            throw new MimeException(MimeReason.UnsafeHeader, "A header name is not printable US-ASCII.");
+    }
+
+    /// <summary>Whether the text survives being folded at its spaces: single spaces, no long word, nothing that looks encoded.</summary>
+    private static bool IsPlain(string text) =>
+        text.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0
+        && !text.Contains("=?", StringComparison.Ordinal)
+        && !text.StartsWith(' ') && !text.EndsWith(' ') && !text.Contains("  ", StringComparison.Ordinal)
+        && text.Split(' ').All(word => word.Length <= 60);
 }

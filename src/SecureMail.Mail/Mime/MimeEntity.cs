@@ -22,16 +22,19 @@ public enum LeafEncoding
 /// </summary>
 public sealed class MimeEntity
 {
-    private readonly StringBuilder _header = new();
+    private readonly List<(string Name, List<string> Tokens)> _fields = [];
     private readonly Func<Stream>? _open;
+    private readonly Func<Stream, CancellationToken, Task>? _produce;
     private readonly LeafEncoding? _encoding;
     private readonly IReadOnlyList<MimeEntity> _children = [];
     private readonly string? _boundary;
     private readonly MimeEntity? _embedded;
 
-    private MimeEntity(Func<Stream>? open, LeafEncoding? encoding, IReadOnlyList<MimeEntity> children, string? boundary, MimeEntity? embedded)
+    private MimeEntity(Func<Stream>? open, LeafEncoding? encoding, IReadOnlyList<MimeEntity> children, string? boundary, MimeEntity? embedded,
+        Func<Stream, CancellationToken, Task>? produce = null)
     {
         _open = open;
+        _produce = produce;
         _encoding = encoding;
         _children = children;
         _boundary = boundary;
@@ -43,10 +46,15 @@ public sealed class MimeEntity
         string? disposition = null)
     {
         var entity = new MimeEntity(open, encoding, [], null, null);
-        entity.AddContentType(fileName is null ? type : WithName(type, fileName));
-        if (fileName is not null || disposition is not null)
-            entity.AddDisposition(disposition ?? "attachment", fileName);
-        entity.AddRaw("Content-Transfer-Encoding", encoding == LeafEncoding.Base64 ? "base64" : "quoted-printable");
+        entity.AddLeafFields(type, encoding, fileName, disposition);
+        return entity;
+    }
+
+    /// <summary>A base64 body that <paramref name="produce"/> writes when the entity is written: for what comes into being only then.</summary>
+    public static MimeEntity Produced(MimeContentType type, Func<Stream, CancellationToken, Task> produce, string? fileName = null)
+    {
+        var entity = new MimeEntity(null, LeafEncoding.Base64, [], null, null, produce);
+        entity.AddLeafFields(type, LeafEncoding.Base64, fileName, null);
         return entity;
     }
 
@@ -78,16 +86,12 @@ public sealed class MimeEntity
     public static MimeEntity Written(Func<Stream> open) => new(open, null, [], null, null);
 
     /// <summary>Adds a field of free text (Subject); beyond US-ASCII as encoded words (RFC 2047).</summary>
-    public MimeEntity AddText(string name, string text)
-    {
-        _header.Append(HeaderText.Unstructured(name, text));
-        return this;
-    }
+    public MimeEntity AddText(string name, string text) => Add(name, HeaderText.TokensOf(text));
 
-    /// <summary>Adds a field of addresses (From, To).</summary>
+    /// <summary>Adds a field of addresses (From, To); none at all is written as an empty group (RFC 5322 §3.4).</summary>
     public MimeEntity AddMailboxes(string name, IReadOnlyList<Mailbox> mailboxes)
     {
-        List<string> tokens = [];
+        List<string> tokens = mailboxes.Count == 0 ? ["undisclosed-recipients:;"] : [];
         foreach (var mailbox in mailboxes)
         {
             if (tokens.Count > 0)
@@ -95,31 +99,39 @@ public sealed class MimeEntity
             tokens.AddRange(mailbox.ToTokens());
         }
 
-        _header.Append(HeaderText.Structured(name, tokens));
-        return this;
+        return Add(name, tokens);
     }
 
     /// <summary>Adds a Date-like field (RFC 5322 §3.3).</summary>
     public MimeEntity AddDate(string name, DateTimeOffset date) => AddRaw(name, MailDate.Format(date));
 
     /// <summary>Adds a field whose value is already in its grammar and US-ASCII; folded at its spaces.</summary>
-    public MimeEntity AddRaw(string name, string value)
-    {
-        _header.Append(HeaderText.Structured(name, value.Split(' ')));
-        return this;
-    }
+    public MimeEntity AddRaw(string name, string value) => Add(name, [.. value.Split(' ')]);
 
     /// <summary>Adds a Content-Type or another field of that shape.</summary>
-    public MimeEntity AddContentType(MimeContentType type, string name = "Content-Type")
+    public MimeEntity AddContentType(MimeContentType type, string name = "Content-Type") => Add(name, type.ToTokens());
+
+    /// <summary>Adds a parameter to the Content-Type already there.</summary>
+    public MimeEntity AddTypeParameter(string name, string value)
     {
-        _header.Append(HeaderText.Structured(name, type.ToTokens()));
+        var field = _fields.First(f => f.Name == "Content-Type");
+        MimeContentType.Append(field.Tokens, name, value, wordsForOlderClients: false);
+        HeaderText.RequireField(field.Name, field.Tokens);
         return this;
     }
 
-    /// <summary>Fields put before those already there: a message's own, before those of its body.</summary>
+    /// <summary>Puts fields before those already there: a message's own, before those of its body.</summary>
     public MimeEntity Prepend(MimeEntity fields)
     {
-        _header.Insert(0, fields._header.ToString());
+        _fields.InsertRange(0, fields._fields);
+        return this;
+    }
+
+    /// <summary>Adds a field of that name for each field of <paramref name="fields"/>; its value is the whole other field (RFC 9788 §2.2).</summary>
+    public MimeEntity AddFieldsAs(string name, MimeEntity fields)
+    {
+        foreach (var (inner, tokens) in fields._fields)
+            Add(name, [$"{inner}:", .. tokens]);
         return this;
     }
 
@@ -129,18 +141,24 @@ public sealed class MimeEntity
     /// <summary>Writes header and body. The last line ends with CRLF, except in a <see cref="Written"/> entity that did not end so.</summary>
     public async Task WriteAsync(Stream output, CancellationToken ct = default)
     {
-        if (_encoding is null && _open is not null)
+        if (_open is not null && _encoding is null)
         {
             await using var written = _open();
             await written.CopyToAsync(output, ct);
             return;
         }
 
-        await output.WriteAsync(Encoding.ASCII.GetBytes(_header.ToString()), ct);
-        await output.WriteAsync("\r\n"u8.ToArray(), ct);
+        var header = string.Concat(_fields.Select(f => HeaderText.Fold(f.Name, f.Tokens)));
+        await output.WriteAsync(Encoding.ASCII.GetBytes(header + "\r\n"), ct);
         if (_embedded is not null)
         {
             await _embedded.WriteAsync(output, ct);
+        }
+        else if (_produce is not null)
+        {
+            var encoder = new Base64Writer(output);
+            await _produce(encoder, ct);
+            await encoder.FinishAsync(ct);
         }
         else if (_encoding is { } encoding)
         {
@@ -166,11 +184,24 @@ public sealed class MimeEntity
     private static MimeContentType WithName(MimeContentType type, string fileName) =>
         MimeContentType.Of(type.MediaType, [.. type.Parameters.Select(p => (p.Key, p.Value)), ("name", fileName)]);
 
-    private void AddDisposition(string disposition, string? fileName)
+    private MimeEntity Add(string name, List<string> tokens)
     {
-        List<string> tokens = [disposition];
-        if (fileName is not null)
-            MimeContentType.Append(tokens, "filename", fileName, wordsForOlderClients: false);
-        _header.Append(HeaderText.Structured("Content-Disposition", tokens));
+        HeaderText.RequireField(name, tokens);
+        _fields.Add((name, tokens));
+        return this;
+    }
+
+    private void AddLeafFields(MimeContentType type, LeafEncoding encoding, string? fileName, string? disposition)
+    {
+        AddContentType(fileName is null ? type : WithName(type, fileName));
+        if (fileName is not null || disposition is not null)
+        {
+            List<string> tokens = [disposition ?? "attachment"];
+            if (fileName is not null)
+                MimeContentType.Append(tokens, "filename", fileName, wordsForOlderClients: false);
+            Add("Content-Disposition", tokens);
+        }
+
+        AddRaw("Content-Transfer-Encoding", encoding == LeafEncoding.Base64 ? "base64" : "quoted-printable");
     }
 }

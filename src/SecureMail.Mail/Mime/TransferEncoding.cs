@@ -1,35 +1,18 @@
 using System.Buffers;
-using System.Buffers.Text;
 
 namespace SecureMail.Mail;
 
 /// <summary>
 /// Writes octets as base64 or quoted-printable with lines of at most 76 characters and CRLF (RFC 2045 §6.7, §6.8): nothing a relay would
-/// wrap, strip or convert. Dispose or <see cref="FinishAsync"/> does not close the stream below.
+/// wrap, strip or convert.
 /// </summary>
 internal static class TransferEncoding
 {
-    private const int Chunk = 57 * 512; // 57 octets make one line of 76
-
     public static async Task WriteBase64Async(Stream source, Stream output, CancellationToken ct)
     {
-        var input = ArrayPool<byte>.Shared.Rent(Chunk);
-        var encoded = ArrayPool<byte>.Shared.Rent(78 * 512);
-        try
-        {
-            int read;
-            do
-            {
-                read = await source.ReadAtLeastAsync(input.AsMemory(0, Chunk), Chunk, throwOnEndOfStream: false, ct);
-                await output.WriteAsync(encoded.AsMemory(0, EncodeLines(input.AsSpan(0, read), encoded)), ct);
-            }
-            while (read == Chunk);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(input, clearArray: true);
-            ArrayPool<byte>.Shared.Return(encoded, clearArray: true);
-        }
+        var encoder = new Base64Writer(output);
+        await source.CopyToAsync(encoder, ct);
+        await encoder.FinishAsync(ct);
     }
 
     /// <summary>Text whose line ends, CRLF or LF, become CRLF (RFC 2045 §6.7 rule 4).</summary>
@@ -48,22 +31,6 @@ internal static class TransferEncoding
 
         encoder.Finish(encoded);
         await output.WriteAsync(encoded.WrittenMemory, ct);
-    }
-
-    private static int EncodeLines(ReadOnlySpan<byte> input, Span<byte> encoded)
-    {
-        var total = 0;
-        while (!input.IsEmpty)
-        {
-            var line = input[..Math.Min(57, input.Length)];
-            Base64.EncodeToUtf8(line, encoded[total..], out _, out var written);
-            total += written;
-            encoded[total++] = (byte)'\r';
-            encoded[total++] = (byte)'\n';
-            input = input[line.Length..];
-        }
-
-        return total;
     }
 
     /// <summary>One line in the making. An octet waits until the next one shows whether it ends the line.</summary>
@@ -147,5 +114,89 @@ internal static class TransferEncoding
         }
 
         private static byte Digit(int value) => (byte)(value < 10 ? '0' + value : 'A' + value - 10);
+    }
+}
+
+/// <summary>Encodes what is written to it. <see cref="FinishAsync"/> writes the last line; the stream below stays open.</summary>
+internal sealed class Base64Writer(Stream output) : Stream
+{
+    private const int Line = 57; // octets that make one line of 76
+    private readonly byte[] _input = new byte[Line * 512];
+    private readonly byte[] _encoded = new byte[78 * 512];
+    private int _held;
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (!buffer.IsEmpty)
+        {
+            var count = Math.Min(buffer.Length, _input.Length - _held);
+            buffer[..count].CopyTo(_input.AsMemory(_held));
+            _held += count;
+            buffer = buffer[count..];
+            if (_held == _input.Length)
+                await output.WriteAsync(_encoded.AsMemory(0, EncodeHeld()), cancellationToken);
+        }
+    }
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override void Write(ReadOnlySpan<byte> buffer)
+    {
+        while (!buffer.IsEmpty)
+        {
+            var count = Math.Min(buffer.Length, _input.Length - _held);
+            buffer[..count].CopyTo(_input.AsSpan(_held));
+            _held += count;
+            buffer = buffer[count..];
+            if (_held == _input.Length)
+                output.Write(_encoded, 0, EncodeHeld());
+        }
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public async Task FinishAsync(CancellationToken ct) => await output.WriteAsync(_encoded.AsMemory(0, EncodeHeld()), ct);
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    private int EncodeHeld()
+    {
+        var input = _input.AsSpan(0, _held);
+        var total = 0;
+        while (!input.IsEmpty)
+        {
+            var line = input[..Math.Min(Line, input.Length)];
+            System.Buffers.Text.Base64.EncodeToUtf8(line, _encoded.AsSpan(total), out _, out var written);
+            total += written;
+            _encoded[total++] = (byte)'\r';
+            _encoded[total++] = (byte)'\n';
+            input = input[line.Length..];
+        }
+
+        _held = 0;
+        return total;
     }
 }
