@@ -54,7 +54,6 @@ public sealed class GatewayNode : IAsyncDisposable
             new Accept(database, _blobs, Directory, policy, options, time),
             new Authorise(database, Directory, policy, certificates, time),
             new Sign(database, _blobs, _keys, trust, time, _logger),
-            new Compose(),
             new Enqueue(database, _blobs, time),
             new Send(database, _blobs, Directory, identity, _peers, options, time, _logger),
             _keys);

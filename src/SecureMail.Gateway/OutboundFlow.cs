@@ -11,7 +11,7 @@ namespace SecureMail.Gateway;
 /// Each step takes what the one before it made, so none can be left out. Durable between them: accepted, awaiting signature, queued, sent or unknown,
 /// acknowledged; everything else is done in one run and done again after a crash.
 /// </summary>
-internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Compose compose, Enqueue enqueue, Send send, AgencyKeys keys)
+internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue, Send send, AgencyKeys keys)
 {
     public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => accept.AcceptAsync(submission, cancellationToken);
 
@@ -33,7 +33,7 @@ internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Ac
             }
 
             await using var signed = await sign.SignAsync(authorised, cancellationToken);
-            await using var composed = await compose.ComposeAsync(signed, cancellationToken);
+            await using var composed = await Compose.ComposeAsync(signed, cancellationToken);
             await enqueue.EnqueueAsync(composed, item, cancellationToken);
             return new WorkOutcome.Done();
         }

@@ -59,7 +59,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
         {
             return judged.Parts switch
             {
-                [{ ContentType.MediaType: Manifest.MediaType } first, .. var documents] => await DispatchAsync(transaction, directory, judged, first, documents, cancellationToken),
+                [{ ContentType.MediaType: Manifest.MediaType } first, ..] => await DispatchAsync(transaction, directory, judged, first, [.. judged.Parts.Skip(1)], cancellationToken),
                 [{ ContentType.MediaType: "multipart/report" } report] => await ReceiptAsync(transaction, directory, judged, report, cancellationToken),
                 _ => Aside(judged, "NOT_A_DISPATCH"),
             };

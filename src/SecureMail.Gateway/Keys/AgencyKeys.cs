@@ -196,7 +196,7 @@ internal sealed record AgencySigner(X509Certificate2 Certificate, IReadOnlyList<
 /// <summary>A key is not at hand. The code is one of Wording's; with <paramref name="needsPerson"/> nothing is tried again until a person acts.</summary>
 internal sealed class KeyUnavailableException(string code, bool needsPerson, Exception? inner = null) : Exception(code, inner)
 {
-    public string Code => code;
+    public string Code => Message;
 
     public bool NeedsPerson => needsPerson;
 

@@ -10,9 +10,9 @@ internal sealed record ComposedDispatch(SignedDispatch Signed, Stream Message) :
 }
 
 /// <summary>Signed → composed: encrypted once, to every addressee that can be reached.</summary>
-internal sealed class Compose
+internal static class Compose
 {
-    public async Task<ComposedDispatch> ComposeAsync(SignedDispatch signed, CancellationToken cancellationToken)
+    public static async Task<ComposedDispatch> ComposeAsync(SignedDispatch signed, CancellationToken cancellationToken)
     {
         // Ciphertext: a plain temporary file will do, gone when it is closed.
         var message = new FileStream(Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 64 * 1024, FileOptions.DeleteOnClose | FileOptions.Asynchronous);
