@@ -53,7 +53,7 @@ public sealed class Pkcs11Uri
     public string? Object => Text(_path, "object");
 
     /// <summary>CKA_ID, octets.</summary>
-    public ReadOnlyMemory<byte>? Id => _path.TryGetValue("id", out var id) ? id : null;
+    public ReadOnlyMemory<byte>? Id => _path.TryGetValue("id", out var id) ? new ReadOnlyMemory<byte>(id) : default(ReadOnlyMemory<byte>?);
 
     /// <summary><c>private</c>, <c>cert</c>, <c>public</c>, <c>secret-key</c> or <c>data</c>.</summary>
     public string? Type => Text(_path, "type");
