@@ -42,7 +42,9 @@ internal static class Wording
 
     public static string Time(DateTimeOffset time) => time.ToOffset(TimeSpan.FromHours(7)).ToString("dd/MM/yyyy HH:mm:ss", CultureInfo.InvariantCulture);
 
-    public static string Time(DateTime? utc) => utc is { } time ? Time(new DateTimeOffset(DateTime.SpecifyKind(time, DateTimeKind.Utc))) : "";
+    public static string Time(DateTime utc) => Time(new DateTimeOffset(DateTime.SpecifyKind(utc, DateTimeKind.Utc)));
+
+    public static string Time(DateTime? utc) => utc is { } time ? Time(time) : "";
 
     public static string Size(long octets) =>
         octets < 1024 ? $"{octets} B" : octets < 1024 * 1024 ? string.Create(CultureInfo.InvariantCulture, $"{octets / 1024.0:0.#} KiB") : string.Create(CultureInfo.InvariantCulture, $"{octets / 1048576.0:0.#} MiB");
