@@ -86,6 +86,9 @@ public sealed class CmsSignerInfo
     /// <summary>The signature value as on the wire.</summary>
     public ReadOnlyMemory<byte> SignatureValue { get; }
 
+    /// <summary>Whether there are signed attributes; without them the value is over the content itself.</summary>
+    public bool HasSignedAttributes => SignedAttributes is not null;
+
     internal byte[]? SignedAttributes { get; private set; }
 
     internal byte[]? MessageDigest { get; private set; }
