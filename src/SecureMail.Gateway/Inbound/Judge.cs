@@ -19,10 +19,10 @@ namespace SecureMail.Gateway.Inbound;
 /// <param name="Signer">The certificate of the one signature; null when there is none, or several.</param>
 /// <param name="SignedAt">The time that the signature claims, or the time of reception.</param>
 /// <param name="From">The one address of From inside the signature; null otherwise.</param>
-/// <param name="Parts">The signed parts, in order; empty unless the verdict is valid.</param>
+/// <param name="Payload">What was signed; null unless the verdict is valid.</param>
 internal sealed record JudgedMessage(
     ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence, byte[] SignedDigest, X509Certificate2? Signer,
-    DateTimeOffset SignedAt, string? From, IReadOnlyList<MimePart> Parts, params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
+    DateTimeOffset SignedAt, string? From, MimePart? Payload, params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
 {
     public ValueTask DisposeAsync()
     {
@@ -52,12 +52,10 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
         {
             // Judged by the time it came: what arrived in time is not worth less because a token was missing for days.
             judgement = await SmimeJudge.JudgeAsync(octets, agency is null ? [] : keys.DecryptersOf(agency), trust.JudgeOptions(received.ReceivedAt), cancellationToken);
-            var valid = judgement.Verdict == Verdict.Valid;
             var only = judgement.Findings.Count == 1 ? judgement.Findings[0] : null;
-            octets.Position = 0;
             return new JudgedMessage(
-                received, judgement.Verdict, judgement.Findings, EvidenceOf(octets), judgement.SignedDigest ?? [], only?.SignerCertificate, only?.ClaimedTime ?? received.ReceivedAt,
-                judgement.From, valid ? judgement.Parts : [], judgement, octets);
+                received, judgement.Verdict, judgement.Findings, judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedOctetsDigest ?? [], only?.SignerCertificate,
+                only?.ClaimedTime ?? received.ReceivedAt, judgement.Headers?.From is [var from] ? from.Address : null, judgement.Verdict == Verdict.Valid ? judgement.Payload : null, judgement, octets);
         }
         catch (Exception e)
         {
@@ -72,13 +70,13 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
         }
     }
 
-    private static LedgerEvidence? EvidenceOf(Stream octets)
+    private static LedgerEvidence? EvidenceOf(MailMessage message)
     {
         try
         {
-            return EvidenceField.Read(MailMessage.Parse(octets));
+            return EvidenceField.Read(message);
         }
-        catch (Exception e) when (e is MimeException or LedgerException)
+        catch (LedgerException)
         {
             return null;
         }

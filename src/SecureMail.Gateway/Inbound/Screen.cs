@@ -57,10 +57,11 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
 
         try
         {
-            return judged.Parts switch
+            return judged.Payload switch
             {
-                [{ ContentType.MediaType: Manifest.MediaType } first, ..] => await DispatchAsync(transaction, directory, judged, first, [.. judged.Parts.Skip(1)], cancellationToken),
-                [{ ContentType.MediaType: "multipart/report" } report] => await ReceiptAsync(transaction, directory, judged, report, cancellationToken),
+                { ContentType.MediaType: "multipart/mixed", Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children } =>
+                    await DispatchAsync(transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
+                { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(transaction, directory, judged, report, cancellationToken),
                 _ => Aside(judged, "NOT_A_DISPATCH"),
             };
         }
