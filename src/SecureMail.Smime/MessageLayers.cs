@@ -80,7 +80,7 @@ internal sealed class MessageLayers : IDisposable
     private async Task<(MimePart? Part, bool Whole)?> OpenMultipartSignedAsync(MimePart part, bool whole, CancellationToken ct)
     {
         // RFC 1847 §2.1: exactly two parts. A third would be shown by some reader and signed by nobody.
-        whole &= part.Children.Count == 2;
+        whole &= part.Children.Count == 2 && !HasEpilogue(part);
         Signatures.Add(new SignedLayer(await TryReadSignatureAsync(part.Children[1], ct), part.Children[0], whole));
         return (part.Children[0], whole);
     }
@@ -167,6 +167,20 @@ internal sealed class MessageLayers : IDisposable
         {
             return null; // signed all the same, and judged; only not shown as mail
         }
+    }
+
+    /// <summary>
+    /// Whether there is text behind the closing delimiter. RFC 2046 §5.1.1 tells readers to pass over it; relays put footers there, and plain
+    /// readers show them.
+    /// </summary>
+    private static bool HasEpilogue(MimePart part)
+    {
+        using var body = part.OpenBody();
+        body.Position = part.Children[^1].Offset + part.Children[^1].Length - part.BodyOffset;
+        var tail = new byte[4096];
+        var text = tail.AsSpan(0, body.ReadAtLeast(tail, tail.Length, throwOnEndOfStream: false)).TrimStart("\r\n"u8);
+        var end = text.IndexOf((byte)'\n');
+        return end >= 0 && text[end..].IndexOfAnyExcept("\r\n \t"u8) >= 0;
     }
 
     // RFC 8551 §3.5.3: the protocol parameter says it; the x- form is from before the RFC.
