@@ -20,23 +20,32 @@ internal static class LedgerCommand
         return command;
     }
 
-    private static Command Head() => GatewayCommand.Create("head", "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head", [], async (node, _, cancel) =>
+    private static Command Head()
     {
-        var head = await node.Ledger.OverviewAsync(cancel);
-        if (head.Note is null)
+        var all = new Option<bool>("--all") { Description = "In cả đồng ký trên các điểm trước. / Print cosignatures over earlier checkpoints, too." };
+        return GatewayCommand.Create("head", "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head", [all], async (node, parsed, cancel) =>
         {
-            Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
-            return ExitCode.Undecided;
-        }
+            var head = await node.Ledger.OverviewAsync(cancel);
+            if (head.Note is null)
+            {
+                Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
+                return ExitCode.Undecided;
+            }
 
-        Console.Out.Write(head.Note);
-        foreach (var cosignature in head.Cosignatures.Where(c => c.Size == head.Size))
-        {
-            Console.Out.WriteLine(cosignature.Line);
-        }
+            Console.Out.Write(head.Note);
+            foreach (var cosignature in head.Cosignatures.Where(c => c.Size == head.Size))
+            {
+                Console.Out.WriteLine(cosignature.Line);
+            }
 
-        return ExitCode.Done;
-    });
+            foreach (var earlier in parsed.GetValue(all) ? head.Cosignatures.Where(c => c.Size != head.Size) : [])
+            {
+                Console.Out.WriteLine($"{earlier.Size} {earlier.Line}");
+            }
+
+            return ExitCode.Done;
+        });
+    }
 
     private static Command List()
     {
