@@ -128,6 +128,21 @@ public sealed class Pkcs11Token : IDisposable
         });
     }
 
+    /// <summary>The key beside a certificate (the same CKA_ID); null when the token does not hold that certificate.</summary>
+    /// <exception cref="Pkcs11Exception">As <see cref="OpenKey"/>: the certificate lies there, its key does not, or may not be used.</exception>
+    public AsymmetricAlgorithm? OpenKeyOf(X509Certificate2 certificate)
+    {
+        ArgumentNullException.ThrowIfNull(certificate);
+        var wanted = certificate.RawData;
+        var ids = Run(
+            session => TokenObjects.Find(_module.Functions, session, ObjectTemplate.Of(Ck.ObjectCertificate, null, null))
+                .Where(handle => TokenObjects.Read(_module.Functions, session, handle, Ck.AttributeValue).AsSpan().SequenceEqual(wanted))
+                .Select(handle => TokenObjects.Read(_module.Functions, session, handle, Ck.AttributeId))
+                .Where(id => id is { Length: > 0 }).ToList(),
+            login: false);
+        return ids is [{ } first, ..] ? OpenKey(Pkcs11Uri.OfId(first)) : null;
+    }
+
     /// <summary>
     /// One use of a key: <paramref name="start"/> (C_…Init), the PIN again when the key asks for it at every use, then
     /// <paramref name="finish"/>, all in a session of its own.

@@ -81,6 +81,14 @@ public sealed class Pkcs11Uri
         return uri;
     }
 
+    /// <summary>A URI that names an object by its CKA_ID alone.</summary>
+    internal static Pkcs11Uri OfId(byte[] id)
+    {
+        var uri = new Pkcs11Uri();
+        uri._path["id"] = id;
+        return uri;
+    }
+
     /// <summary>The URI again, attributes in RFC 7512's order, each octet outside its alphabet percent-encoded.</summary>
     public override string ToString()
     {

@@ -38,15 +38,15 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
-        var rows = await connection.QueryAsync<(long, Guid, int)>(new CommandDefinition(
+        var rows = await connection.QueryAsync<(long, Guid, int, bool)>(new CommandDefinition(
             $"""
             UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
             FROM (SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
                   ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED) due
-            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts
+            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted
             """,
             new { kind, owner, lease }, cancellationToken: cancellationToken));
-        return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, owner))];
+        return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, r.Item4, owner))];
     }
 
     /// <summary>Answers false when the lease is no longer ours.</summary>
@@ -63,7 +63,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
             """
-            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL,
+            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted = false,
               attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END
             WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
             """,
@@ -104,8 +104,16 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0 WHERE work_id = @id AND state <> 'leased'",
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted = true WHERE work_id = @id AND state <> 'leased'",
             new { id }, cancellationToken: cancellationToken)) == 1;
+    }
+
+    /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row or it is being worked on.</summary>
+    public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id }, cancellationToken: cancellationToken)) == 1;
     }
 
     /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back).</summary>
@@ -113,7 +121,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now() WHERE state = 'held'", cancellationToken: cancellationToken));
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted = true WHERE state = 'held'", cancellationToken: cancellationToken));
     }
 }
 
@@ -138,7 +146,7 @@ public sealed class WorkRow
 }
 
 /// <summary>A leased piece of work. <see cref="CompleteAsync"/> ends it in the transaction that records its outcome.</summary>
-public sealed class WorkItem(long id, string kind, Guid subject, int attempts, string owner)
+public sealed class WorkItem(long id, string kind, Guid subject, int attempts, bool personActed, string owner)
 {
     internal long Id => id;
 
@@ -151,6 +159,9 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, s
     /// <summary>This one included.</summary>
     public int Attempts => attempts;
 
+    /// <summary>A person asked for it again: a refused PIN may be tried once more.</summary>
+    public bool PersonActed => personActed;
+
     /// <summary>Deletes the row; with the commit the work is done.</summary>
     /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>
     public async Task CompleteAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
@@ -162,6 +173,16 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, s
         {
             throw new LeaseLostException();
         }
+    }
+
+    /// <summary>Ends work whose subject needs nothing any more.</summary>
+    public async Task<WorkOutcome> DropAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await CompleteAsync(transaction, cancellationToken);
+        await transaction.CommitAsync(cancellationToken);
+        return new WorkOutcome.Done();
     }
 
     /// <summary>Checked just before a side effect that no transaction can take back, such as a mail that leaves.</summary>

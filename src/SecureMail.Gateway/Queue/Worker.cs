@@ -10,7 +10,7 @@ namespace SecureMail.Gateway.Queue;
 /// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for. On stop no new work is
 /// leased, what runs may finish, and what does not finish in time is given back by its lease.
 /// </remarks>
-public sealed class Worker(NpgsqlDataSource database, WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, TimeProvider time, ILogger<Worker> logger)
+internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, TimeProvider time, ILogger logger) : IDisposable
 {
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
@@ -18,6 +18,8 @@ public sealed class Worker(NpgsqlDataSource database, WorkQueue queue, IReadOnly
 
     private readonly string _owner = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid().ToString("N")[..8]}";
     private readonly SemaphoreSlim _wake = new(0);
+
+    public void Dispose() => _wake.Dispose();
 
     /// <summary>Runs until cancelled.</summary>
     public async Task RunAsync(CancellationToken stop)
@@ -72,7 +74,10 @@ public sealed class Worker(NpgsqlDataSource database, WorkQueue queue, IReadOnly
         var renewal = RenewAsync(item, lost, finished.Token);
         try
         {
+            var started = time.GetTimestamp();
+            using var activity = GatewayMeter.Activities.StartActivity(item.Kind);
             var outcome = await AttemptAsync(item, handler, lost.Token);
+            GatewayMeter.WorkDone(item.Kind, outcome.GetType().Name, time.GetElapsedTime(started));
             await finished.CancelAsync();
             await ApplyAsync(item, outcome);
         }

@@ -25,23 +25,25 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         return await writer.FinishAsync(cancellationToken);
     }
 
-    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriter.FinishAsync"/> was called and the transaction committed.</summary>
-    public BlobWriter Create(NpgsqlTransaction transaction) => new(transaction, keys);
+    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/> was called and the transaction committed.</summary>
+    public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
     /// <summary>A seekable stream over a blob; one sealed row in memory at a time.</summary>
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
-        await using var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
-        command.Parameters.Add(new() { Value = blob });
+        await using var command = Parent(blob);
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
-        if (!await reader.ReadAsync(cancellationToken))
-        {
-            throw new InvalidDataException($"Blob {blob} is not in the database.");
-        }
+        return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
+    }
 
-        var key = keys.Unwrap(blob, reader.GetString(1), reader.GetFieldValue<byte[]>(2));
-        return new BlobReader(database, blob, reader.GetInt64(0), key);
+    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content itself.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    public Stream Open(Guid blob)
+    {
+        using var command = Parent(blob);
+        using var reader = command.ExecuteReader();
+        return reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
     }
 
     /// <summary>The whole of a small blob (a manifest, a receipt).</summary>
@@ -58,6 +60,18 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         await stream.ReadExactlyAsync(all, cancellationToken);
         return all;
     }
+
+    private NpgsqlCommand Parent(Guid blob)
+    {
+        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
+        command.Parameters.Add(new() { Value = blob });
+        return command;
+    }
+
+    private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
+        new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+
+    private static InvalidDataException Missing(Guid blob) => new($"Blob {blob} is not in the database.");
 
     internal static void Associate(Span<byte> data, Guid blob, int n, bool last)
     {
@@ -77,7 +91,7 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 
 /// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>
-public sealed class BlobWriter : Stream
+public sealed class BlobWriteStream : Stream
 {
     private readonly NpgsqlTransaction _transaction;
     private readonly StorageKeys _keys;
@@ -89,7 +103,7 @@ public sealed class BlobWriter : Stream
     private int _n;
     private long _length;
 
-    internal BlobWriter(NpgsqlTransaction transaction, StorageKeys keys)
+    internal BlobWriteStream(NpgsqlTransaction transaction, StorageKeys keys)
     {
         _transaction = transaction;
         _keys = keys;
@@ -193,7 +207,7 @@ public sealed class BlobWriter : Stream
     }
 }
 
-internal sealed class BlobReader(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
+internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
 {
     private readonly AesGcm _aes = new(key, 16);
     private readonly byte[] _chunk = new byte[Math.Min(length, BlobStore.ChunkSize)];

@@ -7,13 +7,17 @@ public sealed class GatewayDatabase : IAsyncDisposable
 {
     private readonly PrivateCluster? _cluster;
 
-    private GatewayDatabase(NpgsqlDataSource source, PrivateCluster? cluster)
+    private GatewayDatabase(NpgsqlDataSource source, string connectionString, PrivateCluster? cluster)
     {
         Source = source;
+        ConnectionString = connectionString;
         _cluster = cluster;
     }
 
     public NpgsqlDataSource Source { get; }
+
+    /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
+    internal string ConnectionString { get; }
 
     /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database is not: its owner does that.</summary>
     /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role that may change the ledger.</exception>
@@ -29,11 +33,12 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 await Migrator.MigrateAsync(cluster.ConnectionString("securemail_owner"), cancellationToken);
             }
 
-            source = NpgsqlDataSource.Create(options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway"));
+            var connectionString = options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway");
+            source = NpgsqlDataSource.Create(connectionString);
             await using var connection = await source.OpenConnectionAsync(cancellationToken);
             await Migrator.RequireCurrentAsync(connection, cancellationToken);
             await RequireWeakRoleAsync(connection, cancellationToken);
-            return new GatewayDatabase(source, cluster);
+            return new GatewayDatabase(source, connectionString, cluster);
         }
         catch (Exception e)
         {

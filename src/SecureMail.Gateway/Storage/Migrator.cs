@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
+using Quartz;
 
 namespace SecureMail.Gateway.Storage;
 
@@ -15,7 +16,7 @@ public static class Migrator
 
     /// <summary>What this build brings, in order.</summary>
     internal static IReadOnlyList<(string Name, string Sql)> Known { get; } =
-        [.. Ledger.LedgerSchema.Migrations.Select(m => ("ledger/" + m.Name, m.Sql)), .. Embedded()];
+        [.. Ledger.LedgerSchema.Migrations.Select(m => ("ledger/" + m.Name, m.Sql)), .. Embedded(), Quartz()];
 
     /// <summary>Applies what is missing; answers the names of what was applied.</summary>
     /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is newer than this build.</exception>
@@ -27,11 +28,12 @@ public static class Migrator
             SET client_min_messages = warning;
             CREATE SCHEMA IF NOT EXISTS gateway;
             CREATE SCHEMA IF NOT EXISTS ledger;
+            CREATE SCHEMA IF NOT EXISTS quartz;
             CREATE TABLE IF NOT EXISTS gateway.schema_version (
               name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
             DO $$ BEGIN
               IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
-                GRANT USAGE ON SCHEMA gateway, ledger TO securemail_gateway;
+                GRANT USAGE ON SCHEMA gateway, ledger, quartz TO securemail_gateway;
                 GRANT SELECT ON gateway.schema_version TO securemail_gateway;
               END IF;
             END $$;
@@ -114,6 +116,21 @@ public static class Migrator
     }
 
     private static byte[] Digest(string sql) => SHA256.HashData(Encoding.UTF8.GetBytes(sql.ReplaceLineEndings("\n")));
+
+    /// <summary>The scheduler's own tables, from the script in its assembly, put into a schema of theirs.</summary>
+    private static (string Name, string Sql) Quartz()
+    {
+        using var script = new StreamReader(typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!, Encoding.UTF8);
+        return ("quartz/4.7", $"""
+            SET LOCAL search_path TO quartz;
+            {script.ReadToEnd()}
+            DO $$ BEGIN
+              IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
+                GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
+              END IF;
+            END $$;
+            """);
+    }
 
     private static IEnumerable<(string Name, string Sql)> Embedded()
     {

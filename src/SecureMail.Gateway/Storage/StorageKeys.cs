@@ -39,7 +39,7 @@ public sealed class StorageKeys
         var keys = new Dictionary<string, byte[]>();
         foreach (var path in System.IO.Directory.GetFiles(folder, "*.key"))
         {
-            RequirePrivate(path);
+            SecretFile.RequirePrivate(path);
             var key = File.ReadAllBytes(path);
             keys[Path.GetFileNameWithoutExtension(path)] = key.Length == KeySize
                 ? key
@@ -47,17 +47,6 @@ public sealed class StorageKeys
         }
 
         return new StorageKeys(keys);
-    }
-
-    /// <summary>Refuses a secret file that others than its owner may read.</summary>
-    /// <exception cref="InvalidDataException">The file's mode lets a group or everyone in.</exception>
-    public static void RequirePrivate(string path)
-    {
-        const UnixFileMode Others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
-        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != 0)
-        {
-            throw new InvalidDataException($"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to others: set its mode to 0600.");
-        }
     }
 
     /// <summary>Wraps a blob's key under the current storage key: 12 octets nonce, ciphertext, 16 octets tag.</summary>

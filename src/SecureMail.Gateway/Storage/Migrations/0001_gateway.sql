@@ -40,6 +40,7 @@ CREATE TABLE gateway.work (
   awaits_entry  bigint,
   lease_owner   text,
   lease_until   timestamptz,
+  acted         boolean NOT NULL DEFAULT false,  -- a person asked for it again: what was latched (a refused PIN) may be tried once more
   last_error    text,
   created_at    timestamptz NOT NULL DEFAULT now(),
   UNIQUE (kind, subject),
@@ -70,11 +71,12 @@ CREATE TABLE gateway.outgoing (
   message_blob    uuid REFERENCES gateway.blob,
   accepted_entry  bigint NOT NULL,
   signed_entry    bigint,
+  signed_digest   bytea CHECK (octet_length(signed_digest) = 32),
   accepted_at     timestamptz NOT NULL,
   queued_at       timestamptz,
   UNIQUE (agency_id, number_year, number_text),
   CHECK ((state = 'queued') = (message_blob IS NOT NULL)),
-  CHECK ((state = 'queued') = (signed_entry IS NOT NULL)),
+  CHECK ((state = 'queued') = (signed_entry IS NOT NULL AND signed_digest IS NOT NULL AND queued_at IS NOT NULL)),
   CHECK ((state IN ('refused', 'awaiting-signature')) = (reason IS NOT NULL))
 );
 CREATE INDEX outgoing_listed ON gateway.outgoing (agency_id, accepted_at DESC);
@@ -98,13 +100,14 @@ CREATE TABLE gateway.transmission (
   reason           text,
   message_blob     uuid REFERENCES gateway.blob,
   entry_id         bigint,
+  queued_at        timestamptz,
   first_sent_at    timestamptz,
   closed_at        timestamptz,
   overdue_at       timestamptz,
   receipt_event    text,
   created_at       timestamptz NOT NULL DEFAULT now(),
   UNIQUE (kind, dispatch_id, agency_id, recipient_code),
-  CHECK (state IN ('waiting', 'failed') OR (message_blob IS NOT NULL AND entry_id IS NOT NULL)),
+  CHECK (state IN ('waiting', 'failed') OR (message_blob IS NOT NULL AND entry_id IS NOT NULL AND queued_at IS NOT NULL)),
   CHECK (recipient_id IS NOT NULL OR state = 'failed'),
   CHECK ((state IN ('failed', 'refused')) <= (reason IS NOT NULL)),
   CHECK ((state IN ('acknowledged', 'refused', 'failed')) = (closed_at IS NOT NULL)),
@@ -118,6 +121,7 @@ CREATE TABLE gateway.received (
   peer           text NOT NULL,
   envelope_from  text NOT NULL,
   blob_id        uuid NOT NULL REFERENCES gateway.blob,
+  salt           bytea CHECK (octet_length(salt) = 32),
   received_at    timestamptz NOT NULL
 );
 CREATE TABLE gateway.incoming (
@@ -132,6 +136,7 @@ CREATE TABLE gateway.incoming (
   reason          text,
   sender_id       uuid,
   dispatch_id     uuid,
+  signed_digest   bytea CHECK (octet_length(signed_digest) = 32),
   arrival_year    int,
   arrival_number  int,
   manifest_blob   uuid REFERENCES gateway.blob,
@@ -166,7 +171,7 @@ CREATE TABLE gateway.seen (
   sender_id     uuid NOT NULL,
   dispatch_id   uuid NOT NULL,
   digest        bytea NOT NULL CHECK (octet_length(digest) = 32),
-  incoming_id   uuid NOT NULL REFERENCES gateway.incoming,
+  incoming_id   uuid NOT NULL REFERENCES gateway.incoming,  -- the one that came first
   PRIMARY KEY (recipient_id, sender_id, dispatch_id)
 );
 

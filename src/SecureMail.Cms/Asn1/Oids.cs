@@ -1,0 +1,59 @@
+namespace SecureMail.Cms.Asn1;
+
+/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards.</summary>
+internal static class Oids
+{
+    // RFC 5652, RFC 5083, RFC 3274: content types
+    public const string Data = "1.2.840.113549.1.7.1";
+    public const string SignedData = "1.2.840.113549.1.7.2";
+    public const string EnvelopedData = "1.2.840.113549.1.7.3";
+    public const string DigestedData = "1.2.840.113549.1.7.5";
+    public const string EncryptedData = "1.2.840.113549.1.7.6";
+    public const string AuthenticatedData = "1.2.840.113549.1.9.16.1.2";
+    public const string CompressedData = "1.2.840.113549.1.9.16.1.9";
+    public const string AuthEnvelopedData = "1.2.840.113549.1.9.16.1.23";
+
+    // RFC 5652 §11, RFC 5035: attributes
+    public const string ContentType = "1.2.840.113549.1.9.3";
+    public const string MessageDigest = "1.2.840.113549.1.9.4";
+    public const string SigningTime = "1.2.840.113549.1.9.5";
+    public const string SigningCertificate = "1.2.840.113549.1.9.16.2.12";
+    public const string SigningCertificateV2 = "1.2.840.113549.1.9.16.2.47";
+
+    // RFC 3370, RFC 5754: digests
+    public const string Md5 = "1.2.840.113549.2.5";
+    public const string Sha1 = "1.3.14.3.2.26";
+    public const string Sha256 = "2.16.840.1.101.3.4.2.1";
+    public const string Sha384 = "2.16.840.1.101.3.4.2.2";
+    public const string Sha512 = "2.16.840.1.101.3.4.2.3";
+
+    // RFC 8017, RFC 5754: RSA
+    public const string RsaEncryption = "1.2.840.113549.1.1.1";
+    public const string Md5WithRsa = "1.2.840.113549.1.1.4";
+    public const string Sha1WithRsa = "1.2.840.113549.1.1.5";
+    public const string RsaesOaep = "1.2.840.113549.1.1.7";
+    public const string Mgf1 = "1.2.840.113549.1.1.8";
+    public const string PSpecified = "1.2.840.113549.1.1.9";
+    public const string RsassaPss = "1.2.840.113549.1.1.10";
+    public const string Sha256WithRsa = "1.2.840.113549.1.1.11";
+    public const string Sha384WithRsa = "1.2.840.113549.1.1.12";
+    public const string Sha512WithRsa = "1.2.840.113549.1.1.13";
+
+    // RFC 5480, RFC 5758: ECDSA
+    public const string EcPublicKey = "1.2.840.10045.2.1";
+    public const string EcdsaWithSha1 = "1.2.840.10045.4.1";
+    public const string EcdsaWithSha256 = "1.2.840.10045.4.3.2";
+    public const string EcdsaWithSha384 = "1.2.840.10045.4.3.3";
+    public const string EcdsaWithSha512 = "1.2.840.10045.4.3.4";
+
+    // RFC 3565, RFC 5084: AES
+    public const string Aes128Cbc = "2.16.840.1.101.3.4.1.2";
+    public const string Aes192Cbc = "2.16.840.1.101.3.4.1.22";
+    public const string Aes256Cbc = "2.16.840.1.101.3.4.1.42";
+    public const string Aes128Gcm = "2.16.840.1.101.3.4.1.6";
+    public const string Aes192Gcm = "2.16.840.1.101.3.4.1.26";
+    public const string Aes256Gcm = "2.16.840.1.101.3.4.1.46";
+
+    // RFC 5280 §4.2.1.2
+    public const string SubjectKeyIdentifier = "2.5.29.14";
+}

@@ -1,0 +1,72 @@
+using System.Formats.Asn1;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms.Asn1;
+
+namespace SecureMail.Cms;
+
+/// <summary>
+/// Names one certificate: by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are compared
+/// by their octets, as every writer of CMS copies them from the certificate.
+/// </summary>
+internal sealed class CertificateIdentifier
+{
+    private readonly byte[]? _issuer;
+    private readonly byte[]? _serial;
+    private readonly byte[]? _keyIdentifier;
+
+    private CertificateIdentifier(byte[]? issuer, byte[]? serial, byte[]? keyIdentifier)
+    {
+        _issuer = issuer;
+        _serial = serial;
+        _keyIdentifier = keyIdentifier;
+    }
+
+    /// <summary>Writes issuer and serial number of a certificate.</summary>
+    public static void Write(AsnWriter writer, X509Certificate2 certificate)
+    {
+        using (writer.PushSequence())
+        {
+            writer.WriteEncodedValue(certificate.IssuerName.RawData);
+            writer.WriteInteger(certificate.SerialNumberBytes.Span);
+        }
+    }
+
+    /// <summary>Reads SignerIdentifier or RecipientIdentifier, the same CHOICE in both (RFC 5652 §5.3, §6.2.1).</summary>
+    /// <exception cref="AsnContentException">It is neither.</exception>
+    public static CertificateIdentifier Read(AsnReader reader)
+    {
+        var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
+        if (reader.PeekTag().HasSameClassAndValue(keyIdentifier))
+            return new CertificateIdentifier(null, null, reader.ReadOctetString(keyIdentifier));
+        AsnReader sequence = reader.ReadSequence();
+        byte[] issuer = sequence.ReadEncodedValue().ToArray();
+        byte[] serial = sequence.ReadIntegerBytes().ToArray();
+        return new CertificateIdentifier(issuer, serial, null);
+    }
+
+    /// <summary>Whether it names this certificate.</summary>
+    public bool Names(X509Certificate2 certificate)
+    {
+        if (_keyIdentifier is not null)
+            return KeyIdentifierOf(certificate) is { } own && own.AsSpan().SequenceEqual(_keyIdentifier);
+        return certificate.SerialNumberBytes.Span.SequenceEqual(_serial) && certificate.IssuerName.RawData.AsSpan().SequenceEqual(_issuer);
+    }
+
+    private static byte[]? KeyIdentifierOf(X509Certificate2 certificate)
+    {
+        foreach (X509Extension extension in certificate.Extensions)
+        {
+            if (extension.Oid?.Value != Oids.SubjectKeyIdentifier)
+                continue;
+            try
+            {
+                return AsnDecoder.ReadOctetString(extension.RawData, AsnEncodingRules.BER, out _);
+            }
+            catch (AsnContentException)
+            {
+                return null;
+            }
+        }
+        return null;
+    }
+}

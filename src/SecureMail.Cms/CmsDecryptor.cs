@@ -1,0 +1,216 @@
+using System.Formats.Asn1;
+using System.Security.Cryptography;
+using SecureMail.Cms.Asn1;
+using SecureMail.Libcrypto;
+
+namespace SecureMail.Cms;
+
+/// <summary>What was encrypted, opened. Dispose it: the content may lie in a temporary file (sealed, see <see cref="SecretSpool"/>).</summary>
+public sealed class CmsOpened : IDisposable
+{
+    private readonly SecretSpool _content;
+
+    internal CmsOpened(SecretSpool content, string contentType, string algorithm, bool authenticated)
+    {
+        _content = content;
+        ContentType = contentType;
+        Algorithm = algorithm;
+        Authenticated = authenticated;
+    }
+
+    /// <summary>Octets of the content.</summary>
+    public long Length => _content.Length;
+
+    /// <summary>Object identifier of the content's type; id-data is 1.2.840.113549.1.7.1.</summary>
+    public string ContentType { get; }
+
+    /// <summary>The content's cipher, for example <c>AES-256-GCM</c>.</summary>
+    public string Algorithm { get; }
+
+    /// <summary>
+    /// True: the whole content is as it was encrypted (GCM). False: it may have been changed on its way (CBC), and only a
+    /// signature inside can say; it must not be shown, nor fetched from, on the strength of the decryption alone.
+    /// </summary>
+    public bool Authenticated { get; }
+
+    /// <summary>The content, from its beginning; seekable; good until this object is disposed.</summary>
+    public Stream OpenContent() => _content.OpenRead();
+
+    /// <summary>Wipes the content.</summary>
+    public void Dispose() => _content.Dispose();
+}
+
+/// <summary>
+/// Opens EnvelopedData (RFC 5652 §6, AES-CBC) and AuthEnvelopedData (RFC 5083, AES-GCM) with RSA keys, from DER, BER or
+/// PEM, in one pass. Nothing of the content comes out before its tag has been verified. Every failure after the
+/// recipient was found is the one error <see cref="CmsError.DecryptionFailed"/>.
+/// Left out so far: recipients by key agreement, shared key and password; content under an unwrapped key.
+/// </summary>
+public static class CmsDecryptor
+{
+    private const int BufferSize = 64 * 1024;
+
+    /// <summary>Decrypts for the first of our keys that the message names. The stream stays the caller's.</summary>
+    /// <exception cref="CmsException">Not encrypted CMS, damaged, not for us, or not authentic; see <see cref="CmsException.Error"/>.</exception>
+    public static async Task<CmsOpened> DecryptAsync(Stream cms, IReadOnlyList<RecipientKey> keys, CmsLimits? limits = null, CancellationToken cancel = default)
+    {
+        limits ??= CmsLimits.Default;
+        using var reader = new BerReader(await CmsFormat.UnarmourAsync(cms, cancel), limits);
+        CmsKind kind = await CmsFormat.ReadContentInfoAsync(reader, cancel);
+        if (kind is not (CmsKind.EnvelopedData or CmsKind.AuthEnvelopedData))
+            throw new CmsException(CmsError.WrongKind, "this CMS object is not encrypted");
+        try
+        {
+            return await ReadAsync(reader, kind == CmsKind.AuthEnvelopedData, keys, limits, cancel);
+        }
+        catch (AsnContentException e)
+        {
+            throw CmsException.Malformed("encrypted data", e);
+        }
+    }
+
+    private static async Task<CmsOpened> ReadAsync(BerReader reader, bool authenticated, IReadOnlyList<RecipientKey> keys, CmsLimits limits, CancellationToken cancel)
+    {
+        await reader.EnterAsync(Der.Context0, cancel);
+        await reader.EnterAsync(Der.Sequence, cancel);
+        await reader.ReadElementAsync(cancel); // version: derived from the rest
+        if (await reader.PeekTagAsync(cancel) == Der.Context0)
+            await reader.ReadElementAsync(cancel); // originatorInfo: certificates for key agreement
+        byte[] recipientInfos = await reader.ReadElementAsync(cancel);
+
+        await reader.EnterAsync(Der.Sequence, cancel);
+        string contentType = AsnDecoder.ReadObjectIdentifier(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER, out _);
+        ContentAlgorithm algorithm = ContentAlgorithm.Read(await reader.ReadElementAsync(cancel));
+        // Either mistake would turn authenticated content into unauthenticated, or the other way round.
+        if (algorithm.IsGcm != authenticated)
+            throw CmsException.Malformed("a cipher that does not belong into this kind of envelope");
+        if (await reader.PeekTagAsync(cancel) == BerReader.End)
+            throw new CmsException(CmsError.UnsupportedAlgorithm, "the encrypted content is not inside");
+
+        byte[] key = Recipients.Unwrap(recipientInfos, keys, algorithm.KeySize, limits);
+        var spool = new SecretSpool();
+        try
+        {
+            await reader.BeginOctetsAsync(Der.PrimitiveContext0, cancel);
+            if (authenticated)
+                await ReadGcmAsync(reader, key, algorithm, spool, limits, cancel);
+            else
+                await ReadCbcAsync(reader, key, algorithm, spool, limits, cancel);
+            await reader.LeaveAsync(cancel);
+            await reader.LeaveAsync(cancel);
+            await reader.LeaveAsync(cancel);
+            await reader.ExpectEndOfInputAsync(cancel);
+            return new CmsOpened(spool, contentType, algorithm.Name, authenticated);
+        }
+        catch
+        {
+            spool.Dispose();
+            throw;
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+        }
+    }
+
+    /// <summary>Content, [1] authAttrs, mac, [2] unauthAttrs (RFC 5083 §2.1); leaves the reader at the end of AuthEnvelopedData.</summary>
+    private static async Task ReadGcmAsync(BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits, CancellationToken cancel)
+    {
+        using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
+        var plain = new byte[BufferSize];
+        try
+        {
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
+            {
+                CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
+                context.Update(piece.Span, plain);
+                spool.Write(plain.AsSpan(0, piece.Length));
+            }
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(plain);
+        }
+        await reader.LeaveAsync(cancel);
+
+        byte[]? attributes = await reader.PeekTagAsync(cancel) == Der.Context1 ? await reader.ReadElementAsync(cancel) : null;
+        byte[] tag = AsnDecoder.ReadOctetString(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER, out _);
+        if (await reader.PeekTagAsync(cancel) == Der.Context2)
+            await reader.ReadElementAsync(cancel); // unauthAttrs: nobody vouches for them
+        // RFC 5084 §3.2: mac has exactly the length that the parameters announce; a shorter one would be easier to guess.
+        bool authentic = tag.Length == algorithm.TagSize
+            && (attributes is null ? context.VerifyTag(tag) : VerifyWithAttributes(spool, key, algorithm, attributes, tag));
+        if (!authentic)
+            throw Failed();
+    }
+
+    /// <summary>
+    /// The attributes stand behind the content but are authenticated before it, so the tag is computed once more: the
+    /// same key, nonce and plaintext give the same ciphertext, and with the attributes the tag it must have.
+    /// </summary>
+    private static bool VerifyWithAttributes(SecretSpool spool, byte[] key, ContentAlgorithm algorithm, byte[] attributes, byte[] tag)
+    {
+        using var context = AesGcmContext.ForEncryption(key, algorithm.Nonce);
+        // RFC 5083 §2.2: what is authenticated is the DER encoding with the tag of SET OF in place of [1].
+        attributes[0] = Der.Set;
+        context.AddAad(attributes);
+        var buffer = new byte[BufferSize];
+        using Stream content = spool.OpenRead();
+        for (int count; (count = content.Read(buffer, 0, buffer.Length)) > 0;)
+            context.Update(buffer.AsSpan(0, count), buffer);
+        var expected = new byte[AesGcmContext.TagSize];
+        context.WriteTag(expected);
+        return CryptographicOperations.FixedTimeEquals(expected.AsSpan(0, tag.Length), tag);
+    }
+
+    /// <summary>Content, then [1] unprotectedAttrs (RFC 5652 §6.1); leaves the reader at the end of EnvelopedData.</summary>
+    private static async Task ReadCbcAsync(BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits, CancellationToken cancel)
+    {
+        using var aes = Aes.Create();
+        using ICryptoTransform transform = aes.CreateDecryptor(key, algorithm.Nonce);
+        var encrypted = new byte[BufferSize];
+        var plain = new byte[BufferSize + 16];
+        int held = 0;
+        try
+        {
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
+            {
+                CheckLength(spool.Length + held + piece.Length, limits.MaxContent);
+                while (!piece.IsEmpty)
+                {
+                    int count = Math.Min(piece.Length, BufferSize - held);
+                    piece[..count].CopyTo(encrypted.AsMemory(held));
+                    piece = piece[count..];
+                    held += count;
+                    if (held < BufferSize)
+                        continue;
+                    spool.Write(plain.AsSpan(0, transform.TransformBlock(encrypted, 0, held, plain, 0)));
+                    held = 0;
+                }
+            }
+            spool.Write(transform.TransformFinalBlock(encrypted, 0, held));
+        }
+        catch (CryptographicException)
+        {
+            throw Failed();
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(plain);
+        }
+        if (spool.Length == 0 && held == 0)
+            throw Failed(); // RFC 5652 §6.3: there is always padding, so there is always a block
+        await reader.LeaveAsync(cancel);
+        if (await reader.PeekTagAsync(cancel) == Der.Context1)
+            await reader.ReadElementAsync(cancel);
+    }
+
+    private static void CheckLength(long length, long limit)
+    {
+        if (length > limit)
+            throw new CmsException(CmsError.LimitExceeded, "the encrypted content is too large");
+    }
+
+    private static CmsException Failed() =>
+        new(CmsError.DecryptionFailed, "this could not be decrypted: it was changed on its way, or was made for another key");
+}

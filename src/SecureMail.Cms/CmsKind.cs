@@ -1,0 +1,155 @@
+using System.Formats.Asn1;
+using System.Text;
+using SecureMail.Cms.Asn1;
+
+namespace SecureMail.Cms;
+
+/// <summary>The content type of a ContentInfo (RFC 5652 §3).</summary>
+public enum CmsKind
+{
+    /// <summary>Not CMS.</summary>
+    None,
+
+    /// <summary>Signed (RFC 5652 §5); <see cref="CmsSignedData"/> reads it.</summary>
+    SignedData,
+
+    /// <summary>Encrypted without authentication (RFC 5652 §6); <see cref="CmsDecryptor"/> reads it.</summary>
+    EnvelopedData,
+
+    /// <summary>Encrypted and authenticated (RFC 5083); <see cref="CmsDecryptor"/> reads it.</summary>
+    AuthEnvelopedData,
+
+    /// <summary>CMS of a kind that is recognised but not read: compressed, digested, encrypted under a shared key.</summary>
+    Other,
+}
+
+/// <summary>
+/// Finds out from the first octets whether something is CMS and of which kind, in DER, BER or PEM, and opens each of
+/// them as the same octets. Names and declared media types are not asked: they lie.
+/// </summary>
+public static class CmsFormat
+{
+    /// <summary>So many first octets of a file decide.</summary>
+    public const int DetectionLength = 4096;
+
+    /// <summary>The kind of CMS that begins with these octets.</summary>
+    /// <param name="head">The beginning, <see cref="DetectionLength"/> octets or all there are.</param>
+    public static CmsKind Detect(ReadOnlySpan<byte> head)
+    {
+        byte[]? decoded = IsPem(head) ? DecodePemHead(head) : null;
+        return DetectBer(decoded ?? head);
+    }
+
+    /// <summary>A stream over DER or BER, whatever the armour; reads the first octets of the source. The source stays the caller's.</summary>
+    internal static async ValueTask<Stream> UnarmourAsync(Stream source, CancellationToken cancel)
+    {
+        var head = new byte[DetectionLength];
+        int count = await source.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancel);
+        Stream whole = new PrefixedStream(head.AsMemory(0, count), source);
+        return IsPem(head.AsSpan(0, count)) ? new PemDecodingStream(whole) : whole;
+    }
+
+    /// <summary>Reads ContentInfo (RFC 5652 §3) up to the content and gives its kind; the reader stands at [0].</summary>
+    internal static async ValueTask<CmsKind> ReadContentInfoAsync(BerReader reader, CancellationToken cancel)
+    {
+        if (await reader.PeekTagAsync(cancel) != Der.Sequence)
+            throw new CmsException(CmsError.NotCms, "this is not CMS");
+        await reader.EnterAsync(Der.Sequence, cancel);
+        byte[] type = await reader.ReadElementAsync(cancel);
+        CmsKind kind = KindOf(type);
+        return kind == CmsKind.None ? throw new CmsException(CmsError.NotCms, "this is not CMS") : kind;
+    }
+
+    private static CmsKind KindOf(ReadOnlySpan<byte> objectIdentifier)
+    {
+        try
+        {
+            return AsnDecoder.ReadObjectIdentifier(objectIdentifier, AsnEncodingRules.BER, out _) switch
+            {
+                Oids.SignedData => CmsKind.SignedData,
+                Oids.EnvelopedData => CmsKind.EnvelopedData,
+                Oids.AuthEnvelopedData => CmsKind.AuthEnvelopedData,
+                Oids.Data or Oids.DigestedData or Oids.EncryptedData or Oids.AuthenticatedData or Oids.CompressedData => CmsKind.Other,
+                _ => CmsKind.None,
+            };
+        }
+        catch (AsnContentException)
+        {
+            return CmsKind.None;
+        }
+    }
+
+    private static CmsKind DetectBer(ReadOnlySpan<byte> head)
+    {
+        // SEQUENCE, its length in any form, then the OBJECT IDENTIFIER.
+        if (head.Length < 4 || head[0] != Der.Sequence)
+            return CmsKind.None;
+        int lengthOctets = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
+        int at = 2 + lengthOctets;
+        if (lengthOctets > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
+            return CmsKind.None;
+        int end = at + 2 + head[at + 1];
+        return end > head.Length ? CmsKind.None : KindOf(head[at..end]);
+    }
+
+    private static bool IsPem(ReadOnlySpan<byte> head)
+    {
+        // A ContentInfo in BER begins with 0x30, the digit '0': text that begins so is not told from it, and is not PEM.
+        int begin = head.IndexOf("-----BEGIN "u8);
+        if (begin < 0 || (begin > 0 && head[begin - 1] != (byte)'\n') || DetectBer(head) != CmsKind.None)
+            return false;
+        ReadOnlySpan<byte> rest = head[(begin + "-----BEGIN ".Length)..];
+        // RFC 7468 §8 and §9: CMS, and PKCS7 as generators before it wrote; OpenSSL reads "PKCS #7 SIGNED DATA" too.
+        return rest.StartsWith("CMS-----"u8) || rest.StartsWith("PKCS7-----"u8) || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8);
+    }
+
+    private static byte[]? DecodePemHead(ReadOnlySpan<byte> head)
+    {
+        int begin = head.IndexOf("-----BEGIN "u8);
+        int line = head[begin..].IndexOf((byte)'\n');
+        if (line < 0)
+            return null;
+        var text = new StringBuilder();
+        foreach (byte octet in head[(begin + line)..])
+        {
+            if (octet == '-' || text.Length == 64)
+                break;
+            if (!char.IsWhiteSpace((char)octet))
+                text.Append((char)octet);
+        }
+        var decoded = new byte[48];
+        string whole = text.ToString(0, text.Length & ~3);
+        return Convert.TryFromBase64String(whole, decoded, out int written) ? decoded[..written] : null;
+    }
+
+    /// <summary>Octets already read, then the rest of the stream they came from.</summary>
+    private sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : Stream
+    {
+        private ReadOnlyMemory<byte> _prefix = prefix;
+
+        public override bool CanRead => true;
+        public override bool CanSeek => false;
+        public override bool CanWrite => false;
+        public override long Length => throw new NotSupportedException();
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_prefix.IsEmpty)
+                return rest.ReadAsync(buffer, cancellationToken);
+            int count = Math.Min(buffer.Length, _prefix.Length);
+            _prefix[..count].CopyTo(buffer);
+            _prefix = _prefix[count..];
+            return ValueTask.FromResult(count);
+        }
+
+        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        public override void Flush() { }
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+        public override void SetLength(long value) => throw new NotSupportedException();
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+    }
+}

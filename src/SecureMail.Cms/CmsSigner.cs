@@ -1,0 +1,119 @@
+using System.Buffers;
+using System.Formats.Asn1;
+using System.Security.Cryptography;
+using SecureMail.Cms.Asn1;
+
+namespace SecureMail.Cms;
+
+/// <summary>
+/// Signs content with a key at hand, in one pass over it: detached (the signature alone) or attached (the content inside).
+/// When the key is elsewhere, <see cref="PreparedSignature"/> does the same in three calls.
+/// </summary>
+public static class CmsSigner
+{
+    private const int BufferSize = 64 * 1024;
+
+    /// <summary>A detached SignedData over the content, DER.</summary>
+    /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
+    public static async Task<byte[]> SignDetachedAsync(Stream content, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default)
+    {
+        byte[] digest = await CryptographicOperations.HashDataAsync(request.Digest, content, cancel);
+        return PreparedSignature.Prepare(request, digest).SignWith(key);
+    }
+
+    /// <summary>
+    /// Writes a SignedData with the content inside: DER when the content's length is known beforehand (a seekable stream)
+    /// and the signature is RSA, else BER with indefinite lengths, which every reader of CMS must take.
+    /// </summary>
+    /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
+    /// <exception cref="IOException">The content changed its length while it was read.</exception>
+    public static async Task SignAttachedAsync(Stream content, Stream output, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default)
+    {
+        // An ECDSA value has no fixed length in DER, so what follows the content cannot be measured before it is signed.
+        long? length = content.CanSeek && request.Scheme != SignatureScheme.Ecdsa ? content.Length - content.Position : null;
+        await output.WriteAsync(Frame(request, length), cancel);
+        (byte[] digest, long copied) = await CopyAsync(content, output, request.Digest, length is null, cancel);
+        if (length is not null && copied != length)
+            throw new IOException("the content changed its length while it was signed");
+
+        PreparedSignature prepared = PreparedSignature.Prepare(request, digest);
+        if (length is null)
+        {
+            // Closes the octet string, [0] and encapContentInfo.
+            await output.WriteAsync(new byte[6], cancel);
+            await output.WriteAsync(Tail(prepared, prepared.Checked(prepared.SignValue(key))), cancel);
+            await output.WriteAsync(new byte[6], cancel);
+        }
+        else
+        {
+            await output.WriteAsync(Tail(prepared, prepared.Checked(prepared.SignValue(key))), cancel);
+        }
+    }
+
+    /// <summary>Everything before the content's first octet.</summary>
+    private static byte[] Frame(SigningRequest request, long? contentLength)
+    {
+        byte[] signedDataType = Encode(w => w.WriteObjectIdentifier(Oids.SignedData));
+        byte[] head = [.. Encode(w => w.WriteInteger(1)), .. Encode(w =>
+        {
+            using (w.PushSetOf())
+                SignatureAlgorithm.WriteDigest(w, request.Digest);
+        })];
+        byte[] dataType = Encode(w => w.WriteObjectIdentifier(Oids.Data));
+        if (contentLength is not { } content)
+        {
+            return [.. Der.Open(Der.Sequence), .. signedDataType, .. Der.Open(Der.Context0), .. Der.Open(Der.Sequence), .. head,
+                .. Der.Open(Der.Sequence), .. dataType, .. Der.Open(Der.Context0), .. Der.Open(Der.ConstructedOctetString)];
+        }
+        // A rehearsal with a digest and a value of zeros measures what will follow the content.
+        PreparedSignature rehearsal = PreparedSignature.Prepare(request, new byte[SignatureAlgorithm.HashSize(request.Digest)]);
+        using RSA rsa = System.Security.Cryptography.X509Certificates.RSACertificateExtensions.GetRSAPublicKey(request.Certificate)!;
+        long tail = Tail(rehearsal, new byte[(rsa.KeySize + 7) / 8]).Length;
+        long octets = Der.SizeOf(content);
+        long encapsulated = dataType.Length + Der.SizeOf(octets);
+        long signedData = head.Length + Der.SizeOf(encapsulated) + tail;
+        long contentInfo = signedDataType.Length + Der.SizeOf(Der.SizeOf(signedData));
+        return [.. Der.Header(Der.Sequence, contentInfo), .. signedDataType, .. Der.Header(Der.Context0, Der.SizeOf(signedData)), .. Der.Header(Der.Sequence, signedData), .. head,
+            .. Der.Header(Der.Sequence, encapsulated), .. dataType, .. Der.Header(Der.Context0, octets), .. Der.Header(Der.OctetString, content)];
+    }
+
+    private static async Task<(byte[] Digest, long Length)> CopyAsync(Stream content, Stream output, HashAlgorithmName digest, bool chunked, CancellationToken cancel)
+    {
+        using var hash = IncrementalHash.CreateHash(digest);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferSize);
+        try
+        {
+            long total = 0;
+            for (int count; (count = await content.ReadAsync(buffer, cancel)) > 0; total += count)
+            {
+                hash.AppendData(buffer, 0, count);
+                if (chunked)
+                    await output.WriteAsync(Der.Header(Der.OctetString, count), cancel);
+                await output.WriteAsync(buffer.AsMemory(0, count), cancel);
+            }
+            return (hash.GetHashAndReset(), total);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer, clearArray: true);
+        }
+    }
+
+    private static byte[] Tail(PreparedSignature prepared, byte[] wireValue)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence())
+            prepared.WriteTail(writer, wireValue);
+        // The certificates and signers stand behind the content, without the SEQUENCE that the writer needs around them.
+        byte[] wrapped = writer.Encode();
+        AsnDecoder.ReadSequence(wrapped, AsnEncodingRules.DER, out int offset, out int length, out _);
+        return wrapped.AsSpan(offset, length).ToArray();
+    }
+
+    private static byte[] Encode(Action<AsnWriter> write)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        write(writer);
+        return writer.Encode();
+    }
+}

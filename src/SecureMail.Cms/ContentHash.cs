@@ -1,0 +1,52 @@
+using System.Security.Cryptography;
+
+namespace SecureMail.Cms;
+
+/// <summary>Every digest that some signer asks for, in one pass over the content, and the content's first octets.</summary>
+internal sealed class ContentHash : IDisposable
+{
+    private const int PrefixSize = 4096;
+
+    private readonly Dictionary<string, IncrementalHash> _running = [];
+    private readonly Dictionary<string, byte[]> _digests = [];
+    private byte[] _prefix = [];
+
+    public ContentHash(IEnumerable<HashAlgorithmName> algorithms)
+    {
+        foreach (HashAlgorithmName algorithm in algorithms.Distinct())
+            _running.Add(algorithm.Name!, IncrementalHash.CreateHash(algorithm));
+    }
+
+    public ReadOnlySpan<byte> Prefix => _prefix;
+
+    public void Append(ReadOnlySpan<byte> data)
+    {
+        if (_prefix.Length < PrefixSize)
+            _prefix = [.. _prefix, .. data[..Math.Min(data.Length, PrefixSize - _prefix.Length)]];
+        foreach (IncrementalHash hash in _running.Values)
+            hash.AppendData(data);
+    }
+
+    public async Task AppendAsync(Stream content, CancellationToken cancel)
+    {
+        var buffer = new byte[64 * 1024];
+        for (int count; (count = await content.ReadAsync(buffer, cancel)) > 0;)
+            Append(buffer.AsSpan(0, count));
+    }
+
+    public void Finish()
+    {
+        foreach ((string name, IncrementalHash hash) in _running)
+            _digests[name] = hash.GetHashAndReset();
+    }
+
+    public bool Covers(IEnumerable<HashAlgorithmName> algorithms) => algorithms.All(a => _running.ContainsKey(a.Name!));
+
+    public byte[] Digest(HashAlgorithmName algorithm) => _digests[algorithm.Name!];
+
+    public void Dispose()
+    {
+        foreach (IncrementalHash hash in _running.Values)
+            hash.Dispose();
+    }
+}

@@ -1,0 +1,219 @@
+using System.Formats.Asn1;
+using System.Security.Cryptography;
+using SecureMail.Cms;
+
+namespace SecureMail.Trust;
+
+/// <summary>Why a CRL says nothing about a certificate, or what it says.</summary>
+internal enum RevocationAnswer
+{
+    NotRevoked,
+    Revoked,
+    NoAnswer,
+}
+
+/// <summary>
+/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; a delta CRL, an
+/// indirect one, one for some reasons only, or one with a critical extension that is not known gives no answer.
+/// </summary>
+internal sealed class CertificateRevocationList
+{
+    private const string DeltaIndicator = "2.5.29.27";
+    private const string IssuingDistributionPoint = "2.5.29.28";
+    private const string DistributionPoints = "2.5.29.31";
+
+    private readonly Dictionary<string, DateTimeOffset> _revoked = [];
+    private readonly ReadOnlyMemory<byte> _tbs;
+    private readonly SignatureAlgorithm? _algorithm;
+    private readonly byte[] _signature;
+    private bool _unusable;
+    private bool _userOnly;
+    private bool _caOnly;
+    private List<byte[]>? _pointNames;
+
+    private CertificateRevocationList(ReadOnlyMemory<byte> tbs, ReadOnlyMemory<byte> algorithm, byte[] signature)
+    {
+        _tbs = tbs;
+        _signature = signature;
+        _algorithm = SignatureAlgorithm.TryRead(algorithm);
+        AsnReader list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
+        if (list.PeekTag().HasSameClassAndValue(Asn1Tag.Integer))
+            list.ReadInteger();
+        if (!list.ReadEncodedValue().Span.SequenceEqual(algorithm.Span))
+            throw new AsnContentException("two signature algorithms");
+        Issuer = DistinguishedName.Read(list.ReadEncodedValue());
+        ThisUpdate = Asn1Time.Read(list);
+        if (Asn1Time.IsNext(list))
+            NextUpdate = Asn1Time.Read(list);
+        if (list.HasData && list.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
+            ReadEntries(list.ReadSequence());
+        if (list.HasData)
+            ReadExtensions(list.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadSequence());
+    }
+
+    public DistinguishedName Issuer { get; }
+
+    public DateTimeOffset ThisUpdate { get; }
+
+    public DateTimeOffset? NextUpdate { get; }
+
+    /// <summary>Null when it cannot be read.</summary>
+    public static CertificateRevocationList? TryRead(ReadOnlyMemory<byte> encoded)
+    {
+        try
+        {
+            var outer = new AsnReader(encoded, AsnEncodingRules.DER);
+            AsnReader sequence = outer.ReadSequence();
+            outer.ThrowIfNotEmpty();
+            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
+            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
+            return new CertificateRevocationList(tbs, algorithm, sequence.ReadBitString(out _));
+        }
+        catch (AsnContentException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f), (g)).</summary>
+    public bool IsSignedBy(ParsedCertificate issuer)
+    {
+        if (_unusable || _algorithm?.Hash is not { } hash || hash == HashAlgorithmName.MD5 || hash == HashAlgorithmName.SHA1)
+            return false;
+        return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
+            && _algorithm.Verify(issuer.Certificate, CryptographicOperations.HashData(hash, _tbs.Span), hash, _signature);
+    }
+
+    /// <summary>
+    /// What the list says about a certificate of its issuer at a time. A revocation counts from its date on, in whatever
+    /// authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a later one made
+    /// while the certificate had not expired (issuers drop expired certificates from their lists).
+    /// </summary>
+    public RevocationAnswer About(ParsedCertificate certificate, DateTimeOffset at)
+    {
+        if (_unusable || !Covers(certificate))
+            return RevocationAnswer.NoAnswer;
+        if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
+            return RevocationAnswer.Revoked;
+        // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
+        bool current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
+        bool later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
+        return current || later ? RevocationAnswer.NotRevoked : RevocationAnswer.NoAnswer;
+    }
+
+    /// <summary>RFC 5280 §6.3.3 (b): the scope of the list includes the certificate.</summary>
+    private bool Covers(ParsedCertificate certificate)
+    {
+        if ((_userOnly && certificate.IsCa) || (_caOnly && !certificate.IsCa))
+            return false;
+        return _pointNames is null || (certificate.Extension(DistributionPoints) is { } points && PointNamesOf(points).Any(n => _pointNames.Any(m => m.AsSpan().SequenceEqual(n))));
+    }
+
+    private void ReadEntries(AsnReader entries)
+    {
+        while (entries.HasData)
+        {
+            AsnReader entry = entries.ReadSequence();
+            string serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
+            DateTimeOffset date = Asn1Time.Read(entry);
+            _revoked[serial] = _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
+            if (!entry.HasData)
+                continue;
+            AsnReader extensions = entry.ReadSequence();
+            while (extensions.HasData)
+            {
+                AsnReader extension = extensions.ReadSequence();
+                string oid = extension.ReadObjectIdentifier();
+                bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+                extension.ReadOctetString();
+                // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
+                // the reason code and the invalidity date are not needed: revoked is revoked.
+                _unusable |= critical && oid != "2.5.29.21" && oid != "2.5.29.24";
+            }
+        }
+    }
+
+    private void ReadExtensions(AsnReader extensions)
+    {
+        var seen = new HashSet<string>();
+        while (extensions.HasData)
+        {
+            AsnReader extension = extensions.ReadSequence();
+            string oid = extension.ReadObjectIdentifier();
+            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            byte[] value = extension.ReadOctetString();
+            if (!seen.Add(oid))
+                throw new AsnContentException("an extension stands twice");
+            if (oid == IssuingDistributionPoint)
+                ReadScope(new AsnReader(value, AsnEncodingRules.DER).ReadSequence());
+            else if (oid == DeltaIndicator || (critical && oid is not ("2.5.29.35" or "2.5.29.20")))
+                _unusable = true;
+        }
+    }
+
+    /// <summary>IssuingDistributionPoint (RFC 5280 §5.2.5).</summary>
+    private void ReadScope(AsnReader scope)
+    {
+        while (scope.HasData)
+        {
+            Asn1Tag tag = scope.PeekTag();
+            switch (tag.TagValue)
+            {
+                case 0:
+                    AsnReader point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
+                    _pointNames = ReadPointNames(point);
+                    // A name relative to the issuer is not compared: no answer.
+                    _unusable |= _pointNames.Count == 0;
+                    break;
+                case 1:
+                    _userOnly = scope.ReadBoolean(tag);
+                    break;
+                case 2:
+                    _caOnly = scope.ReadBoolean(tag);
+                    break;
+                case 3:
+                    scope.ReadEncodedValue();
+                    _unusable = true; // onlySomeReasons
+                    break;
+                default:
+                    _unusable |= scope.ReadBoolean(tag); // indirectCRL, onlyContainsAttributeCerts
+                    break;
+            }
+        }
+    }
+
+    private static List<byte[]> PointNamesOf(ReadOnlyMemory<byte> distributionPoints)
+    {
+        var names = new List<byte[]>();
+        try
+        {
+            AsnReader points = new AsnReader(distributionPoints, AsnEncodingRules.DER).ReadSequence();
+            var nameTag = new Asn1Tag(TagClass.ContextSpecific, 0);
+            while (points.HasData)
+            {
+                AsnReader point = points.ReadSequence();
+                if (point.HasData && point.PeekTag().HasSameClassAndValue(nameTag))
+                    names.AddRange(ReadPointNames(point.ReadSequence(nameTag)));
+            }
+        }
+        catch (AsnContentException)
+        {
+            names.Clear();
+        }
+        return names;
+    }
+
+    /// <summary>The fullName of a DistributionPointName, each name by its octets.</summary>
+    private static List<byte[]> ReadPointNames(AsnReader point)
+    {
+        var names = new List<byte[]>();
+        var fullName = new Asn1Tag(TagClass.ContextSpecific, 0);
+        if (point.HasData && point.PeekTag().HasSameClassAndValue(fullName))
+        {
+            AsnReader list = point.ReadSequence(fullName);
+            while (list.HasData)
+                names.Add(list.ReadEncodedValue().ToArray());
+        }
+        return names;
+    }
+}

@@ -1,0 +1,195 @@
+using System.Formats.Asn1;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
+
+namespace SecureMail.Trust;
+
+[Flags]
+internal enum KeyUsages
+{
+    None = 0,
+    DigitalSignature = 0x80,
+    NonRepudiation = 0x40,
+    KeyEncipherment = 0x20,
+    KeyCertSign = 0x04,
+    CrlSign = 0x02,
+}
+
+/// <summary>
+/// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but the
+/// public key. A certificate that breaks the profile where it matters (repeated extension, two signature algorithms,
+/// malformed extension) is not read at all.
+/// </summary>
+internal sealed class ParsedCertificate
+{
+    private static readonly HashSet<string> Processed =
+    [
+        "2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.18", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
+        "2.5.29.33", "2.5.29.35", "2.5.29.36", "2.5.29.37", "2.5.29.54",
+    ];
+
+    private readonly Dictionary<string, (bool Critical, ReadOnlyMemory<byte> Value)> _extensions = [];
+
+    private ParsedCertificate(X509Certificate2 certificate, AsnReader tbs)
+    {
+        Certificate = certificate;
+        var version = new Asn1Tag(TagClass.ContextSpecific, 0);
+        if (tbs.PeekTag().HasSameClassAndValue(version))
+            Version = (int)tbs.ReadSequence(version).ReadInteger() + 1;
+        Serial = Convert.ToHexStringLower(tbs.ReadIntegerBytes().Span);
+        InnerAlgorithm = tbs.ReadEncodedValue();
+        Issuer = DistinguishedName.Read(tbs.ReadEncodedValue());
+        AsnReader validity = tbs.ReadSequence();
+        NotBefore = Asn1Time.Read(validity);
+        NotAfter = Asn1Time.Read(validity);
+        Subject = DistinguishedName.Read(tbs.ReadEncodedValue());
+        tbs.ReadSequence();
+        var extensions = new Asn1Tag(TagClass.ContextSpecific, 3);
+        while (tbs.HasData)
+        {
+            if (!tbs.PeekTag().HasSameClassAndValue(extensions))
+            {
+                tbs.ReadEncodedValue(); // issuerUniqueID, subjectUniqueID
+                continue;
+            }
+            ReadExtensions(tbs.ReadSequence(extensions).ReadSequence());
+        }
+        ReadKnownExtensions();
+    }
+
+    public X509Certificate2 Certificate { get; }
+    public int Version { get; } = 1;
+    public string Serial { get; }
+    public DistinguishedName Issuer { get; }
+    public DistinguishedName Subject { get; }
+    public DateTimeOffset NotBefore { get; }
+    public DateTimeOffset NotAfter { get; }
+    public ReadOnlyMemory<byte> InnerAlgorithm { get; }
+    public ReadOnlyMemory<byte> Tbs { get; private init; }
+    public SignatureAlgorithm? Algorithm { get; private init; }
+    public byte[] Signature { get; private init; } = [];
+    public bool HasBasicConstraints { get; private set; }
+    public bool IsCa { get; private set; }
+    public int? PathLength { get; private set; }
+    public KeyUsages? KeyUsage { get; private set; }
+    public IReadOnlyList<string>? ExtendedUsages { get; private set; }
+    public IReadOnlyList<GeneralName> AlternativeNames { get; private set; } = [];
+    public byte[]? SubjectKeyIdentifier { get; private set; }
+    public byte[]? AuthorityKeyIdentifier { get; private set; }
+    public bool IsSelfIssued => Issuer.Matches(Subject);
+    public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !Processed.Contains(e.Key));
+
+    /// <summary>The addresses the certificate vouches for, as written.</summary>
+    public IEnumerable<string> Emails => AlternativeNames.Where(n => n.Kind == NameKind.Email).Select(n => n.Text!).Concat(Subject.Emails()).Distinct(StringComparer.Ordinal);
+
+    /// <summary>The value of an extension; null when it does not stand there.</summary>
+    public ReadOnlyMemory<byte>? Extension(string oid)
+    {
+        if (_extensions.TryGetValue(oid, out (bool Critical, ReadOnlyMemory<byte> Value) found))
+            return found.Value;
+        return null;
+    }
+
+    /// <summary>Null when the certificate cannot be read.</summary>
+    public static ParsedCertificate? TryRead(X509Certificate2 certificate)
+    {
+        try
+        {
+            var outer = new AsnReader(certificate.RawDataMemory, AsnEncodingRules.DER);
+            AsnReader sequence = outer.ReadSequence();
+            outer.ThrowIfNotEmpty();
+            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
+            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
+            byte[] signature = sequence.ReadBitString(out _);
+            var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
+            {
+                Tbs = tbs,
+                Signature = signature,
+                Algorithm = SignatureAlgorithm.TryRead(algorithm),
+            };
+            // RFC 5280 §4.1.1.2: the algorithm stands twice and must be one; only the inner one is signed.
+            return parsed.InnerAlgorithm.Span.SequenceEqual(algorithm.Span) ? parsed : null;
+        }
+        catch (Exception e) when (e is AsnContentException or CryptographicException or OverflowException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Whether another certificate's key made this one's signature.</summary>
+    public bool IsSignedBy(ParsedCertificate issuer)
+    {
+        if (Algorithm?.Hash is not { } hash)
+            return false;
+        return Algorithm.Verify(issuer.Certificate, CryptographicOperations.HashData(hash, Tbs.Span), hash, Signature);
+    }
+
+    /// <summary>RSA below 2048 bits, or no key that is known here.</summary>
+    public bool HasWeakKey()
+    {
+        using RSA? rsa = Certificate.GetRSAPublicKey();
+        return rsa is not null && rsa.KeySize < 2048;
+    }
+
+    private void ReadExtensions(AsnReader extensions)
+    {
+        while (extensions.HasData)
+        {
+            AsnReader extension = extensions.ReadSequence();
+            string oid = extension.ReadObjectIdentifier();
+            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            // RFC 5280 §4.2: an extension stands once at most.
+            if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())))
+                throw new AsnContentException("an extension stands twice");
+        }
+    }
+
+    private void ReadKnownExtensions()
+    {
+        if (Extension("2.5.29.19") is { } basicConstraints)
+        {
+            AsnReader reader = Sequence(basicConstraints);
+            HasBasicConstraints = true;
+            IsCa = reader.HasData && reader.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && reader.ReadBoolean();
+            if (reader.HasData)
+                PathLength = reader.TryReadInt32(out int length) && length >= 0 ? length : throw new AsnContentException("a path length that is none");
+        }
+        if (Extension("2.5.29.15") is { } keyUsage)
+        {
+            byte[] bits = new AsnReader(keyUsage, AsnEncodingRules.DER).ReadBitString(out _);
+            KeyUsage = bits.Length == 0 ? KeyUsages.None : (KeyUsages)bits[0];
+        }
+        if (Extension("2.5.29.37") is { } extendedUsage)
+        {
+            var usages = new List<string>();
+            AsnReader reader = Sequence(extendedUsage);
+            while (reader.HasData)
+                usages.Add(reader.ReadObjectIdentifier());
+            ExtendedUsages = usages;
+        }
+        if (Extension("2.5.29.17") is { } names)
+            AlternativeNames = GeneralName.ReadAll(Sequence(names));
+        if (Extension("2.5.29.14") is { } subjectKey)
+            SubjectKeyIdentifier = new AsnReader(subjectKey, AsnEncodingRules.DER).ReadOctetString();
+        if (Extension("2.5.29.35") is { } authorityKey)
+        {
+            AsnReader reader = Sequence(authorityKey);
+            var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
+            if (reader.HasData && reader.PeekTag().HasSameClassAndValue(keyIdentifier))
+                AuthorityKeyIdentifier = reader.ReadOctetString(keyIdentifier);
+        }
+    }
+
+    private static AsnReader Sequence(ReadOnlyMemory<byte> value) => new AsnReader(value, AsnEncodingRules.DER).ReadSequence();
+}
+
+/// <summary>Time in certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.</summary>
+internal static class Asn1Time
+{
+    public static DateTimeOffset Read(AsnReader reader) =>
+        reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? reader.ReadUtcTime(2049) : reader.ReadGeneralizedTime();
+
+    public static bool IsNext(AsnReader reader) => reader.HasData
+        && (reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) || reader.PeekTag().HasSameClassAndValue(Asn1Tag.GeneralizedTime));
+}

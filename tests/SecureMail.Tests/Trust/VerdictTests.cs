@@ -1,0 +1,109 @@
+using System.Text.Json;
+using SecureMail.Trust;
+
+namespace SecureMail.Tests.Trust;
+
+public sealed class VerdictTests
+{
+    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
+
+    private static readonly SignatureFinding Passed = new()
+    {
+        Indication = Indication.TotalPassed,
+        Reason = new Reason("valid", "được", "good"),
+        Intact = true,
+        Trusted = true,
+        Signer = new Signer("CN=A", ["a@a.vn"], "CN=CA", "01"),
+        DigestAlgorithm = "SHA-256",
+        Path = ["CN=A", "CN=CA"],
+    };
+
+    private static readonly SignatureFinding Failed = Passed with { Indication = Indication.TotalFailed, SubIndication = SubIndication.HashFailure };
+    private static readonly SignatureFinding Late = Passed with { Indication = Indication.Indeterminate, SubIndication = SubIndication.TryLater };
+
+    [Fact]
+    public void Every_row_of_the_table_has_its_verdict()
+    {
+        Of(FileState.Unreadable).ShouldBe(Verdict.Unreadable);
+        Of(FileState.Unreadable, Passed).ShouldBe(Verdict.Unreadable);
+        Of(FileState.Read).ShouldBe(Verdict.Unsigned);
+        Of(FileState.Locked).ShouldBe(Verdict.Indeterminate);
+        Of(FileState.Read, Failed).ShouldBe(Verdict.Invalid);
+        Of(FileState.Read, Passed with { ChangesAfterSigning = ChangesAfterSigning.Forbidden }).ShouldBe(Verdict.Invalid);
+        Of(FileState.Read, Passed with { ChangesAfterSigning = ChangesAfterSigning.Permitted }).ShouldBe(Verdict.Valid);
+        Of(FileState.Read, Late).ShouldBe(Verdict.Indeterminate);
+        Of(FileState.Locked, Passed).ShouldBe(Verdict.Indeterminate);
+        Of(FileState.Read, Passed with { CoversWhole = false }).ShouldBe(Verdict.Partial);
+        Of(FileState.Read, Passed with { SignerIsSender = false }).ShouldBe(Verdict.WrongSender);
+        Of(FileState.Read, Passed with { SignerIsSender = true }).ShouldBe(Verdict.Valid);
+        Of(FileState.Read, Passed).ShouldBe(Verdict.Valid);
+    }
+
+    [Theory]
+    [InlineData(SubIndication.NoCertificateChainFound, Verdict.Untrusted)]
+    [InlineData(SubIndication.NoSigningCertificateFound, Verdict.Untrusted)]
+    [InlineData(SubIndication.ChainConstraintsFailure, Verdict.Untrusted)]
+    [InlineData(SubIndication.CertificateChainGeneralFailure, Verdict.Untrusted)]
+    [InlineData(SubIndication.RevokedNoPoe, Verdict.Untrusted)]
+    [InlineData(SubIndication.OutOfBoundsNoPoe, Verdict.Untrusted)]
+    [InlineData(SubIndication.NotYetValid, Verdict.Untrusted)]
+    [InlineData(SubIndication.CryptoConstraintsFailure, Verdict.Untrusted)]
+    [InlineData(SubIndication.SigConstraintsFailure, Verdict.Untrusted)]
+    [InlineData(SubIndication.TryLater, Verdict.Indeterminate)]
+    [InlineData(SubIndication.SignedDataNotFound, Verdict.Indeterminate)]
+    public void What_waiting_cannot_cure_is_untrusted_and_the_rest_is_indeterminate(SubIndication sub, Verdict expected) =>
+        Of(FileState.Read, Passed, Passed with { Indication = Indication.Indeterminate, SubIndication = sub }).ShouldBe(expected);
+
+    [Fact]
+    public void The_first_row_that_fits_decides()
+    {
+        SignatureFinding untrusted = Passed with { Indication = Indication.Indeterminate, SubIndication = SubIndication.RevokedNoPoe };
+        Of(FileState.Read, Late, untrusted, Failed).ShouldBe(Verdict.Invalid);
+        Of(FileState.Read, Late, untrusted).ShouldBe(Verdict.Untrusted);
+        Of(FileState.Read, Late, Passed with { CoversWhole = false }).ShouldBe(Verdict.Indeterminate);
+        Of(FileState.Read, Passed with { CoversWhole = false, SignerIsSender = false }).ShouldBe(Verdict.Partial);
+    }
+
+    [Fact]
+    public void Of_several_signatures_one_must_cover_the_whole_and_be_the_senders()
+    {
+        SignatureFinding part = Passed with { CoversWhole = false, SignerIsSender = true };
+        SignatureFinding whole = Passed with { SignerIsSender = true };
+        SignatureFinding stranger = Passed with { SignerIsSender = false };
+        Of(FileState.Read, part, whole).ShouldBe(Verdict.Valid);
+        Of(FileState.Read, stranger, whole).ShouldBe(Verdict.Valid);
+        Of(FileState.Read, part, stranger).ShouldBe(Verdict.WrongSender);
+    }
+
+    [Theory]
+    [InlineData(Verdict.Valid, 0)]
+    [InlineData(Verdict.WrongSender, 1)]
+    [InlineData(Verdict.Partial, 1)]
+    [InlineData(Verdict.Indeterminate, 2)]
+    [InlineData(Verdict.Untrusted, 1)]
+    [InlineData(Verdict.Invalid, 1)]
+    [InlineData(Verdict.Unsigned, 1)]
+    [InlineData(Verdict.Unreadable, 65)]
+    public void Every_verdict_has_its_exit_code_and_a_sentence_in_both_languages(Verdict verdict, int code)
+    {
+        Verdicts.ExitCodeOf(verdict).ShouldBe(code);
+        foreach (IReadOnlyList<SignatureFinding> findings in new IReadOnlyList<SignatureFinding>[] { [], [Passed], [Failed], [Late] })
+        {
+            Reason summary = Verdicts.SummaryOf(verdict, findings);
+            summary.Vi.ShouldNotBeNullOrWhiteSpace();
+            summary.En.ShouldNotBeNullOrWhiteSpace();
+        }
+    }
+
+    [Fact]
+    public void A_finding_is_serialised_as_the_contract_of_the_command_line_says()
+    {
+        string json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
+        json.ShouldBe("""{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"},"digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null,"path":["CN=A","CN=CA"]}""");
+        JsonSerializer.Serialize(Verdict.WrongSender).ShouldBe("\"wrong-sender\"");
+        foreach (Verdict verdict in Enum.GetValues<Verdict>())
+            JsonSerializer.Serialize(verdict).ShouldBe(JsonSerializer.Serialize(verdict).ToLowerInvariant());
+    }
+
+    private static Verdict Of(FileState state, params SignatureFinding[] findings) => Verdicts.Of(state, findings);
+}
