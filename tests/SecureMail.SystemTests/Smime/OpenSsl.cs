@@ -5,7 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.SystemTests.Smime;
 
 /// <summary>The openssl command in a folder of its own, with a root and two people made for the test.</summary>
-internal sealed class OpenSsl : IDisposable
+public sealed class OpenSsl : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("securemail-smime-");
 
@@ -67,6 +67,7 @@ internal sealed class OpenSsl : IDisposable
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation | X509KeyUsageFlags.KeyEncipherment, true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.4")], false));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(Root.Extensions.OfType<X509SubjectKeyIdentifierExtension>().Single()));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
         var names = new SubjectAlternativeNameBuilder();
         names.AddEmailAddress(email);
         request.CertificateExtensions.Add(names.Build());
