@@ -121,9 +121,9 @@ public static class Migrator
     private static (string Name, string Sql) Quartz()
     {
         using var script = new StreamReader(typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!, Encoding.UTF8);
+        // The script's own placeholders: {0} the tables' prefix, {1} the same without the schema.
         return ("quartz/4.7", $"""
-            SET LOCAL search_path TO quartz;
-            {script.ReadToEnd()}
+            {script.ReadToEnd().Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal).Replace("{1}", "qrtz_", StringComparison.Ordinal)}
             DO $$ BEGIN
               IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
