@@ -1,0 +1,88 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
+
+namespace SecureMail.Tests.Cms;
+
+/// <summary>Mutated CMS: only typed errors come out, nothing changed passes for authentic, and time and memory stay bounded.</summary>
+public sealed class CmsFuzzTests
+{
+    private static readonly byte[][] Corpus = [.. Directory.GetFiles(Vectors.Folder("cms")).Where(f => Path.GetExtension(f) is ".der" or ".ber" or ".pem").Order().Select(File.ReadAllBytes)];
+
+    [Fact]
+    public void Mutated_signed_data_is_read_or_refused_and_never_verifies_as_other_content()
+    {
+        byte[] content = Vectors.Read("cms", "content.txt");
+        Bounded(() => Fuzz.Run(Corpus, 1, 6000, input =>
+        {
+            try
+            {
+                using CmsSignedData data = CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult();
+                IReadOnlyList<SignerVerification> results = data.VerifyAsync(data.HasContent ? null : new MemoryStream(content)).GetAwaiter().GetResult();
+                if (data.HasContent && results.Any(r => r.Intact))
+                    CmsSignedDataTests.BytesAsync(data.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+            }
+            catch (CmsException)
+            {
+            }
+        }));
+    }
+
+    [Fact]
+    public void Mutated_encrypted_data_opens_as_it_was_or_not_at_all()
+    {
+        byte[] content = Vectors.Read("cms", "content.txt");
+        using RSA rsa = RSA.Create();
+        rsa.ImportFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read("cms", "recipient.key")));
+        RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificate(Vectors.Read("cms", "recipient.pem")), rsa)];
+        Bounded(() => Fuzz.Run(Corpus, 2, 3000, input =>
+        {
+            try
+            {
+                using CmsOpened opened = CmsDecryptor.DecryptAsync(new MemoryStream(input), keys).GetAwaiter().GetResult();
+                if (opened.Authenticated)
+                    CmsSignedDataTests.BytesAsync(opened.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+            }
+            catch (CmsException)
+            {
+            }
+        }));
+    }
+
+    [Fact]
+    public void The_kind_of_anything_is_found_without_an_error_and_agrees_with_the_readers() =>
+        Bounded(() => Fuzz.Run(Corpus, 3, 20_000, input =>
+        {
+            CmsKind kind = CmsFormat.Detect(input.AsSpan(0, Math.Min(input.Length, CmsFormat.DetectionLength)));
+            if (kind == CmsKind.SignedData || input.Length > 2048)
+                return;
+            Should.Throw<CmsException>(() => CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult());
+        }));
+
+    [Fact]
+    public void A_mutated_prepared_signature_loads_or_is_refused()
+    {
+        TestIdentity signer = TestPki.Shared.Issue("CN=A", key: TestKey.P256);
+        byte[] saved = PreparedSignature.Prepare(CmsSignedDataTests.Request(signer, SignatureScheme.Ecdsa), new byte[32]).Save();
+        Bounded(() => Fuzz.Run([saved], 4, 3000, input =>
+        {
+            try
+            {
+                PreparedSignature.Load(input);
+            }
+            catch (CmsException)
+            {
+            }
+        }));
+    }
+
+    private static void Bounded(Action run)
+    {
+        var watch = Stopwatch.StartNew();
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        run();
+        watch.Elapsed.ShouldBeLessThan(TimeSpan.FromMinutes(1));
+        (GC.GetTotalMemory(forceFullCollection: true) - before).ShouldBeLessThan(64 << 20);
+    }
+}

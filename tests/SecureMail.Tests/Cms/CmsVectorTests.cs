@@ -1,0 +1,70 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using SecureMail.Cms;
+using SecureMail.Trust;
+
+namespace SecureMail.Tests.Cms;
+
+/// <summary>tests/vectors/cms: what OpenSSL made, with the outcome it must have here.</summary>
+public sealed class CmsVectorTests
+{
+    private static readonly string Folder = Vectors.Folder("cms");
+    private static readonly JsonElement Cases = JsonDocument.Parse(Vectors.Read("cms", "cases.json")).RootElement;
+
+    public static TheoryData<int, string> Signed => All("signed");
+
+    public static TheoryData<int, string> Encrypted => All("encrypted");
+
+    [Theory]
+    [MemberData(nameof(Signed))]
+    public async Task A_signature_of_OpenSSL_has_its_expected_outcome(int index, string file)
+    {
+        JsonElement expected = Cases.GetProperty("signed")[index];
+        using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(Vectors.Read("cms", file)));
+        MemoryStream? content = Text(expected, "content") is { } name ? new MemoryStream(Vectors.Read("cms", name)) : null;
+        var options = new JudgeOptions
+        {
+            Trust = TrustMaterial.Load([Path.Combine(Folder, "root.pem")], [Path.Combine(Folder, "ca.pem")], [Path.Combine(Folder, "root.crl"), Path.Combine(Folder, "ca.crl")]),
+            At = Cases.GetProperty("at").GetDateTimeOffset(),
+        };
+        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, content, options);
+        findings.Count.ShouldBe(expected.TryGetProperty("signers", out JsonElement signers) ? signers.GetInt32() : 1);
+        findings.ShouldAllBe(f => f.Reason.Code == Text(expected, "reason"));
+        JsonSerializer.Serialize(Verdicts.Of(FileState.Read, findings)).ShouldBe($"\"{Text(expected, "verdict")}\"");
+        if (Text(expected, "digest") is { } digest)
+            findings[0].DigestAlgorithm.ShouldBe(digest);
+        if (data.HasContent)
+            (await CmsSignedDataTests.BytesAsync(data.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
+    }
+
+    [Theory]
+    [MemberData(nameof(Encrypted))]
+    public async Task What_OpenSSL_encrypted_has_its_expected_outcome(int index, string file)
+    {
+        JsonElement expected = Cases.GetProperty("encrypted")[index];
+        using RSA key = RSA.Create();
+        key.ImportFromPem(File.ReadAllText(Path.Combine(Folder, "recipient.key")));
+        RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificateFromFile(Path.Combine(Folder, "recipient.pem")), key)];
+        var cms = new MemoryStream(Vectors.Read("cms", file));
+        if (Text(expected, "error") is { } error)
+        {
+            (await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(cms, keys))).Error.ToString().ShouldBe(error);
+            return;
+        }
+        using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, keys);
+        opened.Algorithm.ShouldBe(Text(expected, "algorithm"));
+        (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
+    }
+
+    private static string? Text(JsonElement element, string name) => element.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
+
+    private static TheoryData<int, string> All(string kind)
+    {
+        var data = new TheoryData<int, string>();
+        int index = 0;
+        foreach (JsonElement element in Cases.GetProperty(kind).EnumerateArray())
+            data.Add(index++, element.GetProperty("file").GetString()!);
+        return data;
+    }
+}

@@ -1,0 +1,18 @@
+namespace SecureMail.Tests;
+
+/// <summary>Finds tests/vectors from where the tests run: a build says nothing about the machine it was made on.</summary>
+internal static class Vectors
+{
+    public static string Folder(string module)
+    {
+        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            string vectors = Path.Combine(folder.FullName, "tests", "vectors", module);
+            if (Directory.Exists(vectors))
+                return vectors;
+        }
+        throw new DirectoryNotFoundException($"tests/vectors/{module} is not above the tests");
+    }
+
+    public static byte[] Read(string module, string name) => File.ReadAllBytes(Path.Combine(Folder(module), name));
+}
