@@ -8,27 +8,14 @@ namespace SecureMail.Tests.Mail;
 public class MailVectorTests
 {
     public static TheoryData<string> Names() =>
-        [.. Directory.GetFiles(FolderOf("mail"), "*.eml").Select(f => Path.GetFileNameWithoutExtension(f)).Order(StringComparer.Ordinal)];
-
-    /// <summary>A folder of tests/vectors: from the build's output upwards, since deterministic builds know no source path.</summary>
-    internal static string FolderOf(string module)
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            var vectors = Path.Combine(folder.FullName, "tests", "vectors", module);
-            if (Directory.Exists(vectors))
-                return vectors;
-        }
-
-        throw new DirectoryNotFoundException($"tests/vectors/{module} is not above the build's output.");
-    }
+        [.. Directory.GetFiles(Vectors.Folder("mail"), "*.eml").Select(f => Path.GetFileNameWithoutExtension(f)).Order(StringComparer.Ordinal)];
 
     [Theory]
     [MemberData(nameof(Names))]
     public void What_others_write_is_read_as_they_meant_it(string name)
     {
-        using var expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(FolderOf("mail"), $"{name}.json")));
-        using var file = File.OpenRead(Path.Combine(FolderOf("mail"), $"{name}.eml"));
+        using var expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Vectors.Folder("mail"), $"{name}.json")));
+        using var file = File.OpenRead(Path.Combine(Vectors.Folder("mail"), $"{name}.eml"));
         var mail = MailMessage.Parse(file);
         mail.Subject.ShouldBe(expected.RootElement.GetProperty("subject").GetString());
         mail.Mailboxes("From").Select(m => $"{m.DisplayName}|{m.Address}").ShouldBe(expected.RootElement.GetProperty("from").EnumerateArray().Select(e => e.GetString()!));

@@ -3,7 +3,6 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using SecureMail.Cms;
 using SecureMail.Smime;
-using SecureMail.Tests.Mail;
 using SecureMail.Trust;
 
 namespace SecureMail.Tests.Smime;
@@ -11,9 +10,9 @@ namespace SecureMail.Tests.Smime;
 /// <summary>S/MIME that openssl wrote, and what was done to it, with the verdict that must come out (tests/vectors/smime, made by make.sh there).</summary>
 public class SmimeVectorTests
 {
-    private static readonly string Folder = MailVectorTests.FolderOf("smime");
+    private static readonly string Folder = Vectors.Folder("smime");
 
-    public static TheoryData<string, string, bool, string> Vectors()
+    public static TheoryData<string, string, bool, string> Cases()
     {
         var data = new TheoryData<string, string, bool, string>();
         foreach (var line in File.ReadLines(Path.Combine(Folder, "expect.txt")))
@@ -26,7 +25,7 @@ public class SmimeVectorTests
     }
 
     [Theory]
-    [MemberData(nameof(Vectors))]
+    [MemberData(nameof(Cases))]
     public async Task What_openssl_wrote_gets_its_verdict(string name, string verdict, bool encrypted, string code)
     {
         using var key = RSA.Create();
