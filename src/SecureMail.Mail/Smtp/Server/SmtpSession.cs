@@ -248,7 +248,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         if (!MailFrom.TryParse(argument, out var mail, out var error))
             return Answer(error);
         if (mail.Size > _limits.MessageBytes)
-            return Answer(TooLarge());
+            return Answer(DataTransfer.TooLarge());
         if (!Answer(await AskAsync("MAIL", ct => _options.OnMail(Info, mail, ct))))
             return false;
         _from = mail;
@@ -278,17 +278,18 @@ internal sealed class SmtpSession : IAsyncDisposable
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             Log.StepFailed(_logger, e, _id, "DATA");
-            return LocalError();
+            return DataTransfer.LocalError();
         }
 
         await using (reception)
         {
-            var transfer = new DataTransfer(this, reception);
+            var transfer = new DataTransfer(reception, _limits, _time, _logger, _id, _stop);
             try
             {
                 Answer(new SmtpReply(354, null, "Go on, end with CRLF.CRLF"));
                 await FlushAsync();
-                var refusal = await transfer.RunAsync();
+                var refusal = await transfer.RunAsync(_input, patience => LimitedAsync(patience, _input.PeekAsync));
+                _ending |= transfer.HasNoEnd;
                 if (refusal is not null)
                     return refusal;
                 return await CommitAsync(reception, transfer);
@@ -315,7 +316,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             Log.StepFailed(_logger, e, _id, "commit");
-            return LocalError();
+            return DataTransfer.LocalError();
         }
     }
 
@@ -328,7 +329,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             Log.StepFailed(_logger, e, _id, step);
-            return LocalError();
+            return DataTransfer.LocalError();
         }
     }
 
@@ -379,85 +380,5 @@ internal sealed class SmtpSession : IAsyncDisposable
         using var timer = new CancellationTokenSource(limit, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, _stop);
         return await wait(either.Token);
-    }
-
-    private static SmtpReply TooLarge() => new(552, "5.3.4", "The message is larger than is taken here");
-
-    private static SmtpReply LocalError() => new(451, "4.3.0", "Local error, try again later");
-
-    /// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true end.</summary>
-    private sealed class DataTransfer(SmtpSession session, SmtpReception reception)
-    {
-        private readonly DataReader _reader = new();
-        private readonly byte[] _unstuffed = new byte[64 * 1024];
-        private SmtpReply? _refusal;
-
-        public bool Committed { get; set; }
-
-        /// <summary>Null when the message is whole and good; otherwise the reply to give.</summary>
-        public async Task<SmtpReply?> RunAsync()
-        {
-            var began = session._time.GetTimestamp();
-            long received = 0;
-            long kept = 0;
-            while (true)
-            {
-                var octets = await session.LimitedAsync(Patience(began, received), session._input.PeekAsync);
-                if (octets.IsEmpty)
-                    throw new IOException("The peer has gone within DATA.");
-                var done = _reader.Feed(octets.Span, _unstuffed, out var consumed, out var written);
-                session._input.Advance(consumed);
-                received += consumed;
-                kept += written;
-                Judge(kept);
-                if (_refusal is null && written > 0)
-                    await WriteAsync(written);
-                if (done)
-                    return _refusal;
-                if (received > 2 * session._limits.MessageBytes + _unstuffed.Length)
-                {
-                    // It was refused long ago and still comes: what is behind it is not worth reading.
-                    session._ending = true;
-                    return new SmtpReply(421, "4.3.4", "The message has no end");
-                }
-            }
-        }
-
-        private void Judge(long kept)
-        {
-            if (_reader.IsBad && _refusal?.Code != 554)
-            {
-                Log.BareLineEnds(session._logger, session._id);
-                // RFC 5321 §2.3.8, §4.1.1.4: neither alone. Passing it on would let the next server see another end of data.
-                _refusal = new SmtpReply(554, "5.6.0", "The message holds a bare CR, a bare LF or a NUL");
-            }
-            else if (kept > session._limits.MessageBytes)
-            {
-                _refusal ??= TooLarge();
-            }
-        }
-
-        private async Task WriteAsync(int count)
-        {
-            try
-            {
-                await reception.WriteAsync(_unstuffed.AsMemory(0, count), session._stop);
-            }
-            catch (Exception e) when (!session._stop.IsCancellationRequested)
-            {
-                Log.StepFailed(session._logger, e, session._id, "storing");
-                _refusal = LocalError();
-            }
-        }
-
-        /// <summary>How long to wait for the next octets: a block's time, or less when the whole transfer is slower than is borne.</summary>
-        private TimeSpan Patience(long began, long received)
-        {
-            var limits = session._limits;
-            var left = limits.DataGrace + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond) - session._time.GetElapsedTime(began);
-            if (left <= TimeSpan.Zero)
-                throw new OperationCanceledException("The transfer is slower than is borne.");
-            return left < limits.DataBlockTimeout ? left : limits.DataBlockTimeout;
-        }
     }
 }
