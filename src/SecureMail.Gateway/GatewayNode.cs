@@ -19,6 +19,8 @@ namespace SecureMail.Gateway;
 /// </summary>
 public sealed class GatewayNode : IAsyncDisposable
 {
+    private static readonly TimeSpan FollowEvery = TimeSpan.FromSeconds(1);
+
     private readonly GatewayDatabase _database;
     private readonly GatewayIdentity _identity;
     private readonly GatewayOptions _options;
@@ -117,6 +119,18 @@ public sealed class GatewayNode : IAsyncDisposable
     /// <summary>Serves until cancelled, then ends what runs and answers.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
+        try
+        {
+            await ServeAsync(stop);
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // Told to stop while it started.
+        }
+    }
+
+    private async Task ServeAsync(CancellationToken stop)
+    {
         using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
         using var worker = new Worker(Queue, Handlers(), _time, _logger);
         await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
@@ -130,11 +144,29 @@ public sealed class GatewayNode : IAsyncDisposable
         _running = true;
         try
         {
-            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop));
+            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), FollowDirectoryAsync(stop));
         }
         finally
         {
             _running = false;
+        }
+    }
+
+    /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may have imported a version.</summary>
+    private async Task FollowDirectoryAsync(CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                await Directory.CurrentAsync(stop);
+            }
+            catch (Exception e) when (e is DirectoryException or Npgsql.NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            {
+                // None yet, or the database is away: health says so.
+            }
+
+            await Task.Delay(FollowEvery, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

@@ -53,8 +53,16 @@ public static class SoftHsm
         var configuration = Path.Combine(folder, "softhsm2.conf");
         File.WriteAllText(configuration, $"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n");
         SetNativeVariable("SOFTHSM2_CONF", configuration);
+        MakeDevelopmentPki(Path.Combine(folder, "pki"), configuration);
         AppDomain.CurrentDomain.ProcessExit += (_, _) => System.IO.Directory.Delete(folder, recursive: true);
         return folder;
+    }
+
+    /// <summary>The agencies of certs-dev, their tokens among the others: made here, because the module sees only tokens that were there before it.</summary>
+    private static void MakeDevelopmentPki(string folder, string configuration)
+    {
+        SetNativeVariable("SECUREMAIL_DEV_SOFTHSM2_CONF", configuration);
+        RunAsync(Path.Combine(Repository.Root, "certs-dev", "make"), folder).GetAwaiter().GetResult();
     }
 
     [DllImport("libc", CharSet = CharSet.Ansi)]
