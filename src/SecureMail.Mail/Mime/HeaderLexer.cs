@@ -1,0 +1,165 @@
+using System.Buffers;
+using System.Text;
+
+namespace SecureMail.Mail;
+
+/// <summary>Tokens, quoted strings and comments of structured header values (RFC 2045 §5.1, RFC 5322 §3.2), without recursion.</summary>
+internal ref struct HeaderLexer(string text)
+{
+    private const int MaxCommentDepth = 20;
+
+    // RFC 2045 §5.1: any printable US-ASCII but space and tspecials.
+    private static readonly SearchValues<char> TokenChars = SearchValues.Create(
+        "!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz{|}~");
+
+    // RFC 5322 §3.2.3
+    private static readonly SearchValues<char> AtextChars = SearchValues.Create(
+        "!#$%&'*+-/=?0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz{|}~");
+
+    private readonly string _text = text;
+    private int _position;
+
+    public static bool IsToken(ReadOnlySpan<char> text) => !text.IsEmpty && !text.ContainsAnyExcept(TokenChars);
+
+    /// <summary>RFC 5322's atext, and what RFC 6532 §3.2 adds to it.</summary>
+    public static bool IsAtext(char c) => AtextChars.Contains(c) || (c >= 0x80 && !char.IsControl(c));
+
+    public bool AtEnd
+    {
+        get
+        {
+            SkipBlank();
+            return _position == _text.Length;
+        }
+    }
+
+    /// <summary>The next character behind white space and comments; NUL at the end.</summary>
+    public char Peek()
+    {
+        SkipBlank();
+        return _position < _text.Length ? _text[_position] : '\0';
+    }
+
+    public bool TryTake(char c)
+    {
+        if (Peek() != c || _position == _text.Length)
+            return false;
+        _position++;
+        return true;
+    }
+
+    public void Expect(char c)
+    {
+        if (!TryTake(c))
+            throw new MimeException(MimeReason.Malformed, $"A header field lacks '{c}' where its grammar needs it.");
+    }
+
+    public string Token()
+    {
+        SkipBlank();
+        var rest = _text.AsSpan(_position);
+        var length = rest.IndexOfAnyExcept(TokenChars);
+        return Take(length < 0 ? rest.Length : length);
+    }
+
+    public string TokenOrQuoted()
+    {
+        if (Peek() == '"')
+            return Quoted();
+        // Older clients leave spaces, slashes or 8-bit letters unquoted; what runs to the next ';' without '"' is read as it stands.
+        var rest = _text.AsSpan(_position);
+        var length = rest.IndexOfAny(';', '"');
+        var run = length < 0 ? rest : rest[..length];
+        var blank = run.IndexOf('(');
+        if (blank >= 0)
+            run = run[..blank];
+        return Take(run.TrimEnd(" \t").Length);
+    }
+
+    /// <summary>A quoted string, unquoted.</summary>
+    public string Quoted()
+    {
+        Expect('"');
+        var value = new StringBuilder();
+        while (_position < _text.Length)
+        {
+            var c = _text[_position++];
+            switch (c)
+            {
+                case '"':
+                    return value.ToString();
+                case '\\' when _position < _text.Length:
+                    value.Append(_text[_position++]);
+                    break;
+                default:
+                    value.Append(c);
+                    break;
+            }
+        }
+
+        throw new MimeException(MimeReason.Malformed, "A quoted string in a header field does not end.");
+    }
+
+    /// <summary>An atom (RFC 5322 §3.2.3) as long as it goes; empty when there is none.</summary>
+    public string Atom()
+    {
+        SkipBlank();
+        var end = _position;
+        while (end < _text.Length && IsAtext(_text[end]))
+            end++;
+        var atom = _text[_position..end];
+        _position = end;
+        return atom;
+    }
+
+    /// <summary>What stands between [ and ], brackets included (RFC 5322 §3.4.1).</summary>
+    public string DomainLiteral()
+    {
+        SkipBlank();
+        var end = _text.IndexOf(']', _position);
+        if (end < 0)
+            throw new MimeException(MimeReason.InvalidAddress, "A domain literal does not end.");
+        var literal = _text[_position..(end + 1)];
+        _position = end + 1;
+        return literal;
+    }
+
+    private string Take(int length)
+    {
+        if (length == 0)
+            throw new MimeException(MimeReason.Malformed, "A header field lacks a token where its grammar needs one.");
+        var taken = _text.Substring(_position, length);
+        _position += length;
+        return taken;
+    }
+
+    private void SkipBlank()
+    {
+        var depth = 0;
+        for (; _position < _text.Length; _position++)
+        {
+            var c = _text[_position];
+            if (c == '(')
+            {
+                if (++depth > MaxCommentDepth)
+                    throw new MimeException(MimeReason.TooDeep, "Comments in a header field are nested too deep.");
+            }
+            else if (depth > 0 && c == ')')
+            {
+                depth--;
+            }
+            else if (depth > 0 && c == '\\')
+            {
+                if (_position + 1 < _text.Length)
+                    _position++;
+            }
+            else if (depth == 0 && c is not (' ' or '\t'))
+            {
+                return;
+            }
+        }
+
+        if (depth > 0)
+            throw new MimeException(MimeReason.Malformed, "A comment in a header field does not end.");
+    }
+}

@@ -1,0 +1,238 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text;
+
+namespace SecureMail.Mail;
+
+/// <summary>A media type and its parameters (RFC 2045 §5.1), parameters decoded (RFC 2231). Names lower case, values as they are.</summary>
+public sealed class MimeContentType
+{
+    private const int MaxParameters = 100;
+
+    private MimeContentType(string mediaType, IReadOnlyDictionary<string, string> parameters)
+    {
+        MediaType = mediaType;
+        Parameters = parameters;
+    }
+
+    /// <summary>"type/subtype", lower case.</summary>
+    public string MediaType { get; }
+
+    public IReadOnlyDictionary<string, string> Parameters { get; }
+
+    /// <summary>A type to write, with its parameters in order.</summary>
+    /// <exception cref="MimeException">UnsafeHeader: not a media type, or a value that no header may hold.</exception>
+    public static MimeContentType Of(string mediaType, params ReadOnlySpan<(string Name, string Value)> parameters)
+    {
+        var slash = mediaType.IndexOf('/', StringComparison.Ordinal);
+        if (slash < 0 || !HeaderLexer.IsToken(mediaType.AsSpan(0, slash)) || !HeaderLexer.IsToken(mediaType.AsSpan(slash + 1)))
+            throw new MimeException(MimeReason.UnsafeHeader, "That is not a media type.");
+        var map = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (name, value) in parameters)
+        {
+            HeaderText.RequireSafe(value);
+            if (!HeaderLexer.IsToken(name))
+                throw new MimeException(MimeReason.UnsafeHeader, "That is not a parameter name.");
+            map.Add(Lower(name), value);
+        }
+
+        return new MimeContentType(Lower(mediaType), map);
+    }
+
+    /// <summary>Reads a Content-Type value.</summary>
+    /// <exception cref="MimeException">Malformed, TooManyParameters.</exception>
+    public static MimeContentType Parse(string value, bool encodedWordsInQuotes = true)
+    {
+        var lexer = new HeaderLexer(value);
+        var type = lexer.Token();
+        lexer.Expect('/');
+        var mediaType = Lower($"{type}/{lexer.Token()}");
+        return new MimeContentType(mediaType, ReadParameters(ref lexer, encodedWordsInQuotes));
+    }
+
+    /// <summary>Reads a Content-Disposition value (RFC 2183); the disposition stands as the media type.</summary>
+    internal static MimeContentType ParseDisposition(string value, bool encodedWordsInQuotes)
+    {
+        var lexer = new HeaderLexer(value);
+        return new MimeContentType(Lower(lexer.Token()), ReadParameters(ref lexer, encodedWordsInQuotes));
+    }
+
+    /// <summary>The tokens of a header value that carries this type and its parameters, for folding between them.</summary>
+    internal List<string> ToTokens()
+    {
+        List<string> tokens = [MediaType];
+        foreach (var (name, value) in Parameters)
+            Append(tokens, name, value, wordsForOlderClients: name == "name");
+        return tokens;
+    }
+
+    /// <summary>
+    /// Adds "; name=value" in the form that value needs. Beyond US-ASCII that is RFC 2231; with <paramref name="wordsForOlderClients"/> it is RFC
+    /// 2047 words in quotes, which no standard allows and older clients alone understand.
+    /// </summary>
+    internal static void Append(List<string> tokens, string name, string value, bool wordsForOlderClients)
+    {
+        var plain = value.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0 && value.Length <= 60 && !value.Contains("=?", StringComparison.Ordinal);
+        tokens[^1] += ";";
+        if (plain)
+        {
+            tokens.Add($"{name}={(HeaderLexer.IsToken(value) ? value : Quote(value))}");
+        }
+        else if (wordsForOlderClients)
+        {
+            var words = EncodedWord.Encode(value);
+            words[0] = $"{name}=\"{words[0]}";
+            words[^1] += "\"";
+            tokens.AddRange(words);
+        }
+        else
+        {
+            Append2231(tokens, name, value);
+        }
+    }
+
+    internal static string Quote(string value) =>
+        $"\"{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
+
+    private static void Append2231(List<string> tokens, string name, string value)
+    {
+        const int room = 50;
+        List<string> sections = [];
+        var section = new StringBuilder("UTF-8''");
+        Span<byte> utf8 = stackalloc byte[4];
+        foreach (var rune in value.EnumerateRunes())
+        {
+            var count = rune.EncodeToUtf8(utf8);
+            if (section.Length + 3 * count > room)
+            {
+                sections.Add(section.ToString());
+                section.Clear();
+            }
+
+            foreach (var octet in utf8[..count])
+            {
+                if (char.IsAsciiLetterOrDigit((char)octet) || octet is (byte)'.' or (byte)'-' or (byte)'_')
+                    section.Append((char)octet);
+                else
+                    section.Append('%').Append(octet.ToString("X2", CultureInfo.InvariantCulture));
+            }
+        }
+
+        sections.Add(section.ToString());
+        for (var i = 0; i < sections.Count; i++)
+        {
+            var key = sections.Count == 1 ? $"{name}*" : string.Create(CultureInfo.InvariantCulture, $"{name}*{i}*");
+            tokens.Add($"{key}={sections[i]}{(i + 1 < sections.Count ? ";" : "")}");
+        }
+    }
+
+    private static Dictionary<string, string> ReadParameters(ref HeaderLexer lexer, bool encodedWordsInQuotes)
+    {
+        var raw = new Dictionary<string, string>(StringComparer.Ordinal);
+        while (lexer.TryTake(';'))
+        {
+            if (lexer.AtEnd)
+                break; // a trailing semicolon is common and says nothing
+            var name = Lower(lexer.Token());
+            lexer.Expect('=');
+            var value = lexer.TokenOrQuoted();
+            if (raw.Count == MaxParameters)
+                throw new MimeException(MimeReason.TooManyParameters, $"A header field has more than {MaxParameters} parameters.");
+            if (!raw.TryAdd(name, value))
+                throw new MimeException(MimeReason.Malformed, "A parameter stands twice in one header field.");
+        }
+
+        if (!lexer.AtEnd)
+            throw new MimeException(MimeReason.Malformed, "Something stands behind the parameters of a header field.");
+        return Assemble(raw, encodedWordsInQuotes);
+    }
+
+    /// <summary>Puts RFC 2231 sections together; the extended form wins over the plain one of the same name.</summary>
+    private static Dictionary<string, string> Assemble(Dictionary<string, string> raw, bool encodedWordsInQuotes)
+    {
+        var result = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (key, value) in raw)
+        {
+            var star = key.IndexOf('*', StringComparison.Ordinal);
+            if (star < 0)
+                result.TryAdd(key, encodedWordsInQuotes ? EncodedWord.Decode(value) : value);
+        }
+
+        foreach (var key in raw.Keys)
+        {
+            var star = key.IndexOf('*', StringComparison.Ordinal);
+            if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryExtended(raw, key[..star], out var value))
+                result[key[..star]] = value;
+        }
+
+        return result;
+    }
+
+    private static bool TryExtended(Dictionary<string, string> raw, string name, [NotNullWhen(true)] out string? value)
+    {
+        value = null;
+        var octets = new List<byte>();
+        string? charsetName = null;
+        for (var i = 0; ; i++)
+        {
+            var key = string.Create(CultureInfo.InvariantCulture, $"{name}*{i}");
+            var single = i == 0 && raw.ContainsKey($"{name}*");
+            string? section;
+            bool encoded;
+            if (single)
+                (section, encoded) = (raw[$"{name}*"], true);
+            else if (raw.TryGetValue($"{key}*", out section))
+                encoded = true;
+            else if (raw.TryGetValue(key, out section))
+                encoded = false;
+            else
+                break;
+
+            if (i == 0 && encoded)
+            {
+                // RFC 2231 §4: charset'language'value
+                var first = section.IndexOf('\'', StringComparison.Ordinal);
+                var second = first < 0 ? -1 : section.IndexOf('\'', first + 1);
+                if (second < 0)
+                    return false;
+                charsetName = section[..first];
+                section = section[(second + 1)..];
+            }
+
+            if (encoded)
+                AddPercentDecoded(octets, section);
+            else
+                octets.AddRange(Encoding.UTF8.GetBytes(section));
+            if (single)
+                break;
+        }
+
+        if (Charset.Find(charsetName is null or "" ? "utf-8" : charsetName) is not { } charset)
+            return false;
+        value = charset.GetString([.. octets]);
+        return true;
+    }
+
+    private static void AddPercentDecoded(List<byte> octets, string section)
+    {
+        for (var i = 0; i < section.Length; i++)
+        {
+            if (section[i] == '%' && i + 2 < section.Length && char.IsAsciiHexDigit(section[i + 1]) && char.IsAsciiHexDigit(section[i + 2]))
+            {
+                octets.Add(Convert.FromHexString(section.AsSpan(i + 1, 2))[0]);
+                i += 2;
+            }
+            else if (section[i] < 128)
+            {
+                octets.Add((byte)section[i]);
+            }
+            else
+            {
+                octets.AddRange("\uFFFD"u8);
+            }
+        }
+    }
+
+    [SuppressMessage("Globalization", "CA1308", Justification = "Media types and parameter names are lower case by custom; no round trip is made through it.")]
+    private static string Lower(string text) => text.ToLowerInvariant();
+}

@@ -1,0 +1,207 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace SecureMail.Mail;
+
+/// <summary>How a leaf is written. There is no 7bit or 8bit: signed parts must survive relays (RFC 8551 §3.1.2).</summary>
+public enum LeafEncoding
+{
+    /// <summary>Any octets.</summary>
+    Base64,
+
+    /// <summary>Text; LF and CRLF become CRLF.</summary>
+    QuotedPrintable,
+}
+
+/// <summary>
+/// Writing mail: a tree of entities, written in one pass from streams. Every line is US-ASCII, at most 76 characters, ended by CRLF and
+/// free of trailing blanks, and no line begins with "From " or ".", so that what is signed arrives as it left. Header values are refused
+/// (<see cref="MimeException"/>, UnsafeHeader or InvalidAddress) when they hold CR, LF or NUL. It leaves out: signing, and the order of
+/// fields, which is the caller's.
+/// </summary>
+public sealed class MimeEntity
+{
+    private readonly List<(string Name, List<string> Tokens)> _fields = [];
+    private readonly Func<Stream>? _open;
+    private readonly Func<Stream, CancellationToken, Task>? _produce;
+    private readonly LeafEncoding? _encoding;
+    private readonly IReadOnlyList<MimeEntity> _children = [];
+    private readonly string? _boundary;
+    private readonly MimeEntity? _embedded;
+
+    private MimeEntity(Func<Stream>? open, LeafEncoding? encoding, IReadOnlyList<MimeEntity> children, string? boundary, MimeEntity? embedded,
+        Func<Stream, CancellationToken, Task>? produce = null)
+    {
+        _open = open;
+        _produce = produce;
+        _encoding = encoding;
+        _children = children;
+        _boundary = boundary;
+        _embedded = embedded;
+    }
+
+    /// <summary>A body from a stream, opened and closed at each writing. The file name goes into both forms (RFC 2231, and RFC 2047 words in name=).</summary>
+    public static MimeEntity Leaf(MimeContentType type, Func<Stream> open, LeafEncoding encoding = LeafEncoding.Base64, string? fileName = null,
+        string? disposition = null)
+    {
+        var entity = new MimeEntity(open, encoding, [], null, null);
+        entity.AddLeafFields(type, encoding, fileName, disposition);
+        return entity;
+    }
+
+    /// <summary>A base64 body that <paramref name="produce"/> writes when the entity is written: for what comes into being only then.</summary>
+    public static MimeEntity Produced(MimeContentType type, Func<Stream, CancellationToken, Task> produce, string? fileName = null)
+    {
+        var entity = new MimeEntity(null, LeafEncoding.Base64, [], null, null, produce);
+        entity.AddLeafFields(type, LeafEncoding.Base64, fileName, null);
+        return entity;
+    }
+
+    /// <summary>UTF-8 text as quoted-printable.</summary>
+    public static MimeEntity Text(string text, string mediaType = "text/plain") =>
+        Leaf(MimeContentType.Of(mediaType, ("charset", "utf-8")), () => new MemoryStream(Encoding.UTF8.GetBytes(text)), LeafEncoding.QuotedPrintable);
+
+    /// <summary>A multipart with a fresh random boundary. <paramref name="parameters"/> go into its Content-Type beside the boundary.</summary>
+    public static MimeEntity Multipart(string subtype, IReadOnlyList<MimeEntity> children, params ReadOnlySpan<(string Name, string Value)> parameters)
+    {
+        if (children.Count == 0)
+            throw new ArgumentException("A multipart has at least one part.", nameof(children));
+        // RFC 2045 §6.7 (note): "=_" stands in no quoted-printable and no base64 text, so the boundary cannot occur in a body.
+        var boundary = $"=_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(18))}";
+        var entity = new MimeEntity(null, null, children, boundary, null);
+        entity.AddContentType(MimeContentType.Of($"multipart/{subtype}", [.. parameters, ("boundary", boundary)]));
+        return entity;
+    }
+
+    /// <summary>A message/rfc822 part.</summary>
+    public static MimeEntity Embedded(MimeEntity message)
+    {
+        var entity = new MimeEntity(null, null, [], null, message);
+        entity.AddContentType(MimeContentType.Of("message/rfc822"));
+        return entity;
+    }
+
+    /// <summary>An entity already written, header and body: its octets are copied as they are.</summary>
+    public static MimeEntity Written(Func<Stream> open) => new(open, null, [], null, null);
+
+    /// <summary>Adds a field of free text (Subject); beyond US-ASCII as encoded words (RFC 2047).</summary>
+    public MimeEntity AddText(string name, string text) => Add(name, HeaderText.TokensOf(text));
+
+    /// <summary>Adds a field of addresses (From, To); none at all is written as an empty group (RFC 5322 §3.4).</summary>
+    public MimeEntity AddMailboxes(string name, IReadOnlyList<Mailbox> mailboxes)
+    {
+        List<string> tokens = mailboxes.Count == 0 ? ["undisclosed-recipients:;"] : [];
+        foreach (var mailbox in mailboxes)
+        {
+            if (tokens.Count > 0)
+                tokens[^1] += ",";
+            tokens.AddRange(mailbox.ToTokens());
+        }
+
+        return Add(name, tokens);
+    }
+
+    /// <summary>Adds a Date-like field (RFC 5322 §3.3).</summary>
+    public MimeEntity AddDate(string name, DateTimeOffset date) => AddRaw(name, MailDate.Format(date));
+
+    /// <summary>Adds a field whose value is already in its grammar and US-ASCII; folded at its spaces.</summary>
+    public MimeEntity AddRaw(string name, string value) => Add(name, [.. value.Split(' ')]);
+
+    /// <summary>Adds a Content-Type or another field of that shape.</summary>
+    public MimeEntity AddContentType(MimeContentType type, string name = "Content-Type") => Add(name, type.ToTokens());
+
+    /// <summary>Adds a parameter to the Content-Type already there.</summary>
+    public MimeEntity AddTypeParameter(string name, string value)
+    {
+        var field = _fields.First(f => f.Name == "Content-Type");
+        MimeContentType.Append(field.Tokens, name, value, wordsForOlderClients: false);
+        HeaderText.RequireField(field.Name, field.Tokens);
+        return this;
+    }
+
+    /// <summary>Puts fields before those already there: a message's own, before those of its body.</summary>
+    public MimeEntity Prepend(MimeEntity fields)
+    {
+        _fields.InsertRange(0, fields._fields);
+        return this;
+    }
+
+    /// <summary>Adds a field of that name for each field of <paramref name="fields"/>; its value is the whole other field (RFC 9788 §2.2).</summary>
+    public MimeEntity AddFieldsAs(string name, MimeEntity fields)
+    {
+        foreach (var (inner, tokens) in fields._fields)
+            Add(name, [$"{inner}:", .. tokens]);
+        return this;
+    }
+
+    /// <summary>A carrier of fields alone, for <see cref="Prepend"/>.</summary>
+    public static MimeEntity Fields() => new(null, null, [], null, null);
+
+    /// <summary>Writes header and body. The last line ends with CRLF, except in a <see cref="Written"/> entity that did not end so.</summary>
+    public async Task WriteAsync(Stream output, CancellationToken ct = default)
+    {
+        if (_open is not null && _encoding is null)
+        {
+            await using var written = _open();
+            await written.CopyToAsync(output, ct);
+            return;
+        }
+
+        var header = string.Concat(_fields.Select(f => HeaderText.Fold(f.Name, f.Tokens)));
+        await output.WriteAsync(Encoding.ASCII.GetBytes(header + "\r\n"), ct);
+        if (_embedded is not null)
+        {
+            await _embedded.WriteAsync(output, ct);
+        }
+        else if (_produce is not null)
+        {
+            var encoder = new Base64Writer(output);
+            await _produce(encoder, ct);
+            await encoder.FinishAsync(ct);
+        }
+        else if (_encoding is { } encoding)
+        {
+            await using var source = _open!();
+            if (encoding == LeafEncoding.Base64)
+                await TransferEncoding.WriteBase64Async(source, output, ct);
+            else
+                await TransferEncoding.WriteQuotedPrintableAsync(source, output, ct);
+        }
+        else if (_boundary is not null)
+        {
+            // RFC 2046 §5.1.1: the CRLF before a delimiter is the delimiter's, so each part keeps its own last CRLF besides.
+            foreach (var child in _children)
+            {
+                await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}\r\n"), ct);
+                await child.WriteAsync(output, ct);
+            }
+
+            await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}--\r\n"), ct);
+        }
+    }
+
+    private static MimeContentType WithName(MimeContentType type, string fileName) =>
+        MimeContentType.Of(type.MediaType, [.. type.Parameters.Select(p => (p.Key, p.Value)), ("name", fileName)]);
+
+    private MimeEntity Add(string name, List<string> tokens)
+    {
+        HeaderText.RequireField(name, tokens);
+        _fields.Add((name, tokens));
+        return this;
+    }
+
+    private void AddLeafFields(MimeContentType type, LeafEncoding encoding, string? fileName, string? disposition)
+    {
+        AddContentType(fileName is null ? type : WithName(type, fileName));
+        if (fileName is not null || disposition is not null)
+        {
+            List<string> tokens = [disposition ?? "attachment"];
+            if (fileName is not null)
+                MimeContentType.Append(tokens, "filename", fileName, wordsForOlderClients: false);
+            Add("Content-Disposition", tokens);
+        }
+
+        AddRaw("Content-Transfer-Encoding", encoding == LeafEncoding.Base64 ? "base64" : "quoted-printable");
+    }
+}

@@ -1,0 +1,51 @@
+using System.Text;
+
+namespace SecureMail.Mail;
+
+/// <summary>One header field: the octets as received, and what they say.</summary>
+public sealed class MimeHeader
+{
+    private string? _text;
+
+    private MimeHeader(byte[] raw, long offset, string name, string value)
+    {
+        Raw = raw;
+        Offset = offset;
+        Name = name;
+        Value = value;
+    }
+
+    /// <summary>The name as received; compare with <see cref="Is"/>.</summary>
+    public string Name { get; }
+
+    /// <summary>Where the field begins in the received octets.</summary>
+    public long Offset { get; }
+
+    /// <summary>The whole field as received: name, colon, folding and the last line end.</summary>
+    public ReadOnlyMemory<byte> Raw { get; }
+
+    /// <summary>The value unfolded (RFC 5322 §2.2.3) and trimmed, octets read as UTF-8 (RFC 6532); encoded words still encoded.</summary>
+    public string Value { get; }
+
+    /// <summary>The value with its encoded words decoded (RFC 2047). For people and unstructured fields only: addresses are split before decoding.</summary>
+    public string Text => _text ??= EncodedWord.Decode(Value);
+
+    public bool Is(string name) => Name.Equals(name, StringComparison.OrdinalIgnoreCase);
+
+    internal static MimeHeader Read(byte[] raw, long offset)
+    {
+        // RFC 5322 §2.2: a field name is printable US-ASCII but colon; no space before the colon (obs-syntax is not read).
+        var colon = raw.AsSpan().IndexOf((byte)':');
+        if (colon <= 0 || raw.AsSpan(0, colon).IndexOfAnyExceptInRange((byte)33, (byte)126) >= 0)
+            throw new MimeException(MimeReason.Malformed, "A header line is not \"Name: value\".");
+
+        var builder = new StringBuilder(raw.Length);
+        foreach (var c in Encoding.UTF8.GetString(raw, colon + 1, raw.Length - colon - 1))
+        {
+            if (c is not ('\r' or '\n'))
+                builder.Append(c);
+        }
+
+        return new MimeHeader(raw, offset, Encoding.ASCII.GetString(raw, 0, colon), builder.ToString().Trim(' ', '\t'));
+    }
+}

@@ -1,0 +1,59 @@
+using System.Text;
+
+namespace SecureMail.Mail;
+
+internal enum SmtpVerb
+{
+    Helo,
+    Ehlo,
+    StartTls,
+    Mail,
+    Rcpt,
+    Data,
+    Rset,
+    Noop,
+    Vrfy,
+    Quit,
+    Unknown,
+}
+
+/// <summary>
+/// A command line split into verb and argument (RFC 5321 §4.1.1). The arguments of MAIL, RCPT and EHLO are read by the
+/// types of those names, which the client uses to write them.
+/// </summary>
+internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument)
+{
+    public static SmtpCommand Parse(ReadOnlySpan<byte> line)
+    {
+        // Octets beyond US-ASCII or controls make no command here: SMTPUTF8 is not offered.
+        if (line.IndexOfAnyExceptInRange((byte)' ', (byte)'~') >= 0)
+            return new SmtpCommand(SmtpVerb.Unknown, "");
+        var text = Encoding.ASCII.GetString(line).TrimEnd(' ');
+        var space = text.IndexOf(' ', StringComparison.Ordinal);
+        var word = space < 0 ? text : text[..space];
+        var argument = space < 0 ? "" : text[(space + 1)..];
+        var verb = word.ToUpperInvariant() switch
+        {
+            "HELO" => SmtpVerb.Helo,
+            "EHLO" => SmtpVerb.Ehlo,
+            "STARTTLS" => SmtpVerb.StartTls,
+            "MAIL" => SmtpVerb.Mail,
+            "RCPT" => SmtpVerb.Rcpt,
+            "DATA" => SmtpVerb.Data,
+            "RSET" => SmtpVerb.Rset,
+            "NOOP" => SmtpVerb.Noop,
+            "VRFY" => SmtpVerb.Vrfy,
+            "QUIT" => SmtpVerb.Quit,
+            _ => SmtpVerb.Unknown,
+        };
+        return new SmtpCommand(verb, argument);
+    }
+
+    /// <summary>Whether the verb takes no argument and has one, or needs one and has none.</summary>
+    public bool HasWrongArgument => Verb switch
+    {
+        SmtpVerb.Helo or SmtpVerb.Ehlo or SmtpVerb.Mail or SmtpVerb.Rcpt or SmtpVerb.Vrfy => Argument.Length == 0,
+        SmtpVerb.Noop or SmtpVerb.Unknown => false,
+        _ => Argument.Length > 0,
+    };
+}

@@ -1,0 +1,463 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using Microsoft.Extensions.Logging;
+
+namespace SecureMail.Mail;
+
+/// <summary>
+/// One connection: reads a command, asks the state table whether it is legal now, does it, answers. Replies to pipelined commands are
+/// gathered and leave together (RFC 2920 §3.2). Every wait has a limit; whatever goes wrong ends this session and no other.
+/// </summary>
+internal sealed class SmtpSession : IAsyncDisposable
+{
+    private readonly SmtpServerOptions _options;
+    private readonly SmtpServerLimits _limits;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly CancellationToken _stop;
+    private readonly SmtpInput _input;
+    private readonly MemoryStream _replies = new();
+    private readonly string _id = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+    private Stream _stream;
+    private SmtpPeer _peer;
+    private SmtpState _state = SmtpState.Connected;
+    private string _hello = "";
+    private MailFrom? _from;
+    private List<RcptTo> _recipients = [];
+    private int _errors;
+    private int _idleCommands;
+    private int _messages;
+    private bool _ending;
+
+    public SmtpSession(Stream stream, IPEndPoint remote, SmtpServerOptions options, TimeProvider time, ILogger logger, CancellationToken stop)
+    {
+        _stream = stream;
+        _input = new SmtpInput(stream);
+        _peer = new SmtpPeer(remote, IsTls: false, Id: null);
+        _options = options;
+        _limits = options.Limits;
+        _time = time;
+        _logger = logger;
+        _stop = stop;
+    }
+
+    private SmtpSessionInfo Info => new(_id, _peer, _hello);
+
+    public async Task RunAsync()
+    {
+        Log.SessionBegan(_logger, _id, _peer.Remote.ToString());
+        var reason = "closed";
+        try
+        {
+            Answer(new SmtpReply(220, null, $"{_options.HostName} ESMTP SecureMail"));
+            await FlushAsync();
+            while (!_ending)
+                await NextCommandAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            reason = _stop.IsCancellationRequested ? "server stops" : "timeout";
+            await GoodbyeAsync(_stop.IsCancellationRequested
+                ? new SmtpReply(421, "4.3.2", "The server is shutting down")
+                : new SmtpReply(421, "4.4.2", "Timeout"));
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException or ObjectDisposedException)
+        {
+            reason = e is AuthenticationException ? "TLS refused" : "connection lost";
+        }
+        catch (Exception e)
+        {
+            // A bug of ours must not take the server down with the session.
+            Log.StepFailed(_logger, e, _id, "session");
+            reason = "failure";
+            await GoodbyeAsync(new SmtpReply(421, "4.3.0", "Internal error"));
+        }
+
+        Log.SessionEnded(_logger, _id, reason, _messages);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await _stream.DisposeAsync();
+        }
+        catch (IOException)
+        {
+            // TLS says goodbye on closing; the peer may be gone.
+        }
+    }
+
+    private async Task NextCommandAsync()
+    {
+        if (!_input.HasBuffered)
+            await FlushAsync();
+        var (kind, line) = await LimitedAsync(_limits.CommandTimeout, ct => _input.ReadLineAsync(_limits.CommandLineBytes, ct));
+        switch (kind)
+        {
+            case SmtpLineKind.End:
+                _ending = true;
+                return;
+            case SmtpLineKind.TooLong:
+                Answer(new SmtpReply(500, "5.5.2", "The line is too long"));
+                break;
+            case SmtpLineKind.BadOctets:
+                Answer(new SmtpReply(500, "5.5.2", "A command holds neither CR nor NUL"));
+                break;
+            case SmtpLineKind.Unbounded:
+                // RFC 5321 §2.3.8: only CRLF ends a line. Where this one ends is anyone's guess, so nothing behind it is read.
+                Answer(new SmtpReply(500, "5.5.2", "Lines end with CRLF and nothing else"));
+                _ending = true;
+                break;
+            default:
+                await DoAsync(SmtpCommand.Parse(line.Span));
+                break;
+        }
+
+        if (!_ending && (_errors > _limits.Errors || _idleCommands > _limits.IdleCommands))
+        {
+            Answer(new SmtpReply(421, "4.7.0", _errors > _limits.Errors ? "Too many errors" : "Too many commands without a message"));
+            _ending = true;
+        }
+
+        if (_ending)
+            await FlushAsync();
+    }
+
+    private async Task DoAsync(SmtpCommand command)
+    {
+        if (command.Verb is SmtpVerb.Ehlo or SmtpVerb.Helo or SmtpVerb.Noop or SmtpVerb.Rset or SmtpVerb.Vrfy)
+            _idleCommands++;
+        if (command.Verb == SmtpVerb.Unknown)
+            Answer(new SmtpReply(500, "5.5.2", "That is no command known here"));
+        else if (_options.RequireTls && !_peer.IsTls && SmtpStateTable.NeedsTls(command.Verb))
+            Answer(new SmtpReply(530, "5.7.0", "Must issue a STARTTLS command first"));
+        else if (!SmtpStateTable.TryNext(_state, command.Verb, out var next))
+            Answer(new SmtpReply(503, "5.5.1", "Not now: the order of commands is wrong"));
+        else if (command.HasWrongArgument)
+            Answer(new SmtpReply(501, "5.5.4", "The command has an argument too many or too few"));
+        else if (await ObeyAsync(command))
+            _state = next;
+    }
+
+    /// <summary>Does a command that is legal now, and answers it. True when it succeeded.</summary>
+    private async Task<bool> ObeyAsync(SmtpCommand command)
+    {
+        switch (command.Verb)
+        {
+            case SmtpVerb.Ehlo or SmtpVerb.Helo:
+                return await GreetAsync(command);
+            case SmtpVerb.StartTls:
+                return await StartTlsAsync();
+            case SmtpVerb.Mail:
+                return await MailAsync(command.Argument);
+            case SmtpVerb.Rcpt:
+                return await RcptAsync(command.Argument);
+            case SmtpVerb.Data:
+                Answer(await DataAsync());
+                ClearTransaction();
+                return true; // §4.1.4: whatever was answered, the transaction is over
+            case SmtpVerb.Rset:
+                ClearTransaction();
+                return Answer(new SmtpReply(250, "2.0.0", "Reset"));
+            case SmtpVerb.Vrfy:
+                // RFC 5321 §3.5.3, §7.3: whether a mailbox exists is not for strangers.
+                return Answer(new SmtpReply(252, "2.1.5", "Cannot verify, but will take mail for it"));
+            case SmtpVerb.Quit:
+                _ending = true;
+                return Answer(new SmtpReply(221, "2.0.0", "Goodbye"));
+            default:
+                return Answer(new SmtpReply(250, "2.0.0", "Ok"));
+        }
+    }
+
+    private async Task<bool> GreetAsync(SmtpCommand command)
+    {
+        if (!Hello.TryParse(command.Argument, out var hello))
+            return Answer(new SmtpReply(501, "5.5.4", "The argument is a domain or an address literal"));
+        ClearTransaction();
+        _hello = hello.Value.Name;
+        if (command.Verb == SmtpVerb.Helo)
+            return Answer(new SmtpReply(250, null, _options.HostName));
+        List<string> lines =
+        [
+            _options.HostName, SmtpCapabilities.Pipelining, SmtpCapabilities.EightBitMime, SmtpCapabilities.EnhancedStatusCodes,
+            string.Create(CultureInfo.InvariantCulture, $"{SmtpCapabilities.Size} {_limits.MessageBytes}"),
+        ];
+        // RFC 3207 §4.2: not offered again under TLS.
+        if (_options.Certificate is not null && !_peer.IsTls)
+            lines.Add(SmtpCapabilities.StartTls);
+        try
+        {
+            lines.AddRange(await _options.ExtraEhloLines(_peer, _stop));
+        }
+        catch (Exception e) when (!_stop.IsCancellationRequested)
+        {
+            Log.StepFailed(_logger, e, _id, "EHLO");
+            return Answer(LocalError());
+        }
+
+        return Answer(new SmtpReply(250, null, lines));
+    }
+
+    private async Task<bool> StartTlsAsync()
+    {
+        if (_options.Certificate is null)
+            return Answer(new SmtpReply(502, "5.5.1", "TLS is not offered"));
+        if (_peer.IsTls)
+            return Answer(new SmtpReply(503, "5.5.1", "TLS is on already"));
+        var injected = (await LimitedAsync(_limits.TlsTimeout, ct => _input.HasBuffered ? _input.PeekAsync(ct) : default)).Length;
+        if (injected > 0)
+            Log.InjectionDropped(_logger, _id, injected);
+        Answer(new SmtpReply(220, "2.0.0", "Ready to start TLS"));
+        await FlushAsync();
+
+        string? id = null;
+        Func<System.Security.Cryptography.X509Certificates.X509Certificate2, bool>? accept = _options.AuthenticatePeer is { } authenticate
+            ? certificate => (id = authenticate(certificate)) is not null
+            : null;
+        var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
+        _stream = tls; // from here the plain stream is closed with it, whatever happens
+        try
+        {
+            await LimitedAsync(_limits.TlsTimeout, async ct =>
+            {
+                await tls.AuthenticateAsServerAsync(Tls.Server(_options.Certificate, accept), ct);
+                return true;
+            });
+        }
+        catch (Exception e) when (e is AuthenticationException or IOException or CryptographicException)
+        {
+            Log.TlsRefused(_logger, _id, e.GetType().Name);
+            throw new AuthenticationException("TLS failed or the peer was refused.", e);
+        }
+
+        // RFC 3207 §4.2: everything learnt before TLS is forgotten, octets sent in the clear behind STARTTLS included.
+        _input.Reset(tls);
+        _peer = _peer with { IsTls = true, Id = id };
+        _hello = "";
+        ClearTransaction();
+        return true;
+    }
+
+    private async Task<bool> MailAsync(string argument)
+    {
+        if (!MailFrom.TryParse(argument, out var mail, out var error))
+            return Answer(error);
+        if (mail.Size > _limits.MessageBytes)
+            return Answer(TooLarge());
+        if (!Answer(await AskAsync("MAIL", ct => _options.OnMail(Info, mail, ct))))
+            return false;
+        _from = mail;
+        return true;
+    }
+
+    private async Task<bool> RcptAsync(string argument)
+    {
+        if (!RcptTo.TryParse(argument, out var recipient, out var error))
+            return Answer(error);
+        // RFC 5321 §4.5.3.1.10
+        if (_recipients.Count >= _limits.Recipients)
+            return Answer(new SmtpReply(452, "4.5.3", "Too many recipients in one message"));
+        if (!Answer(await AskAsync("RCPT", ct => _options.OnRecipient(Info, _from!, recipient, ct))))
+            return false;
+        _recipients.Add(recipient);
+        return true;
+    }
+
+    private async Task<SmtpReply> DataAsync()
+    {
+        SmtpReception reception;
+        try
+        {
+            reception = await _options.OnData(new SmtpEnvelope(Info, _from!, _recipients), _stop);
+        }
+        catch (Exception e) when (!_stop.IsCancellationRequested)
+        {
+            Log.StepFailed(_logger, e, _id, "DATA");
+            return LocalError();
+        }
+
+        await using (reception)
+        {
+            var transfer = new DataTransfer(this, reception);
+            try
+            {
+                Answer(new SmtpReply(354, null, "Go on, end with CRLF.CRLF"));
+                await FlushAsync();
+                var refusal = await transfer.RunAsync();
+                if (refusal is not null)
+                    return refusal;
+                return await CommitAsync(reception, transfer);
+            }
+            finally
+            {
+                if (!transfer.Committed)
+                    await reception.AbortAsync();
+            }
+        }
+    }
+
+    private async Task<SmtpReply> CommitAsync(SmtpReception reception, DataTransfer transfer)
+    {
+        try
+        {
+            // The commit point: what the reception answers now is durable or it is not ours.
+            var reply = await reception.CommitAsync(_stop);
+            transfer.Committed = true;
+            _messages++;
+            _idleCommands = 0;
+            return reply;
+        }
+        catch (Exception e) when (!_stop.IsCancellationRequested)
+        {
+            Log.StepFailed(_logger, e, _id, "commit");
+            return LocalError();
+        }
+    }
+
+    private async Task<SmtpReply> AskAsync(string step, Func<CancellationToken, Task<SmtpReply>> ask)
+    {
+        try
+        {
+            return await ask(_stop);
+        }
+        catch (Exception e) when (!_stop.IsCancellationRequested)
+        {
+            Log.StepFailed(_logger, e, _id, step);
+            return LocalError();
+        }
+    }
+
+    private void ClearTransaction()
+    {
+        _from = null;
+        _recipients = [];
+    }
+
+    /// <summary>Queues a reply. True when it is positive.</summary>
+    private bool Answer(SmtpReply reply)
+    {
+        if (!reply.IsPositive)
+            _errors++;
+        _replies.Write(reply.ToWire());
+        return reply.IsPositive;
+    }
+
+    private async Task FlushAsync()
+    {
+        if (_replies.Length == 0)
+            return;
+        await LimitedAsync(_limits.DataBlockTimeout, async ct =>
+        {
+            await _stream.WriteAsync(_replies.GetBuffer().AsMemory(0, (int)_replies.Length), ct);
+            await _stream.FlushAsync(ct);
+            return true;
+        });
+        _replies.SetLength(0);
+    }
+
+    /// <summary>A last word to a peer that may not listen.</summary>
+    private async Task GoodbyeAsync(SmtpReply reply)
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), _time);
+            await _stream.WriteAsync(reply.ToWire(), limit.Token);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or NotSupportedException or InvalidOperationException)
+        {
+            // A read that was cancelled may have spoiled the TLS stream; the session ends either way.
+        }
+    }
+
+    private async Task<T> LimitedAsync<T>(TimeSpan limit, Func<CancellationToken, ValueTask<T>> wait)
+    {
+        using var timer = new CancellationTokenSource(limit, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, _stop);
+        return await wait(either.Token);
+    }
+
+    private static SmtpReply TooLarge() => new(552, "5.3.4", "The message is larger than is taken here");
+
+    private static SmtpReply LocalError() => new(451, "4.3.0", "Local error, try again later");
+
+    /// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true end.</summary>
+    private sealed class DataTransfer(SmtpSession session, SmtpReception reception)
+    {
+        private readonly DataReader _reader = new();
+        private readonly byte[] _unstuffed = new byte[64 * 1024];
+        private SmtpReply? _refusal;
+
+        public bool Committed { get; set; }
+
+        /// <summary>Null when the message is whole and good; otherwise the reply to give.</summary>
+        public async Task<SmtpReply?> RunAsync()
+        {
+            var began = session._time.GetTimestamp();
+            long received = 0;
+            long kept = 0;
+            while (true)
+            {
+                var octets = await session.LimitedAsync(Patience(began, received), session._input.PeekAsync);
+                if (octets.IsEmpty)
+                    throw new IOException("The peer has gone within DATA.");
+                var done = _reader.Feed(octets.Span, _unstuffed, out var consumed, out var written);
+                session._input.Advance(consumed);
+                received += consumed;
+                kept += written;
+                Judge(kept);
+                if (_refusal is null && written > 0)
+                    await WriteAsync(written);
+                if (done)
+                    return _refusal;
+                if (received > 2 * session._limits.MessageBytes + _unstuffed.Length)
+                {
+                    // It was refused long ago and still comes: what is behind it is not worth reading.
+                    session._ending = true;
+                    return new SmtpReply(421, "4.3.4", "The message has no end");
+                }
+            }
+        }
+
+        private void Judge(long kept)
+        {
+            if (_reader.IsBad && _refusal?.Code != 554)
+            {
+                Log.BareLineEnds(session._logger, session._id);
+                // RFC 5321 §2.3.8, §4.1.1.4: neither alone. Passing it on would let the next server see another end of data.
+                _refusal = new SmtpReply(554, "5.6.0", "The message holds a bare CR, a bare LF or a NUL");
+            }
+            else if (kept > session._limits.MessageBytes)
+            {
+                _refusal ??= TooLarge();
+            }
+        }
+
+        private async Task WriteAsync(int count)
+        {
+            try
+            {
+                await reception.WriteAsync(_unstuffed.AsMemory(0, count), session._stop);
+            }
+            catch (Exception e) when (!session._stop.IsCancellationRequested)
+            {
+                Log.StepFailed(session._logger, e, session._id, "storing");
+                _refusal = LocalError();
+            }
+        }
+
+        /// <summary>How long to wait for the next octets: a block's time, or less when the whole transfer is slower than is borne.</summary>
+        private TimeSpan Patience(long began, long received)
+        {
+            var limits = session._limits;
+            var left = limits.DataGrace + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond) - session._time.GetElapsedTime(began);
+            if (left <= TimeSpan.Zero)
+                throw new OperationCanceledException("The transfer is slower than is borne.");
+            return left < limits.DataBlockTimeout ? left : limits.DataBlockTimeout;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using SecureMail.Mail;
+using SecureMail.Trust;
+
+namespace SecureMail.Smime;
+
+/// <summary>
+/// Everything found out about a received message. Parts and headers are readable until this is disposed; they lie in the stream that was
+/// judged or, opened from an envelope, in memory and sealed temporary files.
+/// </summary>
+public sealed class MessageJudgement : IDisposable
+{
+    private readonly MessageLayers? _layers;
+
+    internal MessageJudgement(MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedOctetsDigest, Reason? problem)
+    {
+        _layers = layers;
+        State = state;
+        Findings = findings;
+        SignedOctetsDigest = signedOctetsDigest;
+        Problem = problem;
+        Verdict = Verdicts.Of(state, findings);
+        Message = layers?.Message;
+        if (layers is null)
+            return;
+        // What came out of an envelope without authentication (CBC) is shown only where a signature proves all of it unchanged.
+        var mayBeShown = !layers.Encrypted || layers.Authenticated || findings.Any(f => f is { Intact: true, CoversWhole: true });
+        Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
+        Headers = MessageHeaders.Of(layers.Message, Payload);
+        Parts = Payload is null ? [] : [.. Leaves(Payload)];
+    }
+
+    public Verdict Verdict { get; }
+
+    public FileState State { get; }
+
+    /// <summary>A finding for each signer of each signature, outermost signature first.</summary>
+    public IReadOnlyList<SignatureFinding> Findings { get; }
+
+    /// <summary>An envelope was met, opened or not.</summary>
+    public bool Encrypted => _layers?.Encrypted == true;
+
+    /// <summary>Why it is unreadable or locked; null when it was read.</summary>
+    public Reason? Problem { get; }
+
+    /// <summary>SHA-256 of the octets that the innermost signature is over: the same for every copy of a dispatch. Null without a signature.</summary>
+    public byte[]? SignedOctetsDigest { get; }
+
+    /// <summary>The message as received, outside of all layers; null when it is no mail.</summary>
+    public MailMessage? Message { get; }
+
+    /// <summary>Who, to whom, about what; null when it is no mail.</summary>
+    public MessageHeaders? Headers { get; }
+
+    /// <summary>
+    /// What is left when all layers are off; null when that may not be shown, or is no MIME entity. For a verdict of partial it holds signed and unsigned parts.
+    /// </summary>
+    public MimePart? Payload { get; }
+
+    /// <summary>The parts of the payload that are no multiparts, in order: the manifest, the documents. Empty without a payload.</summary>
+    public IReadOnlyList<MimePart> Parts { get; } = [];
+
+    public void Dispose() => _layers?.Dispose();
+
+    private static IEnumerable<MimePart> Leaves(MimePart part) =>
+        part.ContentType.MediaType.StartsWith("multipart/", StringComparison.Ordinal) ? part.Children.SelectMany(Leaves) : [part];
+}

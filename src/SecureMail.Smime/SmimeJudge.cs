@@ -1,0 +1,102 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
+using SecureMail.Mail;
+using SecureMail.Trust;
+
+namespace SecureMail.Smime;
+
+/// <summary>
+/// Judges a received message in three steps: its structure is read (SecureMail.Mail), its layers are taken off
+/// (<see cref="MessageLayers"/>), each signature is judged (SecureMail.Trust) over the octets as received. To each finding is added what only
+/// the mail shows: whether the signature covers everything a reader sees, and whether its signer is the sender. Hostile input is a
+/// verdict, not an exception. It leaves out: what to do about it (policy), HTML, and signatures inside documents.
+/// </summary>
+public static class SmimeJudge
+{
+    /// <summary>Judges one message.</summary>
+    /// <param name="received">Seekable, the octets as they came; stays the caller's and in use until the judgement is disposed. A file stored with LF line ends is read too.</param>
+    /// <param name="keys">Keys that may open envelopes; none leaves an encrypted message locked.</param>
+    /// <param name="options">What signatures are judged by.</param>
+    /// <param name="ct">Stops between pieces.</param>
+    /// <exception cref="IOException">The stream cannot be read, or a temporary file not written.</exception>
+    public static async Task<MessageJudgement> JudgeAsync(Stream received, IReadOnlyList<RecipientKey> keys, JudgeOptions options, CancellationToken ct = default)
+    {
+        MessageLayers? layers = null;
+        try
+        {
+            var (state, problem) = await OpenAsync();
+            var (findings, digest) = state == FileState.Unreadable || layers is null ? ([], null) : await JudgeLayersAsync(layers, options, ct);
+            return new MessageJudgement(layers, state, findings, digest, problem);
+        }
+        catch
+        {
+            layers?.Dispose();
+            throw;
+        }
+
+        async Task<(FileState State, Reason? Problem)> OpenAsync()
+        {
+            try
+            {
+                layers = new MessageLayers(MailMessage.Parse(received, MimeReaderOptions.Stored), keys);
+                await layers.OpenAsync(ct);
+                return (FileState.Read, null);
+            }
+            catch (MimeException e)
+            {
+                return (FileState.Unreadable, Problems.Of(e));
+            }
+            catch (CmsException e)
+            {
+                return (e.Error == CmsError.NotForUs ? FileState.Locked : FileState.Unreadable, Problems.Of(e));
+            }
+        }
+    }
+
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)> JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken ct)
+    {
+        var sender = MessageHeaders.SoleSender(layers.Message, MessageHeaders.Of(layers.Message, layers.Payload));
+        List<SignatureFinding> all = [];
+        byte[]? digest = null;
+        foreach (var layer in layers.Signatures)
+        {
+            IReadOnlyList<SignatureFinding> findings;
+            (findings, digest) = layer.Data is null ? ([Problems.BrokenSignature()], null) : await JudgeLayerAsync(layer.Data, layer.Content, options, ct);
+            all.AddRange(findings.Select(f => f with
+            {
+                CoversWhole = layer.CoversWhole,
+                SignerIsSender = IsSender(f.SignerCertificate, sender),
+            }));
+        }
+
+        return (all, digest);
+    }
+
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeLayerAsync(CmsSignedData data, MimePart? content, JudgeOptions options, CancellationToken ct)
+    {
+        if (content is null)
+            return (await SignatureJudge.JudgeAsync(data, null, options, ct), await HashAsync(data.OpenContent(), ct));
+
+        // DESIGN §7: a detached signature's own content, if it brings one, is never used.
+        IReadOnlyList<SignatureFinding> findings;
+        await using (var octets = content.OpenRaw())
+            findings = await SignatureJudge.JudgeAsync(data, octets, options, ct);
+        if (findings.Any(f => f.Intact) || !CrlfStream.HasBareLf(content.OpenRaw()))
+            return (findings, await HashAsync(content.OpenRaw(), ct));
+
+        // A file stored with LF line ends: what was signed had CRLF (RFC 8551 §3.1.1). Over SMTP no bare LF comes in.
+        await using var canonical = new CrlfStream(content.OpenRaw());
+        var again = await SignatureJudge.JudgeAsync(data, canonical, options, ct);
+        return again.Any(f => f.Intact) ? (again, await HashAsync(new CrlfStream(content.OpenRaw()), ct)) : (findings, await HashAsync(content.OpenRaw(), ct));
+    }
+
+    private static bool IsSender(X509Certificate2? certificate, Mailbox? sender) =>
+        certificate is not null && sender is not null && CertificateAddresses.CertificateNames(certificate, sender.Address);
+
+    private static async Task<byte[]> HashAsync(Stream octets, CancellationToken ct)
+    {
+        await using (octets)
+            return await SHA256.HashDataAsync(octets, ct);
+    }
+}
