@@ -54,6 +54,13 @@ public sealed class SecretSpool : IDisposable
         return new Reader(this);
     }
 
+    /// <summary>A stream that appends; closing it leaves the spool as it is.</summary>
+    public Stream OpenWrite()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new Writer(this);
+    }
+
     /// <summary>Wipes the memory and removes the file.</summary>
     public void Dispose()
     {
@@ -141,6 +148,32 @@ public sealed class SecretSpool : IDisposable
         lock (_seal!)
             _seal.Decrypt(nonce, cipher[..PieceSize], cipher[PieceSize..], buffer.AsSpan(0, PieceSize));
         return buffer.AsMemory(0, PieceSize);
+    }
+
+    private sealed class Writer(SecretSpool spool) : Stream
+    {
+        public override bool CanRead => false;
+        public override bool CanSeek => false;
+        public override bool CanWrite => true;
+        public override long Length => spool.Length;
+        public override long Position { get => spool.Length; set => throw new NotSupportedException(); }
+
+        public override void Write(ReadOnlySpan<byte> buffer) => spool.Write(buffer);
+        public override void Write(byte[] buffer, int offset, int count) => spool.Write(buffer.AsSpan(offset, count));
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            spool.Write(buffer.Span);
+            return ValueTask.CompletedTask;
+        }
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override void Flush() { }
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+        public override void SetLength(long value) => throw new NotSupportedException();
     }
 
     private sealed class Reader(SecretSpool spool) : Stream

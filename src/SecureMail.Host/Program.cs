@@ -1,1 +1,20 @@
-return 0;
+using System.CommandLine;
+using SecureMail.Host;
+using SecureMail.Host.Commands;
+
+Console.OutputEncoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
+var root = new RootCommand("""
+    SecureMail: ký, gửi, nhận và kiểm tra văn bản điện tử giữa các cơ quan.
+    SecureMail: signs, sends, receives and verifies documents between agencies.
+    """);
+root.Options.Add(CommandLine.Verbose);
+root.Subcommands.Add(ServeCommand.Create());
+root.Subcommands.Add(InitCommand.Create());
+root.Subcommands.Add(MigrateCommand.Create());
+root.Subcommands.Add(DirectoryCommand.Create());
+root.Subcommands.Add(SendCommand.Create());
+root.Subcommands.Add(InboxCommand.Create());
+root.Subcommands.Add(QueueCommand.Create());
+root.Subcommands.Add(LedgerCommand.Create());
+root.Subcommands.Add(TokenCommand.Create());
+return await CommandLine.RunAsync(root, args);

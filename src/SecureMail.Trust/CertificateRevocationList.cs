@@ -13,20 +13,24 @@ internal enum RevocationAnswer
 }
 
 /// <summary>
-/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; a delta CRL, an
-/// indirect one, one for some reasons only, or one with a critical extension that is not known gives no answer.
+/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; an indirect one, one
+/// for some reasons only, or one with a critical extension that is not known gives no answer. A delta CRL is believed
+/// when it revokes, and never when it does not.
 /// </summary>
 internal sealed class CertificateRevocationList
 {
     private const string DeltaIndicator = "2.5.29.27";
     private const string IssuingDistributionPoint = "2.5.29.28";
     private const string DistributionPoints = "2.5.29.31";
+    private const string ReasonCode = "2.5.29.21";
+    private const string InvalidityDate = "2.5.29.24";
 
     private readonly Dictionary<string, DateTimeOffset> _revoked = [];
     private readonly ReadOnlyMemory<byte> _tbs;
     private readonly SignatureAlgorithm? _algorithm;
     private readonly byte[] _signature;
     private bool _unusable;
+    private bool _delta;
     private bool _userOnly;
     private bool _caOnly;
     private List<byte[]>? _pointNames;
@@ -67,7 +71,7 @@ internal sealed class CertificateRevocationList
             outer.ThrowIfNotEmpty();
             ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
             ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            return new CertificateRevocationList(tbs, algorithm, sequence.ReadBitString(out _));
+            return new CertificateRevocationList(tbs, algorithm, Asn1Bits.ReadOctets(sequence));
         }
         catch (AsnContentException)
         {
@@ -95,6 +99,8 @@ internal sealed class CertificateRevocationList
             return RevocationAnswer.NoAnswer;
         if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
             return RevocationAnswer.Revoked;
+        if (_delta)
+            return RevocationAnswer.NoAnswer;
         // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
         bool current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
         bool later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
@@ -116,21 +122,28 @@ internal sealed class CertificateRevocationList
             AsnReader entry = entries.ReadSequence();
             string serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
             DateTimeOffset date = Asn1Time.Read(entry);
-            _revoked[serial] = _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
-            if (!entry.HasData)
-                continue;
-            AsnReader extensions = entry.ReadSequence();
-            while (extensions.HasData)
-            {
-                AsnReader extension = extensions.ReadSequence();
-                string oid = extension.ReadObjectIdentifier();
-                bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-                extension.ReadOctetString();
-                // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
-                // the reason code and the invalidity date are not needed: revoked is revoked.
-                _unusable |= critical && oid != "2.5.29.21" && oid != "2.5.29.24";
-            }
+            bool removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
+            if (!removed)
+                _revoked[serial] = _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
         }
+    }
+
+    /// <summary>Whether the entry takes a certificate off the list (removeFromCRL, in a delta CRL only).</summary>
+    private bool ReadEntryExtensions(AsnReader extensions)
+    {
+        bool removed = false;
+        while (extensions.HasData)
+        {
+            AsnReader extension = extensions.ReadSequence();
+            string oid = extension.ReadObjectIdentifier();
+            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            byte[] value = extension.ReadOctetString();
+            // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
+            // of the reason only removal matters, the invalidity date not at all: revoked is revoked.
+            removed |= oid == ReasonCode && value is [0x0A, 0x01, 0x08];
+            _unusable |= critical && oid != ReasonCode && oid != InvalidityDate;
+        }
+        return removed;
     }
 
     private void ReadExtensions(AsnReader extensions)
@@ -146,8 +159,10 @@ internal sealed class CertificateRevocationList
                 throw new AsnContentException("an extension stands twice");
             if (oid == IssuingDistributionPoint)
                 ReadScope(new AsnReader(value, AsnEncodingRules.DER).ReadSequence());
-            else if (oid == DeltaIndicator || (critical && oid is not ("2.5.29.35" or "2.5.29.20")))
-                _unusable = true;
+            else if (oid == DeltaIndicator)
+                _delta = true;
+            else if (critical && oid is not ("2.5.29.35" or "2.5.29.20"))
+                _unusable = true; // anything but the issuer's key identifier and the list's number
         }
     }
 

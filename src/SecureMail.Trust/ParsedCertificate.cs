@@ -101,7 +101,7 @@ internal sealed class ParsedCertificate
             outer.ThrowIfNotEmpty();
             ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
             ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            byte[] signature = sequence.ReadBitString(out _);
+            byte[] signature = Asn1Bits.ReadOctets(sequence);
             var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
             {
                 Tbs = tbs,
@@ -182,6 +182,17 @@ internal sealed class ParsedCertificate
     }
 
     private static AsnReader Sequence(ReadOnlyMemory<byte> value) => new AsnReader(value, AsnEncodingRules.DER).ReadSequence();
+}
+
+/// <summary>Signatures in certificates and CRLs.</summary>
+internal static class Asn1Bits
+{
+    /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature, which nobody needs.</exception>
+    public static byte[] ReadOctets(AsnReader reader)
+    {
+        byte[] octets = reader.ReadBitString(out int unusedBits);
+        return unusedBits == 0 ? octets : throw new AsnContentException("a signature that is not whole octets");
+    }
 }
 
 /// <summary>Time in certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.</summary>

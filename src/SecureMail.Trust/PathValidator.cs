@@ -11,8 +11,7 @@ namespace SecureMail.Trust;
 /// A path is judged at a time, by: signatures, validity, names and name constraints, CA flag, path length, key usage,
 /// unknown critical extensions, policies, weak algorithms, and last revocation (CRLs at hand; nothing is downloaded).
 /// A message can bring any number of certificates, so the number of signatures tried is limited.
-/// Left out so far: OCSP, delta and indirect CRLs, CRLs signed by another key than the issuer's own; each leaves
-/// revocation unknown, never "not revoked".
+/// Left out so far: OCSP, indirect CRLs, CRLs for some reasons only; each leaves revocation unknown, never "not revoked".
 /// </summary>
 public sealed class PathValidator
 {
@@ -24,11 +23,14 @@ public sealed class PathValidator
     private readonly PathOptions _options;
     private readonly Dictionary<(ParsedCertificate, ParsedCertificate), bool> _signatures = [];
     private readonly Dictionary<(CertificateRevocationList, ParsedCertificate), bool> _crlSignatures = [];
+    private readonly Dictionary<ParsedCertificate, bool> _crlSigners = [];
+    private readonly PathValidator? _outer;
     private int _work;
     private (int Rank, PathResult Result)? _best;
 
-    private PathValidator(TrustMaterial material, TrustMaterial? extra, PathOptions options)
+    private PathValidator(TrustMaterial material, TrustMaterial? extra, PathOptions options, PathValidator? outer = null)
     {
+        _outer = outer;
         _material = material;
         _extra = extra;
         _options = options;
@@ -91,7 +93,10 @@ public sealed class PathValidator
 
     private bool Spend(List<ParsedCertificate> path)
     {
-        if (_work++ < MaxSignatures)
+        PathValidator first = this;
+        while (first._outer is not null)
+            first = first._outer;
+        if (first._work++ < MaxSignatures)
             return true;
         Remember(path, SubIndication.CertificateChainGeneralFailure, Reasons.TooMuchWork, rank: 3);
         return false;
@@ -232,21 +237,52 @@ public sealed class PathValidator
         RevocationAnswer answer = RevocationAnswer.NoAnswer;
         foreach (CertificateRevocationList crl in _material.CrlsOf(certificate.Issuer).Concat(_extra?.CrlsOf(certificate.Issuer) ?? []))
         {
-            if (!_crlSignatures.TryGetValue((crl, issuer), out bool signed))
-            {
-                if (!Spend(path))
-                    break;
-                _crlSignatures[(crl, issuer)] = signed = crl.IsSignedBy(issuer);
-            }
-            if (!signed)
-                continue;
             RevocationAnswer said = crl.About(certificate, _options.At);
+            // What would say nothing need not be verified.
+            if (said == RevocationAnswer.NoAnswer || (said == answer) || !IsAuthentic(crl, issuer, path))
+                continue;
             if (said == RevocationAnswer.Revoked)
                 return said;
-            if (said == RevocationAnswer.NotRevoked)
-                answer = said;
+            answer = said;
         }
         return answer;
+    }
+
+    /// <summary>
+    /// §6.3.3 (f), (g): signed by the issuer's key in the path; or by another key of that name (a CA changes keys, or keeps
+    /// one for its lists) whose certificate has a valid path of its own to the same anchor.
+    /// </summary>
+    private bool IsAuthentic(CertificateRevocationList crl, ParsedCertificate issuer, List<ParsedCertificate> path)
+    {
+        if (IsSigned(crl, issuer, path))
+            return true;
+        IEnumerable<ParsedCertificate> others = _material.AnchorsNamed(crl.Issuer).Concat(_material.IntermediatesNamed(crl.Issuer)).Concat(_extra?.IntermediatesNamed(crl.Issuer) ?? []);
+        foreach (ParsedCertificate other in others)
+        {
+            if (!Same(other, issuer) && IsSigned(crl, other, path) && IsCrlSigner(other, path[^1]))
+                return true;
+        }
+        return false;
+    }
+
+    private bool IsSigned(CertificateRevocationList crl, ParsedCertificate signer, List<ParsedCertificate> path)
+    {
+        if (!_crlSignatures.TryGetValue((crl, signer), out bool signed))
+            _crlSignatures[(crl, signer)] = signed = Spend(path) && crl.IsSignedBy(signer);
+        return signed;
+    }
+
+    private bool IsCrlSigner(ParsedCertificate signer, ParsedCertificate anchor)
+    {
+        if (_crlSigners.TryGetValue(signer, out bool known))
+            return known;
+        // Lists that vouch for each other's signers would go round for ever: two levels are enough for real authorities.
+        if (_outer?._outer is not null)
+            return false;
+        var inner = new PathValidator(_material, _extra, _options with { Policies = new HashSet<string>(), RequireExplicitPolicy = false }, this);
+        bool trusted = inner.Build([signer]) is { } result && result.Path[^1].RawDataMemory.Span.SequenceEqual(anchor.Certificate.RawDataMemory.Span);
+        _crlSigners[signer] = trusted;
+        return trusted;
     }
 
     private static PathResult Failure(List<ParsedCertificate> path, SubIndication subIndication, Reason reason) =>

@@ -3,7 +3,7 @@ namespace SecureMail.Cms.Asn1;
 /// <summary>Object identifiers of CMS and its algorithms, by the names of their standards.</summary>
 internal static class Oids
 {
-    // RFC 5652, RFC 5083, RFC 3274: content types
+    // RFC 5652, RFC 5083: content types
     public const string Data = "1.2.840.113549.1.7.1";
     public const string SignedData = "1.2.840.113549.1.7.2";
     public const string EnvelopedData = "1.2.840.113549.1.7.3";
@@ -20,7 +20,7 @@ internal static class Oids
     public const string SigningCertificate = "1.2.840.113549.1.9.16.2.12";
     public const string SigningCertificateV2 = "1.2.840.113549.1.9.16.2.47";
 
-    // RFC 3370, RFC 5754: digests
+    // RFC 5754: digests
     public const string Md5 = "1.2.840.113549.2.5";
     public const string Sha1 = "1.3.14.3.2.26";
     public const string Sha256 = "2.16.840.1.101.3.4.2.1";
@@ -39,7 +39,7 @@ internal static class Oids
     public const string Sha384WithRsa = "1.2.840.113549.1.1.12";
     public const string Sha512WithRsa = "1.2.840.113549.1.1.13";
 
-    // RFC 5480, RFC 5758: ECDSA
+    // RFC 5480, RFC 5754: ECDSA
     public const string EcPublicKey = "1.2.840.10045.2.1";
     public const string EcdsaWithSha1 = "1.2.840.10045.4.1";
     public const string EcdsaWithSha256 = "1.2.840.10045.4.3.2";

@@ -91,7 +91,7 @@ public class SmtpClientTests
             Certificate = theirs,
             RequireTls = true,
             AuthenticatePeer = shown => Pin(shown) == Pin(ours) ? "agency-a" : null,
-            ExtraEhloLines = peer => peer.Id is null ? [] : [$"XLEDGER {peer.Id}"],
+            ExtraEhloLines = (peer, _) => Task.FromResult<IReadOnlyList<string>>(peer.Id is null ? [] : [$"XLEDGER {peer.Id}"]),
         });
         var options = server.ClientOptions with { RequireTls = true, ClientCertificate = ours, PinServer = shown => Pin(shown) == Pin(theirs) };
         for (var i = 0; i < 2; i++)

@@ -46,7 +46,7 @@ public class SmtpServerTests
         await using var server = await TestServer.StartAsync(o => o with
         {
             Limits = new SmtpServerLimits { MessageBytes = 4242 },
-            ExtraEhloLines = peer => ["XLEDGER mx.test/ledger+1234"],
+            ExtraEhloLines = (_, _) => Task.FromResult<IReadOnlyList<string>>(["XLEDGER mx.test/ledger+1234"]),
         });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         await peer.ReplyAsync();

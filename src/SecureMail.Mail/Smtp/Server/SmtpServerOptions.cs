@@ -26,8 +26,8 @@ public sealed record SmtpServerOptions
 
     public SmtpServerLimits Limits { get; init; } = new();
 
-    /// <summary>More lines for the EHLO reply, each within 500 characters, given what is known of the peer at that time.</summary>
-    public Func<SmtpPeer, IReadOnlyList<string>> ExtraEhloLines { get; init; } = static _ => [];
+    /// <summary>More lines for the EHLO reply, each within 500 characters, given what is known of the peer at that time; an exception is 451.</summary>
+    public Func<SmtpPeer, CancellationToken, Task<IReadOnlyList<string>>> ExtraEhloLines { get; init; } = static (_, _) => Task.FromResult<IReadOnlyList<string>>([]);
 
     /// <summary>Judges MAIL. A positive reply accepts; an exception is 451.</summary>
     public Func<SmtpSessionInfo, MailFrom, CancellationToken, Task<SmtpReply>> OnMail { get; init; } =

@@ -160,7 +160,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         switch (command.Verb)
         {
             case SmtpVerb.Ehlo or SmtpVerb.Helo:
-                return Greet(command);
+                return await GreetAsync(command);
             case SmtpVerb.StartTls:
                 return await StartTlsAsync();
             case SmtpVerb.Mail:
@@ -186,7 +186,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
     }
 
-    private bool Greet(SmtpCommand command)
+    private async Task<bool> GreetAsync(SmtpCommand command)
     {
         if (!Hello.TryParse(command.Argument, out var hello))
             return Answer(new SmtpReply(501, "5.5.4", "The argument is a domain or an address literal"));
@@ -202,7 +202,16 @@ internal sealed class SmtpSession : IAsyncDisposable
         // RFC 3207 §4.2: not offered again under TLS.
         if (_options.Certificate is not null && !_peer.IsTls)
             lines.Add(SmtpCapabilities.StartTls);
-        lines.AddRange(_options.ExtraEhloLines(_peer));
+        try
+        {
+            lines.AddRange(await _options.ExtraEhloLines(_peer, _stop));
+        }
+        catch (Exception e) when (!_stop.IsCancellationRequested)
+        {
+            Log.StepFailed(_logger, e, _id, "EHLO");
+            return Answer(LocalError());
+        }
+
         return Answer(new SmtpReply(250, null, lines));
     }
 

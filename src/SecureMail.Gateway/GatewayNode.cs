@@ -1,0 +1,219 @@
+using Microsoft.Extensions.Logging;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Recurring;
+using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+using SecureMail.Mail;
+
+namespace SecureMail.Gateway;
+
+/// <summary>
+/// One gateway, put together: its database, directory, registers and flows. Opened, it can be read and given submissions; <see cref="RunAsync"/>
+/// makes it a service: it sequences the ledger, works off the queue, listens for mail and does what recurs. Several nodes may run on one database.
+/// </summary>
+public sealed class GatewayNode : IAsyncDisposable
+{
+    private readonly GatewayDatabase _database;
+    private readonly GatewayIdentity _identity;
+    private readonly GatewayOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly AgencyKeys _keys;
+    private readonly OutboundFlow _outbound;
+    private readonly InboundFlow _inbound;
+    private readonly Receive _receive;
+    private readonly PeerLedger _peers;
+    private readonly BlobStore _blobs;
+    private volatile bool _running;
+
+    private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
+    {
+        (_database, _identity, _options, _time) = (database, identity, options, time);
+        _logger = loggers.CreateLogger("SecureMail.Gateway");
+        _blobs = new BlobStore(database.Source, identity.Storage);
+        Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
+        Queue = new WorkQueue(database.Source);
+        Outgoing = new OutgoingRegister(database, _blobs, Directory);
+        Incoming = new IncomingRegister(database, _blobs, Directory);
+        Ledger = new LedgerRegister(database);
+        _peers = new PeerLedger(identity.Cosigner, time, _logger);
+        var trust = new GatewayTrust(options, time);
+        var policy = new SendingPolicy(options.Name, time);
+        var certificates = new CertificateChoice(trust, time);
+        _keys = new AgencyKeys(options, certificates);
+        var acknowledge = new Acknowledge(_blobs, Directory, time);
+        _receive = new Receive(database, _blobs, Directory, options, time);
+        _outbound = new OutboundFlow(
+            database, _blobs,
+            new Accept(database, _blobs, Directory, policy, options, time),
+            new Authorise(database, Directory, policy, certificates, time),
+            new Sign(database, _blobs, _keys, trust, time, _logger),
+            new Enqueue(database, _blobs, time),
+            new Send(database, _blobs, Directory, identity, _peers, options, time, _logger),
+            _keys);
+        _inbound = new InboundFlow(
+            database,
+            new Judge(_blobs, Directory, _keys, trust),
+            new Screen(Directory, _peers, options, time),
+            new Record(_blobs, acknowledge, time),
+            new Answer(database, _blobs, Directory, _keys, options, time),
+            _keys, _logger);
+    }
+
+    public string Name => _options.Name;
+
+    public DirectoryStore Directory { get; }
+
+    public WorkQueue Queue { get; }
+
+    public OutgoingRegister Outgoing { get; }
+
+    public IncomingRegister Incoming { get; }
+
+    public LedgerRegister Ledger { get; }
+
+    /// <summary>The ledger's public half, for proofs and verification.</summary>
+    public GatewayDatabase Database => _database;
+
+    public GatewayIdentity Identity => _identity;
+
+    /// <summary>Opens the gateway's keys and database and checks its token modules' names; listens to nothing yet.</summary>
+    /// <exception cref="InvalidDataException">A key or trust file is absent or damaged.</exception>
+    /// <exception cref="StorageUnavailableException">The database cannot be used.</exception>
+    public static async Task<GatewayNode> OpenAsync(GatewayOptions options, TimeProvider time, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        var identity = GatewayIdentity.Load(options);
+        GatewayDatabase? database = null;
+        try
+        {
+            database = await GatewayDatabase.OpenAsync(options, cancellationToken);
+            return new GatewayNode(database, identity, options, time, loggers);
+        }
+        catch
+        {
+            identity.Dispose();
+            if (database is not null)
+            {
+                await database.DisposeAsync();
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
+    /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
+    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => _outbound.SubmitAsync(submission, cancellationToken);
+
+    /// <summary>The mail of a dispatch as it was composed, without the ledger field that each sending adds.</summary>
+    public Task<Stream> OpenMessageAsync(Guid blob, CancellationToken cancellationToken) => _blobs.OpenAsync(blob, cancellationToken);
+
+    /// <summary>Serves until cancelled, then ends what runs and answers.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
+        using var worker = new Worker(Queue, Handlers(), _time, _logger);
+        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
+        await using var smtp = _options.Smtp is { } listen ? new SmtpServer(SmtpOptions(listen), _time, _logger) : null;
+        if (smtp is not null)
+        {
+            await smtp.StartAsync();
+            SmtpEndpoint = smtp.Endpoint;
+        }
+
+        _running = true;
+        try
+        {
+            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop));
+        }
+        finally
+        {
+            _running = false;
+        }
+    }
+
+    /// <summary>Where it listens for mail, once it runs.</summary>
+    public System.Net.IPEndPoint? SmtpEndpoint { get; private set; }
+
+    /// <summary>Whether new work can be taken now, and what stands in the way.</summary>
+    public async Task<Health> HealthAsync(CancellationToken cancellationToken)
+    {
+        List<string> problems = [];
+        if (!_running)
+        {
+            problems.Add("not-started");
+        }
+
+        try
+        {
+            var difference = await _database.ClockDifferenceAsync(_time, cancellationToken);
+            if (difference.Duration() > TimeSpan.FromMinutes(1))
+            {
+                problems.Add("clock-differs-from-database");
+            }
+
+            await Directory.CurrentAsync(cancellationToken);
+        }
+        catch (DirectoryException)
+        {
+            problems.Add("no-directory");
+        }
+        catch (Exception e) when (e is Npgsql.NpgsqlException or IOException or TimeoutException)
+        {
+            problems.Add("database");
+        }
+
+        return new Health(problems.Count == 0, problems);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _keys.Dispose();
+        _identity.Dispose();
+        await _database.DisposeAsync();
+    }
+
+    private Dictionary<string, WorkHandler> Handlers() => new()
+    {
+        ["seal"] = new(4, _outbound.SealAsync),
+        ["send"] = new(16, _outbound.SendAsync),
+        ["judge"] = new(4, _inbound.JudgeAsync),
+        ["receipt"] = new(4, _inbound.AnswerAsync),
+    };
+
+    private SmtpServerOptions SmtpOptions(System.Net.IPEndPoint listen) => new()
+    {
+        Listen = listen,
+        HostName = _options.Name,
+        Certificate = _identity.Tls,
+        RequireTls = true,
+        AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
+        Limits = new SmtpServerLimits { MessageBytes = _options.LargestMessage },
+        ExtraEhloLines = SeenOf,
+        OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
+        OnData = _receive.OpenAsync,
+    };
+
+    /// <summary>Which sizes of the peer's ledger we have seen: it brings proofs from each of them.</summary>
+    private async Task<IReadOnlyList<string>> SeenOf(SmtpPeer peer, CancellationToken cancellationToken)
+    {
+        if (peer.Id is null)
+        {
+            return [];
+        }
+
+        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var sizes = await PeerLedger.SeenSizesAsync(transaction, peer.Id, cancellationToken);
+        return [$"{Exchange.EvidenceField.Capability} {string.Join(' ', sizes)}".TrimEnd()];
+    }
+}
+
+/// <param name="Problems">Names of what stands in the way; empty when ready.</param>
+public sealed record Health(bool Ready, IReadOnlyList<string> Problems);

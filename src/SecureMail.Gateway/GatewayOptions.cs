@@ -1,0 +1,61 @@
+using System.Net;
+
+namespace SecureMail.Gateway;
+
+/// <summary>
+/// Facts of one gateway process: where it listens, its database, its key files and tokens. Agencies, routes and peers are not here: they are in
+/// the directory and the database.
+/// </summary>
+public sealed record GatewayOptions
+{
+    /// <summary>The gateway's name in the directory: its EHLO argument and the origin of its ledger.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Where the gateway keeps its keys, its temporary files and, without a configured database, the database.</summary>
+    public required string DataFolder { get; init; }
+
+    /// <summary>As the role <c>securemail_gateway</c>; null: a private cluster under the data folder.</summary>
+    public string? DatabaseConnection { get; init; }
+
+    /// <summary>As the role that owns the schema; for <c>securemail migrate</c>.</summary>
+    public string? OwnerConnection { get; init; }
+
+    public IPEndPoint? Smtp { get; init; }
+
+    /// <summary>PEM: the certificate that the gateway shows on both ends of TLS. Its key is pinned by the directory.</summary>
+    public string? TlsCertificate { get; init; }
+
+    /// <summary>PEM, mode 0600.</summary>
+    public string? TlsKey { get; init; }
+
+    /// <summary>PEM or DER files and folders: trust anchors.</summary>
+    public IReadOnlyList<string> Anchors { get; init; } = [];
+
+    public IReadOnlyList<string> Intermediates { get; init; } = [];
+
+    public IReadOnlyList<string> Crls { get; init; } = [];
+
+    /// <summary>The certificate whose key signs the directory; that very certificate, pinned.</summary>
+    public string? DirectoryPublisher { get; init; }
+
+    public IReadOnlyList<TokenOptions> Tokens { get; init; } = [];
+
+    /// <summary>After how long without a receipt a dispatch is overdue. The office confirms the same day.</summary>
+    public TimeSpan ReceiptDue { get; init; } = TimeSpan.FromHours(24);
+
+    /// <summary>After how long a destination that cannot be reached is given up.</summary>
+    public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromDays(5);
+
+    /// <summary>How long a message that cannot be judged yet waits before it is quarantined.</summary>
+    public TimeSpan IndeterminateFor { get; init; } = TimeSpan.FromHours(4);
+
+    /// <summary>The largest message taken or sent, in octets.</summary>
+    public long LargestMessage { get; init; } = 200L * 1024 * 1024;
+
+    internal string KeyFolder => Path.Combine(DataFolder, "keys");
+}
+
+/// <summary>A token that holds keys of our agencies. Which agency a key belongs to is said by the directory, through its certificate.</summary>
+/// <param name="Uri">RFC 7512, naming the token and its module: <c>pkcs11:token=VanThu?module-path=/usr/lib/…</c>.</param>
+/// <param name="PinFile">A file of mode 0600 that holds the PIN; null: <paramref name="PinEnv"/> names a variable.</param>
+public sealed record TokenOptions(string Uri, string? PinFile, string? PinEnv);

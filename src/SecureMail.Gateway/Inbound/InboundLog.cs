@@ -1,0 +1,18 @@
+using Microsoft.Extensions.Logging;
+
+namespace SecureMail.Gateway.Inbound;
+
+internal static partial class InboundLog
+{
+    [LoggerMessage(1301, LogLevel.Information, "Message {Incoming} judged {Verdict}, placed {Place} ({Reason})")]
+    public static partial void Recorded(ILogger logger, Guid incoming, string verdict, string place, string? reason);
+
+    [LoggerMessage(1302, LogLevel.Warning, "Message {Incoming} cannot be judged yet: {Reason}")]
+    public static partial void Waits(ILogger logger, Guid incoming, string reason);
+
+    [LoggerMessage(1303, LogLevel.Critical, "Alarm {Kind} about {Subject}")]
+    public static partial void Alarm(ILogger logger, string kind, string subject);
+
+    [LoggerMessage(1304, LogLevel.Warning, "The receipt for {Incoming} waits: {Reason}")]
+    public static partial void ReceiptWaits(ILogger logger, Guid incoming, string reason);
+}

@@ -1,0 +1,96 @@
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+using SecureMail.Mail;
+
+namespace SecureMail.Gateway.Inbound;
+
+/// <summary>
+/// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are committed before the
+/// answer 250. Until then the sender still has the message; from then on it is ours.
+/// </summary>
+internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayOptions options, TimeProvider time)
+{
+    /// <summary>RCPT: only for agencies of the directory that this gateway serves.</summary>
+    public async Task<SmtpReply> RecipientAsync(string address, CancellationToken cancellationToken)
+    {
+        var directory = await directories.CurrentAsync(cancellationToken);
+        var agency = directory.FindByAddress(address, time.GetUtcNow());
+        return agency is not null && agency.Record.Gateway == options.Name
+            ? new SmtpReply(250, "2.1.5", "Recipient ok")
+            : new SmtpReply(550, "5.1.1", "No agency here has this address");
+    }
+
+    /// <summary>DATA: a reception whose commit is the commit.</summary>
+    public async Task<SmtpReception> OpenAsync(SmtpEnvelope envelope, CancellationToken cancellationToken)
+    {
+        var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        try
+        {
+            var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            return new Reception(this, envelope, connection, transaction, blobs.Create(transaction));
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    private async Task CommitAsync(SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
+    {
+        var now = time.GetUtcNow();
+        var directory = await directories.CurrentAsync(cancellationToken);
+        var received = Guid.CreateVersion7(now);
+        var salt = Commitment.NewSalt();
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at) VALUES (@received, @Peer, @From, @Blob, @salt, @now)",
+            new { received, Peer = envelope.Session.Peer.Id ?? "", From = envelope.From.Address ?? "", Blob = blob.Id, salt, now = now.UtcDateTime },
+            transaction, cancellationToken: cancellationToken));
+        foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
+        {
+            var agency = directory.FindByAddress(recipient.Address, now)
+                ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
+            var incoming = Guid.CreateVersion7(now);
+            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+                "INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, 'received')",
+                new { incoming, received, Agency = agency.Id, recipient.Address }, transaction, cancellationToken: cancellationToken));
+            await LedgerStore.AppendAsync(transaction, new LedgerEntry
+            {
+                Time = now,
+                Agency = agency.Id,
+                Kind = "message.received",
+                Object = incoming.ToString(),
+                Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
+            }, chain: true, cancellationToken);
+            await WorkQueue.EnqueueAsync(transaction, "judge", incoming, cancellationToken: cancellationToken);
+        }
+
+        // The commit point of reception: only after it may 250 be answered.
+        await transaction.CommitAsync(cancellationToken);
+    }
+
+    private sealed class Reception(Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction, BlobWriteStream blob) : SmtpReception
+    {
+        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken ct) => await blob.WriteAsync(octets, ct);
+
+        public override async Task<SmtpReply> CommitAsync(CancellationToken ct)
+        {
+            await step.CommitAsync(envelope, transaction, await blob.FinishAsync(ct), ct);
+            return new SmtpReply(250, "2.6.0", "Taken and kept");
+        }
+
+        public override async Task AbortAsync() => await transaction.RollbackAsync(CancellationToken.None);
+
+        public override async ValueTask DisposeAsync()
+        {
+            await blob.DisposeAsync();
+            await transaction.DisposeAsync();
+            await connection.DisposeAsync();
+            await base.DisposeAsync();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+using System.Security.Cryptography;
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Policy;
+using SecureMail.Ledger;
+using SecureMail.Mail;
+using SecureMail.Trust;
+
+namespace SecureMail.Gateway.Inbound;
+
+/// <summary>What the gateway takes a message to be.</summary>
+internal enum MessageKind
+{
+    Dispatch,
+    Receipt,
+    Other,
+}
+
+/// <summary>
+/// A message of which it is known where it goes. Only <see cref="Screen"/> makes one, and only it can be recorded.
+/// </summary>
+/// <param name="Reason">Why it does not go to the inbox, as a code; null where it does.</param>
+/// <param name="Sender">The agency that signed it, proven; null while nothing is.</param>
+/// <param name="FirstIncoming">For a duplicate: the message that came first.</param>
+internal sealed record ScreenedMessage(
+    JudgedMessage Judged, MessageKind Kind, Place Place, string? Reason, Agency? Sender, Manifest? Manifest, Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
+{
+    public bool IsDuplicate => FirstIncoming is not null;
+}
+
+/// <summary>
+/// Judged → screened: is it for us, is it new, does it say what was signed, does the sender's ledger stand behind it, what does policy say.
+/// </summary>
+/// <remarks>
+/// Nothing of the content is read before the verdict is <c>valid</c>. Every check that fails ends in quarantine or return with its reason; there is
+/// no way through by default. Works in the transaction that records the message: what is new is decided under a lock.
+/// </remarks>
+internal sealed class Screen(DirectoryStore directories, PeerLedger peers, GatewayOptions options, TimeProvider time)
+{
+    /// <summary>Answers null when the message must wait for what it takes to judge it.</summary>
+    public async Task<ScreenedMessage?> ScreenAsync(NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
+    {
+        var directory = await directories.CurrentAsync(cancellationToken);
+        var waited = time.GetUtcNow() - judged.Received.ReceivedAt > options.IndeterminateFor;
+        var place = Placement.Of(judged.Verdict, waited);
+        if (place == Place.Wait)
+        {
+            return null;
+        }
+
+        if (place != Place.Inbox)
+        {
+            return Aside(judged, judged.Verdict.ToString().ToUpperInvariant());
+        }
+
+        try
+        {
+            return judged.Payload switch
+            {
+                { ContentType.MediaType: "multipart/mixed", Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children } =>
+                    await DispatchAsync(transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
+                { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(transaction, directory, judged, report, cancellationToken),
+                _ => Aside(judged, "NOT_A_DISPATCH"),
+            };
+        }
+        catch (WireFormatException e)
+        {
+            return Aside(judged, e.Code);
+        }
+        catch (MimeException)
+        {
+            return Aside(judged, "PART_DAMAGED");
+        }
+    }
+
+    private async Task<ScreenedMessage> DispatchAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart first, IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
+    {
+        var manifest = Manifest.Parse(ReadPart(first, Manifest.LongestOctets));
+        if (SenderOf(directory, judged, manifest.Sender.Id, out var why) is not { } sender)
+        {
+            return Aside(judged, why);
+        }
+
+        ScreenedMessage Put(Place place, string? reason, Guid? firstIncoming = null) =>
+            new(judged, MessageKind.Dispatch, place, reason, sender, manifest, null, documents, firstIncoming);
+
+        var evidence = await EvidenceAsync(transaction, directory, judged, sender, cancellationToken);
+        if (evidence is not null)
+        {
+            return Put(Place.Quarantine, evidence);
+        }
+
+        // The sender's ledger must commit to these very octets: the salt is inside the signature, the commitment in its ledger.
+        if (!IsCommitted(judged.Evidence!.Entry, "dispatch.signed", manifest.DispatchId, manifest.Salt, judged.SignedDigest))
+        {
+            return Put(Place.Quarantine, "LEDGER_EVIDENCE");
+        }
+
+        if (manifest.Recipients.All(r => r.Id != judged.Received.AgencyId))
+        {
+            return Put(Place.Returned, "NOT_ADDRESSED_TO_US");
+        }
+
+        if (manifest.Fields.Secrecy is not null && await SecrecyRefusedAsync(transaction, judged.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
+        {
+            return Put(Place.Returned, "SECRECY_REFUSED");
+        }
+
+        // The same dispatch for the same agency is decided one at a time, to the commit.
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))", new { key = $"seen {judged.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction, cancellationToken: cancellationToken));
+        var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(new CommandDefinition(
+            "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender AND dispatch_id = @DispatchId",
+            new { Recipient = judged.Received.AgencyId, Sender = sender.Id, manifest.DispatchId }, transaction, cancellationToken: cancellationToken));
+        if (seen is { } before)
+        {
+            return before.Digest.AsSpan().SequenceEqual(judged.SignedDigest) ? Put(Place.Inbox, "DUPLICATE", before.Incoming) : Put(Place.Quarantine, "CONTENT_CONFLICT");
+        }
+
+        return AgreesWithManifest(manifest, documents) ? Put(Place.Inbox, null) : Put(Place.Quarantine, "DOCUMENTS_DIFFER");
+    }
+
+    private async Task<ScreenedMessage> ReceiptAsync(NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart report, CancellationToken cancellationToken)
+    {
+        var part = report.Children.FirstOrDefault(c => c.ContentType.MediaType == Receipt.MediaType);
+        if (MailReport.Read(report) is null || part is null)
+        {
+            return Aside(judged, "NOT_A_RECEIPT");
+        }
+
+        var receipt = Receipt.Parse(ReadPart(part, Receipt.LongestOctets));
+        if (receipt.Sender != judged.Received.AgencyId)
+        {
+            return Aside(judged, "NOT_ADDRESSED_TO_US");
+        }
+
+        if (SenderOf(directory, judged, receipt.Recipient, out var why) is not { } signer)
+        {
+            return Aside(judged, why);
+        }
+
+        var evidence = await EvidenceAsync(transaction, directory, judged, signer, cancellationToken);
+        // A receipt of a gateway whose ledger was rewritten is kept aside like everything of it.
+        return new(judged, MessageKind.Receipt, evidence is null ? Place.Inbox : Place.Quarantine, evidence, signer, null, receipt, [], null);
+    }
+
+    /// <summary>The agency named, when the certificate that signed is one of its own in the directory and it was in force.</summary>
+    private static Agency? SenderOf(DirectorySnapshot directory, JudgedMessage judged, Guid named, out string why)
+    {
+        why = "SENDER_NOT_IN_DIRECTORY";
+        if (directory.Find(named) is not { } agency || judged.Signer is not { } certificate)
+        {
+            return null;
+        }
+
+        // RFC 3183's idea, by the directory: agency ↔ certificate ↔ address, valid when it was signed.
+        why = "SENDER_BINDING";
+        var name = agency.NameAt(judged.SignedAt);
+        return name is not null && string.Equals(name.Address, judged.From, StringComparison.OrdinalIgnoreCase)
+            && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span)) ? agency : null;
+    }
+
+    /// <summary>Null when the sender's ledger stands behind the message; else the reason.</summary>
+    private async Task<string?> EvidenceAsync(NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, Agency sender, CancellationToken cancellationToken)
+    {
+        if (judged.Evidence is not { } evidence || directory.FindGateway(sender.Record.Gateway) is not { } gateway || gateway.Name != judged.Received.Peer)
+        {
+            return "LEDGER_EVIDENCE";
+        }
+
+        var key = VerifierKey.Parse(gateway.LedgerKey);
+        if (evidence.Verify(key) is not null)
+        {
+            return "LEDGER_EVIDENCE";
+        }
+
+        try
+        {
+            var observed = await peers.ObserveAsync(transaction, key, evidence.Checkpoint.Note, evidence.Consistency, cancellationToken);
+            var cosigner = VerifierKey.Parse(gateway.CosignerKey);
+            foreach (var cosignature in evidence.Cosignatures)
+            {
+                await PeerLedger.AddCosignatureAsync(transaction, cosigner, cosignature, cancellationToken);
+            }
+
+            return observed.State switch
+            {
+                PeerState.Fork => "LEDGER_FORK",
+                PeerState.BadSignature => "LEDGER_EVIDENCE",
+                // Pending is normal when deliveries overtake each other; the next session brings the proof, or an alarm.
+                _ => null,
+            };
+        }
+        catch (LedgerException)
+        {
+            return "LEDGER_EVIDENCE";
+        }
+    }
+
+    internal static bool IsCommitted(LedgerEntry entry, string kind, Guid subject, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> digest) =>
+        entry.Kind == kind && entry.Object == subject.ToString() && entry.Commitments.TryGetValue("content", out var commitment) && commitment == Commitment.Of(salt, digest);
+
+    private static async Task<bool> SecrecyRefusedAsync(NpgsqlTransaction transaction, Guid agency, string mark, CancellationToken cancellationToken)
+    {
+        var permitted = await transaction.Connection!.ExecuteScalarAsync<string?>(new CommandDefinition(
+            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction, cancellationToken: cancellationToken));
+        return permitted is null || Secrecy.RankOrHighest(mark) > Secrecy.Rank(permitted);
+    }
+
+    private static bool AgreesWithManifest(Manifest manifest, IReadOnlyList<MimePart> parts)
+    {
+        if (manifest.Documents.Count != parts.Count)
+        {
+            return false;
+        }
+
+        foreach (var (document, part) in manifest.Documents.Zip(parts))
+        {
+            using var content = part.OpenDecoded();
+            if (part.FileName != document.Name || !SHA256.HashData(content).AsSpan().SequenceEqual(document.Sha256))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static byte[] ReadPart(MimePart part, int limit)
+    {
+        using var content = part.OpenDecoded();
+        using var octets = new MemoryStream();
+        var buffer = new byte[16 * 1024];
+        for (int read; (read = content.Read(buffer)) > 0;)
+        {
+            octets.Write(buffer, 0, read);
+            if (octets.Length > limit)
+            {
+                throw new WireFormatException("FORMAT_TOO_LARGE", "Phần dữ liệu quá dài.", "The part is too long.");
+            }
+        }
+
+        return octets.ToArray();
+    }
+
+    private static ScreenedMessage Aside(JudgedMessage judged, string reason) => new(judged, MessageKind.Other, Place.Quarantine, reason, null, null, null, [], null);
+}

@@ -1,0 +1,83 @@
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Storage;
+using Microsoft.Extensions.Logging;
+using SecureMail.Trust;
+
+namespace SecureMail.Gateway;
+
+/// <summary>
+/// What comes in, in order: receive → judge (parse, open, judge) → screen → record, which delivers, quarantines or returns → answer with a receipt.
+/// Durable between them: received, recorded, receipt due.
+/// </summary>
+internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ILogger logger)
+{
+    private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
+
+    /// <summary>Work "judge": received → recorded.</summary>
+    public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
+    {
+        var received = await ReceivedMessage.LoadAsync(database, item.Subject, cancellationToken);
+        if (received is null)
+        {
+            return await item.DropAsync(database.Source, cancellationToken);
+        }
+
+        try
+        {
+            if (item.PersonActed)
+            {
+                keys.PersonActed();
+            }
+
+            await using var judged = await judge.JudgeAsync(received, cancellationToken);
+            await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+            await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            var screened = await screen.ScreenAsync(transaction, judged, cancellationToken);
+            if (screened is null)
+            {
+                InboundLog.Waits(logger, received.Id, judged.Verdict.ToString());
+                return new WorkOutcome.Snooze(AskAgain, judged.Verdict.ToString());
+            }
+
+            var place = await record.RecordAsync(transaction, screened, cancellationToken);
+            await item.CompleteAsync(transaction, cancellationToken);
+            // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
+            await transaction.CommitAsync(cancellationToken);
+            GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
+            InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason);
+            if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
+            {
+                InboundLog.Alarm(logger, screened.Reason, received.Peer);
+            }
+
+            return new WorkOutcome.Done();
+        }
+        catch (KeyUnavailableException e)
+        {
+            InboundLog.Waits(logger, received.Id, e.Code);
+            return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+
+    /// <summary>Work "receipt": receipt due → the receipt is a transmission of its own.</summary>
+    public async Task<WorkOutcome> AnswerAsync(WorkItem item, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (item.PersonActed)
+            {
+                keys.PersonActed();
+            }
+
+            await answer.AnswerAsync(item, cancellationToken);
+            return new WorkOutcome.Done();
+        }
+        catch (KeyUnavailableException e)
+        {
+            InboundLog.ReceiptWaits(logger, item.Subject, e.Code);
+            return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using SecureMail.Cms;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Storage;
+using SecureMail.Pkcs11;
+
+namespace SecureMail.Gateway.Keys;
+
+/// <summary>
+/// The agencies' keys on the configured tokens. Which key is whose is said by the directory: a certificate that it lists for an agency, lying on a
+/// token, leads to the key beside it. Tokens are opened when first needed and kept open; one that is pulled is looked for again.
+/// </summary>
+/// <remarks>A refused PIN latches its token until <see cref="PersonActed"/>: nothing here tries a PIN twice.</remarks>
+internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certificates) : IDisposable
+{
+    private readonly Dictionary<TokenOptions, OpenToken> _open = [];
+    private readonly Lock _lock = new();
+
+    /// <summary>The best valid signing certificate of an agency whose key is at hand, with that key.</summary>
+    /// <exception cref="KeyUnavailableException">No certificate is valid now, or no token at hand has its key.</exception>
+    public AgencySigner SignerOf(Agency agency)
+    {
+        var valid = certificates.ForSigning(agency);
+        if (valid.Count == 0)
+        {
+            throw new KeyUnavailableException("SIGNING_CERTIFICATE_EXPIRED", needsPerson: true);
+        }
+
+        KeyUnavailableException? missing = null;
+        foreach (var path in valid.Select(v => v.Path))
+        {
+            try
+            {
+                if (Find(path[0], out missing) is { } key)
+                {
+                    // The anchor is left out: who trusts it has it.
+                    return new AgencySigner(path[0], [.. path.Skip(1).SkipLast(1)], key);
+                }
+            }
+            catch (Pkcs11Exception e)
+            {
+                throw KeyUnavailableException.Of(e);
+            }
+        }
+
+        throw missing ?? new KeyUnavailableException("KEY_ABSENT", needsPerson: false);
+    }
+
+    /// <summary>Every key at hand that mail to this agency may have been encrypted to, old ones among them.</summary>
+    /// <exception cref="KeyUnavailableException">There is none, and a token that may hold one is not at hand.</exception>
+    public IReadOnlyList<RecipientKey> DecryptersOf(Agency agency)
+    {
+        List<RecipientKey> keys = [];
+        KeyUnavailableException? missing = null;
+        foreach (var certificate in agency.EncryptionCertificates)
+        {
+            try
+            {
+                if (Find(certificate, out var absent) is RSA key)
+                {
+                    keys.Add(new RecipientKey(certificate, key));
+                }
+
+                missing ??= absent;
+            }
+            catch (Pkcs11Exception e)
+            {
+                missing = KeyUnavailableException.Of(e);
+            }
+        }
+
+        return keys.Count == 0 && missing is not null ? throw missing : keys;
+    }
+
+    /// <summary>A person has seen to the tokens: refused PINs may be tried once more, absent tokens are looked for.</summary>
+    public void PersonActed()
+    {
+        lock (_lock)
+        {
+            foreach (var token in _open.Values)
+            {
+                token.Token.ResetAfterPersonActed();
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            foreach (var token in _open.Values)
+            {
+                token.Dispose();
+            }
+
+            _open.Clear();
+        }
+    }
+
+    private AsymmetricAlgorithm? Find(X509Certificate2 certificate, out KeyUnavailableException? missing)
+    {
+        missing = null;
+        lock (_lock)
+        {
+            foreach (var configured in options.Tokens)
+            {
+                try
+                {
+                    if (!_open.TryGetValue(configured, out var token))
+                    {
+                        _open[configured] = token = new OpenToken(Pkcs11Token.Open(Pkcs11Uri.Parse(configured.Uri), () => ReadPin(configured)));
+                    }
+
+                    if (token.KeyOf(certificate) is { } key)
+                    {
+                        return key;
+                    }
+                }
+                catch (Pkcs11Exception e) when (e.Fault is Pkcs11Fault.TokenAbsent or Pkcs11Fault.ModuleMissing or Pkcs11Fault.SessionLost or Pkcs11Fault.DeviceError or Pkcs11Fault.Busy)
+                {
+                    if (_open.Remove(configured, out var gone))
+                    {
+                        gone.Dispose();
+                    }
+
+                    missing = KeyUnavailableException.Of(e);
+                }
+            }
+        }
+
+        return null;
+    }
+
+    private static byte[]? ReadPin(TokenOptions token)
+    {
+        if (token.PinFile is { } file)
+        {
+            return File.Exists(file) ? SecretFile.ReadPin(file) : null;
+        }
+
+        return token.PinEnv is { } name && Environment.GetEnvironmentVariable(name) is { } value ? Encoding.UTF8.GetBytes(value) : null;
+    }
+
+    /// <summary>A token and the keys already opened on it, by the certificate beside them.</summary>
+    private sealed class OpenToken(Pkcs11Token token) : IDisposable
+    {
+        private readonly Dictionary<string, AsymmetricAlgorithm?> _keys = [];
+
+        public Pkcs11Token Token => token;
+
+        public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate)
+        {
+            if (!_keys.TryGetValue(certificate.Thumbprint, out var key))
+            {
+                _keys[certificate.Thumbprint] = key = token.OpenKeyOf(certificate);
+            }
+
+            return key;
+        }
+
+        public void Dispose()
+        {
+            foreach (var key in _keys.Values)
+            {
+                key?.Dispose();
+            }
+
+            token.Dispose();
+        }
+    }
+}
+
+/// <summary>A certificate with its key on a token, ready to sign.</summary>
+internal sealed record AgencySigner(X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, AsymmetricAlgorithm Key)
+{
+    public SigningRequest Request(DateTimeOffset now) =>
+        new(Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa, now);
+
+    /// <summary>The detached signature, DER.</summary>
+    /// <exception cref="KeyUnavailableException">The token went, or refused.</exception>
+    public byte[] Sign(PreparedSignature prepared)
+    {
+        try
+        {
+            return prepared.SignWith(Key);
+        }
+        catch (Pkcs11Exception e)
+        {
+            throw KeyUnavailableException.Of(e);
+        }
+    }
+}
+
+/// <summary>A key is not at hand. The code is one of Wording's; with <paramref name="needsPerson"/> nothing is tried again until a person acts.</summary>
+internal sealed class KeyUnavailableException(string code, bool needsPerson, Exception? inner = null) : Exception(code, inner)
+{
+    public string Code => Message;
+
+    public bool NeedsPerson => needsPerson;
+
+    public static KeyUnavailableException Of(Pkcs11Exception e) => e.Fault switch
+    {
+        Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinRefused or Pkcs11Fault.PinExpired or Pkcs11Fault.PinRequired => new("PIN_REFUSED", true, e),
+        Pkcs11Fault.PinLocked => new("PIN_LOCKED", true, e),
+        Pkcs11Fault.KeyAbsent or Pkcs11Fault.KeyUnusable or Pkcs11Fault.Ambiguous or Pkcs11Fault.MechanismUnsupported => new("KEY_ABSENT", false, e),
+        _ => new("TOKEN_ABSENT", false, e),
+    };
+}

@@ -1,0 +1,76 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Trust;
+
+namespace SecureMail.Gateway.Keys;
+
+/// <summary>
+/// What this gateway judges by: the configured anchors, intermediates and CRLs. The files are read again when one of them changed, since CRLs are
+/// renewed while the gateway runs; files that cannot be read then leave what was read before in force.
+/// </summary>
+internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
+{
+    private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(10);
+
+    private readonly Lock _lock = new();
+    private TrustMaterial? _material;
+    private DateTime _stamp;
+    private long _looked;
+
+    public string GatewayName => options.Name;
+
+    /// <exception cref="InvalidDataException">At the first reading: a file holds nothing of what it is configured for.</exception>
+    public TrustMaterial Material
+    {
+        get
+        {
+            lock (_lock)
+            {
+                if (_material is null || time.GetElapsedTime(_looked) > LookEvery)
+                {
+                    _looked = time.GetTimestamp();
+                    Reload();
+                }
+
+                return _material!;
+            }
+        }
+    }
+
+    public JudgeOptions JudgeOptions(DateTimeOffset at) => new() { Trust = Material, At = at };
+
+    /// <summary>The pinned certificate of the directory's publisher; null where none is configured.</summary>
+    /// <exception cref="InvalidDataException">The file holds no certificate.</exception>
+    public static X509Certificate2? LoadPublisher(GatewayOptions options)
+    {
+        if (options.DirectoryPublisher is not { } path)
+        {
+            return null;
+        }
+
+        return TrustMaterial.LoadCertificates(path)[0];
+    }
+
+    private void Reload()
+    {
+        var stamp = options.Anchors.Concat(options.Intermediates).Concat(options.Crls).Select(Newest).DefaultIfEmpty().Max();
+        if (_material is not null && stamp == _stamp)
+        {
+            return;
+        }
+
+        try
+        {
+            _material = TrustMaterial.Load(options.Anchors, options.Intermediates, options.Crls);
+            _stamp = stamp;
+        }
+        catch (Exception e) when (_material is not null && e is IOException or InvalidDataException or CryptographicException or UnauthorizedAccessException)
+        {
+            // A CRL half written: the next look finds it whole. What is in force stays, and goes stale by its own dates.
+        }
+    }
+
+    private static DateTime Newest(string path) => System.IO.Directory.Exists(path)
+        ? System.IO.Directory.EnumerateFiles(path).Select(File.GetLastWriteTimeUtc).DefaultIfEmpty().Max()
+        : File.GetLastWriteTimeUtc(path);
+}

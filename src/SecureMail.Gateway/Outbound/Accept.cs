@@ -1,0 +1,186 @@
+using System.Security.Cryptography;
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Gateway.Outbound;
+
+/// <summary>
+/// Submission → accepted. The documents (sealed), the manifest, the number, a row for each addressee, the ledger entry and the work to be done
+/// are one transaction: after its commit the clerk may be told, before it nothing was there.
+/// </summary>
+internal sealed class Accept(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, SendingPolicy policy, GatewayOptions options, TimeProvider time)
+{
+    /// <exception cref="SubmissionRefusedException">The dispatch as a whole cannot be sent; nothing was kept.</exception>
+    public async Task<SubmissionAnswer> AcceptAsync(Submission submission, CancellationToken cancellationToken)
+    {
+        var now = time.GetUtcNow();
+        var directory = await directories.CurrentAsync(cancellationToken);
+        var sender = directory.FindByCode(submission.Sender, now) ?? throw Refuse("SENDER_UNKNOWN", $"Không có cơ quan gửi {submission.Sender} trong danh bạ.", $"The sending agency {submission.Sender} is not in the directory.");
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        if (await policy.MaySendAsync(connection, sender, submission.Fields.Secrecy, cancellationToken) is { } refused)
+        {
+            throw new SubmissionRefusedException(refused);
+        }
+
+        var recipients = await ResolveAsync(connection, directory, sender, submission.Recipients, now, cancellationToken);
+        if (recipients.All(r => r.Refusal is not null))
+        {
+            throw new SubmissionRefusedException(recipients is [{ Refusal: { } only }] ? only : Refuse("NO_RECIPIENT", "Không gửi được tới nơi nhận nào.", "No addressee can be reached.").Refusal);
+        }
+
+        var dispatchId = Guid.CreateVersion7(now);
+        var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
+        var documents = await StoreAsync(transaction, submission.Documents, cancellationToken);
+        var manifest = new Manifest
+        {
+            DispatchId = dispatchId,
+            Issued = now,
+            Sender = PartyOf(sender, now),
+            Recipients = [.. recipients.Where(r => r.Refusal is null).Select(r => PartyOf(r.Agency!, now))],
+            Fields = submission.Fields with { Number = number.ToString() },
+            Documents = [.. documents.Select(d => d.Digest)],
+            Salt = Commitment.NewSalt(),
+        };
+        if (manifest.FirstFault() is { } field)
+        {
+            throw Refuse("FIELD_INVALID", $"Trường \"{field}\" không hợp lệ.", $"The field \"{field}\" is not valid.");
+        }
+
+        var octets = manifest.ToOctets();
+        var manifestBlob = await blobs.WriteAsync(transaction, new MemoryStream(octets), cancellationToken);
+        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
+        {
+            Time = now,
+            Agency = sender.Id,
+            Kind = "dispatch.accepted",
+            Object = dispatchId.ToString(),
+            Commitments = new Dictionary<string, string> { ["manifest"] = Commitment.Of(manifest.Salt, SHA256.HashData(octets)) },
+        }, chain: true, cancellationToken);
+        await InsertAsync(transaction, manifest, sender, now, manifestBlob.Id, entry.EntryId, documents, cancellationToken);
+        foreach (var recipient in recipients)
+        {
+            await InsertRecipientAsync(transaction, dispatchId, sender.Id, recipient, now, cancellationToken);
+        }
+
+        await WorkQueue.EnqueueAsync(transaction, "seal", dispatchId, cancellationToken: cancellationToken);
+
+        // From this commit on the dispatch is ours to deliver; a crash before it leaves nothing, and the clerk was told nothing.
+        await transaction.CommitAsync(cancellationToken);
+        return new SubmissionAnswer(dispatchId, manifest.Fields.Number, [.. recipients.Select(r => new SubmissionRecipient(r.Code, r.Agency?.NameAt(now)?.Name ?? r.Agency?.LastName.Name, r.Refusal))]);
+    }
+
+    private async Task<List<Addressee>> ResolveAsync(
+        NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, IReadOnlyList<string> codes, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        List<Addressee> addressees = [];
+        foreach (var code in codes.Distinct(StringComparer.Ordinal))
+        {
+            var agency = directory.FindByCode(code, now) ?? directory.FindEverByCode(code);
+            var refusal = agency is null
+                ? new Refusal("RECIPIENT_UNKNOWN", $"Không có cơ quan {code} trong danh bạ; hãy kiểm tra mã.", $"The directory has no agency {code}: check the code.")
+                : await policy.MayReachAsync(connection, directory, sender, agency, cancellationToken);
+            addressees.Add(new Addressee(code, agency, refusal));
+        }
+
+        return addressees;
+    }
+
+    private static async Task<NumberAndNotation> NumberAsync(NpgsqlTransaction transaction, Agency sender, Submission submission, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        if (submission.Number is not null)
+        {
+            return NumberAndNotation.TryParse(submission.Number)
+                ?? throw Refuse("NUMBER_INVALID", "Số và ký hiệu không đúng dạng, ví dụ 36-HD/VPTW hoặc 15/QĐ-BNV.", "The number and notation is not of the form 36-HD/VPTW or 15/QĐ-BNV.");
+        }
+
+        var notation = submission.Notation ?? "CV";
+        if (!NumberAndNotation.IsNotation(notation))
+        {
+            throw Refuse("NUMBER_INVALID", "Ký hiệu không hợp lệ, ví dụ CV/TU.", "The notation is not valid; an example is CV/TU.");
+        }
+
+        return NumberAndNotation.Of(await Register.NextAsync(transaction, sender.Id, "outgoing", Register.YearOf(now), cancellationToken), '-', notation);
+    }
+
+    private async Task<List<StoredDocument>> StoreAsync(NpgsqlTransaction transaction, IReadOnlyList<SubmittedDocument> documents, CancellationToken cancellationToken)
+    {
+        List<StoredDocument> stored = [];
+        long total = 0;
+        foreach (var document in documents)
+        {
+            await using var content = document.Open();
+            var blob = await blobs.WriteAsync(transaction, content, cancellationToken);
+            total += blob.Length;
+            // base64 adds a third, twice: once for the signed part, once for the envelope.
+            if (total / 9 * 16 > options.LargestMessage)
+            {
+                throw Refuse("TOO_LARGE", $"Văn bản lớn hơn mức cổng này gửi được ({options.LargestMessage >> 20} MiB cả thư).", $"The documents are larger than this gateway sends ({options.LargestMessage >> 20} MiB a message).");
+            }
+
+            stored.Add(new StoredDocument(blob.Id, new DocumentDigest(document.Name, document.MediaType, blob.Length, blob.Sha256)));
+        }
+
+        return stored;
+    }
+
+    private static async Task InsertAsync(
+        NpgsqlTransaction transaction, Manifest manifest, Agency sender, DateTimeOffset now, Guid manifestBlob, long entry, List<StoredDocument> documents, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+                """
+                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, accepted_entry, accepted_at)
+                VALUES (@DispatchId, @Agency, 'accepted', @Year, @Number, @manifestBlob, @entry, @now)
+                """,
+                new { manifest.DispatchId, Agency = sender.Id, Year = Register.YearOf(now), manifest.Fields.Number, manifestBlob, entry, now = now.UtcDateTime },
+                transaction, cancellationToken: cancellationToken));
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation)
+        {
+            throw Refuse("NUMBER_TAKEN", $"Số {manifest.Fields.Number} đã được dùng trong năm nay.", $"The number {manifest.Fields.Number} is already used this year.");
+        }
+
+        for (var n = 0; n < documents.Count; n++)
+        {
+            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+                "INSERT INTO gateway.outgoing_document (dispatch_id, n, blob_id) VALUES (@DispatchId, @n, @Blob)",
+                new { manifest.DispatchId, n = n + 1, documents[n].Blob }, transaction, cancellationToken: cancellationToken));
+        }
+    }
+
+    private static Task InsertRecipientAsync(NpgsqlTransaction transaction, Guid dispatchId, Guid sender, Addressee recipient, DateTimeOffset now, CancellationToken cancellationToken) =>
+        transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            """
+            INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason, closed_at)
+            VALUES (@Id, 'dispatch', @dispatchId, @sender, @Recipient, @Code, @State, @Reason, @Closed)
+            """,
+            new
+            {
+                Id = Guid.CreateVersion7(now),
+                dispatchId,
+                sender,
+                Recipient = recipient.Agency?.Id,
+                recipient.Code,
+                State = recipient.Refusal is null ? "waiting" : "failed",
+                Reason = recipient.Refusal?.Code,
+                Closed = recipient.Refusal is null ? (DateTime?)null : now.UtcDateTime,
+            },
+            transaction, cancellationToken: cancellationToken));
+
+    private static Party PartyOf(Agency agency, DateTimeOffset now) => agency.NameAt(now) is { } name ? new Party(agency.Id, name.Code, name.Name) : throw new InvalidOperationException();
+
+    private static SubmissionRefusedException Refuse(string code, string vi, string en) => new(new Refusal(code, vi, en));
+
+    private sealed record Addressee(string Code, Agency? Agency, Refusal? Refusal);
+
+    private sealed record StoredDocument(Guid Blob, DocumentDigest Digest);
+}

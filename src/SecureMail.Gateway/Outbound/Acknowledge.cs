@@ -1,0 +1,85 @@
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Gateway.Outbound;
+
+/// <summary>
+/// Sent | unknown → acknowledged | refused: a receipt that its addressee signed, about the very octets that we signed, with the proof that its
+/// ledger says the same.
+/// </summary>
+internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, TimeProvider time)
+{
+    /// <summary>Closes the transmission in the caller's transaction; a receipt that came before changes nothing. Answers null, or why the receipt counts for nothing.</summary>
+    public async Task<string?> AcknowledgeAsync(NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
+    {
+        var (receipt, signer) = (screened.Receipt!, screened.Sender!);
+        var connection = transaction.Connection!;
+        var row = await connection.QuerySingleOrDefaultAsync<(Guid Id, string State, byte[]? Digest, Guid Manifest)?>(new CommandDefinition(
+            """
+            SELECT t.transmission_id, t.state, o.signed_digest, o.manifest_blob FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
+            WHERE t.kind = 'dispatch' AND t.dispatch_id = @DispatchId AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
+            """, receipt, transaction, cancellationToken: cancellationToken));
+        if (row is not { } sent)
+        {
+            return "RECEIPT_FOR_NOTHING";
+        }
+
+        if (sent.Digest is null || !receipt.Digest.AsSpan().SequenceEqual(sent.Digest))
+        {
+            return "RECEIPT_FOR_OTHER_CONTENT";
+        }
+
+        var manifest = Manifest.Parse(await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
+        if (!await IsInLedgerAsync(receipt, signer, manifest, cancellationToken))
+        {
+            return "LEDGER_EVIDENCE";
+        }
+
+        var state = receipt.Event == ReceiptEvent.ContentConsignment ? "acknowledged" : "refused";
+        if (sent.State is "acknowledged" or "refused" or "failed")
+        {
+            return null;
+        }
+
+        await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason, closed_at = @now WHERE transmission_id = @Id",
+            new { state, receipt.Event, Reason = state == "refused" ? receipt.Reason?.Code ?? receipt.Event : null, now = time.GetUtcNow().UtcDateTime, sent.Id }, transaction, cancellationToken: cancellationToken));
+        // Nothing is sent any more to somebody who has answered.
+        await connection.ExecuteAsync(new CommandDefinition("DELETE FROM gateway.work WHERE kind = 'send' AND subject = @Id AND state <> 'leased'", new { sent.Id }, transaction, cancellationToken: cancellationToken));
+        await LedgerStore.AppendAsync(transaction, new LedgerEntry
+        {
+            Time = time.GetUtcNow(),
+            Agency = receipt.Sender,
+            Kind = state == "acknowledged" ? "dispatch.acknowledged" : "dispatch.rejected",
+            Object = sent.Id.ToString(),
+            Commitments = new Dictionary<string, string> { ["receipt"] = Commitment.Of(manifest.Salt, screened.Judged.SignedDigest) },
+        }, chain: true, cancellationToken);
+        return null;
+    }
+
+    private async Task<bool> IsInLedgerAsync(Receipt receipt, Agency signer, Manifest manifest, CancellationToken cancellationToken)
+    {
+        var directory = await directories.CurrentAsync(cancellationToken);
+        if (directory.FindGateway(signer.Record.Gateway) is not { } gateway)
+        {
+            return false;
+        }
+
+        try
+        {
+            var evidence = LedgerEvidence.Parse(Convert.FromBase64String(receipt.Ledger));
+            return evidence.Verify(VerifierKey.Parse(gateway.LedgerKey)) is null
+                && evidence.Entry.Agency == signer.Id && evidence.Entry.Kind == "message.judged"
+                && evidence.Entry.Commitments.TryGetValue("content", out var content) && content == Commitment.Of(manifest.Salt, receipt.Digest);
+        }
+        catch (Exception e) when (e is LedgerException or FormatException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,106 @@
+using System.Security.Cryptography.X509Certificates;
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Gateway.Outbound;
+
+/// <summary>A dispatch that was accepted and is not yet signed: its row says accepted or awaiting-signature.</summary>
+internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifest, IReadOnlyList<Guid> Documents)
+{
+    /// <summary>Null when it was queued or refused already.</summary>
+    public static async Task<AcceptedDispatch?> LoadAsync(GatewayDatabase database, BlobStore blobs, Guid id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, Guid Manifest)?>(new CommandDefinition(
+            "SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id AND state IN ('accepted', 'awaiting-signature')", new { id }, cancellationToken: cancellationToken));
+        if (row is not { } found)
+        {
+            return null;
+        }
+
+        var documents = await connection.QueryAsync<Guid>(new CommandDefinition(
+            "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n", new { id }, cancellationToken: cancellationToken));
+        return new AcceptedDispatch(id, found.Agency, Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)), [.. documents]);
+    }
+}
+
+/// <summary>A dispatch that policy lets go, with the certificate to encrypt to for each addressee that can be reached.</summary>
+internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<AgencyName> Addresses, IReadOnlyList<X509Certificate2> EncryptTo);
+
+/// <summary>
+/// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid certificate is chosen. An
+/// addressee without one fails by itself; the dispatch is refused only when nobody is left, or when it may not be sent at all.
+/// </summary>
+internal sealed class Authorise(GatewayDatabase database, DirectoryStore directories, SendingPolicy policy, CertificateChoice certificates, TimeProvider time)
+{
+    /// <summary>Answers null when the dispatch was refused; its row says why.</summary>
+    public async Task<AuthorisedDispatch?> AuthoriseAsync(AcceptedDispatch accepted, CancellationToken cancellationToken)
+    {
+        var directory = await directories.CurrentAsync(cancellationToken);
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var sender = directory.Find(accepted.AgencyId);
+        var refusal = sender is null ? "SENDER_UNKNOWN" : (await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken))?.Code;
+        List<X509Certificate2> encryptTo = [];
+        List<AgencyName> addresses = [];
+        foreach (var party in refusal is null ? accepted.Manifest.Recipients : [])
+        {
+            var recipient = directory.Find(party.Id);
+            var reason = recipient is null ? "RECIPIENT_UNKNOWN" : (await policy.MayReachAsync(connection, directory, sender!, recipient, cancellationToken))?.Code;
+            var certificate = reason is null ? certificates.BestForEncryption(recipient!) : null;
+            if (certificate is null)
+            {
+                await FailAsync(transaction, accepted, party.Id, reason ?? "RECIPIENT_CERTIFICATE", cancellationToken);
+                continue;
+            }
+
+            encryptTo.Add(certificate);
+            addresses.Add(recipient!.NameAt(time.GetUtcNow())!);
+        }
+
+        if (refusal is null && encryptTo.Count > 0)
+        {
+            await transaction.CommitAsync(cancellationToken);
+            return new AuthorisedDispatch(accepted, sender!, addresses, encryptTo);
+        }
+
+        await RefuseAsync(transaction, accepted, refusal ?? "NO_RECIPIENT", cancellationToken);
+        // The refusal and its entry stand with this commit; nothing has left.
+        await transaction.CommitAsync(cancellationToken);
+        return null;
+    }
+
+    private async Task FailAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, Guid recipient, string reason, CancellationToken cancellationToken)
+    {
+        var failed = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(new CommandDefinition(
+            """
+            UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now
+            WHERE kind = 'dispatch' AND dispatch_id = @Id AND recipient_id = @recipient AND state = 'waiting' RETURNING transmission_id
+            """,
+            new { reason, now = time.GetUtcNow().UtcDateTime, accepted.Id, recipient }, transaction, cancellationToken: cancellationToken));
+        if (failed is { } transmission)
+        {
+            await EntryAsync(transaction, accepted, "dispatch.failed", transmission, cancellationToken);
+        }
+    }
+
+    private async Task RefuseAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, string reason, CancellationToken cancellationToken)
+    {
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            """
+            UPDATE gateway.outgoing SET state = 'refused', reason = @reason WHERE dispatch_id = @Id;
+            UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting';
+            """,
+            new { reason, accepted.Id, now = time.GetUtcNow().UtcDateTime }, transaction, cancellationToken: cancellationToken));
+        await EntryAsync(transaction, accepted, "dispatch.refused", accepted.Id, cancellationToken);
+    }
+
+    private Task EntryAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, string kind, Guid subject, CancellationToken cancellationToken) =>
+        LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = accepted.AgencyId, Kind = kind, Object = subject.ToString() }, chain: true, cancellationToken);
+}

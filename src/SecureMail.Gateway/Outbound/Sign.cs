@@ -1,0 +1,95 @@
+using System.Security.Cryptography;
+using Dapper;
+using Microsoft.Extensions.Logging;
+using SecureMail.Cms;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Storage;
+using SecureMail.Mail;
+using SecureMail.Smime;
+using SecureMail.Trust;
+
+namespace SecureMail.Gateway.Outbound;
+
+/// <summary>A dispatch with its signature, accepted by our own verifier.</summary>
+/// <param name="Inner">The octets that were signed: never written anew from here on.</param>
+/// <param name="ContentDigest">SHA-256 of <paramref name="Inner"/>, whatever digest the signature uses.</param>
+internal sealed record SignedDispatch(AuthorisedDispatch Authorised, OutgoingMessage Message, SecretSpool Inner, PreparedSignature Prepared, byte[] SignedData, byte[] ContentDigest) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync()
+    {
+        Inner.Dispose();
+        return ValueTask.CompletedTask;
+    }
+}
+
+/// <summary>
+/// Authorised → signed: prepare the octets, have the token sign the digest, complete; then judge the result as a stranger would. What our own
+/// verifier does not accept never leaves.
+/// </summary>
+internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, TimeProvider time, ILogger logger)
+{
+    /// <exception cref="KeyUnavailableException">The token or key is not there; the dispatch waits for it.</exception>
+    public async Task<SignedDispatch> SignAsync(AuthorisedDispatch authorised, CancellationToken cancellationToken)
+    {
+        var now = time.GetUtcNow();
+        var message = MessageOf(authorised, now);
+        var inner = new SecretSpool();
+        try
+        {
+            var signer = keys.SignerOf(authorised.Sender);
+            await using var writing = inner.OpenWrite();
+            var prepared = await SmimeComposer.PrepareAsync(message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);
+            var signedData = signer.Sign(prepared);
+            await RequireAcceptedAsync(inner, signedData, now, cancellationToken);
+            await using var octets = inner.OpenRead();
+            return new SignedDispatch(authorised, message, inner, prepared, signedData, await SHA256.HashDataAsync(octets, cancellationToken));
+        }
+        catch
+        {
+            inner.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Notes that the dispatch waits for its signature, and why, so that the clerk sees it.</summary>
+    public async Task AwaitAsync(AuthorisedDispatch authorised, string reason, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
+            new { reason, authorised.Accepted.Id }, cancellationToken: cancellationToken));
+        OutboundLog.AwaitsSignature(logger, authorised.Accepted.Id, reason);
+    }
+
+    private OutgoingMessage MessageOf(AuthorisedDispatch authorised, DateTimeOffset now)
+    {
+        var (accepted, manifest) = (authorised.Accepted, authorised.Accepted.Manifest);
+        var octets = manifest.ToOctets();
+        return new OutgoingMessage
+        {
+            From = new Mailbox(manifest.Sender.Name, authorised.Sender.NameAt(now)!.Address),
+            To = [.. authorised.Addresses.Select(a => new Mailbox(a.Name, a.Address))],
+            Subject = manifest.Fields.Subject,
+            Date = now,
+            MessageId = $"<{accepted.Id}@{trust.GatewayName}>",
+            Parts =
+            [
+                new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(octets)),
+                .. manifest.Documents.Zip(accepted.Documents, (document, blob) => new OutgoingPart(MimeContentType.Parse(document.MediaType), document.Name, () => blobs.Open(blob))),
+            ],
+        };
+    }
+
+    private async Task RequireAcceptedAsync(SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        using var data = await CmsSignedData.ReadAsync(new MemoryStream(signedData), cancel: cancellationToken);
+        await using var content = inner.OpenRead();
+        var findings = await SignatureJudge.JudgeAsync(data, content, trust.JudgeOptions(now), cancellationToken);
+        // A revocation list that is late stops no mail: the addressee judges for itself.
+        if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
+        {
+            throw new KeyUnavailableException("SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Policy;
+
+namespace SecureMail.Gateway.Outbound;
+
+/// <summary>What a clerk wants sent: fields, addressees and documents, nothing checked yet.</summary>
+public sealed record Submission
+{
+    /// <summary>The sending agency's code.</summary>
+    public required string Sender { get; init; }
+
+    /// <summary>The addressees' codes.</summary>
+    public required IReadOnlyList<string> Recipients { get; init; }
+
+    /// <summary>Number and notation as printed on the document, or null: the register gives the next number under <see cref="Notation"/>.</summary>
+    public string? Number { get; init; }
+
+    /// <summary>The notation to draw a number under, e.g. <c>CV/TU</c>.</summary>
+    public string? Notation { get; init; }
+
+    /// <summary>All fields but the number, which is empty here when the register is to give it.</summary>
+    public required DispatchFields Fields { get; init; }
+
+    public required IReadOnlyList<SubmittedDocument> Documents { get; init; }
+}
+
+/// <summary>A document to be sent; opened once, read to its end.</summary>
+public sealed record SubmittedDocument(string Name, string MediaType, Func<Stream> Open);
+
+/// <summary>The dispatch was refused as a whole and nothing was kept. What to do stands in the message, Vietnamese first.</summary>
+public sealed class SubmissionRefusedException(Refusal refusal) : Exception($"{refusal.Vi} / {refusal.En}")
+{
+    public Refusal Refusal => refusal;
+}
+
+/// <summary>What the clerk is told: the id and number, and each addressee by name with the reason where it cannot be reached.</summary>
+public sealed record SubmissionAnswer(Guid DispatchId, string Number, IReadOnlyList<SubmissionRecipient> Recipients);
+
+public sealed record SubmissionRecipient(string Code, string? Name, Refusal? Refusal);

@@ -1,0 +1,49 @@
+using Npgsql;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Storage;
+
+namespace SecureMail.Gateway;
+
+/// <summary>
+/// What goes out, in order: accept → authorise → sign → compose → enqueue → send → (the peer's receipt) acknowledge.
+/// Each step takes what the one before it made, so none can be left out. Durable between them: accepted, awaiting signature, queued, sent or unknown,
+/// acknowledged; everything else is done in one run and done again after a crash.
+/// </summary>
+internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue, Send send, AgencyKeys keys)
+{
+    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => accept.AcceptAsync(submission, cancellationToken);
+
+    /// <summary>Work "seal": accepted → queued.</summary>
+    public async Task<WorkOutcome> SealAsync(WorkItem item, CancellationToken cancellationToken)
+    {
+        var accepted = await AcceptedDispatch.LoadAsync(database, blobs, item.Subject, cancellationToken);
+        var authorised = accepted is null ? null : await authorise.AuthoriseAsync(accepted, cancellationToken);
+        if (authorised is null)
+        {
+            return await item.DropAsync(database.Source, cancellationToken);
+        }
+
+        try
+        {
+            if (item.PersonActed)
+            {
+                keys.PersonActed();
+            }
+
+            await using var signed = await sign.SignAsync(authorised, cancellationToken);
+            await using var composed = await Compose.ComposeAsync(signed, cancellationToken);
+            await enqueue.EnqueueAsync(composed, item, cancellationToken);
+            return new WorkOutcome.Done();
+        }
+        catch (KeyUnavailableException e)
+        {
+            await sign.AwaitAsync(authorised, e.Code, cancellationToken);
+            return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+
+    /// <summary>Work "send": queued → sent or unknown.</summary>
+    public Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken) => send.SendAsync(item, cancellationToken);
+}

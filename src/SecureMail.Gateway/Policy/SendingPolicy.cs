@@ -1,0 +1,64 @@
+using Dapper;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+
+namespace SecureMail.Gateway.Policy;
+
+/// <summary>Why a dispatch or one of its addressees is refused; both sentences are safe to show and say what to do.</summary>
+public sealed record Refusal(string Code, string Vi, string En);
+
+/// <summary>
+/// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it is signed: between
+/// the two may lie days, and a rule or a directory that changed counts.
+/// </summary>
+internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
+{
+    /// <summary>Whether this agency may send a document with these fields at all.</summary>
+    public async Task<Refusal?> MaySendAsync(NpgsqlConnection connection, Agency sender, string? secrecy, CancellationToken cancellationToken)
+    {
+        if (sender.NameAt(time.GetUtcNow()) is null)
+        {
+            return new("SENDER_NOT_IN_FORCE", "Cơ quan gửi không còn hiệu lực trong danh bạ.", "The sending agency is not in force in the directory.");
+        }
+
+        if (sender.Record.Gateway != gatewayName)
+        {
+            return new("SENDER_NOT_HERE", $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.", $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
+        }
+
+        var rank = Secrecy.RankOrHighest(secrecy);
+        if (rank == 0)
+        {
+            return null;
+        }
+
+        var permitted = await connection.ExecuteScalarAsync<string?>(new CommandDefinition(
+            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id", new { sender.Id }, cancellationToken: cancellationToken));
+        return permitted is not null && rank <= Secrecy.Rank(permitted)
+            ? null
+            : new("SECRECY_REFUSED",
+                "Văn bản có dấu chỉ mức độ mật không được gửi qua mạng này; hãy gửi theo đường công văn mật.",
+                "A document with a mark of secrecy is not sent over this network: use the channel for classified documents.");
+    }
+
+    /// <summary>Whether this sender may reach this addressee; each is asked by itself, one refusal does not stop the others.</summary>
+    public async Task<Refusal?> MayReachAsync(NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, Agency recipient, CancellationToken cancellationToken)
+    {
+        if (!recipient.IsInForce(time.GetUtcNow()))
+        {
+            var successor = recipient.Record.Successor is { } id ? directory.Find(id)?.NameAt(time.GetUtcNow()) : null;
+            return successor is null
+                ? new("RECIPIENT_NOT_IN_FORCE", "Cơ quan nhận không còn hiệu lực.", "The addressee is not in force.")
+                : new("RECIPIENT_SUCCEEDED", $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.", $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
+        }
+
+        var rule = await connection.ExecuteScalarAsync<string?>(new CommandDefinition(
+            """
+            SELECT reason FROM gateway.route_rule
+            WHERE (sender_id IS NULL OR sender_id = @Sender) AND (recipient_id IS NULL OR recipient_id = @Recipient) LIMIT 1
+            """,
+            new { Sender = sender.Id, Recipient = recipient.Id }, cancellationToken: cancellationToken));
+        return rule is null ? null : new("ROUTE_REFUSED", $"Quy định không cho gửi tới cơ quan này: {rule}", $"A rule forbids sending to this addressee: {rule}");
+    }
+}

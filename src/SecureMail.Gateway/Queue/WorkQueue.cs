@@ -1,0 +1,227 @@
+using Dapper;
+using Npgsql;
+
+namespace SecureMail.Gateway.Queue;
+
+/// <summary>
+/// The work to be done, as rows of <c>gateway.work</c>; the state diagram stands beside the table in 0001_gateway.sql.
+/// </summary>
+/// <remarks>
+/// Enqueueing joins the caller's transaction: the work exists exactly when the state that asks for it does. A worker leases rows
+/// (SKIP LOCKED, so that workers never wait for one another), renews the lease while it runs, and deletes the row in the transaction that
+/// records what it did; that delete finds nothing if the lease was lost, and then the whole transaction is undone. All times are the
+/// database's own: nodes with different clocks agree on what a lease is. Delivery is at least once; that it happens once is the business
+/// of what the row's subject records. No NOTIFY: PostgreSQL lets the commits that notify pass one at a time; workers look at the partial
+/// index a few times a second instead.
+/// </remarks>
+public sealed class WorkQueue(NpgsqlDataSource database)
+{
+    /// <summary>Asks for work. Asking again for the same subject is the same row, made ready anew if it lay dead or held.</summary>
+    /// <param name="transaction">The caller's; the work is durable with its commit.</param>
+    /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
+    public static async Task EnqueueAsync(NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, CancellationToken cancellationToken = default) =>
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            """
+            INSERT INTO gateway.work (kind, subject, awaits_entry) VALUES (@kind, @subject, @awaitsEntry)
+            ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry
+              WHERE gateway.work.state IN ('held', 'dead')
+            """,
+            new { kind, subject, awaitsEntry }, transaction, cancellationToken: cancellationToken));
+
+    /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and freed are one commit.</summary>
+    public static async Task ReleaseAsync(NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
+            new { entries = entries.ToArray() }, transaction, cancellationToken: cancellationToken));
+
+    internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(string kind, string owner, TimeSpan lease, int most, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
+        var rows = await connection.QueryAsync<(long, Guid, int, bool)>(new CommandDefinition(
+            $"""
+            UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
+            FROM (SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
+                  ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED) due
+            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted
+            """,
+            new { kind, owner, lease }, cancellationToken: cancellationToken));
+        return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, r.Item4, owner))];
+    }
+
+    /// <summary>Answers false when the lease is no longer ours.</summary>
+    internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
+            new { lease, item.Id, item.Owner }, cancellationToken: cancellationToken)) == 1;
+    }
+
+    internal async Task PutBackAsync(WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await connection.ExecuteAsync(new CommandDefinition(
+            """
+            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted = false,
+              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END
+            WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
+            """,
+            new { state, delay, reason, countsAsAttempt, item.Id, item.Owner }, cancellationToken: cancellationToken));
+    }
+
+    /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
+    internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= now()",
+            cancellationToken: cancellationToken));
+    }
+
+    /// <summary>How long until the next row of these kinds falls due; null when none waits.</summary>
+    internal async Task<TimeSpan?> NextDueAsync(IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteScalarAsync<TimeSpan?>(new CommandDefinition(
+            "SELECT greatest(min(CASE state WHEN 'ready' THEN run_at ELSE lease_until END) - now(), interval '0') FROM gateway.work WHERE kind = ANY(@kinds) AND awaits_entry IS NULL AND state IN ('ready', 'leased')",
+            new { kinds = kinds.ToArray() }, cancellationToken: cancellationToken));
+    }
+
+    /// <summary>What waits, oldest first, for a person to look at.</summary>
+    public async Task<IReadOnlyList<WorkRow>> ListAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return [.. await connection.QueryAsync<WorkRow>(new CommandDefinition(
+            """
+            SELECT work_id AS Id, kind AS Kind, subject AS Subject, state AS State, run_at AS RunAt, attempts AS Attempts, awaits_entry AS AwaitsEntry, last_error AS LastError
+            FROM gateway.work ORDER BY work_id LIMIT 1000
+            """, cancellationToken: cancellationToken))];
+    }
+
+    /// <summary>A person asks for it now: whatever held it back is forgotten. False when there is no such row or it is being worked on.</summary>
+    public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted = true WHERE work_id = @id AND state <> 'leased'",
+            new { id }, cancellationToken: cancellationToken)) == 1;
+    }
+
+    /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row or it is being worked on.</summary>
+    public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id }, cancellationToken: cancellationToken)) == 1;
+    }
+
+    /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back).</summary>
+    public async Task<int> ReleaseHeldAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted = true WHERE state = 'held'", cancellationToken: cancellationToken));
+    }
+}
+
+/// <summary>A row to be shown. Errors in it carry no subject, body or secret.</summary>
+public sealed class WorkRow
+{
+    public long Id { get; init; }
+
+    public string Kind { get; init; } = "";
+
+    public Guid Subject { get; init; }
+
+    public string State { get; init; } = "";
+
+    public DateTime RunAt { get; init; }
+
+    public int Attempts { get; init; }
+
+    public long? AwaitsEntry { get; init; }
+
+    public string? LastError { get; init; }
+}
+
+/// <summary>A leased piece of work. <see cref="CompleteAsync"/> ends it in the transaction that records its outcome.</summary>
+public sealed class WorkItem(long id, string kind, Guid subject, int attempts, bool personActed, string owner)
+{
+    internal long Id => id;
+
+    internal string Owner => owner;
+
+    public string Kind => kind;
+
+    public Guid Subject => subject;
+
+    /// <summary>This one included.</summary>
+    public int Attempts => attempts;
+
+    /// <summary>A person asked for it again: a refused PIN may be tried once more.</summary>
+    public bool PersonActed => personActed;
+
+    /// <summary>Deletes the row; with the commit the work is done.</summary>
+    /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>
+    public async Task CompleteAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
+    {
+        var deleted = await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "DELETE FROM gateway.work WHERE work_id = @id AND state = 'leased' AND lease_owner = @owner",
+            new { id, owner }, transaction, cancellationToken: cancellationToken));
+        if (deleted != 1)
+        {
+            throw new LeaseLostException();
+        }
+    }
+
+    /// <summary>Ends work whose subject needs nothing any more.</summary>
+    public async Task<WorkOutcome> DropAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await CompleteAsync(transaction, cancellationToken);
+        await transaction.CommitAsync(cancellationToken);
+        return new WorkOutcome.Done();
+    }
+
+    /// <summary>Checked just before a side effect that no transaction can take back, such as a mail that leaves.</summary>
+    /// <exception cref="LeaseLostException">Another worker has it now, or soon may.</exception>
+    public async Task RequireLeaseAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var ours = await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
+            "SELECT EXISTS (SELECT FROM gateway.work WHERE work_id = @id AND state = 'leased' AND lease_owner = @owner AND lease_until > now())",
+            new { id, owner }, cancellationToken: cancellationToken));
+        if (!ours)
+        {
+            throw new LeaseLostException();
+        }
+    }
+}
+
+/// <summary>The lease ran out while the work was under way; somebody else does it.</summary>
+public sealed class LeaseLostException() : Exception("The lease on this work was lost.");
+
+/// <summary>What a handler says of its work when it did not complete it itself.</summary>
+public abstract record WorkOutcome
+{
+    private WorkOutcome()
+    {
+    }
+
+    /// <summary>Completed: its row is gone.</summary>
+    public sealed record Done : WorkOutcome;
+
+    /// <summary>Failed for now; again after the back-off of its attempts.</summary>
+    public sealed record Retry(string Reason) : WorkOutcome;
+
+    /// <summary>Not yet; again after a time, and this does not count as an attempt.</summary>
+    public sealed record Snooze(TimeSpan Delay, string Reason) : WorkOutcome;
+
+    /// <summary>A person must act first (a PIN, a missing key).</summary>
+    public sealed record Hold(string Reason) : WorkOutcome;
+
+    /// <summary>Given up; kept for a person to look at.</summary>
+    public sealed record Dead(string Reason) : WorkOutcome;
+}

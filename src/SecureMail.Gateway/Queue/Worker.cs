@@ -1,0 +1,183 @@
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace SecureMail.Gateway.Queue;
+
+/// <summary>
+/// Runs the handlers of the work kinds on this node, each kind with a concurrency of its own, so that slow sending never starves judging.
+/// </summary>
+/// <remarks>
+/// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for. On stop no new work is
+/// leased, what runs may finish, and what does not finish in time is given back by its lease.
+/// </remarks>
+internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, TimeProvider time, ILogger logger) : IDisposable
+{
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
+
+    private readonly string _owner = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid().ToString("N")[..8]}";
+    private readonly SemaphoreSlim _wake = new(0);
+
+    public void Dispose() => _wake.Dispose();
+
+    /// <summary>Runs until cancelled.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        var running = new List<Task>();
+        var free = handlers.ToDictionary(h => h.Key, h => new SemaphoreSlim(h.Value.Concurrency));
+        using var abandon = new CancellationTokenSource();
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                string[] idle = [.. handlers.Keys.Where(k => free[k].CurrentCount > 0)];
+                var due = idle.Length == 0 ? Poll : await queue.NextDueAsync(idle, stop) ?? Poll;
+                if (due > TimeSpan.Zero)
+                {
+                    await _wake.WaitAsync(due < Poll ? due : Poll, stop);
+                    continue;
+                }
+
+                await queue.ReclaimAsync(stop);
+                foreach (var kind in idle)
+                {
+                    foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, stop))
+                    {
+                        await free[kind].WaitAsync(stop);
+                        running.Add(RunOneAsync(item, handlers[kind], free[kind], abandon.Token));
+                    }
+                }
+
+                running.RemoveAll(t => t.IsCompleted);
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                break;
+            }
+            catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+            {
+                QueueLog.DatabaseAway(logger, e.Message);
+                await Task.Delay(TimeSpan.FromSeconds(1), time, CancellationToken.None);
+            }
+        }
+
+        abandon.CancelAfter(Grace);
+        await Task.WhenAll(running);
+    }
+
+    private async Task RunOneAsync(WorkItem item, WorkHandler handler, SemaphoreSlim slot, CancellationToken abandon)
+    {
+        await Task.Yield();
+        using var lost = CancellationTokenSource.CreateLinkedTokenSource(abandon);
+        using var finished = CancellationTokenSource.CreateLinkedTokenSource(lost.Token);
+        var renewal = RenewAsync(item, lost, finished.Token);
+        try
+        {
+            var started = time.GetTimestamp();
+            using var activity = GatewayMeter.Activities.StartActivity(item.Kind);
+            var outcome = await AttemptAsync(item, handler, lost.Token);
+            GatewayMeter.WorkDone(item.Kind, outcome.GetType().Name, time.GetElapsedTime(started));
+            await finished.CancelAsync();
+            await ApplyAsync(item, outcome);
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        {
+            // The row stays leased until its lease runs out; whoever finds it then does the work.
+            QueueLog.OutcomeNotRecorded(logger, item.Kind, item.Subject, e.Message);
+        }
+        finally
+        {
+            await finished.CancelAsync();
+            await renewal;
+            slot.Release();
+            _wake.Release();
+        }
+    }
+
+    private async Task<WorkOutcome> AttemptAsync(WorkItem item, WorkHandler handler, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await handler.Handle(item, cancellationToken);
+        }
+        catch (LeaseLostException)
+        {
+            QueueLog.LeaseLost(logger, item.Kind, item.Subject);
+            return new WorkOutcome.Done();
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return new WorkOutcome.Snooze(TimeSpan.Zero, "stopped");
+        }
+        catch (Exception e) when (e is NpgsqlException or Storage.StorageUnavailableException or IOException or TimeoutException)
+        {
+            return new WorkOutcome.Retry(e.GetType().Name);
+        }
+        catch (Exception e)
+        {
+            // A bug, or a row that no code of ours can work on: tried again with growing delays, then left for a person. Its message may quote
+            // what it stumbled over, so the queue row names the type alone.
+            QueueLog.HandlerFailed(logger, e, item.Kind, item.Subject);
+            return item.Attempts >= 10 ? new WorkOutcome.Dead(e.GetType().Name) : new WorkOutcome.Retry(e.GetType().Name);
+        }
+    }
+
+    private Task ApplyAsync(WorkItem item, WorkOutcome outcome) => outcome switch
+    {
+        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", Backoff.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
+        WorkOutcome.Snooze s => queue.PutBackAsync(item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
+        WorkOutcome.Hold h => queue.PutBackAsync(item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
+        WorkOutcome.Dead d => queue.PutBackAsync(item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
+        _ => Task.CompletedTask,
+    };
+
+    private async Task RenewAsync(WorkItem item, CancellationTokenSource lost, CancellationToken finished)
+    {
+        var failures = 0;
+        while (!finished.IsCancellationRequested)
+        {
+            await Task.Delay(Lease / 3, time, finished).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (finished.IsCancellationRequested)
+            {
+                return;
+            }
+
+            try
+            {
+                if (!await queue.RenewAsync(item, Lease, finished))
+                {
+                    await lost.CancelAsync();
+                    return;
+                }
+
+                failures = 0;
+            }
+            catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            {
+                // Two renewals missed: the lease may end before the third.
+                if (++failures >= 2)
+                {
+                    await lost.CancelAsync();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// <summary>One kind of work: what does it, and how many at once on this node.</summary>
+public sealed record WorkHandler(int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle);
+
+internal static class Backoff
+{
+    private static readonly TimeSpan First = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Longest = TimeSpan.FromMinutes(30);
+
+    /// <summary>Doubles from two seconds to half an hour, ± a quarter so that a recovered peer is not met by everyone at once.</summary>
+    public static TimeSpan After(int attempts)
+    {
+        var exact = Math.Min(Longest.TotalSeconds, First.TotalSeconds * Math.Pow(2, Math.Clamp(attempts - 1, 0, 20)));
+        return TimeSpan.FromSeconds(exact * (0.75 + (Random.Shared.NextDouble() / 2)));
+    }
+}

@@ -1,0 +1,89 @@
+using System.Text;
+using Dapper;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Gateway.Registers;
+
+/// <summary>The ledger for reading: its head, what peers said of it, what was seen of theirs, and the story of one dispatch.</summary>
+public sealed class LedgerRegister(GatewayDatabase database)
+{
+    public async Task<LedgerOverview> OverviewAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var head = await LedgerStore.HeadAsync(connection, cancellationToken);
+        var cosignatures = await LedgerStore.CosignaturesAsync(connection, 20, cancellationToken);
+        var pending = await connection.ExecuteScalarAsync<long>(new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
+        var peers = await connection.QueryAsync<PeerSeen>(new CommandDefinition(
+            "SELECT DISTINCT ON (origin, state) origin AS Origin, size AS Size, state AS State FROM ledger.peer_checkpoint ORDER BY origin, state, size DESC", cancellationToken: cancellationToken));
+        return new LedgerOverview(head?.Size ?? 0, pending, head is null ? null : Encoding.UTF8.GetString(head.Note.Span), cosignatures, [.. peers], await AlarmsAsync(cancellationToken));
+    }
+
+    /// <summary>What a person must look at, newest first: forks of peers' ledgers, and conflicts of our own making or theirs.</summary>
+    public async Task<IReadOnlyList<Alarm>> AlarmsAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return [.. await connection.QueryAsync<Alarm>(new CommandDefinition(
+            """
+            SELECT time AS Time, kind AS Kind, peer AS Subject, detail AS Detail FROM ledger.alarm
+            UNION ALL SELECT raised_at, kind, subject, detail FROM gateway.alarm ORDER BY 1 DESC LIMIT 100
+            """, cancellationToken: cancellationToken))];
+    }
+
+    /// <summary>Every entry about a dispatch: its own, those of its transmissions, those of the messages that brought it.</summary>
+    public async Task<IReadOnlyList<LedgerLine>> StoryAsync(Guid dispatch, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var objects = await connection.QueryAsync<Guid>(new CommandDefinition(
+            """
+            SELECT @dispatch UNION SELECT transmission_id FROM gateway.transmission WHERE dispatch_id = @dispatch
+            UNION SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = @dispatch OR incoming_id = @dispatch
+            """, new { dispatch }, cancellationToken: cancellationToken));
+        List<LedgerLine> lines = [];
+        foreach (var id in objects)
+        {
+            lines.AddRange((await LedgerStore.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
+        }
+
+        return [.. lines.OrderBy(l => l.EntryId)];
+    }
+
+    /// <summary>The newest entries, newest first.</summary>
+    public async Task<IReadOnlyList<LedgerLine>> ListAsync(int limit, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return [.. (await LedgerStore.ListAsync(connection, null, limit, cancellationToken)).Select(LedgerLine.Of)];
+    }
+}
+
+/// <param name="Note">The latest checkpoint as text; null while there is none.</param>
+public sealed record LedgerOverview(long Size, long Pending, string? Note, IReadOnlyList<Cosignature> Cosignatures, IReadOnlyList<PeerSeen> Peers, IReadOnlyList<Alarm> Alarms);
+
+/// <summary>The highest checkpoint seen of a peer in one state.</summary>
+public sealed class PeerSeen
+{
+    public string Origin { get; init; } = "";
+
+    public long Size { get; init; }
+
+    public string State { get; init; } = "";
+}
+
+/// <summary>Something a person must look at.</summary>
+public sealed class Alarm
+{
+    public DateTime Time { get; init; }
+
+    public string Kind { get; init; } = "";
+
+    public string Subject { get; init; } = "";
+
+    public string Detail { get; init; } = "";
+}
+
+/// <summary>A ledger entry to be shown. <paramref name="Index"/> is null until a checkpoint covers it.</summary>
+public sealed record LedgerLine(long EntryId, long? Index, DateTimeOffset Time, string Kind, string Object, Guid Agency, IReadOnlyDictionary<string, string> Commitments)
+{
+    internal static LedgerLine Of(StoredEntry stored) =>
+        new(stored.EntryId, stored.Index, stored.Entry.Time, stored.Entry.Kind, stored.Entry.Object, stored.Entry.Agency, stored.Entry.Commitments);
+}

@@ -1,0 +1,88 @@
+using Dapper;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Storage;
+
+namespace SecureMail.Gateway.Registers;
+
+/// <summary>The register of outgoing documents (sổ văn bản đi), for reading: what was accepted, and how far it came at each addressee.</summary>
+public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, DirectoryStore directories)
+{
+    /// <summary>The newest first.</summary>
+    public async Task<IReadOnlyList<OutgoingDispatch>> ListAsync(int limit, CancellationToken cancellationToken) =>
+        await QueryAsync("ORDER BY accepted_at DESC, dispatch_id DESC LIMIT @limit", new { limit }, cancellationToken);
+
+    public async Task<OutgoingDispatch?> FindAsync(Guid dispatch, CancellationToken cancellationToken) =>
+        (await QueryAsync("WHERE dispatch_id = @dispatch", new { dispatch }, cancellationToken)).SingleOrDefault();
+
+    private async Task<IReadOnlyList<OutgoingDispatch>> QueryAsync(string clause, object parameters, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var rows = (await connection.QueryAsync<Row>(new CommandDefinition(
+            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, message_blob AS MessageBlob, accepted_at AS AcceptedAt FROM gateway.outgoing {clause}",
+            parameters, cancellationToken: cancellationToken))).ToList();
+        var recipients = (await connection.QueryAsync<OutgoingRecipient>(new CommandDefinition(
+            """
+            SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id, recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
+              closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
+            FROM gateway.transmission WHERE kind = 'dispatch' AND dispatch_id = ANY(@ids) ORDER BY recipient_code
+            """,
+            new { ids = rows.Select(r => r.Id).ToArray() }, cancellationToken: cancellationToken))).ToLookup(r => r.Dispatch);
+        var directory = await directories.CurrentAsync(cancellationToken);
+        List<OutgoingDispatch> dispatches = [];
+        foreach (var row in rows)
+        {
+            var manifest = Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken));
+            var named = recipients[row.Id].ToList();
+            named.ForEach(r => r.Name = r.Id is { } id ? directory.Find(id)?.LastName.Name : null);
+            dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named));
+        }
+
+        return dispatches;
+    }
+
+    private sealed class Row
+    {
+        public Guid Id { get; init; }
+
+        public string State { get; init; } = "";
+
+        public string? Reason { get; init; }
+
+        public Guid ManifestBlob { get; init; }
+
+        public Guid? MessageBlob { get; init; }
+
+        public DateTime AcceptedAt { get; init; }
+    }
+}
+
+/// <summary>A dispatch of ours. <paramref name="MessageBlob"/>: the mail as it left, once composed.</summary>
+public sealed record OutgoingDispatch(
+    Guid Id, Manifest Manifest, string State, string? Reason, Guid? MessageBlob, DateTimeOffset AcceptedAt, IReadOnlyList<OutgoingRecipient> Recipients);
+
+/// <summary>One addressee of a dispatch and how far it came there. Times are UTC.</summary>
+public sealed class OutgoingRecipient
+{
+    public Guid Transmission { get; init; }
+
+    public Guid Dispatch { get; init; }
+
+    public Guid? Id { get; init; }
+
+    public string Code { get; init; } = "";
+
+    public string? Name { get; set; }
+
+    public string State { get; init; } = "";
+
+    public string? Reason { get; init; }
+
+    public DateTime? FirstSentAt { get; init; }
+
+    public DateTime? ClosedAt { get; init; }
+
+    public DateTime? OverdueAt { get; init; }
+
+    public string? ReceiptEvent { get; init; }
+}

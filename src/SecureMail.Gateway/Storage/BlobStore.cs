@@ -1,0 +1,333 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using Npgsql;
+using NpgsqlTypes;
+
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>
+/// Octets in PostgreSQL: rows of 256 KiB, each sealed with AES-256-GCM under the blob's own random key, written in the caller's transaction.
+/// </summary>
+/// <remarks>
+/// The key is used for one blob only, so the nonce may be the row's number; the additional data binds each row to its blob, its place and
+/// whether it is the last, so that rows cannot be swapped, dropped or cut off unnoticed. Destroying the wrapped key erases the blob.
+/// Memory: one row at a time, whatever the length.
+/// </remarks>
+public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
+{
+    internal const int ChunkSize = 256 * 1024;
+
+    /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>; nothing is durable before its commit.</summary>
+    public async Task<StoredBlob> WriteAsync(NpgsqlTransaction transaction, Stream content, CancellationToken cancellationToken)
+    {
+        await using var writer = Create(transaction);
+        await content.CopyToAsync(writer, ChunkSize, cancellationToken);
+        return await writer.FinishAsync(cancellationToken);
+    }
+
+    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/> was called and the transaction committed.</summary>
+    public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
+
+    /// <summary>A seekable stream over a blob; one sealed row in memory at a time.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
+    {
+        await using var command = Parent(blob);
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
+    }
+
+    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content itself.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    public Stream Open(Guid blob)
+    {
+        using var command = Parent(blob);
+        using var reader = command.ExecuteReader();
+        return reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
+    }
+
+    /// <summary>The whole of a small blob (a manifest, a receipt).</summary>
+    /// <exception cref="InvalidDataException">It is longer than <paramref name="limit"/> octets.</exception>
+    public async Task<byte[]> ReadAllAsync(Guid blob, int limit, CancellationToken cancellationToken)
+    {
+        await using var stream = await OpenAsync(blob, cancellationToken);
+        if (stream.Length > limit)
+        {
+            throw new InvalidDataException($"Blob {blob} is longer than {limit} octets.");
+        }
+
+        var all = new byte[stream.Length];
+        await stream.ReadExactlyAsync(all, cancellationToken);
+        return all;
+    }
+
+    private NpgsqlCommand Parent(Guid blob)
+    {
+        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
+        command.Parameters.Add(new() { Value = blob });
+        return command;
+    }
+
+    private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
+        new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+
+    private static InvalidDataException Missing(Guid blob) => new($"Blob {blob} is not in the database.");
+
+    internal static void Associate(Span<byte> data, Guid blob, int n, bool last)
+    {
+        blob.TryWriteBytes(data);
+        BinaryPrimitives.WriteInt32BigEndian(data[16..], n);
+        data[20] = last ? (byte)1 : (byte)0;
+    }
+
+    internal static void Nonce(Span<byte> nonce, int n)
+    {
+        nonce.Clear();
+        BinaryPrimitives.WriteInt32BigEndian(nonce[8..], n);
+    }
+}
+
+/// <summary>What was stored: the blob's id, its length in octets and the SHA-256 of them.</summary>
+public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
+
+/// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>
+public sealed class BlobWriteStream : Stream
+{
+    private readonly NpgsqlTransaction _transaction;
+    private readonly StorageKeys _keys;
+    private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
+    private readonly AesGcm _aes;
+    private readonly IncrementalHash _sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly byte[] _buffer = new byte[BlobStore.ChunkSize];
+    private int _filled;
+    private int _n;
+    private long _length;
+
+    internal BlobWriteStream(NpgsqlTransaction transaction, StorageKeys keys)
+    {
+        _transaction = transaction;
+        _keys = keys;
+        _aes = new AesGcm(_key, 16);
+    }
+
+    public Guid Id { get; } = Guid.CreateVersion7();
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => _length;
+
+    public override long Position { get => _length; set => throw new NotSupportedException(); }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        _length += buffer.Length;
+        while (!buffer.IsEmpty)
+        {
+            if (_filled == _buffer.Length)
+            {
+                await FlushChunkAsync(last: false, cancellationToken);
+            }
+
+            var take = Math.Min(buffer.Length, _buffer.Length - _filled);
+            buffer.Span[..take].CopyTo(_buffer.AsSpan(_filled));
+            _filled += take;
+            buffer = buffer[take..];
+        }
+    }
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    /// <summary>Writes the last row and the parent. Durable with the transaction's commit, not before.</summary>
+    public async Task<StoredBlob> FinishAsync(CancellationToken cancellationToken)
+    {
+        await FlushChunkAsync(last: true, cancellationToken);
+        var sha256 = _sha256.GetHashAndReset();
+        var (name, wrapped) = _keys.Wrap(Id, _key);
+        await using var command = new NpgsqlCommand(
+            "INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES ($1, $2, $3, $4, $5)", _transaction.Connection, _transaction)
+        {
+            Parameters = { new() { Value = Id }, new() { Value = _length }, new() { Value = sha256 }, new() { Value = name }, new() { Value = wrapped } },
+        };
+        await command.ExecuteNonQueryAsync(cancellationToken);
+        return new StoredBlob(Id, _length, sha256);
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("Write asynchronously.");
+
+    public override void Flush()
+    {
+        // Rows are written when they are full; there is nothing to push out earlier.
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            CryptographicOperations.ZeroMemory(_key);
+            CryptographicOperations.ZeroMemory(_buffer);
+            _aes.Dispose();
+            _sha256.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private async Task FlushChunkAsync(bool last, CancellationToken cancellationToken)
+    {
+        _sha256.AppendData(_buffer, 0, _filled);
+        await using var command = new NpgsqlCommand("INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)", _transaction.Connection, _transaction)
+        {
+            Parameters = { new() { Value = Id }, new() { Value = _n }, new() { Value = Seal(last), NpgsqlDbType = NpgsqlDbType.Bytea } },
+        };
+        await command.ExecuteNonQueryAsync(cancellationToken);
+        _filled = 0;
+        _n++;
+    }
+
+    private byte[] Seal(bool last)
+    {
+        Span<byte> nonce = stackalloc byte[12];
+        Span<byte> associated = stackalloc byte[21];
+        BlobStore.Nonce(nonce, _n);
+        BlobStore.Associate(associated, Id, _n, last);
+        var row = new byte[_filled + 16];
+        _aes.Encrypt(nonce, _buffer.AsSpan(0, _filled), row.AsSpan(0, _filled), row.AsSpan(_filled), associated);
+        return row;
+    }
+}
+
+internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
+{
+    private readonly AesGcm _aes = new(key, 16);
+    private readonly byte[] _chunk = new byte[Math.Min(length, BlobStore.ChunkSize)];
+    private int _have = -1;
+    private long _position;
+
+    public override bool CanRead => true;
+
+    public override bool CanSeek => true;
+
+    public override bool CanWrite => false;
+
+    public override long Length => length;
+
+    public override long Position
+    {
+        get => _position;
+        set => _position = value >= 0 ? value : throw new ArgumentOutOfRangeException(nameof(value));
+    }
+
+    public override int Read(Span<byte> buffer)
+    {
+        if (_position >= length || buffer.IsEmpty)
+        {
+            return 0;
+        }
+
+        var n = (int)(_position / BlobStore.ChunkSize);
+        if (n != _have)
+        {
+            using var command = Query(n);
+            Unseal(n, (byte[]?)command.ExecuteScalar());
+        }
+
+        return Take(buffer);
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (_position >= length || buffer.IsEmpty)
+        {
+            return 0;
+        }
+
+        var n = (int)(_position / BlobStore.ChunkSize);
+        if (n != _have)
+        {
+            await using var command = Query(n);
+            Unseal(n, (byte[]?)await command.ExecuteScalarAsync(cancellationToken));
+        }
+
+        return Take(buffer.Span);
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
+    {
+        SeekOrigin.Begin => offset,
+        SeekOrigin.Current => _position + offset,
+        _ => length + offset,
+    };
+
+    public override void Flush()
+    {
+        // Nothing is written here.
+    }
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _aes.Dispose();
+            CryptographicOperations.ZeroMemory(key);
+            CryptographicOperations.ZeroMemory(_chunk);
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private NpgsqlCommand Query(int n)
+    {
+        var command = database.CreateCommand("SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = $2");
+        command.Parameters.Add(new() { Value = blob });
+        command.Parameters.Add(new() { Value = n });
+        return command;
+    }
+
+    private void Unseal(int n, byte[]? row)
+    {
+        var last = n == Math.Max(0, (length - 1) / BlobStore.ChunkSize);
+        var size = (int)Math.Min(BlobStore.ChunkSize, length - ((long)n * BlobStore.ChunkSize));
+        if (row is null || row.Length != size + 16)
+        {
+            throw new InvalidDataException($"Blob {blob} lacks row {n}.");
+        }
+
+        Span<byte> nonce = stackalloc byte[12];
+        Span<byte> associated = stackalloc byte[21];
+        BlobStore.Nonce(nonce, n);
+        BlobStore.Associate(associated, blob, n, last);
+        _have = -1;
+        _aes.Decrypt(nonce, row.AsSpan(0, size), row.AsSpan(size), _chunk.AsSpan(0, size), associated);
+        _have = n;
+    }
+
+    private int Take(Span<byte> buffer)
+    {
+        var at = (int)(_position % BlobStore.ChunkSize);
+        var size = (int)Math.Min(BlobStore.ChunkSize, length - ((long)_have * BlobStore.ChunkSize));
+        var take = Math.Min(buffer.Length, size - at);
+        _chunk.AsSpan(at, take).CopyTo(buffer);
+        _position += take;
+        return take;
+    }
+}

@@ -1,0 +1,112 @@
+using Npgsql;
+
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>The gateway's database, opened: the configured server, or the private cluster. Connections are of the role that cannot change the ledger.</summary>
+public sealed class GatewayDatabase : IAsyncDisposable
+{
+    private readonly PrivateCluster? _cluster;
+
+    private GatewayDatabase(NpgsqlDataSource source, string connectionString, PrivateCluster? cluster)
+    {
+        Source = source;
+        ConnectionString = connectionString;
+        _cluster = cluster;
+    }
+
+    public NpgsqlDataSource Source { get; }
+
+    /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
+    internal string ConnectionString { get; }
+
+    /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database is not: its owner does that.</summary>
+    /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role that may change the ledger.</exception>
+    public static async Task<GatewayDatabase> OpenAsync(GatewayOptions options, CancellationToken cancellationToken)
+    {
+        PrivateCluster? cluster = null;
+        NpgsqlDataSource? source = null;
+        try
+        {
+            if (options.DatabaseConnection is null)
+            {
+                cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
+                await Migrator.MigrateAsync(cluster.ConnectionString("securemail_owner"), cancellationToken);
+            }
+
+            var connectionString = options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway");
+            source = NpgsqlDataSource.Create(connectionString);
+            await using var connection = await source.OpenConnectionAsync(cancellationToken);
+            await Migrator.RequireCurrentAsync(connection, cancellationToken);
+            await RequireWeakRoleAsync(connection, cancellationToken);
+            return new GatewayDatabase(source, connectionString, cluster);
+        }
+        catch (Exception e)
+        {
+            if (source is not null)
+            {
+                await source.DisposeAsync();
+            }
+
+            if (cluster is not null)
+            {
+                await cluster.DisposeAsync();
+            }
+
+            // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind "cannot be reached".
+            if (e is not PostgresException and (NpgsqlException or IOException or TimeoutException or System.Net.Sockets.SocketException))
+            {
+                throw new StorageUnavailableException(
+                    "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The database cannot be reached: check the server and Database:Connection.", e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Brings the schema to this build as its owner; answers what was applied.</summary>
+    /// <exception cref="StorageUnavailableException">Unreachable, or no connection of the owner is configured.</exception>
+    public static async Task<IReadOnlyList<string>> MigrateAsync(GatewayOptions options, CancellationToken cancellationToken)
+    {
+        if (options.DatabaseConnection is null)
+        {
+            await using var cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
+            return await Migrator.MigrateAsync(cluster.ConnectionString("securemail_owner"), cancellationToken);
+        }
+
+        return await Migrator.MigrateAsync(
+            options.OwnerConnection ?? throw new StorageUnavailableException(
+                "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."),
+            cancellationToken);
+    }
+
+    /// <summary>How far the database's clock is ahead of ours.</summary>
+    public async Task<TimeSpan> ClockDifferenceAsync(TimeProvider time, CancellationToken cancellationToken)
+    {
+        await using var command = Source.CreateCommand("SELECT clock_timestamp()");
+        var before = time.GetUtcNow();
+        var there = new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
+        return there - before;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Source.DisposeAsync();
+        if (_cluster is not null)
+        {
+            await _cluster.DisposeAsync();
+        }
+    }
+
+    private static async Task RequireWeakRoleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT bool_or(has_table_privilege(format('ledger.%I', t), p)) FROM unnest(ARRAY['entry', 'leaf', 'checkpoint']) t, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p
+            """, connection);
+        if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
+        {
+            throw new StorageUnavailableException(
+                "Vai trò trong Database:Connection có quyền sửa sổ cái; hãy dùng vai trò securemail_gateway. / The role of Database:Connection may change ledger rows: connect as securemail_gateway.");
+        }
+    }
+}

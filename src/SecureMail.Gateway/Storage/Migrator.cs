@@ -1,0 +1,145 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+using Npgsql;
+using Quartz;
+
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>
+/// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own, under an advisory lock.
+/// A file that was applied and has changed since is refused, and so is a database that is ahead of this build.
+/// </summary>
+public static class Migrator
+{
+    private const long LockKey = 0x5EC0_4E4D_0001;
+
+    /// <summary>What this build brings, in order.</summary>
+    internal static IReadOnlyList<(string Name, string Sql)> Known { get; } =
+        [.. Ledger.LedgerSchema.Migrations.Select(m => ("ledger/" + m.Name, m.Sql)), .. Embedded(), Quartz()];
+
+    /// <summary>Applies what is missing; answers the names of what was applied.</summary>
+    /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is newer than this build.</exception>
+    public static async Task<IReadOnlyList<string>> MigrateAsync(string ownerConnection, CancellationToken cancellationToken)
+    {
+        await using var connection = await ConnectAsync(ownerConnection, cancellationToken);
+        await ExecuteAsync(connection, null, $"SELECT pg_advisory_lock({LockKey})", cancellationToken);
+        await ExecuteAsync(connection, null, """
+            SET client_min_messages = warning;
+            CREATE SCHEMA IF NOT EXISTS gateway;
+            CREATE SCHEMA IF NOT EXISTS ledger;
+            CREATE SCHEMA IF NOT EXISTS quartz;
+            CREATE TABLE IF NOT EXISTS gateway.schema_version (
+              name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+            DO $$ BEGIN
+              IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
+                GRANT USAGE ON SCHEMA gateway, ledger, quartz TO securemail_gateway;
+                GRANT SELECT ON gateway.schema_version TO securemail_gateway;
+              END IF;
+            END $$;
+            """, cancellationToken);
+        var pending = await PendingAsync(connection, cancellationToken);
+        foreach (var (name, sql) in pending)
+        {
+            await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256) VALUES ($1, $2)", connection, transaction)
+            {
+                Parameters = { new() { Value = name }, new() { Value = Digest(sql) } },
+            };
+            await note.ExecuteNonQueryAsync(cancellationToken);
+            await transaction.CommitAsync(cancellationToken);
+        }
+
+        return [.. pending.Select(m => m.Name)];
+    }
+
+    /// <summary>Refuses a database whose schema is not the one this build knows.</summary>
+    internal static async Task RequireCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var there = new NpgsqlCommand("SELECT to_regclass('gateway.schema_version') IS NOT NULL", connection);
+        if (!(bool)(await there.ExecuteScalarAsync(cancellationToken))! || (await PendingAsync(connection, cancellationToken)).Count > 0)
+        {
+            throw new StorageUnavailableException(
+                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this version: run \"securemail migrate\".");
+        }
+    }
+
+    private static async Task<List<(string Name, string Sql)>> PendingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        var applied = new Dictionary<string, byte[]>();
+        await using (var command = new NpgsqlCommand("SELECT name, sha256 FROM gateway.schema_version", connection))
+        await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
+        {
+            while (await reader.ReadAsync(cancellationToken))
+            {
+                applied[reader.GetString(0)] = reader.GetFieldValue<byte[]>(1);
+            }
+        }
+
+        if (applied.Keys.FirstOrDefault(name => Known.All(m => m.Name != name)) is { } unknown)
+        {
+            throw new StorageUnavailableException($"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown}).");
+        }
+
+        foreach (var (name, sql) in Known)
+        {
+            if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
+            {
+                throw new StorageUnavailableException($"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was applied.");
+            }
+        }
+
+        return [.. Known.Where(m => !applied.ContainsKey(m.Name))];
+    }
+
+    private static async Task<NpgsqlConnection> ConnectAsync(string connectionString, CancellationToken cancellationToken)
+    {
+        // Not pooled: the advisory lock goes with the connection.
+        var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            return connection;
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        {
+            await connection.DisposeAsync();
+            throw new StorageUnavailableException("Không kết nối được cơ sở dữ liệu. / The database cannot be reached.", e);
+        }
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, NpgsqlTransaction? transaction, string sql, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(sql, connection, transaction) { CommandTimeout = 0 };
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    private static byte[] Digest(string sql) => SHA256.HashData(Encoding.UTF8.GetBytes(sql.ReplaceLineEndings("\n")));
+
+    /// <summary>The scheduler's own tables, from the script in its assembly, put into a schema of theirs.</summary>
+    private static (string Name, string Sql) Quartz()
+    {
+        using var script = new StreamReader(typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!, Encoding.UTF8);
+        // The script's own placeholders: {0} the tables' prefix, {1} the same without the schema.
+        return ("quartz/4.7", $"""
+            {script.ReadToEnd().Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal).Replace("{1}", "qrtz_", StringComparison.Ordinal)}
+            DO $$ BEGIN
+              IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
+                GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
+              END IF;
+            END $$;
+            """);
+    }
+
+    private static IEnumerable<(string Name, string Sql)> Embedded()
+    {
+        var assembly = Assembly.GetExecutingAssembly();
+        foreach (var resource in assembly.GetManifestResourceNames().Where(n => n.EndsWith(".sql", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
+        {
+            var name = string.Join('.', resource.Split('.')[^2..]);
+            using var reader = new StreamReader(assembly.GetManifestResourceStream(resource)!, Encoding.UTF8);
+            yield return ("gateway/" + name, reader.ReadToEnd());
+        }
+    }
+}

@@ -1,0 +1,305 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Npgsql;
+
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>
+/// A PostgreSQL cluster of our own, made from the distribution's binaries, for an installation that configured no database.
+/// </summary>
+/// <remarks>
+/// It listens on a Unix socket in a directory that only its owner can enter, and on no TCP port. Whoever needs it opens it: the first one
+/// starts the server, the last one out stops it (a shared lock on <c>users.lock</c> counts them, and dies with its process). A server that
+/// an earlier process left running after a crash is taken over as it is: PostgreSQL recovers by itself, we only connect.
+/// Roles: <c>postgres</c> (superuser, for maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c>
+/// (what the gateway runs as; it cannot change ledger rows). Whoever can enter the directory may be any of them: the directory is the lock.
+/// </remarks>
+public sealed class PrivateCluster : IAsyncDisposable
+{
+    private const string DatabaseName = "securemail";
+
+    // sun_path holds 108 bytes with its NUL; PostgreSQL appends "/.s.PGSQL.5432.lock" and refuses what does not fit.
+    private const int LongestSocketDirectory = 107 - 19;
+
+    private readonly string _data;
+    private readonly FileStream _users;
+    private readonly ServerAccount? _account;
+    private int _disposed;
+
+    private PrivateCluster(string data, string sockets, string bin, FileStream users, ServerAccount? account)
+    {
+        _data = data;
+        SocketDirectory = sockets;
+        BinaryDirectory = bin;
+        _users = users;
+        _account = account;
+    }
+
+    /// <summary>The directory of the Unix socket; <c>psql -h</c> takes it.</summary>
+    public string SocketDirectory { get; }
+
+    /// <summary>Where the PostgreSQL programs in use lie.</summary>
+    public string BinaryDirectory { get; }
+
+    /// <summary>A connection string for one of the three roles.</summary>
+    public string ConnectionString(string role, string database = DatabaseName) => new NpgsqlConnectionStringBuilder
+    {
+        Host = SocketDirectory,
+        Database = database,
+        Username = role,
+        MaxPoolSize = 40,
+        MaxAutoPrepare = 64,
+        ApplicationName = "securemail",
+        IncludeErrorDetail = false,
+    }.ConnectionString;
+
+    /// <summary>Opens the cluster that belongs to <paramref name="dataFolder"/>, making and starting it where needed.</summary>
+    /// <exception cref="StorageUnavailableException">No PostgreSQL binaries, or the server would not start.</exception>
+    public static async Task<PrivateCluster> OpenAsync(string dataFolder, CancellationToken cancellationToken)
+    {
+        var folder = Path.GetFullPath(dataFolder);
+        System.IO.Directory.CreateDirectory(folder);
+        var bin = FindBinaries();
+        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
+        // PostgreSQL refuses to run as root; its own account must then be able to reach the files, which under an arbitrary folder it may not.
+        var account = Environment.IsPrivilegedProcess ? ServerAccount.Postgres : null;
+        var data = account is null ? Path.Combine(folder, "postgres") : $"/var/lib/securemail/{name}/postgres";
+        var sockets = SocketDirectoryFor(name, account);
+
+        await MakePrivateDirectoryAsync(Path.GetDirectoryName(data)!, account, cancellationToken);
+        await MakePrivateDirectoryAsync(sockets, account, cancellationToken);
+        using (await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(data)!, "start.lock"), cancellationToken))
+        {
+            var users = new FileStream(Path.Combine(Path.GetDirectoryName(data)!, "users.lock"), FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
+            users.Dispose();
+            users = new FileStream(users.Name, FileMode.Open, FileAccess.Read, FileShare.Read);
+            var cluster = new PrivateCluster(data, sockets, bin, users, account);
+            try
+            {
+                await cluster.StartAsync(cancellationToken);
+                return cluster;
+            }
+            catch
+            {
+                await users.DisposeAsync();
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Leaves the cluster; stops the server when nobody else uses it. Committed data is safe either way.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        NpgsqlConnection.ClearAllPools();
+        var path = _users.Name;
+        using var guard = await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(path)!, "start.lock"), CancellationToken.None);
+        await _users.DisposeAsync();
+        try
+        {
+            // An exclusive lock is granted only when no other process holds its shared one.
+            await using var last = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            await RunAsync("pg_ctl", ["stop", "-D", _data, "-m", "fast", "-w", "-t", "60", "-s"], CancellationToken.None, mayFail: true);
+        }
+        catch (IOException)
+        {
+            // Somebody still works with it: the last one out stops it.
+        }
+    }
+
+    /// <summary>Deletes the files of a cluster that is stopped, for tests and for throwing an installation away.</summary>
+    public void DeleteFiles()
+    {
+        foreach (var folder in new[] { Path.GetDirectoryName(_data)!, SocketDirectory })
+        {
+            if (System.IO.Directory.Exists(folder))
+            {
+                System.IO.Directory.Delete(folder, recursive: true);
+            }
+        }
+    }
+
+    private async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (!File.Exists(Path.Combine(_data, "PG_VERSION")))
+        {
+            await RunAsync("initdb", ["-D", _data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"], cancellationToken);
+        }
+
+        if (!await AnswersAsync(cancellationToken))
+        {
+            // setsid: Ctrl-C at our terminal must reach us alone, so that we can finish our work before the database goes.
+            await RunAsync(
+                "pg_ctl",
+                ["start", "-D", _data, "-w", "-t", "60", "-s", "-l", Path.Combine(Path.GetDirectoryName(_data)!, "postgres.log"),
+                 "-o", $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=200 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"],
+                cancellationToken,
+                newSession: true);
+        }
+
+        await using var postgres = new NpgsqlConnection(ConnectionString("postgres", "postgres"));
+        await postgres.OpenAsync(cancellationToken);
+        await ExecuteAsync(postgres, """
+            DO $$ BEGIN
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_owner') THEN CREATE ROLE securemail_owner LOGIN; END IF;
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN CREATE ROLE securemail_gateway LOGIN; END IF;
+            END $$
+            """, cancellationToken);
+        await using var exists = new NpgsqlCommand("SELECT count(*) FROM pg_database WHERE datname = $1", postgres) { Parameters = { new() { Value = DatabaseName } } };
+        if ((long)(await exists.ExecuteScalarAsync(cancellationToken))! == 0)
+        {
+            await ExecuteAsync(postgres, $"CREATE DATABASE {DatabaseName} OWNER securemail_owner", cancellationToken);
+        }
+    }
+
+    private async Task<bool> AnswersAsync(CancellationToken cancellationToken)
+    {
+        if (!File.Exists(Path.Combine(_data, "postmaster.pid")))
+        {
+            return false;
+        }
+
+        return await RunAsync("pg_isready", ["-q", "-h", SocketDirectory, "-t", "5"], cancellationToken, mayFail: true) == 0;
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    private static string FindBinaries()
+    {
+        var roots = new[] { "/usr/lib/postgresql", "/usr/pgsql" };
+        var newest = roots.Where(System.IO.Directory.Exists)
+            .SelectMany(System.IO.Directory.GetDirectories)
+            .Where(d => File.Exists(Path.Combine(d, "bin", "initdb")) && int.TryParse(Path.GetFileName(d), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .MaxBy(d => int.Parse(Path.GetFileName(d), CultureInfo.InvariantCulture));
+        return newest is not null
+            ? Path.Combine(newest, "bin")
+            : throw new StorageUnavailableException(
+                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
+    }
+
+    private static string SocketDirectoryFor(string name, ServerAccount? account)
+    {
+        var runtime = Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR");
+        var root = account is not null ? "/run/securemail"
+            : !string.IsNullOrEmpty(runtime) && System.IO.Directory.Exists(runtime) && runtime.Length + name.Length + 12 < LongestSocketDirectory ? Path.Combine(runtime, "securemail")
+            : $"/tmp/securemail-{Environment.UserName}";
+        return Path.Combine(root, name);
+    }
+
+    private static async Task MakePrivateDirectoryAsync(string path, ServerAccount? account, CancellationToken cancellationToken)
+    {
+        if (account is not null)
+        {
+            // The parent is root's and passable; the directory itself belongs to the server's account alone.
+            System.IO.Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await RunProgramAsync("install", ["-d", "-m", "0700", "-o", account.User, "-g", account.Group, path], cancellationToken);
+            return;
+        }
+
+        if (OperatingSystem.IsWindows())
+        {
+            throw new PlatformNotSupportedException();
+        }
+
+        const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        var parent = Path.GetDirectoryName(path)!;
+        if (Path.GetDirectoryName(parent) == "/tmp")
+        {
+            // Under /tmp somebody else may have made the name first: then it is not ours, and setting its mode fails.
+            System.IO.Directory.CreateDirectory(parent, Private);
+            File.SetUnixFileMode(parent, Private);
+        }
+
+        System.IO.Directory.CreateDirectory(path, Private);
+        File.SetUnixFileMode(path, Private);
+    }
+
+    private static async Task<FileStream> ExclusiveAsync(string path, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException e) when (e is not (DirectoryNotFoundException or FileNotFoundException) && attempt < 1200)
+            {
+                await Task.Delay(100, cancellationToken);
+            }
+        }
+    }
+
+    private Task<int> RunAsync(string program, string[] arguments, CancellationToken cancellationToken, bool mayFail = false, bool newSession = false)
+    {
+        var path = Path.Combine(BinaryDirectory, program);
+        List<string> line = [];
+        if (newSession)
+        {
+            line.AddRange(["setsid", "--wait"]);
+        }
+
+        if (_account is not null)
+        {
+            line.AddRange(["setpriv", "--reuid", _account.User, "--regid", _account.Group, "--init-groups"]);
+        }
+
+        line.Add(path);
+        line.AddRange(arguments);
+        return RunProgramAsync(line[0], line[1..], cancellationToken, mayFail);
+    }
+
+    private static async Task<int> RunProgramAsync(string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool mayFail = false)
+    {
+        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true, WorkingDirectory = "/" };
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        start.Environment["LC_ALL"] = "C.UTF-8";
+        using var process = Process.Start(start) ?? throw new StorageUnavailableException($"{program} would not start");
+        process.StandardInput.Close();
+        // The server inherits its starter's pipes and keeps them open: wait for the process, never for the end of its output.
+        var errors = new StringBuilder();
+        process.ErrorDataReceived += (_, line) => errors.AppendLine(line.Data);
+        process.BeginErrorReadLine();
+        process.OutputDataReceived += (_, _) => { };
+        process.BeginOutputReadLine();
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(TimeSpan.FromMinutes(2));
+        var exited = new TaskCompletionSource();
+        process.EnableRaisingEvents = true;
+        process.Exited += (_, _) => exited.TrySetResult();
+        if (process.HasExited)
+        {
+            exited.TrySetResult();
+        }
+
+        await exited.Task.WaitAsync(timeout.Token);
+        if (process.ExitCode != 0 && !mayFail)
+        {
+            throw new StorageUnavailableException(
+                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: {errors.ToString().Trim()}");
+        }
+
+        return process.ExitCode;
+    }
+
+    private sealed record ServerAccount(string User, string Group)
+    {
+        public static readonly ServerAccount Postgres = new("postgres", "postgres");
+    }
+}
+
+/// <summary>The database cannot be reached or made; the message says what to do. Exit code 69, HTTP 503, SMTP 451.</summary>
+public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner);

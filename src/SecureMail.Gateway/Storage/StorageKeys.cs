@@ -1,0 +1,75 @@
+using System.Security.Cryptography;
+
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>
+/// The gateway's named keys that wrap each blob's own key. Files <c>NAME.key</c> of 32 random octets, readable by the gateway's account
+/// alone; the name that sorts last is the one new blobs are wrapped under, so that adding a file rotates the key and old blobs stay readable.
+/// </summary>
+public sealed class StorageKeys
+{
+    private const int KeySize = 32;
+    private readonly Dictionary<string, byte[]> _keys = [];
+    private readonly string _current;
+
+    private StorageKeys(Dictionary<string, byte[]> keys)
+    {
+        _keys = keys;
+        _current = keys.Keys.Max(StringComparer.Ordinal)!;
+    }
+
+    /// <summary>Reads the keys of a folder; makes the first one where there is none.</summary>
+    /// <exception cref="InvalidDataException">A key file has not 32 octets, or others than its owner may read it.</exception>
+    public static StorageKeys Open(string folder)
+    {
+        System.IO.Directory.CreateDirectory(folder);
+        if (System.IO.Directory.GetFiles(folder, "*.key").Length == 0)
+        {
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            using var file = new FileStream(Path.Combine(folder, "storage-0001.key"), options);
+            file.Write(RandomNumberGenerator.GetBytes(KeySize));
+            file.Flush(flushToDisk: true);
+        }
+
+        var keys = new Dictionary<string, byte[]>();
+        foreach (var path in System.IO.Directory.GetFiles(folder, "*.key"))
+        {
+            SecretFile.RequirePrivate(path);
+            var key = File.ReadAllBytes(path);
+            keys[Path.GetFileNameWithoutExtension(path)] = key.Length == KeySize
+                ? key
+                : throw new InvalidDataException($"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold {KeySize} octets.");
+        }
+
+        return new StorageKeys(keys);
+    }
+
+    /// <summary>Wraps a blob's key under the current storage key: 12 octets nonce, ciphertext, 16 octets tag.</summary>
+    internal (string Name, byte[] Wrapped) Wrap(Guid blob, ReadOnlySpan<byte> key)
+    {
+        var wrapped = new byte[12 + key.Length + 16];
+        RandomNumberGenerator.Fill(wrapped.AsSpan(0, 12));
+        using var aes = new AesGcm(_keys[_current], 16);
+        aes.Encrypt(wrapped.AsSpan(0, 12), key, wrapped.AsSpan(12, key.Length), wrapped.AsSpan(12 + key.Length), blob.ToByteArray());
+        return (_current, wrapped);
+    }
+
+    /// <exception cref="CryptographicException">The key of that name is absent, or the row was changed.</exception>
+    internal byte[] Unwrap(Guid blob, string name, ReadOnlySpan<byte> wrapped)
+    {
+        if (!_keys.TryGetValue(name, out var storageKey) || wrapped.Length < 28)
+        {
+            throw new CryptographicException($"The storage key {name} is not in the key folder.");
+        }
+
+        var key = new byte[wrapped.Length - 28];
+        using var aes = new AesGcm(storageKey, 16);
+        aes.Decrypt(wrapped[..12], wrapped[12..^16], wrapped[^16..], key, blob.ToByteArray());
+        return key;
+    }
+}

@@ -1,0 +1,72 @@
+using System.CommandLine;
+using System.Security.Cryptography;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Npgsql;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
+using SecureMail.Pkcs11;
+
+namespace SecureMail.Host;
+
+/// <summary>
+/// What all commands share: options, JSON lines on standard output, and one mapping from what went wrong to one line on standard error and an
+/// exit code. A stack trace is shown with <c>--verbose</c> alone.
+/// </summary>
+internal static class CommandLine
+{
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public static readonly Option<bool> Verbose = new("--verbose") { Description = "Kể chi tiết khi có lỗi. / Show details of errors.", Recursive = true };
+
+    public static Option<string?> Config() => new("--config") { Description = "Tệp cấu hình JSON. / The JSON configuration file." };
+
+    public static Option<string?> Data() => new("--data") { Description = "Thư mục dữ liệu. / The data folder." };
+
+    public static Option<bool> JsonLines() => new("--json") { Description = "In mỗi kết quả một dòng JSON. / Print one JSON object a line." };
+
+    public static void WriteJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, Json));
+
+    /// <summary>Parses and runs; every way out has its exit code.</summary>
+    public static async Task<int> RunAsync(RootCommand root, string[] args)
+    {
+        var parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            Console.Error.WriteLine(parsed.Errors[0].Message + " (--help)");
+            return ExitCode.Usage;
+        }
+
+        try
+        {
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromSeconds(60) });
+        }
+        catch (Exception e)
+        {
+            var (code, sentence) = Explain(e);
+            Console.Error.WriteLine(parsed.GetValue(Verbose) ? e.ToString() : sentence);
+            return code;
+        }
+    }
+
+    private static (int Code, string Sentence) Explain(Exception e) => e switch
+    {
+        UsageException => (ExitCode.Usage, e.Message),
+        ConfigurationException c => (c.Opens ? ExitCode.Data : ExitCode.NoInput, e.Message),
+        SubmissionRefusedException => (ExitCode.NotPermitted, e.Message),
+        DirectoryException { Code: "DIRECTORY_MISSING" } => (ExitCode.Unavailable, e.Message),
+        DirectoryException => (ExitCode.NotPermitted, e.Message),
+        StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),
+        Pkcs11Exception => (ExitCode.Unavailable, e.Message),
+        LedgerException => (ExitCode.Data, e.Message),
+        InvalidDataException or CryptographicException => (ExitCode.Data, e.Message),
+        FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => (ExitCode.NoInput, e.Message),
+        OperationCanceledException => (ExitCode.TryLater, "Đã dừng. / Stopped."),
+        _ => (ExitCode.Software, $"Lỗi của chương trình ({e.GetType().Name}); chạy lại với --verbose và báo cho quản trị. / A fault of ours ({e.GetType().Name}): run again with --verbose and report it."),
+    };
+}
+
+/// <summary>The command line was not what the command takes.</summary>
+internal sealed class UsageException(string message) : Exception(message);

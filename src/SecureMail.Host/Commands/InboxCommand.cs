@@ -1,0 +1,99 @@
+using System.CommandLine;
+using SecureMail.Gateway;
+using SecureMail.Gateway.Registers;
+
+namespace SecureMail.Host.Commands;
+
+/// <summary>What came in: listed, shown, and taken out of the gateway with its documents.</summary>
+internal static class InboxCommand
+{
+    public static Command Create()
+    {
+        var agency = new Option<string?>("--agency") { Description = "Mã cơ quan; bỏ trống: tất cả. / One agency's code." };
+        var place = new Option<string?>("--place") { Description = "inbox, quarantine, returned, duplicate; bỏ trống: tất cả. / One place." };
+        place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate");
+        var json = CommandLine.JsonLines();
+        var command = GatewayCommand.Create("inbox", """
+            Liệt kê văn bản đến; "inbox export" lấy văn bản ra. / Lists what came in; "inbox export" takes documents out.
+            Ví dụ / example: securemail inbox --agency H90.SL.101 --json
+            """, [agency, place, json], async (node, parsed, cancel) =>
+        {
+            foreach (var message in await node.Incoming.ListAsync(parsed.GetValue(agency), parsed.GetValue(place), 1000, cancel))
+            {
+                if (parsed.GetValue(json))
+                {
+                    CommandLine.WriteJson(await DescribeAsync(node, message, cancel));
+                }
+                else
+                {
+                    Console.Out.WriteLine($"{message.Id} {message.Place ?? "received",-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}");
+                }
+            }
+
+            return ExitCode.Done;
+        });
+        command.Subcommands.Add(Export());
+        return command;
+    }
+
+    private static Command Export()
+    {
+        var id = new Argument<Guid>("ID") { Description = "Mã thư đến. / The message." };
+        var folder = new Argument<DirectoryInfo>("DIR") { Description = "Thư mục để ghi. / Where to write." };
+        return GatewayCommand.Create("export", """
+            Ghi văn bản của một thư ra thư mục, cùng thư gốc (message.eml). / Writes a message's documents, and the mail as it came, to a folder.
+            Ví dụ / example: securemail inbox export 0192f0c3-… /tmp/congvan
+            """, [id, folder], async (node, parsed, cancel) =>
+        {
+            var message = await node.Incoming.FindAsync(parsed.GetValue(id), cancel);
+            if (message is null)
+            {
+                Console.Error.WriteLine("Không có thư này. / There is no such message.");
+                return ExitCode.NoInput;
+            }
+
+            var target = parsed.GetValue(folder)!;
+            target.Create();
+            await CopyAsync(await node.Incoming.OpenReceivedAsync(message.Id, cancel), Path.Combine(target.FullName, "message.eml"), cancel);
+            for (var n = 1; message.Place == "inbox" && n <= message.Manifest!.Documents.Count; n++)
+            {
+                // The manifest refuses names with separators; only the name's last part is used all the same.
+                await CopyAsync(await node.Incoming.OpenDocumentAsync(message.Id, n, cancel), Path.Combine(target.FullName, Path.GetFileName(message.Manifest.Documents[n - 1].Name)), cancel);
+            }
+
+            return ExitCode.Done;
+        });
+    }
+
+    private static async Task<object> DescribeAsync(GatewayNode node, IncomingMessage message, CancellationToken cancel)
+    {
+        var findings = await node.Incoming.FindingsAsync(message.Id, cancel);
+        return new
+        {
+            message.Id,
+            message.AgencyCode,
+            message.State,
+            message.Kind,
+            message.Place,
+            message.Verdict,
+            message.Reason,
+            message.SenderName,
+            message.DispatchId,
+            message.ArrivalNumber,
+            Number = message.Manifest?.Fields.Number,
+            Subject = message.Manifest?.Fields.Subject,
+            Documents = message.Manifest?.Documents.Select(d => d.Name).ToArray() ?? [],
+            Findings = findings.Count == 0 ? [] : System.Text.Json.JsonSerializer.Deserialize<System.Text.Json.JsonElement[]>(findings[^1].Json) ?? [],
+            message.ReceivedAt,
+        };
+    }
+
+    private static async Task CopyAsync(Stream from, string path, CancellationToken cancel)
+    {
+        await using (from)
+        {
+            await using var to = new FileStream(path, FileMode.CreateNew, FileAccess.Write);
+            await from.CopyToAsync(to, cancel);
+        }
+    }
+}

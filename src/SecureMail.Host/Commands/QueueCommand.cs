@@ -1,0 +1,55 @@
+using System.CommandLine;
+
+namespace SecureMail.Host.Commands;
+
+/// <summary>The work that waits: shown, asked for again, given up.</summary>
+internal static class QueueCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("queue", "Hàng đợi công việc. / The queue of work.");
+        command.Subcommands.Add(List());
+        command.Subcommands.Add(Retry());
+        command.Subcommands.Add(Drop());
+        return command;
+    }
+
+    private static Command List()
+    {
+        var json = CommandLine.JsonLines();
+        return GatewayCommand.Create("list", "Liệt kê việc đang chờ. / Lists what waits. Ví dụ / example: securemail queue list", [json], async (node, parsed, cancel) =>
+        {
+            foreach (var row in await node.Queue.ListAsync(cancel))
+            {
+                if (parsed.GetValue(json))
+                {
+                    CommandLine.WriteJson(row);
+                }
+                else
+                {
+                    Console.Out.WriteLine($"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.LastError}");
+                }
+            }
+
+            return ExitCode.Done;
+        });
+    }
+
+    private static Command Retry()
+    {
+        var id = new Argument<long?>("ID") { Description = "Số của việc; bỏ trống: mọi việc đang chờ người xử lý. / The row; none: all that is held.", Arity = ArgumentArity.ZeroOrOne };
+        return GatewayCommand.Create("retry", "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, token). / Does it again now. Ví dụ / example: securemail queue retry 42", [id], async (node, parsed, cancel) =>
+        {
+            var done = parsed.GetValue(id) is { } one ? await node.Queue.RetryAsync(one, cancel) ? 1 : 0 : await node.Queue.ReleaseHeldAsync(cancel);
+            Console.Out.WriteLine($"{done} việc được làm lại. / {done} put back.");
+            return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
+        });
+    }
+
+    private static Command Drop()
+    {
+        var id = new Argument<long>("ID") { Description = "Số của việc. / The row." };
+        return GatewayCommand.Create("drop", "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42", [id], async (node, parsed, cancel) =>
+            await node.Queue.DropAsync(parsed.GetValue(id), cancel) ? ExitCode.Done : ExitCode.Wanting);
+    }
+}

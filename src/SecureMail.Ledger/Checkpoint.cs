@@ -1,0 +1,123 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
+using SecureMail.Libcrypto;
+
+namespace SecureMail.Ledger;
+
+/// <summary>
+/// A signed statement "my tree has this many leaves and this root": a C2SP tlog-checkpoint in a C2SP signed-note.
+/// Two of them by the same log that no consistency proof can join are the proof of a fork. This type holds the octets
+/// as they came; parsing says nothing of trust until <see cref="IsSignedBy"/> was asked with a key from the directory.
+/// </summary>
+public sealed class Checkpoint
+{
+    /// <summary>A note longer than this is refused unread.</summary>
+    public const int MaxBytes = SignedNote.MaxBytes;
+
+    private const int TimestampSize = 8;
+
+    private readonly byte[] _note;
+    private readonly byte[] _body;
+    private readonly byte[] _root;
+    private readonly IReadOnlyList<NoteSignature> _signatures;
+
+    private Checkpoint(byte[] note, SignedNote parsed)
+    {
+        _note = note;
+        _body = Encoding.UTF8.GetBytes(parsed.Text);
+        _signatures = parsed.Signatures;
+        var lines = parsed.Text.Split('\n');
+        // tlog-checkpoint: origin, size, root, and extension lines, which are not recommended: no auditor reads them.
+        if (lines.Length != 4)
+            throw LedgerException.Malformed("A checkpoint has exactly three lines: origin, size, root.");
+        if (lines[0].Length is 0 or > 255)
+            throw LedgerException.Malformed("The origin of a checkpoint has 1 to 255 characters.");
+        Origin = lines[0];
+        if (!long.TryParse(lines[1], NumberStyles.None, CultureInfo.InvariantCulture, out var size)
+            || lines[1] != size.ToString(CultureInfo.InvariantCulture))
+            throw LedgerException.Malformed("The size of a checkpoint is a decimal number without leading zeroes.");
+        Size = size;
+        _root = SignedNote.StrictBase64(lines[2]) is { Length: MerkleTree.HashSize } root
+            ? root
+            : throw LedgerException.Malformed("The root of a checkpoint is base64 of 32 octets.");
+    }
+
+    public string Origin { get; }
+
+    /// <summary>Number of leaves.</summary>
+    public long Size { get; }
+
+    /// <summary>32 octets.</summary>
+    public ReadOnlyMemory<byte> Root => _root;
+
+    /// <summary>The whole note as it came, signatures included.</summary>
+    public ReadOnlyMemory<byte> Note => _note;
+
+    /// <summary>The signed text: three lines, each with its newline.</summary>
+    internal ReadOnlySpan<byte> Body => _body;
+
+    /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
+    public static Checkpoint Parse(ReadOnlySpan<byte> note) => new(note.ToArray(), SignedNote.Parse(note));
+
+    /// <summary>Signs size and root under the key's name as origin.</summary>
+    internal static Checkpoint Sign(LedgerKey key, long size, ReadOnlySpan<byte> root)
+    {
+        if (key.Kind != NoteKeyKind.Log)
+            throw new ArgumentException("A checkpoint is signed with a log key, not a cosigner's.", nameof(key));
+        var body = string.Create(CultureInfo.InvariantCulture, $"{key.Name}\n{size}\n{Convert.ToBase64String(root)}\n");
+        var signature = new NoteSignature(key.Name, key.Verifier.KeyId, key.Sign(Encoding.UTF8.GetBytes(body)));
+        return Parse(Encoding.UTF8.GetBytes($"{body}\n{signature}"));
+    }
+
+    /// <summary>
+    /// Whether the log that owns the key signed this. A line with the key's name and id whose signature fails makes the
+    /// answer false even beside a good one (C2SP signed-note: clients should reject the whole note).
+    /// </summary>
+    public bool IsSignedBy(VerifierKey log)
+    {
+        ArgumentNullException.ThrowIfNull(log);
+        var lines = _signatures.Where(line => line.IsBy(log)).ToList();
+        return log.Kind == NoteKeyKind.Log && lines.Count > 0 && lines.All(line => log.Verify(_body, line.Value));
+    }
+
+    /// <summary>The cosignature line by which we say: as of now, the largest consistent tree we saw of this log is this one.</summary>
+    /// <returns>The line with its newline, ready to be appended to the note.</returns>
+    internal string Cosign(LedgerKey cosigner, DateTimeOffset now)
+    {
+        if (cosigner.Kind != NoteKeyKind.Cosigner)
+            throw new ArgumentException("A cosignature is made with a cosigner key, not a log's.", nameof(cosigner));
+        var timestamp = now.ToUnixTimeSeconds();
+        var signature = cosigner.Sign(CosignedMessage(timestamp));
+        var value = new byte[TimestampSize + signature.Length];
+        BinaryPrimitives.WriteInt64BigEndian(value, timestamp);
+        signature.CopyTo(value, TimestampSize);
+        return new NoteSignature(cosigner.Name, cosigner.Verifier.KeyId, value).ToString();
+    }
+
+    /// <summary>Whether the line (with its newline) is the cosigner's cosignature over this checkpoint.</summary>
+    /// <returns>The time the cosigner stated, or null when it is not.</returns>
+    /// <exception cref="LedgerException">Malformed: not a signature line.</exception>
+    public DateTimeOffset? CosignedAt(VerifierKey cosigner, string line)
+    {
+        ArgumentNullException.ThrowIfNull(cosigner);
+        ArgumentNullException.ThrowIfNull(line);
+        if (line.Length > 1024)
+            throw new LedgerException(LedgerFault.TooLarge, "A cosignature line is at most 1024 characters.");
+        var signature = NoteSignature.ParseLine(line);
+        if (cosigner.Kind != NoteKeyKind.Cosigner || !signature.IsBy(cosigner) || signature.Value.Length != TimestampSize + Ed25519.SignatureSize)
+            return null;
+        var timestamp = BinaryPrimitives.ReadInt64BigEndian(signature.Value);
+        // The year 9999 is where DateTimeOffset ends; the specification's own bound, 2^63 - 1, lies beyond it.
+        if (timestamp is < 0 or > 253402300799 || !cosigner.Verify(CosignedMessage(timestamp), signature.Value.AsSpan(TimestampSize)))
+            return null;
+        return DateTimeOffset.FromUnixTimeSeconds(timestamp);
+    }
+
+    // C2SP tlog-cosignature, "Ed25519 signed message".
+    private byte[] CosignedMessage(long timestamp)
+        => [.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"cosignature/v1\ntime {timestamp}\n")), .. _body];
+}
+
+/// <summary>A peer's cosignature over one of our checkpoints, as it travels: the size of the checkpoint and the line.</summary>
+public sealed record Cosignature(long Size, string Line);

@@ -1,0 +1,212 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text.Json;
+using Npgsql;
+
+namespace SecureMail.Ledger;
+
+/// <summary>
+/// What a gateway sends along with a dispatch or a receipt so that the other side can check, without asking anyone, that
+/// the entry stands in the sender's ledger and that this ledger still has the past the receiver saw before:
+/// <code>{"v":1,"entry":"base64","index":0,"checkpoint":"note","inclusion":["base64"],
+///  "consistency":{"5":["base64"]},"cosignatures":[{"size":5,"line":"— …"}]}</code>
+/// <c>consistency</c>: from each size the receiver said it has seen, to the checkpoint's size.
+/// <c>cosignatures</c>: the sender's, over the receiver's own checkpoints.
+/// UTF-8 JSON; the gateway folds it in base64 into a header field. docs/ledger.md describes it for other readers.
+/// </summary>
+public sealed class LedgerEvidence
+{
+    public const int MaxBytes = 96 * 1024;
+
+    private const int MaxCosignatures = 16;
+    private const int HashTextLength = 44;
+
+    private readonly byte[] _entryBytes;
+
+    private LedgerEvidence(
+        byte[] entry, long index, Checkpoint checkpoint, IReadOnlyList<byte[]> inclusion,
+        IReadOnlyDictionary<long, IReadOnlyList<byte[]>> consistency, IReadOnlyList<Cosignature> cosignatures)
+    {
+        (_entryBytes, Index, Checkpoint, Inclusion, Consistency, Cosignatures) = (entry, index, checkpoint, inclusion, consistency, cosignatures);
+        Entry = LedgerEntry.Parse(entry);
+    }
+
+    public LedgerEntry Entry { get; }
+
+    /// <summary>The entry's index in the sender's tree.</summary>
+    public long Index { get; }
+
+    /// <summary>The sender's checkpoint that covers the entry.</summary>
+    public Checkpoint Checkpoint { get; }
+
+    public IReadOnlyList<byte[]> Inclusion { get; }
+
+    /// <summary>For <see cref="PeerLedger.ObserveAsync"/>.</summary>
+    public IReadOnlyDictionary<long, IReadOnlyList<byte[]>> Consistency { get; }
+
+    /// <summary>For <see cref="PeerLedger.AddCosignatureAsync"/>, one call each.</summary>
+    public IReadOnlyList<Cosignature> Cosignatures { get; }
+
+    /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
+    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most eight are answered, and none above our own size.</param>
+    /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
+    /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
+    public static async Task<LedgerEvidence> BuildAsync(
+        NpgsqlConnection connection, long entryId, IReadOnlyList<long> peerSizes, IReadOnlyList<Cosignature> cosignatures, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(peerSizes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(cosignatures.Count, MaxCosignatures);
+        var stored = await LedgerStore.FindAsync(connection, entryId, cancellationToken)
+            ?? throw new LedgerException(LedgerFault.NotFound, string.Create(CultureInfo.InvariantCulture, $"There is no entry {entryId}."));
+        var head = await LedgerStore.HeadAsync(connection, cancellationToken);
+        if (stored.Index is not { } index || head is null || head.Size <= index)
+            throw new LedgerException(LedgerFault.NotCovered, string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
+        var inclusion = await LedgerStore.InclusionProofAsync(connection, index, head.Size, cancellationToken);
+        var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
+        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that itself.
+        foreach (var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(PeerLedger.MaxProofs))
+            consistency[size] = await LedgerStore.ConsistencyProofAsync(connection, size, head.Size, cancellationToken);
+        return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);
+    }
+
+    /// <summary>
+    /// Whether the checkpoint is the log's and the entry stands in it. Says nothing of the past: for that the checkpoint
+    /// goes to <see cref="PeerLedger.ObserveAsync"/>.
+    /// </summary>
+    /// <param name="log">The sender's log key, as the directory pins it.</param>
+    /// <returns>Null when all is well.</returns>
+    public LedgerProblem? Verify(VerifierKey log)
+    {
+        ArgumentNullException.ThrowIfNull(log);
+        if (Checkpoint.Origin != log.Name || !Checkpoint.IsSignedBy(log))
+        {
+            return new LedgerProblem("checkpoint-signature",
+                "Điểm kiểm tra không do sổ cái của bên gửi ký; hãy đối chiếu khóa sổ cái trong danh bạ.",
+                "The checkpoint is not signed by the sender's ledger; compare its ledger key in the directory.");
+        }
+        if (!MerkleTree.VerifyInclusion(MerkleTree.LeafHash(_entryBytes), Index, Checkpoint.Size, Inclusion, Checkpoint.Root.Span))
+        {
+            return new LedgerProblem("inclusion",
+                "Bằng chứng không cho thấy bản ghi nằm trong sổ cái của bên gửi; hãy yêu cầu bên gửi kiểm tra sổ cái.",
+                "The proof does not show the entry in the sender's ledger; ask the sender to verify its ledger.");
+        }
+        return null;
+    }
+
+    /// <summary>The JSON form, UTF-8.</summary>
+    public byte[] ToBytes()
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        // No browser reads this; the em dash of the signature lines may stand as it is.
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            json.WriteNumber("v", 1);
+            json.WriteBase64String("entry", _entryBytes);
+            json.WriteNumber("index", Index);
+            json.WriteString("checkpoint", Checkpoint.Note.Span);
+            json.WritePropertyName("inclusion");
+            WriteHashes(json, Inclusion);
+            json.WriteStartObject("consistency");
+            foreach (var (size, hashes) in Consistency.OrderBy(pair => pair.Key))
+            {
+                json.WritePropertyName(size.ToString(CultureInfo.InvariantCulture));
+                WriteHashes(json, hashes);
+            }
+            json.WriteEndObject();
+            json.WriteStartArray("cosignatures");
+            foreach (var cosignature in Cosignatures)
+            {
+                json.WriteStartObject();
+                json.WriteNumber("size", cosignature.Size);
+                json.WriteString("line", cosignature.Line);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
+    public static LedgerEvidence Parse(ReadOnlyMemory<byte> bytes)
+    {
+        if (bytes.Length > MaxBytes)
+            throw new LedgerException(LedgerFault.TooLarge, $"Ledger evidence is at most {MaxBytes} octets.");
+        try
+        {
+            using var document = JsonDocument.Parse(bytes, new JsonDocumentOptions { MaxDepth = 4, AllowDuplicateProperties = false });
+            var root = document.RootElement;
+            if (root.GetProperty("v").GetInt32() != 1)
+                throw LedgerException.Malformed("Ledger evidence of another version.");
+            var index = root.GetProperty("index").GetInt64();
+            if (index < 0)
+                throw LedgerException.Malformed("The index of the evidence is negative.");
+            return new LedgerEvidence(
+                Base64(root.GetProperty("entry"), LedgerEntry.MaxBytes),
+                index,
+                Checkpoint.Parse(System.Text.Encoding.UTF8.GetBytes(root.GetProperty("checkpoint").GetString() ?? "")),
+                ReadHashes(root.GetProperty("inclusion")),
+                ReadConsistency(root.GetProperty("consistency")),
+                ReadCosignatures(root.GetProperty("cosignatures")));
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        {
+            throw new LedgerException(LedgerFault.Malformed, "Ledger evidence is not the JSON object that docs/ledger.md gives.", e);
+        }
+    }
+
+    private static void WriteHashes(Utf8JsonWriter json, IReadOnlyList<byte[]> hashes)
+    {
+        json.WriteStartArray();
+        foreach (var hash in hashes)
+            json.WriteBase64StringValue(hash);
+        json.WriteEndArray();
+    }
+
+    private static List<byte[]> ReadHashes(JsonElement array)
+    {
+        if (array.GetArrayLength() > MerkleTree.MaxProofHashes)
+            throw new LedgerException(LedgerFault.TooLarge, $"A proof has at most {MerkleTree.MaxProofHashes} hashes.");
+        var hashes = new List<byte[]>();
+        foreach (var element in array.EnumerateArray())
+        {
+            if (element.GetString() is not { Length: HashTextLength } text || SignedNote.StrictBase64(text) is not { Length: MerkleTree.HashSize } hash)
+                throw LedgerException.Malformed("A hash of a proof is base64 of 32 octets.");
+            hashes.Add(hash);
+        }
+        return hashes;
+    }
+
+    private static SortedDictionary<long, IReadOnlyList<byte[]>> ReadConsistency(JsonElement element)
+    {
+        var proofs = new SortedDictionary<long, IReadOnlyList<byte[]>>();
+        foreach (var member in element.EnumerateObject())
+        {
+            if (!long.TryParse(member.Name, NumberStyles.None, CultureInfo.InvariantCulture, out var size) || size == 0
+                || member.Name != size.ToString(CultureInfo.InvariantCulture))
+                throw LedgerException.Malformed("A consistency proof is named by the size it begins at.");
+            if (proofs.Count == PeerLedger.MaxProofs)
+                throw new LedgerException(LedgerFault.TooLarge, $"Evidence has at most {PeerLedger.MaxProofs} consistency proofs.");
+            proofs[size] = ReadHashes(member.Value);
+        }
+        return proofs;
+    }
+
+    private static List<Cosignature> ReadCosignatures(JsonElement array)
+    {
+        if (array.GetArrayLength() > MaxCosignatures)
+            throw new LedgerException(LedgerFault.TooLarge, $"Evidence has at most {MaxCosignatures} cosignatures.");
+        return [.. array.EnumerateArray().Select(element => new Cosignature(
+            element.GetProperty("size").GetInt64(),
+            element.GetProperty("line").GetString() ?? throw LedgerException.Malformed("A cosignature has a line.")))];
+    }
+
+    private static byte[] Base64(JsonElement element, int max)
+    {
+        var text = element.GetString() ?? "";
+        if (text.Length > (max + 2) / 3 * 4)
+            throw new LedgerException(LedgerFault.TooLarge, $"An entry is at most {max} octets.");
+        return SignedNote.StrictBase64(text) ?? throw LedgerException.Malformed("The entry of the evidence is not base64.");
+    }
+}

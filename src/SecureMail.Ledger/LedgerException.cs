@@ -1,0 +1,37 @@
+namespace SecureMail.Ledger;
+
+/// <summary>What a caller of the ledger must do next is decided by this reason.</summary>
+public enum LedgerFault
+{
+    /// <summary>Bytes from outside do not have the form that docs/ledger.md gives. Refuse them.</summary>
+    Malformed,
+
+    /// <summary>Bytes from outside are over a limit. Refuse them.</summary>
+    TooLarge,
+
+    /// <summary>A key file is missing, readable by others, or not an Ed25519 key. A person must mend it.</summary>
+    KeyUnreadable,
+
+    /// <summary>The rows of our own ledger contradict each other. Nothing is signed until a person has looked.</summary>
+    Damaged,
+
+    /// <summary>The entry or checkpoint asked for is not in the ledger.</summary>
+    NotFound,
+
+    /// <summary>The entry is committed, but no checkpoint covers it yet. Ask again after the sequencer ran.</summary>
+    NotCovered,
+}
+
+/// <summary>The one exception of this module. The message holds sizes, indexes and reasons, never the content of an entry.</summary>
+public sealed class LedgerException : Exception
+{
+    public LedgerException(LedgerFault fault, string message, Exception? inner = null)
+        : base(message, inner) => Fault = fault;
+
+    public LedgerFault Fault { get; }
+
+    internal static LedgerException Malformed(string message) => new(LedgerFault.Malformed, message);
+}
+
+/// <summary>Something found wrong, said to a person: a stable code and one sentence in each language.</summary>
+public sealed record LedgerProblem(string Code, string Vi, string En);

@@ -1,0 +1,122 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+
+namespace SecureMail.Pkcs11;
+
+/// <summary>Which objects are meant: class, and where given kind of key, CKA_LABEL and CKA_ID.</summary>
+internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, byte[]? Id)
+{
+    public static ObjectTemplate Of(uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null)
+        => new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
+}
+
+/// <summary>A private key on a token, with its handle as long as that holds: looking it up costs as much as a fast signature.</summary>
+internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
+{
+    private sealed record Known(int Generation, CULong Handle, bool AlwaysAuthenticate);
+
+    private volatile Known? _known;
+
+    public ObjectTemplate Template => template;
+
+    public byte[] Use(Func<Cryptoki, CULong, CULong, ulong> start, string startName, Func<Cryptoki, CULong, byte[]> finish)
+        => token.Use(this, start, startName, finish);
+
+    public (CULong Handle, bool AlwaysAuthenticate) Resolve(int generation, Func<(CULong Handle, bool AlwaysAuthenticate)> locate)
+    {
+        if (_known is not { } known || known.Generation != generation)
+        {
+            var (handle, always) = locate();
+            _known = known = new Known(generation, handle, always);
+        }
+        return (known.Handle, known.AlwaysAuthenticate);
+    }
+}
+
+/// <summary>Finds objects and reads their attributes, in a session that the caller holds.</summary>
+internal static class TokenObjects
+{
+    /// <summary>A token with more objects that fit than this is not searched to the end.</summary>
+    private const int MaxFound = 1024;
+
+    private const int MaxAttribute = 64 * 1024;
+
+    public static unsafe List<CULong> Find(Cryptoki functions, CULong session, ObjectTemplate template)
+    {
+        var objectClass = new CULong(template.Class);
+        var keyType = new CULong(template.KeyType ?? 0);
+        var found = new List<CULong>();
+        fixed (byte* label = template.Label, id = template.Id)
+        {
+            var attributes = new CkAttribute[4];
+            var count = 0;
+            void Add(uint type, void* value, int length)
+                => attributes[count++] = new CkAttribute { Type = new CULong(type), Value = value, Length = new CULong((uint)length) };
+            Add(Ck.AttributeClass, &objectClass, sizeof(CULong));
+            if (template.KeyType is not null)
+                Add(Ck.AttributeKeyType, &keyType, sizeof(CULong));
+            if (template.Label is not null)
+                Add(Ck.AttributeLabel, label, template.Label.Length);
+            if (template.Id is not null)
+                Add(Ck.AttributeId, id, template.Id.Length);
+            Cryptoki.Check(functions.FindObjectsInit(session, attributes.AsSpan(0, count)), "C_FindObjectsInit");
+            var batch = new CULong[64];
+            int read;
+            do
+            {
+                Cryptoki.Check(functions.FindObjects(session, batch, out read), "C_FindObjects");
+                found.AddRange(batch.AsSpan(0, read));
+            }
+            while (read > 0 && found.Count < MaxFound);
+            Cryptoki.Check(functions.FindObjectsFinal(session), "C_FindObjectsFinal");
+        }
+        return found;
+    }
+
+    /// <summary>The value, or null when the object has no such attribute, hides it, or it is over 64 KiB.</summary>
+    public static unsafe byte[]? Read(Cryptoki functions, CULong session, CULong handle, uint type)
+    {
+        var attributes = new CkAttribute[] { new() { Type = new CULong(type) } };
+        var result = functions.GetAttributes(session, handle, attributes);
+        // PKCS #11 2.40 §5.7.5: a length of all ones (CK_UNAVAILABLE_INFORMATION) says that there is no value.
+        if (result is Ckr.AttributeTypeInvalid or Ckr.AttributeSensitive)
+            return null;
+        Cryptoki.Check(result, "C_GetAttributeValue");
+        var length = attributes[0].Length.Value;
+        if (length > MaxAttribute)
+            return null;
+        var value = new byte[length];
+        fixed (byte* target = value)
+        {
+            attributes[0].Value = target;
+            Cryptoki.Check(functions.GetAttributes(session, handle, attributes), "C_GetAttributeValue");
+        }
+        return value;
+    }
+
+    public static uint ReadNumber(Cryptoki functions, CULong session, CULong handle, uint type)
+        => Read(functions, session, handle, type) is { } value && value.Length == Marshal.SizeOf<CULong>()
+            ? (uint)MemoryMarshal.Read<CULong>(value).Value
+            : uint.MaxValue;
+
+    public static List<X509Certificate2> Certificates(Cryptoki functions, CULong session, ObjectTemplate template)
+    {
+        var certificates = new List<X509Certificate2>();
+        foreach (var handle in Find(functions, session, template))
+        {
+            if (Read(functions, session, handle, Ck.AttributeValue) is not { Length: > 0 } der)
+                continue;
+            try
+            {
+                certificates.Add(X509CertificateLoader.LoadCertificate(der));
+            }
+            catch (CryptographicException)
+            {
+                // One broken object must not hide the others.
+            }
+        }
+        return certificates;
+    }
+}

@@ -1,0 +1,39 @@
+using Npgsql;
+using SecureMail.Gateway.Storage;
+
+namespace SecureMail.SystemTests;
+
+/// <summary>One private cluster for the whole run, on a Unix socket; every test takes a database of its own.</summary>
+public sealed class PostgresFixture : IAsyncLifetime
+{
+    private readonly string _folder = Path.Combine(Path.GetTempPath(), "smtest-" + Guid.NewGuid().ToString("N")[..8]);
+
+    public PrivateCluster Cluster { get; private set; } = null!;
+
+    public async Task InitializeAsync() => Cluster = await PrivateCluster.OpenAsync(_folder, CancellationToken.None);
+
+    /// <summary>Makes an empty database; the answer connects as the role that owns it.</summary>
+    public async Task<string> CreateDatabaseAsync()
+    {
+        var name = "t_" + Guid.NewGuid().ToString("N");
+        await using var connection = new NpgsqlConnection(Cluster.ConnectionString("postgres", "postgres"));
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand($"CREATE DATABASE {name} OWNER securemail_owner", connection);
+        await command.ExecuteNonQueryAsync();
+        return Cluster.ConnectionString("securemail_owner", name);
+    }
+
+    /// <summary>The same database as the role that the gateway runs as.</summary>
+    public static string AsGateway(string connectionString) =>
+        new NpgsqlConnectionStringBuilder(connectionString) { Username = "securemail_gateway" }.ConnectionString;
+
+    public async Task DisposeAsync()
+    {
+        await Cluster.DisposeAsync();
+        System.IO.Directory.Delete(_folder, recursive: true);
+        Cluster.DeleteFiles();
+    }
+}
+
+[CollectionDefinition("postgres")]
+public sealed class PostgresCollection : ICollectionFixture<PostgresFixture>;

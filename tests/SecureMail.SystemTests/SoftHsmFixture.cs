@@ -1,0 +1,62 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace SecureMail.SystemTests;
+
+/// <summary>
+/// SoftHSM with a token folder of its own for the whole process: SOFTHSM2_CONF is read when the module is initialised,
+/// so it is set once, before anything loads it. The module sees the tokens that exist when it is initialised: make
+/// tokens first, open them afterwards.
+/// </summary>
+public static class SoftHsm
+{
+    public const string Pin = "246813";
+
+    private static readonly Lazy<string> Home = new(Prepare);
+
+    public static string Module { get; } = new[] { "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so" }
+        .First(File.Exists);
+
+    public static string Folder => Home.Value;
+
+    public static async Task CreateTokenAsync(string label)
+    {
+        _ = Folder;
+        await RunAsync("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "13572468", "--pin", Pin);
+    }
+
+    /// <summary>pkcs11-tool on a token of ours, logged in.</summary>
+    public static Task ToolAsync(string label, params string[] arguments)
+        => RunAsync("pkcs11-tool", ["--module", Module, "--token-label", label, "--login", "--pin", Pin, .. arguments]);
+
+    /// <summary>Environment of this process as native code sees it: .NET's own setter stays within .NET.</summary>
+    public static void SetNativeVariable(string name, string value)
+    {
+        Environment.SetEnvironmentVariable(name, value);
+        if (setenv(name, value, 1) != 0)
+            throw new InvalidOperationException("setenv failed");
+    }
+
+    public static async Task<string> RunAsync(string file, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(file, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = await process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return process.ExitCode == 0 ? await output : throw new InvalidOperationException($"{file} ended with {process.ExitCode}: {error}");
+    }
+
+    private static string Prepare()
+    {
+        var folder = System.IO.Directory.CreateTempSubdirectory("smhsm").FullName;
+        System.IO.Directory.CreateDirectory(Path.Combine(folder, "tokens"));
+        var configuration = Path.Combine(folder, "softhsm2.conf");
+        File.WriteAllText(configuration, $"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n");
+        SetNativeVariable("SOFTHSM2_CONF", configuration);
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => System.IO.Directory.Delete(folder, recursive: true);
+        return folder;
+    }
+
+    [DllImport("libc", CharSet = CharSet.Ansi)]
+    private static extern int setenv(string name, string value, int overwrite);
+}

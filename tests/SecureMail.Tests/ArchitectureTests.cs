@@ -1,0 +1,91 @@
+using System.Text.RegularExpressions;
+using System.Xml.Linq;
+
+namespace SecureMail.Tests;
+
+/// <summary>The shape of the whole: arrows between projects, files the diagrams name, standards the code cites.</summary>
+public sealed partial class ArchitectureTests
+{
+    private static readonly Dictionary<string, string[]> Arrows = new()
+    {
+        ["Libcrypto"] = [],
+        ["Pkcs11"] = [],
+        ["Mail"] = [],
+        ["Cms"] = ["Libcrypto"],
+        ["Trust"] = ["Cms"],
+        ["Smime"] = ["Cms", "Mail", "Trust"],
+        ["Pdf"] = ["Cms", "Trust"],
+        ["Ledger"] = ["Libcrypto"],
+        ["Gateway"] = ["Cms", "Ledger", "Libcrypto", "Mail", "Pdf", "Pkcs11", "Smime", "Trust"],
+        ["Host"] = ["Cms", "Gateway", "Ledger", "Libcrypto", "Mail", "Pdf", "Pkcs11", "Smime", "Trust"],
+    };
+
+    private static readonly string Root = FindRoot();
+
+    [Fact]
+    public void Projects_reference_only_what_the_design_allows()
+    {
+        foreach (var project in Directory.GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories))
+        {
+            var name = Path.GetFileNameWithoutExtension(project)["SecureMail.".Length..];
+            Arrows.ShouldContainKey(name);
+            var referenced = XDocument.Load(project).Descendants("ProjectReference")
+                .Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value.Replace('\\', '/'))["SecureMail.".Length..]);
+            referenced.Except(Arrows[name]).ShouldBeEmpty($"{name} references what it may not");
+        }
+    }
+
+    [Fact]
+    public void Every_file_that_the_architecture_page_names_exists()
+    {
+        var named = PathInText().Matches(File.ReadAllText(Path.Combine(Root, "ARCHITECTURE.md"))).Select(m => m.Value).Distinct().ToList();
+        named.Count.ShouldBeGreaterThan(20);
+        named.Where(n => !File.Exists(Path.Combine(Root, n)) && !Directory.Exists(Path.Combine(Root, n))).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void The_steps_of_both_flows_stand_in_the_diagrams()
+    {
+        var page = File.ReadAllText(Path.Combine(Root, "ARCHITECTURE.md"));
+        foreach (var flow in new[] { "OutboundFlow", "InboundFlow" })
+        {
+            var source = File.ReadAllText(Path.Combine(Root, "src/SecureMail.Gateway", flow + ".cs"));
+            var steps = StepParameter().Matches(source[source.IndexOf("class " + flow, StringComparison.Ordinal)..source.IndexOf('{', source.IndexOf("class " + flow, StringComparison.Ordinal))])
+                .Select(m => m.Groups[1].Value).Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ILogger"));
+            foreach (var step in steps)
+            {
+                page.ShouldContain($"/{step}.cs\"]");
+            }
+        }
+    }
+
+    [Fact]
+    public void Every_RFC_that_the_code_cites_stands_in_the_table()
+    {
+        var table = File.ReadAllText(Path.Combine(Root, "docs/rfc.md"));
+        var cited = Directory.GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories).Where(f => !f.Contains("/obj/", StringComparison.Ordinal))
+            .SelectMany(f => Rfc().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value)).Distinct().Order().ToList();
+        cited.Count.ShouldBeGreaterThan(20);
+        cited.Where(number => !Regex.IsMatch(table, $@"\bRFC {number}\b")).ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
+    }
+
+    private static string FindRoot()
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "SecureMail.sln")))
+        {
+            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
+        }
+
+        return folder;
+    }
+
+    [GeneratedRegex(@"(?:src|tests)/[A-Za-z0-9./]+[A-Za-z0-9/]")]
+    private static partial Regex PathInText();
+
+    [GeneratedRegex(@"(?:\(|, )([A-Z]\w+) \w+(?=[,)])")]
+    private static partial Regex StepParameter();
+
+    [GeneratedRegex(@"RFC (\d{3,4})")]
+    private static partial Regex Rfc();
+}
