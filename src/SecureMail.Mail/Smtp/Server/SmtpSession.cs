@@ -209,7 +209,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             Log.StepFailed(_logger, e, _id, "EHLO");
-            return Answer(LocalError());
+            return Answer(DataTransfer.LocalError());
         }
 
         return Answer(new SmtpReply(250, null, lines));
