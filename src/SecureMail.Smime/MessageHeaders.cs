@@ -41,7 +41,7 @@ public sealed class MessageHeaders
     {
         if (payload is null || payload == message.Root)
             return new MessageHeaders(message.Root, areProtected: false);
-        // RFC 9788 §2.1.1: hp on the payload says that its header fields are the message's.
+        // RFC 9788 §2.1: hp on the payload says that its header fields are the message's.
         if (payload.ContentType.Parameters.GetValueOrDefault("hp") is "cipher" or "clear")
             return new MessageHeaders(payload, areProtected: true);
         // RFC 8551 §3.1: the older way, a whole message inside that was not forwarded.
@@ -52,7 +52,7 @@ public sealed class MessageHeaders
 
     /// <summary>
     /// The one address that the message claims to be from; null when there is none, or more than one, or the outer From names another than the
-    /// protected one (RFC 9788 §4.4.1.1): the reader must not be shown either as the signer.
+    /// protected one (RFC 9788 §4): the reader must not be shown either as the signer.
     /// </summary>
     internal static Mailbox? SoleSender(MailMessage message, MessageHeaders shown)
     {

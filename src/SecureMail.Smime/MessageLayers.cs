@@ -105,6 +105,9 @@ internal sealed class MessageLayers : IDisposable
                     return null;
                 Signatures.Add(new SignedLayer(data, null, whole));
                 return (TryParse(Own(data.OpenContent())), whole);
+            case var kind when IsType(part.ContentType.MediaType, "pkcs7-mime"):
+                // It says it is a layer and cannot be taken off: what is below it nobody knows, so "unsigned" would be a guess.
+                throw new MimeException(MimeReason.Malformed, kind == CmsKind.None ? "What is declared as S/MIME is no CMS." : "The kind of S/MIME (compressed or the like) is not read here.");
             default:
                 return null;
         }

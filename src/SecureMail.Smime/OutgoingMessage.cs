@@ -48,7 +48,7 @@ public sealed record OutgoingMessage
         var fields = MimeEntity.Fields()
             .AddMailboxes("From", [From])
             .AddMailboxes("To", outsideOfEncrypted && To.Count > MaxOuterRecipients ? [] : To)
-            // RFC 9788 §3.2.1 (hcp_baseline): the subject is replaced, nothing else.
+            // RFC 9788 §3 (hcp_baseline): the subject is replaced, nothing else.
             .AddText("Subject", outsideOfEncrypted ? "[...]" : Subject)
             .AddDate("Date", Date)
             .AddRaw("Message-ID", Id(MessageId));

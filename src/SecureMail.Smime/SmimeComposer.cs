@@ -31,7 +31,7 @@ public static class SmimeComposer
             fields.AddFieldsAs("HP-Outer", message.Fields(outsideOfEncrypted: true));
         }
 
-        // RFC 9788 §2.1.1
+        // RFC 9788 §2.1
         var entity = message.NewBody().AddTypeParameter("hp", willBeEncrypted ? "cipher" : "clear").Prepend(fields);
         using var hash = IncrementalHash.CreateHash(request.Digest);
         await using (var hashed = new HashingStream(inner, hash))

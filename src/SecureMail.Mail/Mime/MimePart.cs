@@ -1,45 +1,4 @@
-using System.Runtime.InteropServices;
-using System.Text;
-
 namespace SecureMail.Mail;
-
-/// <summary>
-/// Reading mail. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps offsets into the received octets;
-/// bodies are opened as streams when asked for and never copied, so what is hashed is what came. It leaves out on purpose:
-/// meaning (who signed, what may be shown), character sets of bodies, HTML.
-/// </summary>
-public sealed class MailMessage
-{
-    private MailMessage(MimePart root) => Root = root;
-
-    /// <summary>The message as the outermost entity.</summary>
-    public MimePart Root { get; }
-
-    public IReadOnlyList<MimeHeader> Headers => Root.Headers;
-
-    /// <summary>Reads a message. The stream must be seekable, stay open while the message is used, and belong to it alone.</summary>
-    /// <exception cref="MimeException">The octets are not acceptable mail.</exception>
-    public static MailMessage Parse(Stream stream, MimeReaderOptions? options = null) =>
-        new(MimeReader.Read(new OctetSource(stream), options ?? MimeReaderOptions.Received));
-
-    /// <inheritdoc cref="Parse(Stream, MimeReaderOptions?)"/>
-    public static MailMessage Parse(ReadOnlyMemory<byte> octets, MimeReaderOptions? options = null)
-    {
-        if (!MemoryMarshal.TryGetArray(octets, out var array))
-            array = octets.ToArray();
-        return Parse(new MemoryStream(array.Array!, array.Offset, array.Count, writable: false), options);
-    }
-
-    /// <summary>Every mailbox of every field of that name: From is one address only when this has one item.</summary>
-    /// <exception cref="MimeException">A field is not an address list.</exception>
-    public IReadOnlyList<Mailbox> Mailboxes(string headerName) => Root.Mailboxes(headerName);
-
-    /// <summary>The first Subject, decoded; empty when there is none.</summary>
-    public string Subject => Root.Header("Subject")?.Text ?? "";
-
-    /// <summary>The first Date, or null when absent or not a date (RFC 5322 §3.3).</summary>
-    public DateTimeOffset? Date => Root.Header("Date") is { } header && MailDate.TryParse(header.Value, out var date) ? date : null;
-}
 
 /// <summary>
 /// One MIME entity: where it stands in the received octets, its header, and its children when it is a multipart or an

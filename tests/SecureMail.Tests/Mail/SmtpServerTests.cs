@@ -273,9 +273,33 @@ public class SmtpServerTests
     }
 
     [Fact]
+    public async Task Whoever_sends_commands_for_ever_and_no_message_is_let_go()
+    {
+        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { TimeToData = TimeSpan.FromMilliseconds(200), IdleCommands = int.MaxValue } });
+        await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
+        var reply = await peer.ReplyAsync();
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        while (reply is not null && !reply.StartsWith("421 4.4.2", StringComparison.Ordinal))
+        {
+            try
+            {
+                reply = await peer.AskAsync("NOOP");
+            }
+            catch (IOException)
+            {
+                reply = null; // closed while we wrote
+            }
+
+            watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(30));
+        }
+
+        server.Taken.ShouldBeEmpty();
+    }
+
+    [Fact]
     public async Task A_message_that_trickles_is_cut_off_though_each_octet_comes_in_time()
     {
-        var limits = new SmtpServerLimits { DataGrace = TimeSpan.FromMilliseconds(300), DataBytesPerSecond = 1_000_000 };
+        var limits = new SmtpServerLimits { DataGrace = TimeSpan.FromMilliseconds(300), DataBytesPerSecond = int.MaxValue };
         await using var server = await TestServer.StartAsync(o => o with { Limits = limits });
         await using var peer = await InDataAsync(server);
         var reply = peer.ReplyAsync();
@@ -324,6 +348,19 @@ public class SmtpServerTests
         await server.DisposeAsync();
         server.Taken.ShouldBeEmpty();
         server.Aborted.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_server_that_stops_says_so_to_whoever_is_connected()
+    {
+        var server = await TestServer.StartAsync();
+        await using var idle = await GreetedAsync(server);
+        await using var sending = await InDataAsync(server);
+        await sending.WriteAsync("half a mess");
+        await server.DisposeAsync();
+        (await idle.ReplyAsync()).ShouldStartWith("421 4.3.2");
+        (await sending.ReplyAsync()).ShouldStartWith("421 4.3.2");
+        (server.Taken.Count, server.Aborted).ShouldBe((0, 1));
     }
 
     [Fact]

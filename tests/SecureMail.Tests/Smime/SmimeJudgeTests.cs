@@ -250,6 +250,7 @@ public class SmimeJudgeTests
     [InlineData("no mail at all\r\n", "mail-malformed")]
     [InlineData("From: a@b.vn\r\nContent-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\na", "mail-truncated")]
     [InlineData("From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n", "mail-encoding")]
+    [InlineData("From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n", "mail-malformed")]
     public async Task What_cannot_be_read_says_why(string mail, string code)
     {
         using var judgement = await JudgeAsync(Octets(mail));

@@ -65,6 +65,9 @@ public sealed record SmtpServerLimits
     /// <summary>For a whole command line, however slowly its octets come (RFC 5321 §4.5.3.2.7).</summary>
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromMinutes(5);
 
+    /// <summary>From the connection, or the last message, to the next DATA: who sends a command now and then for ever is let go.</summary>
+    public TimeSpan TimeToData { get; init; } = TimeSpan.FromMinutes(30);
+
     public TimeSpan TlsTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>For the next octets of DATA (RFC 5321 §4.5.3.2.5), and for the peer to take a reply.</summary>

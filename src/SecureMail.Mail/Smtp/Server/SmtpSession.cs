@@ -27,6 +27,7 @@ internal sealed class SmtpSession : IAsyncDisposable
     private string _hello = "";
     private MailFrom? _from;
     private List<RcptTo> _recipients = [];
+    private long _waitingSince;
     private int _errors;
     private int _idleCommands;
     private int _messages;
@@ -42,6 +43,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         _time = time;
         _logger = logger;
         _stop = stop;
+        _waitingSince = time.GetTimestamp();
     }
 
     private SmtpSessionInfo Info => new(_id, _peer, _hello);
@@ -95,7 +97,7 @@ internal sealed class SmtpSession : IAsyncDisposable
     {
         if (!_input.HasBuffered)
             await FlushAsync();
-        var (kind, line) = await LimitedAsync(_limits.CommandTimeout, ct => _input.ReadLineAsync(_limits.CommandLineBytes, ct));
+        var (kind, line) = await LimitedAsync(CommandPatience(), ct => _input.ReadLineAsync(_limits.CommandLineBytes, ct));
         switch (kind)
         {
             case SmtpLineKind.End:
@@ -125,6 +127,15 @@ internal sealed class SmtpSession : IAsyncDisposable
 
         if (_ending)
             await FlushAsync();
+    }
+
+    /// <summary>How long to wait for the next line: a command's time, or less when no message has come for long.</summary>
+    private TimeSpan CommandPatience()
+    {
+        var left = _limits.TimeToData - _time.GetElapsedTime(_waitingSince);
+        if (left <= TimeSpan.Zero)
+            throw new OperationCanceledException("No message has come for too long.");
+        return left < _limits.CommandTimeout ? left : _limits.CommandTimeout;
     }
 
     private async Task DoAsync(SmtpCommand command)
@@ -158,6 +169,7 @@ internal sealed class SmtpSession : IAsyncDisposable
                 return await RcptAsync(command.Argument);
             case SmtpVerb.Data:
                 Answer(await DataAsync());
+                _waitingSince = _time.GetTimestamp();
                 ClearTransaction();
                 return true; // §4.1.4: whatever was answered, the transaction is over
             case SmtpVerb.Rset:
