@@ -177,8 +177,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     }
 
     /// <summary>
-    /// Raises a rollback alarm for each checkpoint that has waited longer than that although a larger one of the same
-    /// peer is verified: the peer was asked for proofs with every delivery and brought none.
+    /// Raises a rollback alarm for each checkpoint that has waited longer than that although the peer came again, an hour
+    /// later or more: it was asked for proofs (<see cref="SeenSizesAsync"/>) and brought none. A peer that rewrote its
+    /// past has none to bring; silence would otherwise serve it as well as an honest proof. One that did not come
+    /// again is not suspected: deliveries that overtook each other may have been its last ones.
     /// </summary>
     /// <returns>How many new alarms.</returns>
     public async Task<int> AlarmOverdueAsync(NpgsqlTransaction transaction, TimeSpan longerThan, CancellationToken cancellationToken)
@@ -188,8 +190,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         await using (var command = new NpgsqlCommand(
             """
             SELECT p.origin, p.note, v.note FROM ledger.peer_checkpoint p
-              JOIN LATERAL (SELECT note, size FROM ledger.peer_checkpoint WHERE origin = p.origin AND state = 'verified' ORDER BY size DESC LIMIT 1) v ON v.size > p.size
+              JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin AND state = 'verified' ORDER BY size DESC LIMIT 1) v ON true
             WHERE p.state = 'pending' AND p.seen_at < $1
+              AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin AND l.seen_at >= p.seen_at + interval '1 hour')
+              AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size AND f.root <> p.root)
             """, transaction.Connection, transaction)
         {
             Parameters = { new() { Value = time.GetUtcNow() - longerThan } },
@@ -202,7 +206,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var raised = 0;
         foreach (var (origin, pending, verified) in overdue)
         {
-            if (await AlarmAsync(transaction, origin, "rollback", "a smaller checkpoint that nothing joined in time", cancellationToken, pending, verified))
+            if (await AlarmAsync(transaction, origin, "rollback", "a checkpoint that the peer joined to nothing although it was asked", cancellationToken, pending, verified))
                 raised++;
         }
         return raised;

@@ -113,7 +113,7 @@ public sealed class Pkcs11Token : IDisposable
         return Run(session => TokenObjects.Certificates(_module.Functions, session, ObjectTemplate.Of(Ck.ObjectCertificate, filter.Object, filter.Id)), login: false);
     }
 
-    /// <summary>The certificate beside the key: the same CKA_ID, and the key's own public key. Null when there is none.</summary>
+    /// <summary>The certificate beside the key: the newest of the same CKA_ID. Null when there is none. Whether it is of the same key is for the caller to check.</summary>
     public X509Certificate2? CertificateOf(Pkcs11Uri key)
     {
         var (_, handle) = FindPrivateKey(key, kind: null);

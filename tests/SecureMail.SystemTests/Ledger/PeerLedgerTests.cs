@@ -136,23 +136,43 @@ public class PeerLedgerTests(PostgresFixture postgres)
         (await SeenAsync(b, a))[0].ShouldBe(4, "the fork did not become what is verified");
     }
 
-    [Fact]
-    public async Task A_shorter_rewrite_waits_and_is_a_rollback_when_nothing_joins_it_in_time()
+    private static Task<int> OverdueAsync(LedgerDatabase watcher)
+        => watcher.InTransactionAsync(t => watcher.Peers.AlarmOverdueAsync(t, TimeSpan.FromHours(24), CancellationToken.None));
+
+    [Theory]
+    [InlineData(3)]
+    [InlineData(9)]
+    public async Task A_rewrite_that_stays_silent_about_its_past_is_a_rollback_once_it_had_time_to_prove_it(int size)
     {
         await using var a = await LedgerDatabase.CreateAsync(postgres);
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         await b.ObserveAsync(a, await a.GrowAsync(4));
-        var (rewritten, _) = await RewriteAsync(a, 3);
+        var (rewritten, _) = await RewriteAsync(a, size);
         await using var __ = rewritten;
         await using var connection = await rewritten.Gateway.OpenConnectionAsync();
-        var forged = (await LedgerStore.HeadAsync(connection, CancellationToken.None))!;
-        (await b.ObserveAsync(a, forged)).State.ShouldBe(PeerState.Pending);
-        Task<int> Overdue() => b.InTransactionAsync(t => b.Peers.AlarmOverdueAsync(t, TimeSpan.FromHours(24), CancellationToken.None));
-        (await Overdue()).ShouldBe(0);
+        (await b.ObserveAsync(a, (await LedgerStore.HeadAsync(connection, CancellationToken.None))!)).State.ShouldBe(PeerState.Pending);
+        (await OverdueAsync(b)).ShouldBe(0);
         b.Time.Advance(TimeSpan.FromHours(25));
-        (await Overdue()).ShouldBe(1);
-        (await Overdue()).ShouldBe(0);
+        (await OverdueAsync(b)).ShouldBe(0, "it did not come again");
+        await rewritten.AppendAsync();
+        using (var sequencer = rewritten.NewSequencer(key: a.LogKey))
+            (await b.ObserveAsync(a, (await sequencer.RunOnceAsync(CancellationToken.None))!)).State.ShouldBeOneOf(PeerState.Pending, PeerState.Fork);
+        (await OverdueAsync(b)).ShouldBe(1);
+        (await OverdueAsync(b)).ShouldBe(0);
         (await AlarmsAsync(b, "rollback")).ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task An_honest_checkpoint_that_waited_and_was_joined_is_no_rollback()
+    {
+        await using var a = await LedgerDatabase.CreateAsync(postgres);
+        await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
+        var (c2, c5, c9) = (await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4));
+        await b.ObserveAsync(a, c2);
+        (await b.ObserveAsync(a, c5)).State.ShouldBe(PeerState.Pending);
+        b.Time.Advance(TimeSpan.FromHours(30));
+        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2, 5))).State.ShouldBe(PeerState.Verified);
+        (await OverdueAsync(b)).ShouldBe(0);
     }
 
     [Fact]

@@ -159,6 +159,10 @@ public class TokenTests
             using var publicKey = System.Security.Cryptography.X509Certificates.RSACertificateExtensions.GetRSAPublicKey(certificate!)!;
             publicKey.ExportRSAPublicKey().ShouldBe(key.ExportRSAPublicKey());
             token.CertificateOf(TokenFixture.Key("p256")).ShouldBeNull();
+            using var again = token.OpenKeyOf(certificate!).ShouldBeAssignableTo<RSA>()!;
+            again.ExportRSAPublicKey().ShouldBe(key.ExportRSAPublicKey());
+            using var empty = TokenFixture.Open(token: "empty");
+            empty.OpenKeyOf(certificate!).ShouldBeNull();
         }
     }
 
