@@ -22,6 +22,8 @@ internal sealed class RecurringWork : IAsyncDisposable
     public static async Task<RecurringWork> StartAsync(
         GatewayDatabase database, PeerLedger peers, GatewayOptions options, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
     {
+        // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
+        cancellationToken.ThrowIfCancellationRequested();
         var overdue = new Overdue(database, options, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
@@ -36,8 +38,8 @@ internal sealed class RecurringWork : IAsyncDisposable
             quartz.AddJobType(_ => new PeersJob(database, peers));
             quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
-        }).BuildScheduler(cancellationToken);
-        await scheduler.Start(cancellationToken);
+        }).BuildScheduler(CancellationToken.None);
+        await scheduler.Start(CancellationToken.None);
         return new RecurringWork(scheduler);
     }
 
