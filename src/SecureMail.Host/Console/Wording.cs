@@ -126,6 +126,14 @@ internal static class Wording
         _ => kind,
     };
 
+    /// <summary>What a person does about an alarm.</summary>
+    public static string AlarmAdvice(string kind) => kind switch
+    {
+        "fork" or "rollback" or "bad-signature" => "Liên hệ cơ quan chủ quản cổng đó theo kênh khác; gửi họ kết quả lệnh \"securemail ledger seen\" để đối chiếu. Văn bản mới của cổng đó được giữ lại.",
+        "content-conflict" => "Bản đến trước vẫn nằm trong hộp thư; bản sau được giữ lại. Hỏi nơi gửi bản nào đúng.",
+        _ => "",
+    };
+
     /// <summary>The findings of one judgement, as lines to read.</summary>
     public static IEnumerable<FindingLine> Findings(string json)
     {
