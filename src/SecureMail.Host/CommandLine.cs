@@ -3,10 +3,12 @@ using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Npgsql;
+using SecureMail.Cms;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.Mail;
 using SecureMail.Pkcs11;
 
 namespace SecureMail.Host;
@@ -27,6 +29,21 @@ internal static class CommandLine
 
     public static Option<bool> JsonLines() => new("--json") { Description = "In mỗi kết quả một dòng JSON. / Print one JSON object a line." };
 
+    public static Option<bool> Force() => new("--force") { Description = "Ghi đè tệp kết quả đã có. / Replace an output file that exists." };
+
+    /// <summary>What a command made: a JSON line, or a sentence; nothing where the product itself went to standard output.</summary>
+    public static void Say(bool json, string output, object record, string sentence)
+    {
+        if (json && output != "-")
+        {
+            WriteJson(record);
+        }
+        else if (output != "-")
+        {
+            Console.Out.WriteLine(sentence);
+        }
+    }
+
     public static void WriteJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, Json));
 
     /// <summary>Parses and runs; every way out has its exit code.</summary>
@@ -45,10 +62,16 @@ internal static class CommandLine
         }
         catch (Exception e)
         {
-            var (code, sentence) = Explain(e);
-            Console.Error.WriteLine(parsed.GetValue(Verbose) ? e.ToString() : sentence);
-            return code;
+            return Report(e, parsed.GetValue(Verbose));
         }
+    }
+
+    /// <summary>Says in one line what went wrong, with <c>--verbose</c> in many, and answers the exit code.</summary>
+    public static int Report(Exception e, bool verbose)
+    {
+        var (code, sentence) = Explain(e);
+        Console.Error.WriteLine(verbose ? e.ToString() : sentence.ReplaceLineEndings(" "));
+        return code;
     }
 
     private static (int Code, string Sentence) Explain(Exception e) => e switch
@@ -59,12 +82,23 @@ internal static class CommandLine
         DirectoryException { Code: "DIRECTORY_MISSING" } => (ExitCode.Unavailable, e.Message),
         DirectoryException => (ExitCode.NotPermitted, e.Message),
         StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),
-        Pkcs11Exception => (ExitCode.Unavailable, e.Message),
+        Pkcs11Exception p => (ExitOf(p.Fault), $"{p.Vi} / {p.Message}"),
+        CmsException { Error: CmsError.NotForUs } => (ExitCode.Undecided, e.Message),
+        CmsException or MimeException => (ExitCode.Data, $"Dữ liệu không dùng được: {e.Message}. / Unusable data: {e.Message}."),
         LedgerException => (ExitCode.Data, e.Message),
         InvalidDataException or CryptographicException => (ExitCode.Data, e.Message),
         FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => (ExitCode.NoInput, e.Message),
+        // Disk full and the like: nothing was left half done.
+        IOException => (ExitCode.TryLater, e.Message),
         OperationCanceledException => (ExitCode.TryLater, "Đã dừng. / Stopped."),
         _ => (ExitCode.Software, $"Lỗi của chương trình ({e.GetType().Name}); chạy lại với --verbose và báo cho quản trị. / A fault of ours ({e.GetType().Name}): run again with --verbose and report it."),
+    };
+
+    private static int ExitOf(Pkcs11Fault fault) => fault switch
+    {
+        Pkcs11Fault.UriInvalid => ExitCode.Usage,
+        Pkcs11Fault.PinRequired or Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinRefused or Pkcs11Fault.PinLocked or Pkcs11Fault.PinExpired or Pkcs11Fault.Cancelled => ExitCode.NotPermitted,
+        _ => ExitCode.Unavailable,
     };
 }
 

@@ -58,6 +58,9 @@ public sealed class MessageHeaders
     {
         if (shown.From.Count != 1)
             return null;
+        // The inner entity of a message, saved by itself, has no From outside that could contradict.
+        if (shown.AreProtected && message.Root.Header("From") is null)
+            return shown.From[0];
         var outer = TryMailboxes(message.Root, "From");
         return outer.Count == 1 && outer[0].IsSameAddressAs(shown.From[0]) ? shown.From[0] : null;
     }

@@ -11,7 +11,8 @@ public sealed class MessageJudgement : IDisposable
 {
     private readonly MessageLayers? _layers;
 
-    internal MessageJudgement(MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedOctetsDigest, Reason? problem)
+    /// <param name="proven">So many envelopes, counted from outside, have an intact signature over the whole inside them.</param>
+    internal MessageJudgement(MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedOctetsDigest, int proven, Reason? problem)
     {
         _layers = layers;
         State = state;
@@ -22,8 +23,10 @@ public sealed class MessageJudgement : IDisposable
         Message = layers?.Message;
         if (layers is null)
             return;
-        // What came out of an envelope without authentication (CBC) is shown only where a signature proves all of it unchanged.
-        var mayBeShown = !layers.Encrypted || layers.Authenticated || findings.Any(f => f is { Intact: true, CoversWhole: true });
+        // What came out of an envelope without authentication (CBC) is shown only where a signature inside it proves all of it unchanged. One
+        // around it proves nothing: who changes a ciphertext can sign the changed one (EFAIL).
+        var mayBeShown = proven >= layers.LastUnauthenticated;
+        EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || proven > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);
         Parts = Payload is null ? [] : [.. Leaves(Payload)];
@@ -38,6 +41,9 @@ public sealed class MessageJudgement : IDisposable
 
     /// <summary>An envelope was met, opened or not.</summary>
     public bool Encrypted => _layers?.Encrypted == true;
+
+    /// <summary>An envelope was opened, and what came out of the outermost is as it was encrypted: its tag says so (GCM), or an intact signature inside.</summary>
+    public bool EnvelopeIsProven { get; }
 
     /// <summary>Why it is unreadable or locked; null when it was read.</summary>
     public Reason? Problem { get; }
@@ -58,6 +64,12 @@ public sealed class MessageJudgement : IDisposable
 
     /// <summary>The parts of the payload that are no multiparts, in order: the manifest, the documents. Empty without a payload.</summary>
     public IReadOnlyList<MimePart> Parts { get; } = [];
+
+    /// <summary>
+    /// What came out of the outermost envelope, octet for octet as it was encrypted, whatever is inside; null when none was opened.
+    /// Not to be shown unless <see cref="EnvelopeIsProven"/>.
+    /// </summary>
+    public Stream? OpenEnvelope() => _layers?.Envelopes is [var outermost, ..] ? outermost.OpenContent() : null;
 
     public void Dispose() => _layers?.Dispose();
 

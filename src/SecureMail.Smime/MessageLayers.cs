@@ -7,7 +7,8 @@ namespace SecureMail.Smime;
 /// <param name="Data">Null when the signature part is damaged: a signature was meant and there is none.</param>
 /// <param name="Content">The part whose received octets are signed; null when the content is inside the CMS.</param>
 /// <param name="CoversWhole">Nothing that a reader would see stands outside.</param>
-internal sealed record SignedLayer(CmsSignedData? Data, MimePart? Content, bool CoversWhole);
+/// <param name="Envelopes">So many envelopes were opened around it: the signature vouches for what came out of these, not for ones inside.</param>
+internal sealed record SignedLayer(CmsSignedData? Data, MimePart? Content, bool CoversWhole, int Envelopes);
 
 /// <summary>
 /// Takes the security layers off a message, outermost first, until something is left that is neither signed nor encrypted: the payload.
@@ -41,8 +42,11 @@ internal sealed class MessageLayers : IDisposable
     /// <summary>An envelope was met, opened or not.</summary>
     public bool Encrypted { get; private set; }
 
-    /// <summary>Every envelope opened proved its content unchanged (GCM).</summary>
-    public bool Authenticated { get; private set; } = true;
+    /// <summary>The envelopes opened, outermost first; not to be disposed by others.</summary>
+    public List<CmsOpened> Envelopes { get; } = [];
+
+    /// <summary>The innermost envelope that did not prove its content unchanged (CBC), counted from 1; 0 when every one did.</summary>
+    public int LastUnauthenticated => Envelopes.FindLastIndex(e => !e.Authenticated) + 1;
 
     public void Dispose()
     {
@@ -81,7 +85,7 @@ internal sealed class MessageLayers : IDisposable
     {
         // RFC 1847 §2.1: exactly two parts. A third would be shown by some reader and signed by nobody.
         whole &= part.Children.Count == 2 && !HasEpilogue(part);
-        Signatures.Add(new SignedLayer(await TryReadSignatureAsync(part.Children[1], ct), part.Children[0], whole));
+        Signatures.Add(new SignedLayer(await TryReadSignatureAsync(part.Children[1], ct), part.Children[0], whole, Envelopes.Count));
         return (part.Children[0], whole);
     }
 
@@ -94,7 +98,7 @@ internal sealed class MessageLayers : IDisposable
                 await using (var envelope = part.OpenDecoded())
                 {
                     var opened = Own(await CmsDecryptor.DecryptAsync(envelope, _keys, limits: null, ct));
-                    Authenticated &= opened.Authenticated;
+                    Envelopes.Add(opened);
                     return (MailMessage.Parse(Own(opened.OpenContent()), MimeReaderOptions.Stored).Root, whole);
                 }
 
@@ -103,7 +107,7 @@ internal sealed class MessageLayers : IDisposable
                 // RFC 8551 §3.2.2: certs-only messages carry certificates and sign nothing.
                 if (data.Signers.Count == 0 || !data.HasContent)
                     return null;
-                Signatures.Add(new SignedLayer(data, null, whole));
+                Signatures.Add(new SignedLayer(data, null, whole, Envelopes.Count));
                 return (TryParse(Own(data.OpenContent())), whole);
             case var kind when IsType(part.ContentType.MediaType, "pkcs7-mime"):
                 // It says it is a layer and cannot be taken off: what is below it nobody knows, so "unsigned" would be a guess.
@@ -126,7 +130,7 @@ internal sealed class MessageLayers : IDisposable
             if (IsMultipartSigned(signed))
                 await OpenMultipartSignedAsync(signed, whole: false, ct);
             else
-                Signatures.Add(new SignedLayer(await ReadSignatureAsync(signed, ct), null, CoversWhole: false));
+                Signatures.Add(new SignedLayer(await ReadSignatureAsync(signed, ct), null, CoversWhole: false, Envelopes.Count));
         }
 
         return null;

@@ -26,8 +26,8 @@ public static class SmimeJudge
         try
         {
             var (state, problem) = await OpenAsync();
-            var (findings, digest) = state == FileState.Unreadable || layers is null ? ([], null) : await JudgeLayersAsync(layers, options, ct);
-            return new MessageJudgement(layers, state, findings, digest, problem);
+            var (findings, digest, proven) = state == FileState.Unreadable || layers is null ? ([], null, 0) : await JudgeLayersAsync(layers, options, ct);
+            return new MessageJudgement(layers, state, findings, digest, proven, problem);
         }
         catch
         {
@@ -54,11 +54,13 @@ public static class SmimeJudge
         }
     }
 
-    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)> JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken ct)
+    /// <summary>Also answers how many envelopes lie around the innermost intact signature over the whole.</summary>
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[]? Digest, int Proven)> JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken ct)
     {
         var sender = MessageHeaders.SoleSender(layers.Message, MessageHeaders.Of(layers.Message, layers.Payload));
         List<SignatureFinding> all = [];
         byte[]? digest = null;
+        var proven = 0;
         foreach (var layer in layers.Signatures)
         {
             IReadOnlyList<SignatureFinding> findings;
@@ -68,9 +70,11 @@ public static class SmimeJudge
                 CoversWhole = layer.CoversWhole,
                 SignerIsSender = IsSender(f.SignerCertificate, sender),
             }));
+            if (layer.CoversWhole && findings.Any(f => f.Intact))
+                proven = Math.Max(proven, layer.Envelopes);
         }
 
-        return (all, digest);
+        return (all, digest, proven);
     }
 
     private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeLayerAsync(CmsSignedData data, MimePart? content, JudgeOptions options, CancellationToken ct)

@@ -21,6 +21,12 @@ public static class SecretFile
     public static byte[] ReadPin(string path)
     {
         RequirePrivate(path);
+        return ReadLine(path);
+    }
+
+    /// <summary>The same, whoever may read the file.</summary>
+    public static byte[] ReadLine(string path)
+    {
         var octets = File.ReadAllBytes(path);
         var pin = octets.AsSpan().TrimEnd("\r\n"u8).ToArray();
         CryptographicOperations.ZeroMemory(octets);

@@ -1,0 +1,66 @@
+using System.CommandLine;
+using SecureMail.Gateway.Verify;
+using SecureMail.Trust;
+
+namespace SecureMail.Host.Commands;
+
+/// <summary>
+/// Opens what is encrypted and writes what is inside octet for octet, for mail the inner MIME entity. Nothing is written before all of it was
+/// authenticated: by its tag (GCM), or, where the cipher proves nothing (CBC), by an intact signature inside.
+/// </summary>
+internal static class DecryptCommand
+{
+    public static Command Create()
+    {
+        var file = new Argument<string>("FILE") { Description = "Thư hoặc CMS đã mã hóa. / Encrypted mail or CMS." };
+        var output = new Option<string?>("--out") { Description = "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.", HelpName = "FILE" };
+        var force = CommandLine.Force();
+        var unauthenticated = new Option<bool>("--unauthenticated") { Description = "Ghi cả nội dung CBC không có chữ ký bên trong chứng minh là nguyên vẹn. / Write CBC content, too, that no signature inside proves unchanged." };
+        var keys = new KeySource();
+        var json = CommandLine.JsonLines();
+        var command = new Command("decrypt", """
+            Giải mã một thư hoặc tệp CMS. / Decrypts mail or CMS.
+            Ví dụ / example: securemail decrypt --key "pkcs11:token=VanThu;object=encrypt?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt --out inner.eml thu.eml
+                             securemail decrypt --p12 khoa.p12 --p12-password-file mk.txt van-ban.docx.p7m
+            """) { file, output, force, unauthenticated, json };
+        foreach (var option in keys.Options)
+        {
+            command.Options.Add(option);
+        }
+
+        command.SetAction(async (parsed, cancel) =>
+        {
+            var path = parsed.GetValue(file)!;
+            var target = parsed.GetValue(output) ?? (path.EndsWith(".p7m", StringComparison.OrdinalIgnoreCase) ? path[..^4] : path + ".decrypted");
+            await using var input = InputFile.Open(path);
+            OutputFile.RequireFree(target, parsed.GetValue(force));
+            using var opened = keys.OpenRecipients(parsed);
+            if (opened.Recipients.Count == 0)
+            {
+                throw new UsageException("Cần khóa RSA: --key URI hoặc --p12 TỆP. / An RSA key is needed: --key URI or --p12 FILE.");
+            }
+
+            // Who signed is not asked here; only whether what is inside is whole.
+            var options = new JudgeOptions { Trust = new TrustMaterial([]), At = TimeProvider.System.GetUtcNow(), CheckRevocation = false };
+            using var judgement = await FileJudge.JudgeAsync(path, input, null, opened.Recipients, options, cancel);
+            await using var content = judgement.OpenEnvelope();
+            if (content is null)
+            {
+                var reason = judgement.Error is { } error ? $"{error.Vi} / {error.En}" : "Tệp này không được mã hóa. / This file is not encrypted.";
+                Console.Error.WriteLine(reason.ReplaceLineEndings(" "));
+                return judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
+            }
+
+            if (!judgement.EnvelopeIsProven && !parsed.GetValue(unauthenticated))
+            {
+                Console.Error.WriteLine("Nội dung mã hóa CBC không có chữ ký bên trong còn nguyên vẹn nên có thể đã bị sửa; không ghi ra. Dùng --unauthenticated nếu vẫn cần. / The content was encrypted with CBC and no intact signature inside proves it unchanged; nothing was written. --unauthenticated writes it all the same.");
+                return ExitCode.Undecided;
+            }
+
+            await OutputFile.WriteAsync(target, parsed.GetValue(force), to => content.CopyToAsync(to, cancel));
+            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = judgement.EnvelopeIsProven }, $"Đã giải mã: {target} / decrypted");
+            return ExitCode.Done;
+        });
+        return command;
+    }
+}
