@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Net;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -37,9 +36,6 @@ internal static class ServeCommand
             kestrel.AddServerHeader = false;
             kestrel.Listen(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080));
         });
-        builder.Services.AddRazorComponents();
-        // Pages have no forms yet; the keys that would protect them are not to be left in somebody's home.
-        builder.Services.AddDataProtection().UseEphemeralDataProtectionProvider();
         builder.Services.AddRoutingCore();
         await using var app = builder.Build();
         var loggers = app.Services.GetRequiredService<ILoggerFactory>();
