@@ -1,8 +1,8 @@
+using Microsoft.Extensions.Logging;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
-using Microsoft.Extensions.Logging;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway;

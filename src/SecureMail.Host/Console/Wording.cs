@@ -34,10 +34,22 @@ internal static class Wording
 
     private static readonly Dictionary<string, string> Events = new(StringComparer.Ordinal)
     {
-        ["dispatch.accepted"] = "Tiếp nhận để gửi", ["dispatch.signed"] = "Đã ký và mã hóa", ["dispatch.sent"] = "Đã gửi", ["dispatch.unknown"] = "Không rõ đã tới chưa",
-        ["dispatch.failed"] = "Không gửi được", ["dispatch.acknowledged"] = "Đã có biên nhận", ["dispatch.rejected"] = "Nơi nhận không nhận", ["dispatch.refused"] = "Bị từ chối",
-        ["dispatch.overdue"] = "Quá hạn biên nhận", ["message.received"] = "Nhận thư", ["message.judged"] = "Đã kiểm tra và ghi sổ", ["receipt.sent"] = "Đã gửi biên nhận",
-        ["receipt.matched"] = "Khớp biên nhận", ["receipt.unknown"] = "Biên nhận: không rõ đã tới chưa", ["receipt.failed"] = "Không gửi được biên nhận", ["directory.imported"] = "Nhập danh bạ",
+        ["dispatch.accepted"] = "Tiếp nhận để gửi",
+        ["dispatch.signed"] = "Đã ký và mã hóa",
+        ["dispatch.sent"] = "Đã gửi",
+        ["dispatch.unknown"] = "Không rõ đã tới chưa",
+        ["dispatch.failed"] = "Không gửi được",
+        ["dispatch.acknowledged"] = "Đã có biên nhận",
+        ["dispatch.rejected"] = "Nơi nhận không nhận",
+        ["dispatch.refused"] = "Bị từ chối",
+        ["dispatch.overdue"] = "Quá hạn biên nhận",
+        ["message.received"] = "Nhận thư",
+        ["message.judged"] = "Đã kiểm tra và ghi sổ",
+        ["receipt.sent"] = "Đã gửi biên nhận",
+        ["receipt.matched"] = "Khớp biên nhận",
+        ["receipt.unknown"] = "Biên nhận: không rõ đã tới chưa",
+        ["receipt.failed"] = "Không gửi được biên nhận",
+        ["directory.imported"] = "Nhập danh bạ",
     };
 
     public static string Time(DateTimeOffset time) => time.ToOffset(TimeSpan.FromHours(7)).ToString("dd/MM/yyyy HH:mm:ss", CultureInfo.InvariantCulture);
