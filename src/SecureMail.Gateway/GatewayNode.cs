@@ -44,6 +44,7 @@ public sealed class GatewayNode : IAsyncDisposable
         Outgoing = new OutgoingRegister(database, _blobs, Directory);
         Incoming = new IncomingRegister(database, _blobs, Directory);
         Ledger = new LedgerRegister(database);
+        Policy = new PolicyBook(database, Directory, time);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
@@ -79,6 +80,8 @@ public sealed class GatewayNode : IAsyncDisposable
     public IncomingRegister Incoming { get; }
 
     public LedgerRegister Ledger { get; }
+
+    public PolicyBook Policy { get; }
 
     /// <summary>The ledger's public half, for proofs and verification.</summary>
     public GatewayDatabase Database => _database;
