@@ -17,6 +17,8 @@ root.Subcommands.Add(InboxCommand.Create());
 root.Subcommands.Add(QueueCommand.Create());
 root.Subcommands.Add(LedgerCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
+root.Subcommands.Add(SignCommand.Create());
+root.Subcommands.Add(EncryptCommand.Create());
 root.Subcommands.Add(DecryptCommand.Create());
 root.Subcommands.Add(TokenCommand.Create());
 return await CommandLine.RunAsync(root, args);
