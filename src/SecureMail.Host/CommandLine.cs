@@ -78,7 +78,7 @@ internal static class CommandLine
     {
         UsageException => (ExitCode.Usage, e.Message),
         ConfigurationException c => (c.Opens ? ExitCode.Data : ExitCode.NoInput, e.Message),
-        SubmissionRefusedException => (ExitCode.NotPermitted, e.Message),
+        SubmissionRefusedException or NotPermittedException => (ExitCode.NotPermitted, e.Message),
         DirectoryException { Code: "DIRECTORY_MISSING" } => (ExitCode.Unavailable, e.Message),
         DirectoryException => (ExitCode.NotPermitted, e.Message),
         StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),

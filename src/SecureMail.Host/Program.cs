@@ -18,6 +18,8 @@ root.Subcommands.Add(QueueCommand.Create());
 root.Subcommands.Add(PolicyCommand.Create());
 root.Subcommands.Add(LedgerCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
+root.Subcommands.Add(SignCommand.Create());
+root.Subcommands.Add(EncryptCommand.Create());
 root.Subcommands.Add(DecryptCommand.Create());
 root.Subcommands.Add(TokenCommand.Create());
 return await CommandLine.RunAsync(root, args);

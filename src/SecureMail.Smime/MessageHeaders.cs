@@ -58,8 +58,9 @@ public sealed class MessageHeaders
     {
         if (shown.From.Count != 1)
             return null;
-        // The inner entity of a message, saved by itself, is no mail: it has no fields outside, and so no From that is absent or contradicts.
-        if (shown.AreProtected && message.Root.Headers.All(h => h.Name.StartsWith("Content-", StringComparison.OrdinalIgnoreCase) || h.Is("MIME-Version")))
+        // The inner entity of a message, saved by itself: only what describes the body stands outside, and nothing there names anyone. A message
+        // that has lost its From is another thing, and has no sender.
+        if (shown.AreProtected && message.Headers.All(h => h.Is("MIME-Version") || h.Name.StartsWith("Content-", StringComparison.OrdinalIgnoreCase)))
             return shown.From[0];
         var outer = TryMailboxes(message.Root, "From");
         return outer.Count == 1 && outer[0].IsSameAddressAs(shown.From[0]) ? shown.From[0] : null;

@@ -25,7 +25,7 @@ public enum FileFormat
 }
 
 /// <summary>Finds the kind of a file from its first octets. Its name is not asked: names lie.</summary>
-internal static class FileFormats
+public static class FileFormats
 {
     /// <summary>So many first octets decide.</summary>
     private const int HeadLength = 64 * 1024;

@@ -299,23 +299,29 @@ public class SmtpServerTests
     [Fact]
     public async Task A_message_that_trickles_is_cut_off_though_each_octet_comes_in_time()
     {
-        var limits = new SmtpServerLimits { DataGrace = TimeSpan.FromMilliseconds(300), DataBytesPerSecond = int.MaxValue };
-        await using var server = await TestServer.StartAsync(o => o with { Limits = limits });
+        var time = new SteppedTime();
+        var limits = new SmtpServerLimits { DataGrace = TimeSpan.FromMinutes(1), DataBytesPerSecond = int.MaxValue };
+        await using var server = await TestServer.StartAsync(o => o with { Limits = limits }, time);
         await using var peer = await InDataAsync(server);
-        var reply = peer.ReplyAsync();
-        try
-        {
-            while (!reply.IsCompleted)
-                await peer.WriteAsync("x\r\n");
-        }
-        catch (IOException)
-        {
-            // closed while we wrote
-        }
+        await peer.WriteAsync("x\r\n");
+        await server.Arrived.Task;
+        time.Step(limits.DataGrace);
+        await peer.WriteAsync("x\r\n");
 
-        (await reply ?? "421 4.4.2").ShouldStartWith("421 4.4.2");
+        (await peer.ReplyAsync()).ShouldStartWith("421 4.4.2");
+        (await peer.LineAsync()).ShouldBeNull();
         server.Taken.ShouldBeEmpty();
         server.Aborted.ShouldBe(1);
+    }
+
+    /// <summary>The real clock, set forward by hand.</summary>
+    private sealed class SteppedTime : TimeProvider
+    {
+        private long _ahead;
+
+        public override long GetTimestamp() => base.GetTimestamp() + Interlocked.Read(ref _ahead);
+
+        public void Step(TimeSpan by) => Interlocked.Add(ref _ahead, (long)(by.TotalSeconds * TimestampFrequency));
     }
 
     [Fact]

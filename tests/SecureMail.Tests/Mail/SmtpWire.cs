@@ -18,6 +18,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     public int Aborted { get; private set; }
 
+    /// <summary>Done when the first octets of some message have come in.</summary>
+    public TaskCompletionSource Arrived { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public Func<SmtpReply> OnCommit { get; set; } = () => new SmtpReply(250, "2.0.0", "Taken");
 
     public IPEndPoint Endpoint => _server.Endpoint;
@@ -47,6 +50,7 @@ internal sealed class TestServer : IAsyncDisposable
         public override Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken ct)
         {
             _octets.Write(octets.Span);
+            test.Arrived.TrySetResult();
             return Task.CompletedTask;
         }
 

@@ -116,6 +116,39 @@ public class SmimeJudgeTests
     }
 
     [Fact]
+    public async Task A_signature_around_an_unauthenticated_envelope_does_not_vouch_for_what_is_inside()
+    {
+        var cms = new MemoryStream();
+        await CmsEnveloper.EncryptAsync(new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate], ContentCipher.Aes256Cbc);
+        var inner = Octets(EntityOf(Wrapped(cms.ToArray(), "application/pkcs7-mime")));
+        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var signature = await CmsSigner.SignDetachedAsync(new MemoryStream(inner), request, Sender.Key);
+        var mail = new MemoryStream();
+        await MimeEntity.Multipart("signed",
+            [MimeEntity.Written(() => new MemoryStream(inner)), MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(signature))],
+            ("protocol", "application/pkcs7-signature"), ("micalg", "sha-256")).Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From])).WriteAsync(mail);
+        using var judgement = await JudgeAsync(mail.ToArray());
+        judgement.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        judgement.Payload.ShouldBeNull();
+        judgement.Parts.ShouldBeEmpty();
+        judgement.EnvelopeIsProven.ShouldBeFalse();
+    }
+
+    [Theory]
+    [InlineData(ContentCipher.Aes256Gcm)]
+    [InlineData(ContentCipher.Aes256Cbc)]
+    public async Task The_inner_entity_saved_by_itself_is_judged_by_the_sender_it_protects(ContentCipher cipher)
+    {
+        using var judgement = await JudgeAsync(await EncryptedAsync(cipher));
+        judgement.EnvelopeIsProven.ShouldBeTrue();
+        var inner = new MemoryStream();
+        await using (var envelope = judgement.OpenEnvelope()!)
+            await envelope.CopyToAsync(inner);
+        (await VerdictAsync(inner.ToArray())).ShouldBe(Verdict.Valid);
+        (await VerdictAsync([.. Octets("Subject: x\r\n"), .. inner.ToArray()])).ShouldBe(Verdict.WrongSender);
+    }
+
+    [Fact]
     public async Task Whoever_signed_must_be_whoever_sent()
     {
         (await VerdictAsync(await SignedAsync(Stranger))).ShouldBe(Verdict.WrongSender);

@@ -1,0 +1,161 @@
+namespace SecureMail.Tests.Host;
+
+/// <summary>sign, encrypt and decrypt with keys from files; with tokens they are in the system tests.</summary>
+public sealed class FileCommandTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("smcli").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static string Cms(string name) => Path.Combine(Vectors.Folder("cms"), name);
+
+    private static string Smime(string name) => Path.Combine(Vectors.Folder("smime"), name);
+
+    private string In(string name) => Path.Combine(_folder, name);
+
+    private string[] CmsKey() => P12File.Make(_folder, Cms("recipient.pem"), Cms("recipient.key"));
+
+    private string[] SmimeKey() => P12File.Make(_folder, Smime("recipient.pem"), Smime("recipient-key.pem"));
+
+    [Theory]
+    [InlineData("enveloped-gcm256.der")]
+    [InlineData("enveloped-gcm128-stream.ber")]
+    [InlineData("enveloped-oaep-sha256.der")]
+    public async Task Authenticated_content_is_written_as_it_was_encrypted(string name)
+    {
+        var answer = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms(name)]);
+        answer.Exit.ShouldBe(0, answer.Error);
+        (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
+        if (!OperatingSystem.IsWindows())
+            File.GetUnixFileMode(In("out")).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+    }
+
+    [Theory]
+    [InlineData("encrypted-gcm.eml")]
+    [InlineData("encrypted-cbc.eml")]
+    public async Task The_inner_entity_of_mail_is_written_where_a_tag_or_a_signature_proves_it(string name)
+    {
+        (await Executable.RunAsync(["decrypt", .. SmimeKey(), "--out", In("inner.eml"), Smime(name)])).Exit.ShouldBe(0);
+        (await File.ReadAllTextAsync(In("inner.eml"))).ShouldContain("multipart/signed");
+    }
+
+    [Fact]
+    public async Task Content_that_nothing_proves_unchanged_is_written_only_when_asked_for()
+    {
+        var refused = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-cbc256.der")]);
+        refused.Exit.ShouldBe(2);
+        refused.ErrorLine.ShouldContain("CBC");
+        File.Exists(In("out")).ShouldBeFalse();
+        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--unauthenticated", "--out", In("out"), Cms("enveloped-cbc256.der")])).Exit.ShouldBe(0);
+        (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
+    }
+
+    [Theory]
+    [InlineData("enveloped-gcm256-changed-tag.der", 65)]
+    [InlineData("enveloped-others.der", 2)]
+    [InlineData("enveloped-des3.der", 65)]
+    [InlineData("attached-rsa.pem", 65)]
+    [InlineData("content.txt", 65)]
+    [InlineData("is-not-there.der", 66)]
+    public async Task What_does_not_open_leaves_no_file(string name, int exit)
+    {
+        var answer = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms(name)]);
+        answer.Exit.ShouldBe(exit);
+        answer.ErrorLine.ShouldContain(" / ");
+        answer.Output.ShouldBeEmpty();
+        Directory.GetFiles(_folder).Select(Path.GetFileName).Order().ShouldBe(["key.p12", "password"]);
+    }
+
+    [Fact]
+    public async Task An_output_that_exists_is_replaced_only_by_force()
+    {
+        await File.WriteAllTextAsync(In("out"), "giữ lại");
+        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-gcm256.der")])).Exit.ShouldBe(64);
+        (await File.ReadAllTextAsync(In("out"))).ShouldBe("giữ lại");
+        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--force", "--out", In("out"), Cms("enveloped-gcm256-changed-tag.der")])).Exit.ShouldBe(65);
+        (await File.ReadAllTextAsync(In("out"))).ShouldBe("giữ lại");
+        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--force", "--out", In("out"), Cms("enveloped-gcm256.der")])).Exit.ShouldBe(0);
+        (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
+    }
+
+    [Fact]
+    public async Task Standard_output_takes_the_content_and_nothing_else()
+    {
+        var answer = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", "-", Cms("enveloped-gcm256.der")]);
+        answer.Output.ShouldBe(System.Text.Encoding.UTF8.GetString(Vectors.Read("cms", "content.txt")));
+        answer.Error.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_wrong_password_is_told_from_nothing_and_said_in_one_line()
+    {
+        string[] key = CmsKey();
+        await File.WriteAllTextAsync(In("password"), "sai");
+        var answer = await Executable.RunAsync(["decrypt", .. key, "--out", In("out"), Cms("enveloped-gcm256.der")]);
+        answer.Exit.ShouldBe(65);
+        answer.ErrorLine.ShouldContain("mật khẩu");
+        answer.ErrorLine.ShouldNotContain("sai\"");
+    }
+
+    [Theory]
+    [InlineData("--pss")]
+    [InlineData("--json")]
+    public async Task What_is_signed_verifies_and_encrypts_and_opens_again(string option)
+    {
+        var document = In("công văn.docx");
+        await File.WriteAllBytesAsync(document, Vectors.Read("cms", "content.txt"));
+        string[] key = Signer();
+        var signed = await Executable.RunAsync(["sign", option, .. key, document]);
+        signed.Exit.ShouldBe(0, signed.Error);
+        var judged = await Executable.RunAsync("verify", "--json", "--no-revocation", "--trust", In("signer.pem"), "--content", document, document + ".p7s");
+        judged.Json[0].GetProperty("verdict").GetString().ShouldBe("valid", judged.Output);
+        judged.Json[0].GetProperty("signatures")[0].GetProperty("claimedTime").GetString().ShouldNotBeNull();
+
+        (await Executable.RunAsync("encrypt", "--to", In("signer.pem"), document)).Exit.ShouldBe(0);
+        (await Executable.RunAsync(["decrypt", .. key, "--out", In("opened"), document + ".p7m"])).Exit.ShouldBe(0);
+        (await File.ReadAllBytesAsync(In("opened"))).ShouldBe(await File.ReadAllBytesAsync(document));
+
+        (await Executable.RunAsync("encrypt", "--smime", "--to", In("signer.pem"), document)).Exit.ShouldBe(0);
+        (await Executable.RunAsync(["decrypt", .. key, "--out", In("opened.eml"), document + ".eml"])).Exit.ShouldBe(0);
+        (await File.ReadAllTextAsync(In("opened.eml"))).ShouldContain(Convert.ToBase64String(Vectors.Read("cms", "content.txt"))[..40]);
+    }
+
+    [Fact]
+    public async Task A_certificate_out_of_date_neither_signs_nor_is_encrypted_to()
+    {
+        string[] key = Signer(TimeProvider.System.GetUtcNow().AddDays(-1));
+        await File.WriteAllTextAsync(In("x.txt"), "x");
+        foreach (string[] arguments in (string[][])[["sign", .. key, In("x.txt")], ["encrypt", "--to", In("signer.pem"), In("x.txt")]])
+        {
+            var answer = await Executable.RunAsync(arguments);
+            answer.Exit.ShouldBe(77);
+            answer.ErrorLine.ShouldContain("hiệu lực");
+        }
+
+        Directory.GetFiles(_folder, "x.txt.*").ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("verify")]
+    [InlineData("sign")]
+    [InlineData("encrypt")]
+    [InlineData("decrypt")]
+    public async Task Help_shows_an_example(string command)
+    {
+        var answer = await Executable.RunAsync(command, "--help");
+        answer.Exit.ShouldBe(0);
+        answer.Output.ShouldContain($"Ví dụ / example: securemail {command}");
+    }
+
+    /// <summary>A key of today with a certificate that may do everything, as files; the arguments that name it.</summary>
+    private string[] Signer(DateTimeOffset? notAfter = null)
+    {
+        var now = TimeProvider.System.GetUtcNow();
+        using var key = System.Security.Cryptography.RSA.Create(2048);
+        var request = TestPki.Request("CN=Văn thư", key);
+        using var certificate = request.CreateSelfSigned(now.AddDays(-2), notAfter ?? now.AddDays(2));
+        File.WriteAllText(In("signer.pem"), certificate.ExportCertificatePem());
+        File.WriteAllText(In("signer.key"), key.ExportPkcs8PrivateKeyPem());
+        return P12File.Make(_folder, In("signer.pem"), In("signer.key"));
+    }
+}
