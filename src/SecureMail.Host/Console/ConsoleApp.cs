@@ -1,7 +1,12 @@
+using System.Net;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 
 namespace SecureMail.Host.Pages;
@@ -13,6 +18,23 @@ namespace SecureMail.Host.Pages;
 internal static class ConsoleApp
 {
     private const int Listed = 200;
+
+    /// <summary>The web server of the console, not started: nothing of the process's configuration reaches it but what is given here.</summary>
+    public static WebApplication Create(IPEndPoint listen, Action<ILoggingBuilder> logging)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        logging(builder.Logging);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Listen(listen);
+        });
+        builder.Services.AddRazorComponents();
+        // Pages have no forms yet; the keys that would protect them are not to be left in somebody's home.
+        builder.Services.AddDataProtection().UseEphemeralDataProtectionProvider();
+        builder.Services.AddRoutingCore();
+        return builder.Build();
+    }
 
     public static void Map(WebApplication app, GatewayNode node)
     {
