@@ -53,7 +53,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     public const int MaxPending = 1000;
 
     /// <summary>Proofs read from one observation.</summary>
-    public const int MaxProofs = 16;
+    public const int MaxProofs = 32;
 
     // After a burst of parallel deliveries many wait: as many are asked for as one observation may bring proofs.
     private const int PendingSizesAsked = MaxProofs - 1;
@@ -117,7 +117,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     }
 
     /// <summary>
-    /// The sizes from which the peer must prove consistency: the highest verified, then up to fifteen that wait, the
+    /// The sizes from which the peer must prove consistency: the highest verified, then up to 31 that wait, the
     /// smallest first. Empty for a peer never seen.
     /// </summary>
     public static async Task<IReadOnlyList<long>> SeenSizesAsync(NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)

@@ -22,7 +22,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
         var octets = await new TestDispatch(shared.Pair) { Recipients = [TwoGateways.AnHoa, TwoGateways.BinhMinh], EncryptTo = [TwoGateways.AnHoa] }.MakeAsync();
         (await shared.Pair.InjectAsync(octets, SharedPair.BinhMinhAddress)).Outcome.ShouldBe(SecureMail.Mail.SmtpOutcome.Delivered);
         var id = (await SharedPair.OfAsync(shared.Pair.B, octets)).ShouldHaveSingleItem();
-        await TwoGateways.EventuallyAsync(async () => await shared.Pair.B.ScalarAsync<string>($"SELECT reason FROM gateway.work WHERE subject = '{id}' AND kind = 'judge'"), "that it waits");
+        await TwoGateways.EventuallyAsync(async () => await shared.Pair.B.ScalarAsync<string>($"SELECT last_error FROM gateway.work WHERE subject = '{id}' AND kind = 'judge'"), "that it waits");
         (await shared.Pair.B.Node.Incoming.FindAsync(id, CancellationToken.None))!.State.ShouldBe("received");
         var message = await TwoGateways.EventuallyAsync(async () => await shared.Pair.B.Node.Incoming.FindAsync(id, CancellationToken.None) is { State: "recorded" } m ? m : null, "that it is recorded");
         (message.Verdict, message.Place, message.Reason).ShouldBe(("indeterminate", "quarantine", "INDETERMINATE"));

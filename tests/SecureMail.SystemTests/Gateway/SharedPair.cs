@@ -12,7 +12,11 @@ public sealed class SharedPair(PostgresFixture postgres) : IAsyncLifetime
 
     public TwoGateways Pair { get; private set; } = null!;
 
-    public async Task InitializeAsync() => Pair = await TwoGateways.StartAsync(postgres, changeB: o => o with { IndeterminateFor = TimeSpan.FromSeconds(2) });
+    public async Task InitializeAsync()
+    {
+        Pair = await TwoGateways.StartAsync(postgres, changeB: o => o with { IndeterminateFor = TimeSpan.FromSeconds(2), LargestMessage = 16 * 1024 * 1024 });
+        await Pair.ListeningAsync();
+    }
 
     public async Task DisposeAsync() => await Pair.DisposeAsync();
 
@@ -27,6 +31,20 @@ public sealed class SharedPair(PostgresFixture postgres) : IAsyncLifetime
         {
             var now = await OfAsync(pair.B, message);
             return now.Except(before).ToList() is [var id] && await pair.B.Node.Incoming.FindAsync(id, CancellationToken.None) is { State: "recorded" } recorded ? recorded : null;
+        }, "a recorded message");
+    }
+
+    /// <summary>Delivers octets to A as gateway B would, and answers what became of them there.</summary>
+    public static async Task<IncomingMessage> DeliverToAAsync(TwoGateways pair, byte[] message, string recipient = "vanthu@tinhuy.songlam.test")
+    {
+        var before = await OfAsync(pair.A, message);
+        await using var client = await SmtpClient.ConnectAsync(
+            new SmtpClientOptions { Host = "127.0.0.1", Port = pair.A.Port, EhloName = "gateway-b.test", RequireTls = true, ClientCertificate = pair.B.Node.Identity.Tls, PinServer = _ => true }, TimeProvider.System);
+        (await client.SendAsync(null, [recipient], new MemoryStream(message)))[0].Outcome.ShouldBe(SmtpOutcome.Delivered);
+        return await TwoGateways.EventuallyAsync(async () =>
+        {
+            var now = await OfAsync(pair.A, message);
+            return now.Except(before).ToList() is [var id] && await pair.A.Node.Incoming.FindAsync(id, CancellationToken.None) is { State: "recorded" } recorded ? recorded : null;
         }, "a recorded message");
     }
 

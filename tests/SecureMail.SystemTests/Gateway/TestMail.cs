@@ -41,7 +41,7 @@ internal static class TestSigners
     {
         using var issuer = X509Certificate2.CreateFromPemFile(Path.Combine(TwoGateways.Pki, "issuing.pem"), Path.Combine(TwoGateways.Pki, "ca", "issuing.key"));
         var key = RSA.Create(2048);
-        return new AgencySigner(Request(email, key).Create(issuer, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(30), RandomNumberGenerator.GetBytes(8)), [X509CertificateLoader.LoadCertificate(issuer.RawData)], key);
+        return new AgencySigner(Request(email, key).Create(issuer, new DateTimeOffset(issuer.NotBefore), new DateTimeOffset(issuer.NotBefore).AddDays(30), RandomNumberGenerator.GetBytes(8)), [X509CertificateLoader.LoadCertificate(issuer.RawData)], key);
     }
 
     /// <summary>Certified by a CA that nobody trusts, for the address of another.</summary>
