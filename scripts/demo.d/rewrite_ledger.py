@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """What a dishonest gateway could do at worst: rewrites its whole ledger in its own database and signs every checkpoint anew with its own key.
 
-Usage: rewrite_ledger.py SOCKET_DIR LEDGER_KEY.pem [VKEY]   (superuser of the database; formats as docs/ledger.md gives them)
+Usage: rewrite_ledger.py SOCKET_DIR LEDGER_KEY.pem [-d DATABASE]   (superuser of the database; formats as docs/ledger.md gives them)
 The first entry that carries a commitment gets another one; all hashes, nodes, checkpoints and signatures are then made to fit.
 """
-import base64, hashlib, json, os, subprocess, sys, tempfile
+import argparse, base64, hashlib, json, os, subprocess, tempfile
 
-socket_dir, key = sys.argv[1], sys.argv[2]
-PSQL = ["psql", "-h", socket_dir, "-U", "postgres", "-d", "securemail", "-v", "ON_ERROR_STOP=1", "-qAt"]
+arguments = argparse.ArgumentParser(description="Rewrites a ledger")
+arguments.add_argument("socket_dir")
+arguments.add_argument("key")
+arguments.add_argument("-d", "--database", default="securemail")
+arguments = arguments.parse_args()
+socket_dir, key = arguments.socket_dir, arguments.key
+PSQL = ["psql", "-h", socket_dir, "-U", "postgres", "-d", arguments.database, "-v", "ON_ERROR_STOP=1", "-qAt"]
 
 def query(sql):
     return [line.split("|") for line in subprocess.run(PSQL + ["-c", sql], check=True, capture_output=True, text=True).stdout.splitlines()]

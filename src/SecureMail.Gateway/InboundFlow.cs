@@ -13,8 +13,6 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ILogger logger)
 {
-    private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
-
     /// <summary>Work "judge": received → recorded.</summary>
     public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
     {
@@ -38,7 +36,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             if (screened is null)
             {
                 InboundLog.Waits(logger, received.Id, judged.Verdict.ToString());
-                return new WorkOutcome.Snooze(AskAgain, judged.Verdict.ToString());
+                return new WorkOutcome.Snooze(screen.AskAgainAfter(received), judged.Verdict.ToString());
             }
 
             var place = await record.RecordAsync(transaction, screened, cancellationToken);

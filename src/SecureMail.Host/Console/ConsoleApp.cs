@@ -1,11 +1,14 @@
+using System.Net;
 using System.Text.Encodings.Web;
 using System.Text.Unicode;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Web;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using SecureMail.Gateway;
 
@@ -21,6 +24,20 @@ internal static class ConsoleApp
 
     // Vietnamese letters stand in the page as they are; what HTML gives a meaning to is still escaped.
     private static readonly HtmlEncoder Letters = HtmlEncoder.Create(UnicodeRanges.All);
+
+    /// <summary>The web server of the console, not started: nothing of the process's configuration reaches it but what is given here.</summary>
+    public static WebApplication Create(IPEndPoint listen, Action<ILoggingBuilder> logging)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        logging(builder.Logging);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Listen(listen);
+        });
+        builder.Services.AddRoutingCore();
+        return builder.Build();
+    }
 
     public static void Map(WebApplication app, GatewayNode node)
     {

@@ -96,6 +96,13 @@ public sealed class TwoGateways : IAsyncDisposable
         throw new TimeoutException(what);
     }
 
+    /// <summary>Waits until both take mail: a test that speaks to them itself does not try again as a gateway would.</summary>
+    public async Task ListeningAsync()
+    {
+        await EventuallyAsync(() => Task.FromResult(A.Node.SmtpEndpoint), "gateway A to listen");
+        await EventuallyAsync(() => Task.FromResult(B.Node.SmtpEndpoint), "gateway B to listen");
+    }
+
     /// <summary>Delivers octets to B as gateway A would: over TLS with A's key.</summary>
     public async Task<SmtpRecipientResult> InjectAsync(byte[] message, string recipient, string from = "vanthu@tinhuy.songlam.test")
     {
