@@ -26,9 +26,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
 
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await using var judged = await judge.JudgeAsync(received, cancellationToken);
@@ -66,9 +66,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
     {
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await answer.AnswerAsync(item, cancellationToken);
