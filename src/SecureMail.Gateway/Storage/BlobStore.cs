@@ -58,7 +58,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
         var all = new byte[stream.Length];
         await stream.ReadExactlyAsync(all, cancellationToken);
-        return all;
+        // One more, to the end: an empty blob is read, too.
+        return await stream.ReadAsync(new byte[1], cancellationToken) == 0 ? all : throw new InvalidDataException($"Blob {blob} is longer than it says.");
     }
 
     private NpgsqlCommand Parent(Guid blob)
