@@ -88,7 +88,10 @@ public sealed class WireFormatTests : IDisposable
         Should.Throw<WireFormatException>(() => Manifest.Parse(new byte[Manifest.LongestOctets + 1])).Code.ShouldBe("FORMAT_TOO_LARGE");
         Should.Throw<WireFormatException>(() => Manifest.Parse("""{"v":1,"v":1}"""u8.ToArray())).Code.ShouldBe("FORMAT_DAMAGED");
         Should.Throw<WireFormatException>(() => Manifest.Parse(Encoding.UTF8.GetBytes("{\"v\":1,\"x\":" + new string('[', 20) + new string(']', 20) + "}"))).Code.ShouldBe("FORMAT_DAMAGED");
-        Should.Throw<WireFormatException>(() => Manifest.Parse(new byte[] { (byte)'"', 0xFF, (byte)'"' })).Code.ShouldBe("FORMAT_DAMAGED");
+        Should.Throw<WireFormatException>(() => Manifest.Parse("\"v\""u8.ToArray())).Code.ShouldBe("FORMAT_NO_VERSION");
+        var octets = SampleManifest().ToOctets();
+        octets[octets.AsSpan().IndexOf("triệu"u8)] = 0xFF;
+        Should.Throw<WireFormatException>(() => Manifest.Parse(octets)).Code.ShouldBe("FORMAT_DAMAGED");
         Should.Throw<WireFormatException>(() => Manifest.Parse(Encoding.UTF8.GetBytes("{\"v\":1,\"\\ud800\":1}"))).Code.ShouldBe("FORMAT_DAMAGED");
     }
 
