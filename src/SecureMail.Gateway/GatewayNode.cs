@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -114,7 +115,18 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
     /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
-    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => _outbound.SubmitAsync(submission, cancellationToken);
+    /// <exception cref="StorageUnavailableException">The database is away or full; nothing was kept.</exception>
+    public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _outbound.SubmitAsync(submission, cancellationToken);
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            throw StorageUnavailableException.Of(e);
+        }
+    }
 
     /// <summary>The mail of a dispatch as it was composed, without the ledger field that each sending adds.</summary>
     public Task<Stream> OpenMessageAsync(Guid blob, CancellationToken cancellationToken) => _blobs.OpenAsync(blob, cancellationToken);
@@ -164,7 +176,7 @@ public sealed class GatewayNode : IAsyncDisposable
             {
                 await Directory.CurrentAsync(stop);
             }
-            catch (Exception e) when (e is DirectoryException or Npgsql.NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            catch (Exception e) when (e is DirectoryException or NpgsqlException or IOException or TimeoutException or OperationCanceledException)
             {
                 // None yet, or the database is away: health says so.
             }
@@ -199,7 +211,7 @@ public sealed class GatewayNode : IAsyncDisposable
         {
             problems.Add("no-directory");
         }
-        catch (Exception e) when (e is Npgsql.NpgsqlException or IOException or TimeoutException)
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
             problems.Add("database");
         }

@@ -24,9 +24,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
 
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await using var judged = await judge.JudgeAsync(received, cancellationToken);
@@ -64,9 +64,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
     {
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await answer.AnswerAsync(item, cancellationToken);
