@@ -172,8 +172,11 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("", new long[0])]
     [InlineData("5 7", new long[] { 5, 7 })]
     [InlineData("x 7 -3 0 99999999999999999999", new long[] { 7 })]
-    [InlineData("1 2 3 4 5 6 7 8 9 10", new long[] { 1, 2, 3, 4, 5, 6, 7, 8 })]
     public void Sizes_in_the_capability_are_a_hint(string parameter, long[] sizes) => EvidenceField.ReadSizes(parameter).ShouldBe(sizes);
+
+    [Fact]
+    public void No_more_sizes_are_taken_than_proofs_are_brought() =>
+        EvidenceField.ReadSizes(string.Join(' ', Enumerable.Range(1, 1000))).Count.ShouldBe(SecureMail.Ledger.PeerLedger.MaxProofs);
 
     [Fact]
     public void A_directory_is_read_as_it_was_written()
