@@ -42,7 +42,7 @@ need_dotnet() {
     fi
   fi
   echo "Tải .NET SDK $version vào .dotnet/ / fetching the .NET SDK $version into .dotnet/" >&2
-  need_packages ca-certificates curl libicu72 || true
+  (need_packages ca-certificates curl libicu72) || true
   local installer="${DOTNET_INSTALL_SCRIPT:-https://dot.net/v1/dotnet-install.sh}" script
   script=$(mktemp)
   if curl -fsSL --retry 2 --max-time 60 "$installer" -o "$script" 2>/dev/null && bash "$script" --version "$version" --install-dir "$ROOT/.dotnet" --no-path >&2 \

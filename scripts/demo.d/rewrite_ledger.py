@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """What a dishonest gateway could do at worst: rewrites its whole ledger in its own database and signs every checkpoint anew with its own key.
 
-Usage: rewrite_ledger.py SOCKET_DIR LEDGER_KEY.pem [VKEY]   (superuser of the database; formats as docs/ledger.md gives them)
+Usage: rewrite_ledger.py SOCKET_DIR LEDGER_KEY.pem [-d DATABASE]   (superuser of the database; formats as docs/ledger.md gives them)
 The first entry that carries a commitment gets another one; all hashes, nodes, checkpoints and signatures are then made to fit.
 """
-import base64, hashlib, json, os, subprocess, sys, tempfile
+import argparse, base64, hashlib, json, os, subprocess, tempfile
 
-socket_dir, key = sys.argv[1], sys.argv[2]
-PSQL = ["psql", "-h", socket_dir, "-U", "postgres", "-d", "securemail", "-v", "ON_ERROR_STOP=1", "-qAt"]
+arguments = argparse.ArgumentParser(description="Rewrites a ledger")
+arguments.add_argument("socket_dir")
+arguments.add_argument("key")
+arguments.add_argument("-d", "--database", default="securemail")
+arguments = arguments.parse_args()
+socket_dir, key = arguments.socket_dir, arguments.key
+PSQL = ["psql", "-h", socket_dir, "-U", "postgres", "-d", arguments.database, "-v", "ON_ERROR_STOP=1", "-qAt"]
 
 def query(sql):
     return [line.split("|") for line in subprocess.run(PSQL + ["-c", sql], check=True, capture_output=True, text=True).stdout.splitlines()]
@@ -40,10 +45,12 @@ for index, entry_id, body in entries:
     rewritten.append((index, entry_id, body))
 
 hashes = [leaf(body) for _, _, body in rewritten]
-sql = ["BEGIN; SET LOCAL session_replication_role = replica;"]
+# The peers' cosignatures are over what was: they would tell, so they go.
+sql = ["BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM ledger.cosignature;"]
 for (index, entry_id, body), hash_ in zip(rewritten, hashes):
     prior = json.loads(body)["prior"]
-    sql.append(f"UPDATE ledger.entry SET body = '\\x{body.hex()}', leaf_hash = '\\x{hash_.hex()}', prior = {'NULL' if prior is None else repr(chr(92) + 'x' + prior)} WHERE entry_id = {entry_id};")
+    value = "NULL" if prior is None else f"'\\x{prior}'"
+    sql.append(f"UPDATE ledger.entry SET body = '\\x{body.hex()}', leaf_hash = '\\x{hash_.hex()}', prior = {value} WHERE entry_id = {entry_id};")
     sql.append(f"UPDATE ledger.leaf SET hash = '\\x{hash_.hex()}' WHERE idx = {index};")
 level, row = 1, hashes
 while len(row) > 1:

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -44,6 +45,7 @@ public sealed class GatewayNode : IAsyncDisposable
         Outgoing = new OutgoingRegister(database, _blobs, Directory);
         Incoming = new IncomingRegister(database, _blobs, Directory);
         Ledger = new LedgerRegister(database);
+        Policy = new PolicyBook(database, Directory, time);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
@@ -80,6 +82,8 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public LedgerRegister Ledger { get; }
 
+    public PolicyBook Policy { get; }
+
     /// <summary>The ledger's public half, for proofs and verification.</summary>
     public GatewayDatabase Database => _database;
 
@@ -111,7 +115,18 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
     /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
-    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => _outbound.SubmitAsync(submission, cancellationToken);
+    /// <exception cref="StorageUnavailableException">The database is away or full; nothing was kept.</exception>
+    public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _outbound.SubmitAsync(submission, cancellationToken);
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            throw StorageUnavailableException.Of(e);
+        }
+    }
 
     /// <summary>The mail of a dispatch as it was composed, without the ledger field that each sending adds.</summary>
     public Task<Stream> OpenMessageAsync(Guid blob, CancellationToken cancellationToken) => _blobs.OpenAsync(blob, cancellationToken);
@@ -161,7 +176,7 @@ public sealed class GatewayNode : IAsyncDisposable
             {
                 await Directory.CurrentAsync(stop);
             }
-            catch (Exception e) when (e is DirectoryException or Npgsql.NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            catch (Exception e) when (e is DirectoryException or NpgsqlException or IOException or TimeoutException or OperationCanceledException)
             {
                 // None yet, or the database is away: health says so.
             }
@@ -196,7 +211,7 @@ public sealed class GatewayNode : IAsyncDisposable
         {
             problems.Add("no-directory");
         }
-        catch (Exception e) when (e is Npgsql.NpgsqlException or IOException or TimeoutException)
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
             problems.Add("database");
         }

@@ -1,8 +1,8 @@
+using Microsoft.Extensions.Logging;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
-using Microsoft.Extensions.Logging;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway;
@@ -13,8 +13,6 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ILogger logger)
 {
-    private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
-
     /// <summary>Work "judge": received → recorded.</summary>
     public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
     {
@@ -26,9 +24,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
 
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await using var judged = await judge.JudgeAsync(received, cancellationToken);
@@ -38,7 +36,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             if (screened is null)
             {
                 InboundLog.Waits(logger, received.Id, judged.Verdict.ToString());
-                return new WorkOutcome.Snooze(AskAgain, judged.Verdict.ToString());
+                return new WorkOutcome.Snooze(screen.AskAgainAfter(received), judged.Verdict.ToString());
             }
 
             var place = await record.RecordAsync(transaction, screened, cancellationToken);
@@ -66,9 +64,9 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
     {
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await answer.AnswerAsync(item, cancellationToken);

@@ -27,9 +27,9 @@ internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Ac
 
         try
         {
-            if (item.PersonActed)
+            if (item.ActedAt is { } acted)
             {
-                keys.PersonActed();
+                keys.PersonActed(acted);
             }
 
             await using var signed = await sign.SignAsync(authorised, cancellationToken);

@@ -15,6 +15,7 @@ root.Subcommands.Add(DirectoryCommand.Create());
 root.Subcommands.Add(SendCommand.Create());
 root.Subcommands.Add(InboxCommand.Create());
 root.Subcommands.Add(QueueCommand.Create());
+root.Subcommands.Add(PolicyCommand.Create());
 root.Subcommands.Add(LedgerCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
 root.Subcommands.Add(SignCommand.Create());

@@ -48,7 +48,7 @@ public sealed class LedgerEvidence
     public IReadOnlyList<Cosignature> Cosignatures { get; }
 
     /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
-    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most eight are answered, and none above our own size.</param>
+    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most <see cref="PeerLedger.MaxProofs"/> are answered, and none above our own size.</param>
     /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
     /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
     public static async Task<LedgerEvidence> BuildAsync(

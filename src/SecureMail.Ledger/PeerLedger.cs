@@ -27,7 +27,12 @@ public enum PeerState
 /// shown (a cosignature states the largest tree seen, C2SP tlog-cosignature).
 /// </param>
 /// <param name="AlarmRaised">A new alarm row was written (the same evidence twice raises one).</param>
-public sealed record PeerObservation(PeerState State, Checkpoint? Checkpoint, Cosignature? Cosignature, bool AlarmRaised);
+/// <param name="JoinedFrom">
+/// The largest size verified before that this checkpoint is joined to: its own size when it was verified already, else that of a good proof
+/// brought with it; 0 for the first one ever seen of the peer; null when nothing joins it. A peer that was asked for a proof from
+/// size n and is honest brings a checkpoint joined from n or more, whatever overtook it on the way.
+/// </param>
+public sealed record PeerObservation(PeerState State, Checkpoint? Checkpoint, Cosignature? Cosignature, bool AlarmRaised, long? JoinedFrom);
 
 /// <summary>
 /// What we remember of other gateways' ledgers, so that none of them can rewrite its past unseen.
@@ -48,9 +53,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     public const int MaxPending = 1000;
 
     /// <summary>Proofs read from one observation.</summary>
-    public const int MaxProofs = 8;
+    public const int MaxProofs = 32;
 
-    private const int PendingSizesAsked = 3;
+    // After a burst of parallel deliveries many wait: as many are asked for as one observation may bring proofs.
+    private const int PendingSizesAsked = MaxProofs - 1;
 
     // Of a note that nobody signed only the beginning is kept: it proves nothing, it helps a person to search.
     private const int MaxUnsignedKept = 4096;
@@ -76,7 +82,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         if (Read(note.Span) is not { } seen || seen.Origin != peer.Name || seen.Size == 0 || !seen.IsSignedBy(peer))
         {
             var raised = await AlarmAsync(transaction, peer.Name, "bad-signature", "a note that the peer's key did not sign", cancellationToken, note[..Math.Min(note.Length, MaxUnsignedKept)]);
-            return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised);
+            return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised, JoinedFrom: null);
         }
         await ExecuteAsync(transaction, LockPeer, cancellationToken, peer.Name);
         var known = await KnownAsync(transaction, peer.Name, seen.Size, [.. proofs.Keys], cancellationToken);
@@ -88,9 +94,13 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             // The evidence is kept as seen, too: pending, unless the very checkpoint is stored already.
             await InsertAsync(transaction, seen, verified: false, cancellationToken);
             var raised = await AlarmAsync(transaction, peer.Name, "fork", detail, cancellationToken, other.Note, seen.Note);
-            return new PeerObservation(PeerState.Fork, seen, null, raised);
+            return new PeerObservation(PeerState.Fork, seen, null, raised, JoinedFrom: null);
         }
         var stored = known.Find(k => k.Checkpoint.Size == seen.Size);
+        long? joined = stored is { Verified: true } ? seen.Size
+            : highest is null ? 0
+            // A failing proof was a contradiction above.
+            : known.Where(k => k.Verified && k.Checkpoint.Size < seen.Size && proofs.ContainsKey(k.Checkpoint.Size)).Max(k => (long?)k.Checkpoint.Size);
         var verified = stored is { Verified: true }
             || highest is null // trust on first use
             || (seen.Size > highest.Size && proofs.ContainsKey(highest.Size)); // a failing proof was a contradiction above
@@ -99,15 +109,15 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             if (stored is null && await PendingCountAsync(transaction, peer.Name, cancellationToken) >= MaxPending)
                 throw new LedgerException(LedgerFault.TooLarge, $"More than {MaxPending} checkpoints of this peer wait for a proof.");
             await InsertAsync(transaction, seen, verified: false, cancellationToken);
-            return new PeerObservation(PeerState.Pending, seen, null, AlarmRaised: false);
+            return new PeerObservation(PeerState.Pending, seen, null, AlarmRaised: false, joined);
         }
         await VerifyAsync(transaction, seen, stored, known, proofs, cancellationToken);
         var top = highest is null || seen.Size > highest.Size ? seen : highest;
-        return new PeerObservation(PeerState.Verified, seen, new Cosignature(top.Size, top.Cosign(cosigner, time.GetUtcNow())), AlarmRaised: false);
+        return new PeerObservation(PeerState.Verified, seen, new Cosignature(top.Size, top.Cosign(cosigner, time.GetUtcNow())), AlarmRaised: false, joined);
     }
 
     /// <summary>
-    /// The sizes from which the peer must prove consistency: the highest verified, then up to three that wait, the
+    /// The sizes from which the peer must prove consistency: the highest verified, then up to 31 that wait, the
     /// smallest first. Empty for a peer never seen.
     /// </summary>
     public static async Task<IReadOnlyList<long>> SeenSizesAsync(NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
@@ -115,11 +125,13 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         ArgumentNullException.ThrowIfNull(transaction);
         await using var command = new NpgsqlCommand(
             """
-            (SELECT size FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1)
-            UNION ALL
-            (SELECT DISTINCT p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1 AND p.state = 'pending'
-              AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
-              ORDER BY size LIMIT $2)
+            SELECT size FROM (
+              (SELECT 0 AS place, size FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1)
+              UNION ALL
+              (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1 AND p.state = 'pending'
+                AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
+                ORDER BY size LIMIT $2)) asked
+            ORDER BY place, size
             """, transaction.Connection, transaction)
         {
             Parameters = { new() { Value = peerOrigin }, new() { Value = PendingSizesAsked } },

@@ -8,6 +8,9 @@ public sealed class PostgresFixture : IAsyncLifetime
 {
     private readonly string _folder = Path.Combine(Path.GetTempPath(), "smtest-" + Guid.NewGuid().ToString("N")[..8]);
 
+    /// <summary>The data folder the cluster belongs to: opening it again starts a server that was stopped.</summary>
+    public string Folder => _folder;
+
     public PrivateCluster Cluster { get; private set; } = null!;
 
     public async Task InitializeAsync() => Cluster = await PrivateCluster.OpenAsync(_folder, CancellationToken.None);

@@ -1,5 +1,9 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using SecureMail.Gateway.Exchange;
+using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Directory;
 
@@ -40,19 +44,21 @@ public sealed record DirectoryDocument
     {
         var agencies = new HashSet<Guid>();
         var gateways = new HashSet<string>(StringComparer.Ordinal);
+        var pins = new HashSet<string>(StringComparer.Ordinal);
         foreach (var gateway in Gateways)
         {
-            if (!gateways.Add(gateway.Name) || gateway.Port is <= 0 or > 65535 || gateway.TlsKeys.Count == 0 || gateway.TlsKeys.Any(k => k.Length != 32))
+            if (gateway is null || !gateways.Add(gateway.Name) || gateway.Port is <= 0 or > 65535 || gateway.Host.Length == 0 || !gateway.HasKeys || !gateway.TlsKeys.All(k => pins.Add(Convert.ToHexString(k))))
             {
-                return $"gateway {gateway.Name}";
+                return $"gateway {gateway?.Name}";
             }
         }
 
         foreach (var agency in Agencies)
         {
-            if (!agencies.Add(agency.Id) || agency.Names.Count == 0 || !gateways.Contains(agency.Gateway) || agency.ValidTo <= agency.ValidFrom)
+            if (agency is null || agency.Id == Guid.Empty || !agencies.Add(agency.Id) || !gateways.Contains(agency.Gateway) || agency.ValidTo <= agency.ValidFrom
+                || agency.Names.Count == 0 || agency.Names.Any(n => n is not { IsSound: true }) || agency.Certificates.Any(c => c is not { IsSound: true }))
             {
-                return $"agency {agency.Id}";
+                return $"agency {agency?.Id}";
             }
         }
 
@@ -63,12 +69,37 @@ public sealed record DirectoryDocument
         }
 
         // Two agencies may bear one code or address at different times, never at once: a dispatch must find its one addressee.
-        var clash = Agencies.SelectMany(a => a.Names.SelectMany(n => new[] { (Key: "c:" + n.Code, n.From, n.To, a.Id), (Key: "a:" + n.Address.ToLowerInvariant(), n.From, n.To, a.Id) }))
-            .GroupBy(n => n.Key)
-            .Select(g => (g.Key, Spans: g.OrderBy(n => n.From).ToList()))
-            .FirstOrDefault(g => g.Spans.Zip(g.Spans.Skip(1)).Any(p => p.First.Id != p.Second.Id && (p.First.To is null || p.First.To > p.Second.From)));
-        return clash.Key is null ? null : $"{clash.Key[2..]} names two agencies at once";
+        var clash = Agencies.SelectMany(a => a.Names.SelectMany(n => SpansOf(a, n))).GroupBy(s => s.Key).FirstOrDefault(g => Overlap(g.OrderBy(s => s.From)));
+        return clash is null ? null : $"{clash.Key[2..]} names two agencies at once";
     }
+
+    /// <summary>A name counts while its agency is in force, whatever the name itself says.</summary>
+    private static Span[] SpansOf(AgencyRecord agency, AgencyName name)
+    {
+        var from = name.From > agency.ValidFrom ? name.From : agency.ValidFrom;
+        var to = new[] { name.To, agency.ValidTo }.Min() ?? DateTimeOffset.MaxValue;
+        return from >= to ? [] : [new Span("c:" + name.Code, agency.Id, from, to), new Span("a:" + name.Address.ToLowerInvariant(), agency.Id, from, to)];
+    }
+
+    private static bool Overlap(IEnumerable<Span> byStart)
+    {
+        // A long span may reach over several: the latest end so far is kept for each agency that has one.
+        List<Span> open = [];
+        foreach (var span in byStart)
+        {
+            open.RemoveAll(o => o.To <= span.From);
+            if (open.Any(o => o.Agency != span.Agency))
+            {
+                return true;
+            }
+
+            open.Add(span);
+        }
+
+        return false;
+    }
+
+    private sealed record Span(string Key, Guid Agency, DateTimeOffset From, DateTimeOffset To);
 }
 
 /// <summary>An agency: a place in the tree, a time, and what it was called and certified with over that time.</summary>
@@ -86,16 +117,60 @@ public sealed record AgencyRecord(
     IReadOnlyList<AgencyCertificate> Certificates);
 
 /// <summary>Code, name and mail address over a span of time.</summary>
-public sealed record AgencyName(string Code, string Name, string Address, DateTimeOffset From, DateTimeOffset? To);
+public sealed record AgencyName(string Code, string Name, string Address, DateTimeOffset From, DateTimeOffset? To)
+{
+    [JsonIgnore]
+    internal bool IsSound => Code.Length is > 0 and <= 30 && Name.Length is > 0 and <= 200 && DispatchFields.IsText(Name) && IsAddress && (To is null || To > From);
+
+    // RFC 5321 §4.5.3.1.3: a path has at most 256 octets, its brackets among them.
+    private bool IsAddress => Address.Length <= 254 && Address.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at < Address.Length - 1 && !Address.Any(c => char.IsControl(c) || char.IsWhiteSpace(c));
+}
 
 /// <summary>A certificate of an agency. Old ones stay listed: what was signed or encrypted with them must still be judged and opened.</summary>
 /// <param name="Use"><c>sign</c> or <c>encrypt</c>.</param>
 /// <param name="Der">The certificate, DER.</param>
-public sealed record AgencyCertificate(string Use, byte[] Der);
+public sealed record AgencyCertificate(string Use, byte[] Der)
+{
+    /// <summary>Read once at the import, so that a damaged one is its publisher's trouble and not that of the mail that needs it.</summary>
+    [JsonIgnore]
+    internal bool IsSound
+    {
+        get
+        {
+            try
+            {
+                using var certificate = X509CertificateLoader.LoadCertificate(Der);
+                return Use is "sign" or "encrypt" && certificate.RawDataMemory.Length == Der.Length;
+            }
+            catch (CryptographicException)
+            {
+                return false;
+            }
+        }
+    }
+}
 
 /// <summary>A gateway: where it listens, the keys that prove it, and the keys of its ledger.</summary>
 /// <param name="Name">Its name, the EHLO argument and the origin of its ledger.</param>
 /// <param name="TlsKeys">SHA-256 of the SubjectPublicKeyInfo of each TLS key that may speak for it.</param>
 /// <param name="LedgerKey">The verifier key of its checkpoints (C2SP signed-note vkey).</param>
 /// <param name="CosignerKey">The verifier key of its cosignatures.</param>
-public sealed record GatewayRecord(string Name, string Host, int Port, IReadOnlyList<byte[]> TlsKeys, string LedgerKey, string CosignerKey);
+public sealed record GatewayRecord(string Name, string Host, int Port, IReadOnlyList<byte[]> TlsKeys, string LedgerKey, string CosignerKey)
+{
+    [JsonIgnore]
+    internal bool HasKeys
+    {
+        get
+        {
+            try
+            {
+                return TlsKeys.Count > 0 && TlsKeys.All(k => k is { Length: 32 }) && VerifierKey.Parse(LedgerKey) is { Kind: NoteKeyKind.Log } ledger && ledger.Name == Name
+                    && VerifierKey.Parse(CosignerKey) is { Kind: NoteKeyKind.Cosigner };
+            }
+            catch (LedgerException)
+            {
+                return false;
+            }
+        }
+    }
+}

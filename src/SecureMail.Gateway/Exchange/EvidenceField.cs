@@ -47,7 +47,16 @@ internal static class EvidenceField
             : throw new LedgerException(LedgerFault.Malformed, "The ledger evidence is not base64.");
     }
 
+    /// <summary>
+    /// From which size the lines of an EHLO reply asked the peer for a proof; 0 when they said that nothing was seen yet, null when they asked nothing at
+    /// all (HELO), which is no excuse for bringing nothing.
+    /// </summary>
+    public static long? AskedIn(IReadOnlyList<string> announced) =>
+        announced.FirstOrDefault(l => l == Capability || l.StartsWith(Capability + " ", StringComparison.Ordinal)) is not { } line ? null
+            : ReadSizes(line[Capability.Length..]) is [var highest, ..] ? highest
+            : 0;
+
     /// <summary>The sizes in a capability's parameter; what is no number is passed over, since it is only a hint.</summary>
     public static IReadOnlyList<long> ReadSizes(string parameter) =>
-        [.. parameter.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(8).Select(s => long.TryParse(s, out var n) ? n : 0).Where(n => n > 0)];
+        [.. parameter.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(PeerLedger.MaxProofs).Select(s => long.TryParse(s, out var n) ? n : 0).Where(n => n > 0)];
 }

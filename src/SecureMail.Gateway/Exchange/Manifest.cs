@@ -1,6 +1,9 @@
+using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SecureMail.Gateway.Registers;
+using SecureMail.Mail;
 
 namespace SecureMail.Gateway.Exchange;
 
@@ -56,9 +59,9 @@ public sealed record Manifest
     /// <summary>The first field that breaks its bounds (DOMAIN.md, Annex VI lengths), or null.</summary>
     internal string? FirstFault() =>
         Salt.Length != 32 ? "salt"
-        : Recipients.Count is 0 or > MostRecipients || Recipients.DistinctBy(r => r.Id).Count() != Recipients.Count || Recipients.Any(r => !r.IsSound) ? "recipients"
+        : Recipients.Count is 0 or > MostRecipients || Recipients.Any(r => r is not { IsSound: true }) || Recipients.DistinctBy(r => r.Id).Count() != Recipients.Count ? "recipients"
         : !Sender.IsSound ? "sender"
-        : Documents.Count is 0 or > MostDocuments || Documents.Any(d => !d.IsSound) || Documents.DistinctBy(d => d.Name).Count() != Documents.Count ? "documents"
+        : Documents.Count is 0 or > MostDocuments || Documents.Any(d => d is not { IsSound: true }) || Documents.DistinctBy(d => d.Name).Count() != Documents.Count ? "documents"
         : Fields.FirstFault();
 }
 
@@ -73,8 +76,20 @@ public sealed record Party(Guid Id, string Code, string Name)
 public sealed record DocumentDigest(string Name, string MediaType, long Length, byte[] Sha256)
 {
     [JsonIgnore]
-    internal bool IsSound => Name.Length is > 0 and <= 255 && !Name.AsSpan().ContainsAny("/\\\0\r\n") && Name is not ("." or "..")
-        && MediaType.Length is > 0 and <= 127 && Length >= 0 && Sha256.Length == 32;
+    internal bool IsSound => Name.Length is > 0 and <= 255 && Name.AsSpan().IndexOfAny('/', '\\') < 0 && Name is not ("." or "..") && DispatchFields.IsText(Name)
+        && MediaType.Length is > 0 and <= 127 && IsMediaType(MediaType) && Length >= 0 && Sha256.Length == 32;
+
+    private static bool IsMediaType(string text)
+    {
+        try
+        {
+            return DispatchFields.IsText(text) && MimeContentType.Parse(text).MediaType.Length > 0;
+        }
+        catch (MimeException)
+        {
+            return false;
+        }
+    }
 }
 
 /// <summary>What the office writes about a document (Decree 30/2020 Annex VI; names and lengths in DOMAIN.md).</summary>
@@ -107,9 +122,25 @@ public sealed record DispatchFields
 
     public DateOnly? DueDate { get; init; }
 
+    /// <summary>Whether a header field can carry it: no control character, no half of a surrogate pair.</summary>
+    internal static bool IsText(string text)
+    {
+        for (var rest = text.AsSpan(); !rest.IsEmpty;)
+        {
+            if (Rune.DecodeFromUtf16(rest, out var rune, out var used) != OperationStatus.Done || Rune.IsControl(rune))
+            {
+                return false;
+            }
+
+            rest = rest[used..];
+        }
+
+        return true;
+    }
+
     internal string? FirstFault() =>
         NumberAndNotation.TryParse(Number) is null ? "number"
-        : Subject.Length is 0 or > 500 ? "subject"
+        : Subject.Length is 0 or > 500 || !IsText(Subject) ? "subject"
         : TypeName?.Length > 100 ? "typeName"
         : Language?.Length > 30 ? "language"
         : PageAmount is < 0 or > 999 ? "pageAmount"

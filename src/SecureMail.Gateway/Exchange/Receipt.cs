@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace SecureMail.Gateway.Exchange;
 
@@ -44,14 +45,21 @@ public sealed record Receipt
     public static Receipt Parse(ReadOnlyMemory<byte> octets)
     {
         var receipt = WireJson.Read<Receipt>(octets, LongestOctets, "receipt");
-        return receipt.Digest.Length == 32 && ReceiptEvent.All.Contains(receipt.Event)
+        return receipt.Digest.Length == 32 && ReceiptEvent.All.Contains(receipt.Event) && IsName(receipt.Verdict) && receipt.ArrivalNumber is null or > 0 && receipt.Reason is null or { IsSound: true }
             ? receipt
             : throw new WireFormatException("RECEIPT_FIELD", "Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds.");
     }
+
+    internal static bool IsName(string text) => text.Length is > 0 and <= 60 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
 }
 
 /// <summary>Why a dispatch was not taken: a code and a sentence in both languages, nothing of its content.</summary>
-public sealed record ReceiptReason(string Code, string Vi, string En);
+public sealed record ReceiptReason(string Code, string Vi, string En)
+{
+    // The code is stored and shown.
+    [JsonIgnore]
+    internal bool IsSound => Receipt.IsName(Code) && Vi.Length <= 1000 && En.Length <= 1000;
+}
 
 /// <summary>What can be said of a dispatch, by the names of ETSI EN 319 522-1.</summary>
 public static class ReceiptEvent

@@ -32,7 +32,7 @@ internal static class WireJson
         {
             using (var document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 16, AllowDuplicateProperties = false }))
             {
-                if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("v", out var v) || !v.TryGetInt32(out var version))
+                if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("v", out var v) || v.ValueKind != JsonValueKind.Number || !v.TryGetInt32(out var version))
                 {
                     throw new WireFormatException("FORMAT_NO_VERSION", $"{what} không ghi phiên bản.", $"The {what} names no version.");
                 }
@@ -45,9 +45,9 @@ internal static class WireJson
 
             return JsonSerializer.Deserialize<T>(json.Span, Options) ?? throw new JsonException();
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The parser's message can quote the text; ours must not.
+            // The second is what the parser throws at an escape that is half a surrogate pair. Its message can quote the text; ours must not.
             throw new WireFormatException("FORMAT_DAMAGED", $"{what} không đọc được.", $"The {what} cannot be read.");
         }
     }

@@ -1,6 +1,7 @@
 using Dapper;
 using Npgsql;
 using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
@@ -47,8 +48,8 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
         await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at) VALUES (@received, @Peer, @From, @Blob, @salt, @now)",
-            new { received, Peer = envelope.Session.Peer.Id ?? "", From = envelope.From.Address ?? "", Blob = blob.Id, salt, now = now.UtcDateTime },
+            "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
+            new { received, Peer = envelope.Session.Peer.Id ?? "", From = envelope.From.Address ?? "", Blob = blob.Id, salt, now = now.UtcDateTime, Asked = EvidenceField.AskedIn(envelope.Session.Announced) },
             transaction, cancellationToken: cancellationToken));
         foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
         {

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Dapper;
 using Npgsql;
 using SecureMail.Gateway.Directory;
@@ -39,6 +40,15 @@ internal sealed record ScreenedMessage(
 /// </remarks>
 internal sealed class Screen(DirectoryStore directories, PeerLedger peers, GatewayOptions options, TimeProvider time)
 {
+    private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
+
+    /// <summary>When a message that waits is judged again: soon, and at its deadline.</summary>
+    public TimeSpan AskAgainAfter(ReceivedMessage received)
+    {
+        var left = received.ReceivedAt + options.IndeterminateFor - time.GetUtcNow();
+        return left < AskAgain ? left + TimeSpan.FromMilliseconds(100) : AskAgain;
+    }
+
     /// <summary>Answers null when the message must wait for what it takes to judge it.</summary>
     public async Task<ScreenedMessage?> ScreenAsync(NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
     {
@@ -157,11 +167,14 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
         }
 
         // RFC 3183's idea, by the directory: agency ↔ certificate ↔ address, valid when it was signed.
-        why = "SENDER_BINDING";
+        why = IsListed(directory, certificate) ? "SENDER_BINDING" : "SENDER_NOT_IN_DIRECTORY";
         var name = agency.NameAt(judged.SignedAt);
         return name is not null && string.Equals(name.Address, judged.From, StringComparison.OrdinalIgnoreCase)
             && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span)) ? agency : null;
     }
+
+    private static bool IsListed(DirectorySnapshot directory, X509Certificate2 certificate) =>
+        directory.Agencies.Any(a => a.Record.Certificates.Any(c => c.Use == "sign" && c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
 
     /// <summary>Null when the sender's ledger stands behind the message; else the reason.</summary>
     private async Task<string?> EvidenceAsync(NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, Agency sender, CancellationToken cancellationToken)
@@ -190,7 +203,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
             {
                 PeerState.Fork => "LEDGER_FORK",
                 PeerState.BadSignature => "LEDGER_EVIDENCE",
-                // Pending is normal when deliveries overtake each other; the next session brings the proof, or an alarm.
+                PeerState.Pending when !IsExcused(observed, judged.Received) => "LEDGER_EVIDENCE",
                 _ => null,
             };
         }
@@ -199,6 +212,13 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
             return "LEDGER_EVIDENCE";
         }
     }
+
+    /// <summary>
+    /// Whether an honest peer could have brought no more than this. Deliveries overtake each other, so a checkpoint need not be joined to the highest
+    /// verified by now; but it must be to what its session was asked for. Before anything was seen of the peer its first deliveries come at once, and
+    /// only one of them can be the first. What is let through so is asked about in the next session: that brings the proof, or an alarm.
+    /// </summary>
+    private static bool IsExcused(PeerObservation observed, ReceivedMessage received) => received.ProofAsked is { } asked && (asked == 0 || observed.JoinedFrom >= asked);
 
     internal static bool IsCommitted(LedgerEntry entry, string kind, Guid subject, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> digest) =>
         entry.Kind == kind && entry.Object == subject.ToString() && entry.Commitments.TryGetValue("content", out var commitment) && commitment == Commitment.Of(salt, digest);

@@ -17,6 +17,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
 {
     private readonly Dictionary<TokenOptions, OpenToken> _open = [];
     private readonly Lock _lock = new();
+    private DateTime _lastAct = DateTime.MinValue;
 
     /// <summary>The best valid signing certificate of an agency whose key is at hand, with that key.</summary>
     /// <exception cref="KeyUnavailableException">No certificate is valid now, or no token at hand has its key.</exception>
@@ -74,11 +75,21 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         return keys.Count == 0 && missing is not null ? throw missing : keys;
     }
 
-    /// <summary>A person has seen to the tokens: refused PINs may be tried once more, absent tokens are looked for.</summary>
-    public void PersonActed()
+    /// <summary>
+    /// A person has seen to the tokens: a refused PIN may be tried once more. Once for each act, however many pieces of work it freed: each of them
+    /// trying a PIN that is still wrong would lock the token.
+    /// </summary>
+    /// <param name="at">When it was, by the database's clock.</param>
+    public void PersonActed(DateTime at)
     {
         lock (_lock)
         {
+            if (at <= _lastAct)
+            {
+                return;
+            }
+
+            _lastAct = at;
             foreach (var token in _open.Values)
             {
                 token.Token.ResetAfterPersonActed();
@@ -146,15 +157,16 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     /// <summary>A token and the keys already opened on it, by the certificate beside them.</summary>
     private sealed class OpenToken(Pkcs11Token token) : IDisposable
     {
-        private readonly Dictionary<string, AsymmetricAlgorithm?> _keys = [];
+        private readonly Dictionary<string, AsymmetricAlgorithm> _keys = [];
 
         public Pkcs11Token Token => token;
 
         public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate)
         {
-            if (!_keys.TryGetValue(certificate.Thumbprint, out var key))
+            // What is not there is looked for again each time: it may be put on the token while we run.
+            if (!_keys.TryGetValue(certificate.Thumbprint, out var key) && token.OpenKeyOf(certificate) is { } found)
             {
-                _keys[certificate.Thumbprint] = key = token.OpenKeyOf(certificate);
+                _keys[certificate.Thumbprint] = key = found;
             }
 
             return key;
@@ -164,7 +176,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         {
             foreach (var key in _keys.Values)
             {
-                key?.Dispose();
+                key.Dispose();
             }
 
             token.Dispose();

@@ -107,7 +107,19 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
             throw Refuse("NUMBER_INVALID", "Ký hiệu không hợp lệ, ví dụ CV/TU.", "The notation is not valid; an example is CV/TU.");
         }
 
-        return NumberAndNotation.Of(await Register.NextAsync(transaction, sender.Id, "outgoing", Register.YearOf(now), cancellationToken), '-', notation);
+        var year = Register.YearOf(now);
+        while (true)
+        {
+            var drawn = NumberAndNotation.Of(await Register.NextAsync(transaction, sender.Id, "outgoing", year, cancellationToken), '-', notation);
+            var taken = await transaction.Connection!.ExecuteScalarAsync<bool>(new CommandDefinition(
+                "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id AND number_year = @year AND number_text = @Text)",
+                new { sender.Id, year, Text = drawn.ToString() }, transaction, cancellationToken: cancellationToken));
+            // A number that a clerk gave by hand is part of the sequence: the register goes on behind it.
+            if (!taken)
+            {
+                return drawn;
+            }
+        }
     }
 
     private async Task<List<StoredDocument>> StoreAsync(NpgsqlTransaction transaction, IReadOnlyList<SubmittedDocument> documents, CancellationToken cancellationToken)

@@ -21,7 +21,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         var connection = transaction.Connection!;
         var row = await connection.QuerySingleOrDefaultAsync<(Guid Id, string State, byte[]? Digest, Guid Manifest)?>(new CommandDefinition(
             """
-            SELECT t.transmission_id, t.state, o.signed_digest, o.manifest_blob FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
+            SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END, o.manifest_blob FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
             WHERE t.kind = 'dispatch' AND t.dispatch_id = @DispatchId AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
             """, receipt, transaction, cancellationToken: cancellationToken));
         if (row is not { } sent)
@@ -41,7 +41,8 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         }
 
         var state = receipt.Event == ReceiptEvent.ContentConsignment ? "acknowledged" : "refused";
-        if (sent.State is "acknowledged" or "refused" or "failed")
+        // What was given up may have arrived all the same: the receipt is the better knowledge.
+        if (sent.State is "acknowledged" or "refused")
         {
             return null;
         }

@@ -19,6 +19,8 @@ namespace SecureMail.Gateway.Outbound;
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, GatewayOptions options, TimeProvider time, ILogger logger)
 {
+    private readonly ShownSizes _shown = new();
+
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {
         var transmission = await QueuedTransmission.LoadAsync(database, item.Subject, cancellationToken);
@@ -77,8 +79,9 @@ internal sealed class Send(
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
-        var evidence = await LedgerEvidence.BuildAsync(connection, transmission.EntryId, seenSizes, cosignature is null ? [] : [cosignature], cancellationToken);
+        var evidence = await LedgerEvidence.BuildAsync(connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes), cosignature is null ? [] : [cosignature], cancellationToken);
         await transaction.CommitAsync(cancellationToken);
+        _shown.Add(gateway.Name, evidence.Checkpoint.Size);
         return EvidenceField.Write(evidence);
     }
 

@@ -38,12 +38,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
-        var rows = await connection.QueryAsync<(long, Guid, int, bool)>(new CommandDefinition(
+        var rows = await connection.QueryAsync<(long, Guid, int, DateTime?)>(new CommandDefinition(
             $"""
             UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
             FROM (SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
                   ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED) due
-            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted
+            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted_at
             """,
             new { kind, owner, lease }, cancellationToken: cancellationToken));
         return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, r.Item4, owner))];
@@ -63,7 +63,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
             """
-            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted = false,
+            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
               attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END
             WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
             """,
@@ -104,7 +104,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted = true WHERE work_id = @id AND state <> 'leased'",
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased'",
             new { id }, cancellationToken: cancellationToken)) == 1;
     }
 
@@ -121,7 +121,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted = true WHERE state = 'held'", cancellationToken: cancellationToken));
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'", cancellationToken: cancellationToken));
     }
 }
 
@@ -146,7 +146,7 @@ public sealed class WorkRow
 }
 
 /// <summary>A leased piece of work. <see cref="CompleteAsync"/> ends it in the transaction that records its outcome.</summary>
-public sealed class WorkItem(long id, string kind, Guid subject, int attempts, bool personActed, string owner)
+public sealed class WorkItem(long id, string kind, Guid subject, int attempts, DateTime? actedAt, string owner)
 {
     internal long Id => id;
 
@@ -159,8 +159,8 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, b
     /// <summary>This one included.</summary>
     public int Attempts => attempts;
 
-    /// <summary>A person asked for it again: a refused PIN may be tried once more.</summary>
-    public bool PersonActed => personActed;
+    /// <summary>When a person asked for it again, by the database's clock; null when nobody did. Rows freed by one act bear one time.</summary>
+    public DateTime? ActedAt => actedAt;
 
     /// <summary>Deletes the row; with the commit the work is done.</summary>
     /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>

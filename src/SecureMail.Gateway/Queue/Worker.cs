@@ -177,7 +177,7 @@ internal static class Backoff
     /// <summary>Doubles from two seconds to half an hour, ± a quarter so that a recovered peer is not met by everyone at once.</summary>
     public static TimeSpan After(int attempts)
     {
-        var exact = Math.Min(Longest.TotalSeconds, First.TotalSeconds * Math.Pow(2, Math.Clamp(attempts - 1, 0, 20)));
+        var exact = Math.Min(Longest.TotalSeconds, First.TotalSeconds * Math.Pow(2, Math.Clamp(attempts, 1, 20) - 1));
         return TimeSpan.FromSeconds(exact * (0.75 + (Random.Shared.NextDouble() / 2)));
     }
 }

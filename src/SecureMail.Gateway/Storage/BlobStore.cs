@@ -28,8 +28,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/> was called and the transaction committed.</summary>
     public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
-    /// <summary>A seekable stream over a blob; one sealed row in memory at a time.</summary>
-    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    /// <summary>A seekable stream over a blob; one sealed row in memory at a time. Reading a row that was changed, swapped or dropped throws InvalidDataException.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob, or its key cannot be unwrapped.</exception>
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
         await using var command = Parent(blob);
@@ -58,7 +58,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
         var all = new byte[stream.Length];
         await stream.ReadExactlyAsync(all, cancellationToken);
-        return all;
+        // One more, to the end: an empty blob is read, too.
+        return await stream.ReadAsync(new byte[1], cancellationToken) == 0 ? all : throw new InvalidDataException($"Blob {blob} is longer than it says.");
     }
 
     private NpgsqlCommand Parent(Guid blob)
@@ -230,7 +231,7 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
 
     public override int Read(Span<byte> buffer)
     {
-        if (_position >= length || buffer.IsEmpty)
+        if (AtEnd || buffer.IsEmpty)
         {
             return 0;
         }
@@ -247,7 +248,7 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (_position >= length || buffer.IsEmpty)
+        if (AtEnd || buffer.IsEmpty)
         {
             return 0;
         }
@@ -295,6 +296,9 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         base.Dispose(disposing);
     }
 
+    // An empty blob has a sealed row, too: that there is nothing must be as authentic as what there is.
+    private bool AtEnd => _position >= length && (length > 0 || _have == 0);
+
     private NpgsqlCommand Query(int n)
     {
         var command = database.CreateCommand("SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = $2");
@@ -317,7 +321,15 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         BlobStore.Nonce(nonce, n);
         BlobStore.Associate(associated, blob, n, last);
         _have = -1;
-        _aes.Decrypt(nonce, row.AsSpan(0, size), row.AsSpan(size), _chunk.AsSpan(0, size), associated);
+        try
+        {
+            _aes.Decrypt(nonce, row.AsSpan(0, size), row.AsSpan(size), _chunk.AsSpan(0, size), associated);
+        }
+        catch (AuthenticationTagMismatchException e)
+        {
+            throw new InvalidDataException($"Row {n} of blob {blob} was changed.", e);
+        }
+
         _have = n;
     }
 

@@ -55,8 +55,7 @@ public sealed class GatewayDatabase : IAsyncDisposable
             // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind "cannot be reached".
             if (e is not PostgresException and (NpgsqlException or IOException or TimeoutException or System.Net.Sockets.SocketException))
             {
-                throw new StorageUnavailableException(
-                    "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The database cannot be reached: check the server and Database:Connection.", e);
+                throw StorageUnavailableException.Of(e);
             }
 
             throw;

@@ -105,7 +105,7 @@ public static class Migrator
         catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
             await connection.DisposeAsync();
-            throw new StorageUnavailableException("Không kết nối được cơ sở dữ liệu. / The database cannot be reached.", e);
+            throw StorageUnavailableException.Of(e);
         }
     }
 

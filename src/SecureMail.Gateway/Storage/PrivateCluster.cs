@@ -302,4 +302,17 @@ public sealed class PrivateCluster : IAsyncDisposable
 }
 
 /// <summary>The database cannot be reached or made; the message says what to do. Exit code 69, HTTP 503, SMTP 451.</summary>
-public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
+public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>What the server or the connection said, as a sentence that names what to do.</summary>
+    public static StorageUnavailableException Of(Exception e) => new(
+        e switch
+        {
+            // PostgreSQL, Appendix A: class 53 is insufficient resources.
+            PostgresException { SqlState: PostgresErrorCodes.DiskFull } => "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's disk is full; nothing was taken: free some space and send again.",
+            PostgresException { SqlState: ['5', '3', ..] } => "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing was taken: send again later.",
+            PostgresException p => $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); nothing was taken.",
+            _ => "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The database cannot be reached: check the server and Database:Connection.",
+        },
+        e);
+}

@@ -59,17 +59,24 @@ public sealed class StorageKeys
         return (_current, wrapped);
     }
 
-    /// <exception cref="CryptographicException">The key of that name is absent, or the row was changed.</exception>
+    /// <exception cref="InvalidDataException">The key of that name is absent, or the row was changed.</exception>
     internal byte[] Unwrap(Guid blob, string name, ReadOnlySpan<byte> wrapped)
     {
         if (!_keys.TryGetValue(name, out var storageKey) || wrapped.Length < 28)
         {
-            throw new CryptographicException($"The storage key {name} is not in the key folder.");
+            throw new InvalidDataException($"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
         }
 
         var key = new byte[wrapped.Length - 28];
         using var aes = new AesGcm(storageKey, 16);
-        aes.Decrypt(wrapped[..12], wrapped[12..^16], wrapped[^16..], key, blob.ToByteArray());
-        return key;
+        try
+        {
+            aes.Decrypt(wrapped[..12], wrapped[12..^16], wrapped[^16..], key, blob.ToByteArray());
+            return key;
+        }
+        catch (AuthenticationTagMismatchException e)
+        {
+            throw new InvalidDataException($"The key of blob {blob} was changed, or the storage key {name} is another.", e);
+        }
     }
 }

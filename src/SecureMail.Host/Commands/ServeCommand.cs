@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Net;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -28,17 +27,9 @@ internal static class ServeCommand
 
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders().AddSimpleConsole(o => { o.SingleLine = true; o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ "; o.UseUtcTimestamp = true; })
-            .AddFilter("Microsoft.AspNetCore", LogLevel.Warning).AddFilter("Quartz", LogLevel.Warning).AddFilter("Npgsql", LogLevel.Warning);
-        builder.WebHost.ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Listen(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080));
-        });
-        builder.Services.AddRazorComponents();
-        builder.Services.AddRoutingCore();
-        await using var app = builder.Build();
+        await using var app = ConsoleApp.Create(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080), logging => logging.ClearProviders()
+            .AddSimpleConsole(o => { o.SingleLine = true; o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ "; o.UseUtcTimestamp = true; })
+            .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Quartz", LogLevel.Warning).AddFilter("Npgsql", LogLevel.Warning));
         var loggers = app.Services.GetRequiredService<ILoggerFactory>();
         using var telemetry = Telemetry.Start(configuration);
         await using var node = await GatewayNode.OpenAsync(configuration.Gateway, TimeProvider.System, loggers, stop);

@@ -1,7 +1,15 @@
+using System.Net;
+using System.Text.Encodings.Web;
+using System.Text.Unicode;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Components;
+using Microsoft.AspNetCore.Components.Web;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using SecureMail.Gateway;
 
 namespace SecureMail.Host.Pages;
@@ -13,6 +21,23 @@ namespace SecureMail.Host.Pages;
 internal static class ConsoleApp
 {
     private const int Listed = 200;
+
+    // Vietnamese letters stand in the page as they are; what HTML gives a meaning to is still escaped.
+    private static readonly HtmlEncoder Letters = HtmlEncoder.Create(UnicodeRanges.All);
+
+    /// <summary>The web server of the console, not started: nothing of the process's configuration reaches it but what is given here.</summary>
+    public static WebApplication Create(IPEndPoint listen, Action<ILoggingBuilder> logging)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        logging(builder.Logging);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Listen(listen);
+        });
+        builder.Services.AddRoutingCore();
+        return builder.Build();
+    }
 
     public static void Map(WebApplication app, GatewayNode node)
     {
@@ -38,15 +63,15 @@ internal static class ConsoleApp
             var health = await node.HealthAsync(cancel);
             return Results.Json(health, CommandLine.Json, statusCode: health.Ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
         });
-        app.MapGet("/outgoing", async (CancellationToken cancel) => Page<Outgoing>(node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancel))));
+        app.MapGet("/outgoing", async (CancellationToken cancel) => await PageAsync<Outgoing>(node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancel))));
         app.MapGet("/outgoing/{id:guid}", async (Guid id, CancellationToken cancel) =>
             await node.Outgoing.FindAsync(id, cancel) is { } dispatch
-                ? Page<OutgoingDetail>(node, (nameof(OutgoingDetail.Dispatch), dispatch), (nameof(OutgoingDetail.Entries), await node.Ledger.StoryAsync(id, cancel)))
+                ? await PageAsync<OutgoingDetail>(node, (nameof(OutgoingDetail.Dispatch), dispatch), (nameof(OutgoingDetail.Entries), await node.Ledger.StoryAsync(id, cancel)))
                 : Results.NotFound());
-        app.MapGet("/incoming", async (CancellationToken cancel) => Page<Incoming>(node, (nameof(Incoming.Messages), await node.Incoming.ListAsync(null, null, Listed, cancel))));
+        app.MapGet("/incoming", async (CancellationToken cancel) => await PageAsync<Incoming>(node, (nameof(Incoming.Messages), await node.Incoming.ListAsync(null, null, Listed, cancel))));
         app.MapGet("/incoming/{id:guid}", async (Guid id, CancellationToken cancel) =>
             await node.Incoming.FindAsync(id, cancel) is { } message
-                ? Page<IncomingDetail>(node, (nameof(IncomingDetail.Message), message), (nameof(IncomingDetail.Findings), await node.Incoming.FindingsAsync(id, cancel)),
+                ? await PageAsync<IncomingDetail>(node, (nameof(IncomingDetail.Message), message), (nameof(IncomingDetail.Findings), await node.Incoming.FindingsAsync(id, cancel)),
                     (nameof(IncomingDetail.Entries), await node.Ledger.StoryAsync(message.DispatchId ?? id, cancel)))
                 : Results.NotFound());
         app.MapGet("/incoming/{id:guid}/documents/{n:int}", async (Guid id, int n, CancellationToken cancel) =>
@@ -54,14 +79,18 @@ internal static class ConsoleApp
                 // Always as a download of unknown type: a document of another agency is never run in the console's origin.
                 ? Results.Stream(await node.Incoming.OpenDocumentAsync(id, n, cancel), "application/octet-stream", manifest.Documents[n - 1].Name)
                 : Results.NotFound());
-        app.MapGet("/ledger", async (CancellationToken cancel) => Page<LedgerHead>(node, (nameof(LedgerHead.Head), await node.Ledger.OverviewAsync(cancel))));
+        app.MapGet("/ledger", async (CancellationToken cancel) => await PageAsync<LedgerHead>(node, (nameof(LedgerHead.Head), await node.Ledger.OverviewAsync(cancel))));
     }
 
-    private static IResult Page<T>(GatewayNode node, params (string Name, object Value)[] parameters)
-        where T : Microsoft.AspNetCore.Components.IComponent
+    /// <summary>One page, rendered to its end before a byte leaves: a fault is a 500, never half a page.</summary>
+    private static async Task<IResult> PageAsync<T>(GatewayNode node, params (string Name, object Value)[] parameters)
+        where T : IComponent
     {
-        var all = parameters.ToDictionary(p => p.Name, p => (object?)p.Value);
-        all["Gateway"] = node.Name;
-        return new RazorComponentResult<T>(all);
+        // The renderer alone: the web services for components would bring forms, and keys for them that lie in somebody's home.
+        await using var services = new ServiceCollection().AddSingleton(Letters).BuildServiceProvider();
+        await using var renderer = new HtmlRenderer(services, NullLoggerFactory.Instance);
+        var values = parameters.Append(("Gateway", node.Name)).ToDictionary(p => p.Item1, p => (object?)p.Item2);
+        var html = await renderer.Dispatcher.InvokeAsync(async () => (await renderer.RenderComponentAsync<T>(ParameterView.FromDictionary(values))).ToHtmlString());
+        return Results.Content(html, "text/html; charset=utf-8");
     }
 }

@@ -34,10 +34,22 @@ internal static class Wording
 
     private static readonly Dictionary<string, string> Events = new(StringComparer.Ordinal)
     {
-        ["dispatch.accepted"] = "Tiếp nhận để gửi", ["dispatch.signed"] = "Đã ký và mã hóa", ["dispatch.sent"] = "Đã gửi", ["dispatch.unknown"] = "Không rõ đã tới chưa",
-        ["dispatch.failed"] = "Không gửi được", ["dispatch.acknowledged"] = "Đã có biên nhận", ["dispatch.rejected"] = "Nơi nhận không nhận", ["dispatch.refused"] = "Bị từ chối",
-        ["dispatch.overdue"] = "Quá hạn biên nhận", ["message.received"] = "Nhận thư", ["message.judged"] = "Đã kiểm tra và ghi sổ", ["receipt.sent"] = "Đã gửi biên nhận",
-        ["receipt.matched"] = "Khớp biên nhận", ["receipt.unknown"] = "Biên nhận: không rõ đã tới chưa", ["receipt.failed"] = "Không gửi được biên nhận", ["directory.imported"] = "Nhập danh bạ",
+        ["dispatch.accepted"] = "Tiếp nhận để gửi",
+        ["dispatch.signed"] = "Đã ký và mã hóa",
+        ["dispatch.sent"] = "Đã gửi",
+        ["dispatch.unknown"] = "Không rõ đã tới chưa",
+        ["dispatch.failed"] = "Không gửi được",
+        ["dispatch.acknowledged"] = "Đã có biên nhận",
+        ["dispatch.rejected"] = "Nơi nhận không nhận",
+        ["dispatch.refused"] = "Bị từ chối",
+        ["dispatch.overdue"] = "Quá hạn biên nhận",
+        ["message.received"] = "Nhận thư",
+        ["message.judged"] = "Đã kiểm tra và ghi sổ",
+        ["receipt.sent"] = "Đã gửi biên nhận",
+        ["receipt.matched"] = "Khớp biên nhận",
+        ["receipt.unknown"] = "Biên nhận: không rõ đã tới chưa",
+        ["receipt.failed"] = "Không gửi được biên nhận",
+        ["directory.imported"] = "Nhập danh bạ",
     };
 
     public static string Time(DateTimeOffset time) => time.ToOffset(TimeSpan.FromHours(7)).ToString("dd/MM/yyyy HH:mm:ss", CultureInfo.InvariantCulture);
@@ -124,6 +136,14 @@ internal static class Wording
         "content-conflict" => "Trùng mã văn bản, khác nội dung",
         "clock" => "Đồng hồ lệch",
         _ => kind,
+    };
+
+    /// <summary>What a person does about an alarm.</summary>
+    public static string AlarmAdvice(string kind) => kind switch
+    {
+        "fork" or "rollback" or "bad-signature" => "Liên hệ cơ quan chủ quản cổng đó theo kênh khác; gửi họ kết quả lệnh \"securemail ledger seen\" để đối chiếu. Văn bản mới của cổng đó được giữ lại.",
+        "content-conflict" => "Bản đến trước vẫn nằm trong hộp thư; bản sau được giữ lại. Hỏi nơi gửi bản nào đúng.",
+        _ => "",
     };
 
     /// <summary>The findings of one judgement, as lines to read.</summary>

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
@@ -42,13 +43,20 @@ public sealed class TwoGateways : IAsyncDisposable
 
     /// <summary>Starts both, with the directory imported.</summary>
     /// <param name="changeA">Changes A's options: other tokens, shorter times.</param>
+    /// <param name="changeDirectory">Changes the directory that both import.</param>
     public static async Task<TwoGateways> StartAsync(
-        PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null, Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null)
+        PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null, Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
+        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null)
     {
         var pair = new TwoGateways(postgres);
         pair.A = await pair.OpenAsync("a", changeA, timeA);
         pair.B = await pair.OpenAsync("b", changeB, timeB);
         var directory = await pair.PublishAsync(1);
+        if (changeDirectory is not null)
+        {
+            directory = await TestDirectory.SignAsync(changeDirectory(await TestDirectory.ReadAsync(directory)));
+        }
+
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             await gateway.Node.Directory.ImportAsync(directory, CancellationToken.None);
@@ -94,6 +102,13 @@ public sealed class TwoGateways : IAsyncDisposable
         }
 
         throw new TimeoutException(what);
+    }
+
+    /// <summary>Waits until both take mail: a test that speaks to them itself does not try again as a gateway would.</summary>
+    public async Task ListeningAsync()
+    {
+        await EventuallyAsync(() => Task.FromResult(A.Node.SmtpEndpoint), "gateway A to listen");
+        await EventuallyAsync(() => Task.FromResult(B.Node.SmtpEndpoint), "gateway B to listen");
     }
 
     /// <summary>Delivers octets to B as gateway A would: over TLS with A's key.</summary>

@@ -171,7 +171,8 @@ public class TokenTests
     {
         using var module = Pkcs11Module.Open(SoftHsm.Module);
         var tokens = module.Tokens();
-        tokens.Where(t => t.Initialized).Select(t => t.Label).ShouldBe([TokenFixture.Label, "empty"], ignoreOrder: true);
+        // The run's other tokens are listed, too.
+        new[] { TokenFixture.Label, "empty" }.ShouldBeSubsetOf(tokens.Where(t => t.Initialized).Select(t => t.Label));
         tokens.First(t => t.Label == TokenFixture.Label).ShouldSatisfyAllConditions(t => t.Serial.ShouldNotBeEmpty(), t => t.PinLocked.ShouldBeFalse());
     }
 

@@ -85,7 +85,8 @@ public sealed record SmtpPeer(IPEndPoint Remote, bool IsTls, string? Id);
 
 /// <param name="Id">Random, for logs and the Received field.</param>
 /// <param name="Hello">What the client called itself; not to be believed.</param>
-public sealed record SmtpSessionInfo(string Id, SmtpPeer Peer, string Hello);
+/// <param name="Announced">The lines of <see cref="SmtpServerOptions.ExtraEhloLines"/> in the last EHLO reply; empty after HELO.</param>
+public sealed record SmtpSessionInfo(string Id, SmtpPeer Peer, string Hello, IReadOnlyList<string> Announced);
 
 /// <summary>A message about to come.</summary>
 public sealed record SmtpEnvelope(SmtpSessionInfo Session, MailFrom From, IReadOnlyList<RcptTo> Recipients);

@@ -25,6 +25,7 @@ internal sealed class SmtpSession : IAsyncDisposable
     private SmtpPeer _peer;
     private SmtpState _state = SmtpState.Connected;
     private string _hello = "";
+    private IReadOnlyList<string> _announced = [];
     private MailFrom? _from;
     private List<RcptTo> _recipients = [];
     private long _waitingSince;
@@ -46,7 +47,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         _waitingSince = time.GetTimestamp();
     }
 
-    private SmtpSessionInfo Info => new(_id, _peer, _hello);
+    private SmtpSessionInfo Info => new(_id, _peer, _hello, _announced);
 
     public async Task RunAsync()
     {
@@ -191,7 +192,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         if (!Hello.TryParse(command.Argument, out var hello))
             return Answer(new SmtpReply(501, "5.5.4", "The argument is a domain or an address literal"));
         ClearTransaction();
-        _hello = hello.Value.Name;
+        (_hello, _announced) = (hello.Value.Name, []);
         if (command.Verb == SmtpVerb.Helo)
             return Answer(new SmtpReply(250, null, _options.HostName));
         List<string> lines =
@@ -204,7 +205,8 @@ internal sealed class SmtpSession : IAsyncDisposable
             lines.Add(SmtpCapabilities.StartTls);
         try
         {
-            lines.AddRange(await _options.ExtraEhloLines(_peer, _stop));
+            _announced = await _options.ExtraEhloLines(_peer, _stop);
+            lines.AddRange(_announced);
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
@@ -250,7 +252,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         // RFC 3207 §4.2: everything learnt before TLS is forgotten, octets sent in the clear behind STARTTLS included.
         _input.Reset(tls);
         _peer = _peer with { IsTls = true, Id = id };
-        _hello = "";
+        (_hello, _announced) = ("", []);
         ClearTransaction();
         return true;
     }

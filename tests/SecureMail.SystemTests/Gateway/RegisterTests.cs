@@ -1,0 +1,86 @@
+using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Registers;
+
+namespace SecureMail.SystemTests.Gateway;
+
+/// <summary>Numbers of the register of outgoing documents: gapless, per agency and year of Vietnam's calendar.</summary>
+[Collection("postgres")]
+public sealed class RegisterTests(PostgresFixture postgres)
+{
+    private const string OtherAgency = "H91.TB.001";
+
+    [Fact]
+    public async Task Twenty_submissions_at_once_of_two_agencies_get_gapless_numbers_of_their_own()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        var submitted = await Task.WhenAll(Enumerable.Range(0, 40).Select(async n =>
+        {
+            var submission = TwoGateways.Submission(TwoGateways.AnHoa) with { Sender = n % 2 == 0 ? TwoGateways.Province : OtherAgency };
+            // Every fifth of them fails after its number was drawn.
+            submission = n % 5 == 4 ? submission with { Documents = [] } : submission;
+            try
+            {
+                return (submission.Sender, Number: (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number);
+            }
+            catch (SubmissionRefusedException)
+            {
+                return (submission.Sender, Number: "");
+            }
+        }));
+        foreach (var sender in new[] { TwoGateways.Province, OtherAgency })
+        {
+            submitted.Where(s => s.Sender == sender && s.Number != "").Select(s => s.Number).Order(StringComparer.Ordinal)
+                .ShouldBe(Enumerable.Range(1, 16).Select(n => NumberAndNotation.Of(n, '-', "CV/VPTU").ToString()));
+        }
+    }
+
+    [Fact]
+    public async Task A_number_given_by_hand_is_kept_as_written_used_once_and_passed_over_by_the_register()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        var submission = TwoGateways.Submission(TwoGateways.AnHoa);
+        foreach (var number in new[] { "36-HD/VPTW", "15/QĐ-BNV", "007-CV/VPTU", "02-CV/VPTU" })
+        {
+            (await pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None)).Number.ShouldBe(number);
+        }
+
+        (await Should.ThrowAsync<SubmissionRefusedException>(() => pair.A.Node.SubmitAsync(submission with { Number = "36-HD/VPTW" }, CancellationToken.None))).Refusal.Code.ShouldBe("NUMBER_TAKEN");
+        foreach (var number in new[] { "", "36", "-HD/VPTW", "36 HD/VPTW", "36-", "36-HD/", "123456789012-HD", "36-HD\r\n/VPTW", "٣-HD" })
+        {
+            (await Should.ThrowAsync<SubmissionRefusedException>(() => pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None))).Refusal.Code.ShouldBe("NUMBER_INVALID", number);
+        }
+
+        // Another agency's register is another.
+        (await pair.A.Node.SubmitAsync(submission with { Sender = OtherAgency, Number = "36-HD/VPTW" }, CancellationToken.None)).Number.ShouldBe("36-HD/VPTW");
+        List<string> drawn = [];
+        for (var n = 0; n < 3; n++)
+        {
+            drawn.Add((await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number);
+        }
+
+        drawn.ShouldBe(["01-CV/VPTU", "03-CV/VPTU", "04-CV/VPTU"]);
+    }
+
+    [Fact]
+    public async Task The_year_turns_at_midnight_in_Vietnam()
+    {
+        var newYear = new DateTimeOffset(DateTimeOffset.UtcNow.Year + 1, 1, 1, 0, 0, 0, TimeSpan.FromHours(7));
+        var time = new SettableTime(newYear.AddMinutes(-1));
+        await using var pair = await TwoGateways.StartAsync(postgres, timeA: time, timeB: time);
+        var submission = TwoGateways.Submission(TwoGateways.AnHoa);
+        (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number.ShouldBe("01-CV/VPTU");
+        (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number.ShouldBe("02-CV/VPTU");
+        time.Now = newYear;
+        var first = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
+        first.Number.ShouldBe("01-CV/VPTU");
+        (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"))).Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
+        (await pair.A.ScalarAsync<string>("SELECT string_agg(year || ':' || last, ' ' ORDER BY year) FROM gateway.register WHERE direction = 'outgoing'")).ShouldBe($"{newYear.Year - 1}:2 {newYear.Year}:1");
+    }
+
+    private sealed class SettableTime(DateTimeOffset now) : TimeProvider
+    {
+        public DateTimeOffset Now { get; set; } = now;
+
+        public override DateTimeOffset GetUtcNow() => Now.ToUniversalTime();
+    }
+}

@@ -1,0 +1,84 @@
+using System.Security.Cryptography;
+using SecureMail.Gateway.Registers;
+using SecureMail.Mail;
+
+namespace SecureMail.SystemTests.Gateway;
+
+/// <summary>The same thing again, and things that only look the same.</summary>
+[Collection("postgres")]
+public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
+{
+    private const string ThanhBinh = "H91.TB.001";
+
+    private TwoGateways Pair => shared.Pair;
+
+    [Fact]
+    public async Task A_replayed_mail_is_delivered_once_and_acknowledged_again()
+    {
+        var answer = await Pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+        await Pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
+        var first = await Pair.B.IncomingAsync(m => m.DispatchId == answer.DispatchId);
+        using var octets = new MemoryStream();
+        await using (var received = await Pair.B.Node.Incoming.OpenReceivedAsync(first.Id, CancellationToken.None))
+        {
+            await received.CopyToAsync(octets);
+        }
+
+        var receipts = await ReceiptsAsync(answer.DispatchId);
+        for (var n = 0; n < 5; n++)
+        {
+            var again = await shared.DeliverAsync(octets.ToArray());
+            (again.Place, again.Reason, again.Verdict, again.ArrivalNumber).ShouldBe(("duplicate", "DUPLICATE", "valid", null));
+        }
+
+        (await PlacesAsync(answer.DispatchId)).ShouldBe(["duplicate", "duplicate", "duplicate", "duplicate", "duplicate", "inbox"]);
+        await TwoGateways.EventuallyAsync(async () => await ReceiptsAsync(answer.DispatchId) > receipts ? "again" : null, "the receipt again");
+        (await Pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients.ShouldHaveSingleItem().State.ShouldBe("acknowledged");
+    }
+
+    [Fact]
+    public async Task Two_connections_that_bring_it_at_once_deliver_it_once()
+    {
+        var dispatch = new TestDispatch(Pair);
+        var octets = await dispatch.MakeAsync();
+        var both = await Task.WhenAll(Pair.InjectAsync(octets, SharedPair.AnHoaAddress), Pair.InjectAsync(octets, SharedPair.AnHoaAddress));
+        both.ShouldAllBe(r => r.Outcome == SmtpOutcome.Delivered);
+        var places = await TwoGateways.EventuallyAsync(async () => await PlacesAsync(dispatch.Id) is { Count: 2 } p ? p : null, "two rows");
+        places.ShouldBe(["duplicate", "inbox"]);
+    }
+
+    [Fact]
+    public async Task The_same_id_with_another_content_is_an_alarm_and_the_first_stays()
+    {
+        var dispatch = new TestDispatch(Pair);
+        var first = await shared.DeliverAsync(await dispatch.MakeAsync());
+        first.Place.ShouldBe("inbox");
+        var conflict = await shared.DeliverAsync(await (dispatch with { Documents = [("Công văn.txt", "Nội dung khác")] }).MakeAsync());
+        (conflict.Place, conflict.Reason, conflict.ArrivalNumber).ShouldBe(("quarantine", "CONTENT_CONFLICT", null));
+        (await Pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a => a.Kind == "content-conflict" && a.Detail.Contains(dispatch.Id.ToString(), StringComparison.Ordinal));
+
+        var now = (await Pair.B.Node.Incoming.FindAsync(first.Id, CancellationToken.None))!;
+        (now.Place, now.ArrivalNumber, now.Manifest!.Documents.Count).ShouldBe(("inbox", first.ArrivalNumber, 2));
+        await using var document = await Pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None);
+        (await SHA256.HashDataAsync(document)).ShouldBe(now.Manifest.Documents[0].Sha256);
+    }
+
+    [Fact]
+    public async Task The_same_id_from_another_sender_is_another_dispatch()
+    {
+        var dispatch = new TestDispatch(Pair);
+        var first = await shared.DeliverAsync(await dispatch.MakeAsync());
+        var second = await shared.DeliverAsync(await (dispatch with { Sender = ThanhBinh }).MakeAsync());
+        (first.Place, second.Place).ShouldBe(("inbox", "inbox"));
+        second.ArrivalNumber.ShouldBe(first.ArrivalNumber + 1);
+        second.SenderName.ShouldBe("Văn phòng Tỉnh ủy Thanh Bình");
+        // Each sender has its own receipt: both were sent, under one dispatch id.
+        await TwoGateways.EventuallyAsync(async () =>
+            await Pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = '{dispatch.Id}' AND state = 'sent'") == 2 ? "both" : null, "two receipts");
+    }
+
+    private Task<long> ReceiptsAsync(Guid dispatch) => Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND place = 'matched'");
+
+    private async Task<List<string>> PlacesAsync(Guid dispatch) =>
+        [.. await Pair.B.ScalarAsync<string[]>($"SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND state = 'recorded'") ?? []];
+}
