@@ -29,6 +29,15 @@ internal static class CommandLine
 
     public static Option<bool> JsonLines() => new("--json") { Description = "In mỗi kết quả một dòng JSON. / Print one JSON object a line." };
 
+    /// <summary>A mistyped option is no file: what begins like one must be there, or follow <c>./</c>.</summary>
+    public static void RefuseOptions<T>(this Argument<T> files) => files.Validators.Add(result =>
+    {
+        if (result.Tokens.FirstOrDefault(t => t.Value.StartsWith('-') && !File.Exists(t.Value)) is { } stray)
+        {
+            result.AddError($"Không có tùy chọn {stray.Value}. / There is no option {stray.Value}.");
+        }
+    });
+
     public static Option<bool> Force() => new("--force") { Description = "Ghi đè tệp kết quả đã có. / Replace an output file that exists." };
 
     /// <summary>What a command made: a JSON line, or a sentence; nothing where the product itself went to standard output.</summary>

@@ -99,7 +99,7 @@ internal sealed class MessageLayers : IDisposable
                 {
                     var opened = Own(await CmsDecryptor.DecryptAsync(envelope, _keys, limits: null, ct));
                     Envelopes.Add(opened);
-                    return (MailMessage.Parse(Own(opened.OpenContent()), MimeReaderOptions.Stored).Root, whole);
+                    return (await ParseOpenedAsync(Own(opened.OpenContent()), ct), whole);
                 }
 
             case CmsKind.SignedData:
@@ -160,6 +160,25 @@ internal sealed class MessageLayers : IDisposable
         }
         catch (Exception e) when (e is CmsException or MimeException)
         {
+            return null;
+        }
+    }
+
+    /// <summary>Null for what was encrypted without being a MIME entity (RFC 8551 §3.1 asks for one): a document, and no signature in it.</summary>
+    private static async Task<MimePart?> ParseOpenedAsync(Stream content, CancellationToken ct)
+    {
+        try
+        {
+            return MailMessage.Parse(content, MimeReaderOptions.Stored).Root;
+        }
+        catch (MimeException e) when (e.Reason == MimeReason.Malformed)
+        {
+            content.Position = 0;
+            var head = new byte[CmsFormat.DetectionLength];
+            var count = await content.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, ct);
+            // A signature without its MIME clothes is one all the same, and "unsigned" would be a lie.
+            if (CmsFormat.Detect(head.AsSpan(0, count)) != CmsKind.None)
+                throw;
             return null;
         }
     }

@@ -13,6 +13,7 @@ internal static class DecryptCommand
     public static Command Create()
     {
         var file = new Argument<string>("FILE") { Description = "Thư hoặc CMS đã mã hóa. / Encrypted mail or CMS." };
+        file.RefuseOptions();
         var output = new Option<string?>("--out") { Description = "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.", HelpName = "FILE" };
         var force = CommandLine.Force();
         var unauthenticated = new Option<bool>("--unauthenticated") { Description = "Ghi cả nội dung CBC không có chữ ký bên trong chứng minh là nguyên vẹn. / Write CBC content, too, that no signature inside proves unchanged." };

@@ -13,6 +13,7 @@ internal static class EncryptCommand
     public static Command Create()
     {
         var file = new Argument<string>("FILE") { Description = "Tệp cần mã hóa. / The file to encrypt." };
+        file.RefuseOptions();
         var to = new Option<string[]>("--to") { Description = "Chứng thư mã hóa của nơi nhận, có thể lặp lại. / A recipient's encryption certificate; may be repeated.", HelpName = "CERT", Required = true };
         var cbc = new Option<bool>("--cbc") { Description = "AES-CBC cho phần mềm cũ; không phát hiện được sửa đổi. / AES-CBC for older readers: changes are not noticed." };
         var smime = new Option<bool>("--smime") { Description = "Ghi một thư MIME thay cho DER. / Write a MIME message in place of DER." };

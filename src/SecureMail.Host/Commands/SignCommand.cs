@@ -18,6 +18,7 @@ internal static class SignCommand
     public static Command Create()
     {
         var file = new Argument<string>("FILE") { Description = "Tệp cần ký. / The file to sign." };
+        file.RefuseOptions();
         var output = new Option<string?>("--out") { Description = "Tệp chữ ký; bỏ trống: FILE.p7s. / The signature; none: FILE.p7s.", HelpName = "FILE" };
         var chain = new Option<string[]>("--chain") { Description = "Chứng thư gửi kèm (tệp hoặc thư mục PEM, DER). / Certificates to send along (PEM or DER, files or folders).", HelpName = "PATH" };
         var pss = new Option<bool>("--pss") { Description = "Ký RSA-PSS thay cho PKCS#1 v1.5. / RSA-PSS in place of PKCS#1 v1.5." };

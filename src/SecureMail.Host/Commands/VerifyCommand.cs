@@ -13,6 +13,7 @@ internal static class VerifyCommand
     public static Command Create()
     {
         var files = new Argument<string[]>("FILE") { Description = "Thư, CMS hoặc PDF. / Mail, CMS or PDF.", Arity = ArgumentArity.OneOrMore };
+        files.RefuseOptions();
         var trust = new TrustOptions();
         var content = new Option<string?>("--content") { Description = "Tệp đã ký, cho chữ ký CMS rời. / The signed file, for a detached CMS signature.", HelpName = "FILE" };
         var keys = new KeySource();

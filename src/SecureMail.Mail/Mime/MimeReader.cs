@@ -59,7 +59,19 @@ internal sealed class MimeReader
 
         var offset = _lines.NextOffset;
         var headers = new List<MimeHeader>();
-        var headersOnly = ReadHeaders(headers, depth);
+        bool headersOnly;
+        try
+        {
+            headersOnly = ReadHeaders(headers, depth);
+        }
+        catch (MimeException e) when (e.Reason == MimeReason.Malformed && depth > 0 && _options.Allows(MimeLeniency.HeaderlessParts))
+        {
+            // The line that was no field may be the one that made the next line's turn: that one may be the delimiter.
+            if (!AtDelimiter())
+                SkipToDelimiter();
+            return new MimePart(_source, _options, [], MimeContentType.Of("application/octet-stream"), "7bit", offset, offset, Math.Max(_stop.End, offset), []);
+        }
+
         var bodyOffset = _lines.NextOffset;
         var type = TypeOf(headers, defaultType);
         var encoding = Single(headers, "Content-Transfer-Encoding")?.Value.Trim().ToLowerInvariant() ?? "7bit";

@@ -42,6 +42,9 @@ public enum MimeLeniency
 
     /// <summary>A Content-Type that does not parse makes the part opaque (application/octet-stream) instead of the message unreadable.</summary>
     OpaqueMalformedTypes = 16,
+
+    /// <summary>A part of a multipart whose first lines are no header is opaque, all of it body: openssl signs plain text so, without -text.</summary>
+    HeaderlessParts = 32,
 }
 
 /// <summary>How a message is read.</summary>
@@ -54,7 +57,7 @@ public sealed record MimeReaderOptions
     public static MimeReaderOptions Stored { get; } = new()
     {
         Leniency = MimeLeniency.EncodedWordsInQuotes | MimeLeniency.OpaqueMalformedTypes
-            | MimeLeniency.BareLineFeeds | MimeLeniency.BinaryBodies,
+            | MimeLeniency.BareLineFeeds | MimeLeniency.BinaryBodies | MimeLeniency.HeaderlessParts,
     };
 
     public MimeLimits Limits { get; init; } = new();

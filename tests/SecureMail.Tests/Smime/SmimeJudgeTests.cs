@@ -279,6 +279,40 @@ public class SmimeJudgeTests
     }
 
     [Theory]
+    [InlineData("Kính gửi các đồng chí\r\nNoi dung: thu\r\n")]
+    [InlineData("Noi dung: thu\r\nKính gửi")]
+    [InlineData("one line")]
+    public async Task Plain_text_signed_without_a_header_of_its_own_is_judged(string text)
+    {
+        var content = Encoding.UTF8.GetBytes(text);
+        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var signature = await CmsSigner.SignDetachedAsync(new MemoryStream(content), request, Sender.Key);
+        byte[] mail =
+        [
+            .. Octets($"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n"), .. content,
+            .. Octets($"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"),
+        ];
+        using var judgement = await JudgeAsync(mail);
+        judgement.Verdict.ShouldBe(Verdict.Valid);
+        Read(judgement.Parts.ShouldHaveSingleItem()).ShouldBe(content);
+    }
+
+    [Fact]
+    public async Task What_was_encrypted_without_being_mail_is_unsigned_unless_it_is_a_signature()
+    {
+        async Task<byte[]> MailOf(byte[] content)
+        {
+            var cms = new MemoryStream();
+            await CmsEnveloper.EncryptAsync(new MemoryStream(content), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
+            return Wrapped(cms.ToArray(), "application/pkcs7-mime");
+        }
+
+        (await VerdictAsync(await MailOf(Octets("no mail\r\n")))).ShouldBe(Verdict.Unsigned);
+        var request = new SigningRequest(Sender.Certificate, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        (await VerdictAsync(await MailOf(await CmsSigner.SignDetachedAsync(new MemoryStream(), request, Sender.Key)))).ShouldBe(Verdict.Unreadable);
+    }
+
+    [Theory]
     [InlineData("", "mail-truncated")]
     [InlineData("no mail at all\r\n", "mail-malformed")]
     [InlineData("From: a@b.vn\r\nContent-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\na", "mail-truncated")]
