@@ -75,7 +75,7 @@ public sealed class LedgerEvidenceTests : IDisposable
         foreach (var text in new[]
         {
             _evidence.Replace("\"inclusion\":[", $"\"inclusion\":[{Many(hash, 64)},", StringComparison.Ordinal),
-            _evidence.Replace("\"consistency\":{", "\"consistency\":{" + string.Join(',', Enumerable.Range(10, 8).Select(i => $"\"{i}\":[]")) + ",", StringComparison.Ordinal),
+            _evidence.Replace("\"consistency\":{", "\"consistency\":{" + string.Join(',', Enumerable.Range(10, PeerLedger.MaxProofs).Select(i => $"\"{i}\":[]")) + ",", StringComparison.Ordinal),
             _evidence.Replace("\"cosignatures\":[", $"\"cosignatures\":[{Many("{}", 16)},", StringComparison.Ordinal),
             _evidence + new string(' ', LedgerEvidence.MaxBytes),
         })
