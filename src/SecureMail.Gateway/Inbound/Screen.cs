@@ -62,7 +62,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Gatew
 
         if (place != Place.Inbox)
         {
-            return Aside(judged, judged.Verdict.ToString().ToUpperInvariant());
+            return Aside(judged, FindingJson.Name(judged.Verdict).ToUpperInvariant().Replace('-', '_'));
         }
 
         try

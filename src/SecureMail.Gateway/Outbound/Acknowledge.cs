@@ -35,7 +35,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         }
 
         var manifest = Manifest.Parse(await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
-        if (!await IsInLedgerAsync(receipt, signer, manifest, cancellationToken))
+        if (!await IsInLedgerAsync(screened, manifest, cancellationToken))
         {
             return "LEDGER_EVIDENCE";
         }
@@ -63,8 +63,13 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         return null;
     }
 
-    private async Task<bool> IsInLedgerAsync(Receipt receipt, Agency signer, Manifest manifest, CancellationToken cancellationToken)
+    /// <summary>
+    /// The proof inside the receipt is for the very entry that the mail's ledger field proves: that one's checkpoint was compared with what was seen of
+    /// the ledger before, so the entry we keep as evidence stands on the line that we follow.
+    /// </summary>
+    private async Task<bool> IsInLedgerAsync(ScreenedMessage screened, Manifest manifest, CancellationToken cancellationToken)
     {
+        var (receipt, signer) = (screened.Receipt!, screened.Sender!);
         var directory = await directories.CurrentAsync(cancellationToken);
         if (directory.FindGateway(signer.Record.Gateway) is not { } gateway)
         {
@@ -75,6 +80,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         {
             var evidence = LedgerEvidence.Parse(Convert.FromBase64String(receipt.Ledger));
             return evidence.Verify(VerifierKey.Parse(gateway.LedgerKey)) is null
+                && screened.Judged.Evidence is { } field && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id && evidence.Entry.Kind == "message.judged"
                 && evidence.Entry.Commitments.TryGetValue("content", out var content) && content == Commitment.Of(manifest.Salt, receipt.Digest);
         }

@@ -90,6 +90,8 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         }
 
         list.ShouldNotContain("alert(3)");
+        var unsigned = await exchange.Pair.B.IncomingAsync(m => m.Verdict == "unsigned");
+        (await PageAsync(exchange.B, $"/incoming/{unsigned.Id}")).ShouldContain("Thư không có chữ ký");
         var message = await exchange.Pair.B.IncomingAsync(m => m.DispatchId == exchange.Dispatch);
         var detail = await PageAsync(exchange.B, $"/incoming/{message.Id}");
         foreach (var text in new[] { "Kết luận về chữ ký", "TOTAL-PASSED", "gateway-a.test", "Đã kiểm tra và ghi sổ", "&lt;img src=x", $"/incoming/{message.Id}/documents/1" })

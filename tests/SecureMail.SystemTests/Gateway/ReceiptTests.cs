@@ -62,6 +62,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
     [InlineData("with evidence for other content", "LEDGER_EVIDENCE")]
     [InlineData("with evidence that is none", "LEDGER_EVIDENCE")]
     [InlineData("with no field", "LEDGER_EVIDENCE")]
+    [InlineData("with a field for another entry", "LEDGER_EVIDENCE")]
     [InlineData("of an unknown event", "RECEIPT_FIELD")]
     public async Task Any_other_changes_nothing(string which, string reason)
     {
@@ -77,6 +78,8 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             "with evidence for other content" => await MakeAsync(sent, commitment: SHA256.HashData([1])),
             "with evidence that is none" => await MakeAsync(sent, change: r => r with { Ledger = "QUJD" }),
             "with no field" => await MakeAsync(sent, withField: false),
+            "with a field for another entry" => TestMail.WithField(
+                await TestMail.EvidenceAsync(Pair.B, await TestMail.AppendAsync(Pair.B, AnHoaId, "message.judged", Guid.CreateVersion7(), Commitment.Of(sent.Manifest.Salt, sent.Mail.Digest)), Pair.A), await MakeAsync(sent, withField: false)),
             _ => await MakeAsync(sent, change: r => r with { Event = "Something" }),
         };
         var message = await SharedPair.DeliverToAAsync(Pair, octets);

@@ -62,9 +62,9 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         var (c2, c5, c9, c12) = (await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4), await a.GrowAsync(3));
         await b.ObserveAsync(a, c2);
-        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).State.ShouldBe(PeerState.Verified);
+        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Verified), o => o.JoinedFrom.ShouldBe(2));
         // 5 comes late, with the proof from 2 that was right when it was sent: that does not join it to 9.
-        (await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2))).State.ShouldBe(PeerState.Pending);
+        (await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
         (await SeenAsync(b, a)).ShouldBe([9, 5]);
         (await b.ObserveAsync(a, c12, await a.ProofsAsync(12, 9, 5))).State.ShouldBe(PeerState.Verified);
         (await SeenAsync(b, a)).ShouldBe([12]);
@@ -80,8 +80,8 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (c2, c5, c9) = (await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4));
         await b.ObserveAsync(a, c2);
         await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2));
-        (await b.ObserveAsync(a, c9)).State.ShouldBe(PeerState.Pending);
-        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).State.ShouldBe(PeerState.Pending);
+        (await b.ObserveAsync(a, c9)).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBeNull());
+        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
         (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 5))).State.ShouldBe(PeerState.Verified);
     }
 
@@ -202,7 +202,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
             """, a.LogKey.Name);
         var next = await a.GrowAsync(1);
         (await Should.ThrowAsync<LedgerException>(() => b.ObserveAsync(a, next))).Fault.ShouldBe(LedgerFault.TooLarge);
-        (await SeenAsync(b, a)).ShouldBe([1, 101, 102, 103]);
+        (await SeenAsync(b, a)).ShouldBe([1, .. Enumerable.Range(101, PeerLedger.MaxProofs - 1).Select(size => (long)size)]);
     }
 
     [Fact]
