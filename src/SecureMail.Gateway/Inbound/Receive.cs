@@ -84,7 +84,8 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
             return new SmtpReply(250, "2.6.0", "Taken and kept");
         }
 
-        public override async Task AbortAsync() => await transaction.RollbackAsync(CancellationToken.None);
+        // Disposal rolls back where there is something to roll back: a server that ran out of disk takes the connection with it, and asking it fails.
+        public override async Task AbortAsync() => await transaction.DisposeAsync();
 
         public override async ValueTask DisposeAsync()
         {

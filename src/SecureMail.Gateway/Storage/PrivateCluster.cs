@@ -143,7 +143,8 @@ public sealed class PrivateCluster : IAsyncDisposable
                 newSession: true);
         }
 
-        await using var postgres = new NpgsqlConnection(ConnectionString("postgres", "postgres"));
+        // Not pooled: a connection left from before a crash of the server would be taken for a good one.
+        await using var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false }.ConnectionString);
         await postgres.OpenAsync(cancellationToken);
         await ExecuteAsync(postgres, """
             DO $$ BEGIN

@@ -87,6 +87,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
                 """);
         }
 
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.SmtpEndpoint), "a listener");
         var submission = TwoGateways.Submission(TwoGateways.AnHoa);
         (await Should.ThrowAsync<StorageUnavailableException>(() => pair.A.Node.SubmitAsync(submission, CancellationToken.None))).Message.ShouldContain("đầy");
         (await OutcomeAsync(pair)).ShouldBe(SmtpOutcome.Transient);
@@ -101,8 +102,8 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         await pair.A.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         var answer = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         answer.Number.ShouldBe("01-CV/VPTU");
-        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Kind == "send" && w.LastError is not null), "a refused attempt");
-        (await pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients[0].State.ShouldBe("queued");
+        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Kind == "send" && w.LastError is not null && w.LastError.Contains("451", StringComparison.Ordinal)), "a refused attempt");
+        (await pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients[0].ShouldSatisfyAllConditions(r => r.Reason.ShouldBeNull(), r => r.State.ShouldBe("queued"));
         await pair.B.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");
     }
@@ -123,7 +124,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     private async Task KillServerAsync()
     {
         string data;
-        await using (var connection = new NpgsqlConnection(_postgres.Cluster.ConnectionString("postgres", "postgres")))
+        await using (var connection = new NpgsqlConnection(_postgres.Cluster.ConnectionString("postgres", "postgres") + ";Pooling=false"))
         {
             await connection.OpenAsync();
             await using var command = new NpgsqlCommand("SHOW data_directory", connection);

@@ -28,7 +28,7 @@ public sealed class TwoGateways : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     // What the gateways say is shown where a run asks for it: SECUREMAIL_TEST_LOG=1.
-    private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null ? NullLoggerFactory.Instance : LoggerFactory.Create(b => b.AddSimpleConsole(o => o.SingleLine = true));
+    private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null ? NullLoggerFactory.Instance : LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Debug).AddSimpleConsole(o => (o.SingleLine, o.TimestampFormat) = (true, "mm:ss.fff ")));
 
     private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smgw").FullName;
     private readonly PostgresFixture _postgres;

@@ -311,8 +311,21 @@ internal sealed class SmtpSession : IAsyncDisposable
             finally
             {
                 if (!transfer.Committed)
-                    await reception.AbortAsync();
+                    await AbortAsync(reception);
             }
+        }
+    }
+
+    /// <summary>A failure to abort must not take the answer away: without one the sender cannot know that nothing was taken.</summary>
+    private async Task AbortAsync(SmtpReception reception)
+    {
+        try
+        {
+            await reception.AbortAsync();
+        }
+        catch (Exception e)
+        {
+            Log.StepFailed(_logger, e, _id, "abort");
         }
     }
 
