@@ -40,7 +40,8 @@ CREATE TABLE gateway.work (
   awaits_entry  bigint,
   lease_owner   text,
   lease_until   timestamptz,
-  acted         boolean NOT NULL DEFAULT false,  -- a person asked for it again: what was latched (a refused PIN) may be tried once more
+  -- When a person asked for it again. One act frees many rows; it permits one try of what was latched (a refused PIN), not one for each row.
+  acted_at      timestamptz,
   last_error    text,
   created_at    timestamptz NOT NULL DEFAULT now(),
   UNIQUE (kind, subject),
@@ -122,7 +123,10 @@ CREATE TABLE gateway.received (
   envelope_from  text NOT NULL,
   blob_id        uuid NOT NULL REFERENCES gateway.blob,
   salt           bytea CHECK (octet_length(salt) = 32),
-  received_at    timestamptz NOT NULL
+  received_at    timestamptz NOT NULL,
+  -- From which size of its ledger the sender was asked to prove consistency when its session began: 0 when nothing of it had been seen, NULL when it
+  -- did not ask (HELO). A message whose checkpoint is joined to less than this is kept aside.
+  proof_asked    bigint CHECK (proof_asked >= 0)
 );
 CREATE TABLE gateway.incoming (
   incoming_id     uuid PRIMARY KEY,
