@@ -12,18 +12,16 @@ public static class SoftHsm
 {
     public const string Pin = "246813";
 
+    /// <summary>Tokens besides those of the development PKI, empty at first. All are made before the module is loaded, whichever test comes first.</summary>
+    public const string OfficeToken = "Văn thư A";
+    private static readonly string[] Tokens = [OfficeToken, "empty", "cli-wrong-pin"];
+
     private static readonly Lazy<string> Home = new(Prepare);
 
     public static string Module { get; } = new[] { "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so" }
         .First(File.Exists);
 
     public static string Folder => Home.Value;
-
-    public static async Task CreateTokenAsync(string label)
-    {
-        _ = Folder;
-        await RunAsync("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "13572468", "--pin", Pin);
-    }
 
     /// <summary>pkcs11-tool on a token of ours, logged in.</summary>
     public static Task ToolAsync(string label, params string[] arguments)
@@ -54,6 +52,11 @@ public static class SoftHsm
         File.WriteAllText(configuration, $"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n");
         SetNativeVariable("SOFTHSM2_CONF", configuration);
         MakeDevelopmentPki(Path.Combine(folder, "pki"), configuration);
+        foreach (var label in Tokens)
+        {
+            RunAsync("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "13572468", "--pin", Pin).GetAwaiter().GetResult();
+        }
+
         AppDomain.CurrentDomain.ProcessExit += (_, _) => System.IO.Directory.Delete(folder, recursive: true);
         return folder;
     }

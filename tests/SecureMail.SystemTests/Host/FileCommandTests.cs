@@ -90,7 +90,6 @@ public sealed class FileCommandTests : IDisposable
     [Fact]
     public async Task A_refused_pin_a_missing_token_and_a_missing_key_are_told_apart()
     {
-        await SoftHsm.CreateTokenAsync("cli-wrong-pin");
         File.WriteAllText(In("pin"), "99999999");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(In("pin"), UnixFileMode.UserRead | UnixFileMode.UserWrite);

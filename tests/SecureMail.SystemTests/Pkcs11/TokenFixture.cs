@@ -8,12 +8,11 @@ namespace SecureMail.SystemTests.Pkcs11;
 /// <summary>Two tokens with keys generated on them by another program, and a certificate beside one of the keys.</summary>
 public sealed class TokenFixture : IAsyncLifetime
 {
-    public const string Label = "Văn thư A";
+    public const string Label = SoftHsm.OfficeToken;
 
     public async Task InitializeAsync()
     {
-        await SoftHsm.CreateTokenAsync(Label);
-        await SoftHsm.CreateTokenAsync("empty");
+        _ = SoftHsm.Folder;
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "rsa:2048", "--id", "01", "--label", "seal", "--usage-sign", "--usage-decrypt");
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "02", "--label", "p256", "--usage-sign");
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:secp384r1", "--id", "03", "--label", "p384", "--usage-sign");
