@@ -44,7 +44,9 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
     private async Task CommitAsync(SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
-        var directory = await directories.CurrentAsync(cancellationToken);
+        // The snapshot that RCPT went by: asking the database would take a second connection while this reception holds one, and enough
+        // receptions at once would wait for one another.
+        var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
         await transaction.Connection!.ExecuteAsync(new CommandDefinition(

@@ -138,7 +138,7 @@ public sealed class PrivateCluster : IAsyncDisposable
             await RunAsync(
                 "pg_ctl",
                 ["start", "-D", _data, "-w", "-t", "60", "-s", "-l", Path.Combine(Path.GetDirectoryName(_data)!, "postgres.log"),
-                 "-o", $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=200 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"],
+                 "-o", $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"],
                 cancellationToken,
                 newSession: true);
         }
