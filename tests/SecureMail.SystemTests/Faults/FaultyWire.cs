@@ -14,6 +14,7 @@ internal sealed class FaultyWire : IAsyncDisposable
     private readonly List<TcpClient> _held = [];
     private bool _hangs;
     private long _cutAfter = -1;
+    private int _cuts;
 
     public FaultyWire(Func<int> target)
     {
@@ -26,7 +27,7 @@ internal sealed class FaultyWire : IAsyncDisposable
     public int Port { get; }
 
     /// <summary>How many connections were cut.</summary>
-    public int Cuts { get; private set; }
+    public int Cuts => _cuts;
 
     /// <summary>While set, new connections are taken and nothing is said on them; when it is taken back they are closed.</summary>
     public bool Hangs
@@ -46,8 +47,8 @@ internal sealed class FaultyWire : IAsyncDisposable
         }
     }
 
-    /// <summary>The next connection is reset once this many octets have gone to the target.</summary>
-    public void CutNextAfter(long octets) => Interlocked.Exchange(ref _cutAfter, octets);
+    /// <summary>One connection, the next over which so many octets have gone to the target, is reset there.</summary>
+    public void CutOnceAfter(long octets) => Interlocked.Exchange(ref _cutAfter, octets);
 
     public async ValueTask DisposeAsync()
     {
@@ -92,9 +93,8 @@ internal sealed class FaultyWire : IAsyncDisposable
         {
             try
             {
-                var cut = Interlocked.Exchange(ref _cutAfter, -1);
                 await far.ConnectAsync(IPAddress.Loopback, _target(), _stop.Token);
-                await Task.WhenAny(CopyAsync(near, far, cut), CopyAsync(far, near, -1));
+                await Task.WhenAny(CopyAsync(near, far, mayCut: true), CopyAsync(far, near, mayCut: false));
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException)
             {
@@ -103,16 +103,18 @@ internal sealed class FaultyWire : IAsyncDisposable
         }
     }
 
-    private async Task CopyAsync(TcpClient from, TcpClient to, long cutAfter)
+    private async Task CopyAsync(TcpClient from, TcpClient to, bool mayCut)
     {
-        var buffer = new byte[64 * 1024];
+        var buffer = new byte[16 * 1024];
+        long gone = 0;
         try
         {
             for (int read; (read = await from.GetStream().ReadAsync(buffer, _stop.Token)) > 0;)
             {
-                if (cutAfter >= 0 && (cutAfter -= read) < 0)
+                gone += read;
+                if (mayCut && Interlocked.Read(ref _cutAfter) is >= 0 and var after && gone > after && Interlocked.CompareExchange(ref _cutAfter, -1, after) == after)
                 {
-                    Cuts++;
+                    Interlocked.Increment(ref _cuts);
                     // RST, not FIN: neither side is told that the other was done.
                     from.LingerState = to.LingerState = new LingerOption(true, 0);
                     return;
