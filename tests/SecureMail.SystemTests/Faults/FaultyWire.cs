@@ -7,7 +7,6 @@ namespace SecureMail.SystemTests.Faults;
 internal sealed class FaultyWire : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private readonly Func<int> _target;
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lock = new();
     private readonly List<Task> _running = [];
@@ -18,13 +17,16 @@ internal sealed class FaultyWire : IAsyncDisposable
 
     public FaultyWire(Func<int> target)
     {
-        _target = target;
+        Target = target;
         _listener.Start();
         Port = ((IPEndPoint)_listener.LocalEndpoint).Port;
         _running.Add(AcceptAsync());
     }
 
     public int Port { get; }
+
+    /// <summary>Where the next connection leads.</summary>
+    public Func<int> Target { get; set; }
 
     /// <summary>How many connections were cut.</summary>
     public int Cuts => _cuts;
@@ -93,7 +95,7 @@ internal sealed class FaultyWire : IAsyncDisposable
         {
             try
             {
-                await far.ConnectAsync(IPAddress.Loopback, _target(), _stop.Token);
+                await far.ConnectAsync(IPAddress.Loopback, Target(), _stop.Token);
                 await Task.WhenAny(CopyAsync(near, far, mayCut: true), CopyAsync(far, near, mayCut: false));
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException)

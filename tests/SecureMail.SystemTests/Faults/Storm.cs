@@ -262,7 +262,7 @@ internal sealed class Storm : IAsyncDisposable
         {
             await Task.Delay(random.Next(200, 1000));
             // Past the handshakes, so in the middle of a message.
-            _wires[random.Next(_wires.Count)].CutOnceAfter(random.Next(5_000, 60_000));
+            _wires[random.Next(_wires.Count)].CutOnceAfter(random.Next(5_000, 25_000));
         }
     }
 
