@@ -2,13 +2,14 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Quartz;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Recurring;
 
 /// <summary>
-/// What recurs: the overdue notices, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
+/// What recurs: the overdue notices, what retention destroys, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
 /// database: of several nodes one does it, and another takes over when that one is gone.
 /// </summary>
 internal sealed class RecurringWork : IAsyncDisposable
@@ -25,6 +26,7 @@ internal sealed class RecurringWork : IAsyncDisposable
         // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
         cancellationToken.ThrowIfCancellationRequested();
         var overdue = new Overdue(database, options, time, logger);
+        var sweep = new RetentionSweep(database, options.Retention, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
             quartz.UsePersistentStore(store =>
@@ -36,8 +38,10 @@ internal sealed class RecurringWork : IAsyncDisposable
             });
             quartz.AddJobType(_ => new OverdueJob(overdue));
             quartz.AddJobType(_ => new PeersJob(database, peers));
+            quartz.AddJobType(_ => new RetentionJob(sweep));
             quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
+            quartz.ScheduleJob<RetentionJob>(t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)), j => j.WithIdentity("retention"));
         }).BuildScheduler(CancellationToken.None);
         await scheduler.Start(CancellationToken.None);
         return new RecurringWork(scheduler);
@@ -49,6 +53,12 @@ internal sealed class RecurringWork : IAsyncDisposable
     private sealed class OverdueJob(Overdue overdue) : IJob
     {
         public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => await overdue.MarkAsync(cancellationToken);
+    }
+
+    [DisallowConcurrentExecution]
+    private sealed class RetentionJob(RetentionSweep sweep) : IJob
+    {
+        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => await sweep.RunAsync(cancellationToken);
     }
 
     [DisallowConcurrentExecution]
