@@ -37,7 +37,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
         WITH due AS (
           SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = 'queued' AND o.message_gone_at IS NULL AND o.queued_at < now() - @age AND {NoOpenTransmission}
           ORDER BY o.queued_at LIMIT @Batch)
-        UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.message_blob
+        UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob
         """;
 
     private const string ReceiptsSent = """
@@ -45,7 +45,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
           SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = 'receipt' AND t.message_gone_at IS NULL AND t.queued_at < now() - @age AND t.state IN ('sent', 'failed')
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'send' AND w.subject = t.transmission_id)
           ORDER BY t.queued_at LIMIT @Batch)
-        UPDATE gateway.transmission t SET message_gone_at = now() FROM due WHERE t.transmission_id = due.transmission_id RETURNING t.message_blob
+        UPDATE gateway.transmission t SET message_gone_at = now() FROM due WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
         """;
 
     private const string DocumentsSent = $"""
@@ -54,7 +54,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'seal' AND w.subject = o.dispatch_id)
           ORDER BY o.accepted_at LIMIT @Batch),
         gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
-        SELECT message_blob FROM gone UNION ALL SELECT d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
+        SELECT dispatch_id, message_blob FROM gone UNION ALL SELECT dispatch_id, d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
         """;
 
     // Two statements: whether a reception is wanted by nobody any more is seen only after its rows were marked.
@@ -183,8 +183,8 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
 
     private static Take Simple(string sql) => async (transaction, age, cancellationToken) =>
     {
-        var blobs = (await transaction.Connection!.QueryAsync<Guid?>(new CommandDefinition(sql, new { age, Batch }, transaction, cancellationToken: cancellationToken))).ToList();
-        return (blobs.Count, [.. blobs.OfType<Guid>()]);
+        var taken = (await transaction.Connection!.QueryAsync<(Guid Row, Guid? Blob)>(new CommandDefinition(sql, new { age, Batch }, transaction, cancellationToken: cancellationToken))).ToList();
+        return (taken.DistinctBy(t => t.Row).Count(), [.. taken.Select(t => t.Blob).OfType<Guid>()]);
     };
 
     private static Take Received(params string[] places) => async (transaction, age, cancellationToken) =>

@@ -64,15 +64,15 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
     private NpgsqlCommand Parent(Guid blob)
     {
-        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
+        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = $1");
         command.Parameters.Add(new() { Value = blob });
         return command;
     }
 
     private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
-        parent.GetFieldValue<byte[]>(2) is { Length: > 0 } wrapped
-            ? new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), wrapped))
-            : throw new ContentErasedException(blob);
+        parent.GetBoolean(3)
+            ? throw new ContentErasedException(blob)
+            : new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
 
     /// <summary>
     /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted; the parents stay as tombstones for the rows

@@ -42,17 +42,35 @@ public static class Migrator
         var pending = await PendingAsync(connection, cancellationToken);
         foreach (var (name, sql) in pending)
         {
+            await ApplyAsync(connection, name, sql, cancellationToken);
+        }
+
+        return [.. pending.Select(m => m.Name)];
+    }
+
+    private static async Task ApplyAsync(NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            try
+            {
+                await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DeadlockDetected && attempt < 10)
+            {
+                // Mail flows while a schema is changed: a node at work and this one waited for each other. The whole file once more.
+                continue;
+            }
+
             await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256) VALUES ($1, $2)", connection, transaction)
             {
                 Parameters = { new() { Value = name }, new() { Value = Digest(sql) } },
             };
             await note.ExecuteNonQueryAsync(cancellationToken);
             await transaction.CommitAsync("schema.migrate", cancellationToken);
+            return;
         }
-
-        return [.. pending.Select(m => m.Name)];
     }
 
     /// <summary>Refuses a database whose schema is not the one this build knows.</summary>

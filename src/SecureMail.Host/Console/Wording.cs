@@ -72,7 +72,6 @@ internal static class Wording
         ["receipt.failed"] = "Không gửi được biên nhận",
         ["dispatch.erased"] = "Đã hủy nội dung",
         ["retention.swept"] = "Hủy dữ liệu hết hạn lưu",
-        ["ledger.archived"] = "Chuyển sổ cái vào lưu trữ",
         ["directory.imported"] = "Nhập danh bạ",
     };
 

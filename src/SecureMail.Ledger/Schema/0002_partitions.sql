@@ -1,8 +1,7 @@
--- Entries in partitions of two million ids, so that years of them are exported and dropped as files are; leaves, nodes and checkpoints stay, and with them
--- every proof. Nothing is copied: the table that was becomes the first partition. Name, columns, rights and the sequence's name stay as they were, for
+-- Entries in partitions of two million ids, so that no table and no index grows without end, and years of them can be
+-- moved to other storage as files are. Nothing is copied: the table that was becomes the first partition. Name, columns, rights and the sequence's name stay as they were, for
 -- nodes of the build before.
 
-LOCK TABLE ledger.entry IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE ledger.entry RENAME TO entry_first;
 ALTER TABLE ledger.entry_first RENAME CONSTRAINT entry_pkey TO entry_first_pkey;
 ALTER INDEX ledger.entry_object RENAME TO entry_first_object;
@@ -55,19 +54,6 @@ BEGIN
 END
 $$;
 
--- What was taken out of entry and lies in a file: its leaves stay, so nothing that was proven becomes unprovable, but the body is in the file alone.
-CREATE TABLE ledger.archive (
-  first_entry  bigint PRIMARY KEY,
-  end_entry    bigint NOT NULL,
-  entries      bigint NOT NULL CHECK (entries > 0),
-  sha256       bytea NOT NULL CHECK (octet_length(sha256) = 32),
-  noted_by     bigint NOT NULL,
-  archived_at  timestamptz NOT NULL,
-  CHECK (end_entry > first_entry)
-);
-COMMENT ON COLUMN ledger.archive.sha256 IS 'of the file';
-COMMENT ON COLUMN ledger.archive.noted_by IS 'the entry ledger.archived that commits to the file';
-
 -- Thins what grows with every checkpoint and proves nothing that a later one does not: of what is older, the last of each day is kept. A cosignature over a
 -- larger tree covers the smaller; a verified checkpoint of a peer is joined to the next one. Kept always: the newest, the first seen of a peer, every
 -- checkpoint that is cosigned, everything of a size with two roots (the evidence of a fork), and what waits for its proof.
@@ -111,7 +97,6 @@ BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
     REVOKE ALL ON ledger.entry_first FROM securemail_gateway;
     GRANT SELECT, INSERT ON ledger.entry TO securemail_gateway;
-    GRANT SELECT ON ledger.archive TO securemail_gateway;
     GRANT USAGE ON SEQUENCE ledger.entry_entry_id_seq TO securemail_gateway;
     GRANT EXECUTE ON FUNCTION ledger.make_partitions(), ledger.thin(interval) TO securemail_gateway;
   END IF;

@@ -19,6 +19,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         var content = Encoding.UTF8.GetBytes("Nội dung phải hủy " + Guid.NewGuid());
         var dispatch = (await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa) with { Documents = [new SubmittedDocument("mat.txt", "text/plain", () => new MemoryStream(content))] }, CancellationToken.None)).DispatchId;
@@ -122,6 +123,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
     {
         await using var pair = await TwoGateways.StartAsync(postgres, changeA: o => o with { Tokens = [] });
         await pair.ListeningAsync();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         var waiting = (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
         (await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(waiting, "lý do", "vanthu", CancellationToken.None))).Message.ShouldContain("queue drop");
         await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", CancellationToken.None));
@@ -161,7 +163,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
     private async Task<int> FindAsync(RunningGateway gateway, string folder, List<byte[]> keys)
     {
         await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(gateway.Owner) { Username = "postgres", Pooling = false }.ConnectionString);
-        await connection.ExecuteAsync("CHECKPOINT");
+        await connection.ExecuteAsync("CHECKPOINT;");
         var path = (await connection.ExecuteScalarAsync<string>(folder))!;
         var found = new HashSet<int>();
         foreach (var file in System.IO.Directory.EnumerateFiles(path))

@@ -19,6 +19,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         var closed = (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
         var open = (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
         foreach (var id in new[] { closed, open })
@@ -80,6 +81,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         await using (var client = await SmtpClient.ConnectAsync(
             new SmtpClientOptions { Host = "127.0.0.1", Port = pair.B.Port, EhloName = "gateway-a.test", RequireTls = true, ClientCertificate = pair.A.Node.Identity.Tls, PinServer = _ => true }, TimeProvider.System))
         {
@@ -102,6 +104,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         const int Many = 1000;
         await ExecuteAsync(pair.B, $"""
             WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) SELECT gen_random_uuid(), 10, sha256('x'), 'k', 'wrapped' FROM generate_series(1, {Many}) RETURNING blob_id),
