@@ -19,7 +19,7 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var rows = (await connection.QueryAsync<Row>(new CommandDefinition(
-            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt FROM gateway.outgoing { clause }",
+            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt FROM gateway.outgoing {clause}",
             parameters, cancellationToken: cancellationToken))).ToList();
         var recipients = (await connection.QueryAsync<OutgoingRecipient>(new CommandDefinition(
             """
