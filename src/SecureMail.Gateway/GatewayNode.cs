@@ -8,6 +8,7 @@ using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Recurring;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 using SecureMail.Mail;
@@ -46,6 +47,8 @@ public sealed class GatewayNode : IAsyncDisposable
         Incoming = new IncomingRegister(database, _blobs, Directory);
         Ledger = new LedgerRegister(database);
         Policy = new PolicyBook(database, Directory, time);
+        Erasure = new Erasure(database, time, _logger);
+        Rotation = new StorageKeyRotation(database, identity.Storage);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
@@ -83,6 +86,10 @@ public sealed class GatewayNode : IAsyncDisposable
     public LedgerRegister Ledger { get; }
 
     public PolicyBook Policy { get; }
+
+    public Erasure Erasure { get; }
+
+    public StorageKeyRotation Rotation { get; }
 
     /// <summary>The ledger's public half, for proofs and verification.</summary>
     public GatewayDatabase Database => _database;

@@ -52,6 +52,9 @@ public sealed record GatewayOptions
     /// <summary>The largest message taken or sent, in octets.</summary>
     public long LargestMessage { get; init; } = 200L * 1024 * 1024;
 
+    /// <summary>How long each kind of octets is kept.</summary>
+    public Retention.RetentionOptions Retention { get; init; } = new();
+
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }
 

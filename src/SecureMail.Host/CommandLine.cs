@@ -6,6 +6,7 @@ using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 using SecureMail.Mail;
@@ -87,14 +88,14 @@ internal static class CommandLine
     {
         UsageException => (ExitCode.Usage, e.Message),
         ConfigurationException c => (c.Opens ? ExitCode.Data : ExitCode.NoInput, e.Message),
-        SubmissionRefusedException or NotPermittedException => (ExitCode.NotPermitted, e.Message),
+        ErasureRefusedException or SubmissionRefusedException or NotPermittedException => (ExitCode.NotPermitted, e.Message),
         DirectoryException { Code: "DIRECTORY_MISSING" } => (ExitCode.Unavailable, e.Message),
         DirectoryException => (ExitCode.NotPermitted, e.Message),
         StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),
         Pkcs11Exception p => (ExitOf(p.Fault), $"{p.Vi} / {p.Message}"),
         CmsException { Error: CmsError.NotForUs } => (ExitCode.Undecided, e.Message),
         CmsException or MimeException => (ExitCode.Data, $"Dữ liệu không dùng được: {e.Message}. / Unusable data: {e.Message}."),
-        LedgerException => (ExitCode.Data, e.Message),
+        LedgerException or ContentErasedException => (ExitCode.Data, e.Message),
         InvalidDataException or CryptographicException => (ExitCode.Data, e.Message),
         FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => (ExitCode.NoInput, e.Message),
         // Disk full and the like: nothing was left half done.

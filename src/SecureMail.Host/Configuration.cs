@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Retention;
 
 namespace SecureMail.Host;
 
@@ -14,6 +15,7 @@ internal static class Configuration
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
         "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
     };
 
     private static readonly string[] KnownLists = ["Trust:Anchors", "Trust:Intermediates", "Trust:Crls", "Tokens"];
@@ -68,6 +70,7 @@ internal static class Configuration
                 GiveUpAfter = Span(root, "Delivery:GiveUpAfter", TimeSpan.FromDays(5)),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
+                Retention = Retention(root),
             },
             Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
             Text(root, "Telemetry:Otlp") is { } otlp ? Endpoint(otlp) : null);
@@ -154,6 +157,32 @@ internal static class Configuration
         Text(root, key) is not { } text ? standard
         : long.TryParse(text, out var size) && size is >= 64 * 1024 and <= 2L * 1024 * 1024 * 1024 ? size
         : throw Fault(key, "cần số octet từ 65536 tới 2147483648", "a number of octets from 65536 to 2147483648 is needed");
+
+    private static RetentionOptions Retention(IConfiguration root)
+    {
+        var standard = new RetentionOptions();
+        return new RetentionOptions
+        {
+            Documents = Days(root, "Retention:Documents", standard.Documents),
+            Composed = Days(root, "Retention:Composed", standard.Composed),
+            Receipts = Days(root, "Retention:Receipts", standard.Receipts),
+            Quarantine = Days(root, "Retention:Quarantine", standard.Quarantine),
+            Duplicates = Days(root, "Retention:Duplicates", standard.Duplicates),
+            DeadWork = Days(root, "Retention:DeadWork", standard.DeadWork),
+            Alarms = Days(root, "Retention:Alarms", standard.Alarms),
+            Checkpoints = Days(root, "Retention:Checkpoints", standard.Checkpoints),
+        };
+    }
+
+    // A week at least: what is destroyed too early by a mistyped figure does not come back.
+    private static int? Days(IConfiguration root, string key, int? standard) =>
+        Text(root, key) switch
+        {
+            null => standard,
+            "forever" => null,
+            var text => int.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var days) && days is >= 7 and <= 36500 ? days
+                : throw Fault(key, "cần số ngày từ 7 tới 36500, hoặc forever", "a number of days from 7 to 36500 is needed, or forever"),
+        };
 
     private static ConfigurationException Fault(string key, string vi, string en) => new($"Cấu hình {key}: {vi}. / Configuration {key}: {en}.");
 }

@@ -16,6 +16,8 @@ root.Subcommands.Add(SendCommand.Create());
 root.Subcommands.Add(InboxCommand.Create());
 root.Subcommands.Add(QueueCommand.Create());
 root.Subcommands.Add(PolicyCommand.Create());
+root.Subcommands.Add(EraseCommand.Create());
+root.Subcommands.Add(StorageCommand.Create());
 root.Subcommands.Add(LedgerCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
 root.Subcommands.Add(SignCommand.Create());

@@ -68,7 +68,7 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
             VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, @now)
             ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL
+              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL
             RETURNING transmission_id
             """,
             new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry, now = now.UtcDateTime }, transaction, cancellationToken: cancellationToken));

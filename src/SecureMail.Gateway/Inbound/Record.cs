@@ -146,14 +146,15 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, TimeProvi
 
     private static async Task AnswerAgainAsync(NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)
     {
-        var sent = await transaction.Connection!.ExecuteScalarAsync<Guid?>(new CommandDefinition(
+        var sent = await transaction.Connection!.QuerySingleOrDefaultAsync<(Guid Id, bool Gone)?>(new CommandDefinition(
             """
-            SELECT t.transmission_id FROM gateway.incoming i JOIN gateway.transmission t ON t.kind = 'receipt' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
+            SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i JOIN gateway.transmission t ON t.kind = 'receipt' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
             WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id AND t.state IN ('sent', 'unknown')
             """, new { first }, transaction, cancellationToken: cancellationToken));
         if (sent is { } transmission)
         {
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, cancellationToken: cancellationToken);
+            // What was signed then is kept for a time only; after it the same is said and signed again.
+            await WorkQueue.EnqueueAsync(transaction, transmission.Gone ? "receipt" : "send", transmission.Gone ? first : transmission.Id, cancellationToken: cancellationToken);
         }
     }
 }

@@ -19,9 +19,9 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
     {
         var (receipt, signer) = (screened.Receipt!, screened.Sender!);
         var connection = transaction.Connection!;
-        var row = await connection.QuerySingleOrDefaultAsync<(Guid Id, string State, byte[]? Digest, Guid Manifest)?>(new CommandDefinition(
+        var row = await connection.QuerySingleOrDefaultAsync<(Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(new CommandDefinition(
             """
-            SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END, o.manifest_blob FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
+            SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END, o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
             WHERE t.kind = 'dispatch' AND t.dispatch_id = @DispatchId AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
             """, receipt, transaction, cancellationToken: cancellationToken));
         if (row is not { } sent)
@@ -32,6 +32,12 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         if (sent.Digest is null || !receipt.Digest.AsSpan().SequenceEqual(sent.Digest))
         {
             return "RECEIPT_FOR_OTHER_CONTENT";
+        }
+
+        // The salt died with the content: what the receipt's ledger commits to cannot be told any more.
+        if (sent.Erased)
+        {
+            return "RECEIPT_FOR_ERASED";
         }
 
         var manifest = Manifest.Parse(await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));

@@ -2,13 +2,14 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Quartz;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Recurring;
 
 /// <summary>
-/// What recurs: the overdue notices, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
+/// What recurs: the overdue notices, what retention destroys, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
 /// database: of several nodes one does it, and another takes over when that one is gone.
 /// </summary>
 internal sealed class RecurringWork : IAsyncDisposable
@@ -16,8 +17,9 @@ internal sealed class RecurringWork : IAsyncDisposable
     private static readonly TimeSpan PendingForTooLong = TimeSpan.FromHours(24);
 
     private readonly IScheduler _scheduler;
+    private readonly CancellationTokenSource _stop;
 
-    private RecurringWork(IScheduler scheduler) => _scheduler = scheduler;
+    private RecurringWork(IScheduler scheduler, CancellationTokenSource stop) => (_scheduler, _stop) = (scheduler, stop);
 
     public static async Task<RecurringWork> StartAsync(
         GatewayDatabase database, PeerLedger peers, GatewayOptions options, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
@@ -25,6 +27,8 @@ internal sealed class RecurringWork : IAsyncDisposable
         // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
         cancellationToken.ThrowIfCancellationRequested();
         var overdue = new Overdue(database, options, time, logger);
+        var stop = new CancellationTokenSource();
+        var sweep = new RetentionSweep(database, options.Retention, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
             quartz.UsePersistentStore(store =>
@@ -36,19 +40,44 @@ internal sealed class RecurringWork : IAsyncDisposable
             });
             quartz.AddJobType(_ => new OverdueJob(overdue));
             quartz.AddJobType(_ => new PeersJob(database, peers));
+            quartz.AddJobType(_ => new RetentionJob(sweep, stop.Token));
             quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
+            quartz.ScheduleJob<RetentionJob>(t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)), j => j.WithIdentity("retention"));
         }).BuildScheduler(CancellationToken.None);
         await scheduler.Start(CancellationToken.None);
-        return new RecurringWork(scheduler);
+        return new RecurringWork(scheduler, stop);
     }
 
-    public async ValueTask DisposeAsync() => await _scheduler.Shutdown(waitForJobsToComplete: true);
+    public async ValueTask DisposeAsync()
+    {
+        // A long sweep stops at its batch, and the next node or start goes on with it.
+        await _stop.CancelAsync();
+        await _scheduler.Shutdown(waitForJobsToComplete: true);
+        _stop.Dispose();
+    }
 
     [DisallowConcurrentExecution]
     private sealed class OverdueJob(Overdue overdue) : IJob
     {
         public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => await overdue.MarkAsync(cancellationToken);
+    }
+
+    [DisallowConcurrentExecution]
+    private sealed class RetentionJob(RetentionSweep sweep, CancellationToken stop) : IJob
+    {
+        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)
+        {
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, cancellationToken);
+            try
+            {
+                await sweep.RunAsync(either.Token);
+            }
+            catch (OperationCanceledException) when (either.IsCancellationRequested)
+            {
+                // Told to stop: what was swept is committed, the rest goes next time.
+            }
+        }
     }
 
     [DisallowConcurrentExecution]

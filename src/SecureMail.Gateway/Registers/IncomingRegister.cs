@@ -16,8 +16,9 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         var directory = await directories.CurrentAsync(cancellationToken);
         Guid? agency = agencyCode is null ? null : directory.FindEverByCode(agencyCode)?.Id
             ?? throw new DirectoryException("AGENCY_UNKNOWN", $"Không có cơ quan {agencyCode} trong danh bạ.", $"The directory has no agency {agencyCode}.");
+        // Ids are UUIDv7 of the time of reception: their order is that of the register, and an index has it.
         return await QueryAsync(
-            "WHERE coalesce(i.place, '') <> 'matched' AND (@agency::uuid IS NULL OR i.agency_id = @agency) AND (@place::text IS NULL OR i.place = @place) ORDER BY r.received_at DESC, i.incoming_id DESC LIMIT @limit",
+            $"WHERE {(place is null ? "coalesce(i.place, '') <> 'matched'" : "i.place = @place")} {(agency is null ? "" : "AND i.agency_id = @agency")} ORDER BY i.incoming_id DESC LIMIT @limit",
             new { agency, place, limit }, directory, cancellationToken);
     }
 
@@ -57,16 +58,18 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         var rows = await connection.QueryAsync<Row>(new CommandDefinition(
             $"""
             SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
-              i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer
+              i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
             FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
             """, parameters, cancellationToken: cancellationToken));
         List<IncomingMessage> messages = [];
         foreach (var row in rows)
         {
-            var manifest = row.ManifestBlob is { } blob ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.LongestOctets, cancellationToken)) : null;
+            var manifest = row is { ErasedAt: not null, Place: "inbox", Dispatch: { } dispatch } ? ErasedManifest.For(dispatch, "—", row.ReceivedAt, row.Sender is { } from ? directory.Find(from) : null)
+                : row is { ErasedAt: null, ManifestBlob: { } blob } ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.LongestOctets, cancellationToken)) : null;
             messages.Add(new IncomingMessage(
                 row.Id, directory.Find(row.Agency)?.LastName.Code ?? row.Agency.ToString(), directory.Find(row.Agency)?.LastName.Name ?? "", row.State, row.Kind, row.Place, row.Verdict, row.Reason,
-                row.Sender is { } s ? directory.Find(s)?.LastName.Name : null, row.Dispatch, row.ArrivalNumber, manifest, row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero), row.Peer));
+                row.Sender is { } s ? directory.Find(s)?.LastName.Name : null, row.Dispatch, row.ArrivalNumber, manifest, row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero), row.Peer)
+            { ErasedAt = row.ErasedAt });
         }
 
         return messages;
@@ -101,13 +104,22 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         public DateTime ReceivedAt { get; init; }
 
         public string Peer { get; init; } = "";
+
+        public DateTime? ErasedAt { get; init; }
     }
 }
 
-/// <summary>A message that came for one of our agencies. The manifest is there only when the dispatch was authentic and for that agency.</summary>
+/// <summary>
+/// A message that came for one of our agencies. The manifest is there only when the dispatch was authentic and for that agency; of an erased one it says so
+/// in place of the subject and names no document.
+/// </summary>
 public sealed record IncomingMessage(
     Guid Id, string AgencyCode, string AgencyName, string State, string? Kind, string? Place, string? Verdict, string? Reason, string? SenderName, Guid? DispatchId, int? ArrivalNumber,
-    Manifest? Manifest, long? Entry, DateTimeOffset ReceivedAt, string Peer);
+    Manifest? Manifest, long? Entry, DateTimeOffset ReceivedAt, string Peer)
+{
+    /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
+    public DateTime? ErasedAt { get; init; }
+}
 
 /// <summary>One judgement: the verdict and the findings as the JSON of CLI.md.</summary>
 public sealed class StoredFinding

@@ -14,8 +14,19 @@ public sealed class LedgerRegister(GatewayDatabase database)
         var head = await LedgerStore.HeadAsync(connection, cancellationToken);
         var cosignatures = await LedgerStore.CosignaturesAsync(connection, 20, cancellationToken);
         var pending = await connection.ExecuteScalarAsync<long>(new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
+        // From peer to peer along the index, not through every checkpoint ever seen.
         var peers = await connection.QueryAsync<PeerSeen>(new CommandDefinition(
-            "SELECT DISTINCT ON (origin, state) origin AS Origin, size AS Size, state AS State FROM ledger.peer_checkpoint ORDER BY origin, state, size DESC", cancellationToken: cancellationToken));
+            """
+            WITH RECURSIVE peer AS (
+              (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
+              UNION ALL
+              SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
+            SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
+              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'pending' ORDER BY size DESC LIMIT 1)
+              UNION ALL
+              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'verified' ORDER BY size DESC LIMIT 1)) seen
+            ORDER BY peer.origin, seen.state
+            """, cancellationToken: cancellationToken));
         return new LedgerOverview(head?.Size ?? 0, pending, head is null ? null : Encoding.UTF8.GetString(head.Note.Span), cosignatures, [.. peers], await AlarmsAsync(cancellationToken));
     }
 

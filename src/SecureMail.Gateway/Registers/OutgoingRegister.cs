@@ -19,7 +19,7 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var rows = (await connection.QueryAsync<Row>(new CommandDefinition(
-            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, message_blob AS MessageBlob, accepted_at AS AcceptedAt FROM gateway.outgoing {clause}",
+            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt FROM gateway.outgoing {clause}",
             parameters, cancellationToken: cancellationToken))).ToList();
         var recipients = (await connection.QueryAsync<OutgoingRecipient>(new CommandDefinition(
             """
@@ -32,10 +32,11 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         List<OutgoingDispatch> dispatches = [];
         foreach (var row in rows)
         {
-            var manifest = Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken));
+            var manifest = row.ErasedAt is null ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
+                : ErasedManifest.For(row.Id, row.Number, row.AcceptedAt, directory.Find(row.Agency));
             var named = recipients[row.Id].ToList();
             named.ForEach(r => r.Name = r.Id is { } id ? directory.Find(id)?.LastName.Name : null);
-            dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named));
+            dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named) { ErasedAt = row.ErasedAt });
         }
 
         return dispatches;
@@ -54,12 +55,25 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         public Guid? MessageBlob { get; init; }
 
         public DateTime AcceptedAt { get; init; }
+
+        public Guid Agency { get; init; }
+
+        public string Number { get; init; } = "";
+
+        public DateTime? ErasedAt { get; init; }
     }
 }
 
-/// <summary>A dispatch of ours. <paramref name="MessageBlob"/>: the mail as it left, once composed.</summary>
+/// <summary>
+/// A dispatch of ours. <paramref name="MessageBlob"/>: the mail as it left, once composed and while it is kept. Of an erased one <paramref name="Manifest"/>
+/// says so in place of the subject and names no document.
+/// </summary>
 public sealed record OutgoingDispatch(
-    Guid Id, Manifest Manifest, string State, string? Reason, Guid? MessageBlob, DateTimeOffset AcceptedAt, IReadOnlyList<OutgoingRecipient> Recipients);
+    Guid Id, Manifest Manifest, string State, string? Reason, Guid? MessageBlob, DateTimeOffset AcceptedAt, IReadOnlyList<OutgoingRecipient> Recipients)
+{
+    /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
+    public DateTime? ErasedAt { get; init; }
+}
 
 /// <summary>One addressee of a dispatch and how far it came there. Times are UTC.</summary>
 public sealed class OutgoingRecipient

@@ -64,13 +64,44 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
     private NpgsqlCommand Parent(Guid blob)
     {
-        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key FROM gateway.blob WHERE blob_id = $1");
+        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = $1");
         command.Parameters.Add(new() { Value = blob });
         return command;
     }
 
     private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
-        new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+        parent.GetBoolean(3)
+            ? throw new ContentErasedException(blob)
+            : new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+
+    /// <summary>
+    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted; the parents stay as tombstones for the rows
+    /// that point to them. Reading one throws <see cref="ContentErasedException"/> from then on. What was destroyed before is passed over.
+    /// </summary>
+    /// <param name="forgetDigest">The SHA-256 of the content goes, too: a guess at the content shall not be confirmed by it.</param>
+    /// <returns>How many were destroyed, and their octets.</returns>
+    internal static async Task<(long Blobs, long Octets)> DestroyAsync(NpgsqlTransaction transaction, IReadOnlyCollection<Guid> blobs, bool forgetDigest, CancellationToken cancellationToken)
+    {
+        if (blobs.Count == 0)
+        {
+            return (0, 0);
+        }
+
+        await using var command = new NpgsqlCommand(
+            """
+            WITH gone AS (
+              UPDATE gateway.blob SET wrapped_key = '', erased_at = now(), sha256 = CASE WHEN $2 THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
+              WHERE blob_id = ANY($1) AND (erased_at IS NULL OR $2) RETURNING length),
+            chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1))
+            SELECT count(*), coalesce(sum(length), 0)::bigint FROM gone
+            """, transaction.Connection, transaction)
+        {
+            Parameters = { new() { Value = blobs.ToArray() }, new() { Value = forgetDigest } },
+        };
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        await reader.ReadAsync(cancellationToken);
+        return (reader.GetInt64(0), reader.GetInt64(1));
+    }
 
     private static InvalidDataException Missing(Guid blob) => new($"Blob {blob} is not in the database.");
 
@@ -90,6 +121,9 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
 /// <summary>What was stored: the blob's id, its length in octets and the SHA-256 of them.</summary>
 public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
+
+/// <summary>The octets were destroyed on purpose, by retention or by an order to erase; the ledger says which and when.</summary>
+public sealed class ContentErasedException(Guid blob) : Exception($"Nội dung đã hủy; sổ cái ghi lý do và thời điểm. / The content was erased (blob {blob}); the ledger says when and why.");
 
 /// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>
 public sealed class BlobWriteStream : Stream

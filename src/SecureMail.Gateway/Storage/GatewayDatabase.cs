@@ -100,7 +100,9 @@ public sealed class GatewayDatabase : IAsyncDisposable
     {
         await using var command = new NpgsqlCommand(
             """
-            SELECT bool_or(has_table_privilege(format('ledger.%I', t), p)) FROM unnest(ARRAY['entry', 'leaf', 'checkpoint']) t, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p
+            SELECT bool_or(has_table_privilege(t, p)) FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p, (
+              SELECT unnest(ARRAY['ledger.entry', 'ledger.leaf', 'ledger.checkpoint'])::regclass
+              UNION SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'ledger.entry'::regclass) tables(t)
             """, connection);
         if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
         {

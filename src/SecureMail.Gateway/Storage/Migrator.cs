@@ -21,6 +21,8 @@ public static class Migrator
     /// <summary>The first line of a migration that leaves everything that stood there working as before.</summary>
     internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
 
+    // At two seconds for each lock that is not had, a minute and more.
+    private const int Attempts = 50;
     private const long LockKey = 0x5EC0_4E4D_0001;
 
     /// <summary>What this build brings, in order.</summary>
@@ -51,17 +53,36 @@ public static class Migrator
         var pending = await PendingAsync(connection, cancellationToken);
         foreach (var (name, sql) in pending)
         {
+            await ApplyAsync(connection, name, sql, cancellationToken);
+        }
+
+        return [.. pending.Select(m => m.Name)];
+    }
+
+    private static async Task ApplyAsync(NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            try
+            {
+                // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for it would make everybody behind wait.
+                await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '2s'", cancellationToken);
+                await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            }
+            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable && attempt < Attempts)
+            {
+                continue;
+            }
+
             await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ($1, $2, $3)", connection, transaction)
             {
                 Parameters = { new() { Value = name }, new() { Value = Digest(sql) }, new() { Value = sql.StartsWith(ExpandsOnly, StringComparison.Ordinal) } },
             };
             await note.ExecuteNonQueryAsync(cancellationToken);
             await transaction.CommitAsync("schema.migrate", cancellationToken);
+            return;
         }
-
-        return [.. pending.Select(m => m.Name)];
     }
 
     /// <summary>Refuses a database whose schema is not the one this build knows.</summary>

@@ -85,6 +85,7 @@ internal static class InboxCommand
             Documents = message.Manifest?.Documents.Select(d => d.Name).ToArray() ?? [],
             Findings = findings.Count == 0 ? [] : System.Text.Json.JsonSerializer.Deserialize<System.Text.Json.JsonElement[]>(findings[^1].Json) ?? [],
             message.ReceivedAt,
+            message.ErasedAt,
         };
     }
 

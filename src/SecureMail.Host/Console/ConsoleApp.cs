@@ -11,6 +11,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Storage;
 
 namespace SecureMail.Host.Pages;
 
@@ -77,9 +78,21 @@ internal static class ConsoleApp
         app.MapGet("/incoming/{id:guid}/documents/{n:int}", async (Guid id, int n, CancellationToken cancel) =>
             await node.Incoming.FindAsync(id, cancel) is { Manifest: { } manifest } && n >= 1 && n <= manifest.Documents.Count
                 // Always as a download of unknown type: a document of another agency is never run in the console's origin.
-                ? Results.Stream(await node.Incoming.OpenDocumentAsync(id, n, cancel), "application/octet-stream", manifest.Documents[n - 1].Name)
+                ? await DocumentAsync(node, id, n, manifest.Documents[n - 1].Name, cancel)
                 : Results.NotFound());
         app.MapGet("/ledger", async (CancellationToken cancel) => await PageAsync<LedgerHead>(node, (nameof(LedgerHead.Head), await node.Ledger.OverviewAsync(cancel))));
+    }
+
+    private static async Task<IResult> DocumentAsync(GatewayNode node, Guid incoming, int n, string name, CancellationToken cancel)
+    {
+        try
+        {
+            return Results.Stream(await node.Incoming.OpenDocumentAsync(incoming, n, cancel), "application/octet-stream", name);
+        }
+        catch (ContentErasedException e)
+        {
+            return Results.Text(e.Message, "text/plain; charset=utf-8", statusCode: StatusCodes.Status410Gone);
+        }
     }
 
     /// <summary>One page, rendered to its end before a byte leaves: a fault is a 500, never half a page.</summary>

@@ -42,6 +42,7 @@ internal static class Wording
         ["SECRECY_REFUSED"] = ("Văn bản có dấu chỉ mức độ mật không được nhận qua mạng này; đã trả lại.", "A document with a mark of secrecy is not taken over this network; returned."),
         ["RECEIPT_FOR_NOTHING"] = ("Biên nhận cho văn bản mà cơ quan chưa gửi tới nơi đó.", "A receipt for nothing that was sent there."),
         ["RECEIPT_FOR_OTHER_CONTENT"] = ("Biên nhận cho nội dung khác với nội dung đã ký.", "A receipt for another content than was signed."),
+        ["RECEIPT_FOR_ERASED"] = ("Biên nhận cho văn bản đã hủy nội dung; không còn đối chiếu được.", "A receipt for a dispatch whose content was erased; it can be compared with nothing."),
         ["RECEIPT_FIELD"] = ("Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds."),
         ["MANIFEST_FIELD"] = ("Thông tin văn bản trong thư có trường không hợp lệ.", "A field of the manifest is out of bounds."),
         ["FORMAT_VERSION_UNKNOWN"] = ("Định dạng của phiên bản mới hơn; hãy nâng cấp SecureMail.", "The format has a newer version: upgrade SecureMail."),
@@ -69,6 +70,8 @@ internal static class Wording
         ["receipt.matched"] = "Khớp biên nhận",
         ["receipt.unknown"] = "Biên nhận: không rõ đã tới chưa",
         ["receipt.failed"] = "Không gửi được biên nhận",
+        ["dispatch.erased"] = "Đã hủy nội dung",
+        ["retention.swept"] = "Hủy dữ liệu hết hạn lưu",
         ["directory.imported"] = "Nhập danh bạ",
     };
 

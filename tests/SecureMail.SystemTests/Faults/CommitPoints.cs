@@ -40,6 +40,12 @@ internal static class CommitPoints
         ["ledger.checkpoint"] = run => ExchangeAsync(run, visitA: true),
         ["recurring.peers"] = run => ExchangeAsync(run, visitA: true),
 
+        // What goes in time.
+        ["retention.sweep"] = AgedAsync,
+        ["retention.partitions"] = run => ExchangeAsync(run, visitA: true),
+        ["erasure.erase"] = EraseAsync,
+        ["storage.rewrap"] = RewrapAsync,
+
         // What a person does.
         ["directory.import"] = ImportAsync,
         ["policy.forbid"] = run => PolicyAsync(run, "SELECT count(*) = 1 FROM gateway.route_rule", "forbid", "--to", TwoGateways.AnHoa, "--reason", "Thử"),
@@ -47,6 +53,9 @@ internal static class CommitPoints
         ["policy.secrecy"] = run => PolicyAsync(run, "SELECT count(*) = 1 FROM gateway.secrecy_permission", "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
         ["schema.migrate"] = MigrateAsync,
     };
+
+    /// <summary>Every recurring job is due at once.</summary>
+    private const string DueNow = "UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_state = 'WAITING'";
 
     private static async Task ExchangeAsync(FaultRun run, bool visitA)
     {
@@ -101,17 +110,12 @@ internal static class CommitPoints
 
     private static async Task OverdueAsync(FaultRun run)
     {
-        await run.OpenAsync();
-        var dispatch = await run.SubmitAsync();
-        run.A.Run();
-        run.B.Run();
-        await run.DeliveredOnceAsync(dispatch);
-        await run.A.StopAsync();
+        var dispatch = await EndedAsync(run);
         // As if the receipt had not come, two days ago; and the next look falls due now.
         await run.A.ScalarAsync<object>("UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch'");
-        await run.A.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint");
+        await run.A.ScalarAsync<object>(DueNow);
         await run.VisitAsync(run.A);
-        await run.A.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_state = 'WAITING'");
+        await run.A.ScalarAsync<object>(DueNow);
         await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].OverdueAt is not null);
         await Outcome.NothingLeftAsync(run.A, run.B);
         (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(1);
@@ -135,6 +139,56 @@ internal static class CommitPoints
         await run.VisitAsync(run.A);
         run.B.Run();
         await run.DeliveredOnceAsync(dispatch);
+    }
+
+    /// <summary>A dispatch that has come to its end, with both gateways stopped again.</summary>
+    private static async Task<Guid> EndedAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        await run.A.StopAsync();
+        return dispatch;
+    }
+
+    private static async Task AgedAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        await run.A.ScalarAsync<object>("UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '60 days', queued_at = queued_at - interval '60 days'");
+        await run.A.ScalarAsync<object>("UPDATE gateway.transmission SET queued_at = queued_at - interval '60 days', closed_at = closed_at - interval '60 days'");
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.VisitAsync(run.A);
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.A.OutgoingAsync(dispatch, d => d.MessageBlob is null);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'retention.swept'")).ShouldBe(await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep"));
+    }
+
+    private static async Task EraseAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        await run.CommandAsync(
+            run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 1 FROM gateway.erasure"), lostAnswer: 69, "erase", "--dispatch", dispatch.ToString(), "--reason", "Thử", "--yes");
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.erased'")).ShouldBe(1);
+        run.A.Run();
+    }
+
+    private static async Task RewrapAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        await using (var broken = GatewayProcess.Run(run.A.Options, $"{run.Kind}:storage.rewrap", "storage", "rotate"))
+        {
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+        }
+
+        await using var again = GatewayProcess.Run(run.A.Options, null, "storage", "rotate", "--resume");
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        (await run.A.ScalarAsync<long>("SELECT count(DISTINCT storage_key) FROM gateway.blob WHERE erased_at IS NULL")).ShouldBe(1);
+        await using var node = await GatewayNode.OpenAsync(run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance, CancellationToken.None);
+        (await node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Manifest.ShouldNotBeNull();
     }
 
     private static async Task StrayWorkAsync(FaultRun run)

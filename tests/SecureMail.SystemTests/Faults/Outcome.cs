@@ -48,7 +48,7 @@ internal static class Outcome
 
     // A blob is named by the row it belongs to; one that is not was left by a transaction that should not have been committed.
     private const string OrphanBlobs = """
-        SELECT count(*) FROM gateway.blob b WHERE NOT EXISTS (
+        SELECT count(*) FROM gateway.blob b WHERE erased_at IS NULL AND NOT EXISTS (
           SELECT FROM gateway.outgoing WHERE b.blob_id IN (manifest_blob, message_blob) UNION ALL SELECT FROM gateway.outgoing_document WHERE blob_id = b.blob_id
           UNION ALL SELECT FROM gateway.transmission WHERE message_blob = b.blob_id UNION ALL SELECT FROM gateway.received WHERE blob_id = b.blob_id
           UNION ALL SELECT FROM gateway.incoming WHERE manifest_blob = b.blob_id UNION ALL SELECT FROM gateway.incoming_document WHERE blob_id = b.blob_id)
