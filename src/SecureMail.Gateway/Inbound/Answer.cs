@@ -66,13 +66,13 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
         transmission = await connection.ExecuteScalarAsync<Guid>(new CommandDefinition(
             """
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
-            VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, @now)
+            VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, now())
             ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL
+              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, delayed_at = NULL
             RETURNING transmission_id
             """,
-            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry, now = now.UtcDateTime }, transaction, cancellationToken: cancellationToken));
-        await WorkQueue.EnqueueAsync(transaction, "send", transmission, cancellationToken: cancellationToken);
+            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry }, transaction, cancellationToken: cancellationToken));
+        await WorkQueue.EnqueueAsync(transaction, "send", transmission, lane: sender.Record.Gateway, cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
         await transaction.CommitAsync("receipt.answer", cancellationToken);

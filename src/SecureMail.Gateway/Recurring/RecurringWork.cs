@@ -8,7 +8,7 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Recurring;
 
 /// <summary>
-/// What recurs: the overdue notices, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
+/// What recurs: the notices of what is overdue, late or given up, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
 /// database: of several nodes one does it, and another takes over when that one is gone.
 /// </summary>
 internal sealed class RecurringWork : IAsyncDisposable
@@ -25,6 +25,7 @@ internal sealed class RecurringWork : IAsyncDisposable
         // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
         cancellationToken.ThrowIfCancellationRequested();
         var overdue = new Overdue(database, options, time, logger);
+        var giveUp = new GiveUp(database, options, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
             quartz.UsePersistentStore(store =>
@@ -34,7 +35,7 @@ internal sealed class RecurringWork : IAsyncDisposable
                 store.UseSystemTextJsonSerializer();
                 store.ConfigureStore(o => o.TablePrefix = "quartz.qrtz_");
             });
-            quartz.AddJobType(_ => new OverdueJob(overdue));
+            quartz.AddJobType(_ => new OverdueJob(overdue, giveUp));
             quartz.AddJobType(_ => new PeersJob(database, peers));
             quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
@@ -46,9 +47,14 @@ internal sealed class RecurringWork : IAsyncDisposable
     public async ValueTask DisposeAsync() => await _scheduler.Shutdown(waitForJobsToComplete: true);
 
     [DisallowConcurrentExecution]
-    private sealed class OverdueJob(Overdue overdue) : IJob
+    private sealed class OverdueJob(Overdue overdue, GiveUp giveUp) : IJob
     {
-        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => await overdue.MarkAsync(cancellationToken);
+        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) 
+        {
+            await overdue.MarkAsync(cancellationToken);
+            await giveUp.TellDelayedAsync(cancellationToken);
+            await giveUp.GiveUpAsync(cancellationToken);
+        }
     }
 
     [DisallowConcurrentExecution]

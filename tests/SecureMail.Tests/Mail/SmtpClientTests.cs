@@ -216,7 +216,7 @@ public class SmtpClientTests
             await UpToDotAsync(peer);
             await peer.LineAsync(); // until the client goes
             answered.SetResult();
-        }, o => o with { DataEndTimeout = TimeSpan.FromMilliseconds(150) });
+        }, o => o with { Timeouts = new() { DataEnd = TimeSpan.FromMilliseconds(150) } });
         await answered.Task;
         (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Unknown, (SmtpFailure?)SmtpFailure.Timeout));
     }
