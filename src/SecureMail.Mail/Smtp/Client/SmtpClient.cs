@@ -204,6 +204,9 @@ public sealed class SmtpClient : IAsyncDisposable
 
         await SendAsync(Lines(["DATA"]), _options.Timeouts.DataBlock, ct);
         var go = await ReadReplyAsync(_options.Timeouts.DataStart, ct);
+        if (go.Code < 400 && go.Code != 354)
+            // A 250 here is no taking of a message: it has not been sent.
+            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to DATA means nothing.");
         if (go.Code != 354)
         {
             DecideByReply(results, recipients, go);
@@ -235,7 +238,7 @@ public sealed class SmtpClient : IAsyncDisposable
     {
         var depth = Capabilities.Has(SmtpCapabilities.Pipelining) ? PipelineDepth : 1;
         var mailReply = depth == 1 ? await AskAsync(mail, ct) : null;
-        for (var first = 0; first < commands.Count && mailReply is null or { IsPositive: true }; first += depth)
+        for (var first = 0; first < commands.Count && (mailReply is null || IsTaken(mailReply)); first += depth)
         {
             var batch = commands.Skip(first).Take(depth).ToList();
             await SendAsync(Lines(mailReply is null ? [mail, .. batch] : batch), _options.Timeouts.DataBlock, ct);
@@ -243,14 +246,14 @@ public sealed class SmtpClient : IAsyncDisposable
             for (var i = 0; i < batch.Count; i++)
             {
                 var reply = await ReadReplyAsync(_options.Timeouts.Reply, ct);
-                if (mailReply.IsPositive && reply.Code is < 200 or > 299)
+                if (IsTaken(mailReply) && !IsTaken(reply))
                     results[first + i] = Refused(recipients[first + i], reply);
             }
         }
 
-        if (mailReply!.IsPositive)
+        if (IsTaken(mailReply!))
             return true;
-        DecideByReply(results, recipients, mailReply);
+        DecideByReply(results, recipients, mailReply!);
         return false;
     }
 
@@ -258,11 +261,14 @@ public sealed class SmtpClient : IAsyncDisposable
     {
         for (var i = 0; i < results.Length; i++)
         {
-            results[i] ??= reply.Code is >= 200 and < 300
+            results[i] ??= IsTaken(reply)
                 ? new SmtpRecipientResult(recipients[i], SmtpOutcome.Delivered, null, reply)
                 : Refused(recipients[i], reply);
         }
     }
+
+    /// <summary>2yz alone is a yes to MAIL, RCPT and the message; 3yz is not (RFC 5321 §4.2.1).</summary>
+    private static bool IsTaken(SmtpReply reply) => reply.Code is >= 200 and < 300;
 
     private static SmtpRecipientResult Refused(string recipient, SmtpReply reply) =>
         reply.IsPermanent
