@@ -26,7 +26,13 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
               ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
             RETURNING transmission_id
             """, new { options.DelayNoticeAfter }, transaction, cancellationToken: cancellationToken))).ToList();
+        if (late.Count == 0)
+        {
+            return 0;
+        }
+
         await Notice.AddAsync(transaction, late, "delayed", null, null, cancellationToken, options.GiveUpAfter);
+        // Marked and told are one commit: a crash before it tells later, a crash after it tells nothing twice.
         await transaction.CommitAsync("outbound.delayed", cancellationToken);
         return late.Count;
     }
@@ -47,6 +53,11 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
             "SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids) FOR UPDATE) w WHERE state = 'leased'",
             new { ids }, transaction, cancellationToken: cancellationToken))).ToHashSet();
         ids = [.. ids.Where(id => !busy.Contains(id))];
+        if (ids.Length == 0)
+        {
+            return 0;
+        }
+
         await Notice.AddAsync(transaction, ids, "failed", Reason, null, cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
             """
@@ -58,6 +69,7 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
             await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = old[id].Agency, Kind = $"{old[id].Kind}.failed", Object = id.ToString() }, chain: true, cancellationToken);
         }
 
+        // The end, its entry, the notice and the work's going are one commit; before it everything is tried on.
         await transaction.CommitAsync("outbound.give-up", cancellationToken);
         foreach (var id in ids)
         {

@@ -55,6 +55,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(codes), CancellationToken.None);
             var settled = await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.Count(r => r.State is "sent" or "failed") == Once.Length + 1);
             var stories = (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).ToLookup(l => l.Object, l => l.Kind.Split('.')[1]);
+            var settling = Stopwatch.GetElapsedTime(started);
             List<string> wrong = [];
             for (var n = 0; n < Once.Length; n++)
             {
@@ -68,7 +69,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
 
             wrong.ShouldBeEmpty();
             await NeverAsync(pair, peers, settled);
-            output.WriteLine($"{Once.Length} hostile peers, one dispatch to each: all ended as they must; 2 were given up, 1 is overdue; {peers.Sum(p => p.Connections)} connections, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s");
+            output.WriteLine($"{Once.Length} hostile peers, one dispatch to each: all ended as they must; 2 were given up, 1 is overdue; {peers.Sum(p => p.Connections)} connections, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s, of it {settling.TotalSeconds:0.0} s to settle");
         }
         finally
         {

@@ -23,12 +23,12 @@ CREATE TABLE gateway.destination (
 ALTER TABLE gateway.transmission ADD COLUMN delayed_at timestamptz;
 CREATE INDEX transmission_unsent ON gateway.transmission (queued_at) WHERE state IN ('queued', 'unknown');
 
--- What the clerk of an agency is told about what it sent, as RFC 3464 reports it. Appended, never changed.
+-- What the clerk of an agency is told about what it sent, as RFC 3464 reports it. Appended, never changed; it goes with its transmission.
 CREATE TABLE gateway.notice (
   notice_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   raised_at        timestamptz NOT NULL DEFAULT now(),
   agency_id        uuid NOT NULL,
-  transmission_id  uuid NOT NULL REFERENCES gateway.transmission,
+  transmission_id  uuid NOT NULL REFERENCES gateway.transmission ON DELETE CASCADE,
   action           text NOT NULL CHECK (action IN ('delayed', 'failed', 'overdue')),
   reason           text,
   remote           text,         -- the gateway it goes to
@@ -36,6 +36,7 @@ CREATE TABLE gateway.notice (
   retry_until      timestamptz,
   CHECK ((action = 'failed') <= (reason IS NOT NULL))
 );
+CREATE INDEX notice_of ON gateway.notice (transmission_id);
 CREATE INDEX notice_listed ON gateway.notice (raised_at DESC);
 
 DO $$ BEGIN
