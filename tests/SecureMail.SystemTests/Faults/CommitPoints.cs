@@ -168,6 +168,7 @@ internal static class CommitPoints
         await run.A.ScalarAsync<object>("DELETE FROM gateway.work WHERE kind = 'send'");
         await VisitRecurringAsync(run);
         await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "failed");
+        run.B.Run();
         await Outcome.NothingLeftAsync(run.A, run.B);
         (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.failed'")).ShouldBe(1);
         (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'failed'")).ShouldBe(1);
