@@ -146,8 +146,9 @@ public sealed class GatewayNode : IAsyncDisposable
 
     private async Task ServeAsync(CancellationToken stop)
     {
+        using var serving = ServingLock.Take(_options.DataFolder);
         using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
-        using var worker = new Worker(Queue, Handlers(), _time, _logger);
+        using var worker = new Worker(Queue, Handlers(), serving.Node, _time, _logger);
         await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
         await using var smtp = _options.Smtp is { } listen ? new SmtpServer(SmtpOptions(listen), _time, _logger) : null;
         if (smtp is not null)

@@ -3,6 +3,7 @@ using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway;
@@ -42,7 +43,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             var place = await record.RecordAsync(transaction, screened, cancellationToken);
             await item.CompleteAsync(transaction, cancellationToken);
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
-            await transaction.CommitAsync(cancellationToken);
+            await transaction.CommitAsync("inbound.record", cancellationToken);
             GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
             InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason);
             if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")

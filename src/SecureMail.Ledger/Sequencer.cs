@@ -141,7 +141,7 @@ public sealed class Sequencer : IDisposable
         await TreeRows.WriteAsync(connection, batch, nodes, cancellationToken);
         await StoreAsync(transaction, checkpoint, batch.Select(leaf => leaf.EntryId).ToArray(), cancellationToken);
         // From this commit on the checkpoint may leave the machine; before it, nothing has happened.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("ledger.checkpoint", cancellationToken);
         Log.CheckpointSigned(_logger, checkpoint.Size, batch.Count);
         return checkpoint;
     }

@@ -77,7 +77,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
             Commitments = new Dictionary<string, string> { ["document"] = "sha256:" + Convert.ToHexStringLower(digest) },
         }, chain: true, cancellationToken);
         // From this commit on every node goes by the new version.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("directory.import", cancellationToken);
         return document;
     }
 

@@ -75,7 +75,7 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
         await WorkQueue.EnqueueAsync(transaction, "send", transmission, cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("receipt.answer", cancellationToken);
     }
 
     private async Task<Receipt> ReceiptAsync(Due due, DateTimeOffset now, CancellationToken cancellationToken)

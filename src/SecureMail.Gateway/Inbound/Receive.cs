@@ -73,7 +73,7 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         }
 
         // The commit point of reception: only after it may 250 be answered.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("inbound.receive", cancellationToken);
     }
 
     private sealed class Reception(Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction, BlobWriteStream blob) : SmtpReception

@@ -73,7 +73,7 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
         await WorkQueue.EnqueueAsync(transaction, "seal", dispatchId, cancellationToken: cancellationToken);
 
         // From this commit on the dispatch is ours to deliver; a crash before it leaves nothing, and the clerk was told nothing.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("outbound.accept", cancellationToken);
         return new SubmissionAnswer(dispatchId, manifest.Fields.Number, [.. recipients.Select(r => new SubmissionRecipient(r.Code, r.Agency?.NameAt(now)?.Name ?? r.Agency?.LastName.Name, r.Refusal))]);
     }
 

@@ -66,13 +66,13 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
 
         if (refusal is null && encryptTo.Count > 0)
         {
-            await transaction.CommitAsync(cancellationToken);
+            await transaction.CommitAsync("outbound.authorise", cancellationToken);
             return new AuthorisedDispatch(accepted, sender!, addresses, encryptTo);
         }
 
         await RefuseAsync(transaction, accepted, refusal ?? "NO_RECIPIENT", cancellationToken);
         // The refusal and its entry stand with this commit; nothing has left.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("outbound.refuse", cancellationToken);
         return null;
     }
 

@@ -46,6 +46,6 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
 
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("outbound.enqueue", cancellationToken);
     }
 }

@@ -80,7 +80,7 @@ internal sealed class Send(
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
         var evidence = await LedgerEvidence.BuildAsync(connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes), cosignature is null ? [] : [cosignature], cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("send.evidence", cancellationToken);
         _shown.Add(gateway.Name, evidence.Checkpoint.Size);
         return EvidenceField.Write(evidence);
     }
@@ -139,7 +139,7 @@ internal sealed class Send(
         }
 
         // Before this commit a crash repeats the sending; the other side answers the duplicate with the same receipt.
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("send.outcome", cancellationToken);
     }
 
     private static string Describe(SmtpFailure? failure, SmtpReply? reply) =>

@@ -5,6 +5,7 @@ using SecureMail.Cms;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Storage;
+using SecureMail.Ledger;
 using SecureMail.Mail;
 using SecureMail.Smime;
 using SecureMail.Trust;
@@ -56,9 +57,9 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
     public async Task AwaitAsync(AuthorisedDispatch authorised, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
+        await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
-            new { reason, authorised.Accepted.Id }, cancellationToken: cancellationToken));
+            new { reason, authorised.Accepted.Id }, cancellationToken: cancellationToken)));
         OutboundLog.AwaitsSignature(logger, authorised.Accepted.Id, reason);
     }
 

@@ -26,7 +26,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         var rule = await connection.ExecuteScalarAsync<long>(new CommandDefinition(
             "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, @reason) RETURNING rule_id", new { sender, recipient, reason }, transaction, cancellationToken: cancellationToken));
         await EntryAsync(transaction, sender ?? DirectoryStore.GatewayItself, "policy.route-forbidden", $"rule-{rule}", $"{sender}|{recipient}|{reason}", cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("policy.forbid", cancellationToken);
         return rule;
     }
 
@@ -41,7 +41,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         }
 
         await EntryAsync(transaction, DirectoryStore.GatewayItself, "policy.route-permitted", $"rule-{rule}", "", cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("policy.permit", cancellationToken);
         return true;
     }
 
@@ -67,7 +67,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                 "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)", new { agency, mark, entry }, transaction, cancellationToken: cancellationToken));
         }
 
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("policy.secrecy", cancellationToken);
     }
 
     /// <summary>Every rule and permission, as lines to read.</summary>

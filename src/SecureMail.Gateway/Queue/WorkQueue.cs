@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Queue;
 
@@ -38,14 +39,14 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
-        var rows = await connection.QueryAsync<(long, Guid, int, DateTime?)>(new CommandDefinition(
+        var rows = await connection.CommitAsync("queue.lease", c => c.QueryAsync<(long, Guid, int, DateTime?)>(new CommandDefinition(
             $"""
             UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
             FROM (SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
                   ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED) due
             WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted_at
             """,
-            new { kind, owner, lease }, cancellationToken: cancellationToken));
+            new { kind, owner, lease }, cancellationToken: cancellationToken)));
         return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, r.Item4, owner))];
     }
 
@@ -53,30 +54,41 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(
+        return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
-            new { lease, item.Id, item.Owner }, cancellationToken: cancellationToken)) == 1;
+            new { lease, item.Id, item.Owner }, cancellationToken: cancellationToken))) == 1;
     }
 
     internal async Task PutBackAsync(WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
+        await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(new CommandDefinition(
             """
             UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
               attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END
             WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
             """,
-            new { state, delay, reason, countsAsAttempt, item.Id, item.Owner }, cancellationToken: cancellationToken));
+            new { state, delay, reason, countsAsAttempt, item.Id, item.Owner }, cancellationToken: cancellationToken)));
     }
 
     /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
     internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(
+        return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= now()",
-            cancellationToken: cancellationToken));
+            cancellationToken: cancellationToken)));
+    }
+
+    /// <summary>Frees at once what an earlier process of this node had leased: the caller holds the node's <see cref="Storage.ServingLock"/>, so that process is gone.</summary>
+    internal async Task<int> ReclaimOfAsync(string node, string except, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(new CommandDefinition(
+            """
+            UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'process ended'
+            WHERE state = 'leased' AND starts_with(lease_owner, @node) AND lease_owner <> @except
+            """, new { node = node + ":", except }, cancellationToken: cancellationToken)));
     }
 
     /// <summary>How long until the next row of these kinds falls due; null when none waits.</summary>
@@ -103,25 +115,25 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(
+        return await connection.CommitAsync("queue.retry", c => c.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased'",
-            new { id }, cancellationToken: cancellationToken)) == 1;
+            new { id }, cancellationToken: cancellationToken))) == 1;
     }
 
     /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row or it is being worked on.</summary>
     public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(
-            "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id }, cancellationToken: cancellationToken)) == 1;
+        return await connection.CommitAsync("queue.give-up", c => c.ExecuteAsync(new CommandDefinition(
+            "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id }, cancellationToken: cancellationToken))) == 1;
     }
 
     /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back).</summary>
     public async Task<int> ReleaseHeldAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'", cancellationToken: cancellationToken));
+        return await connection.CommitAsync("queue.release-held", c => c.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'", cancellationToken: cancellationToken)));
     }
 }
 
@@ -181,7 +193,7 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await CompleteAsync(transaction, cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
+        await transaction.CommitAsync("queue.drop", cancellationToken);
         return new WorkOutcome.Done();
     }
 

@@ -10,13 +10,14 @@ namespace SecureMail.Gateway.Queue;
 /// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for. On stop no new work is
 /// leased, what runs may finish, and what does not finish in time is given back by its lease.
 /// </remarks>
-internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time, ILogger logger) : IDisposable
 {
-    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(30);
+    // What a node had under way when it died is taken over by another when this is past; renewed four times before that.
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
-    private readonly string _owner = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid().ToString("N")[..8]}";
+    private readonly string _owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
     private readonly SemaphoreSlim _wake = new(0);
 
     public void Dispose() => _wake.Dispose();
@@ -27,10 +28,17 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         var running = new List<Task>();
         var free = handlers.ToDictionary(h => h.Key, h => new SemaphoreSlim(h.Value.Concurrency));
         using var abandon = new CancellationTokenSource();
+        var predecessor = true;
         while (!stop.IsCancellationRequested)
         {
             try
             {
+                if (predecessor)
+                {
+                    await queue.ReclaimOfAsync(node, _owner, stop);
+                    predecessor = false;
+                }
+
                 string[] idle = [.. handlers.Keys.Where(k => free[k].CurrentCount > 0)];
                 var due = idle.Length == 0 ? Poll : await queue.NextDueAsync(idle, stop) ?? Poll;
                 if (due > TimeSpan.Zero)
@@ -137,7 +145,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         var failures = 0;
         while (!finished.IsCancellationRequested)
         {
-            await Task.Delay(Lease / 3, time, finished).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(Lease / 4, time, finished).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (finished.IsCancellationRequested)
             {
                 return;
@@ -155,8 +163,8 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
             }
             catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
             {
-                // Two renewals missed: the lease may end before the third.
-                if (++failures >= 2)
+                // Three renewals missed: the lease may end before the fourth.
+                if (++failures >= 3)
                 {
                     await lost.CancelAsync();
                     return;

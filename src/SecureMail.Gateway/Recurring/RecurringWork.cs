@@ -59,7 +59,7 @@ internal sealed class RecurringWork : IAsyncDisposable
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using NpgsqlTransaction transaction = await connection.BeginTransactionAsync(cancellationToken);
             await peers.AlarmOverdueAsync(transaction, PendingForTooLong, cancellationToken);
-            await transaction.CommitAsync(cancellationToken);
+            await transaction.CommitAsync("recurring.peers", cancellationToken);
         }
     }
 }

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
 using Quartz;
+using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Storage;
 
@@ -48,7 +49,7 @@ public static class Migrator
                 Parameters = { new() { Value = name }, new() { Value = Digest(sql) } },
             };
             await note.ExecuteNonQueryAsync(cancellationToken);
-            await transaction.CommitAsync(cancellationToken);
+            await transaction.CommitAsync("schema.migrate", cancellationToken);
         }
 
         return [.. pending.Select(m => m.Name)];
