@@ -1,4 +1,5 @@
 using System.Net;
+using SecureMail.Gateway.Backup;
 
 namespace SecureMail.Gateway;
 
@@ -51,6 +52,9 @@ public sealed record GatewayOptions
 
     /// <summary>The largest message taken or sent, in octets.</summary>
     public long LargestMessage { get; init; } = 200L * 1024 * 1024;
+
+    /// <summary>The journal that a serving gateway keeps; null: none, and backups are taken by hand.</summary>
+    public BackupOptions? Backup { get; init; }
 
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }

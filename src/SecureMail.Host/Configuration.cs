@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Backup;
 
 namespace SecureMail.Host;
 
@@ -14,6 +15,7 @@ internal static class Configuration
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
         "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
     };
 
     private static readonly string[] KnownLists = ["Trust:Anchors", "Trust:Intermediates", "Trust:Crls", "Tokens"];
@@ -67,6 +69,7 @@ internal static class Configuration
                 ReceiptDue = Span(root, "Delivery:ReceiptDue", TimeSpan.FromHours(24)),
                 GiveUpAfter = Span(root, "Delivery:GiveUpAfter", TimeSpan.FromDays(5)),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
+                Backup = Backup(root, home),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
             },
             Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
@@ -143,6 +146,21 @@ internal static class Configuration
         }
 
         return tokens;
+    }
+
+    private static BackupOptions? Backup(IConfigurationRoot root, string home)
+    {
+        if (Text(root, "Backup:Folder") is not { } folder)
+        {
+            return null;
+        }
+
+        var certificate = PathOf(root, "Backup:RecoveryCertificate", home)
+            ?? throw Fault("Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
+        var synchronous = Text(root, "Backup:Synchronous") ?? "true";
+        return bool.TryParse(synchronous, out var waits)
+            ? new BackupOptions(Path.GetFullPath(folder, home), certificate, waits, Text(root, "Backup:Connection"))
+            : throw Fault("Backup:Synchronous", "cần true hoặc false", "true or false is needed");
     }
 
     private static TimeSpan Span(IConfiguration root, string key, TimeSpan standard) =>

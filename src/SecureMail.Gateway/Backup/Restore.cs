@@ -308,13 +308,16 @@ public sealed class Restore
         }
 
         var last = await open.ExecuteScalarAsync<DateTime?>(new CommandDefinition("SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", cancellationToken: cancellationToken));
+        await using var transaction = await open.BeginTransactionAsync(cancellationToken);
         await open.ExecuteAsync(new CommandDefinition(
             """
             UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
             INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
             """,
             new { now = _time.GetUtcNow().UtcDateTime, report.Entries, since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime - MailMargin },
-            cancellationToken: cancellationToken));
+            transaction, cancellationToken: cancellationToken));
+        // With this commit, and only then in its place, the gateway is one that must prove itself.
+        await transaction.CommitAsync("restore.mark", cancellationToken);
         return report;
     }
 

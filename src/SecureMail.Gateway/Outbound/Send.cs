@@ -135,6 +135,8 @@ internal sealed class Send(
 
         if (complete)
         {
+            await connection.ExecuteAsync(new CommandDefinition(
+                "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL", new { transmission.Id }, transaction, cancellationToken: cancellationToken));
             await item.CompleteAsync(transaction, cancellationToken);
         }
 
@@ -146,7 +148,7 @@ internal sealed class Send(
         reply is null ? $"{failure}" : $"{failure} {reply.Code} {reply.Enhanced}".Trim();
 }
 
-/// <summary>A transmission that may be sent: its row says queued or unknown, or sent and asked for again.</summary>
+/// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it and asked for it again.</summary>
 internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, DateTimeOffset QueuedAt)
 {
     /// <summary>Null when the row is closed or not yet to be sent.</summary>
@@ -155,8 +157,8 @@ internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId,
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, DateTime Queued)?>(new CommandDefinition(
             """
-            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, queued_at FROM gateway.transmission
-            WHERE transmission_id = @id AND state IN ('queued', 'unknown', 'sent') AND message_blob IS NOT NULL
+            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, coalesce(resend_at, queued_at) FROM gateway.transmission
+            WHERE transmission_id = @id AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
             """,
             new { id }, cancellationToken: cancellationToken));
         return row is { } r ? new QueuedTransmission(id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, new DateTimeOffset(r.Queued, TimeSpan.Zero)) : null;
