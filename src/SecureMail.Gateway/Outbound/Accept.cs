@@ -18,6 +18,7 @@ namespace SecureMail.Gateway.Outbound;
 internal sealed class Accept(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, SendingPolicy policy, GatewayOptions options, TimeProvider time)
 {
     /// <exception cref="SubmissionRefusedException">The dispatch as a whole cannot be sent; nothing was kept.</exception>
+    /// <exception cref="StorageUnavailableException">The commit's answer was lost and the database cannot be asked: it may have been kept.</exception>
     public async Task<SubmissionAnswer> AcceptAsync(Submission submission, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
@@ -25,6 +26,14 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
         var sender = directory.FindByCode(submission.Sender, now) ?? throw Refuse("SENDER_UNKNOWN", $"Không có cơ quan gửi {submission.Sender} trong danh bạ.", $"The sending agency {submission.Sender} is not in the directory.");
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var dispatchId = IdOf(submission, now);
+        // Whoever asks about this id waits until this transaction has ended, one way or the other.
+        await LockAsync(transaction, dispatchId, cancellationToken);
+        if (submission.DispatchId is not null && await AcceptedBeforeAsync(connection, dispatchId, sender, directory, now, cancellationToken) is { } before)
+        {
+            return before;
+        }
+
         if (await policy.MaySendAsync(connection, sender, submission.Fields.Secrecy, cancellationToken) is { } refused)
         {
             throw new SubmissionRefusedException(refused);
@@ -36,7 +45,6 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
             throw new SubmissionRefusedException(recipients is [{ Refusal: { } only }] ? only : Refuse("NO_RECIPIENT", "Không gửi được tới nơi nhận nào.", "No addressee can be reached.").Refusal);
         }
 
-        var dispatchId = Guid.CreateVersion7(now);
         var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
         var documents = await StoreAsync(transaction, submission.Documents, cancellationToken);
         var manifest = new Manifest
@@ -73,8 +81,69 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
         await WorkQueue.EnqueueAsync(transaction, "seal", dispatchId, cancellationToken: cancellationToken);
 
         // From this commit on the dispatch is ours to deliver; a crash before it leaves nothing, and the clerk was told nothing.
-        await transaction.CommitAsync("outbound.accept", cancellationToken);
+        try
+        {
+            await transaction.CommitAsync("outbound.accept", cancellationToken);
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        {
+            if (!await WasCommittedAsync(dispatchId, e, cancellationToken))
+            {
+                throw;
+            }
+        }
+
         return new SubmissionAnswer(dispatchId, manifest.Fields.Number, [.. recipients.Select(r => new SubmissionRecipient(r.Code, r.Agency?.NameAt(now)?.Name ?? r.Agency?.LastName.Name, r.Refusal))]);
+    }
+
+    private static Guid IdOf(Submission submission, DateTimeOffset now) =>
+        submission.DispatchId is not { } chosen ? Guid.CreateVersion7(now)
+        : chosen.Version == 7 ? chosen
+        : throw Refuse("ID_INVALID", "Mã văn bản phải là UUIDv7.", "The dispatch's id must be a UUIDv7.");
+
+    private static Task LockAsync(NpgsqlTransaction transaction, Guid dispatchId, CancellationToken cancellationToken) =>
+        transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "SELECT pg_advisory_xact_lock(hashtextextended(@id, 0))", new { id = "dispatch " + dispatchId }, transaction, cancellationToken: cancellationToken));
+
+    /// <summary>COMMIT was sent and its answer lost: the database alone knows. Asked on another connection, once the first is at its end there.</summary>
+    private async Task<bool> WasCommittedAsync(Guid dispatchId, Exception lost, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+            await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            await LockAsync(transaction, dispatchId, cancellationToken);
+            return await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
+                "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = @dispatchId)", new { dispatchId }, transaction, cancellationToken: cancellationToken));
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        {
+            throw new StorageUnavailableException(
+                $"Mất kết nối cơ sở dữ liệu khi ghi; chưa rõ văn bản đã được tiếp nhận hay chưa. Hãy gửi lại với cùng mã {dispatchId}. / The database was lost while writing, and whether the dispatch was accepted is not known: send it again under the same id.",
+                lost);
+        }
+    }
+
+    private static async Task<SubmissionAnswer?> AcceptedBeforeAsync(
+        NpgsqlConnection connection, Guid dispatchId, Agency sender, DirectorySnapshot directory, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, string Number)?>(new CommandDefinition(
+            "SELECT agency_id, number_text FROM gateway.outgoing WHERE dispatch_id = @dispatchId", new { dispatchId }, cancellationToken: cancellationToken));
+        if (row is not { } found)
+        {
+            return null;
+        }
+
+        if (found.Agency != sender.Id)
+        {
+            throw Refuse("ID_TAKEN", "Mã văn bản đã được dùng.", "The dispatch's id is already used.");
+        }
+
+        var recipients = await connection.QueryAsync<(string Code, Guid? Id, string State, string? Reason)>(new CommandDefinition(
+            "SELECT recipient_code, recipient_id, state, reason FROM gateway.transmission WHERE kind = 'dispatch' AND dispatch_id = @dispatchId ORDER BY transmission_id", new { dispatchId }, cancellationToken: cancellationToken));
+        return new SubmissionAnswer(dispatchId, found.Number, [.. recipients.Select(r => new SubmissionRecipient(
+            r.Code, r.Id is { } id && directory.Find(id) is { } agency ? (agency.NameAt(now) ?? agency.LastName).Name : null,
+            r.State == "failed" ? new Refusal(r.Reason!, "Không gửi được; xem mã lý do.", "It could not be sent; see the reason code.") : null))]);
     }
 
     private async Task<List<Addressee>> ResolveAsync(

@@ -6,6 +6,11 @@ namespace SecureMail.Gateway.Outbound;
 /// <summary>What a clerk wants sent: fields, addressees and documents, nothing checked yet.</summary>
 public sealed record Submission
 {
+    /// <summary>
+    /// The dispatch's id, a UUIDv7 that the caller chose so that it may ask again when the answer was lost: the same id is accepted once. Null: one is made.
+    /// </summary>
+    public Guid? DispatchId { get; init; }
+
     /// <summary>The sending agency's code.</summary>
     public required string Sender { get; init; }
 

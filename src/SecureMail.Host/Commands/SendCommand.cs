@@ -36,12 +36,13 @@ internal static class SendCommand
         var signer = new Option<string?>("--signer") { Description = "Người ký: \"Họ tên; Chức vụ\". / The signatory: \"Name; Position\"." };
         var priority = new Option<int>("--priority") { Description = "Độ khẩn 0-4. / Urgency 0-4." };
         var secrecy = new Option<string?>("--secrecy") { Description = "Độ mật; mặc định bị từ chối. / The mark of secrecy; refused by default." };
+        var id = new Option<Guid?>("--id") { Description = "Mã văn bản (UUIDv7) tự chọn: gửi lại với cùng mã thì chỉ được tiếp nhận một lần. / An id of your own choice: the same id is accepted once." };
         var json = CommandLine.JsonLines();
         var files = new Argument<FileInfo[]>("FILE") { Description = "Văn bản. / Documents.", Arity = ArgumentArity.OneOrMore };
         return GatewayCommand.Create("send", """
             Gửi văn bản tới các cơ quan qua cổng. / Sends documents to agencies through the gateway.
             Ví dụ / example: securemail send --from H90.SL.001 --to H90.SL.101 --to H90.SL.102 --notation CV/TU --subject "V/v triệu tập họp" congvan.pdf
-            """, [from, to, subject, number, notation, type, date, signer, priority, secrecy, json, files], async (node, parsed, cancel) =>
+            """, [from, to, subject, number, notation, type, date, signer, priority, secrecy, id, json, files], async (node, parsed, cancel) =>
         {
             var documents = parsed.GetValue(files)!;
             if (documents.FirstOrDefault(f => !f.Exists) is { } missing)
@@ -57,6 +58,7 @@ internal static class SendCommand
             var answer = await node.SubmitAsync(
                 new Submission
                 {
+                    DispatchId = parsed.GetValue(id),
                     Sender = parsed.GetValue(from)!,
                     Recipients = parsed.GetValue(to)!,
                     Number = parsed.GetValue(number),

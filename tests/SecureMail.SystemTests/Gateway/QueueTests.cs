@@ -281,7 +281,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
 
     private async Task RunAsync(int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
     {
-        using var worker = new Worker(_queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) }, "node", TimeProvider.System, NullLogger.Instance);
+        using var worker = new Worker(_queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) }, Guid.NewGuid().ToString(), TimeProvider.System, NullLogger.Instance);
         await worker.RunAsync(stop);
     }
 

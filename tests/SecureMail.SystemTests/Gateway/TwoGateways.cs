@@ -44,9 +44,10 @@ public sealed class TwoGateways : IAsyncDisposable
     /// <summary>Starts both, with the directory imported.</summary>
     /// <param name="changeA">Changes A's options: other tokens, shorter times.</param>
     /// <param name="changeDirectory">Changes the directory that both import.</param>
+    /// <param name="run">False: they are opened, and serve when the test says so, here or as processes of their own.</param>
     public static async Task<TwoGateways> StartAsync(
         PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null, Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
-        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null)
+        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true)
     {
         var pair = new TwoGateways(postgres);
         pair.A = await pair.OpenAsync("a", changeA, timeA);
@@ -60,7 +61,10 @@ public sealed class TwoGateways : IAsyncDisposable
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             await gateway.Node.Directory.ImportAsync(directory, CancellationToken.None);
-            gateway.Run();
+            if (run)
+            {
+                gateway.Run();
+            }
         }
 
         return pair;
@@ -149,26 +153,42 @@ public sealed class TwoGateways : IAsyncDisposable
         options = options with { Smtp = new IPEndPoint(IPAddress.Loopback, port) };
         var record = GatewayIdentity.Create(options, "127.0.0.1", port, TimeProvider.System);
         await File.WriteAllTextAsync(Path.Combine(_folder, letter + ".json"), System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));
-        return new RunningGateway(await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None), owner, port);
+        return new RunningGateway(await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None), options, owner, port);
     }
 
     public static TokenOptions TokenOf(string label) => new($"pkcs11:token={label}?module-path={SoftHsm.Module}", Path.Combine(Pki, "agencies", label + ".pin"), null);
 
-    private static int FreePort()
+    private static int _lastPort = Random.Shared.Next(10_000, 30_000);
+
+    /// <summary>A port below those that the kernel gives to outgoing connections: one of these could take it before it is listened on.</summary>
+    internal static int FreePort()
     {
-        using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-        socket.Start();
-        return ((IPEndPoint)socket.LocalEndpoint).Port;
+        while (true)
+        {
+            var port = 10_000 + (Interlocked.Increment(ref _lastPort) % 20_000);
+            try
+            {
+                using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, port);
+                socket.Start();
+                return port;
+            }
+            catch (System.Net.Sockets.SocketException)
+            {
+                // Taken: the next.
+            }
+        }
     }
 }
 
 /// <summary>One gateway of a test, running until disposed.</summary>
-public sealed class RunningGateway(GatewayNode node, string owner, int port) : IAsyncDisposable
+public sealed class RunningGateway(GatewayNode node, GatewayOptions options, string owner, int port) : IAsyncDisposable
 {
     private readonly CancellationTokenSource _stop = new();
     private Task _run = Task.CompletedTask;
 
     public GatewayNode Node => node;
+
+    public GatewayOptions Options => options;
 
     /// <summary>A connection as the owner of the schema, for looking and for damage that the gateway itself could not do.</summary>
     public string Owner => owner;
@@ -176,6 +196,13 @@ public sealed class RunningGateway(GatewayNode node, string owner, int port) : I
     public int Port => port;
 
     public void Run() => _run = node.RunAsync(_stop.Token);
+
+    /// <summary>Ends serving; the node stays open to be read.</summary>
+    public async Task StopAsync()
+    {
+        await _stop.CancelAsync();
+        await _run;
+    }
 
     public Task<OutgoingDispatch> OutgoingAsync(Guid dispatch, Func<OutgoingDispatch, bool> until) =>
         TwoGateways.EventuallyAsync(async () => await node.Outgoing.FindAsync(dispatch, CancellationToken.None) is { } d && until(d) ? d : null, $"dispatch {dispatch}");

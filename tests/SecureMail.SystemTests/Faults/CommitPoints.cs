@@ -1,0 +1,196 @@
+using SecureMail.Gateway;
+using SecureMail.Gateway.Storage;
+using SecureMail.SystemTests.Gateway;
+
+namespace SecureMail.SystemTests.Faults;
+
+/// <summary>
+/// Every commit of the product and the course of events that comes by it. A fast test holds this table to the source: a commit without a row here,
+/// or a row without its commit, fails the build. Each course ends by checking that everything is in its one right state.
+/// </summary>
+internal static class CommitPoints
+{
+    public static IReadOnlyDictionary<string, Func<FaultRun, Task>> All { get; } = new Dictionary<string, Func<FaultRun, Task>>
+    {
+        // The outgoing flow.
+        ["outbound.accept"] = SubmittingAsync,
+        ["outbound.authorise"] = run => ExchangeAsync(run, visitA: true),
+        ["outbound.await-signature"] = WithoutTokenAsync,
+        ["outbound.refuse"] = ForbiddenAfterAcceptanceAsync,
+        ["outbound.enqueue"] = run => ExchangeAsync(run, visitA: true),
+        ["send.evidence"] = run => ExchangeAsync(run, visitA: true),
+        ["send.outcome"] = run => ExchangeAsync(run, visitA: true),
+        ["outbound.overdue"] = OverdueAsync,
+
+        // The incoming flow and its receipts; what A records is B's receipt.
+        ["inbound.receive"] = run => ExchangeAsync(run, visitA: run.Kind is "kill-after" or "fail"),
+        ["inbound.record"] = run => ExchangeAsync(run, visitA: run.Kind is "kill-before" or "lose-answer"),
+        ["receipt.answer"] = run => ExchangeAsync(run, visitA: false),
+
+        // The queue and the ledger.
+        ["queue.lease"] = run => ExchangeAsync(run, visitA: true),
+        ["queue.renew"] = SlowDestinationAsync,
+        ["queue.put-back"] = DestinationStartsLaterAsync,
+        ["queue.reclaim"] = run => ExchangeAsync(run, visitA: true),
+        ["queue.reclaim-own"] = run => ExchangeAsync(run, visitA: false),
+        ["queue.drop"] = StrayWorkAsync,
+        ["queue.retry"] = run => HeldWorkAsync(run, "ready", "retry"),
+        ["queue.release-held"] = run => HeldWorkAsync(run, "ready", "retry", all: true),
+        ["queue.give-up"] = run => HeldWorkAsync(run, null, "drop"),
+        ["ledger.checkpoint"] = run => ExchangeAsync(run, visitA: true),
+        ["recurring.peers"] = run => ExchangeAsync(run, visitA: true),
+
+        // What a person does.
+        ["directory.import"] = ImportAsync,
+        ["policy.forbid"] = run => PolicyAsync(run, "SELECT count(*) = 1 FROM gateway.route_rule", "forbid", "--to", TwoGateways.AnHoa, "--reason", "Thử"),
+        ["policy.permit"] = PermitAsync,
+        ["policy.secrecy"] = run => PolicyAsync(run, "SELECT count(*) = 1 FROM gateway.secrecy_permission", "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
+        ["schema.migrate"] = MigrateAsync,
+    };
+
+    private static async Task ExchangeAsync(FaultRun run, bool visitA)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        (visitA ? run.B : run.A).Run();
+        await run.VisitAsync(visitA ? run.A : run.B);
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task SubmittingAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var document = Path.Combine(run.Pair.Folder, "Công văn.txt");
+        await File.WriteAllTextAsync(document, "Nội dung");
+        var id = Guid.CreateVersion7();
+        string[] arguments = ["send", "--id", id.ToString(), "--from", TwoGateways.Province, "--to", TwoGateways.AnHoa, "--notation", "CV/VPTU", "--subject", "V/v thử", document];
+        // Where the answer was lost the program asks the database, and the clerk hears the truth.
+        await run.CommandAsync(run.A, async () => await run.A.ScalarAsync<bool>($"SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = '{id}')"), lostAnswer: 0, arguments);
+        await using var again = GatewayProcess.Run(run.A.Options, null, arguments);
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(1);
+        (await run.A.ScalarAsync<int>("SELECT last FROM gateway.register")).ShouldBe(1);
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(id);
+    }
+
+    private static async Task WithoutTokenAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        var elsewhere = Path.Combine(run.Pair.Folder, "không-có.so");
+        await run.VisitAsync(run.A, run.A.Options with { Tokens = [new TokenOptions($"pkcs11:token=x?module-path={Uri.EscapeDataString(elsewhere)}", run.A.Options.Tokens[0].PinFile, null)] });
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task ForbiddenAfterAcceptanceAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.A.OutgoingAsync(dispatch, d => d.State == "refused" && d.Recipients.All(r => r.State == "failed"));
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.refused'")).ShouldBe(1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(0);
+    }
+
+    private static async Task OverdueAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        await run.A.StopAsync();
+        // As if the receipt had not come, two days ago; and the next look falls due now.
+        await run.A.ScalarAsync<object>("UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch'");
+        await run.A.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint");
+        await run.VisitAsync(run.A);
+        await run.A.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_state = 'WAITING'");
+        await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].OverdueAt is not null);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(1);
+    }
+
+    private static async Task SlowDestinationAsync(FaultRun run)
+    {
+        await using var wire = new FaultyWire(() => run.B.Port) { Hangs = true };
+        await run.OpenAsync(d => d with { Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-b.test" ? g with { Port = wire.Port } : g)] });
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        wire.Hangs = false;
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task DestinationStartsLaterAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task StrayWorkAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>($"INSERT INTO gateway.work (kind, subject) VALUES ('judge', '{Guid.NewGuid()}')");
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+    }
+
+    private static async Task HeldWorkAsync(FaultRun run, string? state, string verb, bool all = false)
+    {
+        await run.OpenAsync();
+        var id = await run.A.ScalarAsync<long>($"INSERT INTO gateway.work (kind, subject, state) VALUES ('judge', '{Guid.NewGuid()}', 'held') RETURNING work_id");
+        string[] arguments = all ? ["queue", verb] : ["queue", verb, id.ToString()];
+        await run.CommandAsync(run.A, async () => await run.A.ScalarAsync<string>($"SELECT state FROM gateway.work WHERE work_id = {id}") == state, lostAnswer: 69, arguments);
+    }
+
+    private static async Task ImportAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.Pair.PublishAsync(2);
+        await run.CommandAsync(
+            run.A, async () => await run.A.ScalarAsync<long>("SELECT max(version) FROM gateway.directory") == 2, lostAnswer: 69, "directory", "import", Path.Combine(run.Pair.Folder, "directory-2.p7m"));
+    }
+
+    private static async Task PolicyAsync(FaultRun run, string isDone, params string[] arguments)
+    {
+        await run.OpenAsync();
+        var entries = await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry");
+        await run.CommandAsync(run.A, () => run.A.ScalarAsync<bool>(isDone), lostAnswer: 69, ["policy", .. arguments]);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry")).ShouldBe(entries + 1);
+    }
+
+    private static async Task PermitAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var rule = await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        await run.CommandAsync(run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 0 FROM gateway.route_rule"), lostAnswer: 69, "policy", "permit", rule.ToString());
+    }
+
+    private static async Task MigrateAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var options = run.A.Options with { OwnerConnection = await run.Postgres.CreateDatabaseAsync() };
+        options = options with { DatabaseConnection = PostgresFixture.AsGateway(options.OwnerConnection!) };
+        await using (var broken = GatewayProcess.Run(options, $"{run.Kind}:schema.migrate#2", "migrate"))
+        {
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+        }
+
+        await using var again = GatewayProcess.Run(options, null, "migrate");
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
+        (await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")).ShouldBe(Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+    }
+}

@@ -1,0 +1,89 @@
+using SecureMail.Gateway;
+using SecureMail.Gateway.Directory;
+using SecureMail.SystemTests.Gateway;
+
+namespace SecureMail.SystemTests.Faults;
+
+/// <summary>One visit of one commit: two gateways of its own, and the fault that one process of them is to meet.</summary>
+internal sealed class FaultRun(PostgresFixture postgres, string kind, string point) : IAsyncDisposable
+{
+    private readonly List<GatewayProcess> _processes = [];
+    private TwoGateways? _pair;
+
+    /// <summary>True when the process dies of it.</summary>
+    public bool Kills => kind.StartsWith("kill", StringComparison.Ordinal);
+
+    /// <summary>True when the write is durable although nobody heard so.</summary>
+    public bool Persists => kind is "kill-after" or "lose-answer";
+
+    public string Kind => kind;
+
+    public RunningGateway A => _pair!.A;
+
+    public RunningGateway B => _pair!.B;
+
+    public TwoGateways Pair => _pair!;
+
+    public PostgresFixture Postgres => postgres;
+
+    /// <summary>What the processes said, for the message of a failure.</summary>
+    public string Said => string.Join('\n', _processes.Select(p => p.Said));
+
+    /// <summary>Opens both gateways; neither serves yet.</summary>
+    public async Task OpenAsync(Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null) =>
+        _pair = await TwoGateways.StartAsync(postgres, changeDirectory: changeDirectory, run: false);
+
+    public async Task<Guid> SubmitAsync() => (await A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
+
+    /// <summary>The gateway serves in a process that meets the fault; when that killed it, it serves again without.</summary>
+    /// <param name="options">Other options than the gateway's own, for the process that meets the fault alone.</param>
+    public async Task VisitAsync(RunningGateway gateway, GatewayOptions? options = null)
+    {
+        var process = Serve(gateway, options ?? gateway.Options, $"{kind}:{point}");
+        await process.FaultAsync();
+        if (Kills)
+            (await process.EndAsync()).ShouldBe(137);
+        else if (options is not null)
+            await process.StopAsync();
+        if (process.HasExited)
+            Serve(gateway, gateway.Options, fault: null);
+    }
+
+    /// <summary>A command meets the fault; what it does is then there or not, as the fault says, and there when it is given again.</summary>
+    /// <param name="lostAnswer">The exit code where the answer of the commit was lost: the command may know how to ask.</param>
+    public async Task CommandAsync(RunningGateway gateway, Func<Task<bool>> isDone, int lostAnswer, params string[] arguments)
+    {
+        await using var process = GatewayProcess.Run(gateway.Options, $"{kind}:{point}", arguments);
+        await process.FaultAsync();
+        var exit = await process.EndAsync();
+        exit.ShouldBe(Kills ? 137 : kind == "lose-answer" ? lostAnswer : 69, process.Said);
+        (await isDone()).ShouldBe(Persists, $"{kind} {point}: {process.Said}");
+        if (Persists)
+            return;
+        await using var again = GatewayProcess.Run(gateway.Options, null, arguments);
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        (await isDone()).ShouldBeTrue();
+    }
+
+    /// <summary>Everything has come to its one right end.</summary>
+    public async Task DeliveredOnceAsync(Guid dispatch)
+    {
+        await Outcome.DeliveredOnceAsync(A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = B }, dispatch);
+        await Outcome.NothingLeftAsync(A, B);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var process in _processes)
+            await process.DisposeAsync();
+        if (_pair is not null)
+            await _pair.DisposeAsync();
+    }
+
+    private GatewayProcess Serve(RunningGateway gateway, GatewayOptions options, string? fault)
+    {
+        var process = GatewayProcess.Serve(options, TwoGateways.FreePort(), fault);
+        _processes.Add(process);
+        return process;
+    }
+}
