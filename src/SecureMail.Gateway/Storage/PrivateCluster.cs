@@ -109,14 +109,19 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     }
 
     /// <summary>Deletes the files of a cluster that is stopped, for tests and for throwing an installation away.</summary>
-    public void DeleteFiles()
+    public void DeleteFiles() => DeleteFiles(_data, SocketDirectory);
+
+    internal static void DeleteFiles(string dataFolder)
     {
-        foreach (var folder in new[] { Path.GetDirectoryName(_data)!, SocketDirectory })
+        var (data, sockets, _) = PlacesOf(Path.GetFullPath(dataFolder));
+        DeleteFiles(data, sockets);
+    }
+
+    private static void DeleteFiles(string data, string sockets)
+    {
+        foreach (var folder in new[] { Path.GetDirectoryName(data)!, sockets })
         {
-            if (System.IO.Directory.Exists(folder))
-            {
-                System.IO.Directory.Delete(folder, recursive: true);
-            }
+            DeleteIfThere(folder);
         }
     }
 
