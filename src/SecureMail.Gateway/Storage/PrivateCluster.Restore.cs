@@ -65,17 +65,15 @@ public sealed partial class PrivateCluster
             await RunProgramAsync("chown", ["-R", $"{_account.User}:{_account.Group}", _data], cancellationToken);
         }
 
-        // hot_standby off: the server answers when recovery is over. What the backup's own settings say of journals is not for this machine.
+        // hot_standby off: the server takes connections when recovery is over. What the backup's own settings say of journals is not for this machine.
         var settings = Settings() + " -c hot_standby=off -c restore_command=/bin/false -c synchronous_standby_names='' -c archive_mode=off";
         try
         {
             await RunAsync(
                 "pg_ctl", ["start", "-D", _data, "-w", "-t", "43200", "-s", "-l", Path.Combine(Path.GetDirectoryName(_data)!, "restore.log"), "-o", settings],
                 cancellationToken, newSession: true, patience: RecoveryTakesAtMost);
-            NpgsqlConnection.ClearAllPools();
-            await using (var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false }.ConnectionString))
+            await using (var postgres = await RecoveredAsync(cancellationToken))
             {
-                await postgres.OpenAsync(cancellationToken);
                 await ExecuteAsync(postgres, "ALTER SYSTEM RESET ALL", cancellationToken);
             }
 
@@ -84,6 +82,30 @@ public sealed partial class PrivateCluster
         finally
         {
             await StopAsync();
+        }
+    }
+
+    /// <summary>Waits until recovery is over: until then the server is up and takes nobody in.</summary>
+    private async Task<NpgsqlConnection> RecoveredAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false }.ConnectionString);
+            try
+            {
+                await postgres.OpenAsync(cancellationToken);
+                return postgres;
+            }
+            catch (NpgsqlException e)
+            {
+                await postgres.DisposeAsync();
+                if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
+                {
+                    throw new StorageUnavailableException("PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not recover from the backup: see restore.log.", e);
+                }
+            }
+
+            await Task.Delay(100, cancellationToken);
         }
     }
 
