@@ -11,8 +11,16 @@ namespace SecureMail.Gateway.Storage;
 /// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own, under an advisory lock.
 /// A file that was applied and has changed since is refused, and so is a database that is ahead of this build.
 /// </summary>
+/// <remarks>
+/// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced. So a file that only
+/// expands the schema (what stood there works as before) says so in its first line, <see cref="ExpandsOnly"/>; a node of the build before goes
+/// on working on it, and may be started on it.
+/// </remarks>
 public static class Migrator
 {
+    /// <summary>The first line of a migration that leaves everything that stood there working as before.</summary>
+    internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
+
     private const long LockKey = 0x5EC0_4E4D_0001;
 
     /// <summary>What this build brings, in order.</summary>
@@ -32,6 +40,7 @@ public static class Migrator
             CREATE SCHEMA IF NOT EXISTS quartz;
             CREATE TABLE IF NOT EXISTS gateway.schema_version (
               name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+            ALTER TABLE gateway.schema_version ADD COLUMN IF NOT EXISTS expands_only boolean NOT NULL DEFAULT false;
             DO $$ BEGIN
               IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
                 GRANT USAGE ON SCHEMA gateway, ledger, quartz TO securemail_gateway;
@@ -44,9 +53,9 @@ public static class Migrator
         {
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             await ExecuteAsync(connection, transaction, sql, cancellationToken);
-            await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256) VALUES ($1, $2)", connection, transaction)
+            await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ($1, $2, $3)", connection, transaction)
             {
-                Parameters = { new() { Value = name }, new() { Value = Digest(sql) } },
+                Parameters = { new() { Value = name }, new() { Value = Digest(sql) }, new() { Value = sql.StartsWith(ExpandsOnly, StringComparison.Ordinal) } },
             };
             await note.ExecuteNonQueryAsync(cancellationToken);
             await transaction.CommitAsync("schema.migrate", cancellationToken);
@@ -69,16 +78,22 @@ public static class Migrator
     private static async Task<List<(string Name, string Sql)>> PendingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         var applied = new Dictionary<string, byte[]>();
-        await using (var command = new NpgsqlCommand("SELECT name, sha256 FROM gateway.schema_version", connection))
+        var expanded = new HashSet<string>();
+        // Read as JSON: the column for what expands only is younger than the table.
+        await using (var command = new NpgsqlCommand("SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM gateway.schema_version v", connection))
         await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
         {
             while (await reader.ReadAsync(cancellationToken))
             {
                 applied[reader.GetString(0)] = reader.GetFieldValue<byte[]>(1);
+                if (reader.GetBoolean(2))
+                {
+                    expanded.Add(reader.GetString(0));
+                }
             }
         }
 
-        if (applied.Keys.FirstOrDefault(name => Known.All(m => m.Name != name)) is { } unknown)
+        if (applied.Keys.FirstOrDefault(name => !expanded.Contains(name) && Known.All(m => m.Name != name)) is { } unknown)
         {
             throw new StorageUnavailableException($"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown}).");
         }

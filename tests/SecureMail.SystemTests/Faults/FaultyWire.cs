@@ -7,17 +7,17 @@ namespace SecureMail.SystemTests.Faults;
 internal sealed class FaultyWire : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private readonly Func<int> _target;
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lock = new();
     private readonly List<Task> _running = [];
     private readonly List<TcpClient> _held = [];
     private bool _hangs;
     private long _cutAfter = -1;
+    private int _cuts;
 
     public FaultyWire(Func<int> target)
     {
-        _target = target;
+        Target = target;
         _listener.Start();
         Port = ((IPEndPoint)_listener.LocalEndpoint).Port;
         _running.Add(AcceptAsync());
@@ -25,8 +25,11 @@ internal sealed class FaultyWire : IAsyncDisposable
 
     public int Port { get; }
 
+    /// <summary>Where the next connection leads.</summary>
+    public Func<int> Target { get; set; }
+
     /// <summary>How many connections were cut.</summary>
-    public int Cuts { get; private set; }
+    public int Cuts => _cuts;
 
     /// <summary>While set, new connections are taken and nothing is said on them; when it is taken back they are closed.</summary>
     public bool Hangs
@@ -46,8 +49,8 @@ internal sealed class FaultyWire : IAsyncDisposable
         }
     }
 
-    /// <summary>The next connection is reset once this many octets have gone to the target.</summary>
-    public void CutNextAfter(long octets) => Interlocked.Exchange(ref _cutAfter, octets);
+    /// <summary>One connection, the next over which so many octets have gone to the target, is reset there.</summary>
+    public void CutOnceAfter(long octets) => Interlocked.Exchange(ref _cutAfter, octets);
 
     public async ValueTask DisposeAsync()
     {
@@ -92,9 +95,8 @@ internal sealed class FaultyWire : IAsyncDisposable
         {
             try
             {
-                var cut = Interlocked.Exchange(ref _cutAfter, -1);
-                await far.ConnectAsync(IPAddress.Loopback, _target(), _stop.Token);
-                await Task.WhenAny(CopyAsync(near, far, cut), CopyAsync(far, near, -1));
+                await far.ConnectAsync(IPAddress.Loopback, Target(), _stop.Token);
+                await Task.WhenAny(CopyAsync(near, far, mayCut: true), CopyAsync(far, near, mayCut: false));
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException)
             {
@@ -103,16 +105,18 @@ internal sealed class FaultyWire : IAsyncDisposable
         }
     }
 
-    private async Task CopyAsync(TcpClient from, TcpClient to, long cutAfter)
+    private async Task CopyAsync(TcpClient from, TcpClient to, bool mayCut)
     {
-        var buffer = new byte[64 * 1024];
+        var buffer = new byte[16 * 1024];
+        long gone = 0;
         try
         {
             for (int read; (read = await from.GetStream().ReadAsync(buffer, _stop.Token)) > 0;)
             {
-                if (cutAfter >= 0 && (cutAfter -= read) < 0)
+                gone += read;
+                if (mayCut && Interlocked.Read(ref _cutAfter) is >= 0 and var after && gone > after && Interlocked.CompareExchange(ref _cutAfter, -1, after) == after)
                 {
-                    Cuts++;
+                    Interlocked.Increment(ref _cuts);
                     // RST, not FIN: neither side is told that the other was done.
                     from.LingerState = to.LingerState = new LingerOption(true, 0);
                     return;

@@ -37,13 +37,18 @@ internal sealed class GatewayProcess : IAsyncDisposable
     }
 
     /// <summary>Starts the gateway. <paramref name="fault"/>: see <see cref="DurableCommit.Variable"/>.</summary>
+    /// <param name="program">Another build's <c>securemail.dll</c>; null: this one's.</param>
     /// <param name="temporary">Where it makes temporary files; null: where everybody does.</param>
-    public static GatewayProcess Serve(GatewayOptions options, int http, string? fault = null, string? temporary = null) =>
-        Start(fault, temporary, "serve", "--config", WriteConfiguration(options), "--http", $"127.0.0.1:{http}");
+    public static GatewayProcess Serve(GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null) =>
+        Start(program, fault, temporary, "serve", "--config", WriteConfiguration(options), "--http", $"127.0.0.1:{http}");
 
     /// <summary>One command on the gateway's own database.</summary>
     public static GatewayProcess Run(GatewayOptions options, string? fault, params string[] arguments) =>
-        Start(fault, null, [.. arguments, "--config", WriteConfiguration(options)]);
+        Start(null, fault, null, [.. arguments, "--config", WriteConfiguration(options)]);
+
+    /// <summary>One command of another build.</summary>
+    public static GatewayProcess RunOf(string program, GatewayOptions options, params string[] arguments) =>
+        Start(program, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
 
     /// <summary>Waits until it says that it has come to its fault.</summary>
     public async Task FaultAsync()
@@ -89,10 +94,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _process.Dispose();
     }
 
-    private static GatewayProcess Start(string? fault, string? temporary, params string[] arguments)
+    private static GatewayProcess Start(string? program, string? fault, string? temporary, params string[] arguments)
     {
         var dotnet = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
-        var start = new ProcessStartInfo(dotnet, ["exec", Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
+        var start = new ProcessStartInfo(dotnet, ["exec", program ?? Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

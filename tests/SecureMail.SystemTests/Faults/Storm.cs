@@ -78,20 +78,23 @@ internal sealed class Storm : IAsyncDisposable
     public async Task<string> BlowAsync()
     {
         var clock = Stopwatch.StartNew();
-        foreach (var node in _nodes)
+        using var over = new CancellationTokenSource();
+        var supervised = Task.WhenAll(_nodes.Select(n => n.SuperviseAsync(Temporary, over.Token)));
+        TimeSpan blown, calm;
+        try
         {
-            node.Start(Temporary);
+            var faults = Task.WhenAll(KillAsync(), StopDatabaseAsync());
+            await Task.WhenAll([.. Enumerable.Range(0, Codes.Length).Select(SubmitAsync), faults, CutAsync(faults)]);
+            blown = clock.Elapsed;
+            await CalmAsync();
+            calm = clock.Elapsed;
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await supervised;
         }
 
-        await Task.WhenAll([.. Enumerable.Range(0, Codes.Length).Select(SubmitAsync), KillAsync(), StopDatabaseAsync(), CutAsync()]);
-        foreach (var node in _nodes)
-        {
-            node.EnsureRuns(Temporary);
-        }
-
-        var blown = clock.Elapsed;
-        await CalmAsync();
-        var calm = clock.Elapsed;
         foreach (var node in _nodes)
         {
             await node.StopAsync();
@@ -202,6 +205,8 @@ internal sealed class Storm : IAsyncDisposable
                 Fields = new DispatchFields { Number = "", Subject = $"Bão số {n}" },
                 Documents = [new SubmittedDocument("Văn bản.bin", "application/octet-stream", () => new MemoryStream(octets))],
             };
+            // Spread over the whole storm: a kill about every two seconds.
+            await Task.Delay(random.Next(2 * 2000 * _plan.Kills * Codes.Length / _plan.Dispatches));
             while (true)
             {
                 try
@@ -222,14 +227,16 @@ internal sealed class Storm : IAsyncDisposable
     private async Task KillAsync()
     {
         var random = new Random(_plan.Seed * 37);
-        for (; _kills < _plan.Kills; _kills++)
+        while (_kills < _plan.Kills)
         {
             // A process needs a moment to be worth killing; how long it gets is part of the plan.
-            await Task.Delay(random.Next(300, 3000));
+            await Task.Delay(random.Next(500, 3500));
             var node = _nodes[random.Next(_nodes.Count)];
-            await node.KillAsync();
-            await Task.Delay(random.Next(0, 500));
-            node.Start(Temporary);
+            if (node.Runs)
+            {
+                _kills++;
+                await node.KillAsync();
+            }
         }
     }
 
@@ -248,14 +255,14 @@ internal sealed class Storm : IAsyncDisposable
         }
     }
 
-    private async Task CutAsync()
+    private async Task CutAsync(Task faults)
     {
         var random = new Random(_plan.Seed * 43);
-        for (var cuts = 0; cuts < _plan.Cuts; cuts++)
+        while (_wires.Sum(w => w.Cuts) < _plan.Cuts && !faults.IsCompleted)
         {
-            await Task.Delay(random.Next(200, 2000));
-            // Past the handshakes, so in the middle of a message as a rule.
-            _wires[random.Next(_wires.Count)].CutNextAfter(random.Next(3_000, 60_000));
+            await Task.Delay(random.Next(200, 1000));
+            // Past the handshakes, so in the middle of a message.
+            _wires[random.Next(_wires.Count)].CutOnceAfter(random.Next(5_000, 25_000));
         }
     }
 
@@ -307,6 +314,13 @@ internal sealed class Storm : IAsyncDisposable
 
     private async Task CheckAsync()
     {
+        // Our own connections did not see the last stop of the server either.
+        NpgsqlConnection.ClearAllPools();
+        foreach (var gateway in _gateways)
+        {
+            gateway.Node.Database.Source.Clear();
+        }
+
         foreach (var (dispatch, (sender, recipients)) in _accepted)
         {
             await Outcome.DeliveredOnceAsync(_gateways[sender], recipients.ToDictionary(r => Codes[r], r => _gateways[r]), dispatch);
@@ -345,27 +359,35 @@ internal sealed class Storm : IAsyncDisposable
 
         public string LastWords => _process is null ? "" : string.Join('\n', _process.Said.Split('\n').TakeLast(15));
 
-        public void Start(string temporary) => _process = GatewayProcess.Serve(_options, _http, null, temporary);
-
-        /// <summary>What ended by itself is started again, as a supervisor would: a process that starts while its database is away gives up.</summary>
-        public void EnsureRuns(string temporary)
+        /// <summary>Starts it, and again whenever it has ended, as systemd would: killed, or given up because its database was away when it started.</summary>
+        public async Task SuperviseAsync(string temporary, CancellationToken over)
         {
-            if (!Runs)
+            while (!over.IsCancellationRequested)
             {
-                Start(temporary);
+                if (!Runs)
+                {
+                    var last = _process;
+                    _process = GatewayProcess.Serve(_options, _http, null, temporary);
+                    if (last is not null)
+                    {
+                        await last.DisposeAsync();
+                    }
+                }
+
+                await Task.Delay(200, over).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
 
-        public async Task KillAsync()
+        public Task KillAsync() => _process?.KillAsync() ?? Task.CompletedTask;
+
+        public async Task StopAsync() => await _process!.StopAsync();
+
+        public async ValueTask DisposeAsync()
         {
             if (_process is not null)
             {
                 await _process.DisposeAsync();
             }
         }
-
-        public async Task StopAsync() => await _process!.StopAsync();
-
-        public async ValueTask DisposeAsync() => await KillAsync();
     }
 }

@@ -38,6 +38,21 @@ public sealed class MigrationTests(PostgresFixture postgres)
     }
 
     [Fact]
+    public async Task A_newer_database_whose_new_files_only_expand_it_is_taken()
+    {
+        var owner = await MigratedAsync();
+        await ExecuteAsync(owner, "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ('gateway/9999_future.sql', sha256('x'), true)");
+        (await Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
+        await using (await OpenAsync(owner))
+        {
+        }
+
+        // One that changes what stood there is refused as before, also beside it.
+        await ExecuteAsync(owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/10000_other.sql', sha256('x'))");
+        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain("10000_other.sql");
+    }
+
+    [Fact]
     public async Task A_database_that_is_not_migrated_is_refused_and_says_which_command_helps()
     {
         var owner = await postgres.CreateDatabaseAsync();
