@@ -32,10 +32,16 @@ public sealed partial class PrivateCluster
         }
 
         var staging = data + ".restoring";
-        DeleteIfThere(staging);
-        var finished = false;
         await using var users = new FileStream(Path.Combine(parent, "restore.lock"), FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
         var cluster = new PrivateCluster(staging, sockets, bin, users, account);
+        if (System.IO.Directory.Exists(staging))
+        {
+            // An earlier attempt was killed; its server may still run.
+            await cluster.StopAsync();
+            DeleteIfThere(staging);
+        }
+
+        var finished = false;
         try
         {
             await MakePrivateDirectoryAsync(staging, account, cancellationToken);
