@@ -312,6 +312,8 @@ public sealed class Restore
         await open.ExecuteAsync(new CommandDefinition(
             """
             UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
+            -- Whoever had leased work is gone with the machine.
+            UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'restored' WHERE state = 'leased';
             INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
             """,
             new { now = _time.GetUtcNow().UtcDateTime, report.Entries, since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime - MailMargin },

@@ -83,6 +83,19 @@ public sealed class GatewayDatabase : IAsyncDisposable
             cancellationToken);
     }
 
+    /// <summary>
+    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while the commit that made it still waits
+    /// for the journal, or was cancelled while it waited: who promises something because a row is there asks this first. A message in the log that
+    /// nobody reads is committed behind it, and waits as every commit does.
+    /// </summary>
+    internal static async Task SettleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(Settle, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
+
     /// <summary>How far the database's clock is ahead of ours.</summary>
     public async Task<TimeSpan> ClockDifferenceAsync(TimeProvider time, CancellationToken cancellationToken)
     {

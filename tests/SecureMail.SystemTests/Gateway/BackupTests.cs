@@ -253,6 +253,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         connection.CancellationTimeout.ShouldBe(-1);
         const string Write = "INSERT INTO gateway.alarm (raised_at, kind, subject, detail) VALUES (now(), 'x', 'x', 'x')";
         await Should.ThrowAsync<NpgsqlException>(() => ExecuteAsync(connection, Write));
+        // Nor is a row that can be read already promised to anybody.
+        await Should.ThrowAsync<NpgsqlException>(() => ExecuteAsync(connection, GatewayDatabase.Settle));
         connection.CancellationTimeout = 2000;
         await ExecuteAsync(connection, Write);
 
