@@ -71,17 +71,31 @@ internal static class CommitPoints
         ["peer.resend"] = run => RestoredAsync(run, visitA: false),
     };
 
+    // Quartz.NET writes times as ticks since the year 1.
+    internal const string NowInTicks = "((extract(epoch FROM now()) * 10000000)::bigint + 621355968000000000)";
+
     /// <summary>Every recurring job is due at once.</summary>
-    private const string DueNow = "UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_state = 'WAITING' AND next_fire_time > extract(epoch FROM now()) * 1000";
+    private const string DueNow = $"UPDATE quartz.qrtz_triggers SET next_fire_time = {NowInTicks} WHERE trigger_state = 'WAITING' AND next_fire_time > {NowInTicks}";
 
     /// <summary>Has the recurring jobs fall due again and again until one of them has done its work. A trigger that is due is left alone: the scheduler is taking it.</summary>
-    private static Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done) => TwoGateways.EventuallyAsync(
-        async () =>
+    private static async Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done)
+    {
+        try
         {
-            await gateway.ScalarAsync<object>(DueNow);
-            return await done() ? "" : null;
-        },
-        "the recurring work");
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                {
+                    await gateway.ScalarAsync<object>(DueNow);
+                    return await done() ? "" : null;
+                },
+                "the recurring work");
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException(
+                string.Join('\n', await Outcome.ListAsync(gateway.Owner, "SELECT 'now ' || extract(epoch FROM now())::bigint || ' ' || t::text FROM quartz.qrtz_triggers t UNION ALL SELECT f::text FROM quartz.qrtz_fired_triggers f UNION ALL SELECT s::text FROM quartz.qrtz_scheduler_state s")), e);
+        }
+    }
 
     // As a restoration leaves the database: nothing of the ledger has a checkpoint yet.
     private const string Restored = "INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (now(), 0, now() - interval '1 hour', 'asking')";

@@ -79,7 +79,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
 
         // The recurring job fires every two seconds from now on; every dispatch is overdue twice over, and each is marked once.
         await pair.A.ScalarAsync<object>("UPDATE quartz.qrtz_simple_triggers SET repeat_interval = 2000 WHERE trigger_name = 'overdue'");
-        await pair.A.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_name = 'overdue' AND trigger_state = 'WAITING'");
+        await pair.A.ScalarAsync<object>($"UPDATE quartz.qrtz_triggers SET next_fire_time = {CommitPoints.NowInTicks} WHERE trigger_name = 'overdue' AND trigger_state = 'WAITING'");
         await LateAsync(pair, dispatches.Take(15));
         await MarkedAsync(pair, 30);
         await one.KillAsync();
