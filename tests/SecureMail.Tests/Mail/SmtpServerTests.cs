@@ -254,7 +254,7 @@ public class SmtpServerTests
     [Fact]
     public async Task Connections_beyond_the_limit_are_turned_away()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { ConnectionsPerPeer = 1 } });
+        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { ConnectionsPerAddress = 1 } });
         await using var first = await GreetedAsync(server);
         await using var second = await RawPeer.ConnectAsync(server.Endpoint);
         (await second.ReplyAsync()).ShouldStartWith("421 4.7.0");
