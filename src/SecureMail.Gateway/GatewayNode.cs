@@ -21,6 +21,7 @@ namespace SecureMail.Gateway;
 /// </summary>
 public sealed class GatewayNode : IAsyncDisposable
 {
+    private const int SendSlots = 16;
     private static readonly TimeSpan FollowEvery = TimeSpan.FromSeconds(1);
 
     private readonly GatewayDatabase _database;
@@ -43,6 +44,8 @@ public sealed class GatewayNode : IAsyncDisposable
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
         Queue = new WorkQueue(database.Source);
+        Lanes = new Lanes(database.Source, options.Probe);
+        Notices = new NoticeRegister(database, Directory);
         Outgoing = new OutgoingRegister(database, _blobs, Directory);
         Incoming = new IncomingRegister(database, _blobs, Directory);
         Ledger = new LedgerRegister(database);
@@ -61,8 +64,8 @@ public sealed class GatewayNode : IAsyncDisposable
             new Accept(database, _blobs, Directory, policy, options, time),
             new Authorise(database, Directory, policy, certificates, time),
             new Sign(database, _blobs, _keys, trust, time, _logger),
-            new Enqueue(database, _blobs, time),
-            new Send(database, _blobs, Directory, identity, _peers, options, time, _logger),
+            new Enqueue(database, _blobs, Directory, time),
+            new Send(database, _blobs, Directory, identity, _peers, Lanes, options, time, _logger),
             _keys);
         _inbound = new InboundFlow(
             database,
@@ -79,7 +82,11 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public WorkQueue Queue { get; }
 
+    public Lanes Lanes { get; }
+
     public OutgoingRegister Outgoing { get; }
+
+    public NoticeRegister Notices { get; }
 
     public IncomingRegister Incoming { get; }
 
@@ -237,7 +244,7 @@ public sealed class GatewayNode : IAsyncDisposable
     private Dictionary<string, WorkHandler> Handlers() => new()
     {
         ["seal"] = new(4, _outbound.SealAsync),
-        ["send"] = new(16, _outbound.SendAsync),
+        ["send"] = new(SendSlots, _outbound.SendAsync) { Lanes = new LaneLimits(_options.PerDestination, SendSlots / 2), Retry = _options.Retry },
         ["judge"] = new(4, _inbound.JudgeAsync),
         ["receipt"] = new(4, _inbound.AnswerAsync),
     };

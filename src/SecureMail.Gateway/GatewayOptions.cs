@@ -1,4 +1,6 @@
 using System.Net;
+using SecureMail.Gateway.Queue;
+using SecureMail.Mail;
 
 namespace SecureMail.Gateway;
 
@@ -43,8 +45,23 @@ public sealed record GatewayOptions
     /// <summary>After how long without a receipt a dispatch is overdue. The office confirms the same day.</summary>
     public TimeSpan ReceiptDue { get; init; } = TimeSpan.FromHours(24);
 
-    /// <summary>After how long a destination that cannot be reached is given up.</summary>
+    /// <summary>After how long a message that could not be sent is given up. RFC 5321 §4.5.4.1: at least four or five days.</summary>
     public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromDays(5);
+
+    /// <summary>After how long the clerk is told that a dispatch has not left yet; once.</summary>
+    public TimeSpan DelayNoticeAfter { get; init; } = TimeSpan.FromHours(4);
+
+    /// <summary>How many messages go to one gateway at once, from this node.</summary>
+    public int PerDestination { get; init; } = 4;
+
+    /// <summary>How long a peer may take over each state of a session.</summary>
+    public SmtpClientTimeouts SmtpTimeouts { get; init; } = new();
+
+    /// <summary>When one message is tried again.</summary>
+    public RetrySchedule Retry { get; init; } = RetrySchedule.OfWork;
+
+    /// <summary>When a gateway that could not be reached is tried again.</summary>
+    public RetrySchedule Probe { get; init; } = RetrySchedule.OfDestination;
 
     /// <summary>How long a message that cannot be judged yet waits before it is quarantined.</summary>
     public TimeSpan IndeterminateFor { get; init; } = TimeSpan.FromHours(4);

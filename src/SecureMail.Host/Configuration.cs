@@ -14,7 +14,7 @@ internal static class Configuration
     private static readonly HashSet<string> Known = new(StringComparer.OrdinalIgnoreCase)
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
-        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
     };
 
@@ -68,6 +68,8 @@ internal static class Configuration
                 Tokens = Tokens(root, home),
                 ReceiptDue = Span(root, "Delivery:ReceiptDue", TimeSpan.FromHours(24)),
                 GiveUpAfter = Span(root, "Delivery:GiveUpAfter", TimeSpan.FromDays(5)),
+                DelayNoticeAfter = Span(root, "Delivery:DelayNoticeAfter", TimeSpan.FromHours(4)),
+                PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
@@ -152,6 +154,11 @@ internal static class Configuration
         Text(root, key) is not { } text ? standard
         : TimeSpan.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var span) && span > TimeSpan.Zero ? span
         : throw Fault(key, "cần một khoảng thời gian dương, ví dụ 1.00:00:00", "a positive time span is needed, e.g. 1.00:00:00");
+
+    private static int Count(IConfiguration root, string key, int standard, int most) =>
+        Text(root, key) is not { } text ? standard
+        : int.TryParse(text, out var count) && count >= 1 && count <= most ? count
+        : throw Fault(key, $"cần một số từ 1 tới {most}", $"a number from 1 to {most} is needed");
 
     private static long Size(IConfiguration root, string key, long standard) =>
         Text(root, key) is not { } text ? standard

@@ -63,16 +63,20 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
         var stored = await blob.FinishAsync(cancellationToken);
         var transmission = Guid.CreateVersion7(now);
         // A dispatch set aside and later taken in is answered again: the row is the same, its message the newer.
+        var replaced = await connection.ExecuteScalarAsync<Guid?>(new CommandDefinition(
+            "SELECT message_blob FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE",
+            new { due.Dispatch, due.Agency, to.Code }, transaction, cancellationToken: cancellationToken));
         transmission = await connection.ExecuteScalarAsync<Guid>(new CommandDefinition(
             """
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
-            VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, @now)
+            VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, now())
             ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL
+              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL, delayed_at = NULL
             RETURNING transmission_id
             """,
-            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry, now = now.UtcDateTime }, transaction, cancellationToken: cancellationToken));
-        await WorkQueue.EnqueueAsync(transaction, "send", transmission, cancellationToken: cancellationToken);
+            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(new CommandDefinition("DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction, cancellationToken: cancellationToken));
+        await WorkQueue.EnqueueAsync(transaction, "send", transmission, lane: sender.Record.Gateway, cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
         await transaction.CommitAsync("receipt.answer", cancellationToken);

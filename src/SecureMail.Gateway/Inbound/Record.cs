@@ -141,7 +141,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, TimeProvi
             return;
         }
 
-        await WorkQueue.EnqueueAsync(transaction, "receipt", incoming.Id, entry, cancellationToken);
+        await WorkQueue.EnqueueAsync(transaction, "receipt", incoming.Id, entry, cancellationToken: cancellationToken);
     }
 
     private static async Task AnswerAgainAsync(NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)

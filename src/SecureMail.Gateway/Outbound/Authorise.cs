@@ -86,6 +86,7 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
             new { reason, now = time.GetUtcNow().UtcDateTime, accepted.Id, recipient }, transaction, cancellationToken: cancellationToken));
         if (failed is { } transmission)
         {
+            await Notice.AddAsync(transaction, [transmission], "failed", reason, null, cancellationToken);
             await EntryAsync(transaction, accepted, "dispatch.failed", transmission, cancellationToken);
         }
     }

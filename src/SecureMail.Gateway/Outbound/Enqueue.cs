@@ -1,4 +1,5 @@
 using Dapper;
+using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
@@ -9,12 +10,13 @@ namespace SecureMail.Gateway.Outbound;
 /// Composed → queued: the message (one blob for all), a row for each recipient, the ledger entry and the work to send, which awaits the checkpoint
 /// that covers the entry, are one transaction.
 /// </summary>
-internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimeProvider time)
+internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, TimeProvider time)
 {
     public async Task EnqueueAsync(ComposedDispatch composed, WorkItem item, CancellationToken cancellationToken)
     {
         var dispatch = composed.Signed.Authorised.Accepted;
         var now = time.GetUtcNow();
+        var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var message = await blobs.WriteAsync(transaction, composed.Message, cancellationToken);
@@ -33,15 +35,15 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         await connection.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.outgoing SET state = 'queued', reason = NULL, message_blob = @Blob, signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
             new { Blob = message.Id, entry.EntryId, Digest = composed.Signed.ContentDigest, now = now.UtcDateTime, dispatch.Id }, transaction, cancellationToken: cancellationToken));
-        var queued = await connection.QueryAsync<Guid>(new CommandDefinition(
+        var queued = await connection.QueryAsync<(Guid Id, Guid Recipient)>(new CommandDefinition(
             """
-            UPDATE gateway.transmission SET state = 'queued', message_blob = @Blob, entry_id = @EntryId, queued_at = @now
-            WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting' RETURNING transmission_id
+            UPDATE gateway.transmission SET state = 'queued', message_blob = @Blob, entry_id = @EntryId, queued_at = now()
+            WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting' RETURNING transmission_id, recipient_id
             """,
-            new { Blob = message.Id, entry.EntryId, now = now.UtcDateTime, dispatch.Id }, transaction, cancellationToken: cancellationToken));
-        foreach (var transmission in queued)
+            new { Blob = message.Id, entry.EntryId, dispatch.Id }, transaction, cancellationToken: cancellationToken));
+        foreach (var (transmission, recipient) in queued)
         {
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, entry.EntryId, cancellationToken);
+            await WorkQueue.EnqueueAsync(transaction, "send", transmission, entry.EntryId, directory.Find(recipient)?.Record.Gateway, cancellationToken);
         }
 
         await item.CompleteAsync(transaction, cancellationToken);

@@ -30,6 +30,7 @@ internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, 
             await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = agency, Kind = "dispatch.overdue", Object = id.ToString() }, chain: true, cancellationToken);
         }
 
+        await Notice.AddAsync(transaction, [.. due.Select(d => d.Id)], "overdue", null, null, cancellationToken);
         await transaction.CommitAsync("outbound.overdue", cancellationToken);
         foreach (var (_, dispatch, _, recipient) in due)
         {

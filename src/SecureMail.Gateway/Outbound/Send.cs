@@ -14,50 +14,80 @@ namespace SecureMail.Gateway.Outbound;
 /// <summary>
 /// Queued → sent | unknown: takes one message to one recipient's gateway, over mutual TLS with the key that the directory pins, with the proof
 /// that a checkpoint covers it. A connection that is lost after the final dot leaves the transmission unknown, and it is sent again: the other
-/// side can tell a duplicate, nobody can tell a loss.
+/// side can tell a duplicate, nobody can tell a loss. What an answer means for the transmission and for its destination is <see cref="SendResult"/>'s to say.
 /// </summary>
 internal sealed class Send(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, GatewayOptions options, TimeProvider time, ILogger logger)
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, Lanes lanes, GatewayOptions options, TimeProvider time, ILogger logger)
 {
     private readonly ShownSizes _shown = new();
 
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        var transmission = await QueuedTransmission.LoadAsync(database, item.Subject, cancellationToken);
+        var transmission = await QueuedTransmission.LoadAsync(database, item.Subject, options.GiveUpAfter, cancellationToken);
         if (transmission is null)
         {
             return await item.DropAsync(database.Source, cancellationToken);
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
-        var now = time.GetUtcNow();
         var recipient = directory.Find(transmission.RecipientId);
-        var address = (recipient?.NameAt(now) ?? recipient?.LastName)?.Address;
+        var address = (recipient?.NameAt(time.GetUtcNow()) ?? recipient?.LastName)?.Address;
         if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
         {
-            return await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", cancellationToken);
+            return await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", null, cancellationToken);
         }
 
-        if (now - transmission.QueuedAt > options.GiveUpAfter)
+        if (transmission.IsTooOld)
         {
-            return await FailAsync(item, transmission, "GIVEN_UP", cancellationToken);
+            return await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken);
         }
 
+        if (item.Lane != gateway.Name)
+        {
+            // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the place it goes to.
+            return new WorkOutcome.Move(gateway.Name);
+        }
+
+        var result = await AttemptAsync(item, transmission, gateway, ReturnPath(transmission, directory), address, cancellationToken);
+        return await SettleAsync(item, transmission, gateway, result, cancellationToken);
+    }
+
+    private async Task<SendResult> AttemptAsync(WorkItem item, QueuedTransmission transmission, GatewayRecord gateway, string? from, string to, CancellationToken cancellationToken)
+    {
+        SmtpClient client;
         try
         {
-            await using var client = await SmtpClient.ConnectAsync(OptionsFor(gateway), time, cancellationToken);
+            client = await SmtpClient.ConnectAsync(OptionsFor(gateway), time, cancellationToken);
+        }
+        catch (SmtpException e)
+        {
+            return SendResult.NoSession(e);
+        }
+
+        SmtpRecipientResult answer;
+        await using (client)
+        {
             client.Capabilities.Has(EvidenceField.Capability, out var seen);
             await using var message = new PrefixedStream(await FieldAsync(transmission, gateway, EvidenceField.ReadSizes(seen), cancellationToken), await blobs.OpenAsync(transmission.MessageBlob, cancellationToken));
             // Checked just before the octets leave: a slow connection may have outlived the lease, and then another node sends.
             await item.RequireLeaseAsync(database.Source, cancellationToken);
-            var results = await client.SendAsync(ReturnPath(transmission, directory), [address], message, cancellationToken);
-            return await SettleAsync(item, transmission, results[0].Outcome, Describe(results[0].Failure, results[0].Reply), cancellationToken);
+            try
+            {
+                answer = (await client.SendAsync(from, [to], message, cancellationToken))[0];
+            }
+            catch (SmtpException e)
+            {
+                return SendResult.Unfit(e);
+            }
+
+            if (answer.Outcome == SmtpOutcome.Delivered)
+            {
+                // Recorded before the farewell: what becomes of QUIT changes nothing.
+                await RecordAsync(item, transmission, "sent", null, complete: true, cancellationToken);
+            }
         }
-        catch (SmtpException e)
-        {
-            OutboundLog.NotSent(logger, transmission.Id, gateway.Name, e.Failure.ToString());
-            return await SettleAsync(item, transmission, e.Outcome, Describe(e.Failure, e.Reply), cancellationToken);
-        }
+
+        return SendResult.Of(answer);
     }
 
     private SmtpClientOptions OptionsFor(GatewayRecord gateway) => new()
@@ -66,6 +96,7 @@ internal sealed class Send(
         Port = gateway.Port,
         EhloName = options.Name,
         RequireTls = true,
+        Timeouts = options.SmtpTimeouts,
         ClientCertificate = identity.Tls,
         PinServer = certificate => gateway.TlsKeys.Any(pin => GatewayIdentity.Pin(certificate).AsSpan().SequenceEqual(pin)),
     };
@@ -85,31 +116,46 @@ internal sealed class Send(
         return EvidenceField.Write(evidence);
     }
 
-    private async Task<WorkOutcome> SettleAsync(WorkItem item, QueuedTransmission transmission, SmtpOutcome outcome, string reason, CancellationToken cancellationToken)
+    private async Task<WorkOutcome> SettleAsync(WorkItem item, QueuedTransmission transmission, GatewayRecord gateway, SendResult result, CancellationToken cancellationToken)
     {
-        switch (outcome)
+        if (result.Reason is not null)
         {
-            case SmtpOutcome.Delivered:
-                await RecordAsync(item, transmission, "sent", null, "sent", complete: true, cancellationToken);
-                return new WorkOutcome.Done();
-            case SmtpOutcome.Permanent:
-                return await FailAsync(item, transmission, reason, cancellationToken);
-            case SmtpOutcome.Unknown:
-                await RecordAsync(item, transmission, "unknown", reason, "unknown", complete: false, cancellationToken);
-                return new WorkOutcome.Retry(reason);
-            default:
-                return new WorkOutcome.Retry(reason);
+            OutboundLog.NotSent(logger, transmission.Id, gateway.Name, result.Reason);
         }
+
+        // First what happened to the transmission: it cannot be learnt again. A destination's back-off can.
+        if (result.Outcome == SmtpOutcome.Unknown)
+        {
+            await RecordAsync(item, transmission, "unknown", result.Reason, complete: false, cancellationToken);
+        }
+
+        if (result.Host == HostState.Answered)
+        {
+            await lanes.ReachedAsync(gateway.Name, cancellationToken);
+        }
+        else
+        {
+            await lanes.FailedAsync(gateway.Name, item.LeasedAt, result.Reason!, cancellationToken);
+        }
+
+        return result switch
+        {
+            { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
+            { Outcome: SmtpOutcome.Permanent } => await FailAsync(item, transmission, result.Reason!, result.Reason, cancellationToken),
+            // Nothing was said about this message: it waits behind its lane, and has not used up an attempt.
+            { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
+            _ => new WorkOutcome.Retry(result.Reason!),
+        };
     }
 
-    private async Task<WorkOutcome> FailAsync(WorkItem item, QueuedTransmission transmission, string reason, CancellationToken cancellationToken)
+    private async Task<WorkOutcome> FailAsync(WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic, CancellationToken cancellationToken)
     {
-        await RecordAsync(item, transmission, "failed", reason, "failed", complete: true, cancellationToken);
+        await RecordAsync(item, transmission, "failed", reason, complete: true, cancellationToken, diagnostic);
         OutboundLog.GivenUp(logger, transmission.Id, reason);
         return new WorkOutcome.Done();
     }
 
-    private async Task RecordAsync(WorkItem item, QueuedTransmission transmission, string state, string? reason, string kind, bool complete, CancellationToken cancellationToken)
+    private async Task RecordAsync(WorkItem item, QueuedTransmission transmission, string state, string? reason, bool complete, CancellationToken cancellationToken, string? diagnostic = null)
     {
         var now = time.GetUtcNow();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -122,13 +168,18 @@ internal sealed class Send(
             WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
             """,
             new { state, reason, now = now.UtcDateTime, transmission.Id }, transaction, cancellationToken: cancellationToken));
+        if (changed == 1 && state == "failed")
+        {
+            await Notice.AddAsync(transaction, [transmission.Id], "failed", reason, diagnostic, cancellationToken);
+        }
+
         if (changed == 1)
         {
             await LedgerStore.AppendAsync(transaction, new LedgerEntry
             {
                 Time = now,
                 Agency = transmission.AgencyId,
-                Kind = $"{transmission.Kind}.{kind}",
+                Kind = $"{transmission.Kind}.{state}",
                 Object = transmission.Id.ToString(),
             }, chain: true, cancellationToken);
         }
@@ -141,93 +192,21 @@ internal sealed class Send(
         // Before this commit a crash repeats the sending; the other side answers the duplicate with the same receipt.
         await transaction.CommitAsync("send.outcome", cancellationToken);
     }
-
-    private static string Describe(SmtpFailure? failure, SmtpReply? reply) =>
-        reply is null ? $"{failure}" : $"{failure} {reply.Code} {reply.Enhanced}".Trim();
 }
 
 /// <summary>A transmission that may be sent: its row says queued or unknown, or sent and asked for again.</summary>
-internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, DateTimeOffset QueuedAt)
+internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, bool IsTooOld)
 {
-    /// <summary>Null when the row is closed or not yet to be sent.</summary>
-    public static async Task<QueuedTransmission?> LoadAsync(GatewayDatabase database, Guid id, CancellationToken cancellationToken)
+    /// <summary>Null when the row is closed or not yet to be sent. How old it is is the database's to say: a node with a wrong clock gives nothing up.</summary>
+    public static async Task<QueuedTransmission?> LoadAsync(GatewayDatabase database, Guid id, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, DateTime Queued)?>(new CommandDefinition(
+        var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)?>(new CommandDefinition(
             """
-            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, queued_at FROM gateway.transmission
+            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND queued_at < now() - @giveUpAfter FROM gateway.transmission
             WHERE transmission_id = @id AND state IN ('queued', 'unknown', 'sent') AND message_blob IS NOT NULL
             """,
-            new { id }, cancellationToken: cancellationToken));
-        return row is { } r ? new QueuedTransmission(id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, new DateTimeOffset(r.Queued, TimeSpan.Zero)) : null;
-    }
-}
-
-/// <summary>Octets of our own, then a stream: one seekable message. The SMTP client reads it twice, once to inspect and once to send.</summary>
-internal sealed class PrefixedStream(byte[] prefix, Stream rest) : Stream
-{
-    private long _position;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => true;
-
-    public override bool CanWrite => false;
-
-    public override long Length => prefix.Length + rest.Length;
-
-    public override long Position
-    {
-        get => _position;
-        set => _position = value;
-    }
-
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        int read;
-        if (_position < prefix.Length)
-        {
-            read = (int)Math.Min(buffer.Length, prefix.Length - _position);
-            prefix.AsSpan((int)_position, read).CopyTo(buffer.Span);
-        }
-        else
-        {
-            rest.Position = _position - prefix.Length;
-            read = await rest.ReadAsync(buffer, cancellationToken);
-        }
-
-        _position += read;
-        return read;
-    }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("Read asynchronously.");
-
-    public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
-    {
-        SeekOrigin.Begin => offset,
-        SeekOrigin.Current => _position + offset,
-        _ => Length + offset,
-    };
-
-    public override void Flush()
-    {
-        // Nothing is written here.
-    }
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            rest.Dispose();
-        }
-
-        base.Dispose(disposing);
+            new { id, giveUpAfter }, cancellationToken: cancellationToken));
+        return row is { } r ? new QueuedTransmission(id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, r.TooOld) : null;
     }
 }

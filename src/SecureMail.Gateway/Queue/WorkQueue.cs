@@ -20,14 +20,15 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <summary>Asks for work. Asking again for the same subject is the same row, made ready anew if it lay dead or held.</summary>
     /// <param name="transaction">The caller's; the work is durable with its commit.</param>
     /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
-    public static async Task EnqueueAsync(NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, CancellationToken cancellationToken = default) =>
+    /// <param name="lane">Where it goes, when that is known: what goes to one place shares its limits.</param>
+    public static async Task EnqueueAsync(NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, string? lane = null, CancellationToken cancellationToken = default) =>
         await transaction.Connection!.ExecuteAsync(new CommandDefinition(
             """
-            INSERT INTO gateway.work (kind, subject, awaits_entry) VALUES (@kind, @subject, @awaitsEntry)
-            ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry
+            INSERT INTO gateway.work (kind, subject, awaits_entry, lane) VALUES (@kind, @subject, @awaitsEntry, @lane)
+            ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry, lane = excluded.lane
               WHERE gateway.work.state IN ('held', 'dead')
             """,
-            new { kind, subject, awaitsEntry }, transaction, cancellationToken: cancellationToken));
+            new { kind, subject, awaitsEntry, lane }, transaction, cancellationToken: cancellationToken));
 
     /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and freed are one commit.</summary>
     public static async Task ReleaseAsync(NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
@@ -35,20 +36,26 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
             new { entries = entries.ToArray() }, transaction, cancellationToken: cancellationToken));
 
-    internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(string kind, string owner, TimeSpan lease, int most, CancellationToken cancellationToken)
+    /// <param name="lanes">Null: the kind knows no lanes, the oldest rows are taken.</param>
+    internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(string kind, string owner, TimeSpan lease, int most, LaneLimits? lanes, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
-        var rows = await connection.CommitAsync("queue.lease", c => c.QueryAsync<(long, Guid, int, DateTime?)>(new CommandDefinition(
+        var rows = await connection.CommitAsync("queue.lease", c => c.QueryAsync<(long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Lane, DateTime LeasedAt)>(new CommandDefinition(
             $"""
+            {(lanes is null ? Oldest(most) : LeaseByLane.Pick(most, lanes))}
             UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
-            FROM (SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
-                  ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED) due
-            WHERE w.work_id = due.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted_at
+            FROM pick WHERE w.work_id = pick.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now()
             """,
             new { kind, owner, lease }, cancellationToken: cancellationToken)));
-        return [.. rows.Select(r => new WorkItem(r.Item1, kind, r.Item2, r.Item3, r.Item4, owner))];
+        return [.. rows.Select(r => new WorkItem(r.Id, kind, r.Subject, r.Attempts, r.ActedAt, owner) { Lane = r.Lane, LeasedAt = r.LeasedAt })];
     }
+
+    // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
+    private static string Oldest(int most) =>
+        $"""
+        WITH pick AS MATERIALIZED (
+          SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
+        """;
 
     /// <summary>Answers false when the lease is no longer ours.</summary>
     internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
@@ -59,16 +66,17 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             new { lease, item.Id, item.Owner }, cancellationToken: cancellationToken))) == 1;
     }
 
-    internal async Task PutBackAsync(WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt, CancellationToken cancellationToken)
+    /// <param name="lane">Where it goes, as its handler found; null: as before.</param>
+    internal async Task PutBackAsync(WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt, CancellationToken cancellationToken, string? lane = null)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(new CommandDefinition(
             """
             UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
-              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END
+              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
             WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
             """,
-            new { state, delay, reason, countsAsAttempt, item.Id, item.Owner }, cancellationToken: cancellationToken)));
+            new { state, delay, reason, countsAsAttempt, lane, item.Id, item.Owner }, cancellationToken: cancellationToken)));
     }
 
     /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
@@ -91,12 +99,16 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             """, new { node = node + ":", except }, cancellationToken: cancellationToken)));
     }
 
-    /// <summary>How long until the next row of these kinds falls due; null when none waits.</summary>
+    /// <summary>How long until the next row of these kinds falls due; null when none waits. A row whose lane is shut counts as due.</summary>
     internal async Task<TimeSpan?> NextDueAsync(IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteScalarAsync<TimeSpan?>(new CommandDefinition(
-            "SELECT greatest(min(CASE state WHEN 'ready' THEN run_at ELSE lease_until END) - now(), interval '0') FROM gateway.work WHERE kind = ANY(@kinds) AND awaits_entry IS NULL AND state IN ('ready', 'leased')",
+            """
+            SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
+              (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = 'ready' AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
+              UNION ALL (SELECT min(lease_until) FROM gateway.work WHERE kind = k AND state = 'leased')) next
+            """,
             new { kinds = kinds.ToArray() }, cancellationToken: cancellationToken));
     }
 
@@ -106,17 +118,22 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return [.. await connection.QueryAsync<WorkRow>(new CommandDefinition(
             """
-            SELECT work_id AS Id, kind AS Kind, subject AS Subject, state AS State, run_at AS RunAt, attempts AS Attempts, awaits_entry AS AwaitsEntry, last_error AS LastError
-            FROM gateway.work ORDER BY work_id LIMIT 1000
+            SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt, attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+              lane AS Lane, d.not_before AS LaneNotBefore
+            FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
             """, cancellationToken: cancellationToken))];
     }
 
-    /// <summary>A person asks for it now: whatever held it back is forgotten. False when there is no such row or it is being worked on.</summary>
+    /// <summary>A person asks for it now: whatever held it back is forgotten, and a lane that backs off is probed at once. False when there is no such row or it is being worked on.</summary>
     public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.retry", c => c.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased'",
+        return await connection.CommitAsync("queue.retry", c => c.ExecuteScalarAsync<int>(new CommandDefinition(
+            """
+            WITH asked AS (UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased' RETURNING lane),
+            probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
+            SELECT count(*)::int FROM asked
+            """,
             new { id }, cancellationToken: cancellationToken))) == 1;
     }
 
@@ -155,6 +172,12 @@ public sealed class WorkRow
     public long? AwaitsEntry { get; init; }
 
     public string? LastError { get; init; }
+
+    /// <summary>The gateway it goes to; null for work that goes nowhere, or whose way is not known yet.</summary>
+    public string? Lane { get; init; }
+
+    /// <summary>When that gateway is tried again; null when it is not backing off.</summary>
+    public DateTime? LaneNotBefore { get; init; }
 }
 
 /// <summary>A leased piece of work. <see cref="CompleteAsync"/> ends it in the transaction that records its outcome.</summary>
@@ -165,6 +188,12 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     internal string Owner => owner;
 
     public string Kind => kind;
+
+    /// <summary>Null: nobody has said yet where it goes.</summary>
+    public string? Lane { get; init; }
+
+    /// <summary>By the database's clock.</summary>
+    internal DateTime LeasedAt { get; init; }
 
     public Guid Subject => subject;
 
@@ -230,6 +259,9 @@ public abstract record WorkOutcome
 
     /// <summary>Not yet; again after a time, and this does not count as an attempt.</summary>
     public sealed record Snooze(TimeSpan Delay, string Reason) : WorkOutcome;
+
+    /// <summary>It goes to another place than its row says: at once, in that place's lane. Not an attempt.</summary>
+    public sealed record Move(string Lane) : WorkOutcome;
 
     /// <summary>A person must act first (a PIN, a missing key).</summary>
     public sealed record Hold(string Reason) : WorkOutcome;

@@ -48,16 +48,23 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
                 }
 
                 await queue.ReclaimAsync(stop);
+                var leased = 0;
                 foreach (var kind in idle)
                 {
-                    foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, stop))
+                    foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Lanes, stop))
                     {
+                        leased++;
                         await free[kind].WaitAsync(stop);
                         running.Add(RunOneAsync(item, handlers[kind], free[kind], abandon.Token));
                     }
                 }
 
                 running.RemoveAll(t => t.IsCompleted);
+                if (leased == 0)
+                {
+                    // What is due stands behind a lane that is shut or full.
+                    await _wake.WaitAsync(Poll, stop);
+                }
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
             {
@@ -87,7 +94,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
             var outcome = await AttemptAsync(item, handler, lost.Token);
             GatewayMeter.WorkDone(item.Kind, outcome.GetType().Name, time.GetElapsedTime(started));
             await finished.CancelAsync();
-            await ApplyAsync(item, outcome);
+            await ApplyAsync(item, handler, outcome);
         }
         catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
@@ -131,9 +138,10 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         }
     }
 
-    private Task ApplyAsync(WorkItem item, WorkOutcome outcome) => outcome switch
+    private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome) => outcome switch
     {
-        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", Backoff.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
+        WorkOutcome.Move m => queue.PutBackAsync(item, "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, m.Lane),
+        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", handler.Retry.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
         WorkOutcome.Snooze s => queue.PutBackAsync(item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
         WorkOutcome.Hold h => queue.PutBackAsync(item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
         WorkOutcome.Dead d => queue.PutBackAsync(item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
@@ -175,17 +183,10 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
 }
 
 /// <summary>One kind of work: what does it, and how many at once on this node.</summary>
-public sealed record WorkHandler(int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle);
-
-internal static class Backoff
+public sealed record WorkHandler(int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle)
 {
-    private static readonly TimeSpan First = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan Longest = TimeSpan.FromMinutes(30);
+    /// <summary>Null: the work goes nowhere in particular.</summary>
+    public LaneLimits? Lanes { get; init; }
 
-    /// <summary>Doubles from two seconds to half an hour, ± a quarter so that a recovered peer is not met by everyone at once.</summary>
-    public static TimeSpan After(int attempts)
-    {
-        var exact = Math.Min(Longest.TotalSeconds, First.TotalSeconds * Math.Pow(2, Math.Clamp(attempts, 1, 20) - 1));
-        return TimeSpan.FromSeconds(exact * (0.75 + (Random.Shared.NextDouble() / 2)));
-    }
+    public RetrySchedule Retry { get; init; } = RetrySchedule.OfWork;
 }

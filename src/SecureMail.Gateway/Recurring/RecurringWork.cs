@@ -9,7 +9,7 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Recurring;
 
 /// <summary>
-/// What recurs: the overdue notices, what retention destroys, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
+/// What recurs: the notices of what is overdue, late or given up, what retention destroys, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
 /// database: of several nodes one does it, and another takes over when that one is gone.
 /// </summary>
 internal sealed class RecurringWork : IAsyncDisposable
@@ -29,6 +29,7 @@ internal sealed class RecurringWork : IAsyncDisposable
         var overdue = new Overdue(database, options, time, logger);
         var stop = new CancellationTokenSource();
         var sweep = new RetentionSweep(database, options.Retention, time, logger);
+        var giveUp = new GiveUp(database, options, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
             quartz.UsePersistentStore(store =>
@@ -38,7 +39,7 @@ internal sealed class RecurringWork : IAsyncDisposable
                 store.UseSystemTextJsonSerializer();
                 store.ConfigureStore(o => o.TablePrefix = "quartz.qrtz_");
             });
-            quartz.AddJobType(_ => new OverdueJob(overdue));
+            quartz.AddJobType(_ => new OverdueJob(overdue, giveUp));
             quartz.AddJobType(_ => new PeersJob(database, peers));
             quartz.AddJobType(_ => new RetentionJob(sweep, stop.Token));
             quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
@@ -58,9 +59,14 @@ internal sealed class RecurringWork : IAsyncDisposable
     }
 
     [DisallowConcurrentExecution]
-    private sealed class OverdueJob(Overdue overdue) : IJob
+    private sealed class OverdueJob(Overdue overdue, GiveUp giveUp) : IJob
     {
-        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => await overdue.MarkAsync(cancellationToken);
+        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) 
+        {
+            await overdue.MarkAsync(cancellationToken);
+            await giveUp.TellDelayedAsync(cancellationToken);
+            await giveUp.GiveUpAsync(cancellationToken);
+        }
     }
 
     [DisallowConcurrentExecution]

@@ -10,17 +10,27 @@ internal static class InboxCommand
     public static Command Create()
     {
         var agency = new Option<string?>("--agency") { Description = "Mã cơ quan; bỏ trống: tất cả. / One agency's code." };
-        var place = new Option<string?>("--place") { Description = "inbox, quarantine, returned, duplicate; bỏ trống: tất cả. / One place." };
-        place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate");
+        var place = new Option<string?>("--place") { Description = "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents." };
+        place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate", "notice");
         var json = CommandLine.JsonLines();
         var command = GatewayCommand.Create("inbox", """
             Liệt kê văn bản đến; "inbox export" lấy văn bản ra. / Lists what came in; "inbox export" takes documents out.
             Ví dụ / example: securemail inbox --agency H90.SL.101 --json
             """, [agency, place, json], async (node, parsed, cancel) =>
         {
-            foreach (var message in await node.Incoming.ListAsync(parsed.GetValue(agency), parsed.GetValue(place), 1000, cancel))
+            var (which, asJson) = (parsed.GetValue(place), parsed.GetValue(json));
+            // As JSON only when asked for: a line of this list is a message, and other programs count on it.
+            if (which == "notice" || (which is null && !asJson))
             {
-                if (parsed.GetValue(json))
+                foreach (var notice in await node.Notices.ListAsync(parsed.GetValue(agency), 1000, cancel))
+                {
+                    Tell(notice, asJson);
+                }
+            }
+
+            foreach (var message in which == "notice" ? [] : await node.Incoming.ListAsync(parsed.GetValue(agency), which, 1000, cancel))
+            {
+                if (asJson)
                 {
                     CommandLine.WriteJson(await DescribeAsync(node, message, cancel));
                 }
@@ -34,6 +44,36 @@ internal static class InboxCommand
         });
         command.Subcommands.Add(Export());
         return command;
+    }
+
+    private static void Tell(SenderNotice notice, bool asJson)
+    {
+        var words = Pages.Wording.Notice(notice);
+        if (asJson)
+        {
+            CommandLine.WriteJson(new
+            {
+                Place = "notice",
+                notice.AgencyCode,
+                notice.Action,
+                notice.Kind,
+                notice.DispatchId,
+                notice.Number,
+                notice.RecipientCode,
+                notice.State,
+                notice.Reason,
+                notice.Remote,
+                notice.Diagnostic,
+                notice.MayHaveArrived,
+                notice.RaisedAt,
+                notice.RetryUntil,
+                Text = new { words.Vi, words.En },
+            });
+        }
+        else
+        {
+            Console.Out.WriteLine($"{notice.RaisedAt:u} notice     {notice.Action,-8} {notice.Number} {words.Vi} / {words.En}");
+        }
     }
 
     private static Command Export()

@@ -27,7 +27,15 @@ internal static class QueueCommand
                 }
                 else
                 {
-                    Console.Out.WriteLine($"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.LastError}");
+                    Console.Out.WriteLine($"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.Lane ?? "-"} {row.LastError}");
+                }
+            }
+
+            if (!parsed.GetValue(json))
+            {
+                foreach (var lane in await node.Lanes.BackingOffAsync(cancel))
+                {
+                    Console.Out.WriteLine($"{lane.Lane}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then.");
                 }
             }
 

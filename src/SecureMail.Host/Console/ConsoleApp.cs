@@ -22,6 +22,7 @@ namespace SecureMail.Host.Pages;
 internal static class ConsoleApp
 {
     private const int Listed = 200;
+    private const int Noticed = 20;
 
     // Vietnamese letters stand in the page as they are; what HTML gives a meaning to is still escaped.
     private static readonly HtmlEncoder Letters = HtmlEncoder.Create(UnicodeRanges.All);
@@ -64,7 +65,8 @@ internal static class ConsoleApp
             var health = await node.HealthAsync(cancel);
             return Results.Json(health, CommandLine.Json, statusCode: health.Ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
         });
-        app.MapGet("/outgoing", async (CancellationToken cancel) => await PageAsync<Outgoing>(node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancel))));
+        app.MapGet("/outgoing", async (CancellationToken cancel) => await PageAsync<Outgoing>(node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancel)),
+            (nameof(Outgoing.Notices), await node.Notices.ListAsync(null, Noticed, cancel)), (nameof(Outgoing.Down), await node.Lanes.BackingOffAsync(cancel))));
         app.MapGet("/outgoing/{id:guid}", async (Guid id, CancellationToken cancel) =>
             await node.Outgoing.FindAsync(id, cancel) is { } dispatch
                 ? await PageAsync<OutgoingDetail>(node, (nameof(OutgoingDetail.Dispatch), dispatch), (nameof(OutgoingDetail.Entries), await node.Ledger.StoryAsync(id, cancel)))

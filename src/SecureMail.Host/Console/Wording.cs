@@ -50,6 +50,7 @@ internal static class Wording
         ["FORMAT_DAMAGED"] = ("Thông tin văn bản không đọc được.", "The manifest or receipt cannot be read."),
         ["FORMAT_TOO_LARGE"] = ("Thông tin văn bản dài quá mức cho phép.", "The manifest or receipt is too long."),
         ["PART_DAMAGED"] = ("Một phần của thư không giải mã được.", "A part of the message cannot be decoded."),
+        ["RECIPIENT_NOT_IN_DIRECTORY"] = ("Nơi nhận không còn trong danh bạ.", "The addressee is no longer in the directory."),
         ["GIVEN_UP"] = ("Quá thời hạn mà không gửi được.", "Given up after the time allowed."),
     };
 
@@ -93,7 +94,7 @@ internal static class Wording
         _ => "Hỏa tốc hẹn giờ",
     };
 
-    public static string Reason(string code) => Reasons.TryGetValue(code, out var words) ? $"{words.Vi} / {words.En}" : code;
+    public static string Reason(string code) => Reasons.TryGetValue(code, out var words) ? $"{words.Vi} / {words.En}" : code.StartsWith("Refused 5", StringComparison.Ordinal) ? $"Cổng nhận từ chối hẳn: {code} / Refused for good." : code;
 
     public static string Event(string kind) => Events.GetValueOrDefault(kind, kind);
 
@@ -114,7 +115,9 @@ internal static class Wording
         _ => new("bad", "Bị từ chối", "Refused"),
     };
 
-    public static Label Transmission(OutgoingRecipient recipient) => (recipient.State, recipient.OverdueAt) switch
+    public static Label Transmission(OutgoingRecipient recipient) => Transmission(recipient.State, recipient.OverdueAt);
+
+    public static Label Transmission(string state, DateTime? overdueAt) => (state, overdueAt) switch
     {
         ("acknowledged", _) => new("good", "Đã có biên nhận", "Acknowledged"),
         ("refused", _) => new("bad", "Không nhận", "Refused by the addressee"),
@@ -125,6 +128,21 @@ internal static class Wording
         ("queued", _) => new("wait", "Chờ gửi", "Queued"),
         _ => new("", "Chờ ký", "Waiting"),
     };
+
+    /// <summary>What a clerk is told about an outgoing document, as RFC 3464 §2 has it: what became of it, where, why, and what happens next.</summary>
+    public static (string Vi, string En) Notice(SenderNotice notice)
+    {
+        var (what, thing) = notice.Kind == "receipt" ? ("Biên nhận", "The receipt") : ("Văn bản", "The dispatch");
+        var where = notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})";
+        var last = notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]";
+        return notice.Action switch
+        {
+            "delayed" => ($"{what} chưa gửi được tới {where}{last}. Vẫn tiếp tục thử tới {Time(notice.RetryUntil)}; không cần gửi lại.", $"{thing} has not left for {where} yet; it is tried until then. Nothing needs to be done."),
+            "overdue" => ($"{what} đã được chuyển tới {where} nhưng quá hạn mà chưa có biên nhận. Hệ thống không tự gửi lại; hãy hỏi nơi nhận.", $"{thing} was taken by {where}, and no receipt came in time. It is not sent again by itself: ask the addressee."),
+            _ when notice.MayHaveArrived => ($"{what} không gửi xong được tới {where}{last}: {Reason(notice.Reason!)} Không rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.", $"{thing} is given up for {where}; it may have arrived: ask the addressee before sending it again."),
+            _ => ($"{what} không gửi được tới {where}{last}: {Reason(notice.Reason!)} Sẽ không thử nữa; hãy gửi lại khi nguyên nhân đã hết.", $"{thing} could not be delivered to {where} and is not tried any more."),
+        };
+    }
 
     public static Label Verdict(string? verdict) => verdict switch
     {

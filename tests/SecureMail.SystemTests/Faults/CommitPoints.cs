@@ -21,6 +21,8 @@ internal static class CommitPoints
         ["send.evidence"] = run => ExchangeAsync(run, visitA: true),
         ["send.outcome"] = run => ExchangeAsync(run, visitA: true),
         ["outbound.overdue"] = OverdueAsync,
+        ["outbound.delayed"] = DelayedAsync,
+        ["outbound.give-up"] = GivenUpAsync,
 
         // The incoming flow and its receipts; what A records is B's receipt.
         ["inbound.receive"] = run => ExchangeAsync(run, visitA: run.Kind is "kill-after" or "fail"),
@@ -31,6 +33,8 @@ internal static class CommitPoints
         ["queue.lease"] = run => ExchangeAsync(run, visitA: true),
         ["queue.renew"] = SlowDestinationAsync,
         ["queue.put-back"] = DestinationStartsLaterAsync,
+        ["queue.lane-failed"] = DestinationStartsLaterAsync,
+        ["queue.lane-reached"] = DestinationWasAwayAsync,
         ["queue.reclaim"] = run => ExchangeAsync(run, visitA: true),
         ["queue.reclaim-own"] = run => ExchangeAsync(run, visitA: false),
         ["queue.drop"] = StrayWorkAsync,
@@ -56,6 +60,15 @@ internal static class CommitPoints
 
     /// <summary>Every recurring job is due at once.</summary>
     private const string DueNow = "UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_state = 'WAITING'";
+
+    /// <summary>Has the recurring jobs fall due again and again until one of them has done its work.</summary>
+    private static Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done) => TwoGateways.EventuallyAsync(
+        async () =>
+        {
+            await gateway.ScalarAsync<object>(DueNow);
+            return await done() ? "" : null;
+        },
+        "the recurring work");
 
     private static async Task ExchangeAsync(FaultRun run, bool visitA)
     {
@@ -115,8 +128,7 @@ internal static class CommitPoints
         await run.A.ScalarAsync<object>("UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch'");
         await run.A.ScalarAsync<object>(DueNow);
         await run.VisitAsync(run.A);
-        await run.A.ScalarAsync<object>(DueNow);
-        await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].OverdueAt is not null);
+        await DueUntilAsync(run.A, async () => (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].OverdueAt is not null);
         await Outcome.NothingLeftAsync(run.A, run.B);
         (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(1);
     }
@@ -160,8 +172,7 @@ internal static class CommitPoints
         await run.A.ScalarAsync<object>("UPDATE gateway.transmission SET queued_at = queued_at - interval '60 days', closed_at = closed_at - interval '60 days'");
         await run.A.ScalarAsync<object>(DueNow);
         await run.VisitAsync(run.A);
-        await run.A.ScalarAsync<object>(DueNow);
-        await run.A.OutgoingAsync(dispatch, d => d.MessageBlob is null);
+        await DueUntilAsync(run.A, async () => (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.MessageBlob is null);
         await Outcome.NothingLeftAsync(run.A, run.B);
         (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'retention.swept'")).ShouldBe(await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep"));
     }
@@ -189,6 +200,58 @@ internal static class CommitPoints
         (await run.A.ScalarAsync<long>("SELECT count(DISTINCT storage_key) FROM gateway.blob WHERE erased_at IS NULL")).ShouldBe(1);
         await using var node = await GatewayNode.OpenAsync(run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance, CancellationToken.None);
         (await node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Manifest.ShouldNotBeNull();
+    }
+
+    private static async Task DestinationWasAwayAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>("INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 1, now(), 'Connect', now())");
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task DelayedAsync(FaultRun run)
+    {
+        var dispatch = await QueuedSinceAsync(run, "5 hours");
+        await VisitRecurringAsync(run);
+        await DueUntilAsync(run.A, async () => await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'delayed'") == 1);
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice")).ShouldBe(1);
+    }
+
+    private static async Task GivenUpAsync(FaultRun run)
+    {
+        var dispatch = await QueuedSinceAsync(run, "6 days");
+        // Nobody tries it any more, as behind a lane that is shut.
+        await run.A.ScalarAsync<object>("DELETE FROM gateway.work WHERE kind = 'send'");
+        await VisitRecurringAsync(run);
+        await DueUntilAsync(run.A, async () => (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].State == "failed");
+        run.B.Run();
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.failed'")).ShouldBe(1);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'failed'")).ShouldBe(1);
+    }
+
+    /// <summary>A dispatch that has waited so long for a gateway that is not there; A serves no more.</summary>
+    private static async Task<Guid> QueuedSinceAsync(FaultRun run, string age)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "queued");
+        await run.A.StopAsync();
+        await run.A.ScalarAsync<object>($"UPDATE gateway.transmission SET queued_at = now() - interval '{age}' WHERE state = 'queued'");
+        return dispatch;
+    }
+
+    /// <summary>What recurs falls due now, and again behind the fault.</summary>
+    private static async Task VisitRecurringAsync(FaultRun run)
+    {
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.VisitAsync(run.A);
     }
 
     private static async Task StrayWorkAsync(FaultRun run)

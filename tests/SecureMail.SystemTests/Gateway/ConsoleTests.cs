@@ -66,6 +66,28 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     }
 
     [Fact]
+    public async Task Outgoing_tells_the_clerk_what_could_not_be_sent_and_which_gateway_is_down()
+    {
+        var a = exchange.Pair.A;
+        await a.ScalarAsync<object>("""
+            INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
+            SELECT agency_id, transmission_id, v.action, v.reason, 'gateway-b.test', 'Refused 550 <script>alert(4)</script>', now()
+            FROM gateway.transmission, (VALUES ('delayed', NULL), ('failed', 'GIVEN_UP'), ('failed', 'Refused 550 5.1.1'), ('overdue', NULL)) v (action, reason) WHERE kind = 'dispatch';
+            INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-down.test', 3, now() + interval '1 minute', 'TlsRefused <script>', now())
+            """);
+        var list = await PageAsync(exchange.A, "/outgoing");
+        foreach (var text in new[] { "chưa gửi được tới H90.SL.101 (gateway-b.test)", "Không rõ đã tới hay chưa", "Cổng nhận từ chối hẳn: Refused 550 5.1.1", "hãy hỏi nơi nhận", "Chưa liên lạc được với cổng gateway-down.test", "3 lần liền", "TlsRefused &lt;script&gt;", $"/outgoing/{exchange.Dispatch}" })
+        {
+            list.ShouldContain(text);
+        }
+
+        var notices = await a.Node.Notices.ListAsync(TwoGateways.Province, 10, CancellationToken.None);
+        notices.Select(n => n.Action).ShouldBe(["overdue", "failed", "failed", "delayed"]);
+        notices.ShouldAllBe(n => n.State == "acknowledged" && n.Number == "01-CV/VPTU" && n.MayHaveArrived);
+        (await a.Node.Notices.ListAsync(TwoGateways.AnHoa, 10, CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    [Fact]
     public async Task Outgoing_shows_the_dispatch_its_addressees_and_its_story()
     {
         var list = await PageAsync(exchange.A, "/outgoing");

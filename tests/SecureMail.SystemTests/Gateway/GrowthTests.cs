@@ -283,7 +283,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await Time("story of a dispatch", () => node.Ledger.StoryAsync(dispatch, none));
         await Time("search by number", () => connection.QueryAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = @number", new { dispatch, number, year = DateTimeOffset.UtcNow.Year }));
         await Time("duplicate?", () => connection.QueryAsync<Guid>("SELECT incoming_id FROM gateway.seen WHERE recipient_id = @dispatch AND sender_id = @dispatch AND dispatch_id = @dispatch", new { dispatch }));
-        await Time("queue lease", () => node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, none));
+        await Time("queue lease", () => node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, null, none));
         await Time("ledger append, chained, and commit", () => AppendAsync(source));
         using var sequencer = new Sequencer(source, node.Identity.Ledger, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
         await Time("sequencer: one entry to checkpoint", async () =>

@@ -173,7 +173,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
             await EnqueueAsync(Guid.NewGuid());
         }
 
-        var leased = (await _queue.LeaseAsync("send", "one", Minute, 2, CancellationToken.None)).ToList();
+        var leased = (await _queue.LeaseAsync("send", "one", Minute, 2, null, CancellationToken.None)).ToList();
         (await _queue.RetryAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
         (await _queue.DropAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
         (await _queue.DropAsync(-1, CancellationToken.None)).ShouldBeFalse();
@@ -277,7 +277,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         await transaction.CommitAsync();
     }
 
-    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) => _queue.LeaseAsync("send", owner, Minute, 10, CancellationToken.None);
+    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) => _queue.LeaseAsync("send", owner, Minute, 10, null, CancellationToken.None);
 
     private async Task RunAsync(int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
     {

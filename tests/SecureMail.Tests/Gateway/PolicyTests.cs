@@ -62,21 +62,4 @@ public sealed class PolicyTests
         Secrecy.Rank(mark.Normalize(NormalizationForm.FormD)).ShouldBe(rank);
         Secrecy.Rank(mark + "!").ShouldBe(0);
     }
-
-    [Theory]
-    [InlineData(int.MinValue, 2)]
-    [InlineData(0, 2)]
-    [InlineData(1, 2)]
-    [InlineData(2, 4)]
-    [InlineData(5, 32)]
-    [InlineData(10, 1024)]
-    [InlineData(11, 1800)]
-    [InlineData(1000, 1800)]
-    [InlineData(int.MaxValue, 1800)]
-    public void The_delay_doubles_to_half_an_hour_give_or_take_a_quarter(int attempts, double seconds)
-    {
-        var delays = Enumerable.Range(0, 200).Select(_ => Backoff.After(attempts).TotalSeconds).ToList();
-        delays.ShouldAllBe(d => d >= seconds * 0.75 && d <= seconds * 1.25);
-        delays.Distinct().Count().ShouldBeGreaterThan(100);
-    }
 }

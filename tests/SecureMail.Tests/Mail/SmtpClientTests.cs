@@ -216,7 +216,7 @@ public class SmtpClientTests
             await UpToDotAsync(peer);
             await peer.LineAsync(); // until the client goes
             answered.SetResult();
-        }, o => o with { DataEndTimeout = TimeSpan.FromMilliseconds(150) });
+        }, o => o with { Timeouts = new() { DataEnd = TimeSpan.FromMilliseconds(150) } });
         await answered.Task;
         (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Unknown, (SmtpFailure?)SmtpFailure.Timeout));
     }
@@ -275,6 +275,44 @@ public class SmtpClientTests
         await using var client = await SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System);
         var results = await client.SendAsync("a@b.vn", ["c@d.vn", "e@f.vn"], Simple());
         results.Select(r => r.Outcome).ShouldBe([outcome, outcome]);
+    }
+
+    [Theory]
+    [InlineData("354 go", "250 ok", "354 go")]
+    [InlineData("250 ok", "354 go", "354 go")]
+    [InlineData("250 ok", "250 ok", "250 ok")]
+    [InlineData("250 ok", "250 ok", "334 go")]
+    public async Task A_yes_in_the_wrong_place_takes_no_message(string mail, string rcpt, string data)
+    {
+        var result = await SendAsync(async peer =>
+        {
+            await peer.WriteAsync("220 hello\r\n");
+            foreach (var reply in new[] { "250 mx", mail, rcpt, data })
+            {
+                if (await peer.LineAsync() is null)
+                    return;
+                await peer.WriteAsync(reply + "\r\n");
+            }
+
+            await peer.LineAsync();
+        });
+        (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Transient, (SmtpFailure?)SmtpFailure.Protocol));
+    }
+
+    [Fact]
+    public async Task A_server_that_takes_no_more_of_the_message_is_left_before_the_final_dot()
+    {
+        var body = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(new string('x', 98) + "\r\n", 300_000)));
+        var left = new TaskCompletionSource();
+        await using var server = new ScriptedServer(async peer =>
+        {
+            await UpToDataAsync(peer);
+            await left.Task;
+        });
+        await using var client = await SmtpClient.ConnectAsync(server.ClientOptions with { Timeouts = new() { DataBlock = TimeSpan.FromMilliseconds(300) } }, TimeProvider.System);
+        var result = (await client.SendAsync("a@b.vn", One, new MemoryStream(body))).ShouldHaveSingleItem();
+        left.SetResult();
+        (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Transient, (SmtpFailure?)SmtpFailure.Timeout));
     }
 
     [Fact]

@@ -46,7 +46,7 @@ public sealed class SmtpClient : IAsyncDisposable
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
-            using var timer = new CancellationTokenSource(options.ConnectTimeout, time);
+            using var timer = new CancellationTokenSource(options.Timeouts.Connect, time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, ct);
             await socket.ConnectAsync(options.Host, options.Port, either.Token);
         }
@@ -130,7 +130,7 @@ public sealed class SmtpClient : IAsyncDisposable
             IsUsable = false;
             try
             {
-                using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), _time);
+                using var limit = new CancellationTokenSource(_options.Timeouts.Farewell, _time);
                 await _stream.WriteAsync("QUIT\r\n"u8.ToArray(), limit.Token);
                 await _input.ReadLineAsync(MaxReplyLine, limit.Token);
             }
@@ -152,7 +152,7 @@ public sealed class SmtpClient : IAsyncDisposable
 
     private async Task OpenAsync(CancellationToken ct)
     {
-        Require(await ReadReplyAsync(_options.ReplyTimeout, ct), 220);
+        Require(await ReadReplyAsync(_options.Timeouts.Greeting, ct), 220);
         await GreetAsync(ct);
         if (!_options.RequireTls)
             return;
@@ -166,7 +166,7 @@ public sealed class SmtpClient : IAsyncDisposable
         _stream = tls;
         try
         {
-            await LimitedAsync(_options.TlsTimeout, async limit =>
+            await LimitedAsync(_options.Timeouts.Tls, async limit =>
             {
                 await tls.AuthenticateAsClientAsync(Tls.Client(_options.Host, _options.ClientCertificate, _options.PinServer!), limit);
                 return true;
@@ -202,7 +202,11 @@ public sealed class SmtpClient : IAsyncDisposable
         if (results.All(r => r is not null))
             return; // nobody is left to send to; the next message begins with RSET
 
-        var go = await AskAsync("DATA", ct);
+        await SendAsync(Lines(["DATA"]), _options.Timeouts.DataBlock, ct);
+        var go = await ReadReplyAsync(_options.Timeouts.DataStart, ct);
+        if (go.Code < 400 && go.Code != 354)
+            // A 250 here is no taking of a message: it has not been sent.
+            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to DATA means nothing.");
         if (go.Code != 354)
         {
             DecideByReply(results, recipients, go);
@@ -212,8 +216,8 @@ public sealed class SmtpClient : IAsyncDisposable
         SmtpReply end;
         try
         {
-            await data.WriteAsync(async octets => await SendAsync(octets, _options.DataBlockTimeout, ct), dotLeaves, ct);
-            end = await ReadReplyAsync(_options.DataEndTimeout, ct);
+            await data.WriteAsync(async octets => await SendAsync(octets, _options.Timeouts.DataBlock, ct), dotLeaves, ct);
+            end = await ReadReplyAsync(_options.Timeouts.DataEnd, ct);
         }
         catch (SmtpException e) when (e.Failure == SmtpFailure.ConnectionLost)
         {
@@ -234,22 +238,22 @@ public sealed class SmtpClient : IAsyncDisposable
     {
         var depth = Capabilities.Has(SmtpCapabilities.Pipelining) ? PipelineDepth : 1;
         var mailReply = depth == 1 ? await AskAsync(mail, ct) : null;
-        for (var first = 0; first < commands.Count && mailReply is null or { IsPositive: true }; first += depth)
+        for (var first = 0; first < commands.Count && (mailReply is null || IsTaken(mailReply)); first += depth)
         {
             var batch = commands.Skip(first).Take(depth).ToList();
-            await SendAsync(Lines(mailReply is null ? [mail, .. batch] : batch), _options.DataBlockTimeout, ct);
-            mailReply ??= await ReadReplyAsync(_options.ReplyTimeout, ct);
+            await SendAsync(Lines(mailReply is null ? [mail, .. batch] : batch), _options.Timeouts.DataBlock, ct);
+            mailReply ??= await ReadReplyAsync(_options.Timeouts.Reply, ct);
             for (var i = 0; i < batch.Count; i++)
             {
-                var reply = await ReadReplyAsync(_options.ReplyTimeout, ct);
-                if (mailReply.IsPositive && reply.Code is < 200 or > 299)
+                var reply = await ReadReplyAsync(_options.Timeouts.Reply, ct);
+                if (IsTaken(mailReply) && !IsTaken(reply))
                     results[first + i] = Refused(recipients[first + i], reply);
             }
         }
 
-        if (mailReply!.IsPositive)
+        if (IsTaken(mailReply!))
             return true;
-        DecideByReply(results, recipients, mailReply);
+        DecideByReply(results, recipients, mailReply!);
         return false;
     }
 
@@ -257,11 +261,14 @@ public sealed class SmtpClient : IAsyncDisposable
     {
         for (var i = 0; i < results.Length; i++)
         {
-            results[i] ??= reply.Code is >= 200 and < 300
+            results[i] ??= IsTaken(reply)
                 ? new SmtpRecipientResult(recipients[i], SmtpOutcome.Delivered, null, reply)
                 : Refused(recipients[i], reply);
         }
     }
+
+    /// <summary>2yz alone is a yes to MAIL, RCPT and the message; 3yz is not (RFC 5321 §4.2.1).</summary>
+    private static bool IsTaken(SmtpReply reply) => reply.Code is >= 200 and < 300;
 
     private static SmtpRecipientResult Refused(string recipient, SmtpReply reply) =>
         reply.IsPermanent
@@ -285,8 +292,8 @@ public sealed class SmtpClient : IAsyncDisposable
 
     private async Task<SmtpReply> AskAsync(string command, CancellationToken ct)
     {
-        await SendAsync(Lines([command]), _options.DataBlockTimeout, ct);
-        return await ReadReplyAsync(_options.ReplyTimeout, ct);
+        await SendAsync(Lines([command]), _options.Timeouts.DataBlock, ct);
+        return await ReadReplyAsync(_options.Timeouts.Reply, ct);
     }
 
     private static byte[] Lines(IEnumerable<string> commands) => Encoding.ASCII.GetBytes(string.Concat(commands.Select(c => c + "\r\n")));
@@ -331,7 +338,7 @@ public sealed class SmtpClient : IAsyncDisposable
     {
         try
         {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), _time);
+            using var limit = new CancellationTokenSource(_options.Timeouts.Farewell, _time);
             var reply = await ReadReplyAsync(limit.Token);
             return reply.Code >= 400 ? reply : null;
         }

@@ -22,18 +22,40 @@ public sealed record SmtpClientOptions
     /// <summary>Says alone whether the server's certificate is the one expected; no path is built and nothing fetched.</summary>
     public Func<X509Certificate2, bool>? PinServer { get; init; }
 
-    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
+    public SmtpClientTimeouts Timeouts { get; init; } = new();
+}
 
-    public TimeSpan TlsTimeout { get; init; } = TimeSpan.FromSeconds(30);
+/// <summary>
+/// How long each state of a session may last (RFC 5321 §4.5.3.2). Each limit is for the whole reply or block: a server that drips one octet at a
+/// time gains nothing by it. Every state has one, so that no server can hold a session for ever.
+/// </summary>
+public sealed record SmtpClientTimeouts
+{
+    public TimeSpan Connect { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>For the greeting and each reply but the last (RFC 5321 §4.5.3.2.1 to .3).</summary>
-    public TimeSpan ReplyTimeout { get; init; } = TimeSpan.FromMinutes(5);
+    /// <summary>For the 220 (§4.5.3.2.1).</summary>
+    public TimeSpan Greeting { get; init; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>For each block of the message to be taken (RFC 5321 §4.5.3.2.5).</summary>
-    public TimeSpan DataBlockTimeout { get; init; } = TimeSpan.FromMinutes(3);
+    public TimeSpan Tls { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>For the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up early makes duplicates.</summary>
-    public TimeSpan DataEndTimeout { get; init; } = TimeSpan.FromMinutes(10);
+    /// <summary>For the replies to EHLO, STARTTLS, MAIL, RCPT and RSET (§4.5.3.2.2 and .3).</summary>
+    public TimeSpan Reply { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>For the 354 (§4.5.3.2.4).</summary>
+    public TimeSpan DataStart { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>For each block of the message to be taken (§4.5.3.2.5).</summary>
+    public TimeSpan DataBlock { get; init; } = TimeSpan.FromMinutes(3);
+
+    /// <summary>For the reply to the final dot (§4.5.3.2.6): giving up early makes duplicates.</summary>
+    public TimeSpan DataEnd { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>For the reply to QUIT, and for a reason given before an early close: courtesy, so short.</summary>
+    public TimeSpan Farewell { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>The same limit for every state; for tests.</summary>
+    public static SmtpClientTimeouts All(TimeSpan limit) =>
+        new() { Connect = limit, Greeting = limit, Tls = limit, Reply = limit, DataStart = limit, DataBlock = limit, DataEnd = limit, Farewell = limit };
 }
 
 /// <summary>What the sender does next with one recipient.</summary>

@@ -1,0 +1,124 @@
+using System.Diagnostics;
+using SecureMail.Gateway.Queue;
+using Xunit.Abstractions;
+
+namespace SecureMail.SystemTests.Gateway;
+
+/// <summary>A destination that takes connections and then hangs, each time in another state, with the timeouts of a real gateway: nobody else waits for it.</summary>
+[Collection("postgres")]
+public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHelper output)
+{
+    private const int Dispatches = 10, Each = 10;
+    private static readonly string[] States = ["greeting", "ehlo", "starttls", "tls", "ehlo2", "mail", "rcpt", "data", "body", "dot"];
+
+    [Fact]
+    public async Task A_destination_that_hangs_in_every_state_delays_no_other()
+    {
+        var folder = System.IO.Directory.CreateTempSubdirectory("smhang").FullName;
+        var living = new HostilePeer("living.test", folder, _ => null);
+        var hanging = new HostilePeer("hanging.test", folder, n => new PeerFault(States[n % States.Length], "hang"));
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            {
+                var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                return d with
+                {
+                    Gateways = [.. d.Gateways, living.Record, hanging.Record],
+                    Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).SelectMany(n => new[] { living.Agency(like, n, "H90.OK"), hanging.Agency(like, n, "H90.NO") })],
+                };
+            });
+            try
+            {
+                var without = await RunAsync(pair, living);
+                for (var n = 0; n < 3; n++)
+                {
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.NO")), CancellationToken.None);
+                }
+
+                await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'") == 4 ? "" : null, "the hanging lane's share to be taken");
+                var with = await RunAsync(pair, living);
+                // All of it passed while four slots hung: no more than its share was ever taken, and not one of its messages was done with.
+                hanging.Connections.ShouldBe(4);
+                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")).ShouldBe(30);
+                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'")).ShouldBe(4);
+                output.WriteLine($"{Dispatches * Each} messages to a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 30 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})");
+                (with / without).ShouldBeLessThan(5);
+            }
+            finally
+            {
+                // Before the gateway, or its end waits for the sessions that hang.
+                await hanging.DisposeAsync();
+            }
+        }
+        finally
+        {
+            await living.DisposeAsync();
+            System.IO.Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_destination_that_comes_back_gets_what_waited_and_our_own_database_is_never_its_fault()
+    {
+        var folder = System.IO.Directory.CreateTempSubdirectory("smback").FullName;
+        var down = true;
+        var peer = new HostilePeer("comes-back.test", folder, _ => down ? new PeerFault("greeting", "reset") : null);
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(postgres,
+                changeA: o => o with { Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)) },
+                changeDirectory: d =>
+                {
+                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                    return d with { Gateways = [.. d.Gateways, peer.Record], Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.UP"))] };
+                });
+            for (var n = 0; n < 4; n++)
+            {
+                await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.UP")), CancellationToken.None);
+            }
+
+            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)) is [{ Failures: >= 5, Waiting: >= 39 }] ? "" : null, "five failed probes");
+            var probes = peer.Connections;
+            // Forty rows wait, and it was not forty times that somebody knocked.
+            probes.ShouldBeLessThan(16);
+            down = false;
+            await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'") == 40 ? "" : null, "all that waited");
+            peer.Messages.ShouldBe(40);
+            (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+
+            // The database refuses what a send writes: tried again, and the destination, which is well, is not held to have failed.
+            await pair.A.ScalarAsync<object>("""
+                CREATE FUNCTION gateway.no_evidence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P01'; END $$;
+                CREATE TRIGGER no_evidence BEFORE UPDATE ON gateway.transmission FOR EACH ROW WHEN (new.state = 'sent') EXECUTE FUNCTION gateway.no_evidence()
+                """);
+            var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission("H90.UP.000"), CancellationToken.None);
+            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w is { Kind: "send", LastError: not null }), "an attempt that our database spoilt");
+            (await pair.A.ScalarAsync<int>("SELECT failures FROM gateway.destination WHERE lane = 'comes-back.test'")).ShouldBe(0);
+            await pair.A.ScalarAsync<object>("DROP TRIGGER no_evidence ON gateway.transmission");
+            await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
+            output.WriteLine($"40 messages behind one dead destination: {probes} connections while it was down; all 40 went when it came back");
+        }
+        finally
+        {
+            await peer.DisposeAsync();
+            System.IO.Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static string[] Codes(string prefix) => [.. Enumerable.Range(0, Each).Select(n => $"{prefix}.{n:000}")];
+
+    private static async Task<TimeSpan> RunAsync(TwoGateways pair, HostilePeer living)
+    {
+        var before = living.Messages;
+        var started = Stopwatch.GetTimestamp();
+        for (var n = 0; n < Dispatches; n++)
+        {
+            await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.OK")), CancellationToken.None);
+        }
+
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(living.Messages >= before + (Dispatches * Each) ? "" : null), "the living gateway's messages");
+        living.Messages.ShouldBe(before + (Dispatches * Each));
+        return Stopwatch.GetElapsedTime(started);
+    }
+}

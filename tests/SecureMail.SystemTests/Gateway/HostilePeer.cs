@@ -1,0 +1,217 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Text;
+using SecureMail.Gateway;
+using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Keys;
+
+namespace SecureMail.SystemTests.Gateway;
+
+/// <summary>Where a peer goes wrong, and how: <c>hang</c>, <c>close</c>, <c>reset</c>, <c>raw</c> (octets that are no TLS, on the socket below it), or what it says instead.</summary>
+/// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, data, body, dot or quit.</param>
+internal sealed record PeerFault(string At, string Do);
+
+/// <summary>
+/// The SMTP side of another gateway, with a TLS key that the directory pins, that takes mail as it should but for the fault that each of its connections is given.
+/// It keeps nothing: it counts.
+/// </summary>
+internal sealed class HostilePeer : IAsyncDisposable
+{
+    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly List<Task> _running = [];
+    private readonly GatewayIdentity _identity;
+    private readonly Func<int, PeerFault?> _faultOf;
+    private int _connections;
+    private int _messages;
+
+    /// <param name="faultOf">The fault of the n-th connection, from 1; null: none.</param>
+    public HostilePeer(string name, string folder, Func<int, PeerFault?> faultOf)
+    {
+        _faultOf = faultOf;
+        _listener.Start();
+        var options = new GatewayOptions { Name = name, DataFolder = Path.Combine(folder, name) };
+        Record = GatewayIdentity.Create(options, "127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port, TimeProvider.System);
+        _identity = GatewayIdentity.Load(options);
+        _running.Add(AcceptAsync());
+    }
+
+    public GatewayRecord Record { get; }
+
+    public int Connections => _connections;
+
+    /// <summary>Whole messages that came, the final dot included.</summary>
+    public int Messages => _messages;
+
+    /// <summary>An agency like another, served by this peer.</summary>
+    public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") => like with
+    {
+        Id = Guid.CreateVersion7(),
+        Gateway = Record.Name,
+        Names = [like.Names[^1] with { Code = $"{prefix}.{number:000}", Name = $"Cơ quan {number}", Address = $"vanthu{number}@{Record.Name}" }],
+    };
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _listener.Stop();
+        await Task.WhenAll(_running);
+        _identity.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                var socket = await _listener.AcceptSocketAsync(_stop.Token);
+                var fault = _faultOf(Interlocked.Increment(ref _connections));
+                lock (_running)
+                {
+                    _running.Add(ServeAsync(socket, fault));
+                }
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
+        {
+            // The test is over.
+        }
+    }
+
+    private async Task ServeAsync(Socket socket, PeerFault? fault)
+    {
+        using (socket)
+        {
+            try
+            {
+                await using var raw = new NetworkStream(socket);
+                await new Session(this, socket, raw, fault).RunAsync(_stop.Token);
+            }
+            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or AuthenticationException or ObjectDisposedException)
+            {
+                // The client went, or the test is over.
+            }
+        }
+    }
+
+    private sealed class Session(HostilePeer peer, Socket socket, NetworkStream raw, PeerFault? fault)
+    {
+        private readonly byte[] _octet = new byte[1];
+        private Stream _stream = raw;
+
+        public async Task RunAsync(CancellationToken stop)
+        {
+            var secured = false;
+            if (!await SayAsync("greeting", "220 peer.test ESMTP\r\n", stop))
+            {
+                return;
+            }
+
+            while (await LineAsync(stop) is { } line)
+            {
+                var verb = line.Split(' ', ':')[0].ToUpperInvariant();
+                var goesOn = verb switch
+                {
+                    "EHLO" => await SayAsync(secured ? "ehlo2" : "ehlo", secured ? "250-peer.test\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n" : "250-peer.test\r\n250 STARTTLS\r\n", stop),
+                    "STARTTLS" => await SayAsync("starttls", "220 go\r\n", stop) && (secured = await SecureAsync(stop)),
+                    "MAIL" => await SayAsync("mail", "250 2.1.0 ok\r\n", stop),
+                    "RCPT" => await SayAsync("rcpt", "250 2.1.5 ok\r\n", stop),
+                    "DATA" => await SayAsync("data", "354 go\r\n", stop) && (fault is { At: "data" } || await TakeAsync(stop)),
+                    _ => await SayAsync("quit", "221 bye\r\n", stop) && verb != "QUIT",
+                };
+                if (!goesOn)
+                {
+                    return;
+                }
+            }
+        }
+
+        private async Task<bool> TakeAsync(CancellationToken stop)
+        {
+            if (fault is { At: "body" })
+            {
+                await LineAsync(stop);
+                return await SayAsync("body", "", stop);
+            }
+
+            while (await LineAsync(stop) is { } line)
+            {
+                if (line == ".")
+                {
+                    Interlocked.Increment(ref peer._messages);
+                    return await SayAsync("dot", "250 2.0.0 taken\r\n", stop);
+                }
+            }
+
+            return false;
+        }
+
+        private async Task<bool> SecureAsync(CancellationToken stop)
+        {
+            if (fault is { At: "tls" })
+            {
+                return await SayAsync("tls", "", stop);
+            }
+
+            var tls = new SslStream(raw, leaveInnerStreamOpen: true);
+            _stream = tls;
+            await tls.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
+            {
+                ServerCertificate = peer._identity.Tls,
+                ClientCertificateRequired = true,
+                EnabledSslProtocols = SslProtocols.Tls13,
+                RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
+            }, stop);
+            return true;
+        }
+
+        /// <summary>Says what belongs here, or does what the fault says. False: the session is over.</summary>
+        private async Task<bool> SayAsync(string at, string text, CancellationToken stop)
+        {
+            switch (fault?.At == at ? fault.Do : null)
+            {
+                case null:
+                    await _stream.WriteAsync(Encoding.Latin1.GetBytes(text), stop);
+                    return true;
+                case "hang":
+                    // Until the client goes, or the test is over.
+                    while (await raw.ReadAsync(new byte[4096], stop) > 0)
+                    {
+                    }
+
+                    return false;
+                case "close":
+                    return false;
+                case "reset":
+                    socket.LingerState = new LingerOption(true, 0);
+                    return false;
+                case "raw":
+                    await raw.WriteAsync(Enumerable.Range(0, 3000).Select(i => (byte)(i * 31)).ToArray(), stop);
+                    return true;
+                case { } said:
+                    await _stream.WriteAsync(Encoding.Latin1.GetBytes(said), stop);
+                    return true;
+            }
+        }
+
+        private async Task<string?> LineAsync(CancellationToken stop)
+        {
+            var line = new StringBuilder();
+            while (await _stream.ReadAsync(_octet, stop) == 1)
+            {
+                if (_octet[0] == '\n')
+                {
+                    return line.ToString().TrimEnd('\r');
+                }
+
+                line.Append((char)_octet[0]);
+            }
+
+            return null;
+        }
+    }
+}
