@@ -35,6 +35,7 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly Receive _receive;
     private readonly PeerLedger _peers;
     private readonly BlobStore _blobs;
+    private readonly Admission _admission;
     private volatile bool _running;
 
     private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
@@ -43,6 +44,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _logger = loggers.CreateLogger("SecureMail.Gateway");
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
+        _admission = new Admission(database, Directory, options, time, _logger);
         Queue = new WorkQueue(database.Source);
         Lanes = new Lanes(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
@@ -58,7 +60,7 @@ public sealed class GatewayNode : IAsyncDisposable
         var certificates = new CertificateChoice(trust, time);
         _keys = new AgencyKeys(options, certificates);
         var acknowledge = new Acknowledge(_blobs, Directory, time);
-        _receive = new Receive(database, _blobs, Directory, options, time);
+        _receive = new Receive(database, _blobs, Directory, _admission, options, time);
         _outbound = new OutboundFlow(
             database, _blobs,
             new Accept(database, _blobs, Directory, policy, options, time),
@@ -129,15 +131,21 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
     /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
-    /// <exception cref="StorageUnavailableException">The database is away or full; nothing was kept.</exception>
+    /// <exception cref="StorageUnavailableException">New work is not taken now, or the database went away or filled meanwhile; nothing was kept.</exception>
     public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
     {
+        await _admission.RequireForSubmissionAsync(cancellationToken);
         try
         {
             return await _outbound.SubmitAsync(submission, cancellationToken);
         }
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
         {
+            if (e is PostgresException { SqlState: PostgresErrorCodes.DiskFull })
+            {
+                _admission.SawDiskFull();
+            }
+
             throw StorageUnavailableException.Of(e);
         }
     }
@@ -174,7 +182,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _running = true;
         try
         {
-            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), FollowDirectoryAsync(stop));
+            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), FollowDirectoryAsync(stop), _admission.FollowAsync(stop));
         }
         finally
         {
@@ -203,32 +211,13 @@ public sealed class GatewayNode : IAsyncDisposable
     /// <summary>Where it listens for mail, once it runs.</summary>
     public System.Net.IPEndPoint? SmtpEndpoint { get; private set; }
 
-    /// <summary>Whether new work can be taken now, and what stands in the way.</summary>
+    /// <summary>Whether new work can be taken now, and what stands in the way. Answers in bounded time, whatever hangs.</summary>
     public async Task<Health> HealthAsync(CancellationToken cancellationToken)
     {
-        List<string> problems = [];
+        List<string> problems = [.. await _admission.ProblemsAsync(cancellationToken)];
         if (!_running)
         {
-            problems.Add("not-started");
-        }
-
-        try
-        {
-            var difference = await _database.ClockDifferenceAsync(_time, cancellationToken);
-            if (difference.Duration() > TimeSpan.FromMinutes(1))
-            {
-                problems.Add("clock-differs-from-database");
-            }
-
-            await Directory.CurrentAsync(cancellationToken);
-        }
-        catch (DirectoryException)
-        {
-            problems.Add("no-directory");
-        }
-        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
-        {
-            problems.Add("database");
+            problems.Insert(0, "not-started");
         }
 
         return new Health(problems.Count == 0, problems);
@@ -239,6 +228,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _keys.Dispose();
         _identity.Dispose();
         await _database.DisposeAsync();
+        _admission.Dispose();
     }
 
     private Dictionary<string, WorkHandler> Handlers() => new()
@@ -256,8 +246,9 @@ public sealed class GatewayNode : IAsyncDisposable
         Certificate = _identity.Tls,
         RequireTls = true,
         AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
-        Limits = new SmtpServerLimits { MessageBytes = _options.LargestMessage },
+        Limits = _options.Limits.Smtp with { MessageBytes = _options.LargestMessage },
         ExtraEhloLines = SeenOf,
+        OnMail = (_, _, _) => Task.FromResult(_admission.MailRefusal ?? new SmtpReply(250, "2.1.0", "Sender ok")),
         OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
         OnData = _receive.OpenAsync,
     };
@@ -270,6 +261,7 @@ public sealed class GatewayNode : IAsyncDisposable
             return [];
         }
 
+        _admission.RequireDatabase();
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sizes = await PeerLedger.SeenSizesAsync(transaction, peer.Id, cancellationToken);

@@ -72,6 +72,9 @@ public sealed record GatewayOptions
     /// <summary>How long each kind of octets is kept.</summary>
     public Retention.RetentionOptions Retention { get; init; } = new();
 
+    /// <summary>What one node may cost, and from where on it takes nothing new.</summary>
+    public GatewayLimits Limits { get; init; } = new();
+
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }
 

@@ -16,6 +16,9 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
+    /// <summary>Where the database is ours; null for a configured server.</summary>
+    internal PrivateCluster? Cluster => _cluster;
+
     /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
     internal string ConnectionString { get; }
 
@@ -85,6 +88,14 @@ public sealed class GatewayDatabase : IAsyncDisposable
         var before = time.GetUtcNow();
         var there = new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
         return there - before;
+    }
+
+    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how fast, is known only by writing.</summary>
+    internal async Task TryCommitAsync(CancellationToken cancellationToken)
+    {
+        // Locally: whether a standby follows is another question, and would hang this one.
+        await using var command = Source.CreateCommand("SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text");
+        await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
     public async ValueTask DisposeAsync()

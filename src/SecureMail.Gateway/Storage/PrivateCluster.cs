@@ -16,7 +16,7 @@ namespace SecureMail.Gateway.Storage;
 /// Roles: <c>postgres</c> (superuser, for maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c>
 /// (what the gateway runs as; it cannot change ledger rows). Whoever can enter the directory may be any of them: the directory is the lock.
 /// </remarks>
-public sealed class PrivateCluster : IAsyncDisposable
+public sealed partial class PrivateCluster : IAsyncDisposable
 {
     private const string DatabaseName = "securemail";
 
@@ -49,7 +49,7 @@ public sealed class PrivateCluster : IAsyncDisposable
         Host = SocketDirectory,
         Database = database,
         Username = role,
-        MaxPoolSize = 40,
+        MaxPoolSize = 100,
         MaxAutoPrepare = 64,
         ApplicationName = "securemail",
         IncludeErrorDetail = false,

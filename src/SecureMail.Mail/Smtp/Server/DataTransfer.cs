@@ -88,9 +88,9 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
     private TimeSpan Patience(long began, long received)
     {
         var left = limits.DataGrace + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond) - time.GetElapsedTime(began);
-        var session = limits.SessionTime - time.GetElapsedTime(sessionBegan);
-        if (session < left)
-            left = session;
+        var whole = limits.SessionTime - time.GetElapsedTime(sessionBegan);
+        if (whole < left)
+            left = whole;
         if (left <= TimeSpan.Zero)
             throw new OperationCanceledException("The transfer is slower than is borne.");
         return left < limits.DataBlockTimeout ? left : limits.DataBlockTimeout;

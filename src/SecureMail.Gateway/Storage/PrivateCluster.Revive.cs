@@ -1,0 +1,27 @@
+namespace SecureMail.Gateway.Storage;
+
+/// <summary>A server that went down while it was in use: a full disk makes PostgreSQL end itself, and so may the kernel.</summary>
+public sealed partial class PrivateCluster
+{
+    /// <summary>Where the server keeps its files.</summary>
+    internal string DataDirectory => _data;
+
+    /// <summary>Starts the server again if it does not answer; true when it was started. What was committed is there: PostgreSQL recovers from its log.</summary>
+    /// <exception cref="StorageUnavailableException">It does not start, or its files are gone: a new, empty cluster is never made in place of one that was in use.</exception>
+    internal async Task<bool> ReviveAsync(CancellationToken cancellationToken)
+    {
+        using var guard = await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(_data)!, "start.lock"), cancellationToken);
+        if (Volatile.Read(ref _disposed) != 0 || await AnswersAsync(cancellationToken))
+        {
+            return false;
+        }
+
+        if (!File.Exists(Path.Combine(_data, "PG_VERSION")))
+        {
+            throw new StorageUnavailableException($"Mất thư mục cơ sở dữ liệu {_data}. / The database's folder {_data} is gone.");
+        }
+
+        await StartAsync(cancellationToken);
+        return true;
+    }
+}
