@@ -39,7 +39,7 @@ internal static class ConsoleApp
             kestrel.Listen(listen);
             // A page is asked for in one small request and read at once; who is slower at either holds up nobody else.
             kestrel.Limits.MaxConcurrentConnections = 200;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(60);
             kestrel.Limits.MaxRequestBodySize = 64 * 1024;
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(240, TimeSpan.FromSeconds(5));
