@@ -96,6 +96,6 @@ internal static class Pressure
     public static byte[] Noise(int octets)
     {
         var text = Convert.ToBase64String(System.Security.Cryptography.RandomNumberGenerator.GetBytes(octets * 3 / 4), Base64FormattingOptions.InsertLineBreaks);
-        return Encoding.ASCII.GetBytes(text);
+        return Encoding.ASCII.GetBytes(text + "\r\n");
     }
 }
