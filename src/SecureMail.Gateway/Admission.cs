@@ -2,6 +2,7 @@ using System.Globalization;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Storage;
 using SecureMail.Mail;
@@ -12,14 +13,16 @@ namespace SecureMail.Gateway;
 /// Whether this node can take new work, and why not: the one answer that submissions, the listener for mail and health go by.
 /// </summary>
 /// <remarks>
-/// It looks at the database (does it answer, does it commit, how fast, how much waits in the queue), at the volumes that fill, and at the directory. While
+/// It looks at the database (does it answer, does it commit, how fast, how much waits in the queue), at what a restoration or the backup's journal
+/// says, at the volumes that fill, and at the directory. While
 /// the node serves it looks every second; who asks gets the last answer, so that no command of a peer costs a query. A look ends in bounded time whatever
 /// hangs: a database that does not answer is left with its question, no second one is put to it, and until it answers it is slow. New work alone is
 /// refused: what was accepted goes on, since that is what makes room again.
 /// </remarks>
-internal sealed class Admission(GatewayDatabase database, DirectoryStore directories, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class Admission(GatewayDatabase database, DirectoryStore directories, BackupGate backup, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan CommitEvery = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan FullFor = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SameMoment = TimeSpan.FromMilliseconds(100);
 
@@ -35,6 +38,8 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
     private bool _looked;
     private long _fullAt;
     private volatile bool _sawFull;
+    private bool _commits;
+    private long _committedAt;
     private long _countAgainAt;
     private List<Obstacle> _depth = [];
 
@@ -173,7 +178,18 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
                 found.Add(Obstacle.Clock);
             }
 
-            await database.TryCommitAsync(limit.Token);
+            if (!_commits || time.GetElapsedTime(_committedAt) >= CommitEvery)
+            {
+                _commits = false;
+                await database.TryCommitAsync(limit.Token);
+                (_commits, _committedAt) = (true, time.GetTimestamp());
+            }
+
+            if (await backup.LookAsync(limit.Token) is { } held)
+            {
+                found.Add(Obstacle.Of(held));
+            }
+
             found.AddRange(await DepthAsync(limit.Token));
             try
             {
@@ -299,6 +315,10 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         public static readonly Obstacle Clock = new("clock-differs-from-database", false, null, "", "");
 
         public static readonly Obstacle NoDirectory = new("no-directory", false, null, "", "");
+
+        private static readonly SmtpReply NotYet = new(451, "4.3.2", "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow");
+
+        public static Obstacle Of(BackupObstacle held) => new(held.Name, held.Closes, held.Closes ? NotYet : null, held.Vi, held.En);
     }
 }
 

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -36,6 +37,7 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly PeerLedger _peers;
     private readonly BlobStore _blobs;
     private readonly Admission _admission;
+    private readonly PeerRequests _peerRequests;
     private volatile bool _running;
 
     private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
@@ -44,7 +46,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _logger = loggers.CreateLogger("SecureMail.Gateway");
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
-        _admission = new Admission(database, Directory, options, time, _logger);
+        _admission = new Admission(database, Directory, new BackupGate(database, options), options, time, _logger);
         Queue = new WorkQueue(database.Source);
         Lanes = new Lanes(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
@@ -55,6 +57,9 @@ public sealed class GatewayNode : IAsyncDisposable
         Erasure = new Erasure(database, time, _logger);
         Rotation = new StorageKeyRotation(database, identity.Storage);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
+        _peerRequests = new PeerRequests(database, Directory, time, _logger);
+        Backups = new Backups(database, identity, options, time, _logger);
+        Restoration = new Restoration(database, Directory, identity, options, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
         var certificates = new CertificateChoice(trust, time);
@@ -99,6 +104,12 @@ public sealed class GatewayNode : IAsyncDisposable
     public Erasure Erasure { get; }
 
     public StorageKeyRotation Rotation { get; }
+
+    /// <summary>Bases and the journal, taken by hand.</summary>
+    public Backups Backups { get; }
+
+    /// <summary>What became of the gateway's restoration from a backup, if it was restored.</summary>
+    public Restoration Restoration { get; }
 
     /// <summary>The ledger's public half, for proofs and verification.</summary>
     public GatewayDatabase Database => _database;
@@ -166,12 +177,26 @@ public sealed class GatewayNode : IAsyncDisposable
         }
     }
 
+    /// <summary>The journal outlives all that writes, or what is committed at the end would be told to somebody and be in no backup.</summary>
     private async Task ServeAsync(CancellationToken stop)
     {
         using var serving = ServingLock.Take(_options.DataFolder);
-        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
-        using var worker = new Worker(Queue, Handlers(), serving.Node, _time, _logger);
-        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
+        using var journalStop = new CancellationTokenSource();
+        var journal = _options.Backup is { } backup ? Backups.FollowAsync(backup, journalStop.Token) : Task.CompletedTask;
+        try
+        {
+            await ServeAsync(serving.Node, stop);
+        }
+        finally
+        {
+            await journalStop.CancelAsync();
+            await journal;
+        }
+    }
+
+    private async Task ServeAsync(string node, CancellationToken stop)
+    {
+        await _admission.ProblemsAsync(stop);
         await using var smtp = _options.Smtp is { } listen ? new SmtpServer(SmtpOptions(listen), _time, _logger) : null;
         if (smtp is not null)
         {
@@ -182,12 +207,22 @@ public sealed class GatewayNode : IAsyncDisposable
         _running = true;
         try
         {
-            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), FollowDirectoryAsync(stop), _admission.FollowAsync(stop));
+            await Task.WhenAll(WorkAsync(node, stop), FollowDirectoryAsync(stop), _admission.FollowAsync(stop));
         }
         finally
         {
             _running = false;
         }
+    }
+
+    /// <summary>All that writes by itself; not before a restored gateway is proven.</summary>
+    private async Task WorkAsync(string node, CancellationToken stop)
+    {
+        await Restoration.ProveAsync(stop);
+        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
+        using var worker = new Worker(Queue, Handlers(), node, _time, _logger);
+        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
+        await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), Restoration.AskForMailAsync(stop));
     }
 
     /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may have imported a version.</summary>
@@ -248,6 +283,7 @@ public sealed class GatewayNode : IAsyncDisposable
         AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
         Limits = _options.Limits.Smtp with { MessageBytes = _options.LargestMessage },
         ExtraEhloLines = SeenOf,
+        PrivateCommands = _peerRequests.Commands,
         OnMail = (_, _, _) => Task.FromResult(_admission.MailRefusal ?? new SmtpReply(250, "2.1.0", "Sender ok")),
         OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
         OnData = _receive.OpenAsync,

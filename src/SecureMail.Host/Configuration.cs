@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Retention;
 using SecureMail.Mail;
 
@@ -19,6 +20,7 @@ internal static class Configuration
         "Limits:LeastFree", "Limits:LeastFreeTemporary", "Limits:QueueDepth", "Limits:SlowDatabase", "Limits:Connections", "Limits:ConnectionsPerAddress", "Limits:ConnectionsPerPeer",
         "Limits:Messages", "Limits:MessagesPerPeer", "Limits:CommandTimeout", "Limits:TimeToTls", "Limits:TlsTimeout", "Limits:SessionTime", "Limits:DataBlockTimeout", "Limits:DataGrace", "Limits:DataBytesPerSecond",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
+        "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
     };
 
     private static readonly string[] KnownLists = ["Trust:Anchors", "Trust:Intermediates", "Trust:Crls", "Tokens"];
@@ -74,6 +76,7 @@ internal static class Configuration
                 DelayNoticeAfter = Span(root, "Delivery:DelayNoticeAfter", TimeSpan.FromHours(4)),
                 PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
+                Backup = Backup(root, home),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
                 Limits = Limits(root),
@@ -152,6 +155,21 @@ internal static class Configuration
         }
 
         return tokens;
+    }
+
+    private static BackupOptions? Backup(IConfigurationRoot root, string home)
+    {
+        if (Text(root, "Backup:Folder") is not { } folder)
+        {
+            return null;
+        }
+
+        var certificate = PathOf(root, "Backup:RecoveryCertificate", home)
+            ?? throw Fault("Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
+        var synchronous = Text(root, "Backup:Synchronous") ?? "true";
+        return bool.TryParse(synchronous, out var waits)
+            ? new BackupOptions(Path.GetFullPath(folder, home), certificate, waits, Text(root, "Backup:Connection"))
+            : throw Fault("Backup:Synchronous", "cần true hoặc false", "true or false is needed");
     }
 
     private static TimeSpan Span(IConfiguration root, string key, TimeSpan standard) =>

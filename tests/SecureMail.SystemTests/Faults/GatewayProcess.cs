@@ -140,6 +140,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.LargestMessage },
             Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
             Limits = LimitsOf(options.Limits),
+            options.Backup,
         }));
         return file;
     }

@@ -156,6 +156,11 @@ internal sealed class SmtpSession : IAsyncDisposable
         if (_tooMany)
             // RFC 3207 §4.2: under TLS the client speaks first; RFC 5321 §3.8: 421 may be the answer to any command.
             Answer(new SmtpReply(421, "4.7.0", "Too many connections of this gateway, try again later"));
+        else if (_state == SmtpState.Greeted && _peer.Id is not null && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
+        {
+            _idleCommands++;
+            Answer(await AskAsync(command.Word, ct => answer(_peer, command.Argument, ct)));
+        }
         else if (command.Verb == SmtpVerb.Unknown)
             Answer(new SmtpReply(500, "5.5.2", "That is no command known here"));
         else if (_options.RequireTls && !_peer.IsTls && SmtpStateTable.NeedsTls(command.Verb))
