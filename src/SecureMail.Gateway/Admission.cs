@@ -26,8 +26,8 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
     private static readonly TimeSpan FullFor = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SameMoment = TimeSpan.FromMilliseconds(100);
 
-    // Counting a deep queue costs: it may take up one part in fifty of the time.
-    private const int CountShare = 50;
+    // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the same.
+    private const int CountShare = 50, CountEvery = 3;
 
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly GatewayLimits _limits = options.Limits;
@@ -252,7 +252,7 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         }
 
         var took = time.GetTimestamp() - began;
-        _countAgainAt = began + (took * CountShare);
+        _countAgainAt = began + Math.Min(took * CountShare, time.TimestampFrequency * CountEvery);
         return _depth;
     }
 

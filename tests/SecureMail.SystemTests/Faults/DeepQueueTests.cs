@@ -50,7 +50,19 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
 
             await FillAsync(pair, 200);
             await Pressure.ProblemAsync(http, "queue-full");
-            (await Should.ThrowAsync<StorageUnavailableException>(() => pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None))).Message.ShouldContain("Hàng đợi");
+            // Another process, which counts for itself and not at each submission: a few more than the limit may be taken.
+            (await TwoGateways.EventuallyAsync(async () =>
+            {
+                try
+                {
+                    dispatches.Add((await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId);
+                    return null;
+                }
+                catch (StorageUnavailableException e)
+                {
+                    return e.Message;
+                }
+            }, "a refusal")).ShouldContain("Hàng đợi");
             // What comes in is no part of that queue: two gateways full of mail for each other still take it.
             (await SharedPair.DeliverToAAsync(pair, "From: a@b.test\r\n\r\nx\r\n"u8.ToArray())).State.ShouldBe("recorded");
             var at = Pressure.Of(process);
@@ -58,7 +70,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             var all = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LONG") is not null;
             if (!all)
                 await pair.A.ScalarAsync<object>($"DELETE FROM gateway.work WHERE work_id IN (SELECT w.work_id FROM gateway.work w JOIN gateway.transmission t ON t.transmission_id = w.subject WHERE w.kind = 'send' AND t.recipient_code LIKE 'copy%' AND w.state = 'ready' ORDER BY w.work_id OFFSET {Part})");
-            var waiting = await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'");
+            var waiting = await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send' AND lane = 'gateway-b.test'");
             var clock = Stopwatch.StartNew();
             pair.B.Run();
             await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.SmtpEndpoint), "the destination to come");
@@ -70,7 +82,8 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             foreach (var dispatch in dispatches)
                 await Outcome.DeliveredOnceAsync(pair.A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = pair.B }, dispatch);
             await Pressure.ReadyAsync(http);
-            (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBeGreaterThanOrEqualTo(waiting);
+            (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBeGreaterThanOrEqualTo(
+                waiting, string.Join("; ", await Outcome.ListAsync(pair.A.Owner, "SELECT concat_ws(' ', kind, state, reason, left(recipient_code, 6), count(*)) FROM gateway.transmission GROUP BY kind, state, reason, left(recipient_code, 6)")));
             var after = Pressure.Of(process);
             output.WriteLine(
                 $"{Deep} messages behind a destination that is away: leasing takes {deep:F1} ms instead of {empty:F1} ms, {Living} messages elsewhere {beside.TotalSeconds:F1} s instead of {alone.TotalSeconds:F1} s, refused from {Deep} on; " +
