@@ -37,13 +37,14 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
 
     /// <summary>The gateway serves in a process that meets the fault; when that killed it, it serves again without.</summary>
     /// <param name="options">Other options than the gateway's own, for the process that meets the fault alone.</param>
-    public async Task VisitAsync(RunningGateway gateway, GatewayOptions? options = null)
+    /// <param name="again">It is stopped after the fault and started again also when that did not kill it: an idle scheduler looks every half minute only.</param>
+    public async Task VisitAsync(RunningGateway gateway, GatewayOptions? options = null, bool again = false)
     {
         var process = Serve(gateway, options ?? gateway.Options, $"{kind}:{point}");
         await process.FaultAsync();
         if (Kills)
             (await process.EndAsync()).ShouldBe(137);
-        else if (options is not null)
+        else if (options is not null || again)
             await process.StopAsync();
         if (process.HasExited)
             Serve(gateway, gateway.Options, fault: null);

@@ -97,8 +97,12 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     public async Task Nodes_are_upgraded_to_the_next_schema_one_after_the_other_while_mail_flows()
     {
         var clock = Stopwatch.StartNew();
-        await using var pair = await TwoGateways.StartAsync(postgres, run: false);
+        // Receipts come to whichever node is there, as behind a load balancer.
+        await using var wire = new FaultyWire(() => 0);
+        await using var pair = await TwoGateways.StartAsync(
+            postgres, run: false, changeDirectory: d => d with { Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-a.test" ? g with { Port = wire.Port } : g)] });
         var second = await SecondAsync(pair);
+        wire.Target = () => Listens(pair.A.Port) ? pair.A.Port : second.Smtp!.Port;
         var next = await NextBuildAsync(Path.Combine(pair.Folder, "next"));
         pair.B.Run();
         var (one, two) = (GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort()), GatewayProcess.Serve(second, TwoGateways.FreePort()));
@@ -134,6 +138,20 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         {
             await one.DisposeAsync();
             await two.DisposeAsync();
+        }
+    }
+
+    private static bool Listens(int port)
+    {
+        using var probe = new System.Net.Sockets.TcpClient();
+        try
+        {
+            probe.Connect(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            return false;
         }
     }
 
