@@ -215,7 +215,7 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         {
             return [Obstacle.DatabaseSlow];
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException)
+        catch (Exception e) when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException or ObjectDisposedException)
         {
             return [Obstacle.Database];
         }

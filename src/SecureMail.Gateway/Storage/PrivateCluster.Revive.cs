@@ -11,7 +11,8 @@ public sealed partial class PrivateCluster
     internal async Task<bool> ReviveAsync(CancellationToken cancellationToken)
     {
         using var guard = await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(_data)!, "start.lock"), cancellationToken);
-        if (Volatile.Read(ref _disposed) != 0 || await AnswersAsync(cancellationToken))
+        // pg_isready: 0, it takes connections; 1, it is there and recovers. Only where nobody answers is there something to start.
+        if (Volatile.Read(ref _disposed) != 0 || await RunAsync("pg_isready", ["-q", "-h", SocketDirectory, "-t", "5"], cancellationToken, mayFail: true) is 0 or 1)
         {
             return false;
         }

@@ -84,8 +84,13 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         {
             Smtp = new()
             {
-                TimeToTls = TimeSpan.FromSeconds(4), TlsTimeout = TimeSpan.FromSeconds(2), CommandTimeout = TimeSpan.FromSeconds(3), SessionTime = TimeSpan.FromSeconds(6),
-                DataGrace = TimeSpan.FromSeconds(3), DataBytesPerSecond = 4096, DataBlockTimeout = TimeSpan.FromSeconds(3),
+                TimeToTls = TimeSpan.FromSeconds(4),
+                TlsTimeout = TimeSpan.FromSeconds(2),
+                CommandTimeout = TimeSpan.FromSeconds(3),
+                SessionTime = TimeSpan.FromSeconds(6),
+                DataGrace = TimeSpan.FromSeconds(3),
+                DataBytesPerSecond = 4096,
+                DataBlockTimeout = TimeSpan.FromSeconds(3),
             },
         };
         await using var pair = await TwoGateways.StartAsync(postgres, changeB: o => o with { Limits = limits }, run: false);

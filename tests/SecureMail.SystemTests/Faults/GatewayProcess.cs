@@ -147,8 +147,21 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static object LimitsOf(GatewayLimits limits) => new
     {
-        limits.LeastFree, limits.LeastFreeTemporary, limits.QueueDepth, limits.SlowDatabase, limits.Smtp.Connections, limits.Smtp.ConnectionsPerAddress, limits.Smtp.ConnectionsPerPeer,
-        limits.Smtp.Messages, limits.Smtp.MessagesPerPeer, limits.Smtp.CommandTimeout, limits.Smtp.TimeToTls, limits.Smtp.TlsTimeout, limits.Smtp.SessionTime, limits.Smtp.DataBlockTimeout,
-        limits.Smtp.DataGrace, limits.Smtp.DataBytesPerSecond,
+        limits.LeastFree,
+        limits.LeastFreeTemporary,
+        limits.QueueDepth,
+        limits.SlowDatabase,
+        limits.Smtp.Connections,
+        limits.Smtp.ConnectionsPerAddress,
+        limits.Smtp.ConnectionsPerPeer,
+        limits.Smtp.Messages,
+        limits.Smtp.MessagesPerPeer,
+        limits.Smtp.CommandTimeout,
+        limits.Smtp.TimeToTls,
+        limits.Smtp.TlsTimeout,
+        limits.Smtp.SessionTime,
+        limits.Smtp.DataBlockTimeout,
+        limits.Smtp.DataGrace,
+        limits.Smtp.DataBytesPerSecond,
     };
 }
