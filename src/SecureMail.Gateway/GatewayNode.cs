@@ -36,7 +36,7 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly Receive _receive;
     private readonly PeerLedger _peers;
     private readonly BlobStore _blobs;
-    private readonly WorkGate _gate;
+    private readonly Admission _admission;
     private readonly PeerRequests _peerRequests;
     private volatile bool _running;
 
@@ -46,6 +46,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _logger = loggers.CreateLogger("SecureMail.Gateway");
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
+        _admission = new Admission(database, Directory, new BackupGate(database, options), options, time, _logger);
         Queue = new WorkQueue(database.Source);
         Lanes = new Lanes(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
@@ -56,7 +57,6 @@ public sealed class GatewayNode : IAsyncDisposable
         Erasure = new Erasure(database, time, _logger);
         Rotation = new StorageKeyRotation(database, identity.Storage);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
-        _gate = new WorkGate(database, options, time);
         _peerRequests = new PeerRequests(database, Directory, time, _logger);
         Backups = new Backups(database, identity, options, time, _logger);
         Restoration = new Restoration(database, Directory, identity, options, time, _logger);
@@ -65,7 +65,7 @@ public sealed class GatewayNode : IAsyncDisposable
         var certificates = new CertificateChoice(trust, time);
         _keys = new AgencyKeys(options, certificates);
         var acknowledge = new Acknowledge(_blobs, Directory, time);
-        _receive = new Receive(database, _blobs, Directory, options, time);
+        _receive = new Receive(database, _blobs, Directory, _admission, options, time);
         _outbound = new OutboundFlow(
             database, _blobs,
             new Accept(database, _blobs, Directory, policy, options, time),
@@ -142,16 +142,21 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
     /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
-    /// <exception cref="StorageUnavailableException">The database is away or full; nothing was kept.</exception>
+    /// <exception cref="StorageUnavailableException">New work is not taken now, or the database went away or filled meanwhile; nothing was kept.</exception>
     public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
     {
+        await _admission.RequireForSubmissionAsync(cancellationToken);
         try
         {
-            await _gate.RequireOpenAsync(cancellationToken);
             return await _outbound.SubmitAsync(submission, cancellationToken);
         }
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
         {
+            if (e is PostgresException { SqlState: PostgresErrorCodes.DiskFull })
+            {
+                _admission.SawDiskFull();
+            }
+
             throw StorageUnavailableException.Of(e);
         }
     }
@@ -191,7 +196,7 @@ public sealed class GatewayNode : IAsyncDisposable
 
     private async Task ServeAsync(string node, CancellationToken stop)
     {
-        await _gate.LookAsync(stop);
+        await _admission.ProblemsAsync(stop);
         await using var smtp = _options.Smtp is { } listen ? new SmtpServer(SmtpOptions(listen), _time, _logger) : null;
         if (smtp is not null)
         {
@@ -202,7 +207,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _running = true;
         try
         {
-            await Task.WhenAll(WorkAsync(node, stop), FollowDirectoryAsync(stop), _gate.FollowAsync(stop));
+            await Task.WhenAll(WorkAsync(node, stop), FollowDirectoryAsync(stop), _admission.FollowAsync(stop));
         }
         finally
         {
@@ -241,37 +246,13 @@ public sealed class GatewayNode : IAsyncDisposable
     /// <summary>Where it listens for mail, once it runs.</summary>
     public System.Net.IPEndPoint? SmtpEndpoint { get; private set; }
 
-    /// <summary>Whether new work can be taken now, and what stands in the way.</summary>
+    /// <summary>Whether new work can be taken now, and what stands in the way. Answers in bounded time, whatever hangs.</summary>
     public async Task<Health> HealthAsync(CancellationToken cancellationToken)
     {
-        List<string> problems = [];
+        List<string> problems = [.. await _admission.ProblemsAsync(cancellationToken)];
         if (!_running)
         {
-            problems.Add("not-started");
-        }
-
-        try
-        {
-            var difference = await _database.ClockDifferenceAsync(_time, cancellationToken);
-            if (difference.Duration() > TimeSpan.FromMinutes(1))
-            {
-                problems.Add("clock-differs-from-database");
-            }
-
-            if (await _gate.LookAsync(cancellationToken) is { } problem)
-            {
-                problems.Add(problem);
-            }
-
-            await Directory.CurrentAsync(cancellationToken);
-        }
-        catch (DirectoryException)
-        {
-            problems.Add("no-directory");
-        }
-        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
-        {
-            problems.Add("database");
+            problems.Insert(0, "not-started");
         }
 
         return new Health(problems.Count == 0, problems);
@@ -282,6 +263,7 @@ public sealed class GatewayNode : IAsyncDisposable
         _keys.Dispose();
         _identity.Dispose();
         await _database.DisposeAsync();
+        _admission.Dispose();
     }
 
     private Dictionary<string, WorkHandler> Handlers() => new()
@@ -299,12 +281,10 @@ public sealed class GatewayNode : IAsyncDisposable
         Certificate = _identity.Tls,
         RequireTls = true,
         AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
-        Limits = new SmtpServerLimits { MessageBytes = _options.LargestMessage },
+        Limits = _options.Limits.Smtp with { MessageBytes = _options.LargestMessage },
         ExtraEhloLines = SeenOf,
         PrivateCommands = _peerRequests.Commands,
-        OnMail = (_, _, _) => Task.FromResult(_gate.Closed is null
-            ? new SmtpReply(250, "2.1.0", "Sender ok")
-            : new SmtpReply(451, "4.3.2", "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow")),
+        OnMail = (_, _, _) => Task.FromResult(_admission.MailRefusal ?? new SmtpReply(250, "2.1.0", "Sender ok")),
         OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
         OnData = _receive.OpenAsync,
     };
@@ -317,6 +297,7 @@ public sealed class GatewayNode : IAsyncDisposable
             return [];
         }
 
+        _admission.RequireDatabase();
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sizes = await PeerLedger.SeenSizesAsync(transaction, peer.Id, cancellationToken);

@@ -76,6 +76,9 @@ public sealed record GatewayOptions
     /// <summary>The journal that a serving gateway keeps; null: none, and backups are taken by hand.</summary>
     public BackupOptions? Backup { get; init; }
 
+    /// <summary>What one node may cost, and from where on it takes nothing new.</summary>
+    public GatewayLimits Limits { get; init; } = new();
+
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }
 

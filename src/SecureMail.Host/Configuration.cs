@@ -3,6 +3,7 @@ using Microsoft.Extensions.Configuration;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Retention;
+using SecureMail.Mail;
 
 namespace SecureMail.Host;
 
@@ -16,6 +17,8 @@ internal static class Configuration
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
         "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Limits:LeastFree", "Limits:LeastFreeTemporary", "Limits:QueueDepth", "Limits:SlowDatabase", "Limits:Connections", "Limits:ConnectionsPerAddress", "Limits:ConnectionsPerPeer",
+        "Limits:Messages", "Limits:MessagesPerPeer", "Limits:CommandTimeout", "Limits:TimeToTls", "Limits:TlsTimeout", "Limits:SessionTime", "Limits:DataBlockTimeout", "Limits:DataGrace", "Limits:DataBytesPerSecond",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
         "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
     };
@@ -76,6 +79,7 @@ internal static class Configuration
                 Backup = Backup(root, home),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
+                Limits = Limits(root),
             },
             Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
             Text(root, "Telemetry:Otlp") is { } otlp ? Endpoint(otlp) : null);
@@ -178,10 +182,37 @@ internal static class Configuration
         : int.TryParse(text, out var count) && count >= 1 && count <= most ? count
         : throw Fault(key, $"cần một số từ 1 tới {most}", $"a number from 1 to {most} is needed");
 
-    private static long Size(IConfiguration root, string key, long standard) =>
+    private static long Size(IConfiguration root, string key, long standard, long most = 2L * 1024 * 1024 * 1024) =>
         Text(root, key) is not { } text ? standard
-        : long.TryParse(text, out var size) && size is >= 64 * 1024 and <= 2L * 1024 * 1024 * 1024 ? size
-        : throw Fault(key, "cần số octet từ 65536 tới 2147483648", "a number of octets from 65536 to 2147483648 is needed");
+        : long.TryParse(text, out var size) && size >= 64 * 1024 && size <= most ? size
+        : throw Fault(key, $"cần số octet từ 65536 tới {most}", $"a number of octets from 65536 to {most} is needed");
+
+    private static GatewayLimits Limits(IConfiguration root)
+    {
+        var (standard, smtp) = (new GatewayLimits(), new SmtpServerLimits());
+        return new GatewayLimits
+        {
+            LeastFree = Text(root, "Limits:LeastFree") == "0" ? 0 : Size(root, "Limits:LeastFree", standard.LeastFree, long.MaxValue),
+            LeastFreeTemporary = Text(root, "Limits:LeastFreeTemporary") == "0" ? 0 : Size(root, "Limits:LeastFreeTemporary", standard.LeastFreeTemporary, long.MaxValue),
+            QueueDepth = Count(root, "Limits:QueueDepth", standard.QueueDepth, 10_000_000),
+            SlowDatabase = Span(root, "Limits:SlowDatabase", standard.SlowDatabase),
+            Smtp = smtp with
+            {
+                Connections = Count(root, "Limits:Connections", smtp.Connections, 10_000),
+                ConnectionsPerAddress = Count(root, "Limits:ConnectionsPerAddress", smtp.ConnectionsPerAddress, 10_000),
+                ConnectionsPerPeer = Count(root, "Limits:ConnectionsPerPeer", smtp.ConnectionsPerPeer, 10_000),
+                Messages = Count(root, "Limits:Messages", smtp.Messages, 1000),
+                MessagesPerPeer = Count(root, "Limits:MessagesPerPeer", smtp.MessagesPerPeer, 1000),
+                CommandTimeout = Span(root, "Limits:CommandTimeout", smtp.CommandTimeout),
+                TimeToTls = Span(root, "Limits:TimeToTls", smtp.TimeToTls),
+                TlsTimeout = Span(root, "Limits:TlsTimeout", smtp.TlsTimeout),
+                SessionTime = Span(root, "Limits:SessionTime", smtp.SessionTime),
+                DataBlockTimeout = Span(root, "Limits:DataBlockTimeout", smtp.DataBlockTimeout),
+                DataGrace = Span(root, "Limits:DataGrace", smtp.DataGrace),
+                DataBytesPerSecond = Count(root, "Limits:DataBytesPerSecond", smtp.DataBytesPerSecond, int.MaxValue),
+            },
+        };
+    }
 
     private static RetentionOptions Retention(IConfiguration root)
     {

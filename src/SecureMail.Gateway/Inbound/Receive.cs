@@ -13,7 +13,7 @@ namespace SecureMail.Gateway.Inbound;
 /// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are committed before the
 /// answer 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
-internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayOptions options, TimeProvider time)
+internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, GatewayOptions options, TimeProvider time)
 {
     /// <summary>RCPT: only for agencies of the directory that this gateway serves.</summary>
     public async Task<SmtpReply> RecipientAsync(string address, CancellationToken cancellationToken)
@@ -76,14 +76,38 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         await transaction.CommitAsync("inbound.receive", cancellationToken);
     }
 
+    /// <summary>RFC 5321 §4.2.3: 452, insufficient system storage; the sender keeps the message.</summary>
+    private SmtpRefusalException Full(PostgresException e)
+    {
+        admission.SawDiskFull();
+        return new SmtpRefusalException(new SmtpReply(452, "4.3.1", "The disk is full, try again later"), e);
+    }
+
     private sealed class Reception(Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction, BlobWriteStream blob) : SmtpReception
     {
-        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken ct) => await blob.WriteAsync(octets, ct);
+        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken ct)
+        {
+            try
+            {
+                await blob.WriteAsync(octets, ct);
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
+            {
+                throw step.Full(e);
+            }
+        }
 
         public override async Task<SmtpReply> CommitAsync(CancellationToken ct)
         {
-            await step.CommitAsync(envelope, transaction, await blob.FinishAsync(ct), ct);
-            return new SmtpReply(250, "2.6.0", "Taken and kept");
+            try
+            {
+                await step.CommitAsync(envelope, transaction, await blob.FinishAsync(ct), ct);
+                return new SmtpReply(250, "2.6.0", "Taken and kept");
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
+            {
+                throw step.Full(e);
+            }
         }
 
         // Disposal rolls back where there is something to roll back: a server that ran out of disk takes the connection with it, and asking it fails.

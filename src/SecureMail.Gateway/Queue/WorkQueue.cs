@@ -255,7 +255,11 @@ public abstract record WorkOutcome
     public sealed record Done : WorkOutcome;
 
     /// <summary>Failed for now; again after the back-off of its attempts.</summary>
-    public sealed record Retry(string Reason) : WorkOutcome;
+    public sealed record Retry(string Reason) : WorkOutcome
+    {
+        /// <summary>A cap of its own on the delay; null: the schedule's.</summary>
+        public TimeSpan? Within { get; init; }
+    }
 
     /// <summary>Not yet; again after a time, and this does not count as an attempt.</summary>
     public sealed record Snooze(TimeSpan Delay, string Reason) : WorkOutcome;

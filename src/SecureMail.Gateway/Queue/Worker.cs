@@ -15,6 +15,8 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
     // What a node had under way when it died is taken over by another when this is past; renewed four times before that.
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
+    // A database or a disk of ours that failed is mended for all work at once: whatever it held up goes on soon after, however long it took.
+    private static readonly TimeSpan OursMended = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
     private readonly string _owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
@@ -127,7 +129,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         }
         catch (Exception e) when (e is NpgsqlException or Storage.StorageUnavailableException or IOException or TimeoutException)
         {
-            return new WorkOutcome.Retry(e.GetType().Name);
+            return new WorkOutcome.Retry(e.GetType().Name) { Within = OursMended };
         }
         catch (Exception e)
         {
@@ -141,7 +143,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
     private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome) => outcome switch
     {
         WorkOutcome.Move m => queue.PutBackAsync(item, "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, m.Lane),
-        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", handler.Retry.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
+        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", r.Within is { } within ? (handler.Retry with { Longest = within }).After(item.Attempts) : handler.Retry.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
         WorkOutcome.Snooze s => queue.PutBackAsync(item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
         WorkOutcome.Hold h => queue.PutBackAsync(item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
         WorkOutcome.Dead d => queue.PutBackAsync(item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),

@@ -105,6 +105,14 @@ public sealed class GatewayDatabase : IAsyncDisposable
         return there - before;
     }
 
+    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how fast, is known only by writing.</summary>
+    internal async Task TryCommitAsync(CancellationToken cancellationToken)
+    {
+        // Locally: whether a standby follows is another question, and would hang this one.
+        await using var command = Source.CreateCommand("SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text");
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Source.DisposeAsync();

@@ -49,7 +49,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         Host = SocketDirectory,
         Database = database,
         Username = role,
-        MaxPoolSize = 40,
+        MaxPoolSize = 100,
         MaxAutoPrepare = 64,
         ApplicationName = "securemail",
         IncludeErrorDetail = false,

@@ -139,8 +139,29 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Directory = new { Publisher = options.DirectoryPublisher },
             Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.LargestMessage },
             Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
+            Limits = LimitsOf(options.Limits),
             options.Backup,
         }));
         return file;
     }
+
+    private static object LimitsOf(GatewayLimits limits) => new
+    {
+        limits.LeastFree,
+        limits.LeastFreeTemporary,
+        limits.QueueDepth,
+        limits.SlowDatabase,
+        limits.Smtp.Connections,
+        limits.Smtp.ConnectionsPerAddress,
+        limits.Smtp.ConnectionsPerPeer,
+        limits.Smtp.Messages,
+        limits.Smtp.MessagesPerPeer,
+        limits.Smtp.CommandTimeout,
+        limits.Smtp.TimeToTls,
+        limits.Smtp.TlsTimeout,
+        limits.Smtp.SessionTime,
+        limits.Smtp.DataBlockTimeout,
+        limits.Smtp.DataGrace,
+        limits.Smtp.DataBytesPerSecond,
+    };
 }

@@ -102,7 +102,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         await pair.A.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         var answer = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         answer.Number.ShouldBe("01-CV/VPTU");
-        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Kind == "send" && w.LastError is not null && w.LastError.Contains("451", StringComparison.Ordinal)), "a refused attempt");
+        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Kind == "send" && w.LastError is not null && w.LastError.Contains("452", StringComparison.Ordinal)), "a refused attempt");
         (await pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients[0].ShouldSatisfyAllConditions(r => r.Reason.ShouldBeNull(), r => r.State.ShouldBe("queued"));
         await pair.B.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");

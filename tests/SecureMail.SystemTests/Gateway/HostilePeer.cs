@@ -40,6 +40,8 @@ internal sealed class HostilePeer : IAsyncDisposable
 
     public GatewayRecord Record { get; }
 
+    public GatewayIdentity Identity => _identity;
+
     public int Connections => _connections;
 
     /// <summary>Whole messages that came, the final dot included.</summary>

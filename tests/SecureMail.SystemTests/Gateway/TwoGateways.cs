@@ -153,7 +153,8 @@ public sealed class TwoGateways : IAsyncDisposable
         options = options with { Smtp = new IPEndPoint(IPAddress.Loopback, port) };
         var record = GatewayIdentity.Create(options, "127.0.0.1", port, TimeProvider.System);
         await File.WriteAllTextAsync(Path.Combine(_folder, letter + ".json"), System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));
-        return new RunningGateway(await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None), options, owner, port);
+        var node = await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None);
+        return new RunningGateway(node, options, node.Database.Cluster?.ConnectionString("securemail_owner") ?? owner, port);
     }
 
     public static TokenOptions TokenOf(string label) => new($"pkcs11:token={label}?module-path={SoftHsm.Module}", Path.Combine(Pki, "agencies", label + ".pin"), null);

@@ -254,11 +254,65 @@ public class SmtpServerTests
     [Fact]
     public async Task Connections_beyond_the_limit_are_turned_away()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { ConnectionsPerPeer = 1 } });
+        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { ConnectionsPerAddress = 1 } });
         await using var first = await GreetedAsync(server);
         await using var second = await RawPeer.ConnectAsync(server.Endpoint);
         (await second.ReplyAsync()).ShouldStartWith("421 4.7.0");
         (await first.AskAsync("NOOP")).ShouldStartWith("250");
+    }
+
+    [Fact]
+    public async Task Messages_beyond_the_places_are_put_off_and_taken_when_a_place_is_free()
+    {
+        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { Messages = 2, MessagesPerPeer = 1 } });
+        await using var first = await InDataAsync(server);
+        await using var second = await GreetedAsync(server);
+        for (var i = 0; i < 2; i++)
+        {
+            await second.AskAsync("MAIL FROM:<a@client.test>");
+            await second.AskAsync("RCPT TO:<b@mx.test>");
+            (await second.AskAsync("DATA")).ShouldStartWith(i == 0 ? "452 4.3.2" : "354");
+            if (i == 0)
+                (await first.AskAsync("x\r\n.")).ShouldStartWith("250");
+        }
+    }
+
+    [Fact]
+    public async Task A_delegate_refuses_with_a_reply_of_its_own_and_421_ends_the_session()
+    {
+        var code = 452;
+        await using var server = await TestServer.StartAsync(o => o with { OnMail = (_, _, _) => throw new SmtpRefusalException(new SmtpReply(code, "4.3.1", "Full")) });
+        await using var peer = await GreetedAsync(server);
+        (await peer.AskAsync("MAIL FROM:<a@client.test>")).ShouldBe("452 4.3.1 Full");
+        code = 421;
+        (await peer.AskAsync("MAIL FROM:<a@client.test>")).ShouldBe("421 4.3.1 Full");
+        (await peer.ReplyAsync()).ShouldBeNull();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_session_has_an_end_however_busy_it_is_and_one_without_TLS_a_sooner_one(bool withoutTls)
+    {
+        using var certificate = TestCertificates.SelfSigned("mx.test");
+        var brief = TimeSpan.FromMilliseconds(300);
+        var limits = withoutTls ? new SmtpServerLimits { TimeToTls = brief, IdleCommands = int.MaxValue } : new SmtpServerLimits { SessionTime = brief, IdleCommands = int.MaxValue };
+        await using var server = await TestServer.StartAsync(o => o with { Certificate = certificate, RequireTls = withoutTls, Limits = limits });
+        await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
+        var reply = await peer.ReplyAsync();
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        while (reply is not null && !reply.StartsWith("421 4.4.2", StringComparison.Ordinal))
+        {
+            watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(30));
+            try
+            {
+                reply = await peer.AskAsync("NOOP");
+            }
+            catch (IOException)
+            {
+                reply = null; // closed while we wrote
+            }
+        }
     }
 
     [Fact]

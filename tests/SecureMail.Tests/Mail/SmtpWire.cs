@@ -126,6 +126,25 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
         return lines.Count == 0 ? null : string.Join('|', lines);
     }
 
+    /// <summary>Reads and forgets until the other side has closed, or has broken off.</summary>
+    public Task ReadToEndAsync() => ReadToEndAsync(_stream);
+
+    public static async Task ReadToEndAsync(Stream stream)
+    {
+        var buffer = new byte[4096];
+        try
+        {
+            while (await stream.ReadAsync(buffer) > 0)
+            {
+                // Whatever it says.
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            // Broken off.
+        }
+    }
+
     public async Task<string?> AskAsync(string command)
     {
         await WriteAsync(command + "\r\n");

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace SecureMail.Mail;
 
 /// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true end.</summary>
-internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits limits, TimeProvider time, ILogger logger, string session, CancellationToken stop)
+internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits limits, TimeProvider time, long sessionBegan, ILogger logger, string session, CancellationToken stop)
 {
     private readonly DataReader _reader = new();
     private readonly byte[] _unstuffed = new byte[64 * 1024];
@@ -17,7 +17,14 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
 
     public static SmtpReply TooLarge() => new(552, "5.3.4", "The message is larger than is taken here");
 
-    public static SmtpReply LocalError() => new(451, "4.3.0", "Local error, try again later");
+    /// <summary>The answer to a step that failed: what it said itself, or a local error that is logged.</summary>
+    public static SmtpReply ReplyTo(Exception e, ILogger logger, string session, string step)
+    {
+        if (e is SmtpRefusalException refusal)
+            return refusal.Reply;
+        Log.StepFailed(logger, e, session, step);
+        return new SmtpReply(451, "4.3.0", "Local error, try again later");
+    }
 
     /// <summary>Reads to the end of data. Null when the message is whole and good; otherwise the reply to give.</summary>
     /// <param name="input">Where the octets are buffered.</param>
@@ -73,8 +80,7 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {
-            Log.StepFailed(logger, e, session, "storing");
-            _refusal = LocalError();
+            _refusal = ReplyTo(e, logger, session, "storing");
         }
     }
 
@@ -82,6 +88,9 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
     private TimeSpan Patience(long began, long received)
     {
         var left = limits.DataGrace + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond) - time.GetElapsedTime(began);
+        var whole = limits.SessionTime - time.GetElapsedTime(sessionBegan);
+        if (whole < left)
+            left = whole;
         if (left <= TimeSpan.Zero)
             throw new OperationCanceledException("The transfer is slower than is borne.");
         return left < limits.DataBlockTimeout ? left : limits.DataBlockTimeout;

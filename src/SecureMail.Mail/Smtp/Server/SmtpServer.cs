@@ -18,7 +18,7 @@ public sealed class SmtpServer : IAsyncDisposable
     private readonly TcpListener _listener;
     private readonly Lock _gate = new();
     private readonly HashSet<Task> _sessions = [];
-    private readonly Dictionary<IPAddress, int> _perPeer = [];
+    private readonly SmtpPlaces _places;
     private Task _accepting = Task.CompletedTask;
     private bool _disposed;
 
@@ -31,6 +31,7 @@ public sealed class SmtpServer : IAsyncDisposable
         _options = options;
         _time = time;
         _logger = logger;
+        _places = new SmtpPlaces(options.Limits);
         _listener = new TcpListener(options.Listen);
     }
 
@@ -97,7 +98,7 @@ public sealed class SmtpServer : IAsyncDisposable
             return;
         }
 
-        if (!TryCount(remote.Address))
+        if (!_places.Addresses.TryTake(remote.Address))
         {
             Log.ConnectionRefused(_logger, remote.ToString(), "too many connections");
             Refuse(socket);
@@ -116,7 +117,7 @@ public sealed class SmtpServer : IAsyncDisposable
         try
         {
             socket.NoDelay = true;
-            await using var session = new SmtpSession(new NetworkStream(socket, ownsSocket: true), remote, _options, _time, _logger, _stop.Token);
+            await using var session = new SmtpSession(new NetworkStream(socket, ownsSocket: true), remote, _options, _places, _time, _logger, _stop.Token);
             await session.RunAsync();
         }
         catch (SocketException)
@@ -125,7 +126,7 @@ public sealed class SmtpServer : IAsyncDisposable
         }
         finally
         {
-            Uncount(remote.Address);
+            _places.Addresses.GiveBack(remote.Address);
         }
     }
 
@@ -133,27 +134,6 @@ public sealed class SmtpServer : IAsyncDisposable
     {
         lock (_gate)
             _sessions.Remove(session);
-    }
-
-    private bool TryCount(IPAddress address)
-    {
-        lock (_gate)
-        {
-            var count = _perPeer.GetValueOrDefault(address);
-            if (count >= _options.Limits.ConnectionsPerPeer || _perPeer.Values.Sum() >= _options.Limits.Connections)
-                return false;
-            _perPeer[address] = count + 1;
-            return true;
-        }
-    }
-
-    private void Uncount(IPAddress address)
-    {
-        lock (_gate)
-        {
-            if (--_perPeer[address] == 0)
-                _perPeer.Remove(address);
-        }
     }
 
     private static void Refuse(Socket socket)

@@ -3,7 +3,10 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Mail;
 
-/// <summary>What a server does and bears. The delegates are the product; everything else is the protocol.</summary>
+/// <summary>
+/// What a server does and bears. The delegates are the product; everything else is the protocol. A delegate that fails is answered 451, or, where it
+/// throws <see cref="SmtpRefusalException"/>, as that says.
+/// </summary>
 public sealed record SmtpServerOptions
 {
     /// <summary>Port 0 takes any free one; see <see cref="SmtpServer.Endpoint"/>.</summary>
@@ -65,9 +68,26 @@ public sealed record SmtpServerLimits
     /// <summary>Commands in a row that lead to no message (NOOP, RSET, VRFY, EHLO); 421 beyond.</summary>
     public int IdleCommands { get; init; } = 100;
 
+    /// <summary>At once, in all; 421 beyond.</summary>
     public int Connections { get; init; } = 500;
 
-    public int ConnectionsPerPeer { get; init; } = 50;
+    /// <summary>At once from one address; 421 beyond. Several peers may stand behind one.</summary>
+    public int ConnectionsPerAddress { get; init; } = 50;
+
+    /// <summary>Sessions at once of one peer that <see cref="SmtpServerOptions.AuthenticatePeer"/> named, whatever addresses they come from; 421 beyond.</summary>
+    public int ConnectionsPerPeer { get; init; } = 32;
+
+    /// <summary>Messages being taken at once, in all; each costs what a reception costs. 452 beyond: the sender keeps the message and comes again.</summary>
+    public int Messages { get; init; } = 32;
+
+    /// <summary>Messages being taken at once from one peer (without one, from one address), so that none can have all the places; 452 beyond.</summary>
+    public int MessagesPerPeer { get; init; } = 16;
+
+    /// <summary>From the connection to the end of its TLS handshake, where <see cref="SmtpServerOptions.RequireTls"/>: whoever is nobody yet holds a place for so long and no longer.</summary>
+    public TimeSpan TimeToTls { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>For a whole session, its messages included.</summary>
+    public TimeSpan SessionTime { get; init; } = TimeSpan.FromHours(4);
 
     /// <summary>For a whole command line, however slowly its octets come (RFC 5321 §4.5.3.2.7).</summary>
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromMinutes(5);
@@ -81,9 +101,15 @@ public sealed record SmtpServerLimits
     public TimeSpan DataBlockTimeout { get; init; } = TimeSpan.FromMinutes(3);
 
     /// <summary>A transfer that has been going on for this long must have kept <see cref="DataBytesPerSecond"/> on the whole.</summary>
-    public TimeSpan DataGrace { get; init; } = TimeSpan.FromMinutes(2);
+    public TimeSpan DataGrace { get; init; } = TimeSpan.FromMinutes(1);
 
-    public int DataBytesPerSecond { get; init; } = 512;
+    public int DataBytesPerSecond { get; init; } = 2048;
+}
+
+/// <summary>Thrown by a delegate or a reception to refuse with a reply of its own. A reply of 421 ends the session.</summary>
+public sealed class SmtpRefusalException(SmtpReply reply, Exception? inner = null) : Exception(reply.ToString(), inner)
+{
+    public SmtpReply Reply => reply;
 }
 
 /// <summary>Who is at the other end, as far as the connection shows.</summary>

@@ -15,6 +15,7 @@ internal sealed class SmtpSession : IAsyncDisposable
 {
     private readonly SmtpServerOptions _options;
     private readonly SmtpServerLimits _limits;
+    private readonly SmtpPlaces _places;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly CancellationToken _stop;
@@ -28,23 +29,26 @@ internal sealed class SmtpSession : IAsyncDisposable
     private IReadOnlyList<string> _announced = [];
     private MailFrom? _from;
     private List<RcptTo> _recipients = [];
+    private readonly long _began;
     private long _waitingSince;
     private int _errors;
     private int _idleCommands;
     private int _messages;
+    private bool _tooMany;
     private bool _ending;
 
-    public SmtpSession(Stream stream, IPEndPoint remote, SmtpServerOptions options, TimeProvider time, ILogger logger, CancellationToken stop)
+    public SmtpSession(Stream stream, IPEndPoint remote, SmtpServerOptions options, SmtpPlaces places, TimeProvider time, ILogger logger, CancellationToken stop)
     {
         _stream = stream;
         _input = new SmtpInput(stream);
         _peer = new SmtpPeer(remote, IsTls: false, Id: null);
         _options = options;
         _limits = options.Limits;
+        _places = places;
         _time = time;
         _logger = logger;
         _stop = stop;
-        _waitingSince = time.GetTimestamp();
+        _began = _waitingSince = time.GetTimestamp();
     }
 
     private SmtpSessionInfo Info => new(_id, _peer, _hello, _announced);
@@ -84,6 +88,8 @@ internal sealed class SmtpSession : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_peer.Id is { } known)
+            _places.Peers.GiveBack(known);
         try
         {
             await _stream.DisposeAsync();
@@ -130,20 +136,27 @@ internal sealed class SmtpSession : IAsyncDisposable
             await FlushAsync();
     }
 
-    /// <summary>How long to wait for the next line: a command's time, or less when no message has come for long.</summary>
+    /// <summary>How long to wait for the next line: a command's time, or less when no message has come for long, or no TLS, or the session has lasted.</summary>
     private TimeSpan CommandPatience()
     {
-        var left = _limits.TimeToData - _time.GetElapsedTime(_waitingSince);
+        var left = Least(_limits.TimeToData - _time.GetElapsedTime(_waitingSince), _limits.SessionTime - _time.GetElapsedTime(_began));
+        if (_options.RequireTls && !_peer.IsTls)
+            left = Least(left, _limits.TimeToTls - _time.GetElapsedTime(_began));
         if (left <= TimeSpan.Zero)
-            throw new OperationCanceledException("No message has come for too long.");
-        return left < _limits.CommandTimeout ? left : _limits.CommandTimeout;
+            throw new OperationCanceledException("This has gone on for too long.");
+        return Least(left, _limits.CommandTimeout);
     }
+
+    private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
     private async Task DoAsync(SmtpCommand command)
     {
         if (command.Verb is SmtpVerb.Ehlo or SmtpVerb.Helo or SmtpVerb.Noop or SmtpVerb.Rset or SmtpVerb.Vrfy)
             _idleCommands++;
-        if (_state == SmtpState.Greeted && _peer.Id is not null && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
+        if (_tooMany)
+            // RFC 3207 §4.2: under TLS the client speaks first; RFC 5321 §3.8: 421 may be the answer to any command.
+            Answer(new SmtpReply(421, "4.7.0", "Too many connections of this gateway, try again later"));
+        else if (_state == SmtpState.Greeted && _peer.Id is not null && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
         {
             _idleCommands++;
             Answer(await AskAsync(command.Word, ct => answer(_peer, command.Argument, ct)));
@@ -215,8 +228,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
-            Log.StepFailed(_logger, e, _id, "EHLO");
-            return Answer(DataTransfer.LocalError());
+            return Answer(DataTransfer.ReplyTo(e, _logger, _id, "EHLO"));
         }
 
         return Answer(new SmtpReply(250, null, lines));
@@ -256,9 +268,16 @@ internal sealed class SmtpSession : IAsyncDisposable
 
         // RFC 3207 §4.2: everything learnt before TLS is forgotten, octets sent in the clear behind STARTTLS included.
         _input.Reset(tls);
-        _peer = _peer with { IsTls = true, Id = id };
         (_hello, _announced) = ("", []);
         ClearTransaction();
+        if (id is not null && !_places.Peers.TryTake(id))
+        {
+            Log.ConnectionRefused(_logger, _peer.Remote.ToString(), "too many sessions of one peer");
+            (_peer, _tooMany) = (_peer with { IsTls = true }, true);
+            return true;
+        }
+
+        _peer = _peer with { IsTls = true, Id = id };
         return true;
     }
 
@@ -289,6 +308,21 @@ internal sealed class SmtpSession : IAsyncDisposable
 
     private async Task<SmtpReply> DataAsync()
     {
+        var sender = _peer.Id ?? _peer.Remote.Address.ToString();
+        if (!_places.Messages.TryTake(sender))
+            return new SmtpReply(452, "4.3.2", "Too many messages are coming in at once, try again later");
+        try
+        {
+            return await TakeAsync();
+        }
+        finally
+        {
+            _places.Messages.GiveBack(sender);
+        }
+    }
+
+    private async Task<SmtpReply> TakeAsync()
+    {
         SmtpReception reception;
         try
         {
@@ -296,13 +330,12 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
-            Log.StepFailed(_logger, e, _id, "DATA");
-            return DataTransfer.LocalError();
+            return DataTransfer.ReplyTo(e, _logger, _id, "DATA");
         }
 
         await using (reception)
         {
-            var transfer = new DataTransfer(reception, _limits, _time, _logger, _id, _stop);
+            var transfer = new DataTransfer(reception, _limits, _time, _began, _logger, _id, _stop);
             try
             {
                 Answer(new SmtpReply(354, null, "Go on, end with CRLF.CRLF"));
@@ -347,8 +380,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
-            Log.StepFailed(_logger, e, _id, "commit");
-            return DataTransfer.LocalError();
+            return DataTransfer.ReplyTo(e, _logger, _id, "commit");
         }
     }
 
@@ -360,8 +392,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
-            Log.StepFailed(_logger, e, _id, step);
-            return DataTransfer.LocalError();
+            return DataTransfer.ReplyTo(e, _logger, _id, step);
         }
     }
 
@@ -376,6 +407,7 @@ internal sealed class SmtpSession : IAsyncDisposable
     {
         if (!reply.IsPositive)
             _errors++;
+        _ending |= reply.Code == 421;
         _replies.Write(reply.ToWire());
         return reply.IsPositive;
     }

@@ -1,0 +1,101 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Http;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using SecureMail.Gateway;
+using SecureMail.SystemTests.Gateway;
+using SecureMail.Tests.Mail;
+
+namespace SecureMail.SystemTests.Faults;
+
+/// <summary>What the tests of pressure look at: a gateway's process from outside, its health, and sessions of its peers.</summary>
+internal static class Pressure
+{
+    public const string Rcpt = "RCPT TO:<vanthu@anhoa.songlam.test>";
+    public const string Mail = "MAIL FROM:<vanthu@tinhuy.songlam.test>";
+
+    private static readonly HttpClient Http = new(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.Zero }) { Timeout = TimeSpan.FromSeconds(30) };
+
+    /// <summary>Memory in MiB, descriptors and threads of a process.</summary>
+    public static (long Rss, int Descriptors, int Threads) Of(GatewayProcess process)
+    {
+        var status = File.ReadAllLines($"/proc/{process.Id}/status").Where(l => l.Contains(':', StringComparison.Ordinal)).ToDictionary(l => l.Split(':')[0], l => l.Split(':')[1].Trim());
+        return (long.Parse(status["VmRSS"].Split(' ')[0], CultureInfo.InvariantCulture) / 1024, System.IO.Directory.GetFiles($"/proc/{process.Id}/fd").Length, int.Parse(status["Threads"], CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>What <c>/health/ready</c> answers; null when nobody listens there.</summary>
+    public static async Task<(int Status, List<string> Problems)?> HealthAsync(int http)
+    {
+        try
+        {
+            using var answer = await Http.GetAsync(new Uri($"http://127.0.0.1:{http}/health/ready"));
+            using var json = JsonDocument.Parse(await answer.Content.ReadAsStringAsync());
+            return ((int)answer.StatusCode, [.. json.RootElement.GetProperty("problems").EnumerateArray().Select(p => p.GetString()!)]);
+        }
+        catch (HttpRequestException)
+        {
+            return null;
+        }
+    }
+
+    public static Task ReadyAsync(int http) =>
+        TwoGateways.EventuallyAsync(async () => await HealthAsync(http) is { Status: 200 } ? "" : null, "the gateway to be ready");
+
+    /// <summary>Waits until health is 503 and names this.</summary>
+    public static Task<string> ProblemAsync(int http, params string[] oneOf) => TwoGateways.EventuallyAsync(
+        async () => await HealthAsync(http) is { Status: 503 } health ? health.Problems.FirstOrDefault(p => oneOf.Contains(p)) : null, $"health to say {string.Join(" or ", oneOf)}");
+
+    /// <summary>A session of A with B, in the clear, greeted or turned away.</summary>
+    public static async Task<(RawPeer Peer, string? Greeting)> ConnectAsync(int port)
+    {
+        var peer = await RawPeer.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port));
+        return (peer, await peer.ReplyAsync());
+    }
+
+    /// <summary>Goes on to TLS and EHLO as the gateway whose key this is; answers what EHLO was told, null when the connection ended.</summary>
+    public static async Task<string?> HelloAsync(RawPeer peer, X509Certificate2 tls)
+    {
+        try
+        {
+            await peer.AskAsync("EHLO gateway-a.test");
+            await peer.AskAsync("STARTTLS");
+            await peer.AsClientAsync(tls);
+            return await peer.AskAsync("EHLO gateway-a.test");
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException or SocketException or ObjectDisposedException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>MAIL as A says it; the whole reply.</summary>
+    public static async Task<string> MailAsync(TwoGateways pair)
+    {
+        var (peer, _) = await ConnectAsync(pair.B.Port);
+        await using (peer)
+        {
+            var hello = await HelloAsync(peer, pair.A.Node.Identity.Tls) ?? "";
+            return hello.StartsWith("250", StringComparison.Ordinal) ? await peer.AskAsync(Mail) ?? "" : hello;
+        }
+    }
+
+    /// <summary>A process's own command <c>send</c> from one of B's agencies to the province; its exit code and what it said.</summary>
+    public static async Task<(int Exit, string Said)> SendAsync(GatewayOptions options, string folder)
+    {
+        var file = Path.Combine(folder, "to-send.txt");
+        await File.WriteAllTextAsync(file, "Nội dung");
+        await using var process = GatewayProcess.Run(options, null, "send", "--from", TwoGateways.AnHoa, "--to", TwoGateways.Province, "--notation", "CV/VP", "--subject", "V/v", file);
+        return (await process.EndAsync(), process.Said);
+    }
+
+    /// <summary>A text of so many octets that nothing compresses, in lines.</summary>
+    public static byte[] Noise(int octets)
+    {
+        var text = Convert.ToBase64String(System.Security.Cryptography.RandomNumberGenerator.GetBytes(octets * 3 / 4), Base64FormattingOptions.InsertLineBreaks);
+        return Encoding.ASCII.GetBytes(text + "\r\n");
+    }
+}
