@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -35,6 +36,8 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly Receive _receive;
     private readonly PeerLedger _peers;
     private readonly BlobStore _blobs;
+    private readonly WorkGate _gate;
+    private readonly PeerRequests _peerRequests;
     private volatile bool _running;
 
     private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
@@ -53,6 +56,10 @@ public sealed class GatewayNode : IAsyncDisposable
         Erasure = new Erasure(database, time, _logger);
         Rotation = new StorageKeyRotation(database, identity.Storage);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
+        _gate = new WorkGate(database, options, time);
+        _peerRequests = new PeerRequests(database, Directory, time, _logger);
+        Backups = new Backups(database, identity, options, time, _logger);
+        Restoration = new Restoration(database, Directory, identity, options, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
         var certificates = new CertificateChoice(trust, time);
@@ -98,6 +105,12 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public StorageKeyRotation Rotation { get; }
 
+    /// <summary>Bases and the journal, taken by hand.</summary>
+    public Backups Backups { get; }
+
+    /// <summary>What became of the gateway's restoration from a backup, if it was restored.</summary>
+    public Restoration Restoration { get; }
+
     /// <summary>The ledger's public half, for proofs and verification.</summary>
     public GatewayDatabase Database => _database;
 
@@ -134,6 +147,7 @@ public sealed class GatewayNode : IAsyncDisposable
     {
         try
         {
+            await _gate.RequireOpenAsync(cancellationToken);
             return await _outbound.SubmitAsync(submission, cancellationToken);
         }
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
@@ -158,12 +172,26 @@ public sealed class GatewayNode : IAsyncDisposable
         }
     }
 
+    /// <summary>The journal outlives all that writes, or what is committed at the end would be told to somebody and be in no backup.</summary>
     private async Task ServeAsync(CancellationToken stop)
     {
         using var serving = ServingLock.Take(_options.DataFolder);
-        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
-        using var worker = new Worker(Queue, Handlers(), serving.Node, _time, _logger);
-        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
+        using var journalStop = new CancellationTokenSource();
+        var journal = _options.Backup is { } backup ? Backups.FollowAsync(backup, journalStop.Token) : Task.CompletedTask;
+        try
+        {
+            await ServeAsync(serving.Node, stop);
+        }
+        finally
+        {
+            await journalStop.CancelAsync();
+            await journal;
+        }
+    }
+
+    private async Task ServeAsync(string node, CancellationToken stop)
+    {
+        await _gate.LookAsync(stop);
         await using var smtp = _options.Smtp is { } listen ? new SmtpServer(SmtpOptions(listen), _time, _logger) : null;
         if (smtp is not null)
         {
@@ -174,12 +202,22 @@ public sealed class GatewayNode : IAsyncDisposable
         _running = true;
         try
         {
-            await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), FollowDirectoryAsync(stop));
+            await Task.WhenAll(WorkAsync(node, stop), FollowDirectoryAsync(stop), _gate.FollowAsync(stop));
         }
         finally
         {
             _running = false;
         }
+    }
+
+    /// <summary>All that writes by itself; not before a restored gateway is proven.</summary>
+    private async Task WorkAsync(string node, CancellationToken stop)
+    {
+        await Restoration.ProveAsync(stop);
+        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
+        using var worker = new Worker(Queue, Handlers(), node, _time, _logger);
+        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
+        await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), Restoration.AskForMailAsync(stop));
     }
 
     /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may have imported a version.</summary>
@@ -220,6 +258,11 @@ public sealed class GatewayNode : IAsyncDisposable
                 problems.Add("clock-differs-from-database");
             }
 
+            if (await _gate.LookAsync(cancellationToken) is { } problem)
+            {
+                problems.Add(problem);
+            }
+
             await Directory.CurrentAsync(cancellationToken);
         }
         catch (DirectoryException)
@@ -258,6 +301,10 @@ public sealed class GatewayNode : IAsyncDisposable
         AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
         Limits = new SmtpServerLimits { MessageBytes = _options.LargestMessage },
         ExtraEhloLines = SeenOf,
+        PrivateCommands = _peerRequests.Commands,
+        OnMail = (_, _, _) => Task.FromResult(_gate.Closed is null
+            ? new SmtpReply(250, "2.1.0", "Sender ok")
+            : new SmtpReply(451, "4.3.2", "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow")),
         OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
         OnData = _receive.OpenAsync,
     };

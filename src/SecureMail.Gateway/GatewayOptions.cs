@@ -1,4 +1,5 @@
 using System.Net;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Queue;
 using SecureMail.Mail;
 
@@ -71,6 +72,9 @@ public sealed record GatewayOptions
 
     /// <summary>How long each kind of octets is kept.</summary>
     public Retention.RetentionOptions Retention { get; init; } = new();
+
+    /// <summary>The journal that a serving gateway keeps; null: none, and backups are taken by hand.</summary>
+    public BackupOptions? Backup { get; init; }
 
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }

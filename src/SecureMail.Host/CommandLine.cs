@@ -4,6 +4,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Npgsql;
 using SecureMail.Cms;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
@@ -95,7 +96,8 @@ internal static class CommandLine
         Pkcs11Exception p => (ExitOf(p.Fault), $"{p.Vi} / {p.Message}"),
         CmsException { Error: CmsError.NotForUs } => (ExitCode.Undecided, e.Message),
         CmsException or MimeException => (ExitCode.Data, $"Dữ liệu không dùng được: {e.Message}. / Unusable data: {e.Message}."),
-        LedgerException or ContentErasedException => (ExitCode.Data, e.Message),
+        DataFolderInUseException => (ExitCode.NotPermitted, e.Message),
+        LedgerException or BackupException or ContentErasedException => (ExitCode.Data, e.Message),
         InvalidDataException or CryptographicException => (ExitCode.Data, e.Message),
         FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => (ExitCode.NoInput, e.Message),
         // Disk full and the like: nothing was left half done.

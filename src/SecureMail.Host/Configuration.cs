@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Retention;
 
 namespace SecureMail.Host;
@@ -16,6 +17,7 @@ internal static class Configuration
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
         "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
+        "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
     };
 
     private static readonly string[] KnownLists = ["Trust:Anchors", "Trust:Intermediates", "Trust:Crls", "Tokens"];
@@ -71,6 +73,7 @@ internal static class Configuration
                 DelayNoticeAfter = Span(root, "Delivery:DelayNoticeAfter", TimeSpan.FromHours(4)),
                 PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
+                Backup = Backup(root, home),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
             },
@@ -148,6 +151,21 @@ internal static class Configuration
         }
 
         return tokens;
+    }
+
+    private static BackupOptions? Backup(IConfigurationRoot root, string home)
+    {
+        if (Text(root, "Backup:Folder") is not { } folder)
+        {
+            return null;
+        }
+
+        var certificate = PathOf(root, "Backup:RecoveryCertificate", home)
+            ?? throw Fault("Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
+        var synchronous = Text(root, "Backup:Synchronous") ?? "true";
+        return bool.TryParse(synchronous, out var waits)
+            ? new BackupOptions(Path.GetFullPath(folder, home), certificate, waits, Text(root, "Backup:Connection"))
+            : throw Fault("Backup:Synchronous", "cần true hoặc false", "true or false is needed");
     }
 
     private static TimeSpan Span(IConfiguration root, string key, TimeSpan standard) =>

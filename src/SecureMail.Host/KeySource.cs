@@ -15,7 +15,7 @@ namespace SecureMail.Host;
 /// </summary>
 internal sealed class KeySource
 {
-    private readonly Option<string?> _key = new("--key") { Description = "Khóa trên token, URI PKCS#11. / A key on a token, a PKCS#11 URI.", HelpName = "URI" };
+    private readonly Option<string?> _key = new("--key") { Description = "Khóa trên token, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, a PKCS#11 URI; to decrypt, a PEM key file, too.", HelpName = "URI" };
     private readonly Option<string?> _p12 = new("--p12") { Description = "Tệp PKCS#12 chứa khóa. / A PKCS#12 file that holds the key.", HelpName = "FILE" };
     private readonly Option<string?> _p12Password = new("--p12-password-file") { Description = "Tệp chứa mật khẩu của tệp PKCS#12. / A file that holds its password.", HelpName = "FILE" };
     private readonly Option<string?> _cert = new("--cert") { Description = "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the key.", HelpName = "FILE" };
@@ -29,6 +29,11 @@ internal sealed class KeySource
     /// <exception cref="InvalidDataException">The PKCS#12 file cannot be read with this password, or holds no RSA key.</exception>
     public OpenedKeys OpenRecipients(ParseResult parsed)
     {
+        if (parsed.GetValue(_key) is { } file && !file.StartsWith("pkcs11:", StringComparison.OrdinalIgnoreCase) && File.Exists(file))
+        {
+            return OfPem(file, parsed);
+        }
+
         if (Source(parsed) is not { } uri)
         {
             return parsed.GetValue(_p12) is null ? new OpenedKeys([], []) : RecipientsOf(LoadP12(parsed));
@@ -67,6 +72,32 @@ internal sealed class KeySource
         {
             token.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>A private key in PEM, encrypted or not; its certificate stands in the same file or is named by <c>--cert</c>.</summary>
+    private OpenedKeys OfPem(string file, ParseResult parsed)
+    {
+        var certificate = TrustMaterial.LoadCertificates(parsed.GetValue(_cert) ?? file)[0];
+        var key = RSA.Create();
+        var pem = File.ReadAllText(file);
+        try
+        {
+            if (!pem.Contains("ENCRYPTED", StringComparison.Ordinal))
+            {
+                key.ImportFromPem(pem);
+                return new OpenedKeys([(certificate, key)], []);
+            }
+
+            var password = PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
+            key.ImportFromEncryptedPem(pem, password);
+            CryptographicOperations.ZeroMemory(password);
+            return new OpenedKeys([(certificate, key)], []);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            key.Dispose();
+            throw new InvalidDataException($"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa RSA. / The key {file} cannot be read: the password is wrong, or it is no RSA key.", e);
         }
     }
 

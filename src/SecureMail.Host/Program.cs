@@ -11,6 +11,8 @@ root.Options.Add(CommandLine.Verbose);
 root.Subcommands.Add(ServeCommand.Create());
 root.Subcommands.Add(InitCommand.Create());
 root.Subcommands.Add(MigrateCommand.Create());
+root.Subcommands.Add(BackupCommand.Create());
+root.Subcommands.Add(RestoreCommand.Create());
 root.Subcommands.Add(DirectoryCommand.Create());
 root.Subcommands.Add(SendCommand.Create());
 root.Subcommands.Add(InboxCommand.Create());

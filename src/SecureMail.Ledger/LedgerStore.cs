@@ -184,6 +184,14 @@ public static class LedgerStore
         return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
     }
 
+    /// <summary>The root of the tree as it was, or is, at that size (RFC 9162 §2.1.1); of the empty tree for 0.</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing, or it never was that large.</exception>
+    public static async Task<byte[]> RootAsync(NpgsqlConnection connection, long size, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(size);
+        return size == 0 ? MerkleTree.EmptyRoot() : (await TreeRows.FrontierAsync(connection, size, cancellationToken)).Root();
+    }
+
     private static async Task<string?> LatestAsync(NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
     {
         if (entry.Prior is not null)

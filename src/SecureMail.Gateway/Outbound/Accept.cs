@@ -31,6 +31,8 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
         await LockAsync(transaction, dispatchId, cancellationToken);
         if (submission.DispatchId is not null && await AcceptedBeforeAsync(connection, dispatchId, sender, directory, now, cancellationToken) is { } before)
         {
+            await transaction.RollbackAsync(cancellationToken);
+            await GatewayDatabase.SettleAsync(connection, cancellationToken);
             return before;
         }
 
@@ -113,8 +115,15 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             await LockAsync(transaction, dispatchId, cancellationToken);
-            return await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
+            var isThere = await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
                 "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = @dispatchId)", new { dispatchId }, transaction, cancellationToken: cancellationToken));
+            await transaction.RollbackAsync(cancellationToken);
+            if (isThere)
+            {
+                await GatewayDatabase.SettleAsync(connection, cancellationToken);
+            }
+
+            return isThere;
         }
         catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {

@@ -186,6 +186,8 @@ internal sealed class Send(
 
         if (complete)
         {
+            await connection.ExecuteAsync(new CommandDefinition(
+                "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL", new { transmission.Id }, transaction, cancellationToken: cancellationToken));
             await item.CompleteAsync(transaction, cancellationToken);
         }
 
@@ -194,7 +196,7 @@ internal sealed class Send(
     }
 }
 
-/// <summary>A transmission that may be sent: its row says queued or unknown, or sent and asked for again.</summary>
+/// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it and asked for it again.</summary>
 internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, bool IsTooOld)
 {
     /// <summary>Null when the row is closed or not yet to be sent. How old it is is the database's to say: a node with a wrong clock gives nothing up.</summary>
@@ -203,8 +205,8 @@ internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId,
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)?>(new CommandDefinition(
             """
-            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND queued_at < now() - @giveUpAfter FROM gateway.transmission
-            WHERE transmission_id = @id AND state IN ('queued', 'unknown', 'sent') AND message_blob IS NOT NULL
+            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < now() - @giveUpAfter FROM gateway.transmission
+            WHERE transmission_id = @id AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
             """,
             new { id, giveUpAfter }, cancellationToken: cancellationToken));
         return row is { } r ? new QueuedTransmission(id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, r.TooOld) : null;

@@ -16,6 +16,9 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
+    /// <summary>Where the database is ours; null for a configured server.</summary>
+    internal PrivateCluster? Cluster => _cluster;
+
     /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
     internal string ConnectionString { get; }
 
@@ -30,10 +33,12 @@ public sealed class GatewayDatabase : IAsyncDisposable
             if (options.DatabaseConnection is null)
             {
                 cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
-                await Migrator.MigrateAsync(cluster.ConnectionString("securemail_owner"), cancellationToken);
+                await Migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
             }
 
-            var connectionString = options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway");
+            // A COMMIT that waits for the journal (or another synchronous standby) and is cancelled is answered by the server as committed, with a warning
+            // that nobody reads. So the answer to what was cancelled is not waited for: the connection breaks, and nothing is taken for done.
+            var connectionString = new NpgsqlConnectionStringBuilder(options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway")) { CancellationTimeout = -1 }.ConnectionString;
             source = NpgsqlDataSource.Create(connectionString);
             await using var connection = await source.OpenConnectionAsync(cancellationToken);
             await Migrator.RequireCurrentAsync(connection, cancellationToken);
@@ -69,7 +74,7 @@ public sealed class GatewayDatabase : IAsyncDisposable
         if (options.DatabaseConnection is null)
         {
             await using var cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
-            return await Migrator.MigrateAsync(cluster.ConnectionString("securemail_owner"), cancellationToken);
+            return await Migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
         }
 
         return await Migrator.MigrateAsync(
@@ -77,6 +82,19 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."),
             cancellationToken);
     }
+
+    /// <summary>
+    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while the commit that made it still waits
+    /// for the journal, or was cancelled while it waited: who promises something because a row is there asks this first. A message in the log that
+    /// nobody reads is committed behind it, and waits as every commit does.
+    /// </summary>
+    internal static async Task SettleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(Settle, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
     /// <summary>How far the database's clock is ahead of ours.</summary>
     public async Task<TimeSpan> ClockDifferenceAsync(TimeProvider time, CancellationToken cancellationToken)
@@ -95,6 +113,10 @@ public sealed class GatewayDatabase : IAsyncDisposable
             await _cluster.DisposeAsync();
         }
     }
+
+    /// <summary>A migration acknowledges nothing to anybody: it does not wait for a journal, which may need it to start.</summary>
+    private static string WithoutJournal(PrivateCluster cluster) =>
+        new NpgsqlConnectionStringBuilder(cluster.ConnectionString("securemail_owner")) { Options = "-c synchronous_commit=local" }.ConnectionString;
 
     private static async Task RequireWeakRoleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {

@@ -16,7 +16,7 @@ namespace SecureMail.Gateway.Storage;
 /// Roles: <c>postgres</c> (superuser, for maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c>
 /// (what the gateway runs as; it cannot change ledger rows). Whoever can enter the directory may be any of them: the directory is the lock.
 /// </remarks>
-public sealed class PrivateCluster : IAsyncDisposable
+public sealed partial class PrivateCluster : IAsyncDisposable
 {
     private const string DatabaseName = "securemail";
 
@@ -62,12 +62,7 @@ public sealed class PrivateCluster : IAsyncDisposable
         var folder = Path.GetFullPath(dataFolder);
         System.IO.Directory.CreateDirectory(folder);
         var bin = FindBinaries();
-        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
-        // PostgreSQL refuses to run as root; its own account must then be able to reach the files, which under an arbitrary folder it may not.
-        var account = Environment.IsPrivilegedProcess ? ServerAccount.Postgres : null;
-        var data = account is null ? Path.Combine(folder, "postgres") : $"/var/lib/securemail/{name}/postgres";
-        var sockets = SocketDirectoryFor(name, account);
-
+        var (data, sockets, account) = PlacesOf(folder);
         await MakePrivateDirectoryAsync(Path.GetDirectoryName(data)!, account, cancellationToken);
         await MakePrivateDirectoryAsync(sockets, account, cancellationToken);
         using (await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(data)!, "start.lock"), cancellationToken))
@@ -114,16 +109,34 @@ public sealed class PrivateCluster : IAsyncDisposable
     }
 
     /// <summary>Deletes the files of a cluster that is stopped, for tests and for throwing an installation away.</summary>
-    public void DeleteFiles()
+    public void DeleteFiles() => DeleteFiles(_data, SocketDirectory);
+
+    internal static void DeleteFiles(string dataFolder)
     {
-        foreach (var folder in new[] { Path.GetDirectoryName(_data)!, SocketDirectory })
+        var (data, sockets, _) = PlacesOf(Path.GetFullPath(dataFolder));
+        DeleteFiles(data, sockets);
+    }
+
+    private static void DeleteFiles(string data, string sockets)
+    {
+        foreach (var folder in new[] { Path.GetDirectoryName(data)!, sockets })
         {
-            if (System.IO.Directory.Exists(folder))
-            {
-                System.IO.Directory.Delete(folder, recursive: true);
-            }
+            DeleteIfThere(folder);
         }
     }
+
+    private static (string Data, string Sockets, ServerAccount? Account) PlacesOf(string folder)
+    {
+        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
+        // PostgreSQL refuses to run as root; its own account must then be able to reach the files, which under an arbitrary folder it may not.
+        var account = Environment.IsPrivilegedProcess ? ServerAccount.Postgres : null;
+        return (account is null ? Path.Combine(folder, "postgres") : $"/var/lib/securemail/{name}/postgres", SocketDirectoryFor(name, account), account);
+    }
+
+    private string Settings() =>
+        $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"
+        // A journal that does not come back must not fill the disk: its slot is lost then, and health says so.
+        + " -c max_slot_wal_keep_size=4GB";
 
     private async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -138,18 +151,21 @@ public sealed class PrivateCluster : IAsyncDisposable
             await RunAsync(
                 "pg_ctl",
                 ["start", "-D", _data, "-w", "-t", "60", "-s", "-l", Path.Combine(Path.GetDirectoryName(_data)!, "postgres.log"),
-                 "-o", $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"],
+                 "-o", Settings()],
                 cancellationToken,
                 newSession: true);
         }
 
         // Not pooled: a connection left from before a crash of the server would be taken for a good one.
-        await using var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false }.ConnectionString);
+        // Its commits do not wait for a journal that may not run yet: they make what must be there before it can.
+        await using var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false, Options = "-c synchronous_commit=local" }.ConnectionString);
         await postgres.OpenAsync(cancellationToken);
         await ExecuteAsync(postgres, """
             DO $$ BEGIN
               IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_owner') THEN CREATE ROLE securemail_owner LOGIN; END IF;
               IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN CREATE ROLE securemail_gateway LOGIN; END IF;
+              -- Health asks whether the journal of the backup follows.
+              IF NOT pg_has_role('securemail_gateway', 'pg_read_all_stats', 'MEMBER') THEN GRANT pg_read_all_stats TO securemail_gateway; END IF;
             END $$
             """, cancellationToken);
         await using var exists = new NpgsqlCommand("SELECT count(*) FROM pg_database WHERE datname = $1", postgres) { Parameters = { new() { Value = DatabaseName } } };
@@ -175,7 +191,7 @@ public sealed class PrivateCluster : IAsyncDisposable
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
-    private static string FindBinaries()
+    internal static string FindBinaries()
     {
         var roots = new[] { "/usr/lib/postgresql", "/usr/pgsql" };
         var newest = roots.Where(System.IO.Directory.Exists)
@@ -240,7 +256,7 @@ public sealed class PrivateCluster : IAsyncDisposable
         }
     }
 
-    private Task<int> RunAsync(string program, string[] arguments, CancellationToken cancellationToken, bool mayFail = false, bool newSession = false)
+    private Task<int> RunAsync(string program, string[] arguments, CancellationToken cancellationToken, bool mayFail = false, bool newSession = false, TimeSpan? patience = null)
     {
         var path = Path.Combine(BinaryDirectory, program);
         List<string> line = [];
@@ -256,10 +272,10 @@ public sealed class PrivateCluster : IAsyncDisposable
 
         line.Add(path);
         line.AddRange(arguments);
-        return RunProgramAsync(line[0], line[1..], cancellationToken, mayFail);
+        return RunProgramAsync(line[0], line[1..], cancellationToken, mayFail, patience);
     }
 
-    private static async Task<int> RunProgramAsync(string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool mayFail = false)
+    private static async Task<int> RunProgramAsync(string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool mayFail = false, TimeSpan? patience = null)
     {
         var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true, WorkingDirectory = "/" };
         foreach (var argument in arguments)
@@ -277,7 +293,7 @@ public sealed class PrivateCluster : IAsyncDisposable
         process.OutputDataReceived += (_, _) => { };
         process.BeginOutputReadLine();
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        timeout.CancelAfter(TimeSpan.FromMinutes(2));
+        timeout.CancelAfter(patience ?? TimeSpan.FromMinutes(2));
         var exited = new TaskCompletionSource();
         process.EnableRaisingEvents = true;
         process.Exited += (_, _) => exited.TrySetResult();

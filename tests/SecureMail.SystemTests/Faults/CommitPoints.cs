@@ -1,4 +1,9 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.Extensions.Logging.Abstractions;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Backup;
+using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Storage;
 using SecureMail.SystemTests.Gateway;
 
@@ -56,6 +61,14 @@ internal static class CommitPoints
         ["policy.permit"] = PermitAsync,
         ["policy.secrecy"] = run => PolicyAsync(run, "SELECT count(*) = 1 FROM gateway.secrecy_permission", "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
         ["schema.migrate"] = MigrateAsync,
+
+        // After a restoration from a backup.
+        ["restore.mark"] = RestoringAsync,
+        ["restoration.peer"] = run => RestoredAsync(run, visitA: true),
+        ["restoration.open"] = run => RestoredAsync(run, visitA: true),
+        ["restoration.resend"] = run => RestoredAsync(run, visitA: true),
+        ["restoration.excuse"] = ExcuseAsync,
+        ["peer.resend"] = run => RestoredAsync(run, visitA: false),
     };
 
     /// <summary>Every recurring job is due at once.</summary>
@@ -69,6 +82,69 @@ internal static class CommitPoints
             return await done() ? "" : null;
         },
         "the recurring work");
+
+    // As a restoration leaves the database: nothing of the ledger has a checkpoint yet.
+    private const string Restored = "INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (now(), 0, now() - interval '1 hour', 'asking')";
+
+    private static async Task RestoredAsync(FaultRun run, bool visitA)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.A.ScalarAsync<object>(Restored);
+        (visitA ? run.B : run.A).Run();
+        await run.VisitAsync(visitA ? run.A : run.B);
+        await TwoGateways.EventuallyAsync(
+            async () => await run.A.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM gateway.restoration_peer p JOIN gateway.restoration r USING (restoration_id) WHERE r.state = 'proven' AND p.state = 'consistent' AND resend_count IS NOT NULL)") ? "" : null,
+            "the restored gateway to have asked");
+        await run.DeliveredOnceAsync(dispatch);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.restored'")).ShouldBe(1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.resend_request")).ShouldBe(1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.resend-asked'")).ShouldBe(1);
+    }
+
+    private static async Task ExcuseAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(Restored);
+        await run.CommandAsync(
+            run.A, () => run.A.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM gateway.restoration_peer WHERE state = 'excused')"), lostAnswer: 69, "restore", "--check", "--without-peer", "gateway-b.test");
+    }
+
+    /// <summary>Whatever happens before the restored database is moved to its place, nothing was restored; given again, it is.</summary>
+    private static async Task RestoringAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var folder = run.Pair.Folder;
+        var lost = run.A.Options with { DatabaseConnection = null, OwnerConnection = null, DataFolder = Path.Combine(folder, "lost") };
+        var into = lost with { DataFolder = Path.Combine(folder, "restored") };
+        using var key = RSA.Create(2048);
+        using var certificate = new CertificateRequest("CN=recovery", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(200));
+        var recovery = Path.Combine(folder, "recovery.pem");
+        await File.WriteAllTextAsync(recovery, certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem());
+        try
+        {
+            GatewayIdentity.Create(lost, "127.0.0.1", 1, TimeProvider.System);
+            await using (var node = await GatewayNode.OpenAsync(lost, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None))
+            {
+                await node.Backups.TakeAsync(new BackupOptions(Path.Combine(folder, "backup"), recovery, Synchronous: false), CancellationToken.None);
+            }
+
+            string[] arguments = ["restore", "--from", Path.Combine(folder, "backup"), "--key", recovery];
+            await using var broken = GatewayProcess.Run(into, $"{run.Kind}:restore.mark", arguments);
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+            PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
+            await using var again = GatewayProcess.Run(into, null, arguments);
+            (await again.EndAsync()).ShouldBe(0, again.Said);
+            await using var restored = await GatewayNode.OpenAsync(into, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
+            (await restored.Restoration.ReportAsync(CancellationToken.None)).ShouldNotBeNull().Proven.ShouldBeFalse();
+        }
+        finally
+        {
+            PrivateCluster.DeleteFiles(lost.DataFolder);
+            PrivateCluster.DeleteFiles(into.DataFolder);
+        }
+    }
 
     private static async Task ExchangeAsync(FaultRun run, bool visitA)
     {

@@ -139,6 +139,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Directory = new { Publisher = options.DirectoryPublisher },
             Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.LargestMessage },
             Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
+            options.Backup,
         }));
         return file;
     }

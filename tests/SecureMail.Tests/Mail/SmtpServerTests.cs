@@ -432,4 +432,37 @@ public class SmtpServerTests
                 consumed.ShouldBe(expected);
         });
     }
+
+    [Fact]
+    public async Task A_private_command_is_for_peers_that_are_known_and_between_messages()
+    {
+        using var own = TestCertificates.SelfSigned("mx.test");
+        using var client = TestCertificates.SelfSigned("peer.test");
+        await using var server = await TestServer.StartAsync(o => o with
+        {
+            Certificate = own,
+            AuthenticatePeer = _ => "peer.test",
+            PrivateCommands = new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>
+            {
+                ["XHELD"] = (peer, argument, _) => Task.FromResult(new SmtpReply(250, "2.0.0", [$"{peer.Id} {argument}", "more"])),
+                ["XFAIL"] = (_, _, _) => throw new InvalidOperationException(),
+            },
+        });
+        await using (var stranger = await GreetedAsync(server))
+        {
+            (await stranger.AskAsync("XHELD 3")).ShouldStartWith("500 5.5.2");
+        }
+
+        await using var known = await SmtpClient.ConnectAsync(server.ClientOptions with { RequireTls = true, ClientCertificate = client, PinServer = _ => true }, TimeProvider.System);
+        var reply = await known.CommandAsync("xheld 3");
+        (reply.Code, string.Join('|', reply.Lines)).ShouldBe((250, "peer.test 3|more"));
+        (await known.CommandAsync("XFAIL")).Code.ShouldBe(451);
+        (await known.CommandAsync("XOTHER")).Code.ShouldBe(500);
+        (await known.CommandAsync("MAIL FROM:<a@b.vn>")).Code.ShouldBe(250);
+        (await known.CommandAsync("XHELD 3")).Code.ShouldBe(500);
+        (await known.CommandAsync("RSET")).Code.ShouldBe(250);
+        foreach (var bad in new[] { "", "XHELD 3\r\nMAIL", "XHELD é", new string('X', 511) })
+            await Should.ThrowAsync<ArgumentException>(() => known.CommandAsync(bad));
+        (await known.CommandAsync("NOOP")).Code.ShouldBe(250);
+    }
 }

@@ -122,6 +122,26 @@ public sealed class SmtpClient : IAsyncDisposable
         return results!;
     }
 
+    /// <summary>Issues a private command between messages and answers the server's reply, whatever it is.</summary>
+    /// <param name="command">Verb and argument: US-ASCII without controls, at most 510 octets (RFC 5321 §4.5.3.1.4).</param>
+    /// <exception cref="SmtpException">The connection was lost or the answer is no reply.</exception>
+    public async Task<SmtpReply> CommandAsync(string command, CancellationToken ct = default)
+    {
+        if (command.Length is 0 or > 510 || command.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+            throw new ArgumentException("A command is one line of US-ASCII.", nameof(command));
+        if (!IsUsable)
+            throw new InvalidOperationException("This connection has ended.");
+        try
+        {
+            return await AskAsync(command, ct);
+        }
+        catch
+        {
+            IsUsable = false; // what the next reply answers would be anyone's guess
+            throw;
+        }
+    }
+
     /// <summary>Says QUIT when there is someone to say it to, and closes.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -21,7 +21,8 @@ internal enum SmtpVerb
 /// A command line split into verb and argument (RFC 5321 §4.1.1). The arguments of MAIL, RCPT and EHLO are read by the
 /// types of those names, which the client uses to write them.
 /// </summary>
-internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument)
+/// <param name="Word">The verb as it came, in upper case: what a private command is found by.</param>
+internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument, string Word = "")
 {
     public static SmtpCommand Parse(ReadOnlySpan<byte> line)
     {
@@ -32,7 +33,8 @@ internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument)
         var space = text.IndexOf(' ', StringComparison.Ordinal);
         var word = space < 0 ? text : text[..space];
         var argument = space < 0 ? "" : text[(space + 1)..];
-        var verb = word.ToUpperInvariant() switch
+        var upper = word.ToUpperInvariant();
+        var verb = upper switch
         {
             "HELO" => SmtpVerb.Helo,
             "EHLO" => SmtpVerb.Ehlo,
@@ -46,7 +48,7 @@ internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument)
             "QUIT" => SmtpVerb.Quit,
             _ => SmtpVerb.Unknown,
         };
-        return new SmtpCommand(verb, argument);
+        return new SmtpCommand(verb, argument, upper);
     }
 
     /// <summary>Whether the verb takes no argument and has one, or needs one and has none.</summary>

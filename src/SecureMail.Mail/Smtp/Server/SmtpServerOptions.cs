@@ -37,6 +37,13 @@ public sealed record SmtpServerOptions
     public Func<SmtpSessionInfo, MailFrom, RcptTo, CancellationToken, Task<SmtpReply>> OnRecipient { get; init; } =
         static (_, _, _, _) => Task.FromResult(new SmtpReply(250, "2.1.5", "Recipient ok"));
 
+    /// <summary>
+    /// Private commands (RFC 5321 §2.2.2: their verbs begin with X), each answered by its delegate from the argument; an exception is 451. Legal
+    /// between messages, and for a peer that <see cref="AuthenticatePeer"/> named: to anybody else they do not exist. They count as idle commands.
+    /// </summary>
+    public IReadOnlyDictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>> PrivateCommands { get; init; } =
+        new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>();
+
     /// <summary>Begins to take a message; an exception is 451 and no 354.</summary>
     public required Func<SmtpEnvelope, CancellationToken, Task<SmtpReception>> OnData { get; init; }
 }

@@ -143,7 +143,12 @@ internal sealed class SmtpSession : IAsyncDisposable
     {
         if (command.Verb is SmtpVerb.Ehlo or SmtpVerb.Helo or SmtpVerb.Noop or SmtpVerb.Rset or SmtpVerb.Vrfy)
             _idleCommands++;
-        if (command.Verb == SmtpVerb.Unknown)
+        if (_state == SmtpState.Greeted && _peer.Id is not null && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
+        {
+            _idleCommands++;
+            Answer(await AskAsync(command.Word, ct => answer(_peer, command.Argument, ct)));
+        }
+        else if (command.Verb == SmtpVerb.Unknown)
             Answer(new SmtpReply(500, "5.5.2", "That is no command known here"));
         else if (_options.RequireTls && !_peer.IsTls && SmtpStateTable.NeedsTls(command.Verb))
             Answer(new SmtpReply(530, "5.7.0", "Must issue a STARTTLS command first"));
