@@ -15,7 +15,7 @@ internal static class Configuration
     private static readonly HashSet<string> Known = new(StringComparer.OrdinalIgnoreCase)
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
-        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:ClockSettles", "Delivery:LargestMessage", "Telemetry:Otlp",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
         "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
     };
@@ -74,6 +74,7 @@ internal static class Configuration
                 PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
                 Backup = Backup(root, home),
+                ClockSettles = Span(root, "Delivery:ClockSettles", TimeSpan.FromMinutes(10)),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
             },

@@ -96,13 +96,11 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
-    /// <summary>How far the database's clock is ahead of ours.</summary>
-    public async Task<TimeSpan> ClockDifferenceAsync(TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>What the database's clock shows.</summary>
+    internal async Task<DateTimeOffset> ClockAsync(CancellationToken cancellationToken)
     {
         await using var command = Source.CreateCommand("SELECT clock_timestamp()");
-        var before = time.GetUtcNow();
-        var there = new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
-        return there - before;
+        return new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
     }
 
     public async ValueTask DisposeAsync()

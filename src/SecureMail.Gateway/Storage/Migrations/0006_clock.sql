@@ -48,7 +48,8 @@ BEGIN
     UPDATE gateway.work SET run_at = run_at + delta WHERE state = 'ready' AND run_at > note_step.before_at AND run_at < note_step.after_at;
     UPDATE gateway.destination SET not_before = not_before + delta WHERE not_before > note_step.before_at AND not_before < note_step.after_at;
   ELSE
-    UPDATE gateway.work SET lease_until = lease_until + delta WHERE state = 'leased' AND lease_until >= note_step.before_at;
+    -- No lease is longer than a minute: what ends later was written before the clock went back.
+    UPDATE gateway.work SET lease_until = greatest(now(), lease_until + delta) WHERE state = 'leased' AND lease_until > now() + interval '1 minute';
     -- What was due stays due. A retry that was put off since then comes early: that costs one try.
     UPDATE gateway.work SET run_at = greatest(now(), run_at + delta) WHERE state = 'ready' AND run_at > now();
     UPDATE gateway.destination SET not_before = greatest(now(), not_before + delta) WHERE not_before > now();
