@@ -79,6 +79,9 @@ public sealed record GatewayOptions
     /// <summary>The journal that a serving gateway keeps; null: none, and backups are taken by hand.</summary>
     public BackupOptions? Backup { get; init; }
 
+    /// <summary>How often it is asked what is overdue, late or to be given up.</summary>
+    internal TimeSpan OverdueEvery { get; init; } = TimeSpan.FromMinutes(1);
+
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }
 

@@ -58,7 +58,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
         catch (ClockSuspectException e)
         {
             InboundLog.Waits(logger, received.Id, e.Message);
-            return new WorkOutcome.Snooze(ClockWatch.AskAgain, e.Message);
+            return new WorkOutcome.Snooze(clock.AskAgain, e.Message);
         }
         catch (KeyUnavailableException e)
         {
@@ -73,7 +73,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
         if (clock.IsDoubted)
         {
             InboundLog.ReceiptWaits(logger, item.Subject, ClockSuspectException.Code);
-            return new WorkOutcome.Snooze(ClockWatch.AskAgain, ClockSuspectException.Code);
+            return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
         }
 
         try

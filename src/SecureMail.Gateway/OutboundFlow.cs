@@ -23,7 +23,7 @@ internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Ac
         {
             // No signature bears a time that is known to be doubtful, and no certificate is out of date because a clock is.
             await sign.AwaitAsync(item.Subject, ClockSuspectException.Code, cancellationToken);
-            return new WorkOutcome.Snooze(ClockWatch.AskAgain, ClockSuspectException.Code);
+            return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
         }
 
         var accepted = await AcceptedDispatch.LoadAsync(database, blobs, item.Subject, cancellationToken);

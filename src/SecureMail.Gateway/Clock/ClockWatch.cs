@@ -30,9 +30,6 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     /// <summary>How far ahead a peer's clock is still taken for a clock that is wrong: a leap to tomorrow, in any time zone's dress. What claims more is not believed.</summary>
     public static readonly TimeSpan PeerLimit = TimeSpan.FromHours(26);
 
-    /// <summary>When work that waits for the clocks is looked at again.</summary>
-    public static readonly TimeSpan AskAgain = TimeSpan.FromSeconds(5);
-
     private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
 
     // Slewing by NTP is at most 0.5 ms a second: what is more than this in one look is a step.
@@ -62,6 +59,9 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     private bool _begun;
     private bool _mayBeOpen = true;
     private string? _node;
+
+    /// <summary>When work that waits for the clocks is looked at again.</summary>
+    public TimeSpan AskAgain { get; } = TimeSpan.FromSeconds(Math.Clamp(options.ClockSettles.TotalSeconds / 4, 0.5, 15));
 
     /// <summary>Whether what the process' clock shows may be wrong by more than anybody bears. Compares it there and then: a step is known before it is used.</summary>
     public bool IsDoubted

@@ -48,7 +48,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
     {
         if (HangsOnDoubt(judged))
         {
-            return ClockWatch.AskAgain;
+            return clock.AskAgain;
         }
 
         // A clock may be set right at any time, ours too: so never longer than a while.

@@ -45,7 +45,7 @@ internal sealed class RecurringWork : IAsyncDisposable
             quartz.AddJobType(_ => new OverdueJob(overdue, giveUp, clock));
             quartz.AddJobType(_ => new PeersJob(database, peers, clock));
             quartz.AddJobType(_ => new RetentionJob(sweep, clock, stop.Token));
-            quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
+            quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(options.OverdueEvery), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
             quartz.ScheduleJob<RetentionJob>(t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)), j => j.WithIdentity("retention"));
         }).BuildScheduler(CancellationToken.None);

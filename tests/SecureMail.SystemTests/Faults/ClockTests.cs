@@ -1,6 +1,12 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Storage;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 
@@ -66,9 +72,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
     {
         var clock = Stopwatch.StartNew();
         await using var server = await FakeTime.StartServerAsync();
-        await using var pair = await TwoGateways.StartAsync(server.Postgres, Settling(3), Settling(3));
+        await using var pair = await TwoGateways.StartAsync(server.Postgres, o => Settling(3)(o) with { OverdueEvery = TimeSpan.FromSeconds(1) }, Settling(3));
         await pair.ListeningAsync();
-        await JobsEachSecondAsync(pair.A);
         // Somebody who is away, so that something has been sent, and waits for its receipt, when the clock leaps over the day in which that is due.
         List<Guid> dispatches = [await SubmitAsync(pair)];
         await AcknowledgedAsync(pair, dispatches);
@@ -111,12 +116,11 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         var clock = Stopwatch.StartNew();
         await using var server = await FakeTime.StartServerAsync();
         var time = new ShiftedTime(TimeSpan.Zero);
-        await using var pair = await TwoGateways.StartAsync(server.Postgres, Settling(3), Settling(3), timeA: time, timeB: time);
+        await using var pair = await TwoGateways.StartAsync(server.Postgres, o => Settling(3)(o) with { OverdueEvery = TimeSpan.FromSeconds(1) }, Settling(3), timeA: time, timeB: time);
         await pair.ListeningAsync();
         var waiting = await SubmitAsync(pair);
         await AcknowledgedAsync(pair, [waiting]);
         await pair.A.ScalarAsync<object>("UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE kind = 'dispatch'");
-        await JobsEachSecondAsync(pair.A);
         time.By = TimeSpan.FromHours(25);
         server.Step(time.By);
         var dispatch = await SubmitAsync(pair);
@@ -141,7 +145,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await using var pair = await TwoGateways.StartAsync(postgres, Settling(3), Settling(3));
         await pair.ListeningAsync();
         var second = await NodesTests.SecondAsync(pair);
-        await using var node = new RunningGateway(await GatewayNode.OpenAsync(second, time, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance, CancellationToken.None), second, pair.A.Owner, second.Smtp!.Port);
+        await using var node = new RunningGateway(await GatewayNode.OpenAsync(second, time, NullLoggerFactory.Instance, CancellationToken.None), second, pair.A.Owner, second.Smtp!.Port);
         node.Run();
         await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_anomaly") == 1 ? "" : null, "the wrong clock to be noted");
         List<Guid> dispatches = [];
@@ -208,6 +212,72 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         output.WriteLine($"receiver 1 h behind, then set right with its database: {dispatches.Count} dispatches waited and were delivered once, 2 anomalies (its two clocks), {clock.Elapsed.TotalSeconds:F1} s");
     }
 
+    [Fact]
+    public async Task A_lease_is_as_long_as_it_is_whatever_the_databases_clock_does()
+    {
+        const int Pieces = 6;
+        var clock = Stopwatch.StartNew();
+        await using var server = await FakeTime.StartServerAsync();
+        var owner = await server.Postgres.CreateDatabaseAsync();
+        var options = new GatewayOptions { Name = "gateway-a.test", DataFolder = server.Postgres.Folder, DatabaseConnection = PostgresFixture.AsGateway(owner), OwnerConnection = owner, ClockSettles = TimeSpan.FromSeconds(3) };
+        await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
+        await using (var connection = await database.Source.OpenConnectionAsync())
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            for (var n = 0; n < Pieces; n++)
+                await WorkQueue.EnqueueAsync(transaction, "send", Guid.NewGuid());
+            await transaction.CommitAsync();
+        }
+
+        var begun = new ConcurrentBag<Guid>();
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var stop = new CancellationTokenSource();
+        var nodes = new[] { "one", "two" }.Select(name => RunNodeAsync(name, database, options, async (item, cancel) =>
+        {
+            begun.Add(item.Subject);
+            await gate.Task.WaitAsync(cancel);
+            await item.RequireLeaseAsync(database.Source, cancel);
+            return await item.DropAsync(database.Source, cancel);
+        }, stop.Token)).ToList();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(begun.Count == Pieces ? "" : null), "all to be under way");
+
+        // One that a dead node holds for six seconds more; then the hour that makes every lease look over.
+        await using var looking = NpgsqlDataSource.Create(owner);
+        await ScalarAsync<object>(looking, "INSERT INTO gateway.work (kind, subject, state, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'leased', 'gone:1', now() + interval '6 s') RETURNING 1");
+        var held = Stopwatch.StartNew();
+        server.Step(Hour);
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(begun.Count > Pieces ? "" : null), "the dead node's work to be taken over");
+        held.Elapsed.ShouldBeGreaterThan(TimeSpan.FromSeconds(5));
+        var taken = held.Elapsed;
+
+        // And back by two: every lease lies an hour and more ahead.
+        server.Step(-Hour);
+        await TwoGateways.EventuallyAsync(async () => await ScalarAsync<bool>(looking, "SELECT count(*) = 2 AND (SELECT max(lease_until) FROM gateway.work) < now() + interval '1 minute' FROM gateway.clock_step") ? "" : null, "the leases to be as long as before");
+        gate.SetResult();
+        await TwoGateways.EventuallyAsync(async () => await ScalarAsync<long>(looking, "SELECT count(*) FROM gateway.work") == 0 ? "" : null, "all to be done");
+        await stop.CancelAsync();
+        await Task.WhenAll(nodes);
+        begun.Count.ShouldBe(Pieces + 1);
+        begun.Distinct().Count().ShouldBe(Pieces + 1);
+        output.WriteLine($"2 nodes, {Pieces} leases of living and 1 of a dead node, steps of +1 h and -2 h: none doubled, the dead one's taken over after {taken.TotalSeconds:F1} s of 6, {clock.Elapsed.TotalSeconds:F1} s");
+    }
+
+    private static async Task RunNodeAsync(string name, GatewayDatabase database, GatewayOptions options, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
+    {
+        using var watch = new ClockWatch(database, options, TimeProvider.System, NullLogger.Instance);
+        await watch.StartAsync(name, stop);
+        var queue = new WorkQueue(database.Source) { Reckoned = () => watch.DatabaseNow };
+        using var worker = new Worker(queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle) }, name, TimeProvider.System, NullLogger.Instance);
+        await Task.WhenAll(watch.RunAsync(stop), worker.RunAsync(stop));
+    }
+
+    private static async Task<T?> ScalarAsync<T>(NpgsqlDataSource database, string sql)
+    {
+        await using var command = database.CreateCommand(sql);
+        return await command.ExecuteScalarAsync() is T value ? value : default;
+    }
+
     private static Func<GatewayOptions, GatewayOptions> Settling(int seconds) => o => o with { ClockSettles = TimeSpan.FromSeconds(seconds) };
 
     private static TimeSpan ToNextYear() => new DateTimeOffset(DateTime.UtcNow.Year + 1, 1, 1, 12, 0, 0, TimeSpan.Zero) - DateTimeOffset.UtcNow;
@@ -241,18 +311,6 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
 
     private static Task<List<string>> EntriesAsync(RunningGateway gateway) =>
         Outcome.ListAsync(gateway.Owner, "SELECT kind || ' ' || count(*) FROM ledger.entry WHERE kind LIKE 'clock.%' GROUP BY kind ORDER BY kind");
-
-    /// <summary>The overdue job falls due each second.</summary>
-    private static async Task JobsEachSecondAsync(RunningGateway gateway)
-    {
-        await TwoGateways.EventuallyAsync(async () => await gateway.ScalarAsync<long>("SELECT count(*) FROM quartz.qrtz_triggers WHERE trigger_name = 'overdue'") == 1 ? "" : null, "the recurring work");
-        await gateway.ScalarAsync<object>("UPDATE quartz.qrtz_simple_triggers SET repeat_interval = 1000 WHERE trigger_name = 'overdue'");
-        await TwoGateways.EventuallyAsync(async () =>
-        {
-            await gateway.ScalarAsync<object>("UPDATE quartz.qrtz_triggers SET next_fire_time = (extract(epoch FROM now()) * 1000)::bigint WHERE trigger_name = 'overdue' AND trigger_state = 'WAITING' AND next_fire_time > (extract(epoch FROM now()) * 1000)::bigint + 2000");
-            return await FiredAsync(gateway) >= 3 ? "" : null;
-        }, "the recurring work to run each second");
-    }
 
     private static Task<long> FiredAsync(RunningGateway gateway) => gateway.ScalarAsync<long>("SELECT times_triggered FROM quartz.qrtz_simple_triggers WHERE trigger_name = 'overdue'");
 }
