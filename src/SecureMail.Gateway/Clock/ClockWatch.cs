@@ -49,6 +49,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
 
     private (long Counter, DateTimeOffset Shown) _own = (time.GetTimestamp(), time.GetUtcNow());
     private (long Counter, DateTimeOffset Shown)? _databases;
+    private TimeSpan _leapt;
     private TimeSpan _apart;
 
     // What the clocks were moved by and is not believed yet, since when, and since when nothing has moved.
@@ -103,6 +104,20 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
     }
 
+    /// <summary>
+    /// A time that never steps and that all nodes share: the database's, without everything it was ever moved by. For intervals, not for dates. Null before the first look.
+    /// </summary>
+    public DateTimeOffset? SteadyNow
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _databases is { } line ? line.Shown + time.GetElapsedTime(line.Counter) - _leapt : null;
+            }
+        }
+    }
+
     /// <summary>Looks once, so that what was wrong before the node started is known before it does anything.</summary>
     /// <param name="node">Its name in the ledger.</param>
     public async Task StartAsync(string node, CancellationToken cancellationToken)
@@ -144,7 +159,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         try
         {
             var began = time.GetTimestamp();
-            var shown = await database.ClockAsync(cancellationToken);
+            var (shown, leapt) = await database.ClockAsync(cancellationToken);
             if (time.GetElapsedTime(began) > TooSlow)
             {
                 // When it was read cannot be told well enough.
@@ -162,15 +177,16 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
             {
                 // First what lies ahead is moved, then we go by the new time: in between leases are as long as they were.
                 await _record.DatabaseSteppedAsync(expected, shown, _node, cancellationToken);
+                (_, leapt) = await database.ClockAsync(cancellationToken);
             }
 
             TimeSpan ownStep;
             lock (_lock)
             {
-                _databases = (read, shown);
+                (_databases, _leapt) = ((read, shown), leapt);
                 CompareOwn();
                 ownStep = _sinceLook;
-                Weigh(shown - _own.Shown, ownStep, databaseStep);
+                Weigh(shown - _own.Shown, databaseStep);
             }
 
             if (_node is not null)
@@ -276,7 +292,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     }
 
     /// <summary>What a look means for what is believed.</summary>
-    private void Weigh(TimeSpan apart, TimeSpan ownStep, TimeSpan databaseStep)
+    private void Weigh(TimeSpan apart, TimeSpan databaseStep)
     {
         _apart = apart;
         if (databaseStep != TimeSpan.Zero)
@@ -286,8 +302,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
 
         var settled = SinceMoved() >= options.ClockSettles;
-        // The one that stood firm is the witness for the one that came to it.
-        var corrected = ownStep != TimeSpan.Zero ^ databaseStep != TimeSpan.Zero;
+        // The one that stood firm is the witness for the one that came to it. Where both moved and were not believed yet, neither is.
+        var corrected = _moved.Duration() < Step || _databaseMoved.Duration() < Step;
         if (apart.Duration() < Noted && (settled || corrected))
         {
             _moved = _databaseMoved = TimeSpan.Zero;

@@ -115,7 +115,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
               (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = 'ready' AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
               UNION ALL (SELECT min(lease_until) + greatest(now() - @reckoned::timestamptz, interval '0') FROM gateway.work WHERE kind = k AND state = 'leased')) next
             """,
-            new { kinds = kinds.ToArray(), reckoned = Reckoned() ?? DateTime.MaxValue }, cancellationToken: cancellationToken));
+            new { kinds = kinds.ToArray(), reckoned = Reckoned() }, cancellationToken: cancellationToken));
     }
 
     /// <summary>What waits, oldest first, for a person to look at.</summary>

@@ -33,8 +33,8 @@ internal sealed class RecurringWork : IAsyncDisposable
         var giveUp = new GiveUp(database, options, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
-            // The nodes tell each other's life and death, and when a job is due, by one clock. It is moved along with the database's steps; a process' own clock is not asked.
-            quartz.UseTimeProvider(new DatabaseTime(clock, time));
+            // The nodes tell each other's life and death, and when a job is due, by one clock, and that one does not step.
+            quartz.UseTimeProvider(new SteadyTime(clock, time));
             quartz.UsePersistentStore(store =>
             {
                 store.UsePostgres(database.ConnectionString);

@@ -1,3 +1,4 @@
+using Dapper;
 using Npgsql;
 
 namespace SecureMail.Gateway.Storage;
@@ -96,11 +97,14 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
-    /// <summary>What the database's clock shows.</summary>
-    internal async Task<DateTimeOffset> ClockAsync(CancellationToken cancellationToken)
+    /// <summary>What the database's clock shows, and by how much it was moved since the beginning, as far as that was noted.</summary>
+    internal async Task<(DateTimeOffset Shown, TimeSpan Moved)> ClockAsync(CancellationToken cancellationToken)
     {
-        await using var command = Source.CreateCommand("SELECT clock_timestamp()");
-        return new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
+        await using var connection = await Source.OpenConnectionAsync(cancellationToken);
+        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(new CommandDefinition(
+            "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
+            cancellationToken: cancellationToken));
+        return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
 
     public async ValueTask DisposeAsync()

@@ -31,7 +31,7 @@ CREATE FUNCTION gateway.cutoff(age interval) RETURNS timestamptz LANGUAGE sql ST
 $$;
 REVOKE ALL ON FUNCTION gateway.cutoff(interval) FROM PUBLIC;
 
--- A step of the database's clock, noted once by whoever sees it first; the times that lie ahead of it (leases, retries, back-offs, recurring jobs) go with
+-- A step of the database's clock, noted once by whoever sees it first; the times that lie ahead of it (leases, retries, back-offs) go with
 -- it, so that what was to wait ten more seconds waits ten more seconds. Answers false when it was noted already.
 CREATE FUNCTION gateway.note_step(before_at timestamptz, after_at timestamptz, noted_by text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -55,7 +55,6 @@ BEGIN
     UPDATE gateway.destination SET not_before = greatest(now(), not_before + delta) WHERE not_before > now();
     UPDATE gateway.destination SET last_failure_at = last_failure_at + delta WHERE last_failure_at > now();
   END IF;
-  UPDATE quartz.qrtz_triggers SET next_fire_time = next_fire_time + (extract(epoch FROM delta) * 1000)::bigint WHERE next_fire_time > 0 AND trigger_state = 'WAITING';
   RETURN true;
 END
 $$;
