@@ -3,6 +3,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Backup;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Storage;
 using SecureMail.Mail;
@@ -19,7 +20,7 @@ namespace SecureMail.Gateway;
 /// hangs: a database that does not answer is left with its question, no second one is put to it, and until it answers it is slow. New work alone is
 /// refused: what was accepted goes on, since that is what makes room again.
 /// </remarks>
-internal sealed class Admission(GatewayDatabase database, DirectoryStore directories, BackupGate backup, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class Admission(GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan CommitEvery = TimeSpan.FromSeconds(5);
@@ -173,9 +174,14 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         {
             List<Obstacle> found = [];
             using var limit = new CancellationTokenSource(_limits.SlowDatabase, time);
-            if ((await database.ClockDifferenceAsync(time, limit.Token)).Duration() > TimeSpan.FromMinutes(1))
+            await clock.LookAsync(limit.Token);
+            if (clock.IsApart)
             {
                 found.Add(Obstacle.Clock);
+            }
+            else if (clock.IsDoubted)
+            {
+                found.Add(Obstacle.ClockStepped);
             }
 
             if (!_commits || time.GetElapsedTime(_committedAt) >= CommitEvery)
@@ -313,6 +319,9 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         public static readonly Obstacle IncomingQueueFull = new("incoming-queue-full", false, new SmtpReply(452, "4.3.1", "Too much waits to be judged, try again later"), "", "");
 
         public static readonly Obstacle Clock = new("clock-differs-from-database", false, null, "", "");
+
+        // What hangs on the clock waits by itself.
+        public static readonly Obstacle ClockStepped = new("clock-stepped", false, null, "", "");
 
         public static readonly Obstacle NoDirectory = new("no-directory", false, null, "", "");
 

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Backup;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -38,6 +39,7 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly BlobStore _blobs;
     private readonly Admission _admission;
     private readonly PeerRequests _peerRequests;
+    private readonly ClockWatch _clock;
     private volatile bool _running;
 
     private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
@@ -46,8 +48,9 @@ public sealed class GatewayNode : IAsyncDisposable
         _logger = loggers.CreateLogger("SecureMail.Gateway");
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
-        _admission = new Admission(database, Directory, new BackupGate(database, options), options, time, _logger);
-        Queue = new WorkQueue(database.Source);
+        _clock = new ClockWatch(database, options, time, _logger);
+        _admission = new Admission(database, Directory, new BackupGate(database, options), _clock, options, time, _logger);
+        Queue = new WorkQueue(database.Source) { Reckoned = () => _clock.DatabaseNow };
         Lanes = new Lanes(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
         Outgoing = new OutgoingRegister(database, _blobs, Directory);
@@ -65,22 +68,22 @@ public sealed class GatewayNode : IAsyncDisposable
         var certificates = new CertificateChoice(trust, time);
         _keys = new AgencyKeys(options, certificates);
         var acknowledge = new Acknowledge(_blobs, Directory, time);
-        _receive = new Receive(database, _blobs, Directory, _admission, options, time);
+        _receive = new Receive(database, _blobs, Directory, _admission, _clock, options, time);
         _outbound = new OutboundFlow(
             database, _blobs,
-            new Accept(database, _blobs, Directory, policy, options, time),
+            new Accept(database, _blobs, Directory, policy, _clock, options, time),
             new Authorise(database, Directory, policy, certificates, time),
             new Sign(database, _blobs, _keys, trust, time, _logger),
             new Enqueue(database, _blobs, Directory, time),
-            new Send(database, _blobs, Directory, identity, _peers, Lanes, options, time, _logger),
-            _keys);
+            new Send(database, _blobs, Directory, identity, _peers, Lanes, _clock, options, time, _logger),
+            _keys, _clock);
         _inbound = new InboundFlow(
             database,
-            new Judge(_blobs, Directory, _keys, trust),
-            new Screen(Directory, _peers, options, time),
-            new Record(_blobs, acknowledge, time),
+            new Judge(_blobs, Directory, _keys, trust, time),
+            new Screen(Directory, _peers, _clock, options, time),
+            new Record(_blobs, acknowledge, _clock, time),
             new Answer(database, _blobs, Directory, _keys, options, time),
-            _keys, _logger);
+            _keys, _clock, _logger);
     }
 
     public string Name => _options.Name;
@@ -219,10 +222,11 @@ public sealed class GatewayNode : IAsyncDisposable
     private async Task WorkAsync(string node, CancellationToken stop)
     {
         await Restoration.ProveAsync(stop);
+        await _clock.StartAsync(node, stop);
         using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
         using var worker = new Worker(Queue, Handlers(), node, _time, _logger);
-        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _options, _time, _logger, stop);
-        await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), Restoration.AskForMailAsync(stop));
+        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _clock, _options, _time, _logger, stop);
+        await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), _clock.RunAsync(stop), Restoration.AskForMailAsync(stop));
     }
 
     /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may have imported a version.</summary>
@@ -261,6 +265,7 @@ public sealed class GatewayNode : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _keys.Dispose();
+        _clock.Dispose();
         _identity.Dispose();
         await _database.DisposeAsync();
         _admission.Dispose();

@@ -67,6 +67,9 @@ public sealed record GatewayOptions
     /// <summary>How long a message that cannot be judged yet waits before it is quarantined.</summary>
     public TimeSpan IndeterminateFor { get; init; } = TimeSpan.FromHours(4);
 
+    /// <summary>After a step of the process' and the database's clock together: how long until the new time is believed.</summary>
+    public TimeSpan ClockSettles { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>The largest message taken or sent, in octets.</summary>
     public long LargestMessage { get; init; } = 200L * 1024 * 1024;
 
@@ -78,6 +81,9 @@ public sealed record GatewayOptions
 
     /// <summary>What one node may cost, and from where on it takes nothing new.</summary>
     public GatewayLimits Limits { get; init; } = new();
+
+    /// <summary>How often it is asked what is overdue, late or to be given up.</summary>
+    internal TimeSpan OverdueEvery { get; init; } = TimeSpan.FromMinutes(1);
 
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }

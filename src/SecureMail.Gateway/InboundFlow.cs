@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Queue;
@@ -12,12 +13,12 @@ namespace SecureMail.Gateway;
 /// What comes in, in order: receive → judge (parse, open, judge) → screen → record, which delivers, quarantines or returns → answer with a receipt.
 /// Durable between them: received, recorded, receipt due.
 /// </summary>
-internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ILogger logger)
+internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ClockWatch clock, ILogger logger)
 {
     /// <summary>Work "judge": received → recorded.</summary>
     public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        var received = await ReceivedMessage.LoadAsync(database, item.Subject, cancellationToken);
+        var received = await ReceivedMessage.LoadAsync(database, item.Subject, screen.IndeterminateFor, cancellationToken);
         if (received is null)
         {
             return await item.DropAsync(database.Source, cancellationToken);
@@ -31,13 +32,14 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             }
 
             await using var judged = await judge.JudgeAsync(received, cancellationToken);
+            await TellClockAsync(judged, cancellationToken);
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             var screened = await screen.ScreenAsync(transaction, judged, cancellationToken);
             if (screened is null)
             {
-                InboundLog.Waits(logger, received.Id, judged.Verdict.ToString());
-                return new WorkOutcome.Snooze(screen.AskAgainAfter(received), judged.Verdict.ToString());
+                InboundLog.Waits(logger, received.Id, screen.WhyWaits(judged));
+                return new WorkOutcome.Snooze(screen.AskAgainAfter(judged), screen.WhyWaits(judged));
             }
 
             var place = await record.RecordAsync(transaction, screened, cancellationToken);
@@ -53,6 +55,11 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
 
             return new WorkOutcome.Done();
         }
+        catch (ClockSuspectException e)
+        {
+            InboundLog.Waits(logger, received.Id, e.Message);
+            return new WorkOutcome.Snooze(clock.AskAgain, e.Message);
+        }
         catch (KeyUnavailableException e)
         {
             InboundLog.Waits(logger, received.Id, e.Code);
@@ -63,6 +70,12 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
     /// <summary>Work "receipt": receipt due → the receipt is a transmission of its own.</summary>
     public async Task<WorkOutcome> AnswerAsync(WorkItem item, CancellationToken cancellationToken)
     {
+        if (clock.IsDoubted)
+        {
+            InboundLog.ReceiptWaits(logger, item.Subject, ClockSuspectException.Code);
+            return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
+        }
+
         try
         {
             if (item.ActedAt is { } acted)
@@ -77,6 +90,24 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
         {
             InboundLog.ReceiptWaits(logger, item.Subject, e.Code);
             return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+
+    /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger raises an alarm about somebody else's.</summary>
+    private async Task TellClockAsync(JudgedMessage judged, CancellationToken cancellationToken)
+    {
+        if (judged.Verdict != Verdict.Valid || clock.IsDoubted)
+        {
+            return;
+        }
+
+        if (judged.Ahead > TimeSpan.Zero)
+        {
+            await clock.PeerIsAheadAsync(judged.Received.Peer, judged.Ahead, cancellationToken);
+        }
+        else
+        {
+            await clock.PeerAgreesAsync(judged.Received.Peer, cancellationToken);
         }
     }
 }

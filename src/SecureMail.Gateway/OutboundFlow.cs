@@ -1,4 +1,5 @@
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Queue;
@@ -11,13 +12,20 @@ namespace SecureMail.Gateway;
 /// Each step takes what the one before it made, so none can be left out. Durable between them: accepted, awaiting signature, queued, sent or unknown,
 /// acknowledged; everything else is done in one run and done again after a crash.
 /// </summary>
-internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue, Send send, AgencyKeys keys)
+internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue, Send send, AgencyKeys keys, ClockWatch clock)
 {
     public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => accept.AcceptAsync(submission, cancellationToken);
 
     /// <summary>Work "seal": accepted → queued.</summary>
     public async Task<WorkOutcome> SealAsync(WorkItem item, CancellationToken cancellationToken)
     {
+        if (clock.IsDoubted)
+        {
+            // No signature bears a time that is known to be doubtful, and no certificate is out of date because a clock is.
+            await sign.AwaitAsync(item.Subject, ClockSuspectException.Code, cancellationToken);
+            return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
+        }
+
         var accepted = await AcceptedDispatch.LoadAsync(database, blobs, item.Subject, cancellationToken);
         var authorised = accepted is null ? null : await authorise.AuthoriseAsync(accepted, cancellationToken);
         if (authorised is null)
@@ -39,7 +47,7 @@ internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Ac
         }
         catch (KeyUnavailableException e)
         {
-            await sign.AwaitAsync(authorised, e.Code, cancellationToken);
+            await sign.AwaitAsync(authorised.Accepted.Id, e.Code, cancellationToken);
             return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
         }
     }

@@ -16,7 +16,7 @@ internal static class Configuration
     private static readonly HashSet<string> Known = new(StringComparer.OrdinalIgnoreCase)
     {
         "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
-        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:LargestMessage", "Telemetry:Otlp",
+        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:ClockSettles", "Delivery:LargestMessage", "Telemetry:Otlp",
         "Limits:LeastFree", "Limits:LeastFreeTemporary", "Limits:QueueDepth", "Limits:SlowDatabase", "Limits:Connections", "Limits:ConnectionsPerAddress", "Limits:ConnectionsPerPeer",
         "Limits:Messages", "Limits:MessagesPerPeer", "Limits:CommandTimeout", "Limits:TimeToTls", "Limits:TlsTimeout", "Limits:SessionTime", "Limits:DataBlockTimeout", "Limits:DataGrace", "Limits:DataBytesPerSecond",
         "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
@@ -77,6 +77,7 @@ internal static class Configuration
                 PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
                 IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
                 Backup = Backup(root, home),
+                ClockSettles = Span(root, "Delivery:ClockSettles", TimeSpan.FromMinutes(10)),
                 LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
                 Limits = Limits(root),

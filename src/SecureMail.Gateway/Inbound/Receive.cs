@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Queue;
@@ -13,7 +14,7 @@ namespace SecureMail.Gateway.Inbound;
 /// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are committed before the
 /// answer 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
-internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, GatewayOptions options, TimeProvider time)
+internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, ClockWatch clock, GatewayOptions options, TimeProvider time)
 {
     /// <summary>RCPT: only for agencies of the directory that this gateway serves.</summary>
     public async Task<SmtpReply> RecipientAsync(string address, CancellationToken cancellationToken)
@@ -22,6 +23,8 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         var agency = directory.FindByAddress(address, time.GetUtcNow());
         return agency is not null && agency.Record.Gateway == options.Name
             ? new SmtpReply(250, "2.1.5", "Recipient ok")
+            // Names are dated: by a clock that is wrong an agency may not exist yet, or any more.
+            : clock.IsDoubted ? new SmtpReply(451, "4.3.0", "The clock here is wrong; try again later")
             : new SmtpReply(550, "5.1.1", "No agency here has this address");
     }
 

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
@@ -17,7 +18,7 @@ namespace SecureMail.Gateway.Inbound;
 /// Screened → recorded: the finding, the place, the arrival number, the opened documents (sealed), the ledger entry and the receipt that falls
 /// due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly when the ledger says so.
 /// </summary>
-internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, TimeProvider time)
+internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
 {
     /// <summary>Writes everything; the caller commits. Answers where the message lies now.</summary>
     public async Task<string> RecordAsync(NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
@@ -45,6 +46,11 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, TimeProvi
             Object = incoming.Id.ToString(),
             Commitments = CommitmentsOf(screened, place, findings),
         }, chain: true, cancellationToken);
+
+        if (place == "inbox")
+        {
+            await clock.RequireYearAsync(now, cancellationToken);
+        }
 
         int? arrival = place == "inbox" ? await Register.NextAsync(transaction, incoming.AgencyId, "incoming", Register.YearOf(now), cancellationToken) : null;
         var manifest = screened is { Manifest: { } m, IsDuplicate: false } ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken) : null;

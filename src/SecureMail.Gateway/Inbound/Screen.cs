@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Dapper;
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Policy;
@@ -38,25 +39,49 @@ internal sealed record ScreenedMessage(
 /// Nothing of the content is read before the verdict is <c>valid</c>. Every check that fails ends in quarantine or return with its reason; there is
 /// no way through by default. Works in the transaction that records the message: what is new is decided under a lock.
 /// </remarks>
-internal sealed class Screen(DirectoryStore directories, PeerLedger peers, GatewayOptions options, TimeProvider time)
+internal sealed class Screen(DirectoryStore directories, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time)
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
 
     /// <summary>When a message that waits is judged again: soon, and at its deadline.</summary>
-    public TimeSpan AskAgainAfter(ReceivedMessage received)
+    public TimeSpan AskAgainAfter(JudgedMessage judged)
     {
-        var left = received.ReceivedAt + options.IndeterminateFor - time.GetUtcNow();
-        return left < AskAgain ? left + TimeSpan.FromMilliseconds(100) : AskAgain;
+        if (HangsOnDoubt(judged))
+        {
+            return clock.AskAgain;
+        }
+
+        // A clock may be set right at any time, ours too: so never longer than a while.
+        var soonest = new[] { AskAgain, judged.Received.Left > TimeSpan.Zero ? judged.Received.Left : AskAgain, judged.NotBefore - time.GetUtcNow() ?? AskAgain }.Min();
+        return (soonest > TimeSpan.Zero ? soonest : TimeSpan.Zero) + TimeSpan.FromMilliseconds(100);
     }
+
+    /// <summary>How long a message that cannot be judged may wait.</summary>
+    public TimeSpan IndeterminateFor => options.IndeterminateFor;
+
+    /// <summary>Why it waits, as a code.</summary>
+    public string WhyWaits(JudgedMessage judged) =>
+        HangsOnDoubt(judged) ? ClockSuspectException.Code : judged.NotBefore is not null ? "SIGNED_IN_FUTURE" : judged.Verdict.ToString();
+
+    /// <summary>Nothing is set aside for a reason of time while our own clock is doubted.</summary>
+    private bool HangsOnDoubt(JudgedMessage judged) =>
+        judged.Findings.Any(f => f.Reason.Code is Judge.NotYetValid or Judge.InFuture or Judge.Expired) && clock.IsDoubted;
 
     /// <summary>Answers null when the message must wait for what it takes to judge it.</summary>
     public async Task<ScreenedMessage?> ScreenAsync(NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
-        var waited = time.GetUtcNow() - judged.Received.ReceivedAt > options.IndeterminateFor;
+        var waited = judged.Received.Left <= TimeSpan.Zero;
         var place = Placement.Of(judged.Verdict, waited);
-        if (place == Place.Wait)
+        if (place == Place.Wait || HangsOnDoubt(judged) || (judged.Verdict != Verdict.Valid && judged.NotBefore is not null && !waited))
         {
+            return null;
+        }
+
+        if (judged is { NotBefore: not null, Payload: not { ContentType.MediaType: "multipart/report" } })
+        {
+            // Signed in our future: it is let in when its time has come, which the limit on peers' clocks bounds. A receipt counts at once: it says that the
+            // dispatch is there, and a dispatch must not become overdue because its addressee's clock is wrong.
             return null;
         }
 

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using Dapper;
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Policy;
@@ -15,13 +16,22 @@ namespace SecureMail.Gateway.Outbound;
 /// Submission → accepted. The documents (sealed), the manifest, the number, a row for each addressee, the ledger entry and the work to be done
 /// are one transaction: after its commit the clerk may be told, before it nothing was there.
 /// </summary>
-internal sealed class Accept(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, SendingPolicy policy, GatewayOptions options, TimeProvider time)
+internal sealed class Accept(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, SendingPolicy policy, ClockWatch clock, GatewayOptions options, TimeProvider time)
 {
     /// <exception cref="SubmissionRefusedException">The dispatch as a whole cannot be sent; nothing was kept.</exception>
     /// <exception cref="StorageUnavailableException">The commit's answer was lost and the database cannot be asked: it may have been kept.</exception>
     public async Task<SubmissionAnswer> AcceptAsync(Submission submission, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
+        try
+        {
+            await clock.RequireYearAsync(now, cancellationToken);
+        }
+        catch (ClockSuspectException e)
+        {
+            throw Refuse(e.Message, "Đồng hồ của cổng đáng ngờ và đang ở một năm khác; chưa nhận gì. Hãy chỉnh giờ rồi gửi lại.", "The gateway's clock is doubted and shows another year; nothing was taken. Set it right and send again.");
+        }
+
         var directory = await directories.CurrentAsync(cancellationToken);
         var sender = directory.FindByCode(submission.Sender, now) ?? throw Refuse("SENDER_UNKNOWN", $"Không có cơ quan gửi {submission.Sender} trong danh bạ.", $"The sending agency {submission.Sender} is not in the directory.");
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);

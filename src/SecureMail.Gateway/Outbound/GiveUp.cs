@@ -22,7 +22,7 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
             """
             UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
               SELECT transmission_id FROM gateway.transmission
-              WHERE kind = 'dispatch' AND state IN ('queued', 'unknown') AND delayed_at IS NULL AND queued_at < now() - @DelayNoticeAfter
+              WHERE kind = 'dispatch' AND state IN ('queued', 'unknown') AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
               ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
             RETURNING transmission_id
             """, new { options.DelayNoticeAfter }, transaction, cancellationToken: cancellationToken))).ToList();
@@ -46,7 +46,7 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
         var old = (await connection.QueryAsync<(Guid Id, string Kind, Guid Agency)>(new CommandDefinition(
             """
             SELECT transmission_id, kind, agency_id FROM gateway.transmission
-            WHERE state IN ('queued', 'unknown') AND queued_at < now() - @GiveUpAfter ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+            WHERE state IN ('queued', 'unknown') AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
             """, new { options.GiveUpAfter }, transaction, cancellationToken: cancellationToken))).ToDictionary(o => o.Id);
         var ids = old.Keys.ToArray();
         var busy = (await connection.QueryAsync<Guid>(new CommandDefinition(

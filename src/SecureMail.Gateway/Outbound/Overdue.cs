@@ -8,7 +8,7 @@ namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
 /// The overdue notice: a dispatch that left and whose receipt did not come in time is marked, with its entry in the ledger, and shown to the clerk.
-/// Time is the database's own, so that a node with a wrong clock raises no false notice.
+/// Time is the database's own, so that a node with a wrong clock raises no false notice; what it leapt over does not count.
 /// </summary>
 internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
 {
@@ -21,7 +21,7 @@ internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, 
             """
             UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
               SELECT transmission_id FROM gateway.transmission
-              WHERE kind = 'dispatch' AND state IN ('sent', 'unknown') AND overdue_at IS NULL AND first_sent_at < now() - @ReceiptDue
+              WHERE kind = 'dispatch' AND state IN ('sent', 'unknown') AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
               LIMIT 500 FOR UPDATE SKIP LOCKED)
             RETURNING transmission_id, dispatch_id, agency_id, recipient_code
             """, new { options.ReceiptDue }, transaction, cancellationToken: cancellationToken))).ToList();

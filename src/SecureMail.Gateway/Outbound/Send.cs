@@ -1,6 +1,7 @@
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
@@ -17,7 +18,7 @@ namespace SecureMail.Gateway.Outbound;
 /// side can tell a duplicate, nobody can tell a loss. What an answer means for the transmission and for its destination is <see cref="SendResult"/>'s to say.
 /// </summary>
 internal sealed class Send(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, Lanes lanes, GatewayOptions options, TimeProvider time, ILogger logger)
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, Lanes lanes, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
 {
     private readonly ShownSizes _shown = new();
 
@@ -35,6 +36,13 @@ internal sealed class Send(
         if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
         {
             return await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", null, cancellationToken);
+        }
+
+        if (transmission.IsTooOld)
+        {
+            // A clock that leapt this very second made it old: then it is not.
+            await clock.LookAsync(cancellationToken);
+            transmission = await QueuedTransmission.LoadAsync(database, item.Subject, options.GiveUpAfter, cancellationToken) ?? transmission;
         }
 
         if (transmission.IsTooOld)
@@ -205,7 +213,7 @@ internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId,
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)?>(new CommandDefinition(
             """
-            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < now() - @giveUpAfter FROM gateway.transmission
+            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter) FROM gateway.transmission
             WHERE transmission_id = @id AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
             """,
             new { id, giveUpAfter }, cancellationToken: cancellationToken));

@@ -54,13 +54,13 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
     }
 
     /// <summary>Notes that the dispatch waits for its signature, and why, so that the clerk sees it.</summary>
-    public async Task AwaitAsync(AuthorisedDispatch authorised, string reason, CancellationToken cancellationToken)
+    public async Task AwaitAsync(Guid dispatch, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
-            new { reason, authorised.Accepted.Id }, cancellationToken: cancellationToken)));
-        OutboundLog.AwaitsSignature(logger, authorised.Accepted.Id, reason);
+            new { reason, Id = dispatch }, cancellationToken: cancellationToken)));
+        OutboundLog.AwaitsSignature(logger, dispatch, reason);
     }
 
     private OutgoingMessage MessageOf(AuthorisedDispatch authorised, DateTimeOffset now)

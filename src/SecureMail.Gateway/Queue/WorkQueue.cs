@@ -17,6 +17,12 @@ namespace SecureMail.Gateway.Queue;
 /// </remarks>
 public sealed class WorkQueue(NpgsqlDataSource database)
 {
+    /// <summary>
+    /// What the database's clock must show, or null. A lease is over when both say so: the clock, and the count of seconds since it was last looked at. So a clock
+    /// that leaps ends no lease; what it leapt over is added to them (<see cref="Clock.ClockWatch"/>).
+    /// </summary>
+    internal Func<DateTime?> Reckoned { get; init; } = () => null;
+
     /// <summary>Asks for work. Asking again for the same subject is the same row, made ready anew if it lay dead or held.</summary>
     /// <param name="transaction">The caller's; the work is durable with its commit.</param>
     /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
@@ -62,8 +68,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
-            new { lease, item.Id, item.Owner }, cancellationToken: cancellationToken))) == 1;
+            "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner AND lease_until > least(now(), @reckoned::timestamptz)",
+            new { lease, item.Id, item.Owner, reckoned = Reckoned() }, cancellationToken: cancellationToken))) == 1;
     }
 
     /// <param name="lane">Where it goes, as its handler found; null: as before.</param>
@@ -84,8 +90,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= now()",
-            cancellationToken: cancellationToken)));
+            "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= least(now(), @reckoned::timestamptz)",
+            new { reckoned = Reckoned() }, cancellationToken: cancellationToken)));
     }
 
     /// <summary>Frees at once what an earlier process of this node had leased: the caller holds the node's <see cref="Storage.ServingLock"/>, so that process is gone.</summary>
@@ -107,9 +113,9 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             """
             SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
               (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = 'ready' AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
-              UNION ALL (SELECT min(lease_until) FROM gateway.work WHERE kind = k AND state = 'leased')) next
+              UNION ALL (SELECT min(lease_until) + greatest(now() - @reckoned::timestamptz, interval '0') FROM gateway.work WHERE kind = k AND state = 'leased')) next
             """,
-            new { kinds = kinds.ToArray() }, cancellationToken: cancellationToken));
+            new { kinds = kinds.ToArray(), reckoned = Reckoned() }, cancellationToken: cancellationToken));
     }
 
     /// <summary>What waits, oldest first, for a person to look at.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 
@@ -21,6 +22,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
 
     private readonly string _owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
     private readonly SemaphoreSlim _wake = new(0);
+    private readonly ConcurrentDictionary<long, bool> _underWay = new();
 
     public void Dispose() => _wake.Dispose();
 
@@ -56,6 +58,12 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
                     foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Lanes, stop))
                     {
                         leased++;
+                        if (!_underWay.TryAdd(item.Id, true))
+                        {
+                            // Its lease ran out under our own hands, and it is ours again: what runs goes on, nothing is begun beside it.
+                            continue;
+                        }
+
                         await free[kind].WaitAsync(stop);
                         running.Add(RunOneAsync(item, handlers[kind], free[kind], abandon.Token));
                     }
@@ -107,6 +115,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         {
             await finished.CancelAsync();
             await renewal;
+            _underWay.TryRemove(item.Id, out _);
             slot.Release();
             _wake.Release();
         }

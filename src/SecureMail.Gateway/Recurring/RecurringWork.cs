@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Quartz;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Storage;
@@ -22,7 +23,7 @@ internal sealed class RecurringWork : IAsyncDisposable
     private RecurringWork(IScheduler scheduler, CancellationTokenSource stop) => (_scheduler, _stop) = (scheduler, stop);
 
     public static async Task<RecurringWork> StartAsync(
-        GatewayDatabase database, PeerLedger peers, GatewayOptions options, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
+        GatewayDatabase database, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
     {
         // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
         cancellationToken.ThrowIfCancellationRequested();
@@ -32,6 +33,8 @@ internal sealed class RecurringWork : IAsyncDisposable
         var giveUp = new GiveUp(database, options, time, logger);
         var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
         {
+            // The nodes tell each other's life and death, and when a job is due, by one clock, and that one does not step.
+            quartz.UseTimeProvider(new SteadyTime(clock, time));
             quartz.UsePersistentStore(store =>
             {
                 store.UsePostgres(database.ConnectionString);
@@ -39,10 +42,10 @@ internal sealed class RecurringWork : IAsyncDisposable
                 store.UseSystemTextJsonSerializer();
                 store.ConfigureStore(o => o.TablePrefix = "quartz.qrtz_");
             });
-            quartz.AddJobType(_ => new OverdueJob(overdue, giveUp));
-            quartz.AddJobType(_ => new PeersJob(database, peers));
-            quartz.AddJobType(_ => new RetentionJob(sweep, stop.Token));
-            quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(TimeSpan.FromMinutes(1)), j => j.WithIdentity("overdue"));
+            quartz.AddJobType(_ => new OverdueJob(overdue, giveUp, clock));
+            quartz.AddJobType(_ => new PeersJob(database, peers, clock));
+            quartz.AddJobType(_ => new RetentionJob(sweep, clock, stop.Token));
+            quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(options.OverdueEvery), j => j.WithIdentity("overdue"));
             quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
             quartz.ScheduleJob<RetentionJob>(t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)), j => j.WithIdentity("retention"));
         }).BuildScheduler(CancellationToken.None);
@@ -59,10 +62,12 @@ internal sealed class RecurringWork : IAsyncDisposable
     }
 
     [DisallowConcurrentExecution]
-    private sealed class OverdueJob(Overdue overdue, GiveUp giveUp) : IJob
+    private sealed class OverdueJob(Overdue overdue, GiveUp giveUp, ClockWatch clock) : IJob
     {
         public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) 
         {
+            // A leap of this very second must not make anything late.
+            await clock.LookAsync(cancellationToken);
             await overdue.MarkAsync(cancellationToken);
             await giveUp.TellDelayedAsync(cancellationToken);
             await giveUp.GiveUpAsync(cancellationToken);
@@ -70,14 +75,19 @@ internal sealed class RecurringWork : IAsyncDisposable
     }
 
     [DisallowConcurrentExecution]
-    private sealed class RetentionJob(RetentionSweep sweep, CancellationToken stop) : IJob
+    private sealed class RetentionJob(RetentionSweep sweep, ClockWatch clock, CancellationToken stop) : IJob
     {
         public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)
         {
             using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, cancellationToken);
             try
             {
-                await sweep.RunAsync(either.Token);
+                await clock.LookAsync(either.Token);
+                if (!clock.IsDoubted)
+                {
+                    // What is destroyed does not come back: not while a clock is doubted.
+                    await sweep.RunAsync(either.Token);
+                }
             }
             catch (OperationCanceledException) when (either.IsCancellationRequested)
             {
@@ -87,10 +97,15 @@ internal sealed class RecurringWork : IAsyncDisposable
     }
 
     [DisallowConcurrentExecution]
-    private sealed class PeersJob(GatewayDatabase database, PeerLedger peers) : IJob
+    private sealed class PeersJob(GatewayDatabase database, PeerLedger peers, ClockWatch clock) : IJob
     {
         public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)
         {
+            if (clock.IsDoubted)
+            {
+                return;
+            }
+
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using NpgsqlTransaction transaction = await connection.BeginTransactionAsync(cancellationToken);
             await peers.AlarmOverdueAsync(transaction, PendingForTooLong, cancellationToken);

@@ -18,7 +18,7 @@ namespace SecureMail.Gateway.Retention;
 /// <c>retention.swept</c> that commits to the counts in <c>gateway.sweep</c>; the absence is explained by the commit that made it. A crash between
 /// two leaves nothing half done, and the next run goes on. After each batch it rests as long as the batch took: mail goes first.
 /// What is still to be sent, judged or answered is never taken: every rule asks for closed rows without work. A blob that two rows share goes with the last.
-/// Time is the database's own, as with the overdue notices: no node's wrong clock destroys anything early.
+/// Time is the database's own, as with the overdue notices, and what that clock leapt over does not count: no wrong clock destroys anything early.
 /// </remarks>
 internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger logger)
 {
@@ -29,20 +29,20 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
 
     private const string NoOpenTransmission = """
         NOT EXISTS (SELECT FROM gateway.transmission t WHERE t.kind = 'dispatch' AND t.dispatch_id = o.dispatch_id
-          AND (t.state NOT IN ('acknowledged', 'refused', 'failed') OR t.closed_at > now() - @age
+          AND (t.state NOT IN ('acknowledged', 'refused', 'failed') OR t.closed_at > gateway.cutoff(@age)
             OR EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'send' AND w.subject = t.transmission_id)))
         """;
 
     private const string Composed = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = 'queued' AND o.message_gone_at IS NULL AND o.queued_at < now() - @age AND {NoOpenTransmission}
+          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = 'queued' AND o.message_gone_at IS NULL AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
           ORDER BY o.queued_at LIMIT @Batch)
         UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob
         """;
 
     private const string ReceiptsSent = """
         WITH due AS (
-          SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = 'receipt' AND t.message_gone_at IS NULL AND t.queued_at < now() - @age AND t.state IN ('sent', 'failed')
+          SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = 'receipt' AND t.message_gone_at IS NULL AND t.queued_at < gateway.cutoff(@age) AND t.state IN ('sent', 'failed')
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'send' AND w.subject = t.transmission_id)
           ORDER BY t.queued_at LIMIT @Batch)
         UPDATE gateway.transmission t SET message_gone_at = now() FROM due WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
@@ -50,7 +50,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
 
     private const string DocumentsSent = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state IN ('queued', 'refused') AND o.documents_gone_at IS NULL AND o.accepted_at < now() - @age AND {NoOpenTransmission}
+          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state IN ('queued', 'refused') AND o.documents_gone_at IS NULL AND o.accepted_at < gateway.cutoff(@age) AND {NoOpenTransmission}
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'seal' AND w.subject = o.dispatch_id)
           ORDER BY o.accepted_at LIMIT @Batch),
         gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
@@ -61,7 +61,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
     private const string MarkReceived = """
         WITH due AS (
           SELECT i.incoming_id FROM gateway.incoming i
-          WHERE i.state = 'recorded' AND i.mail_gone_at IS NULL AND i.place = ANY(@places) AND i.recorded_at < now() - @age
+          WHERE i.state = 'recorded' AND i.mail_gone_at IS NULL AND i.place = ANY(@places) AND i.recorded_at < gateway.cutoff(@age)
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind IN ('judge', 'receipt') AND w.subject = i.incoming_id)
           ORDER BY i.recorded_at LIMIT @Batch)
         UPDATE gateway.incoming i SET mail_gone_at = now() FROM due WHERE i.incoming_id = due.incoming_id RETURNING i.incoming_id
@@ -75,7 +75,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
 
     // Given up for good only where there is nothing left to do: a message not judged and a receipt not given are still owed.
     private const string DeadWork = """
-        WITH gone AS (DELETE FROM gateway.work w WHERE w.state = 'dead' AND w.created_at < now() - @age AND CASE w.kind
+        WITH gone AS (DELETE FROM gateway.work w WHERE w.state = 'dead' AND w.created_at < gateway.cutoff(@age) AND CASE w.kind
           WHEN 'seal' THEN EXISTS (SELECT FROM gateway.outgoing o WHERE o.dispatch_id = w.subject AND o.state IN ('queued', 'refused'))
           WHEN 'send' THEN EXISTS (SELECT FROM gateway.transmission t WHERE t.transmission_id = w.subject AND t.state IN ('acknowledged', 'refused', 'failed'))
           WHEN 'judge' THEN EXISTS (SELECT FROM gateway.incoming i WHERE i.incoming_id = w.subject AND i.state = 'recorded')
@@ -105,7 +105,7 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
         ("documents-in", options.Documents, Received("inbox")),
         ("documents-out", options.Documents, Simple(DocumentsSent)),
         ("work", options.DeadWork, Rows(DeadWork)),
-        ("alarms", options.Alarms, Rows("WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < now() - @age RETURNING 1) SELECT count(*) FROM gone")),
+        ("alarms", options.Alarms, Rows("WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT count(*) FROM gone")),
         ("checkpoints", options.Checkpoints, Rows("SELECT checkpoints + cosignatures + peer_checkpoints FROM ledger.thin(@age)")),
     ];
 

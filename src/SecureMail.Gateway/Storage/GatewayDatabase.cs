@@ -1,3 +1,4 @@
+using Dapper;
 using Npgsql;
 
 namespace SecureMail.Gateway.Storage;
@@ -96,13 +97,14 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
-    /// <summary>How far the database's clock is ahead of ours.</summary>
-    public async Task<TimeSpan> ClockDifferenceAsync(TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>What the database's clock shows, and by how much it was moved since the beginning, as far as that was noted.</summary>
+    internal async Task<(DateTimeOffset Shown, TimeSpan Moved)> ClockAsync(CancellationToken cancellationToken)
     {
-        await using var command = Source.CreateCommand("SELECT clock_timestamp()");
-        var before = time.GetUtcNow();
-        var there = new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync(cancellationToken))!, TimeSpan.Zero);
-        return there - before;
+        await using var connection = await Source.OpenConnectionAsync(cancellationToken);
+        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(new CommandDefinition(
+            "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
+            cancellationToken: cancellationToken));
+        return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
 
     /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how fast, is known only by writing.</summary>

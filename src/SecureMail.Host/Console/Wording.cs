@@ -51,6 +51,8 @@ internal static class Wording
         ["FORMAT_TOO_LARGE"] = ("Thông tin văn bản dài quá mức cho phép.", "The manifest or receipt is too long."),
         ["PART_DAMAGED"] = ("Một phần của thư không giải mã được.", "A part of the message cannot be decoded."),
         ["RECIPIENT_NOT_IN_DIRECTORY"] = ("Nơi nhận không còn trong danh bạ.", "The addressee is no longer in the directory."),
+        ["CLOCK_SUSPECT"] = ("Đồng hồ của cổng hoặc của cơ sở dữ liệu đáng ngờ; chờ đến khi giờ đúng rồi tự tiếp tục. Hãy kiểm tra đồng bộ giờ (NTP).", "A clock cannot be believed; it goes on by itself once the time is right. Check the time synchronisation."),
+        ["SIGNED_IN_FUTURE"] = ("Thời điểm ký ở tương lai so với đồng hồ của cổng; chờ đến lúc đó. Hãy kiểm tra đồng hồ hai bên.", "Signed in the future by our clock; it is let in when its time has come. Check both clocks."),
         ["GIVEN_UP"] = ("Quá thời hạn mà không gửi được.", "Given up after the time allowed."),
     };
 
@@ -65,6 +67,10 @@ internal static class Wording
         ["dispatch.rejected"] = "Nơi nhận không nhận",
         ["dispatch.refused"] = "Bị từ chối",
         ["dispatch.overdue"] = "Quá hạn biên nhận",
+        ["clock.stepped"] = "Đồng hồ nhảy",
+        ["clock.apart"] = "Đồng hồ của nút lệch với cơ sở dữ liệu",
+        ["clock.peer"] = "Đồng hồ của cổng bạn chạy trước",
+        ["clock.settled"] = "Đồng hồ tin được trở lại",
         ["message.received"] = "Nhận thư",
         ["message.judged"] = "Đã kiểm tra và ghi sổ",
         ["receipt.sent"] = "Đã gửi biên nhận",
@@ -175,7 +181,9 @@ internal static class Wording
         "rollback" => "Sổ cái của cổng bạn bị lùi lại",
         "bad-signature" => "Điểm kiểm tra mang chữ ký sai",
         "content-conflict" => "Trùng mã văn bản, khác nội dung",
-        "clock" => "Đồng hồ lệch",
+        "clock-stepped" => "Đồng hồ nhảy",
+        "clock-apart" => "Đồng hồ của nút lệch với cơ sở dữ liệu",
+        "clock-peer" => "Đồng hồ của cổng bạn chạy trước",
         _ => kind,
     };
 
@@ -184,6 +192,8 @@ internal static class Wording
     {
         "fork" or "rollback" or "bad-signature" => "Liên hệ cơ quan chủ quản cổng đó theo kênh khác; gửi họ kết quả lệnh \"securemail ledger seen\" để đối chiếu. Văn bản mới của cổng đó được giữ lại.",
         "content-conflict" => "Bản đến trước vẫn nằm trong hộp thư; bản sau được giữ lại. Hỏi nơi gửi bản nào đúng.",
+        "clock-stepped" or "clock-apart" => "Kiểm tra đồng bộ giờ (NTP) của máy chạy cổng và máy chủ cơ sở dữ liệu. Việc ký chờ đến khi giờ đúng, rồi tự tiếp tục.",
+        "clock-peer" => "Báo cơ quan chủ quản cổng đó kiểm tra đồng bộ giờ (NTP). Văn bản họ ký chờ đến đúng giờ ghi trên chữ ký.",
         _ => "",
     };
 

@@ -49,6 +49,11 @@ internal static class CommitPoints
         ["ledger.checkpoint"] = run => ExchangeAsync(run, visitA: true),
         ["recurring.peers"] = run => ExchangeAsync(run, visitA: true),
 
+        // Clocks.
+        ["clock.begin"] = WrongClockAsync,
+        ["clock.end"] = ClockSetRightAsync,
+        ["clock.database-stepped"] = DatabaseClockStepsAsync,
+
         // What goes in time.
         ["retention.sweep"] = AgedAsync,
         ["retention.partitions"] = run => ExchangeAsync(run, visitA: true),
@@ -399,5 +404,44 @@ internal static class CommitPoints
         (await again.EndAsync()).ShouldBe(0, again.Said);
         await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
         (await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")).ShouldBe(Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+    }
+
+    private static async Task WrongClockAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        // A process whose clock is ten minutes ahead of its database's; the next one's is right.
+        await run.VisitAsync(run.A, environment: FakeTime.Environment("+600s"));
+        await run.DeliveredOnceAsync(dispatch);
+        await TwoGateways.EventuallyAsync(async () => await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_anomaly WHERE ended_at IS NULL") == 0 ? "" : null, "the anomaly to be over");
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.apart'")).ShouldBeInRange(run.Persists ? 1 : 0, run.Kills && !run.Persists ? 0 : 1);
+    }
+
+    private static async Task ClockSetRightAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>("INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES ('database', 'stepped', 3600, 1)");
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(dispatch);
+        await TwoGateways.EventuallyAsync(async () => await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.settled'") == 1 ? "" : null, "the anomaly to be over");
+    }
+
+    private static async Task DatabaseClockStepsAsync(FaultRun run)
+    {
+        await using var server = await FakeTime.StartServerAsync();
+        await using var own = new FaultRun(server.Postgres, run.Kind, "clock.database-stepped");
+        await own.OpenAsync();
+        var visit = own.VisitAsync(own.A);
+        await TwoGateways.EventuallyAsync(async () => await own.A.ScalarAsync<long>("SELECT count(*) FROM quartz.qrtz_scheduler_state") == 1 ? "" : null, "the process to serve");
+        server.Step(TimeSpan.FromHours(1));
+        await visit;
+        server.Step(TimeSpan.Zero);
+        own.B.Run();
+        var dispatch = await own.SubmitAsync();
+        await own.DeliveredOnceAsync(dispatch);
+        (await own.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_step")).ShouldBeInRange(own.Persists ? 1 : 0, 2);
     }
 }

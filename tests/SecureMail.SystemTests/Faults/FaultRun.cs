@@ -36,18 +36,19 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
     public async Task<Guid> SubmitAsync() => (await A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
 
     /// <summary>The gateway serves in a process that meets the fault; when that killed it, it serves again without.</summary>
+    /// <param name="environment">Of that process alone.</param>
     /// <param name="options">Other options than the gateway's own, for the process that meets the fault alone.</param>
     /// <param name="again">It is stopped after the fault and started again also when that did not kill it: an idle scheduler looks every half minute only.</param>
-    public async Task VisitAsync(RunningGateway gateway, GatewayOptions? options = null, bool again = false)
+    public async Task VisitAsync(RunningGateway gateway, GatewayOptions? options = null, bool again = false, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var process = Serve(gateway, options ?? gateway.Options, $"{kind}:{point}");
+        var process = Serve(options ?? gateway.Options, $"{kind}:{point}", environment);
         await process.FaultAsync();
         if (Kills)
             (await process.EndAsync()).ShouldBe(137);
-        else if (options is not null || again)
+        else if (options is not null || environment is not null || again)
             await process.StopAsync();
         if (process.HasExited)
-            Serve(gateway, gateway.Options, fault: null);
+            Serve(gateway.Options, fault: null);
     }
 
     /// <summary>A command meets the fault; what it does is then there or not, as the fault says, and there when it is given again.</summary>
@@ -81,9 +82,9 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
             await _pair.DisposeAsync();
     }
 
-    private GatewayProcess Serve(RunningGateway gateway, GatewayOptions options, string? fault)
+    private GatewayProcess Serve(GatewayOptions options, string? fault, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var process = GatewayProcess.Serve(options, TwoGateways.FreePort(), fault);
+        var process = GatewayProcess.Serve(options, TwoGateways.FreePort(), fault, environment: environment);
         _processes.Add(process);
         return process;
     }

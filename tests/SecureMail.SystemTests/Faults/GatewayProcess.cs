@@ -37,18 +37,19 @@ internal sealed class GatewayProcess : IAsyncDisposable
     }
 
     /// <summary>Starts the gateway. <paramref name="fault"/>: see <see cref="DurableCommit.Variable"/>.</summary>
+    /// <param name="environment">More of it, such as <see cref="FakeTime.Environment"/>.</param>
     /// <param name="program">Another build's <c>securemail.dll</c>; null: this one's.</param>
     /// <param name="temporary">Where it makes temporary files; null: where everybody does.</param>
-    public static GatewayProcess Serve(GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null) =>
-        Start(program, fault, temporary, "serve", "--config", WriteConfiguration(options), "--http", $"127.0.0.1:{http}");
+    public static GatewayProcess Serve(GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null, IReadOnlyDictionary<string, string>? environment = null) =>
+        Start(program, fault, temporary, environment, "serve", "--config", WriteConfiguration(options), "--http", $"127.0.0.1:{http}");
 
     /// <summary>One command on the gateway's own database.</summary>
     public static GatewayProcess Run(GatewayOptions options, string? fault, params string[] arguments) =>
-        Start(null, fault, null, [.. arguments, "--config", WriteConfiguration(options)]);
+        Start(null, fault, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
 
     /// <summary>One command of another build.</summary>
     public static GatewayProcess RunOf(string program, GatewayOptions options, params string[] arguments) =>
-        Start(program, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
+        Start(program, null, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
 
     /// <summary>Waits until it says that it has come to its fault.</summary>
     public async Task FaultAsync()
@@ -94,7 +95,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _process.Dispose();
     }
 
-    private static GatewayProcess Start(string? program, string? fault, string? temporary, params string[] arguments)
+    private static GatewayProcess Start(string? program, string? fault, string? temporary, IReadOnlyDictionary<string, string>? environment, params string[] arguments)
     {
         var dotnet = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
         var start = new ProcessStartInfo(dotnet, ["exec", program ?? Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
@@ -109,6 +110,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             start.Environment[DurableCommit.Variable] = fault;
         if (temporary is not null)
             start.Environment["TMPDIR"] = temporary;
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+            start.Environment[name] = value;
         var process = Process.Start(start)!;
         process.StandardInput.Close();
         return new GatewayProcess(process);
@@ -137,7 +140,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Database = new { Connection = options.DatabaseConnection, options.OwnerConnection },
             Trust = new { options.Anchors, options.Intermediates, options.Crls },
             Directory = new { Publisher = options.DirectoryPublisher },
-            Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.LargestMessage },
+            Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.ClockSettles, options.LargestMessage },
             Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
             Limits = LimitsOf(options.Limits),
             options.Backup,

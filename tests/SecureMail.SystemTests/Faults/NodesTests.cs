@@ -156,7 +156,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     }
 
     /// <summary>A second node of A: the same database and keys, a data folder and a listener of its own.</summary>
-    private static async Task<GatewayOptions> SecondAsync(TwoGateways pair)
+    internal static async Task<GatewayOptions> SecondAsync(TwoGateways pair)
     {
         var options = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "a2"), Smtp = new IPEndPoint(IPAddress.Loopback, TwoGateways.FreePort()) };
         await SoftHsm.RunAsync("cp", "-a", pair.A.Options.DataFolder, options.DataFolder);

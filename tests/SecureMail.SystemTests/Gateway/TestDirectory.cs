@@ -49,8 +49,16 @@ internal static class TestDirectory
     }
 }
 
-/// <summary>A clock that is wrong by a fixed span; what is measured with it is not.</summary>
+/// <summary>A clock that is wrong by a span, which may change at any time: it steps. What is measured with it is not wrong.</summary>
 internal sealed class ShiftedTime(TimeSpan by) : TimeProvider
 {
-    public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + by;
+    private long _ticks = by.Ticks;
+
+    public TimeSpan By
+    {
+        get => TimeSpan.FromTicks(Interlocked.Read(ref _ticks));
+        set => Interlocked.Exchange(ref _ticks, value.Ticks);
+    }
+
+    public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + By;
 }

@@ -31,9 +31,9 @@ public sealed class TwoGateways : IAsyncDisposable
     private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null ? NullLoggerFactory.Instance : LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Debug).AddSimpleConsole(o => (o.SingleLine, o.TimestampFormat) = (true, "mm:ss.fff ")));
 
     private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smgw").FullName;
-    private readonly PostgresFixture _postgres;
-
-    private TwoGateways(PostgresFixture postgres) => _postgres = postgres;
+    private TwoGateways()
+    {
+    }
 
     public RunningGateway A { get; private set; } = null!;
 
@@ -44,14 +44,15 @@ public sealed class TwoGateways : IAsyncDisposable
     /// <summary>Starts both, with the directory imported.</summary>
     /// <param name="changeA">Changes A's options: other tokens, shorter times.</param>
     /// <param name="changeDirectory">Changes the directory that both import.</param>
+    /// <param name="postgresB">B's databases lie on a server of its own; null: on the same.</param>
     /// <param name="run">False: they are opened, and serve when the test says so, here or as processes of their own.</param>
     public static async Task<TwoGateways> StartAsync(
         PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null, Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
-        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true)
+        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true, PostgresFixture? postgresB = null)
     {
-        var pair = new TwoGateways(postgres);
-        pair.A = await pair.OpenAsync("a", changeA, timeA);
-        pair.B = await pair.OpenAsync("b", changeB, timeB);
+        var pair = new TwoGateways();
+        pair.A = await pair.OpenAsync("a", changeA, timeA, postgres);
+        pair.B = await pair.OpenAsync("b", changeB, timeB, postgresB ?? postgres);
         var directory = await pair.PublishAsync(1);
         if (changeDirectory is not null)
         {
@@ -130,9 +131,9 @@ public sealed class TwoGateways : IAsyncDisposable
         System.IO.Directory.Delete(_folder, recursive: true);
     }
 
-    private async Task<RunningGateway> OpenAsync(string letter, Func<GatewayOptions, GatewayOptions>? change, TimeProvider? time)
+    private async Task<RunningGateway> OpenAsync(string letter, Func<GatewayOptions, GatewayOptions>? change, TimeProvider? time, PostgresFixture postgres)
     {
-        var owner = await _postgres.CreateDatabaseAsync();
+        var owner = await postgres.CreateDatabaseAsync();
         var options = new GatewayOptions
         {
             Name = $"gateway-{letter}.test",
