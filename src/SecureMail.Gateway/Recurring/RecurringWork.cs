@@ -64,7 +64,7 @@ internal sealed class RecurringWork : IAsyncDisposable
     [DisallowConcurrentExecution]
     private sealed class OverdueJob(Overdue overdue, GiveUp giveUp, ClockWatch clock) : IJob
     {
-        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) 
+        public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)
         {
             // A leap of this very second must not make anything late.
             await clock.LookAsync(cancellationToken);
