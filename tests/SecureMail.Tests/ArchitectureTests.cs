@@ -51,7 +51,7 @@ public sealed partial class ArchitectureTests
         {
             var source = File.ReadAllText(Path.Combine(Root, "src/SecureMail.Gateway", flow + ".cs"));
             var steps = StepParameter().Matches(source[source.IndexOf("class " + flow, StringComparison.Ordinal)..source.IndexOf('{', source.IndexOf("class " + flow, StringComparison.Ordinal))])
-                .Select(m => m.Groups[1].Value).Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ILogger"));
+                .Select(m => m.Groups[1].Value).Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ClockWatch" or "ILogger"));
             foreach (var step in steps)
             {
                 page.ShouldContain($"/{step}.cs\"]");

@@ -48,7 +48,9 @@ public sealed partial class DurableCommitTests
                 // The statement of C# round it: from the semicolon or brace before to the end of the line that closes it.
                 var begin = text.LastIndexOfAny([';', '{', '}'], Math.Max(0, write.Index - 1));
                 begin = begin < 0 ? 0 : text.LastIndexOf('\n', Math.Max(0, begin));
-                var end = text.IndexOf(";\n", write.Index, StringComparison.Ordinal);
+                var behind = write.Index + write.Length;
+                // Semicolons within the SQL do not count.
+                var end = text.IndexOf(";\n", write.Value.StartsWith("\"\"\"", StringComparison.Ordinal) ? text.IndexOf("\"\"\"", behind, StringComparison.Ordinal) : behind, StringComparison.Ordinal);
                 var statement = text[Math.Max(0, begin)..(end < 0 ? text.Length : end)];
                 if (!statement.Contains("transaction", StringComparison.OrdinalIgnoreCase) && !statement.Contains("CommitAsync(\"", StringComparison.Ordinal))
                     bare.Add($"{file}: {write.Value.Trim()}");
