@@ -64,23 +64,19 @@ public sealed class RegisterTests(PostgresFixture postgres)
     [Fact]
     public async Task The_year_turns_at_midnight_in_Vietnam()
     {
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         var newYear = new DateTimeOffset(DateTimeOffset.UtcNow.Year + 1, 1, 1, 0, 0, 0, TimeSpan.FromHours(7));
-        var time = new SettableTime(newYear.AddMinutes(-1));
-        await using var pair = await TwoGateways.StartAsync(postgres, timeA: time, timeB: time);
-        var submission = TwoGateways.Submission(TwoGateways.AnHoa);
-        (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number.ShouldBe("01-CV/VPTU");
-        (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number.ShouldBe("02-CV/VPTU");
-        time.Now = newYear;
-        var first = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
-        first.Number.ShouldBe("01-CV/VPTU");
-        (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"))).Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
-        (await pair.A.ScalarAsync<string>("SELECT string_agg(year || ':' || last, ' ' ORDER BY year) FROM gateway.register WHERE direction = 'outgoing'")).ShouldBe($"{newYear.Year - 1}:2 {newYear.Year}:1");
-    }
+        var agency = Guid.NewGuid();
+        List<int> drawn = [];
+        foreach (var time in new[] { newYear.AddMinutes(-2), newYear.AddMinutes(-1), newYear, newYear.AddMinutes(1) })
+        {
+            await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
+            await using var transaction = await connection.BeginTransactionAsync();
+            drawn.Add(await Register.NextAsync(transaction, agency, "outgoing", Register.YearOf(time.ToUniversalTime()), CancellationToken.None));
+            await transaction.CommitAsync();
+        }
 
-    private sealed class SettableTime(DateTimeOffset now) : TimeProvider
-    {
-        public DateTimeOffset Now { get; set; } = now;
-
-        public override DateTimeOffset GetUtcNow() => Now.ToUniversalTime();
+        drawn.ShouldBe([1, 2, 1, 2]);
+        (await pair.A.ScalarAsync<string>($"SELECT string_agg(year || ':' || last, ' ' ORDER BY year) FROM gateway.register WHERE agency_id = '{agency}'")).ShouldBe($"{newYear.Year - 1}:2 {newYear.Year}:2");
     }
 }

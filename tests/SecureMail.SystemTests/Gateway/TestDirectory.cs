@@ -35,7 +35,9 @@ internal static class TestDirectory
         document with { Agencies = [.. document.Agencies.Select(a => a.Names[0].Code == code ? change(a) : a)] };
 
     /// <summary>A certificate for encryption of the development CA over these dates, with a key of its own.</summary>
-    public static (X509Certificate2 Certificate, RSA Key) EncryptionCertificate(DateTimeOffset from, DateTimeOffset to)
+    public static (X509Certificate2 Certificate, RSA Key) EncryptionCertificate(DateTimeOffset from, DateTimeOffset to) => Certificate(X509KeyUsageFlags.KeyEncipherment, from, to);
+
+    public static (X509Certificate2 Certificate, RSA Key) Certificate(X509KeyUsageFlags usage, DateTimeOffset from, DateTimeOffset to)
     {
         using var ca = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(TwoGateways.Pki, "issuing.pem"));
         using var caKey = RSA.Create();
@@ -43,7 +45,7 @@ internal static class TestDirectory
         var key = RSA.Create(2048);
         var request = new CertificateRequest("CN=Thử nghiệm", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyEncipherment, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(usage, true));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(ca, true, false));
         return (request.Create(ca.SubjectName, X509SignatureGenerator.CreateForRSA(caKey, RSASignaturePadding.Pkcs1), from, to, RandomNumberGenerator.GetBytes(8)), key);
     }

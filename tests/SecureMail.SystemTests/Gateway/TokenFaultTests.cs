@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
@@ -114,14 +115,14 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     [Fact]
     public async Task An_expired_certificate_of_our_own_holds_the_dispatch()
     {
-        // Three years on, the sender's certificate has ended; the addressee's is one of ten years, so that it is not what stops the dispatch.
+        // The directory knows no other certificate of the sender than one that ended yesterday.
         var now = DateTimeOffset.UtcNow;
-        var (certificate, key) = TestDirectory.EncryptionCertificate(now, now.AddYears(10));
+        var (certificate, key) = TestDirectory.Certificate(X509KeyUsageFlags.DigitalSignature, now.AddYears(-2), now.AddDays(-1));
         using (certificate)
         using (key)
         {
             await using var pair = await TwoGateways.StartAsync(
-                postgres, timeA: new ShiftedTime(TimeSpan.FromDays(3 * 365)), changeDirectory: d => d.With(TwoGateways.AnHoa, a => a with { Certificates = [.. a.Certificates, new("encrypt", certificate.RawData)] }));
+                postgres, changeDirectory: d => d.With(TwoGateways.Province, a => a with { Certificates = [.. a.Certificates.Where(c => c.Use != "sign"), new("sign", certificate.RawData)] }));
             var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
             await AwaitsAsync(pair, answer.DispatchId, "SIGNING_CERTIFICATE_EXPIRED", "held");
         }
