@@ -45,6 +45,10 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = DirectoryStore.GatewayItself, Kind = "clock.settled", Object = "clock:" + subject }, chain: true, cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
             "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly", new { entry.EntryId, anomaly }, transaction, cancellationToken: cancellationToken));
+        // What waited for a clock is looked at by the one that is believed now.
+        await connection.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.work SET run_at = now() WHERE state = 'ready' AND run_at > now() AND last_error = ANY(@waits)",
+            new { waits = new[] { ClockSuspectException.Code, Inbound.Screen.SignedInFuture } }, transaction, cancellationToken: cancellationToken));
         await transaction.CommitAsync("clock.end", cancellationToken);
         ClockLog.Ended(logger, subject);
     }

@@ -43,6 +43,9 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
 
+    /// <summary>Why a message waits whose signature is younger than our clock.</summary>
+    public const string SignedInFuture = "SIGNED_IN_FUTURE";
+
     /// <summary>When a message that waits is judged again: soon, and at its deadline.</summary>
     public TimeSpan AskAgainAfter(JudgedMessage judged)
     {
@@ -61,7 +64,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
 
     /// <summary>Why it waits, as a code.</summary>
     public string WhyWaits(JudgedMessage judged) =>
-        HangsOnDoubt(judged) ? ClockSuspectException.Code : judged.NotBefore is not null ? "SIGNED_IN_FUTURE" : judged.Verdict.ToString();
+        HangsOnDoubt(judged) ? ClockSuspectException.Code : judged.NotBefore is not null ? SignedInFuture : judged.Verdict.ToString();
 
     /// <summary>Nothing is set aside for a reason of time while our own clock is doubted.</summary>
     private bool HangsOnDoubt(JudgedMessage judged) =>
