@@ -17,8 +17,11 @@ public sealed record RetrySchedule(TimeSpan First, TimeSpan Longest)
     /// <summary>For one piece of work: what was said concerns it alone.</summary>
     public static RetrySchedule OfWork { get; } = new(TimeSpan.FromSeconds(2), TimeSpan.FromMinutes(30));
 
-    /// <summary>For a destination. Its cap is lower: a probe is one connection, and everything that waits for the lane waits for it.</summary>
-    public static RetrySchedule OfDestination { get; } = new(TimeSpan.FromSeconds(2), TimeSpan.FromMinutes(10));
+    /// <summary>
+    /// For a destination. Its cap is far lower: a probe is one connection a minute, and everything that waits for the lane waits for it. In a storm of
+    /// ten minutes a cap of ten minutes kept whole lanes shut long after their gateways were back.
+    /// </summary>
+    public static RetrySchedule OfDestination { get; } = new(TimeSpan.FromSeconds(2), TimeSpan.FromMinutes(1));
 
     /// <summary>How long to wait after so many failures in a row.</summary>
     /// <param name="failures">From 1; whatever else counts as 1.</param>

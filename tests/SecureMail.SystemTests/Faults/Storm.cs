@@ -266,7 +266,7 @@ internal sealed class Storm : IAsyncDisposable
         }
     }
 
-    /// <summary>Until every addressee but the dead one has acknowledged. No progress for two minutes is the end of the test.</summary>
+    /// <summary>Until every addressee but the dead one has acknowledged. No progress for four minutes is the end of the test.</summary>
     private async Task CalmAsync()
     {
         var (left, since) = (long.MaxValue, Stopwatch.StartNew());
@@ -288,7 +288,7 @@ internal sealed class Storm : IAsyncDisposable
             {
                 (left, since) = (now, Stopwatch.StartNew());
             }
-            else if (since.Elapsed > TimeSpan.FromMinutes(2))
+            else if (since.Elapsed > TimeSpan.FromMinutes(4))
             {
                 throw new TimeoutException($"{now} pieces do not come to an end: {await WaitingAsync()}\n{string.Join('\n', _nodes.Select(n => n.LastWords))}");
             }
