@@ -96,7 +96,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
     /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger raises an alarm about somebody else's.</summary>
     private async Task TellClockAsync(JudgedMessage judged, CancellationToken cancellationToken)
     {
-        if (judged.Verdict != Verdict.Valid || clock.IsDoubted)
+        if (judged.Verdict != Verdict.Valid || !clock.WentThenAsNow(judged.Received.ReceivedAt))
         {
             return;
         }

@@ -56,6 +56,9 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     private TimeSpan _moved;
     private TimeSpan _databaseMoved;
     private long? _movedAt;
+
+    // What our own clock showed when it had stepped last: what bears an earlier time may bear a wrong one.
+    private DateTimeOffset? _ownSince;
     private TimeSpan _sinceLook;
     private bool _begun;
     private bool _mayBeOpen = true;
@@ -224,6 +227,16 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
     }
 
+    /// <summary>Whether a time that was read off the process' clock was read off one that ran then as it does now. What says something of other clocks must hang on no other.</summary>
+    public bool WentThenAsNow(DateTimeOffset then)
+    {
+        lock (_lock)
+        {
+            CompareOwn();
+            return !Doubted() && then <= _own.Shown && !(then < _ownSince);
+        }
+    }
+
     /// <summary>A peer signed in our future. Written down once, until its clock agrees again.</summary>
     public async Task PeerIsAheadAsync(string peer, TimeSpan by, CancellationToken cancellationToken)
     {
@@ -280,6 +293,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         _own = (counter, shown);
         if (step.Duration() >= Step)
         {
+            _ownSince = shown;
             Move(step);
         }
     }

@@ -50,9 +50,9 @@ internal static class Pressure
         async () => await HealthAsync(http) is { Status: 503 } health ? health.Problems.FirstOrDefault(p => oneOf.Contains(p)) : null, $"health to say {string.Join(" or ", oneOf)}");
 
     /// <summary>A session of A with B, in the clear, greeted or turned away.</summary>
-    public static async Task<(RawPeer Peer, string? Greeting)> ConnectAsync(int port)
+    public static async Task<(RawPeer Peer, string? Greeting)> ConnectAsync(int port, IPAddress? from = null)
     {
-        var peer = await RawPeer.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port));
+        var peer = await RawPeer.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), from);
         return (peer, await peer.ReplyAsync());
     }
 
@@ -73,9 +73,9 @@ internal static class Pressure
     }
 
     /// <summary>MAIL as A says it; the whole reply.</summary>
-    public static async Task<string> MailAsync(TwoGateways pair)
+    public static async Task<string> MailAsync(TwoGateways pair, IPAddress? from = null)
     {
-        var (peer, _) = await ConnectAsync(pair.B.Port);
+        var (peer, _) = await ConnectAsync(pair.B.Port, from);
         await using (peer)
         {
             var hello = await HelloAsync(peer, pair.A.Node.Identity.Tls) ?? "";

@@ -77,9 +77,12 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private Stream _stream = stream;
 
-    public static async Task<RawPeer> ConnectAsync(IPEndPoint endpoint)
+    /// <param name="from">Null: whatever the system takes.</param>
+    public static async Task<RawPeer> ConnectAsync(IPEndPoint endpoint, IPAddress? from = null)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        if (from is not null)
+            socket.Bind(new IPEndPoint(from, 0));
         await socket.ConnectAsync(endpoint);
         return new RawPeer(new NetworkStream(socket, ownsSocket: true));
     }

@@ -45,8 +45,9 @@ BEGIN
   IF delta > interval '0' THEN
     -- Written before the leap: it lies before its end.
     UPDATE gateway.work SET lease_until = lease_until + delta WHERE state = 'leased' AND lease_until < note_step.after_at;
-    UPDATE gateway.work SET run_at = run_at + delta WHERE state = 'ready' AND run_at > note_step.before_at AND run_at < note_step.after_at;
-    UPDATE gateway.destination SET not_before = not_before + delta WHERE not_before > note_step.before_at AND not_before < note_step.after_at;
+    -- The step is noted up to a look after it happened: what lies at the end of what was leapt over may be due now, by the clock that is. Early costs one try, late costs the leap.
+    UPDATE gateway.work SET run_at = run_at + delta WHERE state = 'ready' AND run_at > note_step.before_at AND run_at < note_step.after_at - interval '1 minute';
+    UPDATE gateway.destination SET not_before = not_before + delta WHERE not_before > note_step.before_at AND not_before < note_step.after_at - interval '1 minute';
   ELSE
     -- No lease is longer than a minute: what ends later was written before the clock went back.
     UPDATE gateway.work SET lease_until = greatest(now(), lease_until + delta) WHERE state = 'leased' AND lease_until > now() + interval '1 minute';
