@@ -60,6 +60,16 @@ public sealed partial class ArchitectureTests
     }
 
     [Fact]
+    public void Every_message_of_the_log_has_a_number_of_its_own_within_its_project()
+    {
+        foreach (var project in Directory.GetDirectories(Path.Combine(Root, "src")))
+        {
+            var numbers = Directory.GetFiles(project, "*.cs", SearchOption.AllDirectories).SelectMany(f => LogNumber().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value)).ToList();
+            numbers.GroupBy(n => n).Where(g => g.Count() > 1).Select(g => g.Key).ShouldBeEmpty(project);
+        }
+    }
+
+    [Fact]
     public void Every_RFC_that_the_code_cites_stands_in_the_table()
     {
         var table = File.ReadAllText(Path.Combine(Root, "docs/rfc.md"));
@@ -85,6 +95,9 @@ public sealed partial class ArchitectureTests
 
     [GeneratedRegex(@"(?:\(|, )([A-Z]\w+) \w+(?=[,)])")]
     private static partial Regex StepParameter();
+
+    [GeneratedRegex(@"LoggerMessage\((\d+)")]
+    private static partial Regex LogNumber();
 
     [GeneratedRegex(@"RFC (\d{3,4})")]
     private static partial Regex Rfc();

@@ -187,7 +187,7 @@ public sealed class Restoration
     {
         try
         {
-            await using var client = await SmtpClient.ConnectAsync(OptionsFor(gateway), _time, cancellationToken);
+            await using var client = await SmtpClient.ConnectAsync(CallTo(gateway), _time, cancellationToken);
             var reply = await client.CommandAsync($"{PeerRequests.Resend} {since.ToString(PeerRequests.TimeFormat, CultureInfo.InvariantCulture)}", cancellationToken);
             return reply.Code == 250 && int.TryParse(reply.Lines[0], NumberStyles.None, CultureInfo.InvariantCulture, out var count) ? count : null;
         }
@@ -240,7 +240,7 @@ public sealed class Restoration
     {
         try
         {
-            await using var client = await SmtpClient.ConnectAsync(OptionsFor(gateway), _time, cancellationToken);
+            await using var client = await SmtpClient.ConnectAsync(CallTo(gateway), _time, cancellationToken);
             var reply = await client.CommandAsync(string.Create(CultureInfo.InvariantCulture, $"{PeerRequests.Held} {size}"), cancellationToken);
             return reply.Code != 250 ? new Answer(null, null, $"{reply.Code} {reply.Enhanced}") : Read(reply.Lines);
         }
@@ -307,16 +307,8 @@ public sealed class Restoration
         LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = _time.GetUtcNow(), Agency = DirectoryStore.GatewayItself, Kind = kind, Object = about }, chain: true, cancellationToken);
 
     // As mail goes, with little patience: a peer that is slow is asked again.
-    private SmtpClientOptions OptionsFor(GatewayRecord gateway) => new()
-    {
-        Host = gateway.Host,
-        Port = gateway.Port,
-        EhloName = _options.Name,
-        RequireTls = true,
-        ClientCertificate = _identity.Tls,
-        PinServer = certificate => gateway.TlsKeys.Any(pin => GatewayIdentity.Pin(certificate).AsSpan().SequenceEqual(pin)),
-        Timeouts = SmtpClientTimeouts.All(TimeSpan.FromSeconds(30)) with { Connect = TimeSpan.FromSeconds(10) },
-    };
+    private SmtpClientOptions CallTo(GatewayRecord gateway) =>
+        _identity.CallTo(gateway, _options.Name, SmtpClientTimeouts.All(TimeSpan.FromSeconds(30)) with { Connect = TimeSpan.FromSeconds(10) });
 
     private static async Task<(long Id, bool Proven, DateTimeOffset RestoredAt, long Size)?> LastAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {

@@ -75,6 +75,11 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
             await WorkQueue.EnqueueAsync(transaction, "judge", incoming, cancellationToken: cancellationToken);
         }
 
+        if (envelope.Session.Peer.Id is { } peer)
+        {
+            await Lanes.CalledAsync(transaction, peer, cancellationToken);
+        }
+
         // The commit point of reception: only after it may 250 be answered.
         await transaction.CommitAsync("inbound.receive", cancellationToken);
     }

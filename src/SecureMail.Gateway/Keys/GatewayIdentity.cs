@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.Mail;
 
 namespace SecureMail.Gateway.Keys;
 
@@ -31,6 +32,19 @@ public sealed class GatewayIdentity : IDisposable
 
     /// <summary>SHA-256 of the SubjectPublicKeyInfo: what a directory pins.</summary>
     public static byte[] Pin(X509Certificate2 certificate) => SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo());
+
+    /// <summary>How this gateway calls another: mutual TLS with its own key, the other's pinned by the directory, no way around.</summary>
+    /// <param name="ehloName">Our own name.</param>
+    public SmtpClientOptions CallTo(GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts) => new()
+    {
+        Host = gateway.Host,
+        Port = gateway.Port,
+        EhloName = ehloName,
+        RequireTls = true,
+        Timeouts = timeouts,
+        ClientCertificate = Tls,
+        PinServer = certificate => gateway.TlsKeys.Any(pin => Pin(certificate).AsSpan().SequenceEqual(pin)),
+    };
 
     /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher needs.</summary>
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>

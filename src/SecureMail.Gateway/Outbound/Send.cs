@@ -65,7 +65,7 @@ internal sealed class Send(
         SmtpClient client;
         try
         {
-            client = await SmtpClient.ConnectAsync(OptionsFor(gateway), time, cancellationToken);
+            client = await SmtpClient.ConnectAsync(identity.CallTo(gateway, options.Name, options.SmtpTimeouts), time, cancellationToken);
         }
         catch (SmtpException e)
         {
@@ -97,17 +97,6 @@ internal sealed class Send(
 
         return SendResult.Of(answer);
     }
-
-    private SmtpClientOptions OptionsFor(GatewayRecord gateway) => new()
-    {
-        Host = gateway.Host,
-        Port = gateway.Port,
-        EhloName = options.Name,
-        RequireTls = true,
-        Timeouts = options.SmtpTimeouts,
-        ClientCertificate = identity.Tls,
-        PinServer = certificate => gateway.TlsKeys.Any(pin => GatewayIdentity.Pin(certificate).AsSpan().SequenceEqual(pin)),
-    };
 
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
     private string? ReturnPath(QueuedTransmission transmission, DirectorySnapshot directory) =>

@@ -11,7 +11,7 @@ namespace SecureMail.Gateway.Queue;
 /// A host's failure is told apart from a refusal of one message: only the first backs the lane off. While it does, <see cref="WorkQueue"/> leases one row of
 /// the lane at each time of the schedule, over all nodes: the probe. The first answer opens the lane: two rows at once, then three, up to the
 /// share of the lane on each node, so that a server that has just come up is not met by everything at once. A database of ours that is away says nothing about anybody:
-/// those errors never come here.
+/// those errors never come here. Whoever brings us mail is up: it is probed at once.
 /// </remarks>
 public sealed class Lanes(NpgsqlDataSource database, RetrySchedule schedule)
 {
@@ -48,6 +48,13 @@ public sealed class Lanes(NpgsqlDataSource database, RetrySchedule schedule)
                 new { lane, FullyOpen }, cancellationToken: cancellationToken)));
         }
     }
+
+    /// <summary>A gateway has brought a message, so it is up again, it seems: its probe need not wait. One that calls and does not answer is not probed at each call.</summary>
+    /// <param name="transaction">The caller's, in which the message is recorded.</param>
+    internal static Task CalledAsync(NpgsqlTransaction transaction, string lane, CancellationToken cancellationToken) =>
+        transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "UPDATE gateway.destination SET not_before = now() WHERE lane = @lane AND failures > 0 AND not_before > now() AND last_failure_at < now() - interval '5 seconds'",
+            new { lane }, transaction, cancellationToken: cancellationToken));
 
     /// <summary>The destinations that back off now, the longest down first.</summary>
     public async Task<IReadOnlyList<LaneRow>> BackingOffAsync(CancellationToken cancellationToken)

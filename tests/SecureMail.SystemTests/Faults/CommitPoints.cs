@@ -29,9 +29,9 @@ internal static class CommitPoints
         ["outbound.delayed"] = DelayedAsync,
         ["outbound.give-up"] = GivenUpAsync,
 
-        // The incoming flow and its receipts; what A records is B's receipt.
-        ["inbound.receive"] = run => ExchangeAsync(run, visitA: run.Kind is "kill-after" or "fail"),
-        ["inbound.record"] = run => ExchangeAsync(run, visitA: run.Kind is "kill-before" or "lose-answer"),
+        // The incoming flow and its receipts.
+        ["inbound.receive"] = BothReceiveAsync,
+        ["inbound.record"] = BothReceiveAsync,
         ["receipt.answer"] = run => ExchangeAsync(run, visitA: false),
 
         // The queue and the ledger.
@@ -172,6 +172,20 @@ internal static class CommitPoints
         (visitA ? run.B : run.A).Run();
         await run.VisitAsync(visitA ? run.A : run.B);
         await run.DeliveredOnceAsync(dispatch);
+    }
+
+    /// <summary>B meets the fault with a dispatch, then A with the receipt of another.</summary>
+    private static async Task BothReceiveAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var first = await run.SubmitAsync();
+        run.A.Run();
+        await run.VisitAsync(run.B);
+        await run.DeliveredOnceAsync(first);
+        await run.A.StopAsync();
+        var second = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(second);
     }
 
     private static async Task SubmittingAsync(FaultRun run)

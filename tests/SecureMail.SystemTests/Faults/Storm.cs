@@ -101,7 +101,7 @@ internal sealed class Storm : IAsyncDisposable
         }
 
         await CheckAsync();
-        return $"seed {_plan.Seed}: {_accepted.Count} dispatches to {_accepted.Values.Sum(d => d.Recipients.Length)} addressees, {_kills} kills, {_stops} PostgreSQL stops, {_wires.Sum(w => w.Cuts)} connections cut, "
+        return $"seed {_plan.Seed}: {_accepted.Count} dispatches to {_accepted.Values.Sum(d => d.Recipients.Length)} addressees, {_kills} kills, {_stops} PostgreSQL stops, {_wires.Sum(w => w.CutsMade)} connections cut, "
             + $"{_asksAgain} submissions asked again; storm {blown.TotalSeconds:F0} s, calm after {calm.TotalSeconds:F0} s, checked after {clock.Elapsed.TotalSeconds:F0} s";
     }
 
@@ -258,7 +258,7 @@ internal sealed class Storm : IAsyncDisposable
     private async Task CutAsync(Task faults)
     {
         var random = new Random(_plan.Seed * 43);
-        while (_wires.Sum(w => w.Cuts) < _plan.Cuts && !faults.IsCompleted)
+        while (_wires.Sum(w => w.CutsMade) < _plan.Cuts && !faults.IsCompleted)
         {
             await Task.Delay(random.Next(200, 1000));
             // Past the handshakes, so in the middle of a message.

@@ -106,6 +106,19 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         }
     }
 
+    [Fact]
+    public async Task A_destination_that_calls_is_tried_at_once()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        // It was down for long, and its next probe is an hour away; only what it sends shows that it is back.
+        await pair.A.ScalarAsync<object>("INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 9, now() + interval '1 hour', 'Connect', now() - interval '1 minute')");
+        var waiting = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+        await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "queued");
+        await pair.B.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.Province) with { Sender = TwoGateways.AnHoa }, CancellationToken.None);
+        await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "acknowledged");
+        (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
     private static string[] Codes(string prefix) => [.. Enumerable.Range(0, Each).Select(n => $"{prefix}.{n:000}")];
 
     private static async Task<TimeSpan> RunAsync(TwoGateways pair, HostilePeer living)
