@@ -88,18 +88,18 @@ internal sealed class PeerRequests(GatewayDatabase database, DirectoryStore dire
             return new SmtpReply(450, "4.7.1", "Asked too often: tomorrow again");
         }
 
-        var again = (await connection.QueryAsync<Guid>(new CommandDefinition(
+        var again = (await connection.QueryAsync<(Guid Id, Guid? Batch)>(new CommandDefinition(
             """
             UPDATE gateway.transmission SET resend_at = now() WHERE transmission_id IN (
               SELECT transmission_id FROM gateway.transmission
               WHERE recipient_id = ANY(@agencies) AND state IN ('sent', 'unknown', 'acknowledged', 'refused') AND first_sent_at >= @since
                 AND message_blob IN (SELECT blob_id FROM gateway.blob WHERE erased_at IS NULL)
               ORDER BY first_sent_at LIMIT @LargestResend)
-            RETURNING transmission_id
+            RETURNING transmission_id, CASE WHEN kind = 'dispatch' THEN dispatch_id END
             """, new { agencies, since = since.UtcDateTime, LargestResend }, transaction, cancellationToken: cancellationToken))).ToList();
-        foreach (var transmission in again)
+        foreach (var (transmission, batch) in again)
         {
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, cancellationToken: cancellationToken);
+            await WorkQueue.EnqueueAsync(transaction, "send", transmission, lane: peer.Id, batch: batch, cancellationToken: cancellationToken);
         }
 
         await connection.ExecuteAsync(new CommandDefinition(

@@ -43,7 +43,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, Directo
             new { Blob = message.Id, entry.EntryId, dispatch.Id }, transaction, cancellationToken: cancellationToken));
         foreach (var (transmission, recipient) in queued)
         {
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, entry.EntryId, directory.Find(recipient)?.Record.Gateway, cancellationToken);
+            // Agencies behind one gateway get one mail.
+            await WorkQueue.EnqueueAsync(transaction, "send", transmission, entry.EntryId, directory.Find(recipient)?.Record.Gateway, batch: dispatch.Id, cancellationToken);
         }
 
         await item.CompleteAsync(transaction, cancellationToken);

@@ -13,9 +13,9 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Queued → sent | unknown: takes one message to one recipient's gateway, over mutual TLS with the key that the directory pins, with the proof
-/// that a checkpoint covers it. A connection that is lost after the final dot leaves the transmission unknown, and it is sent again: the other
-/// side can tell a duplicate, nobody can tell a loss. What an answer means for the transmission and for its destination is <see cref="SendResult"/>'s to say.
+/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, over mutual TLS with the key that the directory pins,
+/// with the proof that a checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are sent again: the other
+/// side can tell a duplicate, nobody can tell a loss. What an answer means for a transmission and for its destination is <see cref="SendResult"/>'s to say.
 /// </summary>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, Lanes lanes, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
@@ -24,44 +24,68 @@ internal sealed class Send(
 
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        var transmission = await QueuedTransmission.LoadAsync(database, item.Subject, options.GiveUpAfter, cancellationToken);
-        if (transmission is null)
+        var ids = item.All.Select(i => i.Subject).ToArray();
+        var transmissions = await QueuedTransmission.LoadAsync(database, ids, options.GiveUpAfter, cancellationToken);
+        if (transmissions.Values.Any(t => t.IsTooOld))
         {
-            return await item.DropAsync(database.Source, cancellationToken);
+            // A clock that leapt this very second made it old: then it is not.
+            await clock.LookAsync(cancellationToken);
+            transmissions = await QueuedTransmission.LoadAsync(database, ids, options.GiveUpAfter, cancellationToken);
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
+        List<(WorkItem, WorkOutcome)> outcomes = [];
+        List<Addressed> addressed = [];
+        foreach (var one in item.All)
+        {
+            var (ready, outcome) = await AddressAsync(one, transmissions.GetValueOrDefault(one.Subject), directory, cancellationToken);
+            if (ready is not null)
+            {
+                addressed.Add(ready);
+            }
+            else
+            {
+                outcomes.Add((one, outcome!));
+            }
+        }
+
+        foreach (var mail in addressed.GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob)).Select(g => g.ToList()))
+        {
+            var results = await AttemptAsync(mail, ReturnPath(mail[0].Transmission, directory), cancellationToken);
+            outcomes.AddRange(await SettleAsync(mail, results, cancellationToken));
+        }
+
+        return new WorkOutcome.Each(outcomes);
+    }
+
+    /// <summary>Where it goes; or its outcome, when it goes nowhere now.</summary>
+    private async Task<(Addressed? Ready, WorkOutcome? Outcome)> AddressAsync(WorkItem item, QueuedTransmission? transmission, DirectorySnapshot directory, CancellationToken cancellationToken)
+    {
+        if (transmission is null)
+        {
+            return (null, await item.DropAsync(database.Source, cancellationToken));
+        }
+
         var recipient = directory.Find(transmission.RecipientId);
         var address = (recipient?.NameAt(time.GetUtcNow()) ?? recipient?.LastName)?.Address;
         if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
         {
-            return await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", null, cancellationToken);
+            return (null, await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", null, cancellationToken));
         }
 
         if (transmission.IsTooOld)
         {
-            // A clock that leapt this very second made it old: then it is not.
-            await clock.LookAsync(cancellationToken);
-            transmission = await QueuedTransmission.LoadAsync(database, item.Subject, options.GiveUpAfter, cancellationToken) ?? transmission;
+            return (null, await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken));
         }
 
-        if (transmission.IsTooOld)
-        {
-            return await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken);
-        }
-
-        if (item.Lane != gateway.Name)
-        {
-            // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the place it goes to.
-            return new WorkOutcome.Move(gateway.Name);
-        }
-
-        var result = await AttemptAsync(item, transmission, gateway, ReturnPath(transmission, directory), address, cancellationToken);
-        return await SettleAsync(item, transmission, gateway, result, cancellationToken);
+        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the place it goes to.
+        return item.Lane != gateway.Name ? (null, new WorkOutcome.Move(gateway.Name)) : (new Addressed(item, transmission, gateway, address), null);
     }
 
-    private async Task<SendResult> AttemptAsync(WorkItem item, QueuedTransmission transmission, GatewayRecord gateway, string? from, string to, CancellationToken cancellationToken)
+    /// <summary>One result for each, in order; what was delivered is recorded.</summary>
+    private async Task<IReadOnlyList<SendResult>> AttemptAsync(IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
     {
+        var (first, gateway) = (mail[0].Transmission, mail[0].Gateway);
         SmtpClient client;
         try
         {
@@ -69,33 +93,33 @@ internal sealed class Send(
         }
         catch (SmtpException e)
         {
-            return SendResult.NoSession(e);
+            return [.. mail.Select(_ => SendResult.NoSession(e))];
         }
 
-        SmtpRecipientResult answer;
+        IReadOnlyList<SmtpRecipientResult> answers;
         await using (client)
         {
             client.Capabilities.Has(EvidenceField.Capability, out var seen);
-            await using var message = new PrefixedStream(await FieldAsync(transmission, gateway, EvidenceField.ReadSizes(seen), cancellationToken), await blobs.OpenAsync(transmission.MessageBlob, cancellationToken));
-            // Checked just before the octets leave: a slow connection may have outlived the lease, and then another node sends.
-            await item.RequireLeaseAsync(database.Source, cancellationToken);
+            await using var message = new PrefixedStream(await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken), await blobs.OpenAsync(first.MessageBlob, cancellationToken));
+            // Checked just before the octets leave: a slow connection may have outlived the leases, and then another node sends.
+            await WorkItem.RequireLeasesAsync([.. mail.Select(m => m.Item)], database.Source, cancellationToken);
             try
             {
-                answer = (await client.SendAsync(from, [to], message, cancellationToken))[0];
+                answers = await client.SendAsync(from, [.. mail.Select(m => m.Address)], message, cancellationToken);
             }
             catch (SmtpException e)
             {
-                return SendResult.Unfit(e);
+                return [.. mail.Select(_ => SendResult.Unfit(e))];
             }
 
-            if (answer.Outcome == SmtpOutcome.Delivered)
+            if (mail.Where((_, n) => answers[n].Outcome == SmtpOutcome.Delivered).ToList() is { Count: > 0 } delivered)
             {
                 // Recorded before the farewell: what becomes of QUIT changes nothing.
-                await RecordAsync(item, transmission, "sent", null, complete: true, cancellationToken);
+                await RecordAsync([.. delivered.Select(d => (d.Item, d.Transmission))], "sent", null, complete: true, cancellationToken);
             }
         }
 
-        return SendResult.Of(answer);
+        return [.. answers.Select(SendResult.Of)];
     }
 
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
@@ -113,99 +137,114 @@ internal sealed class Send(
         return EvidenceField.Write(evidence);
     }
 
-    private async Task<WorkOutcome> SettleAsync(WorkItem item, QueuedTransmission transmission, GatewayRecord gateway, SendResult result, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<(WorkItem, WorkOutcome)>> SettleAsync(IReadOnlyList<Addressed> mail, IReadOnlyList<SendResult> results, CancellationToken cancellationToken)
     {
-        if (result.Reason is not null)
+        var gateway = mail[0].Gateway;
+        foreach (var (one, result) in mail.Zip(results).Where(r => r.Second.Reason is not null))
         {
-            OutboundLog.NotSent(logger, transmission.Id, gateway.Name, result.Reason);
+            OutboundLog.NotSent(logger, one.Transmission.Id, gateway.Name, result.Reason!);
         }
 
-        // First what happened to the transmission: it cannot be learnt again. A destination's back-off can.
-        if (result.Outcome == SmtpOutcome.Unknown)
+        // First what happened to the transmissions: it cannot be learnt again. A destination's back-off can.
+        foreach (var unknown in mail.Zip(results).Where(r => r.Second.Outcome == SmtpOutcome.Unknown).GroupBy(r => r.Second.Reason))
         {
-            await RecordAsync(item, transmission, "unknown", result.Reason, complete: false, cancellationToken);
+            await RecordAsync([.. unknown.Select(u => (u.First.Item, u.First.Transmission))], "unknown", unknown.Key, complete: false, cancellationToken);
         }
 
-        if (result.Host == HostState.Answered)
+        if (results.Any(r => r.Host == HostState.Answered))
         {
             await lanes.ReachedAsync(gateway.Name, cancellationToken);
         }
         else
         {
-            await lanes.FailedAsync(gateway.Name, item.LeasedAt, result.Reason!, cancellationToken);
+            await lanes.FailedAsync(gateway.Name, mail[0].Item.LeasedAt, results[0].Reason!, cancellationToken);
         }
 
-        return result switch
+        List<(WorkItem, WorkOutcome)> outcomes = [];
+        foreach (var (one, result) in mail.Zip(results))
         {
-            { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
-            { Outcome: SmtpOutcome.Permanent } => await FailAsync(item, transmission, result.Reason!, result.Reason, cancellationToken),
-            // Nothing was said about this message: it waits behind its lane, and has not used up an attempt.
-            { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
-            _ => new WorkOutcome.Retry(result.Reason!),
-        };
+            outcomes.Add((one.Item, result switch
+            {
+                { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
+                { Outcome: SmtpOutcome.Permanent } => await FailAsync(one.Item, one.Transmission, result.Reason!, result.Reason, cancellationToken),
+                // Nothing was said about this message: it waits behind its lane, and has not used up an attempt.
+                { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
+                _ => new WorkOutcome.Retry(result.Reason!),
+            }));
+        }
+
+        return outcomes;
     }
 
     private async Task<WorkOutcome> FailAsync(WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic, CancellationToken cancellationToken)
     {
-        await RecordAsync(item, transmission, "failed", reason, complete: true, cancellationToken, diagnostic);
+        await RecordAsync([(item, transmission)], "failed", reason, complete: true, cancellationToken, diagnostic);
         OutboundLog.GivenUp(logger, transmission.Id, reason);
         return new WorkOutcome.Done();
     }
 
-    private async Task RecordAsync(WorkItem item, QueuedTransmission transmission, string state, string? reason, bool complete, CancellationToken cancellationToken, string? diagnostic = null)
+    /// <summary>Writes down what became of these, all or none.</summary>
+    private async Task RecordAsync(
+        IReadOnlyList<(WorkItem Item, QueuedTransmission Transmission)> sent, string state, string? reason, bool complete, CancellationToken cancellationToken, string? diagnostic = null)
     {
         var now = time.GetUtcNow();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        // A receipt may have overtaken us: what is acknowledged stays acknowledged.
-        var changed = await connection.ExecuteAsync(new CommandDefinition(
-            """
-            UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
-              closed_at = CASE WHEN @state = 'failed' THEN @now END
-            WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
-            """,
-            new { state, reason, now = now.UtcDateTime, transmission.Id }, transaction, cancellationToken: cancellationToken));
-        if (changed == 1 && state == "failed")
+        // In one order everywhere, so that two that meet on the same rows wait and do not lock each other out.
+        foreach (var (item, transmission) in sent.OrderBy(s => s.Transmission.Id))
         {
-            await Notice.AddAsync(transaction, [transmission.Id], "failed", reason, diagnostic, cancellationToken);
-        }
-
-        if (changed == 1)
-        {
-            await LedgerStore.AppendAsync(transaction, new LedgerEntry
+            // A receipt may have overtaken us: what is acknowledged stays acknowledged.
+            var changed = await connection.ExecuteAsync(new CommandDefinition(
+                """
+                UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
+                  closed_at = CASE WHEN @state = 'failed' THEN @now END
+                WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
+                """,
+                new { state, reason, now = now.UtcDateTime, transmission.Id }, transaction, cancellationToken: cancellationToken));
+            if (changed == 1 && state == "failed")
             {
-                Time = now,
-                Agency = transmission.AgencyId,
-                Kind = $"{transmission.Kind}.{state}",
-                Object = transmission.Id.ToString(),
-            }, chain: true, cancellationToken);
-        }
+                await Notice.AddAsync(transaction, [transmission.Id], "failed", reason, diagnostic, cancellationToken);
+            }
 
-        if (complete)
-        {
-            await connection.ExecuteAsync(new CommandDefinition(
-                "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL", new { transmission.Id }, transaction, cancellationToken: cancellationToken));
-            await item.CompleteAsync(transaction, cancellationToken);
+            if (changed == 1)
+            {
+                await LedgerStore.AppendAsync(transaction, new LedgerEntry
+                {
+                    Time = now,
+                    Agency = transmission.AgencyId,
+                    Kind = $"{transmission.Kind}.{state}",
+                    Object = transmission.Id.ToString(),
+                }, chain: true, cancellationToken);
+            }
+
+            if (complete)
+            {
+                await connection.ExecuteAsync(new CommandDefinition(
+                    "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL", new { transmission.Id }, transaction, cancellationToken: cancellationToken));
+                await item.CompleteAsync(transaction, cancellationToken);
+            }
         }
 
         // Before this commit a crash repeats the sending; the other side answers the duplicate with the same receipt.
         await transaction.CommitAsync("send.outcome", cancellationToken);
     }
+
+    private sealed record Addressed(WorkItem Item, QueuedTransmission Transmission, GatewayRecord Gateway, string Address);
 }
 
 /// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it and asked for it again.</summary>
 internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, bool IsTooOld)
 {
-    /// <summary>Null when the row is closed or not yet to be sent. How old it is is the database's to say: a node with a wrong clock gives nothing up.</summary>
-    public static async Task<QueuedTransmission?> LoadAsync(GatewayDatabase database, Guid id, TimeSpan giveUpAfter, CancellationToken cancellationToken)
+    /// <summary>Those that are not closed and may be sent now. How old they are is the database's to say: a node with a wrong clock gives nothing up.</summary>
+    public static async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)?>(new CommandDefinition(
+        var rows = await connection.QueryAsync<(Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)>(new CommandDefinition(
             """
-            SELECT kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter) FROM gateway.transmission
-            WHERE transmission_id = @id AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
+            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
+            FROM gateway.transmission WHERE transmission_id = ANY(@ids) AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
             """,
-            new { id, giveUpAfter }, cancellationToken: cancellationToken));
-        return row is { } r ? new QueuedTransmission(id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, r.TooOld) : null;
+            new { ids, giveUpAfter }, cancellationToken: cancellationToken));
+        return rows.ToDictionary(r => r.Id, r => new QueuedTransmission(r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, r.TooOld));
     }
 }

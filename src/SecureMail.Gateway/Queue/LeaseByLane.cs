@@ -25,7 +25,9 @@ internal static class LeaseByLane
           SELECT (SELECT w.lane FROM gateway.work w WHERE w.kind = @kind AND w.state = 'ready' AND w.awaits_entry IS NULL AND w.lane > l.lane ORDER BY w.lane LIMIT 1)
           FROM lanes l WHERE l.lane IS NOT NULL
         ), under_way AS (
-          SELECT lane, count(*) AS everywhere, count(*) FILTER (WHERE lease_owner = @owner) AS here FROM gateway.work WHERE state = 'leased' AND kind = @kind AND lane IS NOT NULL GROUP BY lane
+          -- A batch is one piece of work, however many rows it has.
+          SELECT lane, count(DISTINCT coalesce(batch::text, work_id::text)) FILTER (WHERE lease_owner = @owner) AS here
+          FROM gateway.work WHERE state = 'leased' AND kind = @kind AND lane IS NOT NULL GROUP BY lane
         ), candidate AS (
           -- After a failure a lane opens by one row for each success: it has as many successes as it may have rows, and one more.
           SELECT l.lane, coalesce(d.failures, 0) > 0 AS probe, least({limits.PerLane}, coalesce(d.successes + 1, {limits.PerLane})) - coalesce(u.here, 0) AS share

@@ -27,14 +27,17 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <param name="transaction">The caller's; the work is durable with its commit.</param>
     /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
     /// <param name="lane">Where it goes, when that is known: what goes to one place shares its limits.</param>
-    public static async Task EnqueueAsync(NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, string? lane = null, CancellationToken cancellationToken = default) =>
+    /// <param name="batch">What can be done in one go with others of the same lane bears the same.</param>
+    public static async Task EnqueueAsync(
+        NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, string? lane = null, Guid? batch = null, CancellationToken cancellationToken = default) =>
         await transaction.Connection!.ExecuteAsync(new CommandDefinition(
             """
-            INSERT INTO gateway.work (kind, subject, awaits_entry, lane) VALUES (@kind, @subject, @awaitsEntry, @lane)
-            ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry, lane = excluded.lane
+            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) VALUES (@kind, @subject, @awaitsEntry, @lane, @batch)
+            ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
+              lane = excluded.lane, batch = excluded.batch
               WHERE gateway.work.state IN ('held', 'dead')
             """,
-            new { kind, subject, awaitsEntry, lane }, transaction, cancellationToken: cancellationToken));
+            new { kind, subject, awaitsEntry, lane, batch }, transaction, cancellationToken: cancellationToken));
 
     /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and freed are one commit.</summary>
     public static async Task ReleaseAsync(NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
@@ -42,18 +45,31 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
             new { entries = entries.ToArray() }, transaction, cancellationToken: cancellationToken));
 
+    /// <summary>So many rows of one batch are done in one go at most. RFC 5321 §4.5.3.1.8: a server takes a hundred recipients, and need not take more.</summary>
+    internal const int LargestBatch = 100;
+
     /// <param name="lanes">Null: the kind knows no lanes, the oldest rows are taken.</param>
+    /// <returns>At most as many as asked for; with each come, beyond that number, the rows of its batch that are due.</returns>
     internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(string kind, string owner, TimeSpan lease, int most, LaneLimits? lanes, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.CommitAsync("queue.lease", c => c.QueryAsync<(long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Lane, DateTime LeasedAt)>(new CommandDefinition(
+        var rows = await connection.CommitAsync("queue.lease", c => c.QueryAsync<(long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Lane, DateTime LeasedAt, Guid? Batch)>(new CommandDefinition(
             $"""
-            {(lanes is null ? Oldest(most) : LeaseByLane.Pick(most, lanes))}
+            {(lanes is null ? Oldest(most) : LeaseByLane.Pick(most, lanes))}, together AS MATERIALIZED (
+              SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
+                SELECT work_id FROM gateway.work
+                WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
             UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
-            FROM pick WHERE w.work_id = pick.work_id RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now()
+            FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
+            RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
             """,
             new { kind, owner, lease }, cancellationToken: cancellationToken)));
-        return [.. rows.Select(r => new WorkItem(r.Id, kind, r.Subject, r.Attempts, r.ActedAt, owner) { Lane = r.Lane, LeasedAt = r.LeasedAt })];
+        var items = rows.Select(r => (r.Batch, Item: new WorkItem(r.Id, kind, r.Subject, r.Attempts, r.ActedAt, owner) { Lane = r.Lane, LeasedAt = r.LeasedAt })).ToList();
+        return
+        [
+            .. items.Where(i => i.Batch is null).Select(i => i.Item),
+            .. items.Where(i => i.Batch is not null).GroupBy(i => (i.Batch, i.Item.Lane)).SelectMany(g => g.Select(i => i.Item).Chunk(LargestBatch)).Select(WorkItem.Together),
+        ];
     }
 
     // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
@@ -63,13 +79,13 @@ public sealed class WorkQueue(NpgsqlDataSource database)
           SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
         """;
 
-    /// <summary>Answers false when the lease is no longer ours.</summary>
+    /// <summary>Answers false when the lease is no longer ours. Those that came with it are renewed with it; one that was done meanwhile needs none.</summary>
     internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner AND lease_until > least(now(), @reckoned::timestamptz)",
-            new { lease, item.Id, item.Owner, reckoned = Reckoned() }, cancellationToken: cancellationToken))) == 1;
+            "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > least(now(), @reckoned::timestamptz)",
+            new { lease, ids = item.All.Select(i => i.Id).ToArray(), item.Owner, reckoned = Reckoned() }, cancellationToken: cancellationToken))) > 0;
     }
 
     /// <param name="lane">Where it goes, as its handler found; null: as before.</param>
@@ -201,6 +217,20 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     /// <summary>By the database's clock.</summary>
     internal DateTime LeasedAt { get; init; }
 
+    /// <summary>Itself, and what was leased with it to be done in one go.</summary>
+    public IReadOnlyList<WorkItem> All
+    {
+        get => field ?? [this];
+        private set;
+    }
+
+    /// <summary>The first, with the others to be done in one go.</summary>
+    internal static WorkItem Together(IReadOnlyList<WorkItem> items)
+    {
+        items[0].All = items;
+        return items[0];
+    }
+
     public Guid Subject => subject;
 
     /// <summary>This one included.</summary>
@@ -233,14 +263,14 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     }
 
     /// <summary>Checked just before a side effect that no transaction can take back, such as a mail that leaves.</summary>
-    /// <exception cref="LeaseLostException">Another worker has it now, or soon may.</exception>
-    public async Task RequireLeaseAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    /// <exception cref="LeaseLostException">Another worker has one of them now, or soon may.</exception>
+    public static async Task RequireLeasesAsync(IReadOnlyList<WorkItem> items, NpgsqlDataSource database, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var ours = await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
-            "SELECT EXISTS (SELECT FROM gateway.work WHERE work_id = @id AND state = 'leased' AND lease_owner = @owner AND lease_until > now())",
-            new { id, owner }, cancellationToken: cancellationToken));
-        if (!ours)
+        var ours = await connection.ExecuteScalarAsync<long>(new CommandDefinition(
+            "SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
+            new { ids = items.Select(i => i.Id).ToArray(), items[0].Owner }, cancellationToken: cancellationToken));
+        if (ours != items.Count)
         {
             throw new LeaseLostException();
         }
@@ -250,7 +280,7 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
 /// <summary>The lease ran out while the work was under way; somebody else does it.</summary>
 public sealed class LeaseLostException() : Exception("The lease on this work was lost.");
 
-/// <summary>What a handler says of its work when it did not complete it itself.</summary>
+/// <summary>What a handler says of its work, and of what was leased with it, when it did not complete it itself.</summary>
 public abstract record WorkOutcome
 {
     private WorkOutcome()
@@ -278,4 +308,7 @@ public abstract record WorkOutcome
 
     /// <summary>Given up; kept for a person to look at.</summary>
     public sealed record Dead(string Reason) : WorkOutcome;
+
+    /// <summary>What was done in one go ended differently for each.</summary>
+    public sealed record Each(IReadOnlyList<(WorkItem Item, WorkOutcome Outcome)> Outcomes) : WorkOutcome;
 }

@@ -58,14 +58,13 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
                     foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Lanes, stop))
                     {
                         leased++;
-                        if (!_underWay.TryAdd(item.Id, true))
+                        // One whose lease ran out under our own hands, and that is ours again: what runs goes on, nothing is begun beside it.
+                        List<WorkItem> begun = [.. item.All.Where(i => _underWay.TryAdd(i.Id, true))];
+                        if (begun.Count > 0)
                         {
-                            // Its lease ran out under our own hands, and it is ours again: what runs goes on, nothing is begun beside it.
-                            continue;
+                            await free[kind].WaitAsync(stop);
+                            running.Add(RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], abandon.Token));
                         }
-
-                        await free[kind].WaitAsync(stop);
-                        running.Add(RunOneAsync(item, handlers[kind], free[kind], abandon.Token));
                     }
                 }
 
@@ -102,9 +101,13 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
             var started = time.GetTimestamp();
             using var activity = GatewayMeter.Activities.StartActivity(item.Kind);
             var outcome = await AttemptAsync(item, handler, lost.Token);
-            GatewayMeter.WorkDone(item.Kind, outcome.GetType().Name, time.GetElapsedTime(started));
+            var took = time.GetElapsedTime(started);
             await finished.CancelAsync();
-            await ApplyAsync(item, handler, outcome);
+            foreach (var (one, how) in outcome is WorkOutcome.Each each ? each.Outcomes : [.. item.All.Select(i => (i, outcome))])
+            {
+                GatewayMeter.WorkDone(one.Kind, how.GetType().Name, took);
+                await ApplyAsync(one, handler, how);
+            }
         }
         catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
@@ -115,7 +118,11 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         {
             await finished.CancelAsync();
             await renewal;
-            _underWay.TryRemove(item.Id, out _);
+            foreach (var one in item.All)
+            {
+                _underWay.TryRemove(one.Id, out _);
+            }
+
             slot.Release();
             _wake.Release();
         }
@@ -145,7 +152,7 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
             // A bug, or a row that no code of ours can work on: tried again with growing delays, then left for a person. Its message may quote
             // what it stumbled over, so the queue row names the type alone.
             QueueLog.HandlerFailed(logger, e, item.Kind, item.Subject);
-            return item.Attempts >= 10 ? new WorkOutcome.Dead(e.GetType().Name) : new WorkOutcome.Retry(e.GetType().Name);
+            return new WorkOutcome.Each([.. item.All.Select(i => (i, i.Attempts >= 10 ? new WorkOutcome.Dead(e.GetType().Name) : (WorkOutcome)new WorkOutcome.Retry(e.GetType().Name)))]);
         }
     }
 

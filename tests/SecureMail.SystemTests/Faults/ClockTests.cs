@@ -240,7 +240,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         {
             begun.Add(item.Subject);
             await gate.Task.WaitAsync(cancel);
-            await item.RequireLeaseAsync(database.Source, cancel);
+            await WorkItem.RequireLeasesAsync([item], database.Source, cancel);
             return await item.DropAsync(database.Source, cancel);
         }, stop.Token)).ToList();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(begun.Count == Pieces ? "" : null), "all to be under way");

@@ -31,18 +31,19 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
             try
             {
                 var without = await RunAsync(pair, living);
-                for (var n = 0; n < 3; n++)
+                for (var n = 0; n < 8; n++)
                 {
                     await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.NO")), CancellationToken.None);
                 }
 
-                await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'") == 4 ? "" : null, "the hanging lane's share to be taken");
+                const string UnderWay = "SELECT count(DISTINCT batch) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'";
+                await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>(UnderWay) == 4 ? "" : null, "the hanging lane's share to be taken");
                 var with = await RunAsync(pair, living);
                 // All of it passed while four slots hung: no more than its share was ever taken, and not one of its messages was done with.
                 hanging.Connections.ShouldBe(4);
-                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")).ShouldBe(30);
-                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'")).ShouldBe(4);
-                output.WriteLine($"{Dispatches * Each} messages to a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 30 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})");
+                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")).ShouldBe(80);
+                (await pair.A.ScalarAsync<long>(UnderWay)).ShouldBe(4);
+                output.WriteLine($"{Dispatches} messages for {Each} agencies of a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})");
                 (with / without).ShouldBeLessThan(5);
             }
             finally
@@ -78,13 +79,13 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                 await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.UP")), CancellationToken.None);
             }
 
-            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)) is [{ Failures: >= 5, Waiting: >= 39 }] ? "" : null, "five failed probes");
+            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)) is [{ Failures: >= 5, Waiting: >= 30 }] ? "" : null, "five failed probes");
             var probes = peer.Connections;
-            // Forty rows wait, and it was not forty times that somebody knocked.
+            // Forty wait, and it was not forty times that somebody knocked.
             probes.ShouldBeLessThan(16);
             down = false;
             await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'") == 40 ? "" : null, "all that waited");
-            peer.Messages.ShouldBe(40);
+            (peer.Messages, peer.Copies).ShouldBe((4, 40));
             (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
 
             // The database refuses what a send writes: tried again, and the destination, which is well, is not held to have failed.
@@ -119,19 +120,54 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
+    [Fact]
+    public async Task Agencies_behind_one_gateway_get_one_mail_and_each_answer_is_for_its_own()
+    {
+        var folder = System.IO.Directory.CreateTempSubdirectory("smmany").FullName;
+        // The first connection refuses the second recipient for good, the third one's for now.
+        var peer = new HostilePeer("many.test", folder, n => n switch { 1 => new PeerFault("rcpt2", "550 5.1.1 nobody\r\n"), 2 => new PeerFault("rcpt2", "450 4.2.1 later\r\n"), _ => null });
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(postgres,
+                changeA: o => o with { Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)) },
+                changeDirectory: d =>
+                {
+                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                    return d with { Gateways = [.. d.Gateways, peer.Record], Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.MY"))] };
+                });
+            var refused = await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            var first = await pair.A.OutgoingAsync(refused.DispatchId, d => d.Recipients.All(r => r.State is "sent" or "failed"));
+            first.Recipients.Count(r => r.State == "sent").ShouldBe(Each - 1);
+            first.Recipients.Single(r => r.State == "failed").Reason.ShouldBe("Refused 550 5.1.1");
+            (peer.Connections, peer.Messages, peer.Copies).ShouldBe((1, 1, Each - 1));
+
+            var delayed = await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            await pair.A.OutgoingAsync(delayed.DispatchId, d => d.Recipients.All(r => r.State == "sent"));
+            (peer.Connections, peer.Messages, peer.Copies).ShouldBe((3, 3, Each - 1 + Each));
+            (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.sent'")).ShouldBe((2 * Each) - 1);
+            await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work") == 0 ? "" : null, "nothing left to do");
+            output.WriteLine($"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, {peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself");
+        }
+        finally
+        {
+            await peer.DisposeAsync();
+            System.IO.Directory.Delete(folder, recursive: true);
+        }
+    }
+
     private static string[] Codes(string prefix) => [.. Enumerable.Range(0, Each).Select(n => $"{prefix}.{n:000}")];
 
     private static async Task<TimeSpan> RunAsync(TwoGateways pair, HostilePeer living)
     {
-        var before = living.Messages;
+        var before = living.Copies;
         var started = Stopwatch.GetTimestamp();
         for (var n = 0; n < Dispatches; n++)
         {
             await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.OK")), CancellationToken.None);
         }
 
-        await TwoGateways.EventuallyAsync(() => Task.FromResult(living.Messages >= before + (Dispatches * Each) ? "" : null), "the living gateway's messages");
-        living.Messages.ShouldBe(before + (Dispatches * Each));
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(living.Copies >= before + (Dispatches * Each) ? "" : null), "the living gateway's messages");
+        living.Copies.ShouldBe(before + (Dispatches * Each));
         return Stopwatch.GetElapsedTime(started);
     }
 }

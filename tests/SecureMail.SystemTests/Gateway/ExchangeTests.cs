@@ -30,6 +30,8 @@ public sealed class ExchangeTests(PostgresFixture postgres)
             message.Manifest.Documents[0].Name.ShouldBe("Công văn số 1.txt");
         }
 
+        // Both are behind one gateway: it was one mail.
+        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(1);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             var report = await LedgerVerifier.VerifyAsync(gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None);

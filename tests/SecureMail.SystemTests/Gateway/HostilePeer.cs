@@ -10,7 +10,7 @@ using SecureMail.Gateway.Keys;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Where a peer goes wrong, and how: <c>hang</c>, <c>close</c>, <c>reset</c>, <c>raw</c> (octets that are no TLS, on the socket below it), or what it says instead.</summary>
-/// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, data, body, dot or quit.</param>
+/// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, rcpt2 (the second one), data, body, dot or quit.</param>
 internal sealed record PeerFault(string At, string Do);
 
 /// <summary>
@@ -26,6 +26,7 @@ internal sealed class HostilePeer : IAsyncDisposable
     private readonly Func<int, PeerFault?> _faultOf;
     private int _connections;
     private int _messages;
+    private int _copies;
 
     /// <param name="faultOf">The fault of the n-th connection, from 1; null: none.</param>
     public HostilePeer(string name, string folder, Func<int, PeerFault?> faultOf)
@@ -46,6 +47,9 @@ internal sealed class HostilePeer : IAsyncDisposable
 
     /// <summary>Whole messages that came, the final dot included.</summary>
     public int Messages => _messages;
+
+    /// <summary>The same, each as often as it had recipients.</summary>
+    public int Copies => _copies;
 
     /// <summary>An agency like another, served by this peer.</summary>
     public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") => like with
@@ -104,6 +108,7 @@ internal sealed class HostilePeer : IAsyncDisposable
     {
         private readonly byte[] _octet = new byte[1];
         private Stream _stream = raw;
+        private int _recipients;
 
         public async Task RunAsync(CancellationToken stop)
         {
@@ -121,7 +126,7 @@ internal sealed class HostilePeer : IAsyncDisposable
                     "EHLO" => await SayAsync(secured ? "ehlo2" : "ehlo", secured ? "250-peer.test\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n" : "250-peer.test\r\n250 STARTTLS\r\n", stop),
                     "STARTTLS" => await SayAsync("starttls", "220 go\r\n", stop) && (secured = await SecureAsync(stop)),
                     "MAIL" => await SayAsync("mail", "250 2.1.0 ok\r\n", stop),
-                    "RCPT" => await SayAsync("rcpt", "250 2.1.5 ok\r\n", stop),
+                    "RCPT" => ++_recipients == 2 && fault is { At: "rcpt2" } ? await SayAsync("rcpt2", "", stop) : await SayAsync("rcpt", "250 2.1.5 ok\r\n", stop),
                     "DATA" => await SayAsync("data", "354 go\r\n", stop) && (fault is { At: "data" } || await TakeAsync(stop)),
                     _ => await SayAsync("quit", "221 bye\r\n", stop) && verb != "QUIT",
                 };
@@ -145,6 +150,7 @@ internal sealed class HostilePeer : IAsyncDisposable
                 if (line == ".")
                 {
                     Interlocked.Increment(ref peer._messages);
+                    Interlocked.Add(ref peer._copies, fault is { At: "rcpt2" } ? _recipients - 1 : _recipients);
                     return await SayAsync("dot", "250 2.0.0 taken\r\n", stop);
                 }
             }

@@ -170,6 +170,7 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
             }
         }
 
+        await OwnerAsync("UPDATE gateway.work SET batch = gen_random_uuid() WHERE lane LIKE 'dead%'; ANALYZE gateway.work");
         var plan = await PlanAsync();
         // Not one plan node reads more than the few rows it needs.
         plan.Nodes.ShouldAllBe(n => n.Rows <= 100, plan.Text);
@@ -202,13 +203,43 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         return (string.Join('\n', lines), nodes);
     }
 
-    private async Task FillAsync(string? lane, int rows)
+    [Fact]
+    public async Task Rows_of_one_batch_are_leased_together_and_take_one_place_of_their_lane()
+    {
+        var (large, small) = (Guid.NewGuid(), Guid.NewGuid());
+        await FillAsync("b", WorkQueue.LargestBatch + 50, large);
+        await FillAsync("b", 3, small);
+        await FillAsync("c", 2, large);
+        await FillAsync("b", 10);
+
+        // Of the large one no more than a mail may have recipients; another lane's rows of it are by themselves.
+        var first = await _queue.LeaseAsync("send", "one", Minute, 2, new LaneLimits(1, 8), CancellationToken.None);
+        first.Select(i => (i.Lane, i.All.Count)).Order().ShouldBe([("b", WorkQueue.LargestBatch), ("c", 2)]);
+        first.SelectMany(i => i.All).Select(i => i.Subject).Distinct().Count().ShouldBe(WorkQueue.LargestBatch + 2);
+        (await _queue.LeaseAsync("send", "one", Minute, 2, new LaneLimits(1, 8), CancellationToken.None)).ShouldBeEmpty();
+        (await _queue.LeaseAsync("send", "one", Minute, 16, new LaneLimits(2, 8), CancellationToken.None)).ShouldHaveSingleItem().All.Count.ShouldBe(50);
+        // The large one takes one place of four, the small one the second.
+        (await LeaseAsync("one")).Select(i => i.All.Count).ShouldBe([3]);
+        (await LeaseAsync("one")).Select(i => i.All.Count).ShouldBe([1, 1]);
+        (await LeaseAsync("one")).ShouldBeEmpty();
+
+        // They are renewed together, also when one was done before the others.
+        var together = first.Single(i => i.Lane == "c");
+        await together.All[1].DropAsync(_database, CancellationToken.None);
+        (await _queue.RenewAsync(together, Minute, CancellationToken.None)).ShouldBeTrue();
+        await WorkItem.RequireLeasesAsync([together], _database, CancellationToken.None);
+        await Should.ThrowAsync<LeaseLostException>(() => WorkItem.RequireLeasesAsync(together.All, _database, CancellationToken.None));
+        await together.DropAsync(_database, CancellationToken.None);
+        (await _queue.RenewAsync(together, Minute, CancellationToken.None)).ShouldBeFalse();
+    }
+
+    private async Task FillAsync(string? lane, int rows, Guid? batch = null)
     {
         await using var connection = await _database.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
         for (var n = 0; n < rows; n++)
         {
-            await WorkQueue.EnqueueAsync(transaction, "send", Guid.NewGuid(), lane: lane);
+            await WorkQueue.EnqueueAsync(transaction, "send", Guid.NewGuid(), lane: lane, batch: batch);
         }
 
         await transaction.CommitAsync();

@@ -55,11 +55,11 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         (await LeaseAsync("two")).ShouldBeEmpty();
         (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(0);
         (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeTrue();
-        await first.RequireLeaseAsync(_database, CancellationToken.None);
+        await WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None);
 
         await OwnerAsync("UPDATE gateway.work SET lease_until = now()");
         (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeFalse();
-        await Should.ThrowAsync<LeaseLostException>(() => first.RequireLeaseAsync(_database, CancellationToken.None));
+        await Should.ThrowAsync<LeaseLostException>(() => WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None));
         (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(1);
         var second = (await LeaseAsync("two")).ShouldHaveSingleItem();
         second.Attempts.ShouldBe(2);
