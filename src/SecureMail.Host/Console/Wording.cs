@@ -100,7 +100,16 @@ internal static class Wording
         _ => "Hỏa tốc hẹn giờ",
     };
 
-    public static string Reason(string code) => Reasons.TryGetValue(code, out var words) ? $"{words.Vi} / {words.En}" : code.StartsWith("Refused 5", StringComparison.Ordinal) ? $"Cổng nhận từ chối hẳn: {code} / Refused for good." : code;
+    public static string Reason(string code)
+    {
+        var (vi, en) = Words(code);
+        return vi == en ? vi : $"{vi} / {en}";
+    }
+
+    private static (string Vi, string En) Words(string code) =>
+        Reasons.TryGetValue(code, out var words) ? words
+        : code.StartsWith("Refused 5", StringComparison.Ordinal) ? ($"Cổng nhận từ chối hẳn: {code}.", $"Refused for good: {code}.")
+        : (code, code);
 
     public static string Event(string kind) => Events.GetValueOrDefault(kind, kind);
 
@@ -141,12 +150,13 @@ internal static class Wording
         var (what, thing) = notice.Kind == "receipt" ? ("Biên nhận", "The receipt") : ("Văn bản", "The dispatch");
         var where = notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})";
         var last = notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]";
+        var (why, reason) = notice.Reason is null ? ("", "") : Words(notice.Reason);
         return notice.Action switch
         {
             "delayed" => ($"{what} chưa gửi được tới {where}{last}. Vẫn tiếp tục thử tới {Time(notice.RetryUntil)}; không cần gửi lại.", $"{thing} has not left for {where} yet; it is tried until then. Nothing needs to be done."),
             "overdue" => ($"{what} đã được chuyển tới {where} nhưng quá hạn mà chưa có biên nhận. Hệ thống không tự gửi lại; hãy hỏi nơi nhận.", $"{thing} was taken by {where}, and no receipt came in time. It is not sent again by itself: ask the addressee."),
-            _ when notice.MayHaveArrived => ($"{what} không gửi xong được tới {where}{last}: {Reason(notice.Reason!)} Không rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.", $"{thing} is given up for {where}; it may have arrived: ask the addressee before sending it again."),
-            _ => ($"{what} không gửi được tới {where}{last}: {Reason(notice.Reason!)} Sẽ không thử nữa; hãy gửi lại khi nguyên nhân đã hết.", $"{thing} could not be delivered to {where} and is not tried any more."),
+            _ when notice.MayHaveArrived => ($"{what} không gửi xong được tới {where}{last}: {why} Không rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.", $"{thing} is given up for {where}: {reason} It may have arrived: ask the addressee before sending it again."),
+            _ => ($"{what} không gửi được tới {where}{last}: {why} Sẽ không thử nữa; hãy gửi lại khi nguyên nhân đã hết.", $"{thing} could not be delivered to {where}: {reason} It is not tried any more."),
         };
     }
 
