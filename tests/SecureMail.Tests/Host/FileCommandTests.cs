@@ -40,20 +40,18 @@ public sealed class FileCommandTests : IDisposable
     }
 
     [Fact]
-    public async Task Content_that_nothing_proves_unchanged_is_written_only_when_asked_for()
+    public async Task Content_that_nothing_proves_unchanged_is_not_written()
     {
         var refused = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-cbc256.der")]);
         refused.Exit.ShouldBe(2);
         refused.ErrorLine.ShouldContain("CBC");
         File.Exists(In("out")).ShouldBeFalse();
-        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--unauthenticated", "--out", In("out"), Cms("enveloped-cbc256.der")])).Exit.ShouldBe(0);
-        (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
     }
 
     [Theory]
     [InlineData("enveloped-gcm256-changed-tag.der", 65)]
     [InlineData("enveloped-others.der", 2)]
-    [InlineData("enveloped-des3.der", 65)]
+    [InlineData("enveloped-des3.der", 2)]
     [InlineData("attached-rsa.pem", 65)]
     [InlineData("content.txt", 65)]
     [InlineData("is-not-there.der", 66)]

@@ -1,0 +1,63 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using SecureMail.Cms;
+using Xunit.Abstractions;
+
+namespace SecureMail.Tests.Cms;
+
+public sealed class SealedContentTests(ITestOutputHelper output)
+{
+    public static TheoryData<ContentCipher, int> Cases
+    {
+        get
+        {
+            var cases = new TheoryData<ContentCipher, int>();
+            foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
+            {
+                foreach (int length in new[] { 0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 300_000 })
+                    cases.Add(cipher, length);
+            }
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public async Task Any_number_of_heads_stand_before_one_ciphertext(ContentCipher cipher, int length)
+    {
+        byte[] content = RandomNumberGenerator.GetBytes(length);
+        var ciphertext = new MemoryStream();
+        // Its length need not be known beforehand: the heads are written after.
+        using SealedContent sealedContent = await SealedContent.SealAsync(new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
+        sealedContent.CiphertextLength.ShouldBe(ciphertext.Length);
+        foreach (RecipientKey reader in Readers.All)
+        {
+            byte[] cms = [.. sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)]), .. ciphertext.ToArray(), .. sealedContent.Tail.Span];
+            // DER to its last octet.
+            new System.Formats.Asn1.AsnReader(cms, System.Formats.Asn1.AsnEncodingRules.DER).ReadSequence();
+            (await Readers.OpenAsync(cms, reader)).ShouldBe(content);
+            (await Readers.FailureAsync(cms, Readers.NewX25519())).ShouldBe(CmsError.NotForUs);
+        }
+    }
+
+    [Fact]
+    public async Task A_sealed_content_that_was_wiped_takes_no_more_recipients()
+    {
+        SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
+        Should.Throw<ArgumentException>(() => sealedContent.WriteHead([]));
+        sealedContent.Dispose();
+        Should.Throw<ObjectDisposedException>(() => sealedContent.WriteHead([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
+    }
+
+    [Fact]
+    public async Task Heads_for_a_thousand_recipients_cost_their_key_transport()
+    {
+        EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(new EnvelopeRecipient(Readers.Rsa.Certificate), 1000)];
+        using SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
+        sealedContent.WriteHead(recipients);
+        long began = Stopwatch.GetTimestamp();
+        byte[] head = sealedContent.WriteHead(recipients);
+        output.WriteLine($"{Stopwatch.GetElapsedTime(began).TotalMicroseconds / 1000:F1} µs a recipient, {head.Length / 1000} octets");
+        head.Length.ShouldBeInRange(1000 * 300, 1000 * 500);
+    }
+}
