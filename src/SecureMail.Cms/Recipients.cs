@@ -17,10 +17,14 @@ internal static class Recipients
     private static readonly Asn1Tag Context0 = new(TagClass.ContextSpecific, 0);
     private static readonly Asn1Tag Context1 = new(TagClass.ContextSpecific, 1);
 
+    /// <summary>Octets that one RecipientInfo takes, more often than not: a 2048-bit key, a name of ordinary length.</summary>
+    private const int ExpectedSize = 640;
+
     /// <summary>RecipientInfos, DER.</summary>
     public static byte[] Wrap(IReadOnlyList<EnvelopeRecipient> recipients, ReadOnlySpan<byte> contentKey)
     {
-        var writer = new AsnWriter(AsnEncodingRules.DER);
+        // The writer grows by a kilobyte at a time: for thousands of recipients that alone would cost more than their keys.
+        var writer = new AsnWriter(AsnEncodingRules.DER, 64 + (recipients.Count * ExpectedSize));
         writer.PushSetOf();
         foreach (EnvelopeRecipient recipient in recipients)
             recipient.Write(writer, contentKey);

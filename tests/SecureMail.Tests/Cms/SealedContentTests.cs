@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using SecureMail.Cms;
 using Xunit.Abstractions;
@@ -54,10 +53,17 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     {
         EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(new EnvelopeRecipient(Readers.Rsa.Certificate), 1000)];
         using SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
-        sealedContent.WriteHead(recipients);
-        long began = Stopwatch.GetTimestamp();
         byte[] head = sealedContent.WriteHead(recipients);
-        output.WriteLine($"{Stopwatch.GetElapsedTime(began).TotalMicroseconds / 1000:F1} µs a recipient, {head.Length / 1000} octets");
+        var best = TimeSpan.MaxValue;
+        for (int i = 0; i < 5; i++)
+        {
+            TimeSpan before = Environment.CpuUsage.TotalTime;
+            sealedContent.WriteHead(recipients);
+            TimeSpan spent = Environment.CpuUsage.TotalTime - before;
+            best = spent < best ? spent : best;
+        }
+        // Other tests run beside it, so this is to be read and not judged; scripts/bench judges.
+        output.WriteLine($"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {head.Length / 1000} octets");
         head.Length.ShouldBeInRange(1000 * 300, 1000 * 500);
     }
 }
