@@ -11,7 +11,7 @@ public static class CmsEnveloper
 {
     /// <inheritdoc cref="EncryptAsync(Stream, Stream, IReadOnlyList{EnvelopeRecipient}, CipherChoice, CancellationToken)"/>
     public static Task EncryptAsync(Stream content, Stream output, IReadOnlyList<X509Certificate2> recipients, CipherChoice cipher, CancellationToken cancel = default) =>
-        EncryptAsync(content, output, [.. recipients.Select(r => new EnvelopeRecipient(r))], cipher, cancel);
+        EncryptAsync(content, output, [.. recipients.Select(EnvelopeRecipient.Of)], cipher, cancel);
 
     /// <summary>
     /// Writes EnvelopedData or AuthEnvelopedData in ContentInfo: DER when the content's length is known beforehand (a

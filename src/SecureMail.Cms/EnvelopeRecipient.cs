@@ -1,4 +1,5 @@
 using System.Formats.Asn1;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms.Asn1;
@@ -28,6 +29,8 @@ public enum KeyTransport
 /// </summary>
 public sealed class EnvelopeRecipient
 {
+    private static readonly ConditionalWeakTable<X509Certificate2, EnvelopeRecipient> Known = [];
+
     private readonly RSA? _rsa;
     private readonly RSAEncryptionPadding _padding;
     private readonly byte[] _transportAlgorithm;
@@ -55,6 +58,13 @@ public sealed class EnvelopeRecipient
         _transportAlgorithm = TransportAlgorithm(transport);
         _rid = Rid();
     }
+
+    /// <summary>
+    /// The recipient of this certificate in the default way, kept for as long as the certificate object lives: whoever holds on to his certificates
+    /// (a directory, say) has their keys parsed once.
+    /// </summary>
+    /// <exception cref="CmsException">The key cannot be encrypted to.</exception>
+    public static EnvelopeRecipient Of(X509Certificate2 certificate) => Known.GetValue(certificate, static c => new EnvelopeRecipient(c));
 
     /// <summary>The key usage (RFC 5280 §4.2.1.3) that a certificate to be encrypted to has, where it has any: an RSA key enciphers keys, others agree on them.</summary>
     public static X509KeyUsageFlags UsageOf(X509Certificate2 certificate) =>

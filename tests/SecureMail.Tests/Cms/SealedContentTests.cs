@@ -51,7 +51,8 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     [Fact]
     public async Task Heads_for_a_thousand_recipients_cost_their_key_transport()
     {
-        EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(new EnvelopeRecipient(Readers.Rsa.Certificate), 1000)];
+        EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(EnvelopeRecipient.Of(Readers.Rsa.Certificate), 1000)];
+        EnvelopeRecipient.Of(Readers.Rsa.Certificate).ShouldBeSameAs(recipients[0]);
         using SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
         byte[] head = sealedContent.WriteHead(recipients);
         var best = TimeSpan.MaxValue;

@@ -64,6 +64,25 @@ public sealed class FileCommandTests : IDisposable
         Directory.GetFiles(_folder).Select(Path.GetFileName).Order().ShouldBe(["key.p12", "password"]);
     }
 
+    [Theory]
+    [InlineData("rsa", "rsa-oaep-sha1.der")]
+    [InlineData("p256", "p256-sha256kdf.der")]
+    [InlineData("p384", "p384-sha384kdf.der")]
+    [InlineData("x25519", "x25519-hkdf-sha256.der")]
+    public async Task A_key_of_any_kind_in_a_PEM_file_opens_what_others_and_we_encrypt_to_it(string key, string theirs)
+    {
+        string Recipients(string name) => Path.Combine(Vectors.Folder("cms/recipients"), name);
+        string[] keyOptions = ["--key", Recipients(key + ".key"), "--cert", Recipients(key + ".pem")];
+        var answer = await Executable.RunAsync(["decrypt", .. keyOptions, "--out", In("theirs"), Recipients(theirs)]);
+        answer.Exit.ShouldBe(0, answer.Error);
+        (await File.ReadAllBytesAsync(In("theirs"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
+
+        var written = await Executable.RunAsync("encrypt", "--to", Recipients(key + ".pem"), "--out", In("ours.p7m"), Recipients("content.txt"));
+        written.Exit.ShouldBe(0, written.Error);
+        (await Executable.RunAsync(["decrypt", .. keyOptions, "--out", In("ours"), In("ours.p7m")])).Exit.ShouldBe(0);
+        (await File.ReadAllBytesAsync(In("ours"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
+    }
+
     [Fact]
     public async Task An_output_that_exists_is_replaced_only_by_force()
     {
