@@ -22,6 +22,9 @@ public sealed class SealedContent : IDisposable
     private const int BufferSize = 64 * 1024;
     private const int Block = 16;
 
+    /// <summary>RFC 5652 §6.1: originatorInfo without certificates, with an empty set of them, with empty sets of them and of CRLs: it says nothing and fills 0, 2, 4 or 6 octets.</summary>
+    private static readonly byte[][] Fillings = [[], [Der.Context0, 0], [Der.Context0, 2, Der.Context0, 0], [Der.Context0, 4, Der.Context0, 0, Der.Context1, 0]];
+
     private readonly byte[] _wrappedKey;
     private readonly byte[] _algorithm;
     private readonly bool _authenticated;
@@ -56,11 +59,36 @@ public sealed class SealedContent : IDisposable
     }
 
     /// <summary>Everything before the ciphertext, for these recipients.</summary>
+    /// <param name="recipients">Those of one destination.</param>
+    /// <param name="inTriples">
+    /// Makes the length a multiple of three, so that the base64 of the head ends where the head does and that of ciphertext and tail is the
+    /// same text behind any head.
+    /// </param>
     /// <exception cref="ArgumentException">There is no recipient.</exception>
-    public byte[] WriteHead(IReadOnlyList<EnvelopeRecipient> recipients)
+    public byte[] WriteHead(IReadOnlyList<EnvelopeRecipient> recipients, bool inTriples = false)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return Head(_authenticated, recipients, _wrappedKey, _algorithm, CiphertextLength);
+        if (recipients.Count == 0)
+            throw new ArgumentException("encryption needs a recipient", nameof(recipients));
+        return inTriples ? HeadInTriples(recipients) : Head(_authenticated, recipients, _wrappedKey, _algorithm, CiphertextLength);
+    }
+
+    private byte[] HeadInTriples(IReadOnlyList<EnvelopeRecipient> recipients)
+    {
+        bool isPlain = recipients.All(r => r.IsPlain);
+        while (true)
+        {
+            byte[] recipientInfos = Recipients.Wrap(recipients, _wrappedKey);
+            foreach (byte[] filling in Fillings)
+            {
+                byte[] head = Frame(_authenticated, isPlain, filling, recipientInfos, _algorithm, CiphertextLength);
+                if (head.Length % 3 == 0)
+                    return head;
+            }
+            // 0, 2 and 4 octets are all there is between threes, unless a length octet more comes in between, as happens close to 128, 256,
+            // 65,536...: one recipient named twice leads away from there, and is read as once.
+            recipients = [.. recipients, recipients[0]];
+        }
     }
 
     /// <summary>Wipes the key.</summary>
@@ -102,20 +130,24 @@ public sealed class SealedContent : IDisposable
     {
         if (recipients.Count == 0)
             throw new ArgumentException("encryption needs a recipient", nameof(recipients));
-        byte[] recipientInfos = Recipients.Wrap(recipients, wrappedKey);
+        return Frame(authenticated, recipients.All(r => r.IsPlain), [], Recipients.Wrap(recipients, wrappedKey), algorithm, ciphertextLength);
+    }
+
+    private static byte[] Frame(bool authenticated, bool isPlain, byte[] originatorInfo, byte[] recipientInfos, byte[] algorithm, long? ciphertextLength)
+    {
         byte[] type = Encode(w => w.WriteObjectIdentifier(authenticated ? Oids.AuthEnvelopedData : Oids.EnvelopedData));
-        // RFC 5083 §2.1: always 0. RFC 5652 §6.1: 0 when every recipient is by key transport and issuer and serial number, else 2.
-        byte[] version = Encode(w => w.WriteInteger(authenticated || recipients.All(r => r.IsPlain) ? 0 : 2));
+        // RFC 5083 §2.1: always 0. RFC 5652 §6.1: 0 without originatorInfo, every recipient by key transport and issuer and serial number; else 2.
+        byte[] version = Encode(w => w.WriteInteger(authenticated || (isPlain && originatorInfo.Length == 0) ? 0 : 2));
         byte[] typeAndAlgorithm = [.. Encode(w => w.WriteObjectIdentifier(Oids.Data)), .. algorithm];
         if (ciphertextLength is not { } encrypted)
         {
-            return [.. Der.Open(Der.Sequence), .. type, .. Der.Open(Der.Context0), .. Der.Open(Der.Sequence), .. version, .. recipientInfos,
+            return [.. Der.Open(Der.Sequence), .. type, .. Der.Open(Der.Context0), .. Der.Open(Der.Sequence), .. version, .. originatorInfo, .. recipientInfos,
                 .. Der.Open(Der.Sequence), .. typeAndAlgorithm, .. Der.Open(Der.Context0)];
         }
         long encryptedContentInfo = typeAndAlgorithm.Length + Der.SizeOf(encrypted);
-        long enveloped = version.Length + recipientInfos.Length + Der.SizeOf(encryptedContentInfo) + (authenticated ? Der.SizeOf(AesGcmContext.TagSize) : 0);
+        long enveloped = version.Length + originatorInfo.Length + recipientInfos.Length + Der.SizeOf(encryptedContentInfo) + (authenticated ? Der.SizeOf(AesGcmContext.TagSize) : 0);
         long contentInfo = type.Length + Der.SizeOf(Der.SizeOf(enveloped));
-        return [.. Der.Header(Der.Sequence, contentInfo), .. type, .. Der.Header(Der.Context0, Der.SizeOf(enveloped)), .. Der.Header(Der.Sequence, enveloped), .. version, .. recipientInfos,
+        return [.. Der.Header(Der.Sequence, contentInfo), .. type, .. Der.Header(Der.Context0, Der.SizeOf(enveloped)), .. Der.Header(Der.Sequence, enveloped), .. version, .. originatorInfo, .. recipientInfos,
             .. Der.Header(Der.Sequence, encryptedContentInfo), .. typeAndAlgorithm, .. Der.Header(Der.PrimitiveContext0, encrypted)];
     }
 

@@ -61,11 +61,11 @@ public static class SmimeComposer
     }
 
     /// <summary>
-    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage.WriteAsync"/> then writes to each of them a message
-    /// with its own recipients over the one ciphertext. Who else is addressed stands in the signed part alone.
+    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of them a head with its own
+    /// recipients before the one ciphertext. Who else is addressed stands in the signed part alone.
     /// </summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for <see cref="SealedMessage.WriteAsync"/>.</param>
+    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for <see cref="SealedMessage.WriteBodyAsync"/>.</param>
     public static async Task<SealedMessage> SealAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher, Stream ciphertext, CancellationToken ct = default)
     {
         await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, ct);

@@ -66,9 +66,10 @@ public sealed class OpenSslRecipientTests : IDisposable
     {
         var ciphertext = new MemoryStream();
         using SealedContent once = await SealedContent.SealAsync(new MemoryStream(Content), ciphertext, ContentCipher.Aes256Gcm);
-        foreach (string key in new[] { "rsa", "p384" })
+        // Heads of threes hold an empty originatorInfo, unless they came out right by themselves: of some of these they do not.
+        foreach ((string key, bool byKeyIdentifier) in Keys.Keys.SelectMany(k => new[] { (k, false), (k, true) }))
         {
-            File.WriteAllBytes(At("encrypted.der"), [.. once.WriteHead([new EnvelopeRecipient(Keys[key].Certificate)]), .. ciphertext.ToArray(), .. once.Tail.Span]);
+            File.WriteAllBytes(At("encrypted.der"), [.. once.WriteHead([new EnvelopeRecipient(Keys[key].Certificate, byKeyIdentifier: byKeyIdentifier)], inTriples: true), .. ciphertext.ToArray(), .. once.Tail.Span]);
             OpenSsl("cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"), "-inkey", At(key + ".key"), "-out", At("out"));
             File.ReadAllBytes(At("out")).ShouldBe(Content);
         }

@@ -29,9 +29,12 @@ public sealed class SealedContentTests(ITestOutputHelper output)
         // Its length need not be known beforehand: the heads are written after.
         using SealedContent sealedContent = await SealedContent.SealAsync(new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
         sealedContent.CiphertextLength.ShouldBe(ciphertext.Length);
-        foreach (RecipientKey reader in Readers.All)
+        foreach ((RecipientKey reader, bool inTriples) in Readers.All.SelectMany(r => new[] { (r, false), (r, true) }))
         {
-            byte[] cms = [.. sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)]), .. ciphertext.ToArray(), .. sealedContent.Tail.Span];
+            byte[] head = sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)], inTriples);
+            if (inTriples)
+                (head.Length % 3).ShouldBe(0);
+            byte[] cms = [.. head, .. ciphertext.ToArray(), .. sealedContent.Tail.Span];
             // DER to its last octet.
             new System.Formats.Asn1.AsnReader(cms, System.Formats.Asn1.AsnEncodingRules.DER).ReadSequence();
             (await Readers.OpenAsync(cms, reader)).ShouldBe(content);
@@ -46,6 +49,21 @@ public sealed class SealedContentTests(ITestOutputHelper output)
         Should.Throw<ArgumentException>(() => sealedContent.WriteHead([]));
         sealedContent.Dispose();
         Should.Throw<ObjectDisposedException>(() => sealedContent.WriteHead([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
+    }
+
+    /// <summary>Lengths on both sides of where a length takes an octet more: whatever is filled in, there is a head of threes.</summary>
+    [Fact]
+    public async Task A_head_of_threes_is_found_at_every_length()
+    {
+        var recipient = new EnvelopeRecipient(Readers.Rsa.Certificate);
+        int lengthOfHead = (await SealedAsync(65_536)).WriteHead([recipient]).Length;
+        foreach (int boundary in new[] { 65_536, 65_536 - lengthOfHead })
+        {
+            for (int length = boundary - 40; length < boundary + 40; length++)
+                ((await SealedAsync(length)).WriteHead([recipient], inTriples: true).Length % 3).ShouldBe(0);
+        }
+
+        static Task<SealedContent> SealedAsync(int length) => SealedContent.SealAsync(new MemoryStream(new byte[length]), Stream.Null, ContentCipher.Aes256Gcm);
     }
 
     [Fact]

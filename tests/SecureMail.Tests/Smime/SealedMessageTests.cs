@@ -24,6 +24,8 @@ public sealed class SealedMessageTests
         readings.OctetsRead.ShouldBe(inner.Length);
         // Ciphertext of the signed message, and not one octet for any recipient.
         ciphertext.Length.ShouldBeInRange(inner.Length, inner.Length + 16_384);
+        var body = new MemoryStream();
+        await once.WriteBodyAsync(ciphertext, body);
 
         // Certificates of their own; a handful of keys behind them, for making thousands is slow.
         var identities = Enumerable.Range(0, Recipients).Select(i => Pki.Issue($"CN=Xã {i},C=VN", slot: i % 4)).ToArray();
@@ -32,8 +34,9 @@ public sealed class SealedMessageTests
         {
             var output = new MemoryStream();
             var ours = groups[destination];
-            await once.WriteAsync([.. ours.Select(r => new EnvelopeRecipient(r.Certificate))], new MemoryStream(ciphertext.ToArray()), output);
-            var octets = output.ToArray();
+            await once.WriteHeadAsync([.. ours.Select(r => EnvelopeRecipient.Of(r.Certificate))], output);
+            output.Length.ShouldBeLessThan(ours.Length * 600 + 2000);
+            byte[] octets = [.. output.ToArray(), .. body.ToArray()];
             foreach (var reader in new[] { ours[0], ours[^1] })
             {
                 using var judgement = await JudgeAsync(octets, keys: [Key(reader)]);
@@ -58,9 +61,10 @@ public sealed class SealedMessageTests
         using var once = await SmimeComposer.SealAsync(Message, inner, prepared, signature, ContentCipher.Aes256Cbc, ciphertext);
         var recipients = new[] { new EnvelopeRecipient(Recipient.Certificate) };
         var output = new MemoryStream();
-        await once.WriteAsync(recipients, new MemoryStream(ciphertext.ToArray()), output);
+        await once.WriteHeadAsync(recipients, output);
+        await once.WriteBodyAsync(ciphertext, output);
         (await VerdictAsync(output.ToArray())).ShouldBe(Verdict.Valid);
-        await Should.ThrowAsync<IOException>(() => once.WriteAsync(recipients, new MemoryStream(ciphertext.ToArray()[..^16]), new MemoryStream()));
+        await Should.ThrowAsync<IOException>(() => once.WriteBodyAsync(new MemoryStream(ciphertext.ToArray()[..^16]), new MemoryStream()));
     }
 
     private static RecipientKey Key(TestIdentity identity) => new(identity.Certificate, identity.Key);
