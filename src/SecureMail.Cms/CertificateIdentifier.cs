@@ -52,7 +52,7 @@ internal sealed class CertificateIdentifier
         return certificate.SerialNumberBytes.Span.SequenceEqual(_serial) && certificate.IssuerName.RawData.AsSpan().SequenceEqual(_issuer);
     }
 
-    private static byte[]? KeyIdentifierOf(X509Certificate2 certificate)
+    internal static byte[]? KeyIdentifierOf(X509Certificate2 certificate)
     {
         foreach (X509Extension extension in certificate.Extensions)
         {

@@ -10,12 +10,13 @@ public sealed class CmsOpened : IDisposable
 {
     private readonly SecretSpool _content;
 
-    internal CmsOpened(SecretSpool content, string contentType, string algorithm, bool authenticated)
+    internal CmsOpened(SecretSpool content, string contentType, ContentAlgorithm algorithm)
     {
         _content = content;
         ContentType = contentType;
-        Algorithm = algorithm;
-        Authenticated = authenticated;
+        Algorithm = algorithm.Name;
+        Authenticated = algorithm.IsGcm;
+        HasWeakCipher = algorithm.IsWeak;
     }
 
     /// <summary>Octets of the content.</summary>
@@ -28,10 +29,14 @@ public sealed class CmsOpened : IDisposable
     public string Algorithm { get; }
 
     /// <summary>
-    /// True: the whole content is as it was encrypted (GCM). False: it may have been changed on its way (CBC), and only a
-    /// signature inside can say; it must not be shown, nor fetched from, on the strength of the decryption alone.
+    /// True: the whole content is as it was encrypted (GCM). False: it may have been changed on its way (CBC), it may be the noise that a wrong
+    /// key makes, and only a signature inside can say. It must not be shown, nor fetched from, on the strength of the decryption alone, and what is
+    /// answered must not depend on it: padding that is wrong is no error here, for the same reason.
     /// </summary>
     public bool Authenticated { get; }
+
+    /// <summary>The cipher is one that nobody should use any more (triple DES).</summary>
+    public bool HasWeakCipher { get; }
 
     /// <summary>The content, from its beginning; seekable; good until this object is disposed.</summary>
     public Stream OpenContent() => _content.OpenRead();
@@ -41,10 +46,10 @@ public sealed class CmsOpened : IDisposable
 }
 
 /// <summary>
-/// Opens EnvelopedData (RFC 5652 §6, AES-CBC) and AuthEnvelopedData (RFC 5083, AES-GCM) with RSA keys, from DER, BER or
-/// PEM, in one pass. Nothing of the content comes out before its tag has been verified. Every failure after the
-/// recipient was found is the one error <see cref="CmsError.DecryptionFailed"/>.
-/// Left out so far: recipients by key agreement, shared key and password; content under an unwrapped key.
+/// Opens EnvelopedData (RFC 5652 §6; AES-CBC, and triple DES of old) and AuthEnvelopedData (RFC 5083, AES-GCM) from DER, BER or
+/// PEM, in one pass; the key may be derived for the cipher (RFC 9709). Nothing of the content comes out before its tag has been verified. Every
+/// failure after the recipient was found is the one error <see cref="CmsError.DecryptionFailed"/>, and none depends on the cleartext.
+/// Left out: recipients by shared key and password; RC2, DES, AES-CCM.
 /// </summary>
 public static class CmsDecryptor
 {
@@ -87,7 +92,9 @@ public static class CmsDecryptor
         if (await reader.PeekTagAsync(cancel) == BerReader.End)
             throw new CmsException(CmsError.UnsupportedAlgorithm, "the encrypted content is not inside");
 
-        byte[] key = Recipients.Unwrap(recipientInfos, keys, algorithm.KeySize, limits);
+        byte[] wrapped = Recipients.Unwrap(recipientInfos, keys, algorithm.KeySize, limits);
+        byte[] key = algorithm.ContentKey(wrapped);
+        CryptographicOperations.ZeroMemory(wrapped);
         var spool = new SecretSpool();
         try
         {
@@ -100,7 +107,7 @@ public static class CmsDecryptor
             await reader.LeaveAsync(cancel);
             await reader.LeaveAsync(cancel);
             await reader.ExpectEndOfInputAsync(cancel);
-            return new CmsOpened(spool, contentType, algorithm.Name, authenticated);
+            return new CmsOpened(spool, contentType, algorithm);
         }
         catch
         {
@@ -163,13 +170,15 @@ public static class CmsDecryptor
         return CryptographicOperations.FixedTimeEquals(expected.AsSpan(0, tag.Length), tag);
     }
 
-    /// <summary>Content, then [1] unprotectedAttrs (RFC 5652 §6.1); leaves the reader at the end of EnvelopedData.</summary>
+    /// <summary>
+    /// Content, then [1] unprotectedAttrs (RFC 5652 §6.1); leaves the reader at the end of EnvelopedData. Padding that is wrong stays
+    /// in the content: an error here would tell whoever may send changed ciphertexts what the cleartext is, octet by octet.
+    /// </summary>
     private static async Task ReadCbcAsync(BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits, CancellationToken cancel)
     {
-        using var aes = Aes.Create();
-        using ICryptoTransform transform = aes.CreateDecryptor(key, algorithm.Nonce);
+        using ICryptoTransform transform = Decryptor(algorithm, key);
         var encrypted = new byte[BufferSize];
-        var plain = new byte[BufferSize + 16];
+        var plain = new byte[BufferSize];
         int held = 0;
         try
         {
@@ -178,31 +187,61 @@ public static class CmsDecryptor
                 CheckLength(spool.Length + held + piece.Length, limits.MaxContent);
                 while (!piece.IsEmpty)
                 {
+                    // What is held is decrypted only once more has come: the last block, which has the padding, stays.
+                    if (held == BufferSize)
+                    {
+                        spool.Write(plain.AsSpan(0, transform.TransformBlock(encrypted, 0, held, plain, 0)));
+                        held = 0;
+                    }
                     int count = Math.Min(piece.Length, BufferSize - held);
                     piece[..count].CopyTo(encrypted.AsMemory(held));
                     piece = piece[count..];
                     held += count;
-                    if (held < BufferSize)
-                        continue;
-                    spool.Write(plain.AsSpan(0, transform.TransformBlock(encrypted, 0, held, plain, 0)));
-                    held = 0;
                 }
             }
-            spool.Write(transform.TransformFinalBlock(encrypted, 0, held));
-        }
-        catch (CryptographicException)
-        {
-            throw Failed();
+            // RFC 5652 §6.3: there is always padding, so there is always a block.
+            int block = algorithm.Nonce.Length;
+            if (held == 0 || held % block != 0)
+                throw Failed();
+            transform.TransformBlock(encrypted, 0, held, plain, 0);
+            spool.Write(plain.AsSpan(0, held - PaddingLength(plain.AsSpan(held - block, block))));
         }
         finally
         {
             CryptographicOperations.ZeroMemory(plain);
         }
-        if (spool.Length == 0 && held == 0)
-            throw Failed(); // RFC 5652 §6.3: there is always padding, so there is always a block
         await reader.LeaveAsync(cancel);
         if (await reader.PeekTagAsync(cancel) == Der.Context1)
             await reader.ReadElementAsync(cancel);
+    }
+
+    private static ICryptoTransform Decryptor(ContentAlgorithm algorithm, byte[] key)
+    {
+        using SymmetricAlgorithm cipher = algorithm.CreateBlockCipher();
+        cipher.Padding = PaddingMode.None;
+        try
+        {
+            return cipher.CreateDecryptor(key, algorithm.Nonce);
+        }
+        catch (CryptographicException)
+        {
+            throw Failed(); // the platform refuses weak keys of triple DES
+        }
+    }
+
+    /// <summary>Octets of padding at the end of the last block, 0 when it is none; the same work whatever they are.</summary>
+    private static int PaddingLength(ReadOnlySpan<byte> last)
+    {
+        int length = last[^1];
+        int wrong = (length - 1) >> 31 | (last.Length - length) >> 31;
+        for (int i = 1; i <= last.Length; i++)
+        {
+            int inPadding = ~((length - i) >> 31);
+            wrong |= inPadding & (last[^i] ^ length);
+        }
+        // All ones when nothing was wrong.
+        int right = ~((wrong | -wrong) >> 31);
+        return length & right;
     }
 
     private static void CheckLength(long length, long limit)

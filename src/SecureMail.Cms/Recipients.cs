@@ -1,114 +1,214 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms.Asn1;
 
 namespace SecureMail.Cms;
 
-/// <summary>A certificate that mail may have been encrypted to, and its private key.</summary>
-/// <param name="Certificate">Recipients are named by issuer and serial number, or by subject key identifier.</param>
-/// <param name="Key">
-/// Only <see cref="RSA.Decrypt(byte[], RSAEncryptionPadding)"/> is called, so a token's key will do. It throws
-/// <see cref="CryptographicException"/> for a padding that is wrong and anything else for a token that is not there.
-/// </param>
-public sealed record RecipientKey(X509Certificate2 Certificate, RSA Key);
-
 /// <summary>
-/// Key transport to RSA recipients (RFC 5652 §6.2.1): the content-encryption key wrapped for each. Other kinds of
-/// recipient (agreement, shared key, password) are passed over when reading.
+/// RecipientInfos (RFC 5652 §6.2), read: the first that names one of our keys and is wrapped in a way we have gives the content's key.
+/// Kinds that need no key of ours (shared key, password) or are not known are passed over; so is one for us that is wrapped in a way we have
+/// not, for another may follow.
 /// </summary>
 internal static class Recipients
 {
-    /// <summary>
-    /// RecipientInfos, DER. PKCS#1 v1.5, because common tokens (SoftHSM among them) unwrap OAEP with SHA-1 only and older ones not at all;
-    /// the reader's defence against its weakness is RFC 3218's, in <see cref="Unwrap"/>.
-    /// </summary>
-    public static byte[] Wrap(IReadOnlyList<X509Certificate2> certificates, byte[] contentKey)
+    // RFC 5652 §6.2: the CHOICE of RecipientInfo. [2] is a shared key, [3] a password.
+    private static readonly Asn1Tag KeyAgree = new(TagClass.ContextSpecific, 1, isConstructed: true);
+    private static readonly Asn1Tag Other = new(TagClass.ContextSpecific, 4, isConstructed: true);
+    private static readonly Asn1Tag Context0 = new(TagClass.ContextSpecific, 0);
+    private static readonly Asn1Tag Context1 = new(TagClass.ContextSpecific, 1);
+
+    /// <summary>Octets that one RecipientInfo takes, more often than not: a 2048-bit key, a name of ordinary length.</summary>
+    private const int ExpectedSize = 640;
+
+    /// <summary>RecipientInfos, DER.</summary>
+    public static byte[] Wrap(IReadOnlyList<EnvelopeRecipient> recipients, ReadOnlySpan<byte> contentKey)
     {
-        var writer = new AsnWriter(AsnEncodingRules.DER);
-        using (writer.PushSetOf())
-        {
-            foreach (X509Certificate2 certificate in certificates)
-            {
-                if (certificate.PublicKey.Oid.Value != Oids.RsaEncryption)
-                    throw new CmsException(CmsError.CertificateNotUsable, "mail can be encrypted to RSA certificates only");
-                using RSA key = certificate.GetRSAPublicKey()!;
-                using (writer.PushSequence())
-                {
-                    writer.WriteInteger(0);
-                    CertificateIdentifier.Write(writer, certificate);
-                    using (writer.PushSequence())
-                    {
-                        writer.WriteObjectIdentifier(Oids.RsaEncryption);
-                        writer.WriteNull();
-                    }
-                    writer.WriteOctetString(key.Encrypt(contentKey, RSAEncryptionPadding.Pkcs1));
-                }
-            }
-        }
+        // The writer grows by a kilobyte at a time: for thousands of recipients that alone would cost more than their keys.
+        var writer = new AsnWriter(AsnEncodingRules.DER, 64 + (recipients.Count * ExpectedSize));
+        writer.PushSetOf();
+        foreach (EnvelopeRecipient recipient in recipients)
+            recipient.Write(writer, contentKey);
+        writer.PopSetOf();
         return writer.Encode();
     }
 
-    /// <summary>The content-encryption key for the first of our keys that a recipient names.</summary>
-    /// <exception cref="CmsException">None of the keys is named, or the one named is wrapped in a way not supported.</exception>
+    /// <summary>The content-encryption key for the first of our keys that a recipient names; of the length asked, and random when it did not unwrap.</summary>
+    /// <exception cref="CmsException">None of the keys is named, or each named one is wrapped in a way not supported.</exception>
     public static byte[] Unwrap(byte[] recipientInfos, IReadOnlyList<RecipientKey> keys, int keySize, CmsLimits limits)
-    {
-        int count = 0;
-        AsnReader infos = new AsnReader(recipientInfos, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
-        while (infos.HasData)
-        {
-            if (++count > limits.MaxRecipients)
-                throw new CmsException(CmsError.LimitExceeded, "too many recipients");
-            if (!infos.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
-            {
-                infos.ReadEncodedValue();
-                continue;
-            }
-            AsnReader info = infos.ReadSequence();
-            info.ReadInteger();
-            CertificateIdentifier recipient = CertificateIdentifier.Read(info);
-            RecipientKey? key = keys.FirstOrDefault(k => recipient.Names(k.Certificate));
-            if (key is null)
-                continue;
-            RSAEncryptionPadding padding = ReadPadding(info.ReadSequence());
-            byte[] encryptedKey = info.ReadOctetString();
-            info.ThrowIfNotEmpty();
-            return Decrypt(key.Key, encryptedKey, padding, keySize);
-        }
-        throw new CmsException(CmsError.NotForUs, "this is encrypted, and to none of the keys at hand");
-    }
-
-    private static byte[] Decrypt(RSA key, byte[] encryptedKey, RSAEncryptionPadding padding, int keySize)
     {
         // RFC 3218 §2.3.2: when the padding or the length is wrong, go on with a random key and fail at the content, as
         // any other wrong message does. It is drawn before, so that both paths do the same work.
         byte[] substitute = RandomNumberGenerator.GetBytes(keySize);
-        try
+        var search = new Search([.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new OurKey(k))], keySize, limits);
+        AsnReader infos = new AsnReader(recipientInfos, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
+        while (infos.HasData)
         {
-            byte[] contentKey = key.Decrypt(encryptedKey, padding);
-            if (contentKey.Length == keySize)
-                return contentKey;
-            CryptographicOperations.ZeroMemory(contentKey);
+            search.CountOne();
+            Asn1Tag tag = infos.PeekTag();
+            byte[]? key = null;
+            if (tag == Asn1Tag.Sequence)
+                key = search.Transported(infos.ReadSequence());
+            else if (tag == KeyAgree)
+                key = search.Agreed(infos.ReadSequence(Context1));
+            else if (tag == Other)
+                search.LookAtOther(infos.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)));
+            else
+                infos.ReadEncodedValue();
+            if (key is null)
+                continue;
+            if (key.Length == keySize)
+                return key;
+            CryptographicOperations.ZeroMemory(key);
+            return substitute;
         }
-        catch (CryptographicException)
+        return search switch
         {
-            // The padding was wrong; see above.
-        }
-        return substitute;
+            { Failed: true } => substitute,
+            { Unsupported: true } => throw new CmsException(CmsError.UnsupportedAlgorithm, "the key for us is wrapped in a way that is not supported"),
+            _ => throw new CmsException(CmsError.NotForUs, "this is encrypted, and to none of the keys at hand"),
+        };
     }
 
-    private static RSAEncryptionPadding ReadPadding(AsnReader algorithm)
+    /// <summary>One of our keys with its names taken out of the certificate once: thousands of recipients are compared with them.</summary>
+    private sealed class OurKey(RecipientKey key)
     {
-        switch (algorithm.ReadObjectIdentifier())
-        {
-            case Oids.RsaEncryption:
-                return RSAEncryptionPadding.Pkcs1;
-            case Oids.RsaesOaep when ReadOaepHash(algorithm) is { } hash:
-                return RSAEncryptionPadding.CreateOaep(hash);
-            default:
-                throw new CmsException(CmsError.UnsupportedAlgorithm, "the key for us is wrapped in a way that is not supported");
-        }
+        private readonly ReadOnlyMemory<byte> _issuer = key.Certificate.IssuerName.RawData;
+        private readonly ReadOnlyMemory<byte> _serial = key.Certificate.SerialNumberBytes;
+        private readonly byte[]? _keyIdentifier = CertificateIdentifier.KeyIdentifierOf(key.Certificate);
+
+        public RecipientKey Key => key;
+
+        public bool IsIssuerAndSerial(ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> serial) => _serial.Span.SequenceEqual(serial) && _issuer.Span.SequenceEqual(issuer);
+
+        public bool IsKeyIdentifier(ReadOnlySpan<byte> identifier) => _keyIdentifier is not null && _keyIdentifier.AsSpan().SequenceEqual(identifier);
     }
+
+    private sealed class Search(OurKey[] ours, int keySize, CmsLimits limits)
+    {
+        private int _count;
+
+        /// <summary>We were named, and the key did not come out.</summary>
+        public bool Failed { get; private set; }
+
+        /// <summary>We were named, in a way not supported.</summary>
+        public bool Unsupported { get; private set; }
+
+        public void CountOne()
+        {
+            if (++_count > limits.MaxRecipients)
+                throw new CmsException(CmsError.LimitExceeded, "too many recipients");
+        }
+
+        /// <summary>KeyTransRecipientInfo (RFC 5652 §6.2.1). An empty key when it did not decrypt: that may not be told from a wrong one.</summary>
+        public byte[]? Transported(AsnReader info)
+        {
+            info.ReadInteger();
+            if (Named(info, isKeyAgreement: false) is not { } recipient)
+                return null;
+            RSAEncryptionPadding? padding = recipient.Key is RSA ? ReadPadding(info.ReadSequence()) : null;
+            if (padding is null)
+            {
+                Unsupported = true;
+                return null;
+            }
+            byte[] encryptedKey = info.ReadOctetString();
+            info.ThrowIfNotEmpty();
+            try
+            {
+                return ((RSA)recipient.Key).Decrypt(encryptedKey, padding);
+            }
+            catch (CryptographicException)
+            {
+                return []; // the padding was wrong; see above
+            }
+        }
+
+        /// <summary>KeyAgreeRecipientInfo (RFC 5652 §6.2.2).</summary>
+        public byte[]? Agreed(AsnReader info)
+        {
+            info.ReadInteger();
+            AsnReader originator = info.ReadSequence(Context0);
+            // OriginatorIdentifierOrKey: [1] is a key sent along, the others name a static one in a certificate.
+            AsnReader? originatorKey = originator.PeekTag().HasSameClassAndValue(Context1) ? originator.ReadSequence(Context1) : null;
+            byte[]? userMaterial = info.PeekTag().HasSameClassAndValue(Context1) ? info.ReadSequence(Context1).ReadOctetString() : null;
+            AsnReader algorithm = info.ReadSequence();
+            KeyAgreement.Scheme? scheme = KeyAgreement.SchemeOf(algorithm.ReadObjectIdentifier());
+            byte[]? wrap = algorithm.HasData && algorithm.PeekTag() == Asn1Tag.Sequence ? algorithm.ReadEncodedValue().ToArray() : null;
+            AsnReader encryptedKeys = info.ReadSequence();
+            while (encryptedKeys.HasData)
+            {
+                CountOne();
+                AsnReader encrypted = encryptedKeys.ReadSequence();
+                if (Named(encrypted, isKeyAgreement: true) is not { } recipient)
+                    continue;
+                int wrapSize = WrapSizeOf(wrap);
+                if (scheme is null || originatorKey is null || recipient.Key is RSA || wrapSize == 0)
+                {
+                    Unsupported = true;
+                    continue;
+                }
+                byte[] encryptedKey = encrypted.ReadOctetString();
+                byte[]? key = KeyAgreement.Unwrap(recipient, originatorKey, scheme.Value, wrap!, wrapSize, userMaterial, encryptedKey);
+                if (key?.Length == keySize)
+                    return key;
+                CryptographicOperations.ZeroMemory(key);
+                Failed = true;
+                return null;
+            }
+            return null;
+        }
+
+        /// <summary>
+        /// OtherRecipientInfo (RFC 5652 §6.2.5). Of KEMRecipientInfo (RFC 9629 §3) only its addressee is read, to say "not supported" in place of
+        /// "not for us"; to open one is a case here once the keys for it exist.
+        /// </summary>
+        public void LookAtOther(AsnReader info)
+        {
+            if (info.ReadObjectIdentifier() != Oids.OtherRecipientKem)
+                return;
+            AsnReader kem = info.ReadSequence();
+            kem.ReadInteger();
+            if (Named(kem, isKeyAgreement: false) is not null)
+                Unsupported = true;
+        }
+
+        /// <summary>Reads the identifier of a recipient; the key of ours that it names, if any.</summary>
+        private RecipientKey? Named(AsnReader reader, bool isKeyAgreement)
+        {
+            if (reader.PeekTag().HasSameClassAndValue(Context0))
+            {
+                // RFC 5652 §6.2.1: [0] is the identifier itself; §6.2.2: a sequence of it, a date, and whatever.
+                byte[] identifier = isKeyAgreement ? reader.ReadSequence(Context0).ReadOctetString() : reader.ReadOctetString(Context0);
+                return Array.Find(ours, k => k.IsKeyIdentifier(identifier))?.Key;
+            }
+            AsnReader sequence = reader.ReadSequence();
+            ReadOnlyMemory<byte> issuer = sequence.ReadEncodedValue();
+            ReadOnlyMemory<byte> serial = sequence.ReadIntegerBytes();
+            foreach (OurKey key in ours)
+            {
+                if (key.IsIssuerAndSerial(issuer.Span, serial.Span))
+                    return key.Key;
+            }
+            return null;
+        }
+
+        private static int WrapSizeOf(byte[]? algorithm) =>
+            algorithm is null ? 0 : new AsnReader(algorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier() switch
+            {
+                Oids.Aes128Wrap => 16,
+                Oids.Aes192Wrap => 24,
+                Oids.Aes256Wrap => 32,
+                _ => 0,
+            };
+    }
+
+    /// <summary>Null for a padding that is not supported.</summary>
+    private static RSAEncryptionPadding? ReadPadding(AsnReader algorithm) => algorithm.ReadObjectIdentifier() switch
+    {
+        Oids.RsaEncryption => RSAEncryptionPadding.Pkcs1,
+        Oids.RsaesOaep when ReadOaepHash(algorithm) is { } hash => RSAEncryptionPadding.CreateOaep(hash),
+        _ => null,
+    };
 
     /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only one hash for label and mask, and the empty label, are supported: so it is with the platform and the tokens.</summary>
     private static HashAlgorithmName? ReadOaepHash(AsnReader algorithm)

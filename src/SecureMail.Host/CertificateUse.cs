@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
 
 namespace SecureMail.Host;
 
@@ -23,7 +24,7 @@ internal static class CertificateUse
     {
         RequireValid(certificate, now);
         // RFC 5280 §4.2.1.3: no extension allows everything.
-        if (certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => (u.KeyUsages & X509KeyUsageFlags.KeyEncipherment) == X509KeyUsageFlags.None))
+        if (certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => (u.KeyUsages & EnvelopeRecipient.UsageOf(certificate)) == X509KeyUsageFlags.None))
         {
             throw new NotPermittedException($"Chứng thư {certificate.Subject} không được cấp để mã hóa; hãy dùng chứng thư mã hóa của nơi nhận. / The certificate was not issued for encryption: use the recipient's encryption certificate.");
         }

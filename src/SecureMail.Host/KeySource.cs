@@ -4,6 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
 using SecureMail.Gateway.Storage;
+using SecureMail.Libcrypto;
 using SecureMail.Pkcs11;
 using SecureMail.Trust;
 
@@ -79,10 +80,16 @@ internal sealed class KeySource
     private OpenedKeys OfPem(string file, ParseResult parsed)
     {
         var certificate = TrustMaterial.LoadCertificates(parsed.GetValue(_cert) ?? file)[0];
-        var key = RSA.Create();
         var pem = File.ReadAllText(file);
+        AsymmetricAlgorithm? key = null;
         try
         {
+            if (certificate.PublicKey.Oid.Value == X25519Key.AlgorithmOid)
+            {
+                return new OpenedKeys([(certificate, X25519OfPem(pem))], []);
+            }
+
+            key = certificate.PublicKey.GetRSAPublicKey() is null ? ECDiffieHellman.Create() : RSA.Create();
             if (!pem.Contains("ENCRYPTED", StringComparison.Ordinal))
             {
                 key.ImportFromPem(pem);
@@ -96,8 +103,30 @@ internal sealed class KeySource
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            key.Dispose();
-            throw new InvalidDataException($"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa RSA. / The key {file} cannot be read: the password is wrong, or it is no RSA key.", e);
+            key?.Dispose();
+            throw new InvalidDataException($"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} cannot be read: the password is wrong, or it is not the certificate's key.", e);
+        }
+    }
+
+    /// <summary>Of an X25519 key, which the platform does not read, only the unencrypted form.</summary>
+    private static X25519Key X25519OfPem(string pem)
+    {
+        var fields = PemEncoding.Find(pem);
+        var at = 0;
+        while (pem[(at + fields.Label.Start.Value)..(at + fields.Label.End.Value)] != "PRIVATE KEY")
+        {
+            at += fields.Location.End.Value;
+            fields = PemEncoding.Find(pem.AsSpan(at));
+        }
+
+        var pkcs8 = Convert.FromBase64String(pem[(at + fields.Base64Data.Start.Value)..(at + fields.Base64Data.End.Value)]);
+        try
+        {
+            return X25519Key.FromPkcs8(pkcs8);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(pkcs8);
         }
     }
 
@@ -163,7 +192,7 @@ internal sealed class KeySource
 
     private static OpenedKeys RecipientsOf(X509Certificate2Collection all)
     {
-        List<(X509Certificate2, AsymmetricAlgorithm)> keys = [.. all.Where(c => c.HasPrivateKey).Select(c => (c, (AsymmetricAlgorithm?)c.GetRSAPrivateKey())).Where(k => k.Item2 is not null).Select(k => (k.c, k.Item2!))];
+        List<(X509Certificate2, AsymmetricAlgorithm)> keys = [.. all.Where(c => c.HasPrivateKey).Select(c => (c, (AsymmetricAlgorithm?)c.GetRSAPrivateKey() ?? c.GetECDiffieHellmanPrivateKey())).Where(k => k.Item2 is not null).Select(k => (k.c, k.Item2!))];
         return keys.Count > 0 ? new OpenedKeys(keys, [.. all]) : throw NoKey();
     }
 
@@ -191,7 +220,7 @@ internal sealed class OpenedKeys(IReadOnlyList<(X509Certificate2 Certificate, As
     /// <summary>Certificates that lay beside, of authorities perhaps.</summary>
     public IReadOnlyList<X509Certificate2> Others { get; init; } = [];
 
-    public IReadOnlyList<RecipientKey> Recipients => [.. keys.Where(k => k.Key is RSA).Select(k => new RecipientKey(k.Certificate, (RSA)k.Key))];
+    public IReadOnlyList<RecipientKey> Recipients => [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
 
     public void Dispose()
     {

@@ -26,6 +26,7 @@ public sealed class MessageJudgement : IDisposable
         // What came out of an envelope without authentication (CBC) is shown only where a signature inside it proves all of it unchanged. One
         // around it proves nothing: who changes a ciphertext can sign the changed one (EFAIL).
         var mayBeShown = proven >= layers.LastUnauthenticated;
+        EnvelopeFindings = Problems.OfEnvelopes(layers.Envelopes, mayBeShown);
         EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || proven > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);
@@ -44,6 +45,9 @@ public sealed class MessageJudgement : IDisposable
 
     /// <summary>An envelope was opened, and what came out of the outermost is as it was encrypted: its tag says so (GCM), or an intact signature inside.</summary>
     public bool EnvelopeIsProven { get; }
+
+    /// <summary>What is to be said about the encryption, beside the verdict, which is about signatures: a weak cipher, content that may not be shown. Empty when nothing is.</summary>
+    public IReadOnlyList<Reason> EnvelopeFindings { get; } = [];
 
     /// <summary>Why it is unreadable or locked; null when it was read.</summary>
     public Reason? Problem { get; }

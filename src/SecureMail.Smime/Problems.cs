@@ -28,6 +28,21 @@ internal static class Problems
         _ => new("cms-malformed", "Phần được ký hoặc mã hóa của thư bị hỏng; hãy yêu cầu gửi lại.", $"The signed or encrypted part of the mail is damaged: {e.Message}"),
     };
 
+    private static readonly Reason WeakCipher = new("cipher-weak", "Thư được mã hóa bằng thuật toán đã yếu (3DES): người ngoài có thể đã đọc được; hãy yêu cầu bên gửi dùng AES.", "The mail is encrypted with a weak cipher (triple DES): others may have read it; ask the sender to use AES.");
+    private static readonly Reason Unproven = new("envelope-unproven", "Thư được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.", "The mail is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not given out; ask the sender to sign and encrypt it again.");
+
+    /// <summary>What is to be said about how something was encrypted.</summary>
+    /// <param name="proven">Each envelope has a tag, or an intact signature inside.</param>
+    public static IReadOnlyList<Reason> OfEnvelopes(IReadOnlyList<CmsOpened> envelopes, bool proven)
+    {
+        List<Reason> findings = [];
+        if (envelopes.Any(e => e.HasWeakCipher))
+            findings.Add(WeakCipher);
+        if (!proven)
+            findings.Add(Unproven);
+        return findings;
+    }
+
     /// <summary>There is a signature part, and it is no signature: a format that failed, not a message without signature.</summary>
     public static SignatureFinding BrokenSignature() => new()
     {

@@ -11,7 +11,7 @@ namespace SecureMail.Smime;
 /// <item><see cref="PrepareAsync"/> writes the inner entity, which is what gets signed, and its signature minus the value.
 /// The caller keeps the octets; they are the message from here on and are never written anew.</item>
 /// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is; <see cref="PreparedSignature.Complete"/>.</item>
-/// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message.</item>
+/// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message; <see cref="SealAsync"/> encrypts it for many destinations at once.</item>
 /// </list>
 /// From, To, Subject, Date and Message-ID stand inside the signature (RFC 9788); outside an encrypted message the subject is "[...]". It leaves
 /// out: choosing certificates, opaque signing, legacy display parts.
@@ -50,20 +50,31 @@ public static class SmimeComposer
 
     /// <summary>Writes a message signed and then encrypted (application/pkcs7-mime, RFC 8551 §3.3, §3.4).</summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="recipients">RSA certificates, chosen by the caller; the sender's own belongs among them if it is to read its copy.</param>
+    /// <param name="recipients">Certificates, chosen by the caller; the sender's own belongs among them if it is to read its copy.</param>
     /// <exception cref="CmsException">A certificate cannot be encrypted to.</exception>
     public static async Task WriteEncryptedAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData,
-        IReadOnlyList<X509Certificate2> recipients, ContentCipher cipher, Stream output, CancellationToken ct = default)
+        IReadOnlyList<X509Certificate2> recipients, CipherChoice cipher, Stream output, CancellationToken ct = default)
     {
         await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, ct);
-        // RFC 8551 §3.2.2
-        var smimeType = cipher == ContentCipher.Aes256Gcm ? "authEnveloped-data" : "enveloped-data";
-        var entity = MimeEntity.Produced(
-            MimeContentType.Of("application/pkcs7-mime", ("smime-type", smimeType)),
-            (cms, token) => CmsEnveloper.EncryptAsync(signed, cms, recipients, cipher, token),
-            "smime.p7m");
-        await entity.Prepend(message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0")).WriteAsync(output, ct);
+        await EncryptedEntity(cipher, (cms, token) => CmsEnveloper.EncryptAsync(signed, cms, recipients, cipher, token))
+            .Prepend(message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0")).WriteAsync(output, ct);
     }
+
+    /// <summary>
+    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of them a head with its own
+    /// recipients before the one ciphertext. Who else is addressed stands in the signed part alone.
+    /// </summary>
+    /// <inheritdoc cref="WriteSignedAsync"/>
+    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for <see cref="SealedMessage.WriteBodyAsync"/>.</param>
+    public static async Task<SealedMessage> SealAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher, Stream ciphertext, CancellationToken ct = default)
+    {
+        await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, ct);
+        return new SealedMessage(message, cipher, await SealedContent.SealAsync(signed, ciphertext, cipher, ct));
+    }
+
+    // RFC 8551 §3.2.2
+    internal static MimeEntity EncryptedEntity(CipherChoice cipher, Func<Stream, CancellationToken, Task> produce) =>
+        MimeEntity.Produced(MimeContentType.Of("application/pkcs7-mime", ("smime-type", cipher.SmimeType)), produce, "smime.p7m");
 
     private static MimeEntity SignedEntity(Func<Stream> openInner, PreparedSignature prepared, byte[] signedData) =>
         MimeEntity.Multipart("signed",

@@ -26,8 +26,24 @@ public static class SmimeJudge
         try
         {
             var (state, problem) = await OpenAsync();
-            var (findings, digest, proven) = state == FileState.Unreadable || layers is null ? ([], null, 0) : await JudgeLayersAsync(layers, options, ct);
-            return new MessageJudgement(layers, state, findings, digest, proven, problem);
+            if (layers is null)
+                return new MessageJudgement(null, state, [], null, 0, problem);
+            var judged = state == FileState.Unreadable && layers.LastUnauthenticated == 0 ? [] : await JudgeLayersAsync(layers, options, ct);
+            var proven = judged.Where(l => l.Layer.CoversWhole && l.Findings.Any(f => f.Intact)).Select(l => l.Layer.Envelopes).DefaultIfEmpty().Max();
+            if (proven < layers.LastUnauthenticated)
+            {
+                // What came out of this envelope may be anything that whoever changed it wished. Nothing that is said may depend on it, not even
+                // that it could not be read: every such message is one without a signature, by whatever is (or is not) inside.
+                var unproven = layers.Envelopes.FindIndex(proven, e => !e.Authenticated) + 1;
+                (state, problem) = (FileState.Read, null);
+                judged = [.. judged.Where(l => l.Layer.Envelopes < unproven)];
+            }
+            else if (state == FileState.Unreadable)
+            {
+                judged = [];
+            }
+
+            return new MessageJudgement(layers, state, [.. judged.SelectMany(l => l.Findings)], judged.Count == 0 ? null : judged[^1].Digest, proven, problem);
         }
         catch
         {
@@ -54,27 +70,22 @@ public static class SmimeJudge
         }
     }
 
-    /// <summary>Also answers how many envelopes lie around the innermost intact signature over the whole.</summary>
-    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[]? Digest, int Proven)> JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken ct)
+    /// <summary>What was found out about each signed layer, outermost first, and the digest of what it is over.</summary>
+    private static async Task<List<(SignedLayer Layer, IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)>> JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken ct)
     {
         var sender = MessageHeaders.SoleSender(layers.Message, MessageHeaders.Of(layers.Message, layers.Payload));
-        List<SignatureFinding> all = [];
-        byte[]? digest = null;
-        var proven = 0;
+        List<(SignedLayer, IReadOnlyList<SignatureFinding>, byte[]?)> all = [];
         foreach (var layer in layers.Signatures)
         {
-            IReadOnlyList<SignatureFinding> findings;
-            (findings, digest) = layer.Data is null ? ([Problems.BrokenSignature()], null) : await JudgeLayerAsync(layer.Data, layer.Content, options, ct);
-            all.AddRange(findings.Select(f => f with
+            (IReadOnlyList<SignatureFinding> findings, byte[]? digest) = layer.Data is null ? ([Problems.BrokenSignature()], null) : await JudgeLayerAsync(layer.Data, layer.Content, options, ct);
+            all.Add((layer, [.. findings.Select(f => f with
             {
                 CoversWhole = layer.CoversWhole,
                 SignerIsSender = IsSender(f.SignerCertificate, sender),
-            }));
-            if (layer.CoversWhole && findings.Any(f => f.Intact))
-                proven = Math.Max(proven, layer.Envelopes);
+            })], digest));
         }
 
-        return (all, digest, proven);
+        return all;
     }
 
     private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeLayerAsync(CmsSignedData data, MimePart? content, JudgeOptions options, CancellationToken ct)

@@ -54,6 +54,38 @@ internal static class Oids
     public const string Aes192Gcm = "2.16.840.1.101.3.4.1.26";
     public const string Aes256Gcm = "2.16.840.1.101.3.4.1.46";
 
+    // RFC 8551 §2.7: read, never written
+    public const string TripleDesCbc = "1.2.840.113549.3.7";
+
+    // RFC 9709: the content's key derived, so that it fits one algorithm only
+    public const string CekHkdfSha256 = "1.2.840.113549.1.9.16.3.31";
+
+    // RFC 3565 §2.3.2: key wrap
+    public const string Aes128Wrap = "2.16.840.1.101.3.4.1.5";
+    public const string Aes192Wrap = "2.16.840.1.101.3.4.1.25";
+    public const string Aes256Wrap = "2.16.840.1.101.3.4.1.45";
+
+    // RFC 5753 §7.1.4: ephemeral-static ECDH with the KDF of X9.63
+    public const string StdDhSha1Kdf = "1.3.133.16.840.63.0.2";
+    public const string StdDhSha256Kdf = "1.3.132.1.11.1";
+    public const string StdDhSha384Kdf = "1.3.132.1.11.2";
+    public const string StdDhSha512Kdf = "1.3.132.1.11.3";
+    public const string CofactorDhSha1Kdf = "1.3.133.16.840.63.0.3";
+    public const string CofactorDhSha256Kdf = "1.3.132.1.14.1";
+    public const string CofactorDhSha384Kdf = "1.3.132.1.14.2";
+    public const string CofactorDhSha512Kdf = "1.3.132.1.14.3";
+
+    // RFC 8418 §2.2: the same with HKDF
+    public const string StdDhHkdfSha256 = "1.2.840.113549.1.9.16.3.19";
+    public const string StdDhHkdfSha384 = "1.2.840.113549.1.9.16.3.20";
+    public const string StdDhHkdfSha512 = "1.2.840.113549.1.9.16.3.21";
+
+    // RFC 9629 §3: KEMRecipientInfo as an OtherRecipientInfo
+    public const string OtherRecipientKem = "1.2.840.113549.1.9.16.13.3";
+
+    // RFC 8551 §2.5.2
+    public const string SmimeCapabilities = "1.2.840.113549.1.9.15";
+
     // RFC 5280 §4.2.1.2
     public const string SubjectKeyIdentifier = "2.5.29.14";
 }

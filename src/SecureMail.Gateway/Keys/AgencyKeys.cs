@@ -59,7 +59,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         {
             try
             {
-                if (Find(certificate, out var absent) is RSA key)
+                if (Find(certificate, out var absent) is { } key && RecipientKey.Serves(key))
                 {
                     keys.Add(new RecipientKey(certificate, key));
                 }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
 using SecureMail.Gateway.Directory;
 using SecureMail.Trust;
 
@@ -12,16 +13,16 @@ internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 {
     /// <summary>Null when the addressee has none that may be encrypted to.</summary>
     public X509Certificate2? BestForEncryption(Agency agency) =>
-        Valid(agency.EncryptionCertificates, X509KeyUsageFlags.KeyEncipherment).FirstOrDefault()?.Path[0];
+        Valid(agency.EncryptionCertificates, EnvelopeRecipient.UsageOf).FirstOrDefault()?.Path[0];
 
     /// <summary>The agency's valid signing certificates, best first: each a path, leaf first.</summary>
     public IReadOnlyList<PathResult> ForSigning(Agency agency) =>
-        [.. Valid(agency.SigningCertificates, X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation)];
+        [.. Valid(agency.SigningCertificates, _ => X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation)];
 
     // A revocation that cannot be checked now does not stop a dispatch: the addressee judges for itself. A revoked certificate does.
-    private IEnumerable<PathResult> Valid(IEnumerable<X509Certificate2> certificates, X509KeyUsageFlags usage) =>
+    private IEnumerable<PathResult> Valid(IEnumerable<X509Certificate2> certificates, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
         certificates
-            .Where(c => c.Extensions.OfType<X509KeyUsageExtension>().All(e => (e.KeyUsages & usage) != X509KeyUsageFlags.None))
+            .Where(c => c.Extensions.OfType<X509KeyUsageExtension>().All(e => (e.KeyUsages & usage(c)) != X509KeyUsageFlags.None))
             .Select(c => PathValidator.Validate(c, trust.Material, new PathOptions { At = time.GetUtcNow() }))
             .Where(p => p.Status is PathStatus.Valid or PathStatus.Indeterminate)
             .OrderBy(p => p.Status == PathStatus.Valid ? 0 : 1)

@@ -16,6 +16,8 @@ public static class FileJudge
     private static readonly Reason UnknownKind = new("unknown-format", "Không nhận ra loại tệp: không phải thư MIME, CMS hay PDF; hãy kiểm tra tệp.", "This is no MIME message, no CMS and no PDF; check the file.");
     private static readonly Reason TooDeep = new("too-many-envelopes", "Tệp có quá nhiều lớp mã hóa lồng nhau; hãy yêu cầu bên gửi gửi lại.", "Too many envelopes lie around each other; ask the sender to send it again.");
     private static readonly Reason OtherCms = new("cms-kind-unsupported", "Loại CMS này (nén hoặc tương tự) không được hỗ trợ; hãy yêu cầu bên gửi ký hoặc mã hóa theo S/MIME.", "This kind of CMS (compressed or the like) is not read; ask the sender for signed or encrypted data.");
+    private static readonly Reason WeakCipher = new("cipher-weak", "Tệp được mã hóa bằng thuật toán đã yếu (3DES): người ngoài có thể đã đọc được; hãy yêu cầu bên gửi dùng AES.", "The file is encrypted with a weak cipher (triple DES): others may have read it; ask the sender to use AES.");
+    private static readonly Reason Unproven = new("envelope-unproven", "Tệp được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.", "The file is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not given out; ask the sender to sign and encrypt it again.");
     private static readonly Reason PdfNotJudged = new("pdf-not-judged", "Tệp PDF có thể chứa chữ ký số nhưng phiên bản này chưa kiểm tra chữ ký trong PDF; hãy kiểm tra bằng phần mềm khác.", "The PDF may hold signatures, and this version does not judge signatures in PDF; check it with other software.");
 
     /// <summary>Judges one file.</summary>
@@ -77,11 +79,19 @@ public static class FileJudge
                 FileFormat.Cms => await JudgeCmsAsync(content, null, keys, options, depth + 1, cancel),
                 _ => new FileFindings(FileState.Read, []),
             };
+            // Without a tag, only a signature inside and over the whole tells that nothing was changed (CBC can be changed at will).
+            var proven = opened.Authenticated || inner.Signatures.Any(s => s is { Intact: true, CoversWhole: true });
+            if (!proven)
+            {
+                // Then nothing that is said may depend on what came out, not even that it could not be read.
+                inner = new FileFindings(FileState.Read, []) { Owned = inner.Owned };
+            }
+
             return inner with
             {
                 Encrypted = true,
-                // Without a tag, only a signature inside and over the whole tells that nothing was changed (CBC can be changed at will).
-                EnvelopeIsProven = opened.Authenticated || inner.Signatures.Any(s => s is { Intact: true, CoversWhole: true }),
+                EnvelopeIsProven = proven,
+                EnvelopeFindings = [.. opened.HasWeakCipher ? [WeakCipher] : Array.Empty<Reason>(), .. proven ? [] : new[] { Unproven }, .. inner.EnvelopeFindings],
                 OpenEnvelope = opened.OpenContent,
                 Owned = [.. inner.Owned, content, opened],
             };

@@ -24,6 +24,7 @@ public sealed class FileJudgement : IDisposable
         Encrypted = found.Encrypted;
         Signatures = found.Signatures;
         Error = found.Problem;
+        EnvelopeFindings = found.EnvelopeFindings;
         EnvelopeIsProven = found.EnvelopeIsProven;
         var said = summary ?? found.Problem ?? Verdicts.SummaryOf(Verdict, Signatures);
         Summary = new Sentence(said.Vi, said.En);
@@ -48,6 +49,9 @@ public sealed class FileJudgement : IDisposable
 
     /// <summary>Why it could not be judged to its end; null when it could.</summary>
     public Reason? Error { get; }
+
+    /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be given out.</summary>
+    public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
     /// <summary>An envelope was opened, and what came out of the outermost is as it was encrypted (a tag, or an intact signature inside).</summary>
     [JsonIgnore]
@@ -76,6 +80,8 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
 
     public bool EnvelopeIsProven { get; init; }
 
+    public IReadOnlyList<Reason> EnvelopeFindings { get; init; } = [];
+
     public Func<Stream?> OpenEnvelope { get; init; } = () => null;
 
     public IReadOnlyList<IDisposable> Owned { get; init; } = [];
@@ -86,6 +92,7 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
     {
         Encrypted = message.Encrypted,
         EnvelopeIsProven = message.EnvelopeIsProven,
+        EnvelopeFindings = message.EnvelopeFindings,
         OpenEnvelope = message.OpenEnvelope,
         Owned = [message],
     };

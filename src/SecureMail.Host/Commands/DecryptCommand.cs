@@ -16,14 +16,13 @@ internal static class DecryptCommand
         file.RefuseOptions();
         var output = new Option<string?>("--out") { Description = "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.", HelpName = "FILE" };
         var force = CommandLine.Force();
-        var unauthenticated = new Option<bool>("--unauthenticated") { Description = "Ghi cả nội dung CBC không có chữ ký bên trong chứng minh là nguyên vẹn. / Write CBC content, too, that no signature inside proves unchanged." };
         var keys = new KeySource();
         var json = CommandLine.JsonLines();
         var command = new Command("decrypt", """
             Giải mã một thư hoặc tệp CMS. / Decrypts mail or CMS.
             Ví dụ / example: securemail decrypt --key "pkcs11:token=VanThu;object=encrypt?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt --out inner.eml thu.eml
                              securemail decrypt --p12 khoa.p12 --p12-password-file mk.txt van-ban.docx.p7m
-            """) { file, output, force, unauthenticated, json };
+            """) { file, output, force, json };
         foreach (var option in keys.Options)
         {
             command.Options.Add(option);
@@ -38,7 +37,7 @@ internal static class DecryptCommand
             using var opened = keys.OpenRecipients(parsed);
             if (opened.Recipients.Count == 0)
             {
-                throw new UsageException("Cần khóa RSA: --key URI hoặc --p12 TỆP. / An RSA key is needed: --key URI or --p12 FILE.");
+                throw new UsageException("Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or --p12 FILE.");
             }
 
             // Who signed is not asked here; only whether what is inside is whole.
@@ -52,14 +51,14 @@ internal static class DecryptCommand
                 return judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
             }
 
-            if (!judgement.EnvelopeIsProven && !parsed.GetValue(unauthenticated))
+            if (!judgement.EnvelopeIsProven)
             {
-                Console.Error.WriteLine("Nội dung mã hóa CBC không có chữ ký bên trong còn nguyên vẹn nên có thể đã bị sửa; không ghi ra. Dùng --unauthenticated nếu vẫn cần. / The content was encrypted with CBC and no intact signature inside proves it unchanged; nothing was written. --unauthenticated writes it all the same.");
+                Console.Error.WriteLine("Nội dung mã hóa CBC không có chữ ký bên trong còn nguyên vẹn nên có thể đã bị sửa; không ghi ra; hãy yêu cầu bên gửi ký rồi mã hóa lại. / The content was encrypted with CBC and no intact signature inside proves it unchanged; nothing was written; ask the sender to sign and encrypt it again.");
                 return ExitCode.Undecided;
             }
 
             await OutputFile.WriteAsync(target, parsed.GetValue(force), to => content.CopyToAsync(to, cancel));
-            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = judgement.EnvelopeIsProven }, $"Đã giải mã: {target} / decrypted");
+            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = judgement.EnvelopeIsProven, judgement.EnvelopeFindings }, $"Đã giải mã: {target} / decrypted");
             return ExitCode.Done;
         });
         return command;

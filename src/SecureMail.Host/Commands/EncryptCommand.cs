@@ -37,7 +37,7 @@ internal static class EncryptCommand
                 CertificateUse.RequireEncryption(recipient, TimeProvider.System.GetUtcNow());
             }
 
-            var cipher = parsed.GetValue(cbc) ? ContentCipher.Aes256Cbc : ContentCipher.Aes256Gcm;
+            CipherChoice cipher = parsed.GetValue(cbc) ? ContentCipher.Aes256Cbc : ContentCipher.Aes256Gcm;
             var isEntity = await FileFormats.DetectAsync(content, cancel) == FileFormat.Mime;
             Task EncryptAsync(Stream inner, Stream cms, CancellationToken token) => CmsEnveloper.EncryptAsync(inner, cms, recipients, cipher, token);
             await OutputFile.WriteAsync(target, parsed.GetValue(force), stream =>
@@ -49,9 +49,9 @@ internal static class EncryptCommand
         return command;
     }
 
-    private static MimeEntity MailOf(ContentCipher cipher, Func<Stream, CancellationToken, Task> produce) =>
+    private static MimeEntity MailOf(CipherChoice cipher, Func<Stream, CancellationToken, Task> produce) =>
         // RFC 8551 §3.2.2
-        MimeEntity.Produced(MimeContentType.Of("application/pkcs7-mime", ("smime-type", cipher == ContentCipher.Aes256Gcm ? "authEnveloped-data" : "enveloped-data")), produce, "smime.p7m")
+        MimeEntity.Produced(MimeContentType.Of("application/pkcs7-mime", ("smime-type", cipher.SmimeType)), produce, "smime.p7m")
             .Prepend(MimeEntity.Fields().AddRaw("MIME-Version", "1.0"));
 
     /// <summary>RFC 8551 §3.1: what is encrypted into a message is a MIME entity, so a file of another kind becomes an attachment first.</summary>

@@ -102,6 +102,9 @@ public sealed class MimeEntity
         return Add(name, tokens);
     }
 
+    /// <summary>Writes the lines of a base64 body by themselves: what goes on behind lines already written, whose octets were a multiple of three.</summary>
+    public static Task WriteBase64Async(Stream octets, Stream output, CancellationToken ct = default) => TransferEncoding.WriteBase64Async(octets, output, ct);
+
     /// <summary>Adds a Date-like field (RFC 5322 §3.3).</summary>
     public MimeEntity AddDate(string name, DateTimeOffset date) => AddRaw(name, MailDate.Format(date));
 

@@ -152,10 +152,10 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task A_recipient_without_an_RSA_key_and_no_recipient_at_all_are_refused()
+    public async Task A_recipient_on_a_curve_not_known_and_no_recipient_at_all_are_refused()
     {
-        TestIdentity ec = TestPki.Shared.Issue("CN=EC", key: TestKey.P256);
-        (await Should.ThrowAsync<CmsException>(() => EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, ec))).Error.ShouldBe(CmsError.CertificateNotUsable);
+        TestIdentity brainpool = Readers.Issue(ECDsa.Create(ECCurve.NamedCurves.brainpoolP256r1));
+        (await Should.ThrowAsync<CmsException>(() => EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, brainpool))).Error.ShouldBe(CmsError.CertificateNotUsable);
         await Should.ThrowAsync<ArgumentException>(() => EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm));
     }
 
@@ -211,7 +211,7 @@ public sealed class CmsEnvelopeTests
             using (writer.PushSequence())
             {
                 writer.WriteInteger(0);
-                writer.WriteEncodedValue(Recipients.Wrap([Ours.Certificate], key));
+                writer.WriteEncodedValue(Recipients.Wrap([new EnvelopeRecipient(Ours.Certificate)], key));
                 using (writer.PushSequence())
                 {
                     writer.WriteObjectIdentifier("1.2.840.113549.1.7.1");

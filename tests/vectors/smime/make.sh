@@ -35,7 +35,7 @@ openssl cms -encrypt -aes-256-gcm -in inner.tmp $FROM -out encrypted-gcm.eml rec
 openssl cms -encrypt -aes256 -in inner.tmp $FROM -out encrypted-cbc.eml recipient.pem;              expect encrypted-cbc valid true valid-revocation-not-checked
 openssl cms -encrypt -aes256 -in inner.tmp $FROM -out encrypted-oaep.eml -recip recipient.pem -keyopt rsa_padding_mode:oaep; expect encrypted-oaep valid true valid-revocation-not-checked
 openssl cms -encrypt -aes256 -in inner.tmp $FROM -out not-for-us.eml other.pem;                     expect not-for-us indeterminate true no-key
-openssl cms -encrypt -des3 -in inner.tmp $FROM -out triple-des.eml recipient.pem;                   expect triple-des unreadable true encryption-unsupported
+openssl cms -encrypt -des3 -in inner.tmp $FROM -out triple-des.eml recipient.pem;                   expect triple-des valid true valid-revocation-not-checked
 openssl cms -encrypt -aes-256-gcm -in content.txt $FROM -out encrypted-unsigned.eml recipient.pem
 { printf 'From: vanthu@tinhuy.vn\nSubject: Vector\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=w\n\n--w\n\nUnsigned.\n--w\n'; cat inner.tmp; printf '\n--w--\n'; } > beside-unsigned.eml; expect beside-unsigned partial false valid-revocation-not-checked
 rm -f ./*.csr ./*.srl ./*.tmp content.txt root.key sender.key ec.key other.key encrypted-unsigned.eml
