@@ -16,10 +16,11 @@ public sealed class CmsSignedData : IDisposable
     /// <summary>Certificates tried for one signer: an attacker may send many under one issuer and serial number.</summary>
     private const int MaxCandidates = 8;
 
-    private readonly SecretSpool? _content;
+    private readonly HeldContent? _content;
     private readonly ContentHash? _contentHash;
+    private ContentHash? _verified;
 
-    private CmsSignedData(string contentType, SecretSpool? content, ContentHash? contentHash)
+    private CmsSignedData(string contentType, HeldContent? content, ContentHash? contentHash)
     {
         ContentType = contentType;
         _content = content;
@@ -46,10 +47,24 @@ public sealed class CmsSignedData : IDisposable
 
     /// <summary>Reads a SignedData to its end. The stream stays the caller's.</summary>
     /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
-    public static async Task<CmsSignedData> ReadAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default)
+    public static Task<CmsSignedData> ReadAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
+        ReadAsync(cms, inPlace: false, limits, cancel);
+
+    /// <summary>
+    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the content inside is left where it lies instead of copied, when the stream is
+    /// seekable and no PEM. The stream must stay open and as it is while this object is in use, and nobody else may read it meanwhile.
+    /// </summary>
+    public static Task<CmsSignedData> ReadInPlaceAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
+        ReadAsync(cms, inPlace: true, limits, cancel);
+
+    private static async Task<CmsSignedData> ReadAsync(Stream cms, bool inPlace, CmsLimits? limits, CancellationToken cancel)
     {
         limits ??= CmsLimits.Default;
-        using var reader = new BerReader(await CmsFormat.UnarmourAsync(cms, cancel), limits);
+        HeldContent held = inPlace && cms.CanSeek ? HeldContent.InPlace(cms) : HeldContent.Copied();
+        Stream unarmoured = await CmsFormat.UnarmourAsync(cms, cancel);
+        if (unarmoured is PemDecodingStream)
+            held = HeldContent.Copied();
+        using var reader = new BerReader(unarmoured, limits);
         if (await CmsFormat.ReadContentInfoAsync(reader, cancel) != CmsKind.SignedData)
             throw new CmsException(CmsError.WrongKind, "this CMS object is not signed data");
         CmsSignedData? data = null;
@@ -59,7 +74,7 @@ public sealed class CmsSignedData : IDisposable
             await reader.EnterAsync(Der.Sequence, cancel);
             await reader.ReadElementAsync(cancel); // version: RFC 5652 §5.1 derives it from the rest, nothing depends on it
             IReadOnlyList<HashAlgorithmName> digests = ReadDigests(await reader.ReadElementAsync(cancel));
-            data = await ReadContentAsync(reader, digests, limits, cancel);
+            data = await ReadContentAsync(reader, held, digests, limits, cancel);
             if (await reader.PeekTagAsync(cancel) == Der.Context0)
                 data.Certificates = ReadCertificates(await reader.ReadElementAsync(cancel), limits);
             if (await reader.PeekTagAsync(cancel) == Der.Context1)
@@ -111,6 +126,7 @@ public sealed class CmsSignedData : IDisposable
                 await own.AppendAsync(again, cancel);
                 own.Finish();
             }
+            _verified = hash;
             X509Certificate2[] certificates = [.. Certificates, .. knownCertificates ?? []];
             return [.. Signers.Select(signer => Verify(signer, hash, certificates))];
         }
@@ -119,6 +135,9 @@ public sealed class CmsSignedData : IDisposable
             own?.Dispose();
         }
     }
+
+    /// <summary>The digest of the content that the last <see cref="VerifyAsync"/> was over; null when no signer's algorithm asked for it, or there was no content.</summary>
+    public byte[]? ContentDigest(HashAlgorithmName algorithm) => _verified?.TryDigest(algorithm);
 
     /// <summary>Removes the content.</summary>
     public void Dispose()
@@ -175,7 +194,7 @@ public sealed class CmsSignedData : IDisposable
         return prefix is [Der.Set, ..] && prefix.IndexOf(messageDigestOid) >= 0;
     }
 
-    private static async Task<CmsSignedData> ReadContentAsync(BerReader reader, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits, CancellationToken cancel)
+    private static async Task<CmsSignedData> ReadContentAsync(BerReader reader, HeldContent held, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits, CancellationToken cancel)
     {
         await reader.EnterAsync(Der.Sequence, cancel);
         string type = AsnDecoder.ReadObjectIdentifier(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER, out _);
@@ -186,25 +205,24 @@ public sealed class CmsSignedData : IDisposable
         }
         await reader.EnterAsync(Der.Context0, cancel);
         await reader.BeginOctetsAsync(Der.OctetString, cancel);
-        var spool = new SecretSpool();
         var hash = new ContentHash(digests);
         try
         {
             for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
             {
-                if (spool.Length + piece.Length > limits.MaxContent)
+                if (held.Length + piece.Length > limits.MaxContent)
                     throw new CmsException(CmsError.LimitExceeded, "the signed content is too large");
                 hash.Append(piece.Span);
-                spool.Write(piece.Span);
+                held.Append(piece.Span, reader.Position - piece.Length);
             }
             hash.Finish();
             await reader.LeaveAsync(cancel);
             await reader.LeaveAsync(cancel);
-            return new CmsSignedData(type, spool, hash);
+            return new CmsSignedData(type, held, hash);
         }
         catch
         {
-            spool.Dispose();
+            held.Dispose();
             hash.Dispose();
             throw;
         }

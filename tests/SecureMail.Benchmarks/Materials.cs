@@ -14,6 +14,7 @@ internal sealed class Materials : IDisposable
     private const int Primes = 48;
     private readonly ECDsa _caKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private readonly List<RSA> _keys = [];
+    private readonly Lazy<IReadOnlyList<X509Certificate2>> _many;
     private int _serial = 1000;
 
     /// <param name="many">So many other recipients, at most 1000.</param>
@@ -27,7 +28,7 @@ internal sealed class Materials : IDisposable
         Recipient = Issue("Xã", RSA.Create(2048), X509KeyUsageFlags.KeyEncipherment);
         Crls = [Crl(Root, rootKey), Crl(Ca, _caKey)];
         Options = OptionsOf(Root, Ca, Crls, Now);
-        Many = [.. DistinctKeys().Take(many).Select((key, i) => Issue($"Xã {i}", key, X509KeyUsageFlags.KeyEncipherment).Certificate)];
+        _many = new(() => [.. DistinctKeys().Take(many).Select((key, i) => Issue($"Xã {i}", key, X509KeyUsageFlags.KeyEncipherment).Certificate)]);
     }
 
     private Materials(string folder)
@@ -39,7 +40,7 @@ internal sealed class Materials : IDisposable
         Recipient = new Identity(Certificate("recipient"), Key("recipient"));
         Crls = [Octets("root.crl"), Octets("ca.crl")];
         Options = OptionsOf(Root, Ca, Crls, Now);
-        Many = [];
+        _many = new(() => []);
 
         byte[] Octets(string name) => File.ReadAllBytes(Path.Combine(folder, name));
 
@@ -63,7 +64,7 @@ internal sealed class Materials : IDisposable
 
     public Identity Recipient { get; }
 
-    public IReadOnlyList<X509Certificate2> Many { get; }
+    public IReadOnlyList<X509Certificate2> Many => _many.Value;
 
     public byte[][] Crls { get; }
 

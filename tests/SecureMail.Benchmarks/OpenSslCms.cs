@@ -15,7 +15,7 @@ internal sealed unsafe class OpenSslCms
     private readonly nint _recipient;
     private readonly nint _recipientKey;
     private readonly nint _toOne;
-    private readonly nint _toMany;
+    private readonly Lazy<nint> _toMany;
     private readonly nint _store;
 
     public OpenSslCms(Materials materials)
@@ -26,7 +26,7 @@ internal sealed unsafe class OpenSslCms
         _recipient = Certificate(materials.Recipient.Certificate.RawData);
         _recipientKey = Key(materials.Recipient.Key.ExportRSAPrivateKey());
         _toOne = Stack([materials.Recipient.Certificate.RawData]);
-        _toMany = Stack([.. materials.Many.Select(c => c.RawData)]);
+        _toMany = new(() => Stack([.. materials.Many.Select(c => c.RawData)]));
         _store = X509_STORE_new();
         Check(X509_STORE_add_cert(_store, Certificate(materials.Root.RawData)));
         foreach (var crl in materials.Crls)
@@ -149,7 +149,7 @@ internal sealed unsafe class OpenSslCms
         using var input = Bio.Of(content);
         using var signed = Bio.Memory();
         SignTo(input, signed, flags);
-        var cms = Check(CMS_encrypt(many ? _toMany : _toOne, signed.Handle, EVP_aes_256_gcm(), flags));
+        var cms = Check(CMS_encrypt(many ? _toMany.Value : _toOne, signed.Handle, EVP_aes_256_gcm(), flags));
         Check(i2d_CMS_bio_stream(output.Handle, cms, signed.Handle, flags));
         CMS_ContentInfo_free(cms);
     }

@@ -18,10 +18,10 @@ internal sealed class OurCms(Materials materials)
     public Task SignAsync(Stream content, Stream output, Identity? signer = null) =>
         CmsSigner.SignAttachedAsync(content, output, Request(signer), (signer ?? materials.Signer).Key);
 
-    /// <summary>Reads and verifies by the certificate inside; the content is at hand afterwards.</summary>
-    public static async Task VerifyAsync(Stream signed, Stream? content = null)
+    /// <summary>Reads and verifies by the certificate inside; the content is at hand afterwards, in a copy or where it lay.</summary>
+    public static async Task VerifyAsync(Stream signed, Stream? content = null, bool inPlace = false)
     {
-        using var data = await CmsSignedData.ReadAsync(signed);
+        using var data = inPlace ? await CmsSignedData.ReadInPlaceAsync(signed) : await CmsSignedData.ReadAsync(signed);
         await VerifyAsync(data);
         if (content is not null)
             await data.OpenContent().CopyToAsync(content);
@@ -47,7 +47,7 @@ internal sealed class OurCms(Materials materials)
     {
         using var opened = await CmsDecryptor.DecryptAsync(sealedSigned, _keys);
         await using var inner = opened.OpenContent();
-        await VerifyAsync(inner, content);
+        await VerifyAsync(inner, content, inPlace: true);
     }
 
     /// <summary>A document to one recipient as the product sends it: composed, signed, encrypted, as mail.</summary>

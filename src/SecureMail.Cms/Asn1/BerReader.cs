@@ -29,7 +29,8 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
 
     private readonly record struct Header(byte Tag, long Length, bool Indefinite);
 
-    private long Position => _bufferOffset + _start;
+    /// <summary>Octets of the source that have been taken so far.</summary>
+    public long Position => _bufferOffset + _start;
 
     private long Bound => _containers.TryPeek(out Container container) ? container.Bound : Unbounded;
 
