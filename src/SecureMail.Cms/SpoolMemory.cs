@@ -15,8 +15,8 @@ internal static class SpoolMemory
 
     public const int Extra = 16;
 
-    /// <summary>24 MiB: the mail of 25 MB that most servers allow, once.</summary>
-    private const int SharedPieces = 96;
+    /// <summary>23 MiB, and with the one that a spool has of its own the mail of 25 MB that most servers allow.</summary>
+    private const int SharedPieces = 92;
 
     private static readonly ConcurrentStack<byte[]> Free = new();
     private static int _taken;

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.Runtime.CompilerServices;
 
 namespace SecureMail.Mail;
 
@@ -10,7 +11,7 @@ namespace SecureMail.Mail;
 internal abstract class DecoderStream(Stream inner) : Stream
 {
     /// <summary>So much is decoded at once, at most.</summary>
-    protected const int InputSize = 32 * 1024;
+    protected const int InputSize = 64 * 1024;
 
     // A small body gets small buffers.
     private readonly byte[] _input = new byte[SizeFor(inner)];
@@ -52,6 +53,8 @@ internal abstract class DecoderStream(Stream inner) : Stream
         return Give(buffer);
     }
 
+    // One for each piece of a large mail: they are used again, not collected.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         while (_outputStart == _outputEnd && !_done)
@@ -109,7 +112,7 @@ internal abstract class DecoderStream(Stream inner) : Stream
         return straight ? written : 0;
     }
 
-    private static int SizeFor(Stream inner) => inner.CanSeek ? (int)Math.Clamp(inner.Length, 256, InputSize) : InputSize;
+    protected static int SizeFor(Stream inner) => inner.CanSeek ? (int)Math.Clamp(inner.Length, 256, InputSize) : InputSize;
 
     private int Give(Span<byte> buffer)
     {
@@ -129,7 +132,7 @@ internal abstract class DecoderStream(Stream inner) : Stream
 internal sealed class Base64Decoder(Stream inner) : DecoderStream(inner)
 {
     private static readonly SearchValues<byte> Blanks = SearchValues.Create("\r\n \t"u8);
-    private readonly byte[] _compact = new byte[InputSize + 4];
+    private readonly byte[] _compact = new byte[SizeFor(inner) + 4];
     private int _kept;
     private bool _padded;
 

@@ -122,10 +122,11 @@ internal sealed class Base64Writer(Stream output) : Stream
 {
     private const int Line = 57; // octets that make one line of 76
     private const int Characters = 76;
-    private const int Block = Line * 256;
+    private const int LinesAtOnce = 512;
+    private const int Block = Line * LinesAtOnce;
     private readonly byte[] _held = new byte[Block];
-    private readonly byte[] _characters = new byte[Characters * 256];
-    private readonly byte[] _lines = new byte[(Characters + 2) * 256];
+    private readonly byte[] _characters = new byte[Characters * LinesAtOnce];
+    private readonly byte[] _lines = new byte[(Characters + 2) * LinesAtOnce];
     private int _heldCount;
 
     public override bool CanRead => false;
