@@ -30,6 +30,11 @@ public sealed class SecretSpool : IDisposable
     private volatile bool _disposed;
     private int _reading;
 
+    /// <summary>Only for one that was forgotten: what all share must not shrink for good. Its file goes with its own handle.</summary>
+#pragma warning disable MA0055 // there is no handle here that a SafeHandle could own, only a count
+    ~SecretSpool() => SpoolMemory.GiveBack(Math.Max(0, _memory.Count - PiecesOfOwn));
+#pragma warning restore MA0055
+
     /// <summary>Octets written so far.</summary>
     public long Length => (_pieces * PieceSize) + _currentCount;
 
@@ -85,6 +90,7 @@ public sealed class SecretSpool : IDisposable
         if (_disposed)
             return;
         _disposed = true;
+        GC.SuppressFinalize(this);
         // A reader counts itself first and looks whether the spool is disposed second; here it is the other way round. So either it stops or it is
         // seen, and what it may be copying from becomes no other message's.
         Interlocked.MemoryBarrier();

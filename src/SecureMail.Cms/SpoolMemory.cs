@@ -33,6 +33,12 @@ internal static class SpoolMemory
         return false;
     }
 
+    /// <summary>Pieces kept on a share at this moment.</summary>
+    public static int Taken => Volatile.Read(ref _taken);
+
+    /// <summary>Gives back the shares of a spool that nobody disposed; its pieces are the collector's by then.</summary>
+    public static void GiveBack(int shares) => Interlocked.Add(ref _taken, -shares);
+
     /// <summary>Takes a piece back and wipes what was used of it.</summary>
     /// <param name="shared">It was kept on a share.</param>
     /// <param name="reuse">False when somebody may still be reading it: then nobody else gets it.</param>
