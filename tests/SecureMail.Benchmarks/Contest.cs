@@ -45,6 +45,13 @@ internal sealed record Contest(string Name, double Goal, string Peer, int Units,
         return new Ratio(this, Median(ratios), ratios[tenth], ratios[^(tenth + 1)], Median([.. times.Select(t => t.Ours).Order()]) / Units, Median([.. times.Select(t => t.Theirs).Order()]) / Units);
     }
 
+    /// <summary>Our side alone, for so many seconds of CPU time.</summary>
+    public async Task RepeatAsync(int seconds)
+    {
+        for (var start = Interop.CpuMicroseconds(); Interop.CpuMicroseconds() - start < seconds * 1e6;)
+            await Ours();
+    }
+
     private async Task<int> CallsPerSliceAsync()
     {
         var calls = 0;

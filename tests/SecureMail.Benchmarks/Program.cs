@@ -5,12 +5,14 @@ namespace SecureMail.Benchmarks;
 
 /// <summary>
 /// scripts/bench [NAME...] [--json]: measures the rows whose names begin with one of those given, or all. Ratios are the peer's CPU time over ours, from
-/// interleaved calls in this one process; memory is measured in processes of its own.
+/// interleaved calls in this one process; memory is measured in processes of its own. With --profile our side alone runs for some seconds, for a
+/// profiler to look at.
 /// </summary>
 internal static class Program
 {
     private const int Rounds = 21;
     private const int RoundsOfLarge = 11;
+    private const int ProfileSeconds = 10;
 
     public static async Task<int> Main(string[] args)
     {
@@ -21,13 +23,21 @@ internal static class Program
         }
 
         var json = args.Contains("--json");
-        string[] names = [.. args.Where(a => a != "--json")];
+        var profile = args.Contains("--profile");
+        string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
         using var contests = new CmsContests();
         string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names];
         if (names.FirstOrDefault(n => n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))) is { } wrong)
         {
             await Console.Error.WriteLineAsync($"Không có hàng nào bắt đầu bằng / no row begins with: {wrong}\n{string.Join('\n', known)}");
             return 64;
+        }
+
+        if (profile)
+        {
+            foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+                await make().RepeatAsync(ProfileSeconds);
+            return 0;
         }
 
         bool Wanted(string name) => names.Length == 0 || names.Any(n => name.StartsWith(n, StringComparison.Ordinal));
