@@ -118,8 +118,14 @@ internal sealed class Materials : IDisposable
                     continue;
                 var key = RSA.Create(new RSAParameters
                 {
-                    Modulus = Write(p * q, 256), Exponent = [1, 0, 1], D = Write(d, 256), P = Write(p, 128), Q = Write(q, 128),
-                    DP = Write(d % (p - 1), 128), DQ = Write(d % (q - 1), 128), InverseQ = Write(Inverse(q, p), 128),
+                    Modulus = Write(p * q, 256),
+                    Exponent = [1, 0, 1],
+                    D = Write(d, 256),
+                    P = Write(p, 128),
+                    Q = Write(q, 128),
+                    DP = Write(d % (p - 1), 128),
+                    DQ = Write(d % (q - 1), 128),
+                    InverseQ = Write(Inverse(q, p), 128),
                 });
                 _keys.Add(key);
                 yield return key;
