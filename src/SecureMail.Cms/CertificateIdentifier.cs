@@ -1,6 +1,5 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography.X509Certificates;
-using SecureMail.Cms.Asn1;
 
 namespace SecureMail.Cms;
 
@@ -45,28 +44,13 @@ internal sealed class CertificateIdentifier
     }
 
     /// <summary>Whether it names this certificate.</summary>
-    public bool Names(X509Certificate2 certificate)
+    public bool Names(X509Certificate2 certificate) => CmsCertificate.Of(certificate) is { } read && Names(read);
+
+    /// <summary>Whether it names this certificate.</summary>
+    public bool Names(CmsCertificate certificate)
     {
         if (_keyIdentifier is not null)
-            return KeyIdentifierOf(certificate) is { } own && own.AsSpan().SequenceEqual(_keyIdentifier);
-        return certificate.SerialNumberBytes.Span.SequenceEqual(_serial) && certificate.IssuerName.RawData.AsSpan().SequenceEqual(_issuer);
-    }
-
-    internal static byte[]? KeyIdentifierOf(X509Certificate2 certificate)
-    {
-        foreach (X509Extension extension in certificate.Extensions)
-        {
-            if (extension.Oid?.Value != Oids.SubjectKeyIdentifier)
-                continue;
-            try
-            {
-                return AsnDecoder.ReadOctetString(extension.RawData, AsnEncodingRules.BER, out _);
-            }
-            catch (AsnContentException)
-            {
-                return null;
-            }
-        }
-        return null;
+            return certificate.SubjectKeyIdentifier() is { } own && own.Span.SequenceEqual(_keyIdentifier);
+        return certificate.Serial.Span.SequenceEqual(_serial) && certificate.Issuer.Span.SequenceEqual(_issuer);
     }
 }

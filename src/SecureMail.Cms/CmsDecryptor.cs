@@ -124,19 +124,16 @@ public static class CmsDecryptor
     private static async Task ReadGcmAsync(BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits, CancellationToken cancel)
     {
         using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
-        var plain = new byte[BufferSize];
-        try
+        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
+            CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
+            while (!piece.IsEmpty)
             {
-                CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
-                context.Update(piece.Span, plain);
-                spool.Write(plain.AsSpan(0, piece.Length));
+                Span<byte> room = spool.Room(piece.Length);
+                context.Update(piece.Span[..room.Length], room);
+                spool.Advance(room.Length);
+                piece = piece[room.Length..];
             }
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(plain);
         }
         await reader.LeaveAsync(cancel);
 

@@ -99,8 +99,10 @@ public static class CmsFormat
         if (begin < 0 || (begin > 0 && head[begin - 1] != (byte)'\n') || DetectBer(head) != CmsKind.None)
             return false;
         ReadOnlySpan<byte> rest = head[(begin + "-----BEGIN ".Length)..];
-        // RFC 7468 §8 and §9: CMS, and PKCS7 as generators before it wrote; OpenSSL reads "PKCS #7 SIGNED DATA" too.
-        return rest.StartsWith("CMS-----"u8) || rest.StartsWith("PKCS7-----"u8) || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8);
+        // RFC 7468 §8 and §9: CMS, and PKCS7 as generators before it wrote; OpenSSL reads "PKCS #7 SIGNED DATA" too,
+        // and gpgsm has labels of its own.
+        return rest.StartsWith("CMS-----"u8) || rest.StartsWith("PKCS7-----"u8) || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8)
+            || rest.StartsWith("SIGNED MESSAGE-----"u8) || rest.StartsWith("ENCRYPTED MESSAGE-----"u8);
     }
 
     private static byte[]? DecodePemHead(ReadOnlySpan<byte> head)

@@ -9,17 +9,24 @@ namespace SecureMail.Cms;
 /// SignedData (RFC 5652 §5), read from DER, BER or PEM in one pass. Attached content is hashed while it passes and held in
 /// a <see cref="SecretSpool"/>; certificates, CRLs and signers are parsed under <see cref="CmsLimits"/>. Then
 /// <see cref="VerifyAsync"/> answers for each signer whether content, attributes and value belong together. Whether the
-/// signer is to be trusted is SecureMail.Trust's question, not asked here. Unsigned attributes are left out so far.
+/// signer is to be trusted is SecureMail.Trust's question, not asked here. Certificates seen before come from a
+/// <see cref="CertificateCache"/>, and the platform loads those only that somebody asks for.
 /// </summary>
 public sealed class CmsSignedData : IDisposable
 {
     /// <summary>Certificates tried for one signer: an attacker may send many under one issuer and serial number.</summary>
     private const int MaxCandidates = 8;
 
-    private readonly SecretSpool? _content;
-    private readonly ContentHash? _contentHash;
+    /// <summary>Content held in memory for a signer who signed it itself and not its hash (Ed25519 without signed attributes).</summary>
+    private const int MaxPureContent = 1 << 20;
 
-    private CmsSignedData(string contentType, SecretSpool? content, ContentHash? contentHash)
+    private readonly HeldContent? _content;
+    private readonly ContentHash? _contentHash;
+    private ContentHash? _verified;
+    private List<CmsCertificate> _certificates = [];
+    private X509Certificate2[]? _platformCertificates;
+
+    private CmsSignedData(string contentType, HeldContent? content, ContentHash? contentHash)
     {
         ContentType = contentType;
         _content = content;
@@ -35,8 +42,11 @@ public sealed class CmsSignedData : IDisposable
     /// <summary>Octets of the content inside; 0 when detached.</summary>
     public long ContentLength => _content?.Length ?? 0;
 
-    /// <summary>The X.509 certificates inside that could be parsed. Anyone can put certificates here.</summary>
-    public IReadOnlyList<X509Certificate2> Certificates { get; private set; } = [];
+    /// <summary>
+    /// The X.509 certificates inside that could be read. Anyone can put certificates here. They may be shared with
+    /// others: do not dispose them.
+    /// </summary>
+    public IReadOnlyList<X509Certificate2> Certificates => _platformCertificates ??= [.. _certificates.Select(c => c.Certificate).OfType<X509Certificate2>()];
 
     /// <summary>The CRLs inside, DER or BER as they came.</summary>
     public IReadOnlyList<byte[]> Crls { get; private set; } = [];
@@ -46,10 +56,29 @@ public sealed class CmsSignedData : IDisposable
 
     /// <summary>Reads a SignedData to its end. The stream stays the caller's.</summary>
     /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
-    public static async Task<CmsSignedData> ReadAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default)
+    public static Task<CmsSignedData> ReadAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
+        ReadAsync(cms, CertificateCache.Shared, inPlace: false, limits, cancel);
+
+    /// <summary>Reads a SignedData to its end, with a cache of one's own. The stream stays the caller's.</summary>
+    /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
+    public static Task<CmsSignedData> ReadAsync(Stream cms, CertificateCache cache, CmsLimits? limits = null, CancellationToken cancel = default) =>
+        ReadAsync(cms, cache, inPlace: false, limits, cancel);
+
+    /// <summary>
+    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the content inside is left where it lies instead of copied, when the stream is
+    /// seekable and no PEM. The stream must stay open and as it is while this object is in use, and nobody else may read it meanwhile.
+    /// </summary>
+    public static Task<CmsSignedData> ReadInPlaceAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
+        ReadAsync(cms, CertificateCache.Shared, inPlace: true, limits, cancel);
+
+    private static async Task<CmsSignedData> ReadAsync(Stream cms, CertificateCache cache, bool inPlace, CmsLimits? limits, CancellationToken cancel)
     {
         limits ??= CmsLimits.Default;
-        using var reader = new BerReader(await CmsFormat.UnarmourAsync(cms, cancel), limits);
+        HeldContent held = inPlace && cms.CanSeek ? HeldContent.InPlace(cms) : HeldContent.Copied();
+        Stream unarmoured = await CmsFormat.UnarmourAsync(cms, cancel);
+        if (unarmoured is PemDecodingStream)
+            held = HeldContent.Copied();
+        using var reader = new BerReader(unarmoured, limits);
         if (await CmsFormat.ReadContentInfoAsync(reader, cancel) != CmsKind.SignedData)
             throw new CmsException(CmsError.WrongKind, "this CMS object is not signed data");
         CmsSignedData? data = null;
@@ -58,10 +87,10 @@ public sealed class CmsSignedData : IDisposable
             await reader.EnterAsync(Der.Context0, cancel);
             await reader.EnterAsync(Der.Sequence, cancel);
             await reader.ReadElementAsync(cancel); // version: RFC 5652 §5.1 derives it from the rest, nothing depends on it
-            IReadOnlyList<HashAlgorithmName> digests = ReadDigests(await reader.ReadElementAsync(cancel));
-            data = await ReadContentAsync(reader, digests, limits, cancel);
+            IReadOnlyList<HashAlgorithmName> digests = ReadDigests(await reader.ReadElementAsync(cancel), limits);
+            data = await ReadContentAsync(reader, held, digests, limits, cancel);
             if (await reader.PeekTagAsync(cancel) == Der.Context0)
-                data.Certificates = ReadCertificates(await reader.ReadElementAsync(cancel), limits);
+                data._certificates = ReadCertificates(await reader.ReadElementAsync(cancel), cache, limits);
             if (await reader.PeekTagAsync(cancel) == Der.Context1)
                 data.Crls = ReadCrls(await reader.ReadElementAsync(cancel), limits);
             data.Signers = ReadSigners(await reader.ReadElementAsync(cancel), data.ContentType, limits);
@@ -98,27 +127,43 @@ public sealed class CmsSignedData : IDisposable
     public async Task<IReadOnlyList<SignerVerification>> VerifyAsync(Stream? detachedContent, IEnumerable<X509Certificate2>? knownCertificates = null, CancellationToken cancel = default)
     {
         HashAlgorithmName[] wanted = [.. Signers.Select(s => s.DigestAlgorithm).OfType<HashAlgorithmName>()];
+        bool pure = Signers.Any(s => s is { HasSignedAttributes: false, SignatureAlgorithm.Scheme: SignatureScheme.Ed25519 });
         ContentHash? hash = _contentHash;
         ContentHash? own = null;
+        byte[]? whole = null;
         try
         {
             Stream? again = detachedContent;
-            if (again is null && _content is not null && !_contentHash!.Covers(wanted))
+            if (again is null && _content is not null && (pure || !_contentHash!.Covers(wanted)))
                 again = _content.OpenRead(); // digestAlgorithms did not announce every signer's
             if (again is not null)
             {
                 hash = own = new ContentHash(wanted);
+                if (pure)
+                    whole = await ReadPureAsync(again, own, cancel);
                 await own.AppendAsync(again, cancel);
                 own.Finish();
             }
-            X509Certificate2[] certificates = [.. Certificates, .. knownCertificates ?? []];
-            return [.. Signers.Select(signer => Verify(signer, hash, certificates))];
+            _verified = hash;
+            List<CmsCertificate> certificates = [.. _certificates];
+            foreach (X509Certificate2 known in knownCertificates ?? [])
+            {
+                if (CmsCertificate.Of(known) is { } read)
+                    certificates.Add(read);
+            }
+            var answers = new SignerVerification[Signers.Count];
+            for (int i = 0; i < answers.Length; i++)
+                answers[i] = Verify(Signers[i], hash, whole, certificates);
+            return answers;
         }
         finally
         {
             own?.Dispose();
         }
     }
+
+    /// <summary>The digest of the content that the last <see cref="VerifyAsync"/> was over; null when no signer's algorithm asked for it, or there was no content.</summary>
+    public byte[]? ContentDigest(HashAlgorithmName algorithm) => _verified?.TryDigest(algorithm);
 
     /// <summary>Removes the content.</summary>
     public void Dispose()
@@ -127,45 +172,83 @@ public sealed class CmsSignedData : IDisposable
         _contentHash?.Dispose();
     }
 
-    private static SignerVerification Verify(CmsSignerInfo signer, ContentHash? content, X509Certificate2[] certificates)
+    /// <summary>The content when it is short enough to be held, else null; hashes what it has read.</summary>
+    private static async Task<byte[]?> ReadPureAsync(Stream content, ContentHash hash, CancellationToken cancel)
+    {
+        var buffer = new byte[64 * 1024];
+        using var whole = new MemoryStream();
+        for (int count; whole.Length <= MaxPureContent && (count = await content.ReadAsync(buffer, cancel)) > 0;)
+        {
+            hash.Append(buffer.AsSpan(0, count));
+            whole.Write(buffer, 0, count);
+        }
+        return whole.Length <= MaxPureContent ? whole.ToArray() : null;
+    }
+
+    private static SignerVerification Verify(CmsSignerInfo signer, ContentHash? content, byte[]? whole, List<CmsCertificate> certificates)
     {
         List<SignerProblem> problems = [.. signer.Problems];
         if (content is null)
             problems.Add(SignerProblem.ContentMissing);
-        X509Certificate2[] candidates = [.. certificates.Where(signer.Names).DistinctBy(c => c.Thumbprint).OrderByDescending(signer.Admits).Take(MaxCandidates)];
-        if (candidates.Length == 0)
+        List<CmsCertificate> candidates = Candidates(signer, certificates);
+        if (candidates.Count == 0)
             problems.Add(SignerProblem.CertificateMissing);
         if (signer.DigestAlgorithm is not { } digest)
-            return new SignerVerification(signer, candidates.FirstOrDefault(), null, null, problems);
+            return new SignerVerification(signer, null, null, problems) { Candidate = candidates.FirstOrDefault() };
 
         byte[]? contentDigest = content?.Digest(digest);
         bool? digestMatches = null;
-        byte[]? signedHash = contentDigest;
-        if (signer.SignedAttributes is not null)
+        if (signer.SignedOctets is not null)
         {
             if (contentDigest is not null && signer.MessageDigest is not null)
                 digestMatches = CryptographicOperations.FixedTimeEquals(contentDigest, signer.MessageDigest);
-            signedHash = CryptographicOperations.HashData(digest, signer.SignedAttributes);
         }
         else if (content is not null && LooksLikeSignedAttributes(content.Prefix))
         {
             problems.Add(SignerProblem.ContentIsSignedAttributes);
         }
 
-        X509Certificate2? match = null;
+        CmsCertificate? match = null;
         bool? signatureMatches = null;
-        if (signedHash is not null && signer.SignatureAlgorithm is { } algorithm && candidates.Length > 0)
+        if (signer.SignatureAlgorithm is { } algorithm && candidates.Count > 0)
         {
-            match = candidates.FirstOrDefault(c => algorithm.Verify(c, signedHash, digest, signer.SignatureValue.Span));
-            signatureMatches = match is not null;
-            // Without signed attributes the value is over the content itself: one answer for both.
-            if (signer.SignedAttributes is null)
-                digestMatches = signatureMatches;
+            bool pure = algorithm.Scheme == SignatureScheme.Ed25519;
+            // Ed25519 signs the attributes or the content themselves (RFC 8419 §3), the others their hash.
+            byte[]? signed = pure ? signer.SignedOctets ?? whole
+                : signer.SignedOctets is { } attributes ? CryptographicOperations.HashData(digest, attributes) : contentDigest;
+            if (signed is not null)
+            {
+                match = candidates.Find(c => algorithm.Fits(c) && (pure
+                    ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
+                    : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
+                signatureMatches = match is not null;
+                // Without signed attributes the value is over the content itself: one answer for both.
+                if (signer.SignedOctets is null)
+                    digestMatches = signatureMatches;
+            }
+            else if (pure && content is not null)
+            {
+                problems.Add(SignerProblem.ContentTooLong);
+            }
         }
-        X509Certificate2? certificate = match ?? candidates.FirstOrDefault();
+        CmsCertificate? certificate = match ?? candidates.FirstOrDefault();
         if (certificate is not null && !signer.Admits(certificate))
             problems.Add(SignerProblem.SigningCertificateContradicts);
-        return new SignerVerification(signer, certificate, digestMatches, signatureMatches, problems);
+        if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.Fits(certificate))
+            problems.Add(SignerProblem.AlgorithmsContradict);
+        return new SignerVerification(signer, digestMatches, signatureMatches, problems) { Candidate = certificate };
+    }
+
+    /// <summary>The certificates that the signer names, each once; those first that its signing-certificate attribute admits.</summary>
+    private static List<CmsCertificate> Candidates(CmsSignerInfo signer, List<CmsCertificate> certificates)
+    {
+        var named = new List<CmsCertificate>(1);
+        foreach (CmsCertificate certificate in certificates)
+        {
+            if (signer.Names(certificate) && !named.Exists(c => c.Encoded.Span.SequenceEqual(certificate.Encoded.Span)))
+                named.Add(certificate);
+        }
+        return named.Count < 2 ? named : [.. named.OrderByDescending(signer.Admits).Take(MaxCandidates)];
     }
 
     /// <summary>A SET whose first kilobytes hold the object identifier of message-digest, as signed attributes do.</summary>
@@ -175,10 +258,10 @@ public sealed class CmsSignedData : IDisposable
         return prefix is [Der.Set, ..] && prefix.IndexOf(messageDigestOid) >= 0;
     }
 
-    private static async Task<CmsSignedData> ReadContentAsync(BerReader reader, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits, CancellationToken cancel)
+    private static async Task<CmsSignedData> ReadContentAsync(BerReader reader, HeldContent held, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits, CancellationToken cancel)
     {
         await reader.EnterAsync(Der.Sequence, cancel);
-        string type = AsnDecoder.ReadObjectIdentifier(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER, out _);
+        string type = Oids.Read(new AsnReader(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER));
         if (await reader.PeekTagAsync(cancel) == BerReader.End)
         {
             await reader.LeaveAsync(cancel);
@@ -186,46 +269,48 @@ public sealed class CmsSignedData : IDisposable
         }
         await reader.EnterAsync(Der.Context0, cancel);
         await reader.BeginOctetsAsync(Der.OctetString, cancel);
-        var spool = new SecretSpool();
         var hash = new ContentHash(digests);
         try
         {
             for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
             {
-                if (spool.Length + piece.Length > limits.MaxContent)
+                if (held.Length + piece.Length > limits.MaxContent)
                     throw new CmsException(CmsError.LimitExceeded, "the signed content is too large");
                 hash.Append(piece.Span);
-                spool.Write(piece.Span);
+                held.Append(piece.Span, reader.Position - piece.Length);
             }
             hash.Finish();
             await reader.LeaveAsync(cancel);
             await reader.LeaveAsync(cancel);
-            return new CmsSignedData(type, spool, hash);
+            return new CmsSignedData(type, held, hash);
         }
         catch
         {
-            spool.Dispose();
+            held.Dispose();
             hash.Dispose();
             throw;
         }
     }
 
-    private static List<HashAlgorithmName> ReadDigests(byte[] set)
+    private static List<HashAlgorithmName> ReadDigests(byte[] set, CmsLimits limits)
     {
         var digests = new List<HashAlgorithmName>();
+        int count = 0;
         AsnReader algorithms = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
         while (algorithms.HasData)
         {
+            if (++count > limits.MaxSigners)
+                throw new CmsException(CmsError.LimitExceeded, "too many digest algorithms");
             // One that is not ours is passed over: the signer that uses it will be answered as unsupported.
-            if (SignatureAlgorithm.DigestOf(algorithms.ReadSequence().ReadObjectIdentifier()) is { } digest)
+            if (SignatureAlgorithm.DigestOf(Oids.Read(algorithms.ReadSequence())) is { } digest)
                 digests.Add(digest);
         }
         return digests;
     }
 
-    private static List<X509Certificate2> ReadCertificates(byte[] set, CmsLimits limits)
+    private static List<CmsCertificate> ReadCertificates(byte[] set, CertificateCache cache, CmsLimits limits)
     {
-        var certificates = new List<X509Certificate2>();
+        var certificates = new List<CmsCertificate>();
         int count = 0;
         AsnReader choices = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0));
         while (choices.HasData)
@@ -234,16 +319,10 @@ public sealed class CmsSignedData : IDisposable
                 throw new CmsException(CmsError.LimitExceeded, "too many certificates");
             bool x509 = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
             ReadOnlyMemory<byte> encoded = choices.ReadEncodedValue();
-            if (!x509)
-                continue; // attribute certificates and the like (RFC 5652 §10.2.2)
-            try
-            {
-                certificates.Add(X509CertificateLoader.LoadCertificate(encoded.Span));
-            }
-            catch (CryptographicException)
-            {
-                // A certificate that nobody can read helps nobody; if it was the signer's, the finding says it is missing.
-            }
+            // Attribute certificates and the like (RFC 5652 §10.2.2) are passed over. So is a certificate that nobody can
+            // read: it helps nobody; if it was the signer's, the finding says it is missing.
+            if (x509 && cache.Read(encoded) is { } certificate)
+                certificates.Add(certificate);
         }
         return certificates;
     }

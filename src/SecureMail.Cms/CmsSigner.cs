@@ -2,12 +2,14 @@ using System.Buffers;
 using System.Formats.Asn1;
 using System.Security.Cryptography;
 using SecureMail.Cms.Asn1;
+using SecureMail.Libcrypto;
 
 namespace SecureMail.Cms;
 
 /// <summary>
 /// Signs content with a key at hand, in one pass over it: detached (the signature alone) or attached (the content inside).
-/// When the key is elsewhere, <see cref="PreparedSignature"/> does the same in three calls.
+/// When the key is elsewhere, <see cref="PreparedSignature"/> does the same in three calls. Several signers sign apart and
+/// <see cref="Join"/> puts their signatures into one.
 /// </summary>
 public static class CmsSigner
 {
@@ -15,19 +17,31 @@ public static class CmsSigner
 
     /// <summary>A detached SignedData over the content, DER.</summary>
     /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
-    public static async Task<byte[]> SignDetachedAsync(Stream content, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default)
+    public static Task<byte[]> SignDetachedAsync(Stream content, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default) =>
+        SignDetachedAsync(content, request, prepared => prepared.SignValue(key), cancel);
+
+    /// <summary>A detached SignedData over the content, DER, by whatever makes the value that <see cref="PreparedSignature.Complete"/> takes.</summary>
+    /// <exception cref="CmsException">The certificate does not fit the scheme, or the value not the certificate.</exception>
+    public static async Task<byte[]> SignDetachedAsync(Stream content, SigningRequest request, Func<PreparedSignature, byte[]> sign, CancellationToken cancel = default)
     {
         byte[] digest = await CryptographicOperations.HashDataAsync(request.Digest, content, cancel);
-        return PreparedSignature.Prepare(request, digest).SignWith(key);
+        PreparedSignature prepared = PreparedSignature.Prepare(request, digest);
+        return prepared.Complete(sign(prepared));
     }
 
     /// <summary>
     /// Writes a SignedData with the content inside: DER when the content's length is known beforehand (a seekable stream)
-    /// and the signature is RSA, else BER with indefinite lengths, which every reader of CMS must take.
+    /// and the signature is not ECDSA, else BER with indefinite lengths, which every reader of CMS must take.
     /// </summary>
     /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
     /// <exception cref="IOException">The content changed its length while it was read.</exception>
-    public static async Task SignAttachedAsync(Stream content, Stream output, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default)
+    public static Task SignAttachedAsync(Stream content, Stream output, SigningRequest request, AsymmetricAlgorithm key, CancellationToken cancel = default) =>
+        SignAttachedAsync(content, output, request, prepared => prepared.SignValue(key), cancel);
+
+    /// <summary>The same by whatever makes the value that <see cref="PreparedSignature.Complete"/> takes.</summary>
+    /// <exception cref="CmsException">The certificate does not fit the scheme, or the value not the certificate.</exception>
+    /// <exception cref="IOException">The content changed its length while it was read.</exception>
+    public static async Task SignAttachedAsync(Stream content, Stream output, SigningRequest request, Func<PreparedSignature, byte[]> sign, CancellationToken cancel = default)
     {
         // An ECDSA value has no fixed length in DER, so what follows the content cannot be measured before it is signed.
         long? length = content.CanSeek && request.Scheme != SignatureScheme.Ecdsa ? content.Length - content.Position : null;
@@ -41,14 +55,23 @@ public static class CmsSigner
         {
             // Closes the octet string, [0] and encapContentInfo.
             await output.WriteAsync(new byte[6], cancel);
-            await output.WriteAsync(Tail(prepared, prepared.Checked(prepared.SignValue(key))), cancel);
+            await output.WriteAsync(Tail(prepared, prepared.Checked(sign(prepared))), cancel);
             await output.WriteAsync(new byte[6], cancel);
         }
         else
         {
-            await output.WriteAsync(Tail(prepared, prepared.Checked(prepared.SignValue(key))), cancel);
+            await output.WriteAsync(Tail(prepared, prepared.Checked(sign(prepared))), cancel);
         }
     }
+
+    /// <summary>One detached SignedData with the signers, certificates and CRLs of both, DER when they are.</summary>
+    /// <param name="one">A detached SignedData in ContentInfo, DER or BER; ours or another's.</param>
+    /// <param name="other">Another over the same content.</param>
+    /// <exception cref="CmsException">
+    /// One of them cannot be read or is not detached, or two signers' digests by the same algorithm differ: the contents are
+    /// not the same. The values are not verified here.
+    /// </exception>
+    public static byte[] Join(ReadOnlyMemory<byte> one, ReadOnlyMemory<byte> other) => DetachedParts.Read(one).With(DetachedParts.Read(other)).Encode();
 
     /// <summary>Everything before the content's first octet.</summary>
     private static byte[] Frame(SigningRequest request, long? contentLength)
@@ -67,8 +90,8 @@ public static class CmsSigner
         }
         // A rehearsal with a digest and a value of zeros measures what will follow the content.
         PreparedSignature rehearsal = PreparedSignature.Prepare(request, new byte[SignatureAlgorithm.HashSize(request.Digest)]);
-        using RSA rsa = System.Security.Cryptography.X509Certificates.RSACertificateExtensions.GetRSAPublicKey(request.Certificate)!;
-        long tail = Tail(rehearsal, new byte[(rsa.KeySize + 7) / 8]).Length;
+        int value = request.Scheme == SignatureScheme.Ed25519 ? Ed25519.SignatureSize : CmsCertificate.Of(request.Certificate)!.RsaModulusSize();
+        long tail = Tail(rehearsal, new byte[value]).Length;
         long octets = Der.SizeOf(content);
         long encapsulated = dataType.Length + Der.SizeOf(octets);
         long signedData = head.Length + Der.SizeOf(encapsulated) + tail;

@@ -14,8 +14,17 @@ public enum SignerProblem
     /// <summary>The signature algorithm is none that is read here.</summary>
     SignatureAlgorithmUnsupported,
 
-    /// <summary>The signature algorithm names another hash than the signer's digest algorithm (RFC 8933 §3.1).</summary>
+    /// <summary>
+    /// The signature algorithm names another hash than the signer's digest algorithm (RFC 8933 §3.1), is Ed25519 with
+    /// another digest than SHA-512 (RFC 8419 §3.1), or is none that the certificate's key may be used for (RFC 4055 §3.3).
+    /// </summary>
     AlgorithmsContradict,
+
+    /// <summary>The algorithm-protection attribute names other algorithms than the signer (RFC 6211 §2): they were exchanged.</summary>
+    AlgorithmProtectionContradicts,
+
+    /// <summary>Ed25519 over content without signed attributes, and more content than is held in memory for it.</summary>
+    ContentTooLong,
 
     /// <summary>A detached signature, and no content was given.</summary>
     ContentMissing,
@@ -44,7 +53,7 @@ public enum SignerProblem
     /// <summary>The message-digest attribute is missing (RFC 5652 §11.2).</summary>
     MessageDigestMissing,
 
-    /// <summary>The signing-certificate attribute names another certificate (RFC 5035 §5.4).</summary>
+    /// <summary>A signing-certificate attribute names another certificate (RFC 2634 §5.4, RFC 5035 §4).</summary>
     SigningCertificateContradicts,
 
     /// <summary>
@@ -54,20 +63,25 @@ public enum SignerProblem
     ContentIsSignedAttributes,
 }
 
-/// <summary>One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified.</summary>
+/// <summary>
+/// One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified. Attributes that are not known here are
+/// kept with the known ones. Nothing in the unsigned ones is vouched for by the signer.
+/// </summary>
 public sealed class CmsSignerInfo
 {
+    /// <summary>Attributes of one kind, and values of one attribute, that are read; real signers have a dozen.</summary>
+    private const int MaxAttributes = 256;
+
     private readonly CertificateIdentifier _identifier;
     private readonly List<SignerProblem> _problems = [];
-    private byte[]? _signingCertificateHash;
-    private HashAlgorithmName _signingCertificateHashAlgorithm;
+    private readonly List<SigningCertificate> _signingCertificates = [];
 
-    private CmsSignerInfo(CertificateIdentifier identifier, string digestOid, SignatureAlgorithm? algorithm, byte[] signature)
+    private CmsSignerInfo(CertificateIdentifier identifier, string digestOid, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm, byte[] signature)
     {
         _identifier = identifier;
         DigestOid = digestOid;
-        DigestAlgorithm = SignatureAlgorithm.DigestOf(digestOid);
-        SignatureAlgorithm = algorithm;
+        DigestAlgorithm = SignatureAlgorithm.ReadDigest(new AsnReader(digest, AsnEncodingRules.BER));
+        SignatureAlgorithm = SignatureAlgorithm.TryRead(algorithm);
         SignatureValue = signature;
     }
 
@@ -87,44 +101,82 @@ public sealed class CmsSignerInfo
     public ReadOnlyMemory<byte> SignatureValue { get; }
 
     /// <summary>Whether there are signed attributes; without them the value is over the content itself.</summary>
-    public bool HasSignedAttributes => SignedAttributes is not null;
+    public bool HasSignedAttributes => SignedOctets is not null;
 
-    internal byte[]? SignedAttributes { get; private set; }
+    /// <summary>The signed attributes in the order they came, known ones and others.</summary>
+    public IReadOnlyList<CmsAttribute> SignedAttributes { get; private set; } = [];
+
+    /// <summary>The unsigned attributes in the order they came; anyone may have put them there.</summary>
+    public IReadOnlyList<CmsAttribute> UnsignedAttributes { get; private set; } = [];
+
+    /// <summary>What was signed: the signed attributes as SET OF.</summary>
+    internal byte[]? SignedOctets { get; private set; }
 
     internal byte[]? MessageDigest { get; private set; }
 
     internal IReadOnlyList<SignerProblem> Problems => _problems;
 
-    internal bool Names(X509Certificate2 certificate) => _identifier.Names(certificate);
+    internal bool Names(CmsCertificate certificate) => _identifier.Names(certificate);
 
-    /// <summary>Whether the signing-certificate attribute, if any, names this certificate.</summary>
-    internal bool Admits(X509Certificate2 certificate) => _signingCertificateHash is null
-        || CryptographicOperations.HashData(_signingCertificateHashAlgorithm, certificate.RawDataMemory.Span).AsSpan().SequenceEqual(_signingCertificateHash);
+    /// <summary>Whether every signing-certificate attribute names this certificate.</summary>
+    internal bool Admits(CmsCertificate certificate)
+    {
+        foreach (SigningCertificate named in _signingCertificates)
+        {
+            if (!named.Is(certificate))
+                return false;
+        }
+        return true;
+    }
 
     /// <exception cref="AsnContentException">It is no SignerInfo.</exception>
+    /// <exception cref="CmsException">It holds more attributes than are read.</exception>
     internal static CmsSignerInfo Read(AsnReader signers, string contentType)
     {
         AsnReader reader = signers.ReadSequence();
-        reader.ReadInteger();
+        reader.ReadIntegerBytes();
         CertificateIdentifier identifier = CertificateIdentifier.Read(reader);
-        string digestOid = ReadAlgorithmOid(reader);
+        ReadOnlyMemory<byte> digest = reader.ReadEncodedValue();
+        string digestOid = Oids.Read(new AsnReader(digest, AsnEncodingRules.BER).ReadSequence());
         byte[]? attributes = null;
         var signedAttributesTag = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (reader.PeekTag().HasSameClassAndValue(signedAttributesTag))
             attributes = reader.ReadEncodedValue().ToArray();
-        var algorithm = SignatureAlgorithm.TryRead(reader.ReadEncodedValue());
-        var signer = new CmsSignerInfo(identifier, digestOid, algorithm, reader.ReadOctetString());
-        // unsignedAttrs [1]: nothing in them is signed; timestamps and countersignatures will be read from there.
+        ReadOnlyMemory<byte> algorithm = reader.ReadEncodedValue();
+        var signer = new CmsSignerInfo(identifier, digestOid, digest, algorithm, reader.ReadOctetString());
         if (reader.HasData)
-            reader.ReadSetOf(new Asn1Tag(TagClass.ContextSpecific, 1));
+            signer.UnsignedAttributes = ReadAttributes(reader.ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 1)));
         reader.ThrowIfNotEmpty();
 
         signer.CheckAlgorithms();
         if (attributes is not null)
-            signer.ReadSignedAttributes(attributes, contentType);
+            signer.ReadSignedAttributes(attributes, contentType, digest, algorithm);
         else if (contentType != Oids.Data)
             signer._problems.Add(SignerProblem.SignedAttributesMissing);
         return signer;
+    }
+
+    private static List<CmsAttribute> ReadAttributes(AsnReader set)
+    {
+        var attributes = new List<CmsAttribute>();
+        while (set.HasData)
+        {
+            AsnReader attribute = set.ReadSequence();
+            string oid = Oids.Read(attribute);
+            AsnReader values = attribute.ReadSetOf(skipSortOrderValidation: true);
+            attribute.ThrowIfNotEmpty();
+            var read = new List<ReadOnlyMemory<byte>>(1);
+            while (values.HasData)
+            {
+                if (read.Count == MaxAttributes)
+                    throw new CmsException(CmsError.LimitExceeded, "too many values in an attribute");
+                read.Add(values.ReadEncodedValue());
+            }
+            if (attributes.Count == MaxAttributes)
+                throw new CmsException(CmsError.LimitExceeded, "too many attributes");
+            attributes.Add(new CmsAttribute(oid, read));
+        }
+        return attributes;
     }
 
     private void CheckAlgorithms()
@@ -135,96 +187,90 @@ public sealed class CmsSignerInfo
             _problems.Add(SignerProblem.SignatureAlgorithmUnsupported);
         else if (SignatureAlgorithm.Hash is { } hash && DigestAlgorithm is { } digest && hash != digest)
             _problems.Add(SignerProblem.AlgorithmsContradict);
+        else if (SignatureAlgorithm.Scheme == SignatureScheme.Ed25519 && DigestAlgorithm is { } edDigest && edDigest != HashAlgorithmName.SHA512)
+            _problems.Add(SignerProblem.AlgorithmsContradict);
     }
 
-    private void ReadSignedAttributes(byte[] encoded, string contentType)
+    private void ReadSignedAttributes(byte[] encoded, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
         // RFC 5652 §5.4: hashed with the tag of SET OF in place of [0]; the octets are those received.
         if (encoded[0] != Der.Context0 || encoded[1] == 0x80)
             _problems.Add(SignerProblem.SignedAttributesNotDer);
-        SignedAttributes = [Der.Set, .. encoded.AsSpan(1)];
+        SignedOctets = [Der.Set, .. encoded.AsSpan(1)];
+        SignedAttributes = ReadAttributes(new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0)));
 
         var seen = new HashSet<string>();
-        AsnReader attributes = new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0));
-        bool contentTypeSeen = false;
-        while (attributes.HasData)
+        foreach (CmsAttribute attribute in SignedAttributes)
         {
-            AsnReader attribute = attributes.ReadSequence();
-            string oid = attribute.ReadObjectIdentifier();
-            AsnReader values = attribute.ReadSetOf(skipSortOrderValidation: true);
-            attribute.ThrowIfNotEmpty();
-            bool known = oid is Oids.ContentType or Oids.MessageDigest or Oids.SigningTime or Oids.SigningCertificate or Oids.SigningCertificateV2;
-            if (!known)
-                continue;
-            if (!seen.Add(oid))
+            bool known = attribute.Oid is Oids.ContentType or Oids.MessageDigest or Oids.SigningTime or Oids.SigningCertificate or Oids.SigningCertificateV2 or Oids.AlgorithmProtection;
+            // RFC 5652 §11: these stand once. Others may stand as often as they like.
+            if (!seen.Add(attribute.Oid) && known)
                 _problems.Add(SignerProblem.AttributeDuplicated);
-            contentTypeSeen |= oid == Oids.ContentType;
+            // RFC 5652 §11.1 to §11.3, RFC 5035 §3, RFC 6211 §2: exactly one value; no attribute has none.
+            if (attribute.Values.Count == 0 || (known && attribute.Values.Count > 1))
+                _problems.Add(SignerProblem.AttributeMalformed);
+            if (!known || attribute.Values.Count == 0)
+                continue;
             try
             {
-                ReadAttribute(oid, values, contentType);
-                values.ThrowIfNotEmpty();
+                var value = new AsnReader(attribute.Values[0], AsnEncodingRules.BER);
+                ReadAttribute(attribute.Oid, value, contentType, digest, algorithm);
+                value.ThrowIfNotEmpty();
             }
             catch (AsnContentException)
             {
                 _problems.Add(SignerProblem.AttributeMalformed);
             }
         }
-        if (!contentTypeSeen)
+        if (!seen.Contains(Oids.ContentType))
             _problems.Add(SignerProblem.ContentTypeMissing);
         if (MessageDigest is null)
             _problems.Add(SignerProblem.MessageDigestMissing);
     }
 
-    private void ReadAttribute(string oid, AsnReader values, string contentType)
+    private void ReadAttribute(string oid, AsnReader value, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
         switch (oid)
         {
             case Oids.ContentType:
-                if (values.ReadObjectIdentifier() != contentType)
+                if (Oids.Read(value) != contentType)
                     _problems.Add(SignerProblem.ContentTypeContradicts);
                 break;
             case Oids.MessageDigest:
-                MessageDigest = values.ReadOctetString();
+                MessageDigest = value.ReadOctetString();
                 break;
             case Oids.SigningTime:
-                SigningTime = values.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? values.ReadUtcTime(2049) : values.ReadGeneralizedTime();
+                SigningTime = value.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? value.ReadUtcTime(2049) : value.ReadGeneralizedTime();
                 break;
-            case Oids.SigningCertificate:
-                // RFC 2634 §5.4: SHA-1 always. The newer attribute wins where both stand.
-                byte[] hash = values.ReadSequence().ReadSequence().ReadSequence().ReadOctetString();
-                if (_signingCertificateHash is null)
-                    (_signingCertificateHash, _signingCertificateHashAlgorithm) = (hash, HashAlgorithmName.SHA1);
+            case Oids.AlgorithmProtection:
+                if (!AlgorithmProtection.Agrees(value.ReadSequence(), digest, algorithm))
+                    _problems.Add(SignerProblem.AlgorithmProtectionContradicts);
                 break;
-            case Oids.SigningCertificateV2:
-                // RFC 5035 §3: the first ESSCertIDv2 is the signer's; its hash algorithm is SHA-256 unless it says otherwise.
-                AsnReader first = values.ReadSequence().ReadSequence().ReadSequence();
-                HashAlgorithmName? algorithm = HashAlgorithmName.SHA256;
-                if (first.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
-                    algorithm = SignatureAlgorithm.DigestOf(ReadAlgorithmOid(first));
-                if (algorithm is { } known)
-                    (_signingCertificateHash, _signingCertificateHashAlgorithm) = (first.ReadOctetString(), known);
+            default:
+                if (SigningCertificate.Read(value, oid == Oids.SigningCertificateV2) is { } named)
+                    _signingCertificates.Add(named);
                 else
                     _problems.Add(SignerProblem.AttributeMalformed);
                 break;
         }
     }
-
-    private static string ReadAlgorithmOid(AsnReader reader) => reader.ReadSequence().ReadObjectIdentifier();
 }
 
 /// <summary>What verification found about one signer. It says nothing about trust.</summary>
 /// <param name="Signer">The signer as read.</param>
-/// <param name="Certificate">The certificate the value verified with; when it verified with none, the one that the signer names; null when that is not there.</param>
 /// <param name="DigestMatches">Whether the content is the content signed; null when that could not be computed.</param>
 /// <param name="SignatureMatches">Whether the value is the certificate's over what was signed; null when that could not be computed.</param>
 /// <param name="Problems">Everything else that is wrong; empty for a good signature.</param>
-public sealed record SignerVerification(
-    CmsSignerInfo Signer,
-    X509Certificate2? Certificate,
-    bool? DigestMatches,
-    bool? SignatureMatches,
-    IReadOnlyList<SignerProblem> Problems)
+public sealed record SignerVerification(CmsSignerInfo Signer, bool? DigestMatches, bool? SignatureMatches, IReadOnlyList<SignerProblem> Problems)
 {
+    internal CmsCertificate? Candidate { get; init; }
+
+    /// <summary>
+    /// The certificate the value verified with; when it verified with none, the one that the signer names; null when that
+    /// is not there, or the platform cannot read it. It may be shared with others: do not dispose it.
+    /// </summary>
+    public X509Certificate2? Certificate => Candidate?.Certificate;
+
     /// <summary>The octets signed are the octets received, by the key of <see cref="Certificate"/>, and nothing contradicts it.</summary>
     public bool Intact => DigestMatches == true && SignatureMatches == true && Problems.Count == 0;
 }

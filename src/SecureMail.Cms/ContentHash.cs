@@ -44,6 +44,9 @@ internal sealed class ContentHash : IDisposable
 
     public byte[] Digest(HashAlgorithmName algorithm) => _digests[algorithm.Name!];
 
+    /// <summary>The digest when it was asked for at the beginning, else null; also after this is disposed.</summary>
+    public byte[]? TryDigest(HashAlgorithmName algorithm) => _digests.GetValueOrDefault(algorithm.Name!);
+
     public void Dispose()
     {
         foreach (IncrementalHash hash in _running.Values)

@@ -105,7 +105,7 @@ public sealed class EnvelopeRecipient
             CertificateIdentifier.Write(writer, Certificate);
             return writer.Encode();
         }
-        byte[] identifier = CertificateIdentifier.KeyIdentifierOf(Certificate)
+        byte[] identifier = CmsCertificate.Of(Certificate)?.SubjectKeyIdentifier()?.ToArray()
             ?? throw new CmsException(CmsError.CertificateNotUsable, "a recipient's certificate has no subject key identifier");
         var context0 = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (_rsa is not null)

@@ -6,10 +6,12 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// A signature that lacks only its value: prepare (the content is known), let the key sign <see cref="Digest"/>, complete.
+/// A signature that lacks only its value: prepare (the content is known), let the key sign <see cref="Digest"/> (or, by
+/// Ed25519, <see cref="ToBeSigned"/>), complete.
 /// Between the calls it can be saved and loaded, because the key may be in another process, or in the signatory's own
 /// computer, days later. The signed attributes (RFC 5652 §5.3) are fixed when it is prepared: content type, message
-/// digest, signing time, signing certificate (RFC 5035). Holds no secret.
+/// digest, signing time, signing certificate (RFC 5035), algorithm protection (RFC 6211) and what the request adds. Holds
+/// no secret.
 /// </summary>
 public sealed class PreparedSignature
 {
@@ -20,7 +22,10 @@ public sealed class PreparedSignature
     private readonly byte[][] _chain;
     private readonly SignatureScheme _scheme;
     private readonly byte[] _signedAttributes;
+    private readonly SignatureAlgorithm _algorithm;
+    private readonly CmsCertificate _signer;
 
+    /// <exception cref="CmsException">The certificate's key is not for the scheme.</exception>
     private PreparedSignature(X509Certificate2 certificate, byte[][] chain, HashAlgorithmName digest, SignatureScheme scheme, byte[] signedAttributes)
     {
         _certificate = certificate;
@@ -28,12 +33,25 @@ public sealed class PreparedSignature
         _scheme = scheme;
         _signedAttributes = signedAttributes;
         HashAlgorithm = digest;
+        _algorithm = SignatureAlgorithm.Of(scheme, digest);
+        if (CmsCertificate.Of(certificate) is not { } signer || !_algorithm.Fits(signer))
+            throw new CmsException(CmsError.CertificateNotUsable, $"the certificate's key cannot sign by {scheme}");
+        // RFC 8419 §3.1: the message digest is by SHA-512, as Ed25519's own hash is.
+        if (scheme == SignatureScheme.Ed25519 && digest != HashAlgorithmName.SHA512)
+            throw new CmsException(CmsError.UnsupportedAlgorithm, "Ed25519 signs with SHA-512");
+        _signer = signer;
         // RFC 5652 §5.4: what is signed is the DER encoding of the attributes as SET OF, not as [0].
         Digest = CryptographicOperations.HashData(digest, signedAttributes);
     }
 
-    /// <summary>What the key signs: the hash of the signed attributes, 32, 48 or 64 octets.</summary>
+    /// <summary>What the key signs: the hash of the signed attributes, 32, 48 or 64 octets. Not so with Ed25519.</summary>
     public byte[] Digest { get; }
+
+    /// <summary>
+    /// What <see cref="Digest"/> is the hash of, DER: the signed attributes. A key that hashes by itself signs these; an
+    /// Ed25519 key has to (RFC 8419 §3.1), for it needs the message twice (on a token: CKM_EDDSA).
+    /// </summary>
+    public ReadOnlyMemory<byte> ToBeSigned => _signedAttributes;
 
     /// <summary>The algorithm that made <see cref="Digest"/>; part of what an RSA key signs.</summary>
     public HashAlgorithmName HashAlgorithm { get; }
@@ -48,13 +66,12 @@ public sealed class PreparedSignature
     /// <param name="request">Who signs and how.</param>
     /// <param name="contentDigest">The hash of the content by <see cref="SigningRequest.Digest"/>.</param>
     /// <exception cref="CmsException">The certificate's key does not fit the scheme, or the digest is not supported.</exception>
-    /// <exception cref="ArgumentException">The content's digest has another length.</exception>
+    /// <exception cref="ArgumentException">The content's digest has another length, or an attribute of the request is not DER or one of ours.</exception>
     public static PreparedSignature Prepare(SigningRequest request, ReadOnlySpan<byte> contentDigest)
     {
         SignatureAlgorithm.DigestOid(request.Digest);
         if (contentDigest.Length != SignatureAlgorithm.HashSize(request.Digest))
             throw new ArgumentException($"not a digest by {request.Digest.Name}", nameof(contentDigest));
-        CheckKey(request.Certificate, request.Scheme);
         byte[] own = request.Certificate.RawData;
         byte[][] chain = [.. request.Chain.Select(c => c.RawData).Where(c => !c.AsSpan().SequenceEqual(own)).DistinctBy(Convert.ToHexString)];
         return new PreparedSignature(request.Certificate, chain, request.Digest, request.Scheme, WriteSignedAttributes(request, contentDigest));
@@ -98,7 +115,6 @@ public sealed class PreparedSignature
             ReadOnlyMemory<byte> attributes = sequence.PeekEncodedValue();
             sequence.ReadSetOf();
             X509Certificate2 certificate = X509CertificateLoader.LoadCertificate(sequence.ReadEncodedValue().Span);
-            CheckKey(certificate, (SignatureScheme)scheme);
             var chain = new List<byte[]>();
             AsnReader certificates = sequence.ReadSequence();
             while (certificates.HasData)
@@ -114,7 +130,7 @@ public sealed class PreparedSignature
 
     /// <summary>Puts the value in: a detached SignedData in ContentInfo, DER.</summary>
     /// <param name="signatureValue">
-    /// What the key made over <see cref="Digest"/>. RSA: as long as the modulus. ECDSA: r || s, each as long as the
+    /// What the key made over <see cref="Digest"/> or <see cref="ToBeSigned"/>. RSA: as long as the modulus. Ed25519: 64 octets. ECDSA: r || s, each as long as the
     /// curve's order (IEEE P1363, what PKCS#11 and <see cref="ECDsa.SignHash(byte[])"/> give); it is turned into X9.62 DER here.
     /// </param>
     /// <exception cref="CmsException">The value does not verify with the certificate: another key signed, or something else.</exception>
@@ -186,10 +202,10 @@ public sealed class PreparedSignature
     internal byte[] Checked(ReadOnlySpan<byte> signatureValue)
     {
         byte[] value = _scheme == SignatureScheme.Ecdsa ? ToDer(signatureValue) : signatureValue.ToArray();
-        var writer = new AsnWriter(AsnEncodingRules.DER);
-        SignatureAlgorithm.WriteSignature(writer, _scheme, HashAlgorithm);
-        SignatureAlgorithm algorithm = SignatureAlgorithm.TryRead(writer.Encode())!;
-        if (!algorithm.Verify(_certificate, Digest, HashAlgorithm, value))
+        bool right = _scheme == SignatureScheme.Ed25519
+            ? _algorithm.VerifyMessage(_signer, _signedAttributes, value)
+            : _algorithm.Verify(_signer, Digest, HashAlgorithm, value);
+        if (!right)
             throw new CmsException(CmsError.SignatureValueWrong, "the signature value does not fit the certificate: another key has signed, or other data");
         return value;
     }
@@ -233,16 +249,26 @@ public sealed class PreparedSignature
             }
             using (PushAttribute(writer, Oids.SigningCertificateV2, out AsnWriter.Scope certificate))
             using (certificate)
-            {
-                // RFC 5035 §3: SigningCertificateV2 { certs { ESSCertIDv2 { hashAlgorithm DEFAULT SHA-256, certHash } } }.
-                // The issuer and serial number stand in the signer identifier already.
-                using (writer.PushSequence())
-                using (writer.PushSequence())
-                using (writer.PushSequence())
-                    writer.WriteOctetString(SHA256.HashData(request.Certificate.RawDataMemory.Span));
-            }
+                SigningCertificate.Write(writer, request.Certificate.RawDataMemory.Span);
+            using (PushAttribute(writer, Oids.AlgorithmProtection, out AsnWriter.Scope protection))
+            using (protection)
+                AlgorithmProtection.Write(writer, request.Scheme, request.Digest);
+            foreach (CmsAttribute attribute in request.Attributes)
+                WriteAttribute(writer, attribute);
         }
         return writer.Encode();
+    }
+
+    private static void WriteAttribute(AsnWriter writer, CmsAttribute attribute)
+    {
+        if (attribute.Oid is Oids.ContentType or Oids.MessageDigest or Oids.SigningTime or Oids.SigningCertificate or Oids.SigningCertificateV2 or Oids.AlgorithmProtection || attribute.Values.Count == 0)
+            throw new ArgumentException($"attribute {attribute.Oid} is written here, or has no value");
+        using (PushAttribute(writer, attribute.Oid, out AsnWriter.Scope values))
+        using (values)
+        {
+            foreach (ReadOnlyMemory<byte> value in attribute.Values)
+                writer.WriteEncodedValue(value.Span);
+        }
     }
 
     private static AsnWriter.Scope PushAttribute(AsnWriter writer, string oid, out AsnWriter.Scope values)
@@ -260,13 +286,5 @@ public sealed class PreparedSignature
             writer.WriteUtcTime(time, 2049);
         else
             writer.WriteGeneralizedTime(time, omitFractionalSeconds: true);
-    }
-
-    private static void CheckKey(X509Certificate2 certificate, SignatureScheme scheme)
-    {
-        string? key = certificate.PublicKey.Oid.Value;
-        bool fits = scheme == SignatureScheme.Ecdsa ? key == Oids.EcPublicKey : key == Oids.RsaEncryption;
-        if (!fits)
-            throw new CmsException(CmsError.CertificateNotUsable, $"the certificate's key cannot sign by {scheme}");
     }
 }

@@ -74,7 +74,7 @@ internal static class Recipients
     {
         private readonly ReadOnlyMemory<byte> _issuer = key.Certificate.IssuerName.RawData;
         private readonly ReadOnlyMemory<byte> _serial = key.Certificate.SerialNumberBytes;
-        private readonly byte[]? _keyIdentifier = CertificateIdentifier.KeyIdentifierOf(key.Certificate);
+        private readonly byte[]? _keyIdentifier = CmsCertificate.Of(key.Certificate)?.SubjectKeyIdentifier()?.ToArray();
 
         public RecipientKey Key => key;
 

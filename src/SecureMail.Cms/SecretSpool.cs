@@ -4,8 +4,9 @@ using System.Security.Cryptography;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Holds content that must not be seen yet, or not by others: written once, then read as often as wanted. Up to 1 MiB
-/// stays in memory; beyond that it goes to a temporary file in pieces of 64 KiB, each sealed with AES-256-GCM under a key
+/// Holds content that must not be seen yet, or not by others: written once, then read as often as wanted. The first MiB stays in memory, and more
+/// while the process has some left of what all its spools share (<see cref="SpoolMemory"/>): so an ordinary dispatch never touches the disk, and eight
+/// huge ones at once cost no more memory than one. Beyond that it goes to a temporary file in pieces of 256 KiB, each sealed with AES-256-GCM under a key
 /// that exists in this process only, so a stolen or altered file tells and does nothing. The file has no name once it is
 /// open (on Unix) and goes with the spool.
 /// A nonce is the number of the piece: every spool has a key of its own and writes each piece once, so none repeats.
@@ -13,9 +14,12 @@ namespace SecureMail.Cms;
 /// </summary>
 public sealed class SecretSpool : IDisposable
 {
-    private const int PieceSize = 64 * 1024;
-    private const int TagSize = 16;
-    private const int PiecesInMemory = 16;
+    internal const int PieceSize = SpoolMemory.PieceSize;
+
+    private const int TagSize = SpoolMemory.Extra;
+    private const int PiecesOfOwn = 4;
+    private const int FirstSize = 4096;
+    private const int LargestBeforePiece = 32 * 1024;
 
     private readonly List<byte[]> _memory = [];
     private byte[] _current = [];
@@ -23,29 +27,48 @@ public sealed class SecretSpool : IDisposable
     private long _pieces;
     private FileStream? _file;
     private AesGcm? _seal;
-    private byte[]? _scratch;
-    private bool _disposed;
+    private volatile bool _disposed;
+    private int _reading;
+
+    /// <summary>Only for one that was forgotten: what all share must not shrink for good. Its file goes with its own handle.</summary>
+#pragma warning disable MA0055 // there is no handle here that a SafeHandle could own, only a count
+    ~SecretSpool() => SpoolMemory.GiveBack(Math.Max(0, _memory.Count - PiecesOfOwn));
+#pragma warning restore MA0055
 
     /// <summary>Octets written so far.</summary>
     public long Length => (_pieces * PieceSize) + _currentCount;
+
+    /// <summary>Whether some of it lies in a file.</summary>
+    internal bool IsInFile => _file is not null;
 
     /// <summary>Appends octets.</summary>
     /// <exception cref="IOException">The temporary file cannot be made or written, for example on a full disk.</exception>
     public void Write(ReadOnlySpan<byte> data)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         while (!data.IsEmpty)
         {
-            if (_currentCount == PieceSize)
-                CloseCurrent();
-            if (_currentCount == _current.Length)
-                Grow(data.Length);
-            int count = Math.Min(data.Length, _current.Length - _currentCount);
-            data[..count].CopyTo(_current.AsSpan(_currentCount));
-            _currentCount += count;
+            Span<byte> room = Room(data.Length);
+            int count = Math.Min(data.Length, room.Length);
+            data[..count].CopyTo(room);
+            Advance(count);
             data = data[count..];
         }
     }
+
+    /// <summary>Where the next octets may be put without a copy: at least one, at most what is wanted or a piece has left. <see cref="Advance"/> keeps them.</summary>
+    /// <exception cref="IOException">As <see cref="Write"/>.</exception>
+    internal Span<byte> Room(int wanted)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (_currentCount == PieceSize)
+            CloseCurrent();
+        if (_currentCount >= Math.Min(_current.Length, PieceSize))
+            Grow(wanted);
+        return _current.AsSpan(_currentCount, Math.Min(wanted, Math.Min(_current.Length, PieceSize) - _currentCount));
+    }
+
+    /// <summary>Keeps so many octets of what <see cref="Room"/> gave.</summary>
+    internal void Advance(int count) => _currentCount += count;
 
     /// <summary>A seekable stream over all that was written; the spool must outlive it.</summary>
     public Stream OpenRead()
@@ -67,34 +90,57 @@ public sealed class SecretSpool : IDisposable
         if (_disposed)
             return;
         _disposed = true;
-        foreach (byte[] piece in _memory)
-            CryptographicOperations.ZeroMemory(piece);
-        CryptographicOperations.ZeroMemory(_current);
-        _memory.Clear();
+        GC.SuppressFinalize(this);
+        // A reader counts itself first and looks whether the spool is disposed second; here it is the other way round. So either it stops or it is
+        // seen, and what it may be copying from becomes no other message's.
+        Interlocked.MemoryBarrier();
+        bool unread = Volatile.Read(ref _reading) == 0;
+        for (int i = 0; i < _memory.Count; i++)
+            SpoolMemory.Return(_memory[i], PieceSize, shared: i >= PiecesOfOwn, reuse: unread);
+        Release(_current, _currentCount, unread);
+        _current = [];
         _file?.Dispose();
         _seal?.Dispose();
     }
 
+    /// <summary>Small contents get small arrays; what outgrows them gets a piece at once.</summary>
     private void Grow(int wanted)
     {
-        int size = Math.Min(PieceSize, Math.Max(_current.Length * 2, Math.Max(4096, _currentCount + wanted)));
-        var grown = new byte[size];
+        int size = Math.Max(_current.Length * 2, Math.Max(FirstSize, _currentCount + wanted));
+        byte[] grown = size > LargestBeforePiece ? SpoolMemory.Rent() : new byte[size];
         _current.AsSpan(0, _currentCount).CopyTo(grown);
-        CryptographicOperations.ZeroMemory(_current);
+        Release(_current, _currentCount, reuse: true);
         _current = grown;
+    }
+
+    private static void Release(byte[] array, int used, bool reuse)
+    {
+        if (array.Length == PieceSize + TagSize)
+            SpoolMemory.Return(array, used, shared: false, reuse);
+        else
+            CryptographicOperations.ZeroMemory(array);
     }
 
     private void CloseCurrent()
     {
-        if (_file is null && _memory.Count < PiecesInMemory)
+        if (_file is null && (_memory.Count < PiecesOfOwn || SpoolMemory.TryTakeShare()))
         {
             _memory.Add(_current);
             _current = [];
         }
         else
         {
-            _file ??= OpenFile();
-            WritePiece(_pieces, _current);
+            try
+            {
+                _file ??= OpenFile();
+                WriteCurrent();
+            }
+            catch
+            {
+                // The piece may be sealed already: going on would seal another under the same nonce.
+                Dispose();
+                throw;
+            }
         }
         _pieces++;
         _currentCount = 0;
@@ -106,7 +152,6 @@ public sealed class SecretSpool : IDisposable
         byte[] key = RandomNumberGenerator.GetBytes(32);
         _seal = new AesGcm(key, TagSize);
         CryptographicOperations.ZeroMemory(key);
-        _scratch = new byte[PieceSize + TagSize];
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0, Options = FileOptions.DeleteOnClose };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -116,37 +161,39 @@ public sealed class SecretSpool : IDisposable
         return file;
     }
 
-    private void WritePiece(long index, ReadOnlySpan<byte> plain)
+    /// <summary>Seals the piece where it stands, tag behind it: the plaintext is gone from memory when it goes to the file.</summary>
+    private void WriteCurrent()
     {
         Span<byte> nonce = stackalloc byte[12];
-        BinaryPrimitives.WriteInt64BigEndian(nonce[4..], index);
-        _seal!.Encrypt(nonce, plain, _scratch.AsSpan(0, PieceSize), _scratch.AsSpan(PieceSize));
-        RandomAccess.Write(_file!.SafeFileHandle, _scratch, FileOffset(index));
+        BinaryPrimitives.WriteInt64BigEndian(nonce[4..], _pieces);
+        Span<byte> piece = _current.AsSpan(0, PieceSize);
+        _seal!.Encrypt(nonce, piece, piece, _current.AsSpan(PieceSize, TagSize));
+        RandomAccess.Write(_file!.SafeFileHandle, _current.AsSpan(0, PieceSize + TagSize), FileOffset(_pieces));
     }
 
-    private static long FileOffset(long index) => (index - PiecesInMemory) * (PieceSize + TagSize);
+    private long FileOffset(long index) => (index - _memory.Count) * (PieceSize + TagSize);
 
     /// <summary>The octets of one piece; from the file they are opened into the buffer.</summary>
     private ReadOnlyMemory<byte> Piece(long index, ref byte[]? buffer)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (index < _memory.Count)
-            return _memory[(int)index];
+            return _memory[(int)index].AsMemory(0, PieceSize);
         if (index == _pieces)
             return _current.AsMemory(0, _currentCount);
-        buffer ??= new byte[PieceSize + PieceSize + TagSize];
-        Span<byte> cipher = buffer.AsSpan(PieceSize);
+        buffer ??= SpoolMemory.Rent();
         Span<byte> nonce = stackalloc byte[12];
         BinaryPrimitives.WriteInt64BigEndian(nonce[4..], index);
-        for (int read = 0; read < cipher.Length;)
+        for (int read = 0; read < PieceSize + TagSize;)
         {
-            int count = RandomAccess.Read(_file!.SafeFileHandle, cipher[read..], FileOffset(index) + read);
+            int count = RandomAccess.Read(_file!.SafeFileHandle, buffer.AsSpan(read, PieceSize + TagSize - read), FileOffset(index) + read);
             if (count == 0)
                 throw new IOException("a temporary file was cut off while in use");
             read += count;
         }
+        Span<byte> piece = buffer.AsSpan(0, PieceSize);
         lock (_seal!)
-            _seal.Decrypt(nonce, cipher[..PieceSize], cipher[PieceSize..], buffer.AsSpan(0, PieceSize));
+            _seal.Decrypt(nonce, piece, buffer.AsSpan(PieceSize, TagSize), piece);
         return buffer.AsMemory(0, PieceSize);
     }
 
@@ -181,6 +228,7 @@ public sealed class SecretSpool : IDisposable
         private byte[]? _buffer;
         private ReadOnlyMemory<byte> _piece;
         private long _pieceIndex = -1;
+        private bool _closed;
 
         public override bool CanRead => true;
         public override bool CanSeek => true;
@@ -190,23 +238,32 @@ public sealed class SecretSpool : IDisposable
 
         public override int Read(Span<byte> buffer)
         {
-            int total = 0;
-            while (!buffer.IsEmpty && Position < spool.Length)
+            Interlocked.Increment(ref spool._reading); // before it is asked whether the spool is disposed; see there
+            try
             {
-                long index = Position / PieceSize;
-                if (index != _pieceIndex)
+                ObjectDisposedException.ThrowIf(_closed || spool._disposed, this);
+                int total = 0;
+                while (!buffer.IsEmpty && Position < spool.Length)
                 {
-                    _piece = spool.Piece(index, ref _buffer);
-                    _pieceIndex = index;
+                    long index = Position / PieceSize;
+                    if (index != _pieceIndex)
+                    {
+                        _piece = spool.Piece(index, ref _buffer);
+                        _pieceIndex = index;
+                    }
+                    ReadOnlySpan<byte> rest = _piece.Span[(int)(Position % PieceSize)..];
+                    int count = Math.Min(rest.Length, buffer.Length);
+                    rest[..count].CopyTo(buffer);
+                    buffer = buffer[count..];
+                    Position += count;
+                    total += count;
                 }
-                ReadOnlySpan<byte> rest = _piece.Span[(int)(Position % PieceSize)..];
-                int count = Math.Min(rest.Length, buffer.Length);
-                rest[..count].CopyTo(buffer);
-                buffer = buffer[count..];
-                Position += count;
-                total += count;
+                return total;
             }
-            return total;
+            finally
+            {
+                Interlocked.Decrement(ref spool._reading);
+            }
         }
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
@@ -230,8 +287,9 @@ public sealed class SecretSpool : IDisposable
 
         protected override void Dispose(bool disposing)
         {
-            if (_buffer is not null)
-                CryptographicOperations.ZeroMemory(_buffer);
+            if (Interlocked.Exchange(ref _buffer, null) is { } buffer)
+                SpoolMemory.Return(buffer, PieceSize, shared: false);
+            (_piece, _pieceIndex, _closed) = (default, -1, true);
             base.Dispose(disposing);
         }
 

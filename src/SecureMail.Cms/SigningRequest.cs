@@ -14,12 +14,23 @@ public enum SignatureScheme
 
     /// <summary>ECDSA (RFC 5753 §2.1) on the named curve of the certificate.</summary>
     Ecdsa,
+
+    /// <summary>Pure Ed25519 (RFC 8419) over <see cref="PreparedSignature.ToBeSigned"/> itself; the digest is SHA-512.</summary>
+    Ed25519,
 }
 
-/// <summary>Who signs and how.</summary>
+/// <summary>An attribute of a signer (RFC 5652 §5.3).</summary>
+/// <param name="Oid">Its type, an object identifier in dotted decimals.</param>
+/// <param name="Values">Its values, each encoded as it stands on the wire; DER where it is to be written.</param>
+public sealed record CmsAttribute(string Oid, IReadOnlyList<ReadOnlyMemory<byte>> Values);
+
+/// <summary>
+/// Who signs and how. What is written is CAdES-B-B (ETSI EN 319 122-1 §6.3) when a signing time is given. PAdES
+/// (EN 319 142-1 §6.3) wants none in the attributes, for a PDF says it elsewhere: then leave it null.
+/// </summary>
 /// <param name="Certificate">The signer's certificate; its private key is not needed.</param>
 /// <param name="Chain">Certificates to send along, without the signer's; the anchor may be left out.</param>
-/// <param name="Digest">SHA256, SHA384 or SHA512, for the content and for the signed attributes.</param>
+/// <param name="Digest">SHA256, SHA384 or SHA512, for the content and for the signed attributes; SHA512 with Ed25519.</param>
 /// <param name="Scheme">Must fit the key of the certificate.</param>
 /// <param name="SigningTime">The time the signer claims, or null to claim none. It is no evidence.</param>
 public sealed record SigningRequest(
@@ -27,4 +38,11 @@ public sealed record SigningRequest(
     IReadOnlyList<X509Certificate2> Chain,
     HashAlgorithmName Digest,
     SignatureScheme Scheme,
-    DateTimeOffset? SigningTime);
+    DateTimeOffset? SigningTime)
+{
+    /// <summary>
+    /// Signed attributes to write beside those of our own (content type, message digest, signing time, signing certificate,
+    /// algorithm protection), for example SMIMECapabilities.
+    /// </summary>
+    public IReadOnlyList<CmsAttribute> Attributes { get; init; } = [];
+}

@@ -8,7 +8,7 @@ namespace SecureMail.Libcrypto;
 /// The boundary to the host's OpenSSL 3 libcrypto: which library is loaded, how its errors are mapped, and who frees
 /// what. One partial file a family of functions (Interop.Ed25519.cs, Interop.Cipher.cs). It is the same library that
 /// .NET itself runs on, so nothing is shipped and the distribution's security updates reach us.
-/// Left out on purpose: everything that .NET's own types do (RSA, ECDSA, SHA-2, AES-CBC).
+/// Left out on purpose: what .NET's own types do as well (private RSA and EC keys, SHA-2, AES-CBC).
 /// </summary>
 internal static partial class Interop
 {

@@ -88,7 +88,7 @@ public sealed class X25519Key : AsymmetricAlgorithm
         if (publicKey.Length != Size)
             return false;
         using Interop.KeyHandle peer = Interop.CheckHandle(Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_X25519, 0, publicKey, Size), "loading an X25519 public key");
-        using Interop.KeyContextHandle context = Interop.CheckHandle(Interop.EVP_PKEY_CTX_new(_key, 0), "allocating a key context");
+        using Interop.KeyContextHandle context = Interop.CheckHandle(Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
         Interop.Check(Interop.EVP_PKEY_derive_init(context), "starting X25519");
         nuint length = Size;
         if (Interop.EVP_PKEY_derive_set_peer(context, peer) == 1 && Interop.EVP_PKEY_derive(context, secret, ref length) == 1 && length == Size

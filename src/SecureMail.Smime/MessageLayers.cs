@@ -148,8 +148,9 @@ internal sealed class MessageLayers : IDisposable
 
     private async Task<CmsSignedData> ReadSignatureAsync(MimePart part, CancellationToken ct)
     {
-        await using var octets = part.OpenDecoded();
-        return Own(await CmsSignedData.ReadAsync(octets, limits: null, ct));
+        // What is inside and not encoded stays where it lies, in the message or in the layer around it.
+        var octets = Own(part.OpenDecoded());
+        return Own(await CmsSignedData.ReadInPlaceAsync(octets, limits: null, ct));
     }
 
     private async Task<CmsSignedData?> TryReadSignatureAsync(MimePart part, CancellationToken ct)

@@ -91,19 +91,27 @@ public static class SmimeJudge
     private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeLayerAsync(CmsSignedData data, MimePart? content, JudgeOptions options, CancellationToken ct)
     {
         if (content is null)
-            return (await SignatureJudge.JudgeAsync(data, null, options, ct), await HashAsync(data.OpenContent(), ct));
+        {
+            var attached = await SignatureJudge.JudgeAsync(data, null, options, ct);
+            return (attached, data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(data.OpenContent(), ct));
+        }
 
         // DESIGN §7: a detached signature's own content, if it brings one, is never used.
-        IReadOnlyList<SignatureFinding> findings;
-        await using (var octets = content.OpenRaw())
-            findings = await SignatureJudge.JudgeAsync(data, octets, options, ct);
+        var (findings, digest) = await JudgeDetachedAsync(data, content.OpenRaw, options, ct);
         if (findings.Any(f => f.Intact) || !CrlfStream.HasBareLf(content.OpenRaw()))
-            return (findings, await HashAsync(content.OpenRaw(), ct));
+            return (findings, digest);
 
         // A file stored with LF line ends: what was signed had CRLF (RFC 8551 §3.1.1). Over SMTP no bare LF comes in.
-        await using var canonical = new CrlfStream(content.OpenRaw());
-        var again = await SignatureJudge.JudgeAsync(data, canonical, options, ct);
-        return again.Any(f => f.Intact) ? (again, await HashAsync(new CrlfStream(content.OpenRaw()), ct)) : (findings, await HashAsync(content.OpenRaw(), ct));
+        var (again, canonical) = await JudgeDetachedAsync(data, () => new CrlfStream(content.OpenRaw()), options, ct);
+        return again.Any(f => f.Intact) ? (again, canonical) : (findings, digest);
+    }
+
+    /// <summary>The digest comes out of the pass that the signature needs; only a signature by another digest takes one more.</summary>
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeDetachedAsync(CmsSignedData data, Func<Stream> open, JudgeOptions options, CancellationToken ct)
+    {
+        await using var octets = open();
+        var findings = await SignatureJudge.JudgeAsync(data, octets, options, ct);
+        return (findings, data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(open(), ct));
     }
 
     private static bool IsSender(X509Certificate2? certificate, Mailbox? sender) =>

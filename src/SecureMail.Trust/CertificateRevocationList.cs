@@ -28,6 +28,7 @@ internal sealed class CertificateRevocationList
     private readonly Dictionary<string, DateTimeOffset> _revoked = [];
     private readonly ReadOnlyMemory<byte> _tbs;
     private readonly SignatureAlgorithm? _algorithm;
+    private readonly KnownSigner _signer = new();
     private readonly byte[] _signature;
     private bool _unusable;
     private bool _delta;
@@ -82,10 +83,10 @@ internal sealed class CertificateRevocationList
     /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f), (g)).</summary>
     public bool IsSignedBy(ParsedCertificate issuer)
     {
-        if (_unusable || _algorithm?.Hash is not { } hash || hash == HashAlgorithmName.MD5 || hash == HashAlgorithmName.SHA1)
+        if (_unusable || _algorithm is null || _algorithm.Hash == HashAlgorithmName.MD5 || _algorithm.Hash == HashAlgorithmName.SHA1)
             return false;
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _algorithm.Verify(issuer.Certificate, CryptographicOperations.HashData(hash, _tbs.Span), hash, _signature);
+            && _signer.Is(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>

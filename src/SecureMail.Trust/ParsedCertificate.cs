@@ -1,4 +1,6 @@
 using System.Formats.Asn1;
+using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
@@ -19,10 +21,13 @@ internal enum KeyUsages
 /// <summary>
 /// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but the
 /// public key. A certificate that breaks the profile where it matters (repeated extension, two signature algorithms,
-/// malformed extension) is not read at all.
+/// malformed extension) is not read at all. What was read of a certificate object is kept as long as that lives, with the
+/// issuer whose key was found to have signed it: both are facts of the octets and never change.
 /// </summary>
 internal sealed class ParsedCertificate
 {
+    private static readonly ConditionalWeakTable<X509Certificate2, StrongBox<ParsedCertificate?>> Read = [];
+
     private static readonly HashSet<string> Processed =
     [
         "2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.18", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
@@ -30,6 +35,7 @@ internal sealed class ParsedCertificate
     ];
 
     private readonly Dictionary<string, (bool Critical, ReadOnlyMemory<byte> Value)> _extensions = [];
+    private readonly KnownSigner _signer = new();
 
     private ParsedCertificate(X509Certificate2 certificate, AsnReader tbs)
     {
@@ -44,7 +50,7 @@ internal sealed class ParsedCertificate
         NotBefore = Asn1Time.Read(validity);
         NotAfter = Asn1Time.Read(validity);
         Subject = DistinguishedName.Read(tbs.ReadEncodedValue());
-        tbs.ReadSequence();
+        SubjectPublicKeyInfo = tbs.ReadEncodedValue();
         var extensions = new Asn1Tag(TagClass.ContextSpecific, 3);
         while (tbs.HasData)
         {
@@ -66,6 +72,7 @@ internal sealed class ParsedCertificate
     public DateTimeOffset NotBefore { get; }
     public DateTimeOffset NotAfter { get; }
     public ReadOnlyMemory<byte> InnerAlgorithm { get; }
+    public ReadOnlyMemory<byte> SubjectPublicKeyInfo { get; }
     public ReadOnlyMemory<byte> Tbs { get; private init; }
     public SignatureAlgorithm? Algorithm { get; private init; }
     public byte[] Signature { get; private init; } = [];
@@ -92,7 +99,9 @@ internal sealed class ParsedCertificate
     }
 
     /// <summary>Null when the certificate cannot be read.</summary>
-    public static ParsedCertificate? TryRead(X509Certificate2 certificate)
+    public static ParsedCertificate? TryRead(X509Certificate2 certificate) => Read.GetValue(certificate, c => new(ReadAnew(c))).Value;
+
+    private static ParsedCertificate? ReadAnew(X509Certificate2 certificate)
     {
         try
         {
@@ -118,18 +127,24 @@ internal sealed class ParsedCertificate
     }
 
     /// <summary>Whether another certificate's key made this one's signature.</summary>
-    public bool IsSignedBy(ParsedCertificate issuer)
-    {
-        if (Algorithm?.Hash is not { } hash)
-            return false;
-        return Algorithm.Verify(issuer.Certificate, CryptographicOperations.HashData(hash, Tbs.Span), hash, Signature);
-    }
+    public bool IsSignedBy(ParsedCertificate issuer) =>
+        _signer.Is(issuer, () => Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
 
-    /// <summary>RSA below 2048 bits, or no key that is known here.</summary>
+    /// <summary>RSA below 2048 bits.</summary>
     public bool HasWeakKey()
     {
-        using RSA? rsa = Certificate.GetRSAPublicKey();
-        return rsa is not null && rsa.KeySize < 2048;
+        try
+        {
+            AsnReader key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
+            if (key.ReadSequence().ReadObjectIdentifier() is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
+                return false;
+            BigInteger modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER).ReadSequence().ReadInteger();
+            return modulus.Sign <= 0 || modulus.GetBitLength() < 2048;
+        }
+        catch (AsnContentException)
+        {
+            return true;
+        }
     }
 
     private void ReadExtensions(AsnReader extensions)
@@ -182,6 +197,28 @@ internal sealed class ParsedCertificate
     }
 
     private static AsnReader Sequence(ReadOnlyMemory<byte> value) => new AsnReader(value, AsnEncodingRules.DER).ReadSequence();
+}
+
+/// <summary>
+/// The issuer that was last found to have signed something. Only success is kept: an attacker who sends wrong issuers
+/// drives nothing out.
+/// </summary>
+internal sealed class KnownSigner
+{
+    private byte[]? _key;
+
+    /// <summary>Whether the issuer's key signed it; asks only when it is not known already.</summary>
+    public bool Is(ParsedCertificate issuer, Func<bool> verify)
+    {
+        byte[]? known = Volatile.Read(ref _key);
+        if (known is not null && issuer.SubjectPublicKeyInfo.Span.SequenceEqual(known))
+            return true;
+        if (!verify())
+            return false;
+        // A copy: the issuer's certificate need not be kept alive.
+        Volatile.Write(ref _key, issuer.SubjectPublicKeyInfo.ToArray());
+        return true;
+    }
 }
 
 /// <summary>Signatures in certificates and CRLs.</summary>

@@ -70,7 +70,7 @@ public sealed class PathValidator
         foreach (ParsedCertificate issuer in ByKeyIdentifier(issuers, last))
         {
             // A key and name that stand in the path already would only make a circle.
-            if (path.Any(c => c.Subject.Matches(issuer.Subject) && c.Certificate.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(issuer.Certificate.PublicKey.ExportSubjectPublicKeyInfo())))
+            if (path.Any(c => c.Subject.Matches(issuer.Subject) && c.SubjectPublicKeyInfo.Span.SequenceEqual(issuer.SubjectPublicKeyInfo.Span)))
                 continue;
             if (IsIssuedBy(last, issuer, path) && Build([.. path, issuer]) is { } result)
                 return result;

@@ -112,11 +112,7 @@ public static class SignatureJudge
         return usage && purpose;
     }
 
-    private static bool IsShortRsa(X509Certificate2 certificate)
-    {
-        using RSA? rsa = certificate.GetRSAPublicKey();
-        return rsa is not null && rsa.KeySize < 2048;
-    }
+    private static bool IsShortRsa(X509Certificate2 certificate) => ParsedCertificate.TryRead(certificate)?.HasWeakKey() == true;
 
     private static Signer SignerOf(SignerVerification verification)
     {

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
@@ -76,7 +77,7 @@ public sealed class TrustMaterial
         {
             try
             {
-                return ParsedCertificate.TryRead(X509CertificateLoader.LoadCertificate(data.Span));
+                return ParsedCertificate.TryRead(CertificateCache.Shared.Load(data));
             }
             catch (CryptographicException)
             {

@@ -46,6 +46,7 @@ public sealed class TestPki
     /// <summary>A leaf for S/MIME.</summary>
     /// <param name="slot">Two identities with the same slot may share a key; give another for another key.</param>
     /// <param name="edit">Changes the request before it is signed.</param>
+    /// <param name="publicKey">Stands in the certificate in place of the key's own, for kinds that .NET has no type for.</param>
     public TestIdentity Issue(
         string subject,
         string[]? emails = null,
@@ -56,10 +57,11 @@ public sealed class TestPki
         DateTimeOffset? notBefore = null,
         DateTimeOffset? notAfter = null,
         string[]? extendedUsages = null,
-        Action<CertificateRequest>? edit = null)
+        Action<CertificateRequest>? edit = null,
+        PublicKey? publicKey = null)
     {
         AsymmetricAlgorithm leafKey = Key(key, slot);
-        CertificateRequest request = Request(subject, leafKey);
+        CertificateRequest request = Request(subject, leafKey, publicKey);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, critical: true));
         if (usage != X509KeyUsageFlags.None)
             request.CertificateExtensions.Add(new X509KeyUsageExtension(usage, critical: true));
@@ -159,10 +161,12 @@ public sealed class TestPki
         ? X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1)
         : X509SignatureGenerator.CreateForECDsa((ECDsa)key);
 
-    public static CertificateRequest Request(string subject, AsymmetricAlgorithm key)
+    public static CertificateRequest Request(string subject, AsymmetricAlgorithm key, PublicKey? publicKey = null)
     {
         var name = new X500DistinguishedName(subject);
-        CertificateRequest request = key is RSA rsa
+        CertificateRequest request = publicKey is not null
+            ? new CertificateRequest(name, publicKey, HashAlgorithmName.SHA256)
+            : key is RSA rsa
             ? new CertificateRequest(name, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
             : new CertificateRequest(name, (ECDsa)key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 
 namespace SecureMail.Cms.Asn1;
 
@@ -29,7 +30,8 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
 
     private readonly record struct Header(byte Tag, long Length, bool Indefinite);
 
-    private long Position => _bufferOffset + _start;
+    /// <summary>Octets of the source that have been taken so far.</summary>
+    public long Position => _bufferOffset + _start;
 
     private long Bound => _containers.TryPeek(out Container container) ? container.Bound : Unbounded;
 
@@ -98,6 +100,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     }
 
     /// <summary>The next piece of the octet string, good until the next call; empty at its end.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<ReadOnlyMemory<byte>> ReadOctetsAsync(CancellationToken cancel)
     {
         while (_octetsLeft == 0)
@@ -225,6 +228,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     }
 
     /// <summary>Makes at least this many octets ready in the buffer; false when the input ends before.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> FillAsync(int count, CancellationToken cancel)
     {
         while (_end - _start < count)

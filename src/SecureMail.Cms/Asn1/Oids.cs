@@ -1,6 +1,8 @@
+using System.Formats.Asn1;
+
 namespace SecureMail.Cms.Asn1;
 
-/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards.</summary>
+/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards, and how one is read.</summary>
 internal static class Oids
 {
     // RFC 5652, RFC 5083: content types
@@ -19,6 +21,7 @@ internal static class Oids
     public const string SigningTime = "1.2.840.113549.1.9.5";
     public const string SigningCertificate = "1.2.840.113549.1.9.16.2.12";
     public const string SigningCertificateV2 = "1.2.840.113549.1.9.16.2.47";
+    public const string AlgorithmProtection = "1.2.840.113549.1.9.52"; // RFC 6211
 
     // RFC 5754: digests
     public const string Md5 = "1.2.840.113549.2.5";
@@ -45,6 +48,9 @@ internal static class Oids
     public const string EcdsaWithSha256 = "1.2.840.10045.4.3.2";
     public const string EcdsaWithSha384 = "1.2.840.10045.4.3.3";
     public const string EcdsaWithSha512 = "1.2.840.10045.4.3.4";
+
+    // RFC 8410, RFC 8419
+    public const string Ed25519 = "1.3.101.112";
 
     // RFC 3565, RFC 5084: AES
     public const string Aes128Cbc = "2.16.840.1.101.3.4.1.2";
@@ -88,4 +94,16 @@ internal static class Oids
 
     // RFC 5280 §4.2.1.2
     public const string SubjectKeyIdentifier = "2.5.29.14";
+
+    /// <summary>Contents of an object identifier that are read at all; the longest in use has some twenty octets.</summary>
+    private const int MaxContents = 128;
+
+    /// <summary>Reads one. Long ones are refused: turning a megabyte of it into decimal digits would take minutes.</summary>
+    /// <exception cref="AsnContentException">None stands there, or it is absurd.</exception>
+    public static string Read(AsnReader reader)
+    {
+        if (reader.PeekTag() == Asn1Tag.ObjectIdentifier && reader.PeekContentBytes().Length > MaxContents)
+            throw new AsnContentException("an object identifier that is too long");
+        return reader.ReadObjectIdentifier();
+    }
 }

@@ -6,7 +6,10 @@ namespace SecureMail.Mail;
 /// </summary>
 internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
 {
-    private readonly byte[] _buffer = new byte[64 * 1024];
+    private const int BufferSize = 64 * 1024;
+
+    // A small mail gets a small buffer: it holds all of it, so no line is longer.
+    private readonly byte[] _buffer = new byte[Math.Clamp(stream.Length + 1, 256, BufferSize)];
     private readonly bool _bareLf = options.Allows(MimeLeniency.BareLineFeeds);
     private readonly bool _binary = options.Allows(MimeLeniency.BinaryBodies);
     private long _bufferOffset;
@@ -81,6 +84,59 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         }
     }
 
+    /// <summary>
+    /// Moves to the next line that begins with "--", as delimiters do; false at the end. Where bare line ends and NUL are forgiven nothing between can
+    /// be refused, and it is searched for those three octets alone instead of line by line.
+    /// </summary>
+    public bool MoveNextDashes()
+    {
+        if (!MoveNext())
+            return false;
+        if (Line.StartsWith("--"u8))
+            return true;
+        if (!_bareLf || !_binary)
+        {
+            while (MoveNext())
+            {
+                if (Line.StartsWith("--"u8))
+                    return true;
+            }
+
+            return false;
+        }
+
+        // From the end of this line on: the delimiter may stand right behind it.
+        for (var from = _next - EndLength; ;)
+        {
+            var found = _buffer.AsSpan(from, _end - from).IndexOf("\n--"u8);
+            if (found >= 0)
+            {
+                var at = from + found;
+                EndLength = at > 0 && _buffer[at - 1] == (byte)'\r' ? 2 : 1;
+                _next = at + 1;
+                return MoveNext();
+            }
+
+            // The last octets may begin what is searched for: CR, LF, dash.
+            var keep = Math.Max(from, _end - 3);
+            _buffer.AsSpan(keep, _end - keep).CopyTo(_buffer);
+            _bufferOffset += keep;
+            _end -= keep;
+            (_start, _next, from) = (0, _end, 0);
+            if (!Read())
+                return MoveNext(); // sets what the end of the stream is
+        }
+    }
+
+    /// <summary>Moves behind the last line without a look at any, where nothing could be refused; see <see cref="MoveNextDashes"/>.</summary>
+    public bool TryMoveToEnd()
+    {
+        if (!_bareLf || !_binary)
+            return false;
+        (_bufferOffset, _start, _next, _end) = (stream.Length, 0, 0, 0);
+        return !MoveNext();
+    }
+
     private void Stray()
     {
         if (!_binary)
@@ -112,6 +168,11 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             _start = 0;
         }
 
+        return Read();
+    }
+
+    private bool Read()
+    {
         stream.Position = _bufferOffset + _end;
         var read = stream.Read(_buffer, _end, _buffer.Length - _end);
         _end += read;

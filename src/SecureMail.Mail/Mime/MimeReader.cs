@@ -117,10 +117,14 @@ internal sealed class MimeReader
 
     private void SkipToDelimiter()
     {
-        while (_lines.MoveNext())
+        // Outside of any multipart no line means anything: the body is what is left.
+        if (_boundaries.Count > 0 || !_lines.TryMoveToEnd())
         {
-            if (AtDelimiter())
-                return;
+            while (_lines.MoveNextDashes())
+            {
+                if (AtDelimiter())
+                    return;
+            }
         }
 
         _stop = new Stop(-1, Closing: true, _lines.LineOffset);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace SecureMail.Mail;
 
 /// <summary>The received octets, and windows into them. Windows share the stream, so one message is read by one thread at a time.</summary>
@@ -50,6 +52,7 @@ internal sealed class OctetSource
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             var count = (int)Math.Clamp(end - _position, 0, buffer.Length);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.Runtime.CompilerServices;
 
 namespace SecureMail.Mail;
 
@@ -9,8 +10,12 @@ namespace SecureMail.Mail;
 /// </summary>
 internal abstract class DecoderStream(Stream inner) : Stream
 {
-    private readonly byte[] _input = new byte[32 * 1024];
-    private readonly byte[] _output = new byte[32 * 1024];
+    /// <summary>So much is decoded at once, at most.</summary>
+    protected const int InputSize = 64 * 1024;
+
+    // A small body gets small buffers.
+    private readonly byte[] _input = new byte[SizeFor(inner)];
+    private byte[]? _output;
     private int _inputStart;
     private int _inputEnd;
     private int _outputStart;
@@ -41,19 +46,23 @@ internal abstract class DecoderStream(Stream inner) : Stream
         {
             if (!_inputDone)
                 Received(inner.Read(_input, _inputEnd, _input.Length - _inputEnd));
-            Step();
+            if (Step(buffer) is var given and > 0)
+                return given;
         }
 
         return Give(buffer);
     }
 
+    // One for each piece of a large mail: they are used again, not collected.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         while (_outputStart == _outputEnd && !_done)
         {
             if (!_inputDone)
                 Received(await inner.ReadAsync(_input.AsMemory(_inputEnd), cancellationToken));
-            Step();
+            if (Step(buffer.Span) is var given and > 0)
+                return given;
         }
 
         return Give(buffer.Span);
@@ -87,20 +96,29 @@ internal abstract class DecoderStream(Stream inner) : Stream
         _inputDone = count == 0;
     }
 
-    private void Step()
+    /// <summary>Decodes what came in: into the reader's own buffer when that is large enough, which is then told how much, else to be given piece by piece.</summary>
+    private int Step(Span<byte> buffer)
     {
-        Decode(_input.AsSpan(_inputStart, _inputEnd - _inputStart), _inputDone, _output, out var consumed, out _outputEnd);
-        _outputStart = 0;
+        var straight = buffer.Length >= _input.Length;
+        if (!straight)
+            _output ??= new byte[_input.Length];
+        Decode(_input.AsSpan(_inputStart, _inputEnd - _inputStart), _inputDone, straight ? buffer : _output, out var consumed, out var written);
+        (_outputStart, _outputEnd) = (0, straight ? 0 : written);
         var left = _inputEnd - _inputStart - consumed;
         _input.AsSpan(_inputStart + consumed, left).CopyTo(_input);
         _inputStart = 0;
         _inputEnd = left;
         _done = _inputDone;
+        return straight ? written : 0;
     }
+
+    protected static int SizeFor(Stream inner) => inner.CanSeek ? (int)Math.Clamp(inner.Length, 256, InputSize) : InputSize;
 
     private int Give(Span<byte> buffer)
     {
         var count = Math.Min(buffer.Length, _outputEnd - _outputStart);
+        if (count == 0)
+            return 0;
         _output.AsSpan(_outputStart, count).CopyTo(buffer);
         _outputStart += count;
         return count;
@@ -114,35 +132,77 @@ internal abstract class DecoderStream(Stream inner) : Stream
 internal sealed class Base64Decoder(Stream inner) : DecoderStream(inner)
 {
     private static readonly SearchValues<byte> Blanks = SearchValues.Create("\r\n \t"u8);
-    private readonly byte[] _compact = new byte[(32 * 1024) + 4];
+    private readonly byte[] _compact = new byte[SizeFor(inner) + 4];
     private int _kept;
     private bool _padded;
 
     protected override void Decode(ReadOnlySpan<byte> input, bool last, Span<byte> output, out int consumed, out int written)
     {
         consumed = input.Length;
-        var count = _kept;
+        // Twice, because what was taken for whole lines may hold blanks, which the platform's decoder skips: then fewer octets come out than must.
+        if (!TryDecode(_kept + CompactLines(input), last, output, out written) && !TryDecode(_kept + Compact(input), last, output, out written))
+            throw Bad();
+    }
+
+    /// <summary>Decodes what was compacted and keeps what is no whole group yet; false, and nothing changed, when it is not base64.</summary>
+    private bool TryDecode(int count, bool last, Span<byte> output, out int written)
+    {
+        var whole = count & ~3;
+        written = 0;
+        if ((_padded && count > 0) || (last && whole != count))
+            return false;
+        var compact = _compact.AsSpan(0, whole);
+        var padding = compact.EndsWith("=="u8) ? 2 : compact.EndsWith("="u8) ? 1 : 0;
+        if (padding > 0 && whole != count)
+            return false;
+        if (Base64.DecodeFromUtf8(compact, output, out var used, out written, isFinalBlock: true) != OperationStatus.Done || used != whole || written != (whole / 4 * 3) - padding)
+            return false;
+        _padded = padding > 0;
+        _kept = count - whole;
+        _compact.AsSpan(whole, _kept).CopyTo(_compact);
+        return true;
+    }
+
+    /// <summary>Takes blanks out, whatever they are; how many octets are left, behind those kept.</summary>
+    private int Compact(ReadOnlySpan<byte> input)
+    {
+        var target = _compact.AsSpan(_kept);
         while (!input.IsEmpty)
         {
             var blank = input.IndexOfAny(Blanks);
             var run = blank < 0 ? input : input[..blank];
-            run.CopyTo(_compact.AsSpan(count));
-            count += run.Length;
+            run.CopyTo(target);
+            target = target[run.Length..];
             input = blank < 0 ? default : input[(blank + 1)..];
         }
 
-        var whole = count & ~3;
-        if (_padded && count > 0)
-            throw Bad();
-        if (last && whole != count)
-            throw Bad();
-        if (Base64.DecodeFromUtf8(_compact.AsSpan(0, whole), output, out var used, out written, isFinalBlock: true) != OperationStatus.Done || used != whole)
-            throw Bad();
-        _padded = whole > 0 && _compact[whole - 1] == (byte)'=';
-        _kept = count - whole;
-        _compact.AsSpan(whole, _kept).CopyTo(_compact);
-        if (_padded && _kept > 0)
-            throw Bad();
+        return _compact.Length - _kept - target.Length;
+    }
+
+    /// <summary>The same, but lines as long as the one before are taken without a look at what is in them: every writer makes them of one length.</summary>
+    private int CompactLines(ReadOnlySpan<byte> input)
+    {
+        var target = _compact.AsSpan(_kept);
+        while (!input.IsEmpty)
+        {
+            var blank = input.IndexOfAny(Blanks);
+            var run = blank < 0 ? input : input[..blank];
+            run.CopyTo(target);
+            target = target[run.Length..];
+            input = blank < 0 ? default : input[(blank + 1)..];
+            if (run.IsEmpty || input.IsEmpty || input[0] != (byte)'\n')
+                continue;
+            input = input[1..];
+            var line = run.Length;
+            while (input.Length >= line + 2 && input[line] == (byte)'\r' && input[line + 1] == (byte)'\n')
+            {
+                input[..line].CopyTo(target);
+                target = target[line..];
+                input = input[(line + 2)..];
+            }
+        }
+
+        return _compact.Length - _kept - target.Length;
     }
 
     private static MimeException Bad() => new(MimeReason.BadEncoding, "A part does not decode as base64: it is truncated or something was added to it.");

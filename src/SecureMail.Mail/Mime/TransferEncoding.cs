@@ -121,9 +121,13 @@ internal static class TransferEncoding
 internal sealed class Base64Writer(Stream output) : Stream
 {
     private const int Line = 57; // octets that make one line of 76
-    private readonly byte[] _input = new byte[Line * 512];
-    private readonly byte[] _encoded = new byte[78 * 512];
-    private int _held;
+    private const int Characters = 76;
+    private const int LinesAtOnce = 512;
+    private const int Block = Line * LinesAtOnce;
+    private readonly byte[] _held = new byte[Block];
+    private readonly byte[] _characters = new byte[Characters * LinesAtOnce];
+    private readonly byte[] _lines = new byte[(Characters + 2) * LinesAtOnce];
+    private int _heldCount;
 
     public override bool CanRead => false;
 
@@ -141,36 +145,27 @@ internal sealed class Base64Writer(Stream output) : Stream
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        while (!buffer.IsEmpty)
-        {
-            var count = Math.Min(buffer.Length, _input.Length - _held);
-            buffer[..count].CopyTo(_input.AsMemory(_held));
-            _held += count;
-            buffer = buffer[count..];
-            if (_held == _input.Length)
-                await output.WriteAsync(_encoded.AsMemory(0, EncodeHeld()), cancellationToken);
-        }
+        while (Next(ref buffer) is var ready && !ready.IsEmpty)
+            await output.WriteAsync(Encode(ready.Span), cancellationToken);
     }
 
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override void Write(ReadOnlySpan<byte> buffer)
+    public override void Write(byte[] buffer, int offset, int count)
     {
-        while (!buffer.IsEmpty)
-        {
-            var count = Math.Min(buffer.Length, _input.Length - _held);
-            buffer[..count].CopyTo(_input.AsSpan(_held));
-            _held += count;
-            buffer = buffer[count..];
-            if (_held == _input.Length)
-                output.Write(_encoded, 0, EncodeHeld());
-        }
+        ReadOnlyMemory<byte> rest = buffer.AsMemory(offset, count);
+        while (Next(ref rest) is var ready && !ready.IsEmpty)
+            output.Write(Encode(ready.Span).Span);
     }
 
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-    public async Task FinishAsync(CancellationToken ct) => await output.WriteAsync(_encoded.AsMemory(0, EncodeHeld()), ct);
+    /// <summary>Writes the last line, which may be short.</summary>
+    public async Task FinishAsync(CancellationToken ct)
+    {
+        var last = Encode(_held.AsSpan(0, _heldCount));
+        _heldCount = 0;
+        await output.WriteAsync(last, ct);
+    }
 
     public override void Flush()
     {
@@ -182,21 +177,46 @@ internal sealed class Base64Writer(Stream output) : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
-    private int EncodeHeld()
+    /// <summary>The next block to encode, straight from what is written where nothing is held; empty when it does not make one yet, and is held.</summary>
+    private ReadOnlyMemory<byte> Next(ref ReadOnlyMemory<byte> rest)
     {
-        var input = _input.AsSpan(0, _held);
-        var total = 0;
-        while (!input.IsEmpty)
+        if (_heldCount == 0 && rest.Length >= Block)
         {
-            var line = input[..Math.Min(Line, input.Length)];
-            System.Buffers.Text.Base64.EncodeToUtf8(line, _encoded.AsSpan(total), out _, out var written);
-            total += written;
-            _encoded[total++] = (byte)'\r';
-            _encoded[total++] = (byte)'\n';
-            input = input[line.Length..];
+            var whole = rest[..Block];
+            rest = rest[Block..];
+            return whole;
         }
 
-        _held = 0;
-        return total;
+        var count = Math.Min(rest.Length, Block - _heldCount);
+        rest[..count].CopyTo(_held.AsMemory(_heldCount));
+        rest = rest[count..];
+        _heldCount += count;
+        if (_heldCount < Block)
+            return default;
+        _heldCount = 0;
+        return _held;
+    }
+
+    /// <summary>All at once, then cut into lines: the encoder is at its best in long runs.</summary>
+    private ReadOnlyMemory<byte> Encode(ReadOnlySpan<byte> octets)
+    {
+        System.Buffers.Text.Base64.EncodeToUtf8(octets, _characters, out _, out var count);
+        ReadOnlySpan<byte> from = _characters.AsSpan(0, count);
+        var to = _lines.AsSpan();
+        for (; from.Length >= Characters; from = from[Characters..], to = to[(Characters + 2)..])
+        {
+            from[..Characters].CopyTo(to);
+            to[Characters] = (byte)'\r';
+            to[Characters + 1] = (byte)'\n';
+        }
+
+        if (!from.IsEmpty)
+        {
+            from.CopyTo(to);
+            "\r\n"u8.CopyTo(to[from.Length..]);
+            to = to[(from.Length + 2)..];
+        }
+
+        return _lines.AsMemory(0, _lines.Length - to.Length);
     }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
@@ -84,6 +85,74 @@ public sealed class OpenSslCmsTests : IDisposable
     }
 
     [Theory]
+    [InlineData("-2")]
+    [InlineData("-1")]
+    [InlineData("0")]
+    [InlineData("20")]
+    public async Task PSS_is_verified_with_any_salt_and_only_with_the_parameters_it_was_made_with(string salt)
+    {
+        TestIdentity signer = Pki.Issue("CN=Van thu", ["vanthu@a.vn"]);
+        WriteIdentity("signer", signer);
+        foreach (string mask in new[] { "sha256", "sha512" })
+        {
+            OpenSsl("cms", "-sign", "-binary", "-in", At("content"), "-signer", At("signer.pem"), "-inkey", At("signer.key"), "-md", "sha256", "-outform", "DER", "-out", At("signed"),
+                "-keyopt", "rsa_padding_mode:pss", "-keyopt", "rsa_pss_saltlen:" + salt, "-keyopt", "rsa_mgf1_md:" + mask);
+            (await VerifyAsync(At("signed"))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        }
+    }
+
+    [Fact]
+    public async Task A_key_for_PSS_alone_signs_by_PSS_within_its_parameters_alone()
+    {
+        // .NET has no such key: OpenSSL makes it and its self-signed certificate, with parameters and without.
+        foreach (string[] parameters in new string[][] { [], ["-pkeyopt", "rsa_pss_keygen_md:sha256", "-pkeyopt", "rsa_pss_keygen_mgf1_md:sha256", "-pkeyopt", "rsa_pss_keygen_saltlen:32"] })
+        {
+            OpenSsl(["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", .. parameters, "-out", At("pss.key")]);
+            OpenSsl("req", "-new", "-x509", "-key", At("pss.key"), "-sha256", "-subj", "/CN=PSS", "-days", "30", "-out", At("pss.pem"));
+            OpenSsl("cms", "-sign", "-binary", "-in", At("content"), "-signer", At("pss.pem"), "-inkey", At("pss.key"), "-md", "sha256", "-outform", "DER", "-out", At("signed"), "-keyopt", "rsa_pss_saltlen:32");
+            (await VerifyAsync(At("signed"))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
+
+            using X509Certificate2 certificate = X509CertificateLoader.LoadCertificateFromFile(At("pss.pem"));
+            Should.Throw<CmsException>(() => PreparedSignature.Prepare(new SigningRequest(certificate, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, null), new byte[32])).Error.ShouldBe(CmsError.CertificateNotUsable);
+            var other = new SigningRequest(certificate, [], HashAlgorithmName.SHA384, SignatureScheme.RsaPss, null);
+            if (parameters.Length == 0)
+                PreparedSignature.Prepare(other, new byte[48]).Scheme.ShouldBe(SignatureScheme.RsaPss);
+            else
+                Should.Throw<CmsException>(() => PreparedSignature.Prepare(other, new byte[48])).Error.ShouldBe(CmsError.CertificateNotUsable);
+            // What the key signs through us, OpenSSL takes.
+            using RSA key = RSA.Create();
+            key.ImportRSAPrivateKey(InnerKey(File.ReadAllText(At("pss.key"))), out _);
+            var request = new SigningRequest(certificate, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPss, null);
+            File.WriteAllBytes(At("ours"), await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, key));
+            OpenSsl("cms", "-verify", "-binary", "-inform", "DER", "-in", At("ours"), "-content", At("content"), "-noverify", "-out", At("out"));
+        }
+    }
+
+    [Fact]
+    public async Task Several_signers_and_CAdES_go_both_ways()
+    {
+        TestIdentity rsa = Pki.Issue("CN=Van thu", ["vanthu@a.vn"]);
+        TestIdentity ec = Pki.Issue("CN=Bi thu", ["bithu@a.vn"], TestKey.P384);
+        WriteIdentity("rsa", rsa);
+        WriteIdentity("ec", ec);
+        OpenSsl("cms", "-sign", "-cades", "-binary", "-in", At("content"), "-signer", At("rsa.pem"), "-inkey", At("rsa.key"), "-signer", At("ec.pem"), "-inkey", At("ec.key"), "-outform", "DER", "-out", At("signed"));
+        IReadOnlyList<SignerVerification> theirs = await VerifyAsync(At("signed"));
+        theirs.Count.ShouldBe(2);
+        theirs.ShouldAllBe(v => v.Intact && v.Signer.SignedAttributes.Any(a => a.Oid == "1.2.840.113549.1.9.16.2.47"));
+
+        // Our signer beside theirs, and theirs beside ours.
+        TestIdentity third = Pki.Issue("CN=Chanh van phong", ["cvp@a.vn"], slot: 4);
+        WriteIdentity("third", third);
+        byte[] ours = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(third.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now), third.Key);
+        File.WriteAllBytes(At("joined"), CmsSigner.Join(File.ReadAllBytes(At("signed")), ours));
+        (await VerifyAsync(At("joined"))).Count(v => v.Intact).ShouldBe(3);
+        OpenSsl("cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", At("joined"), "-content", At("content"), "-CAfile", At("root.pem"), "-certfile", At("ca.pem"), "-no_check_time", "-out", At("out"));
+        File.WriteAllBytes(At("ours"), ours);
+        OpenSsl("cms", "-resign", "-binary", "-inform", "DER", "-in", At("ours"), "-signer", At("ec.pem"), "-inkey", At("ec.key"), "-outform", "DER", "-out", At("resigned"));
+        (await VerifyAsync(At("resigned"))).Count(v => v.Intact).ShouldBe(2);
+    }
+
+    [Theory]
     [InlineData(ContentCipher.Aes256Gcm)]
     [InlineData(ContentCipher.Aes256Cbc)]
     public async Task OpenSSL_opens_what_we_encrypt(ContentCipher cipher)
@@ -119,6 +188,23 @@ public sealed class OpenSslCmsTests : IDisposable
                 copy.ToArray().ShouldBe(Content);
             }
         }
+    }
+
+    private static async Task<IReadOnlyList<SignerVerification>> VerifyAsync(string path)
+    {
+        await using FileStream file = File.OpenRead(path);
+        using CmsSignedData data = await CmsSignedData.ReadAsync(file);
+        return await data.VerifyAsync(new MemoryStream(Content));
+    }
+
+    /// <summary>The key inside a PKCS#8 for RSASSA-PSS, which .NET does not open.</summary>
+    private static byte[] InnerKey(string pem)
+    {
+        PemFields fields = PemEncoding.Find(pem);
+        AsnReader info = new AsnReader(Convert.FromBase64String(pem[fields.Base64Data]), AsnEncodingRules.DER).ReadSequence();
+        info.ReadInteger();
+        info.ReadSequence();
+        return info.ReadOctetString();
     }
 
     private string At(string name) => Path.Combine(_folder.FullName, name);

@@ -8,7 +8,7 @@ namespace SecureMail.Tests.Cms;
 /// <summary>Mutated CMS: only typed errors come out, nothing changed passes for authentic, and time and memory stay bounded.</summary>
 public sealed class CmsFuzzTests
 {
-    private static readonly byte[][] Corpus = [.. Directory.GetFiles(Vectors.Folder("cms")).Where(f => Path.GetExtension(f) is ".der" or ".ber" or ".pem").Order().Select(File.ReadAllBytes)];
+    private static readonly byte[][] Corpus = [.. Directory.GetFiles(Vectors.Folder("cms"), "*", SearchOption.AllDirectories).Where(f => Path.GetExtension(f) is ".der" or ".ber" or ".pem").Order().Select(File.ReadAllBytes)];
 
     [Fact]
     public void Mutated_signed_data_is_read_or_refused_and_never_verifies_as_other_content()
@@ -59,6 +59,55 @@ public sealed class CmsFuzzTests
                 return;
             Should.Throw<CmsException>(() => CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult());
         });
+
+    [Fact]
+    public void Mutated_signatures_are_put_together_only_into_what_is_read_again()
+    {
+        byte[][] detached = [.. Corpus.Where(c => c is [0x30, ..])];
+        byte[] ours = Corpus.First(c => Joins(c, c));
+        Bounded(detached, 5, 3000, input =>
+        {
+            try
+            {
+                byte[] joined = SecureMail.Cms.CmsSigner.Join(ours, input);
+                using CmsSignedData data = CmsSignedData.ReadAsync(new MemoryStream(joined)).GetAwaiter().GetResult();
+                data.Signers.ShouldNotBeEmpty();
+            }
+            catch (CmsException)
+            {
+            }
+        });
+
+        static bool Joins(byte[] one, byte[] other)
+        {
+            try
+            {
+                SecureMail.Cms.CmsSigner.Join(one, other);
+                return true;
+            }
+            catch (CmsException)
+            {
+                return false;
+            }
+        }
+    }
+
+    [Fact]
+    public void A_mutated_certificate_is_read_or_refused_and_never_signs_what_it_did_not()
+    {
+        TestIdentity signer = TestPki.Shared.Issue("CN=A", key: TestKey.P256);
+        var cache = new CertificateCache(16);
+        byte[][] certificates = [signer.Certificate.RawData, TestPki.Shared.Issue("CN=B").Certificate.RawData, TestEd25519.Issue(TestPki.Shared, "CN=C").Certificate.RawData];
+        Bounded(certificates, 6, 6000, input =>
+        {
+            if (cache.Read(input) is not { } read)
+                return;
+            read.Key?.VerifyEcdsa(new byte[32], [0x30, 0x06, 0x02, 0x01, 0x01, 0x02, 0x01, 0x01]).ShouldBeFalse();
+            read.Key?.VerifyRsaPkcs1(new byte[32], HashAlgorithmName.SHA256, new byte[256]).ShouldBeFalse();
+            read.Key?.VerifyEd25519([1], new byte[64]).ShouldBeFalse();
+            read.SubjectKeyIdentifier();
+        });
+    }
 
     [Fact]
     public void A_mutated_prepared_signature_loads_or_is_refused()

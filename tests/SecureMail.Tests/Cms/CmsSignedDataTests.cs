@@ -317,75 +317,12 @@ public sealed class CmsSignedDataTests
         return copy.ToArray();
     }
 
-    private static void Attribute(AsnWriter writer, string oid, params Action<AsnWriter>?[] values)
-    {
-        using (writer.PushSequence())
-        {
-            writer.WriteObjectIdentifier(oid);
-            using (writer.PushSetOf())
-            {
-                foreach (Action<AsnWriter>? value in values)
-                    value?.Invoke(writer);
-            }
-        }
-    }
+    private static void Attribute(AsnWriter writer, string oid, params Action<AsnWriter>?[] values) => Cms.HandMade.Attribute(writer, oid, values);
 
     /// <summary>A detached SignedData whose attributes (null: none) are written by the test and signed by RSA.</summary>
-    private static byte[] HandMade(TestIdentity signer, Action<AsnWriter>? attributes, byte[]? value = null)
-    {
-        byte[]? set = null;
-        if (attributes is not null)
-        {
-            var attributeWriter = new AsnWriter(AsnEncodingRules.DER);
-            using (attributeWriter.PushSetOf())
-                attributes(attributeWriter);
-            set = attributeWriter.Encode();
-            value = signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        }
-        var context0 = new Asn1Tag(TagClass.ContextSpecific, 0);
-        var writer = new AsnWriter(AsnEncodingRules.DER);
-        using (writer.PushSequence())
-        {
-            writer.WriteObjectIdentifier("1.2.840.113549.1.7.2");
-            using (writer.PushSequence(context0))
-            using (writer.PushSequence())
-            {
-                writer.WriteInteger(1);
-                using (writer.PushSetOf())
-                    Algorithm(writer, "2.16.840.1.101.3.4.2.1");
-                using (writer.PushSequence())
-                    writer.WriteObjectIdentifier("1.2.840.113549.1.7.1");
-                using (writer.PushSetOf(context0))
-                    writer.WriteEncodedValue(signer.Certificate.RawData);
-                using (writer.PushSetOf())
-                using (writer.PushSequence())
-                {
-                    writer.WriteInteger(1);
-                    using (writer.PushSequence())
-                    {
-                        writer.WriteEncodedValue(signer.Certificate.IssuerName.RawData);
-                        writer.WriteInteger(signer.Certificate.SerialNumberBytes.Span);
-                    }
-                    Algorithm(writer, "2.16.840.1.101.3.4.2.1");
-                    if (set is not null)
-                    {
-                        byte[] retagged = [.. set];
-                        retagged[0] = 0xA0;
-                        writer.WriteEncodedValue(retagged);
-                    }
-                    Algorithm(writer, "1.2.840.113549.1.1.1");
-                    writer.WriteOctetString(value);
-                }
-            }
-        }
-        return writer.Encode();
-
-        static void Algorithm(AsnWriter writer, string oid)
-        {
-            using (writer.PushSequence())
-                writer.WriteObjectIdentifier(oid);
-        }
-    }
+    private static byte[] HandMade(TestIdentity signer, Action<AsnWriter>? attributes, byte[]? value = null) =>
+        Cms.HandMade.SignedData(signer.Certificate, Cms.HandMade.Sha256, "1.2.840.113549.1.1.1", attributes,
+            set => set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
 }
 
 /// <summary>A stream of unknown length that gives odd small pieces.</summary>

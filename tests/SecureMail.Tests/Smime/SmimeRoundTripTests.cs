@@ -16,7 +16,7 @@ public class SmimeRoundTripTests
         var data = new TheoryData<string, SignatureScheme, string>();
         foreach (var form in new[] { "signed", "gcm", "cbc" })
         {
-            foreach (var scheme in Enum.GetValues<SignatureScheme>())
+            foreach (var scheme in new[] { SignatureScheme.RsaPkcs1, SignatureScheme.RsaPss, SignatureScheme.Ecdsa })
             {
                 foreach (var digest in new[] { "SHA256", "SHA384", "SHA512" })
                     data.Add(form, scheme, digest);

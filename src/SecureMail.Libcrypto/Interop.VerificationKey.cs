@@ -4,15 +4,38 @@ namespace SecureMail.Libcrypto;
 
 internal static partial class Interop
 {
-    /// <summary>RSA_PKCS1_PSS_PADDING in OpenSSL's rsa.h.</summary>
+    /// <summary>RSA_PKCS1_PADDING and RSA_PKCS1_PSS_PADDING in OpenSSL's rsa.h.</summary>
+    public const int RSA_PKCS1_PADDING = 1;
+
     public const int RSA_PKCS1_PSS_PADDING = 6;
 
-    /// <summary>Reads a SubjectPublicKeyInfo; moves the pointer behind it.</summary>
-    [LibraryImport(Libcrypto)]
-    public static unsafe partial KeyHandle d2i_PUBKEY(nint reuse, ref byte* data, nint length);
+    /// <summary>EVP_PKEY_PUBLIC_KEY in evp.h: parameters and the public part.</summary>
+    public const int EVP_PKEY_PUBLIC_KEY = 0x86;
+
+    /// <summary>OSSL_PARAM (params.h); <see cref="Type"/> is one of the three kinds used here. An array ends with an empty one.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe struct Parameter
+    {
+        public const uint UnsignedInteger = 2, Utf8String = 4, OctetString = 5;
+
+        public byte* Key;
+        public uint Type;
+        public byte* Data;
+        public nuint DataSize;
+        public nuint ReturnSize;
+    }
+
+    [LibraryImport(Libcrypto, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial KeyContextHandle EVP_PKEY_CTX_new_from_name(nint library, string name, nint properties);
 
     [LibraryImport(Libcrypto)]
-    public static partial KeyContextHandle EVP_PKEY_CTX_new(KeyHandle key, nint engine);
+    public static partial KeyContextHandle EVP_PKEY_CTX_new_from_pkey(nint library, KeyHandle key, nint properties);
+
+    [LibraryImport(Libcrypto)]
+    public static partial int EVP_PKEY_fromdata_init(KeyContextHandle context);
+
+    [LibraryImport(Libcrypto)]
+    public static unsafe partial int EVP_PKEY_fromdata(KeyContextHandle context, out KeyHandle key, int selection, Parameter* parameters);
 
     [LibraryImport(Libcrypto)]
     private static partial void EVP_PKEY_CTX_free(nint context);

@@ -1,0 +1,81 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace SecureMail.Benchmarks;
+
+/// <summary>
+/// scripts/bench [NAME...] [--json]: measures the rows whose names begin with one of those given, or all. Ratios are the peer's CPU time over ours, from
+/// interleaved calls in this one process; memory is measured in processes of its own. With --profile our side alone runs for some seconds, for a
+/// profiler to look at.
+/// </summary>
+internal static class Program
+{
+    private const int Rounds = 21;
+    private const int RoundsOfLarge = 11;
+    private const int ProfileSeconds = 10;
+
+    public static async Task<int> Main(string[] args)
+    {
+        if (args is [CmsMemory.Command, var folder, var operation])
+        {
+            await CmsMemory.MeasureHereAsync(folder, operation);
+            return 0;
+        }
+
+        var json = args.Contains("--json");
+        var profile = args.Contains("--profile");
+        string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
+        using var contests = new CmsContests();
+        string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names];
+        if (names.FirstOrDefault(n => n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))) is { } wrong)
+        {
+            await Console.Error.WriteLineAsync($"Không có hàng nào bắt đầu bằng / no row begins with: {wrong}\n{string.Join('\n', known)}");
+            return 64;
+        }
+
+        if (profile)
+        {
+            foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+                await make().RepeatAsync(ProfileSeconds);
+            return 0;
+        }
+
+        bool Wanted(string name) => names.Length == 0 || names.Any(n => name.StartsWith(n, StringComparison.Ordinal));
+
+        if (!json)
+            Console.WriteLine($"{"",-38} {"ratio",7} {"goal",6}  {"spread",-15} {"ours",12} {"peer",12}");
+        foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+        {
+            var contest = make();
+            await contest.Agree();
+            Print(await contest.RunAsync(name.Contains("25m", StringComparison.Ordinal) ? RoundsOfLarge : Rounds), json);
+        }
+
+        await foreach (var peak in CmsMemory.RunAsync(Wanted))
+            Print(peak, json);
+        return 0;
+    }
+
+    private static void Print(Ratio ratio, bool json)
+    {
+        var contest = ratio.Contest;
+        Console.WriteLine(json
+            ? JsonSerializer.Serialize(new
+            {
+                name = contest.Name,
+                ratio = Math.Round(ratio.Median, 3),
+                goal = contest.Goal,
+                peer = contest.Peer,
+                spread = new[] { Math.Round(ratio.Low, 3), Math.Round(ratio.High, 3) },
+                unit = contest.Unit,
+                oursMicroseconds = Math.Round(ratio.OurMicroseconds, 1),
+                peerMicroseconds = Math.Round(ratio.TheirMicroseconds, 1),
+            })
+            : string.Create(CultureInfo.InvariantCulture,
+                $"{contest.Name,-38} {ratio.Median,7:0.00} {contest.Goal,6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds,9:0.0} µs {ratio.TheirMicroseconds,9:0.0} µs  a {contest.Unit}; {contest.Peer}"));
+    }
+
+    private static void Print(Peak peak, bool json) => Console.WriteLine(json
+        ? JsonSerializer.Serialize(new { name = peak.Name, mib = Math.Round(peak.Mib, 1), goal = peak.Goal is { } goal ? Math.Round(goal, 1) : (double?)null })
+        : string.Create(CultureInfo.InvariantCulture, $"{peak.Name,-38} {peak.Mib,7:0.0} {peak.Goal,6:0.0}  MiB"));
+}

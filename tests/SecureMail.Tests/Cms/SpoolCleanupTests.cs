@@ -1,0 +1,158 @@
+using System.Security.Cryptography;
+using SecureMail.Cms;
+
+namespace SecureMail.Tests.Cms;
+
+[CollectionDefinition(nameof(SpoolCleanupTests), DisableParallelization = true)]
+public sealed class SpoolCleanupGroup;
+
+/// <summary>
+/// What was spooled is gone on every path out. Open files and shared memory are the process's, so nothing else runs beside these.
+/// </summary>
+[Collection(nameof(SpoolCleanupTests))]
+public sealed class SpoolCleanupTests
+{
+    // More than all spools share: some of it lies in a file.
+    private const int Large = 30_000_000;
+    private static readonly TestIdentity Ours = TestPki.Shared.Issue("CN=Xa B");
+    private static readonly Lazy<Task<byte[]>> Gcm = new(() => SealAsync(ContentCipher.Aes256Gcm));
+    private static readonly Lazy<Task<byte[]>> Cbc = new(() => SealAsync(ContentCipher.Aes256Cbc));
+
+    public static TheoryData<string, bool> Damages()
+    {
+        var data = new TheoryData<string, bool>();
+        foreach (var damage in new[] { "none", "cut off", "changed", "tag", "cancelled", "read error" })
+        {
+            data.Add(damage, true);
+            data.Add(damage, false);
+        }
+
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Damages))]
+    public async Task Opening_an_envelope_leaves_no_file_and_no_memory_behind_however_it_ends(string damage, bool gcm)
+    {
+        byte[] whole = await (gcm ? Gcm : Cbc).Value;
+        Settle();
+        int taken = SpoolMemory.Taken;
+        byte[] octets = damage switch
+        {
+            "cut off" => whole[..^1000],
+            "changed" or "tag" => [.. whole],
+            _ => whole,
+        };
+        if (damage == "changed")
+            octets[octets.Length / 2] ^= 1;
+        if (damage == "tag")
+            octets[^1] ^= 1;
+        using var source = new CancellationTokenSource();
+        bool inFile = false;
+        var stream = new WatchedStream(octets, Large - 1_000_000, () =>
+        {
+            inFile = OpenFiles() > 0;
+            if (damage == "cancelled")
+                source.Cancel();
+            if (damage == "read error")
+                throw new IOException("the disk is gone");
+        });
+
+        CmsOpened? opened = null;
+        Exception? thrown = await Record.ExceptionAsync(async () => opened = await CmsDecryptor.DecryptAsync(stream, [new RecipientKey(Ours.Certificate, Ours.Rsa)], cancel: source.Token));
+        // CBC cannot tell that a block in the middle was changed.
+        bool opens = damage == "none" || (damage == "changed" && !gcm);
+        (thrown is null).ShouldBe(opens);
+        if (OperatingSystem.IsLinux())
+            inFile.ShouldBeTrue();
+        opened?.Dispose();
+        SpoolMemory.Taken.ShouldBe(taken);
+        OpenFiles().ShouldBe(0);
+    }
+
+    [Fact]
+    public void A_spool_that_nobody_disposed_gives_its_share_back()
+    {
+        Settle();
+        int taken = SpoolMemory.Taken;
+        Forget();
+        Settle();
+        SpoolMemory.Taken.ShouldBe(taken);
+        OpenFiles().ShouldBe(0);
+
+        static void Forget() => new SecretSpool().Write(new byte[Large]);
+    }
+
+    [Fact]
+    public void Two_spools_share_what_there_is_and_a_third_gets_it_after_them()
+    {
+        byte[] data = RandomNumberGenerator.GetBytes(20_000_000);
+        using (var first = new SecretSpool())
+        using (var second = new SecretSpool())
+        {
+            first.Write(data);
+            second.Write(data);
+            (first.IsInFile, second.IsInFile).ShouldBe((false, true));
+            foreach (SecretSpool spool in new[] { first, second })
+                SHA256.HashData(spool.OpenRead()).ShouldBe(SHA256.HashData(data));
+        }
+        using var third = new SecretSpool();
+        third.Write(data);
+        third.IsInFile.ShouldBeFalse();
+    }
+
+    [Fact]
+    public void Memory_that_comes_back_is_wiped()
+    {
+        byte[] piece = SpoolMemory.Rent();
+        piece.AsSpan().Fill(1);
+        SpoolMemory.Return(piece, piece.Length, shared: false);
+        piece.ShouldAllBe(b => b == 0);
+    }
+
+    private static async Task<byte[]> SealAsync(ContentCipher cipher)
+    {
+        var output = new MemoryStream();
+        await CmsEnveloper.EncryptAsync(new MemoryStream(RandomNumberGenerator.GetBytes(Large)), output, [Ours.Certificate], cipher);
+        return output.ToArray();
+    }
+
+    /// <summary>Lets go what earlier tests forgot.</summary>
+    private static void Settle()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+    }
+
+    /// <summary>Files of spools that this process holds open; they have no name any more.</summary>
+    private static int OpenFiles() => !OperatingSystem.IsLinux() ? 0 : Directory.GetFiles("/proc/self/fd").Count(f => TargetOf(f) is { } target && target.Contains("/securemail-", StringComparison.Ordinal) && target.EndsWith("(deleted)", StringComparison.Ordinal));
+
+    private static string? TargetOf(string link)
+    {
+        try
+        {
+            return new FileInfo(link).LinkTarget;
+        }
+        catch (IOException)
+        {
+            return null; // closed meanwhile
+        }
+    }
+
+    private sealed class WatchedStream(byte[] data, int at, Action reached) : MemoryStream(data, writable: false)
+    {
+        private bool _told;
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (!_told && Position >= at)
+            {
+                _told = true;
+                reached();
+            }
+            return base.ReadAsync(buffer, cancellationToken);
+        }
+    }
+}
