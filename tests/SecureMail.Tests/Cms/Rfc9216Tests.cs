@@ -1,0 +1,68 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
+using SecureMail.Libcrypto;
+using SecureMail.Trust;
+
+namespace SecureMail.Tests.Cms;
+
+/// <summary>RFC 9216's people: RSA under an RSA authority, Ed25519 under an Ed25519 authority, and across.</summary>
+public sealed class Rfc9216Tests
+{
+    private const string Folder = "cms/rfc9216";
+
+    private static readonly byte[] Content = "Kính gửi: Văn phòng Đảng ủy\r\n"u8.ToArray();
+
+    [Theory]
+    [InlineData("alice", "rsa-ca", null, "alice@smime.example")]
+    [InlineData("carlos", "ed25519-ca", null, "carlos@smime.example")]
+    [InlineData("dana", "ed25519-ca", null, "dana@smime.example")]
+    [InlineData("dana", "rsa-ca", "ed25519-ca-cross", "dana@smime.example")]
+    public void Every_path_of_the_RFC_holds(string leaf, string anchor, string? between, string email)
+    {
+        var trust = new TrustMaterial([Certificate(anchor)], between is null ? [] : [Certificate(between)]);
+        PathResult result = PathValidator.Validate(Certificate(leaf), trust, new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        result.Status.ShouldBe(PathStatus.Valid, result.Reason.Code);
+        result.Path.Count.ShouldBe(between is null ? 2 : 3);
+        CertificateAddresses.Of(Certificate(leaf)).ShouldBe([email]);
+    }
+
+    [Theory]
+    [InlineData("alice", "ed25519-ca")]
+    [InlineData("carlos", "rsa-ca")]
+    public void A_path_to_the_other_authority_does_not(string leaf, string anchor)
+    {
+        PathResult result = PathValidator.Validate(Certificate(leaf), new TrustMaterial([Certificate(anchor)]), new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        result.Status.ShouldBe(PathStatus.Invalid);
+    }
+
+    [Fact]
+    public void A_changed_Ed25519_certificate_is_not_its_authoritys()
+    {
+        byte[] changed = Certificate("carlos").RawData;
+        changed[changed.AsSpan().IndexOf("Turing"u8)] ^= 1;
+        using X509Certificate2 certificate = X509CertificateLoader.LoadCertificate(changed);
+        PathResult result = PathValidator.Validate(certificate, new TrustMaterial([Certificate("ed25519-ca")]), new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        result.Reason.Code.ShouldBe("path-signature-wrong");
+    }
+
+    [Fact]
+    public async Task Alice_and_Carlos_sign_one_document()
+    {
+        using RSA alice = RSA.Create();
+        alice.ImportFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, "alice.key")));
+        string pem = System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, "carlos.key"));
+        PemFields fields = PemEncoding.Find(pem);
+        byte[] seed = Convert.FromBase64String(pem[fields.Base64Data])[^Ed25519.SeedSize..];
+        byte[] joined = CmsSigner.Join(
+            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("alice"), [], HashAlgorithmName.SHA256, SignatureScheme.RsaPss, TestPki.Now), alice),
+            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("carlos"), [], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now), p => Ed25519.Sign(seed, p.ToBeSigned.Span)));
+        using CmsSignedData data = await CmsSignedDataTests.ReadAsync(joined);
+        var options = new JudgeOptions { Trust = new TrustMaterial([Certificate("rsa-ca"), Certificate("ed25519-ca")]), At = TestPki.Now, CheckRevocation = false };
+        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, new MemoryStream(Content), options);
+        findings.Count.ShouldBe(2);
+        findings.ShouldAllBe(f => f.Indication == Indication.TotalPassed);
+    }
+
+    private static X509Certificate2 Certificate(string name) => X509Certificate2.CreateFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, name + ".pem")));
+}
