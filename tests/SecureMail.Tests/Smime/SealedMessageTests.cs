@@ -3,8 +3,8 @@ using SecureMail.Cms;
 using SecureMail.Mail;
 using SecureMail.Smime;
 using SecureMail.Trust;
-using Mailbox = SecureMail.Mail.Mailbox;
 using static SecureMail.Tests.Smime.SmimeBench;
+using Mailbox = SecureMail.Mail.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 
