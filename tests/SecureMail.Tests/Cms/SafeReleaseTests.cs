@@ -4,14 +4,11 @@ using SecureMail.Cms;
 
 namespace SecureMail.Tests.Cms;
 
-[CollectionDefinition(nameof(SafeReleaseTests), DisableParallelization = true)]
-public sealed class AloneForTemporaryFiles;
-
 /// <summary>
 /// Messages cut off and changed in every region: no octet of the content comes out, and no temporary file stays. Alone, because it looks at the
 /// files that the process holds open.
 /// </summary>
-[Collection(nameof(SafeReleaseTests))]
+[Collection(nameof(SpoolCleanupTests))]
 public sealed class SafeReleaseTests
 {
     private static readonly EnvelopeRecipient[] Recipients = [new(Readers.P256.Certificate), new(Readers.X25519.Certificate)];
@@ -175,7 +172,7 @@ public sealed class SafeReleaseTests
         {
             try
             {
-                if (File.ResolveLinkTarget(descriptor, returnFinalTarget: false)?.Name.StartsWith("securemail-", StringComparison.Ordinal) == true)
+                if (File.ResolveLinkTarget(descriptor, returnFinalTarget: false)?.FullName.StartsWith(Path.Combine(Path.GetTempPath(), "securemail-"), StringComparison.Ordinal) == true)
                     count++;
             }
             catch (IOException)
