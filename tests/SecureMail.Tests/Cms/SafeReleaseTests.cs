@@ -87,8 +87,8 @@ public sealed class SafeReleaseTests
         }
         await pipe.Reader.CompleteAsync();
         await writing;
-        // It was spooled to a file while it was read, and is gone.
-        if (OperatingSystem.IsLinux())
+        // What no memory holds was spooled to a file while it was read, and is gone.
+        if (OperatingSystem.IsLinux() && size > 100 << 20)
             spools.ShouldBe(1);
         OpenSpools().ShouldBe(0);
 
