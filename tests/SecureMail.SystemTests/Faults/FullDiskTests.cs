@@ -83,7 +83,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
         SmallVolume? volume = null;
         try
         {
-            await using var pair = await StartAsync(v => volume = v, 320, new GatewayLimits { LeastFree = 96 * Mebi, LeastFreeTemporary = 4 * Mebi });
+            await using var pair = await StartAsync(v => volume = v, 640, new GatewayLimits { LeastFree = 96 * Mebi, LeastFreeTemporary = 4 * Mebi });
             using var temporary = SmallVolume.Mount(Path.Combine(pair.Folder, "temporary"), 8);
             var http = TwoGateways.FreePort();
             await using var process = GatewayProcess.Serve(pair.B.Options, http, temporary: temporary.Folder);
@@ -91,8 +91,8 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             pair.A.Run();
             var clock = Stopwatch.StartNew();
 
-            // Accepted while there is room; judging it takes more of the temporary folder than there is, and that loses nothing.
-            var large = Pressure.Noise(10 * Mebi);
+            // Accepted while there is room; judging it takes more than memory holds and more of the temporary folder than there is, and that loses nothing.
+            var large = Pressure.Noise(30 * Mebi);
             var dispatch = (await pair.A.Node.SubmitAsync(
                 TwoGateways.Submission(TwoGateways.AnHoa) with { Documents = [new("lớn.txt", "text/plain", () => new MemoryStream(large))] }, CancellationToken.None)).DispatchId;
             await TwoGateways.EventuallyAsync(async () => await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'judge' AND last_error LIKE '%IOException%'") > 0 ? "" : null, "a temporary folder that is too small");
@@ -124,7 +124,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             (exit, said) = await Pressure.SendAsync(pair.B.Options, pair.Folder);
             exit.ShouldBe(0, said);
             await Outcome.NothingLeftAsync(pair.A, pair.B);
-            output.WriteLine($"a temporary folder of 8 MiB under a message of 10 MiB, then nearly full, then a disk nearly full: 2 × 452, exit 69, shown after {shown.TotalSeconds:F1} s in all; what was accepted was judged and acknowledged meanwhile; {clock.Elapsed.TotalSeconds:F1} s");
+            output.WriteLine($"a temporary folder of 8 MiB under a message of 30 MiB, then nearly full, then a disk nearly full: 2 × 452, exit 69, shown after {shown.TotalSeconds:F1} s in all; what was accepted was judged and acknowledged meanwhile; {clock.Elapsed.TotalSeconds:F1} s");
         }
         finally
         {
