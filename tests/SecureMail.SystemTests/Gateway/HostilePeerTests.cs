@@ -13,7 +13,7 @@ namespace SecureMail.SystemTests.Gateway;
 [Collection("postgres")]
 public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper output)
 {
-    private const string Sent = "sent", Unknown = "unknown sent", Failed = "failed";
+    private const string Sent = "sent", Unknown = "unknown sent", Failed = "failed", SentOrUnknown = Sent + "|" + Unknown;
 
     // What the peer's first connection meets, and what must become of the transmission; every later connection is served well. After the states stand how many whole
     // messages the peer got: two is a duplicate, which a gateway tells by its digest (UnknownSendTests, CutConnectionTests).
@@ -22,9 +22,9 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         // Silence in each state: ended by that state's timeout. The body of a small message is sent whole before anybody could notice, so it is unknown.
         ("greeting", "hang", Sent, 1), ("ehlo", "hang", Sent, 1), ("starttls", "hang", Sent, 1), ("tls", "hang", Sent, 1), ("ehlo2", "hang", Sent, 1), ("mail", "hang", Sent, 1),
         ("rcpt", "hang", Sent, 1), ("data", "hang", Sent, 1), ("body", "hang", Unknown, 1), ("dot", "hang", Unknown, 2), ("quit", "hang", Sent, 1),
-        // The connection ends in each state. Once 250 was said, it is sent, whatever QUIT meets.
+        // The connection ends in each state. Once 250 was said, it is sent, whatever QUIT meets. A reset within the body is noticed before or after the dot has left.
         ("greeting", "reset", Sent, 1), ("ehlo", "close", Sent, 1), ("starttls", "reset", Sent, 1), ("tls", "reset", Sent, 1), ("ehlo2", "reset", Sent, 1), ("mail", "reset", Sent, 1),
-        ("rcpt", "close", Sent, 1), ("data", "reset", Sent, 1), ("body", "reset", Unknown, 1), ("dot", "reset", Unknown, 2), ("dot", "close", Unknown, 2), ("quit", "reset", Sent, 1),
+        ("rcpt", "close", Sent, 1), ("data", "reset", Sent, 1), ("body", "reset", SentOrUnknown, 1), ("dot", "reset", Unknown, 2), ("dot", "close", Unknown, 2), ("quit", "reset", Sent, 1),
         // 4xx: later. At the greeting every refusal is the host's.
         ("greeting", "421 4.3.2 closing\r\n", Sent, 1), ("greeting", "554 5.3.2 no SMTP service here\r\n", Sent, 1), ("ehlo", "550 5.7.1 not you\r\n", Sent, 1), ("starttls", "454 4.7.0 no TLS now\r\n", Sent, 1),
         ("ehlo2", "502 5.5.1 no\r\n", Sent, 1), ("mail", "451 4.3.0 disk full\r\n", Sent, 1), ("mail", "530 5.7.0 STARTTLS first\r\n", Sent, 1), ("rcpt", "450 4.2.1 busy\r\n", Sent, 1),
@@ -61,7 +61,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             {
                 var (at, what, states, messages) = Once[n];
                 var story = string.Join(' ', stories[settled.Recipients.Single(r => r.Code == codes[n]).Transmission.ToString()]);
-                if (story != states || peers[n].Messages != messages)
+                if (!states.Split('|').Contains(story) || peers[n].Messages != messages)
                 {
                     wrong.Add($"{at} {what.Trim()}: {story} with {peers[n].Messages} messages in {peers[n].Connections} connections, not {states} with {messages}");
                 }
