@@ -21,8 +21,8 @@ public static class Migrator
     /// <summary>The first line of a migration that leaves everything that stood there working as before.</summary>
     internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
 
-    // At two seconds for each lock that is not had, a minute and more.
-    private const int Attempts = 50;
+    // Two minutes and more, most of them spent letting others pass.
+    private const int Attempts = 200;
     private const long LockKey = 0x5EC0_4E4D_0001;
 
     /// <summary>What this build brings, in order.</summary>
@@ -59,7 +59,8 @@ public static class Migrator
         return [.. pending.Select(m => m.Name)];
     }
 
-    private static async Task ApplyAsync(NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
+    /// <summary>Applies one file and writes it down. What flows meanwhile is never undone for it.</summary>
+    internal static async Task ApplyAsync(NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -67,11 +68,14 @@ public static class Migrator
             try
             {
                 // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for it would make everybody behind wait.
-                await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '2s'", cancellationToken);
+                // Far sooner than PostgreSQL looks for deadlocks (deadlock_timeout, 1 s): with several tables to change one is near, and the victim would be a clerk's submission.
+                await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '200ms'", cancellationToken);
                 await ExecuteAsync(connection, transaction, sql, cancellationToken);
             }
             catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable && attempt < Attempts)
             {
+                await transaction.RollbackAsync(cancellationToken);
+                await Task.Delay(Random.Shared.Next(200, 1000), cancellationToken);
                 continue;
             }
 

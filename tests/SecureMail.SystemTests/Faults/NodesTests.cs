@@ -110,22 +110,22 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         {
             using var enough = new CancellationTokenSource();
             var flowing = FlowAsync(pair, enough.Token);
-            await SomeMoreAsync(pair, 3);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
 
             // The new build migrates while both old nodes work; the old build may even be started again on what it made of the schema.
             await using (var migrate = GatewayProcess.RunOf(next, pair.A.Options, "migrate"))
                 (await migrate.EndAsync()).ShouldBe(0, migrate.Said);
             (await pair.A.ScalarAsync<bool>("SELECT expands_only FROM gateway.schema_version WHERE name = 'gateway/9999_next.sql'")).ShouldBeTrue();
-            await SomeMoreAsync(pair, 3);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
             await one.KillAsync();
             one = await ReplaceAsync(one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort()));
-            await SomeMoreAsync(pair, 3);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
             await one.StopAsync();
             one = await ReplaceAsync(one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: next));
-            await SomeMoreAsync(pair, 3);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
             await two.StopAsync();
             two = await ReplaceAsync(two, GatewayProcess.Serve(second, TwoGateways.FreePort(), program: next));
-            await SomeMoreAsync(pair, 3);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
 
             await enough.CancelAsync();
             var dispatches = await flowing;
@@ -173,7 +173,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     private static Task MarkedAsync(TwoGateways pair, long count) => TwoGateways.EventuallyAsync(
         async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE overdue_at IS NOT NULL") >= count ? "" : null, $"{count} overdue notices");
 
-    /// <summary>A clerk who goes on submitting, whatever happens to the nodes.</summary>
+    /// <summary>A clerk who goes on submitting, whatever happens to the nodes. None of it is a reason to refuse anything.</summary>
     private static async Task<List<Guid>> FlowAsync(TwoGateways pair, CancellationToken enough)
     {
         List<Guid> dispatches = [];
@@ -186,11 +186,34 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         return dispatches;
     }
 
-    private static async Task SomeMoreAsync(TwoGateways pair, int more)
+    /// <exception cref="TimeoutException">Nothing more was acknowledged; it says what waits where, and what the nodes said.</exception>
+    private static async Task SomeMoreAsync(TwoGateways pair, int more, Task flowing, params GatewayProcess[] nodes)
     {
         const string Acknowledged = "SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state = 'acknowledged'";
+        const string Waiting = """
+            SELECT format('%s %s x %s, attempts %s, due in %s, %s', kind, w.state, count(*), max(attempts), min(run_at) - now(), max(coalesce(w.last_error, ''))) FROM gateway.work w GROUP BY kind, w.state
+            UNION ALL SELECT format('lane %s: %s failures, probed in %s, %s', lane, failures, not_before - now(), last_error) FROM gateway.destination
+            """;
         var before = await pair.A.ScalarAsync<long>(Acknowledged);
-        await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>(Acknowledged) >= before + more ? "" : null, "mail to flow on");
+        try
+        {
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                {
+                    if (flowing.IsFaulted)
+                    {
+                        await flowing;
+                    }
+
+                    return await pair.A.ScalarAsync<long>(Acknowledged) >= before + more ? "" : null;
+                },
+                "mail to flow on");
+        }
+        catch (TimeoutException e)
+        {
+            var waiting = (await Outcome.ListAsync(pair.A.Owner, Waiting)).Select(w => "A: " + w).Concat((await Outcome.ListAsync(pair.B.Owner, Waiting)).Select(w => "B: " + w));
+            throw new TimeoutException($"{e.Message}\n{string.Join('\n', waiting)}\n{string.Join('\n', nodes.Select(n => $"{(n.HasExited ? "ended" : "runs")}: {n.Said}"))}", e);
+        }
     }
 
     private static async Task<GatewayProcess> ReplaceAsync(GatewayProcess old, GatewayProcess by)

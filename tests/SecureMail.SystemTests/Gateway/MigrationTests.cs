@@ -88,6 +88,35 @@ public sealed class MigrationTests(PostgresFixture postgres)
         await using var database = await OpenAsync(owner);
     }
 
+    [Fact]
+    public async Task A_migration_gives_way_to_the_flow_that_it_would_lock_out()
+    {
+        var owner = await MigratedAsync();
+        // The flow has one table and comes to want the other, which the migration has by then; the migration wants the flow's.
+        const string Migration = """
+            ALTER TABLE gateway.work ADD COLUMN next_note text;
+            DO $$ BEGIN
+              WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND NOT granted) AND NOT EXISTS (SELECT FROM gateway.work) LOOP
+                PERFORM pg_sleep(0.01);
+              END LOOP;
+            END $$;
+            ALTER TABLE gateway.transmission ADD COLUMN next_weight int NOT NULL DEFAULT 0;
+            """;
+        await using var flow = new NpgsqlConnection(owner);
+        await flow.OpenAsync();
+        await using var transaction = await flow.BeginTransactionAsync();
+        await ExecuteAsync(flow, "LOCK TABLE gateway.transmission IN ROW EXCLUSIVE MODE");
+        await using var migrator = new NpgsqlConnection(owner);
+        await migrator.OpenAsync();
+        var migrating = Migrator.ApplyAsync(migrator, "gateway/9999_next.sql", Migration, CancellationToken.None);
+        await TwoGateways.EventuallyAsync(async () => await ScalarAsync<bool>(owner, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND mode = 'AccessExclusiveLock' AND granted)") ? "" : null, "the migration to have its first table");
+        await ExecuteAsync(flow, "INSERT INTO gateway.work (kind, subject) VALUES ('seal', gen_random_uuid())");
+        await transaction.CommitAsync();
+        await migrating;
+        (await ScalarAsync<long>(owner, "SELECT count(*) FROM gateway.work WHERE next_note IS NULL")).ShouldBe(1);
+        (await ScalarAsync<long>(owner, "SELECT count(*) FROM gateway.schema_version WHERE name = 'gateway/9999_next.sql'")).ShouldBe(1);
+    }
+
     private static GatewayOptions OptionsFor(string connection) => new() { Name = "gateway.test", DataFolder = Path.GetTempPath(), DatabaseConnection = connection };
 
     private static Task<GatewayDatabase> OpenAsync(string owner) => GatewayDatabase.OpenAsync(OptionsFor(PostgresFixture.AsGateway(owner)), CancellationToken.None);
@@ -103,7 +132,20 @@ public sealed class MigrationTests(PostgresFixture postgres)
     {
         await using var connection = new NpgsqlConnection(connectionString);
         await connection.OpenAsync();
+        await ExecuteAsync(connection, sql);
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql)
+    {
         await using var command = new NpgsqlCommand(sql, connection);
         await command.ExecuteNonQueryAsync();
+    }
+
+    private static async Task<T> ScalarAsync<T>(string connectionString, string sql)
+    {
+        await using var connection = new NpgsqlConnection(connectionString);
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection);
+        return (T)(await command.ExecuteScalarAsync())!;
     }
 }
