@@ -12,9 +12,9 @@ public sealed class CmsVectorTests
     private static readonly string Folder = Vectors.Folder("cms");
     private static readonly JsonElement Cases = JsonDocument.Parse(Vectors.Read("cms", "cases.json")).RootElement;
 
-    public static TheoryData<int, string> Signed => All("signed");
+    public static TheoryData<int, string> Signed => Vectors.Cases(Cases.GetProperty("signed"));
 
-    public static TheoryData<int, string> Encrypted => All("encrypted");
+    public static TheoryData<int, string> Encrypted => Vectors.Cases(Cases.GetProperty("encrypted"));
 
     [Theory]
     [MemberData(nameof(Signed))]
@@ -58,13 +58,4 @@ public sealed class CmsVectorTests
     }
 
     private static string? Text(JsonElement element, string name) => element.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
-
-    private static TheoryData<int, string> All(string kind)
-    {
-        var data = new TheoryData<int, string>();
-        int index = 0;
-        foreach (JsonElement element in Cases.GetProperty(kind).EnumerateArray())
-            data.Add(index++, element.GetProperty("file").GetString()!);
-        return data;
-    }
 }

@@ -14,9 +14,9 @@ public sealed class PeerVectorTests
     private static readonly JsonElement Cases = JsonDocument.Parse(Vectors.Read(Folder, "cases.json")).RootElement;
     private static readonly byte[] Content = Vectors.Read("cms", "content.txt");
 
-    public static TheoryData<int, string> Signed => All("signed");
+    public static TheoryData<int, string> Signed => Vectors.Cases(Cases.GetProperty("signed"));
 
-    public static TheoryData<int, string> Encrypted => All("encrypted");
+    public static TheoryData<int, string> Encrypted => Vectors.Cases(Cases.GetProperty("encrypted"));
 
     [Theory]
     [MemberData(nameof(Signed))]
@@ -56,13 +56,4 @@ public sealed class PeerVectorTests
     }
 
     private static string At(string name) => Path.Combine(Vectors.Folder(Folder), name);
-
-    private static TheoryData<int, string> All(string kind)
-    {
-        var data = new TheoryData<int, string>();
-        int index = 0;
-        foreach (JsonElement element in Cases.GetProperty(kind).EnumerateArray())
-            data.Add(index++, element.GetProperty("file").GetString()!);
-        return data;
-    }
 }

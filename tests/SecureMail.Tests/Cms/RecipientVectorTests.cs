@@ -13,28 +13,18 @@ public sealed class RecipientVectorTests
     private const string Module = "cms/recipients";
     private static readonly JsonElement Cases = JsonDocument.Parse(Vectors.Read(Module, "cases.json")).RootElement;
 
-    public static TheoryData<int, string, string> All
-    {
-        get
-        {
-            var data = new TheoryData<int, string, string>();
-            int index = 0;
-            foreach (JsonElement element in Cases.EnumerateArray())
-                data.Add(index++, element.GetProperty("file").GetString()!, element.GetProperty("key").GetString()!);
-            return data;
-        }
-    }
+    public static TheoryData<int, string> All => Vectors.Cases(Cases, "key");
 
     [Theory]
     [MemberData(nameof(All))]
-    public async Task What_others_encrypted_has_its_expected_outcome(int index, string file, string key)
+    public async Task What_others_encrypted_has_its_expected_outcome(int index, string name)
     {
         JsonElement expected = Cases[index];
-        byte[] cms = Vectors.Read(Module, file);
-        RecipientKey ours = KeyOf(key);
+        byte[] cms = Vectors.Read(Module, expected.GetProperty("file").GetString()!);
+        RecipientKey ours = KeyOf(expected.GetProperty("key").GetString()!);
         if (expected.GetProperty("error").GetString() is { } error)
         {
-            (await Readers.FailureAsync(cms, ours)).ToString().ShouldBe(error);
+            (await Readers.FailureAsync(cms, ours)).ToString().ShouldBe(error, name);
             return;
         }
         using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);

@@ -6,7 +6,7 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>RFC 9216's people: RSA under an RSA authority, Ed25519 under an Ed25519 authority, and across.</summary>
+/// <summary>RFC 9216's people: RSA under an RSA authority, Ed25519 and X25519 under an Ed25519 authority, and across.</summary>
 public sealed class Rfc9216Tests
 {
     private const string Folder = "cms/rfc9216";
@@ -18,6 +18,12 @@ public sealed class Rfc9216Tests
     [InlineData("carlos", "ed25519-ca", null, "carlos@smime.example")]
     [InlineData("dana", "ed25519-ca", null, "dana@smime.example")]
     [InlineData("dana", "rsa-ca", "ed25519-ca-cross", "dana@smime.example")]
+    [InlineData("bob", "rsa-ca", null, "bob@smime.example")]
+    [InlineData("alice-encryption", "rsa-ca", null, "alice@smime.example")]
+    [InlineData("alice-encryption", "ed25519-ca", "rsa-ca-cross", "alice@smime.example")]
+    [InlineData("bob-encryption", "ed25519-ca", "rsa-ca-cross", "bob@smime.example")]
+    [InlineData("carlos-encryption", "ed25519-ca", null, "carlos@smime.example")]
+    [InlineData("dana-encryption", "rsa-ca", "ed25519-ca-cross", "dana@smime.example")]
     public void Every_path_of_the_RFC_holds(string leaf, string anchor, string? between, string email)
     {
         var trust = new TrustMaterial([Certificate(anchor)], between is null ? [] : [Certificate(between)]);
@@ -30,6 +36,8 @@ public sealed class Rfc9216Tests
     [Theory]
     [InlineData("alice", "ed25519-ca")]
     [InlineData("carlos", "rsa-ca")]
+    [InlineData("alice-encryption", "ed25519-ca")]
+    [InlineData("dana-encryption", "rsa-ca")]
     public void A_path_to_the_other_authority_does_not(string leaf, string anchor)
     {
         PathResult result = PathValidator.Validate(Certificate(leaf), new TrustMaterial([Certificate(anchor)]), new PathOptions { At = TestPki.Now, CheckRevocation = false });
@@ -49,11 +57,8 @@ public sealed class Rfc9216Tests
     [Fact]
     public async Task Alice_and_Carlos_sign_one_document()
     {
-        using RSA alice = RSA.Create();
-        alice.ImportFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, "alice.key")));
-        string pem = System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, "carlos.key"));
-        PemFields fields = PemEncoding.Find(pem);
-        byte[] seed = Convert.FromBase64String(pem[fields.Base64Data])[^Ed25519.SeedSize..];
+        using RSA alice = Rsa("alice.key");
+        byte[] seed = Pkcs8("carlos.key")[^Ed25519.SeedSize..];
         byte[] joined = CmsSigner.Join(
             await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("alice"), [], HashAlgorithmName.SHA256, SignatureScheme.RsaPss, TestPki.Now), alice),
             await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("carlos"), [], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now), p => Ed25519.Sign(seed, p.ToBeSigned.Span)));
@@ -64,5 +69,32 @@ public sealed class Rfc9216Tests
         findings.ShouldAllBe(f => f.Indication == Indication.TotalPassed);
     }
 
-    private static X509Certificate2 Certificate(string name) => X509Certificate2.CreateFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, name + ".pem")));
+    [Fact]
+    public async Task One_message_to_all_four_opens_with_the_key_of_each()
+    {
+        string[] names = ["alice", "bob", "carlos", "dana"];
+        byte[] cms = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, [.. names.Select(n => new EnvelopeRecipient(Certificate(n + "-encryption")))]);
+        foreach (string name in names)
+        {
+            using AsymmetricAlgorithm key = name is "alice" or "bob" ? Rsa(name + "-decryption.key") : X25519Key.FromPkcs8(Pkcs8(name + "-decryption.key"));
+            (await Readers.OpenAsync(cms, new RecipientKey(Certificate(name + "-encryption"), key))).ShouldBe(Content, name);
+        }
+    }
+
+    private static RSA Rsa(string name)
+    {
+        RSA key = RSA.Create();
+        key.ImportFromPem(Text(name));
+        return key;
+    }
+
+    private static byte[] Pkcs8(string name)
+    {
+        string pem = Text(name);
+        return Convert.FromBase64String(pem[PemEncoding.Find(pem).Base64Data]);
+    }
+
+    private static string Text(string name) => System.Text.Encoding.ASCII.GetString(Vectors.Read(Folder, name));
+
+    private static X509Certificate2 Certificate(string name) => X509Certificate2.CreateFromPem(Text(name + ".pem"));
 }
