@@ -47,7 +47,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
             await transaction.CommitAsync("inbound.record", cancellationToken);
             GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
-            InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason);
+            InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason ?? "nothing against it");
             if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
             {
                 InboundLog.Alarm(logger, screened.Reason, received.Peer);
