@@ -43,7 +43,7 @@ internal sealed class KeySource
         var token = Pkcs11Token.Open(uri, PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env)));
         try
         {
-            return new OpenedKeys(uri is { Object: null, Id: null } ? AllOf(token, uri) : [(CertificateOf(token, uri, parsed), token.OpenRsa(uri))], [token]);
+            return new OpenedKeys(uri is { Object: null, Id: null } ? AllOf(token, uri) : [(CertificateOf(token, uri, parsed), token.OpenKey(uri, Pkcs11KeyUse.Decryption))], [token]);
         }
         catch
         {
@@ -150,7 +150,7 @@ internal sealed class KeySource
         {
             try
             {
-                if (token.OpenKeyOf(certificate) is RSA key)
+                if (token.OpenKeyOf(certificate, Pkcs11KeyUse.Decryption) is { } key)
                 {
                     keys.Add((certificate, key));
                 }

@@ -41,6 +41,16 @@ internal unsafe struct CkRsaPkcsOaepParams
 }
 
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
+internal unsafe struct CkEcdh1DeriveParams
+{
+    public CULong Derivation;
+    public CULong SharedDataLength;
+    public void* SharedData;
+    public CULong PublicDataLength;
+    public void* PublicData;
+}
+
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
 internal unsafe struct CkInitializeArgs
 {
     public void* CreateMutex;
@@ -87,15 +97,16 @@ internal unsafe struct CkSlotInfo
 /// <summary>Numbers of PKCS #11 2.40 that we use.</summary>
 internal static class Ck
 {
-    public const uint ObjectCertificate = 1, ObjectPublicKey = 2, ObjectPrivateKey = 3;
-    public const uint KeyRsa = 0, KeyEc = 3;
-    public const uint AttributeClass = 0x0, AttributeLabel = 0x3, AttributeValue = 0x11, AttributeCertificateType = 0x80, AttributeKeyType = 0x100,
-        AttributeId = 0x102, AttributeModulus = 0x120, AttributePublicExponent = 0x122, AttributeEcParams = 0x180, AttributeEcPoint = 0x181,
+    public const uint ObjectCertificate = 1, ObjectPublicKey = 2, ObjectPrivateKey = 3, ObjectSecretKey = 4;
+    public const uint KeyRsa = 0, KeyEc = 3, KeyGenericSecret = 0x10;
+    public const uint AttributeClass = 0x0, AttributeToken = 0x1, AttributeLabel = 0x3, AttributeValue = 0x11, AttributeCertificateType = 0x80, AttributeKeyType = 0x100,
+        AttributeId = 0x102, AttributeSensitive = 0x103, AttributeValueLength = 0x161, AttributeExtractable = 0x162, AttributeModulus = 0x120, AttributePublicExponent = 0x122, AttributeEcParams = 0x180, AttributeEcPoint = 0x181,
         AttributeAlwaysAuthenticate = 0x202;
-    public const uint MechanismRsaPkcs = 0x1, MechanismRsaOaep = 0x9, MechanismRsaPss = 0xD, MechanismEcdsa = 0x1041;
+    public const uint MechanismRsaPkcs = 0x1, MechanismRsaOaep = 0x9, MechanismRsaPss = 0xD, MechanismEcdsa = 0x1041, MechanismEcdh1Derive = 0x1050;
     public const uint MechanismSha1 = 0x220, MechanismSha256 = 0x250, MechanismSha384 = 0x260, MechanismSha512 = 0x270;
     public const uint MaskSha1 = 1, MaskSha256 = 2, MaskSha384 = 3, MaskSha512 = 4;
     public const uint DataSpecified = 1;
+    public const uint DerivationNull = 1;
     public const uint SessionSerial = 0x4;
     public const uint OsLockingOk = 0x2;
     public const uint UserNormal = 1, UserContextSpecific = 2;
@@ -171,6 +182,8 @@ internal sealed unsafe class Cryptoki
             return ((delegate* unmanaged[Cdecl]<CULong, CULong, byte*, CULong, CULong>)_functions[18])(session, new CULong(user), octets, new CULong((uint)pin.Length)).Value;
     }
 
+    public ulong DestroyObject(CULong session, CULong handle) => ((delegate* unmanaged[Cdecl]<CULong, CULong, CULong>)_functions[22])(session, handle).Value;
+
     public ulong GetAttributes(CULong session, CULong handle, Span<CkAttribute> template)
     {
         fixed (CkAttribute* attributes = template)
@@ -202,6 +215,13 @@ internal sealed unsafe class Cryptoki
     public ulong SignInit(CULong session, CkMechanism mechanism, CULong key) => Init(42, session, mechanism, key);
 
     public ulong Sign(CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written) => Run(43, session, input, output, out written);
+
+    public ulong DeriveKey(CULong session, CkMechanism mechanism, CULong key, ReadOnlySpan<CkAttribute> template, out CULong derived)
+    {
+        fixed (CkAttribute* attributes = template)
+        fixed (CULong* target = &derived)
+            return ((delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CkAttribute*, CULong, CULong*, CULong>)_functions[62])(session, &mechanism, key, attributes, new CULong((uint)template.Length), target).Value;
+    }
 
     private ulong Init(int function, CULong session, CkMechanism mechanism, CULong key)
         => ((delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CULong>)_functions[function])(session, &mechanism, key).Value;

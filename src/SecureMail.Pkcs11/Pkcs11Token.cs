@@ -5,8 +5,18 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Pkcs11;
 
+/// <summary>What a private key is opened for.</summary>
+public enum Pkcs11KeyUse
+{
+    /// <summary>An <see cref="RSA"/> or an <see cref="ECDsa"/>.</summary>
+    Signing,
+
+    /// <summary>To open what was encrypted: an <see cref="RSA"/>, or an <see cref="ECDiffieHellman"/> of which only <see cref="ECDiffieHellman.DeriveRawSecretAgreement"/> is there.</summary>
+    Decryption,
+}
+
 /// <summary>
-/// A token that is plugged in: its keys as <see cref="RSA"/> and <see cref="ECDsa"/> objects, its certificates.
+/// A token that is plugged in: its keys as <see cref="RSA"/>, <see cref="ECDsa"/> and <see cref="ECDiffieHellman"/> objects, its certificates.
 /// Safe to use from many threads; each operation borrows a session of its own.
 /// <list type="number">
 /// <item>Open finds the one slot whose token fits the URI.</item>
@@ -92,16 +102,24 @@ public sealed class Pkcs11Token : IDisposable
         return new TokenEcdsa(new TokenKey(this, template), Run(session => PublicKeys.Ec(_module.Functions, session, handle)));
     }
 
-    /// <summary>The key whatever its kind: an <see cref="RSA"/> or an <see cref="ECDsa"/>.</summary>
+    /// <summary>The elliptic-curve key that the URI's object, id or both name, for agreeing on keys.</summary>
+    /// <exception cref="Pkcs11Exception">As <see cref="OpenRsa"/>.</exception>
+    public ECDiffieHellman OpenEcdh(Pkcs11Uri key)
+    {
+        var (template, handle) = FindPrivateKey(key, Ck.KeyEc);
+        return new TokenEcdh(new TokenKey(this, template), Run(session => PublicKeys.Ec(_module.Functions, session, handle)));
+    }
+
+    /// <summary>The key whatever its kind.</summary>
     /// <exception cref="Pkcs11Exception">As <see cref="OpenRsa"/>; KeyUnusable for a key of another kind.</exception>
-    public AsymmetricAlgorithm OpenKey(Pkcs11Uri key)
+    public AsymmetricAlgorithm OpenKey(Pkcs11Uri key, Pkcs11KeyUse use = Pkcs11KeyUse.Signing)
     {
         var (_, handle) = FindPrivateKey(key, kind: null);
         var kind = Run(session => TokenObjects.ReadNumber(_module.Functions, session, handle, Ck.AttributeKeyType));
         return kind switch
         {
             Ck.KeyRsa => OpenRsa(key),
-            Ck.KeyEc => OpenEcdsa(key),
+            Ck.KeyEc => use == Pkcs11KeyUse.Signing ? OpenEcdsa(key) : OpenEcdh(key),
             _ => throw new Pkcs11Exception(Pkcs11Fault.KeyUnusable, "KEY_TYPE", "the key is neither RSA nor elliptic-curve"),
         };
     }
@@ -130,7 +148,7 @@ public sealed class Pkcs11Token : IDisposable
 
     /// <summary>The key beside a certificate (the same CKA_ID); null when the token does not hold that certificate.</summary>
     /// <exception cref="Pkcs11Exception">As <see cref="OpenKey"/>: the certificate lies there, its key does not, or may not be used.</exception>
-    public AsymmetricAlgorithm? OpenKeyOf(X509Certificate2 certificate)
+    public AsymmetricAlgorithm? OpenKeyOf(X509Certificate2 certificate, Pkcs11KeyUse use = Pkcs11KeyUse.Signing)
     {
         ArgumentNullException.ThrowIfNull(certificate);
         var wanted = certificate.RawData;
@@ -140,7 +158,7 @@ public sealed class Pkcs11Token : IDisposable
                 .Select(handle => TokenObjects.Read(_module.Functions, session, handle, Ck.AttributeId))
                 .Where(id => id is { Length: > 0 }).ToList(),
             login: false);
-        return ids is [{ } first, ..] ? OpenKey(Pkcs11Uri.OfId(first)) : null;
+        return ids is [{ } first, ..] ? OpenKey(Pkcs11Uri.OfId(first), use) : null;
     }
 
     /// <summary>

@@ -34,7 +34,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         {
             try
             {
-                if (Find(path[0], out missing) is { } key)
+                if (Find(path[0], Pkcs11KeyUse.Signing, out missing) is { } key)
                 {
                     // The anchor is left out: who trusts it has it.
                     return new AgencySigner(path[0], [.. path.Skip(1).SkipLast(1)], key);
@@ -59,7 +59,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         {
             try
             {
-                if (Find(certificate, out var absent) is { } key && RecipientKey.Serves(key))
+                if (Find(certificate, Pkcs11KeyUse.Decryption, out var absent) is { } key)
                 {
                     keys.Add(new RecipientKey(certificate, key));
                 }
@@ -110,7 +110,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         }
     }
 
-    private AsymmetricAlgorithm? Find(X509Certificate2 certificate, out KeyUnavailableException? missing)
+    private AsymmetricAlgorithm? Find(X509Certificate2 certificate, Pkcs11KeyUse use, out KeyUnavailableException? missing)
     {
         missing = null;
         lock (_lock)
@@ -124,7 +124,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
                         _open[configured] = token = new OpenToken(Pkcs11Token.Open(Pkcs11Uri.Parse(configured.Uri), () => ReadPin(configured)));
                     }
 
-                    if (token.KeyOf(certificate) is { } key)
+                    if (token.KeyOf(certificate, use) is { } key)
                     {
                         return key;
                     }
@@ -157,16 +157,16 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     /// <summary>A token and the keys already opened on it, by the certificate beside them.</summary>
     private sealed class OpenToken(Pkcs11Token token) : IDisposable
     {
-        private readonly Dictionary<string, AsymmetricAlgorithm> _keys = [];
+        private readonly Dictionary<(string Thumbprint, Pkcs11KeyUse Use), AsymmetricAlgorithm> _keys = [];
 
         public Pkcs11Token Token => token;
 
-        public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate)
+        public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate, Pkcs11KeyUse use)
         {
             // What is not there is looked for again each time: it may be put on the token while we run.
-            if (!_keys.TryGetValue(certificate.Thumbprint, out var key) && token.OpenKeyOf(certificate) is { } found)
+            if (!_keys.TryGetValue((certificate.Thumbprint, use), out var key) && token.OpenKeyOf(certificate, use) is { } found)
             {
-                _keys[certificate.Thumbprint] = key = found;
+                _keys[(certificate.Thumbprint, use)] = key = found;
             }
 
             return key;

@@ -21,14 +21,14 @@ public sealed class FileCommandTests : IDisposable
 
     private static string[] Trust => ["--trust", Pki("root.pem"), "--intermediate", Pki("issuing.pem"), "--crl", Pki("root.crl.pem"), "--crl", Pki("issuing.crl.pem")];
 
-    private static string[] Key(string name) => ["--key", $"pkcs11:token={Agency};object={name}?module-path={SoftHsm.Module}", "--pin-file", Pki($"agencies/{Agency}.pin")];
+    private static string[] Key(string name, string agency = Agency) => ["--key", $"pkcs11:token={agency};object={name}?module-path={SoftHsm.Module}", "--pin-file", Pki($"agencies/{agency}.pin")];
 
     private string In(string name) => Path.Combine(_folder, name);
 
     private string Document => In("công văn.txt");
 
     /// <summary>The certificate on the token, as an outsider would have it from the directory.</summary>
-    private static string Certificate(string name) => Pki($"agencies/{Agency}.{name}.pem");
+    private static string Certificate(string name, string agency = Agency) => Pki($"agencies/{agency}.{name}.pem");
 
     [Fact]
     public async Task What_a_token_signed_is_verified_by_openssl_and_by_us()
@@ -45,31 +45,35 @@ public sealed class FileCommandTests : IDisposable
         (changed.Exit, changed.Json[0].GetProperty("signatures")[0].GetProperty("subIndication").GetString()).ShouldBe((1, "HASH_FAILURE"));
     }
 
-    [Fact]
-    public async Task What_openssl_encrypted_the_token_opens_and_judges()
+    [Theory]
+    [InlineData("an-hoa")] // RSA
+    [InlineData("binh-minh")] // P-256: the token agrees on the key, we derive and unwrap
+    public async Task What_openssl_encrypted_the_token_opens_and_judges(string agency)
     {
-        await SoftHsm.RunAsync("openssl", "cms", "-encrypt", "-binary", "-aes-256-gcm", "-outform", "DER", "-in", Document, "-out", In("x.p7m"), Certificate("encrypt"));
-        var opened = await Executable.RunAsync(["decrypt", .. Key("encrypt"), "--out", In("x"), In("x.p7m")]);
+        await SoftHsm.RunAsync("openssl", "cms", "-encrypt", "-binary", "-aes-256-gcm", "-outform", "DER", "-in", Document, "-out", In("x.p7m"), Certificate("encrypt", agency));
+        var opened = await Executable.RunAsync(["decrypt", .. Key("encrypt", agency), "--out", In("x"), In("x.p7m")]);
         opened.Exit.ShouldBe(0, opened.Error);
         (await File.ReadAllTextAsync(In("x"))).ShouldBe(await File.ReadAllTextAsync(Document));
 
         // Signed by the token, then encrypted by openssl: the signature is found inside, with the same token's other key.
-        (await Executable.RunAsync(["sign", .. Key("sign"), "--out", In("sig"), Document])).Exit.ShouldBe(0);
-        var whole = await Executable.RunAsync(["verify", "--json", .. Trust, .. Key("encrypt"), In("x.p7m")]);
+        (await Executable.RunAsync(["sign", .. Key("sign", agency), "--out", In("sig"), Document])).Exit.ShouldBe(0);
+        var whole = await Executable.RunAsync(["verify", "--json", .. Trust, .. Key("encrypt", agency), In("x.p7m")]);
         (whole.Json[0].GetProperty("verdict").GetString(), whole.Json[0].GetProperty("encrypted").GetBoolean()).ShouldBe(("unsigned", true));
         // The token by itself names every key on it.
-        string[] anyKey = ["--key", $"pkcs11:token={Agency}?module-path={SoftHsm.Module}", .. Key("encrypt")[2..]];
+        string[] anyKey = ["--key", $"pkcs11:token={agency}?module-path={SoftHsm.Module}", .. Key("encrypt", agency)[2..]];
         (await Executable.RunAsync(["decrypt", .. anyKey, "--out", In("y"), In("x.p7m")])).Exit.ShouldBe(0);
     }
 
-    [Fact]
-    public async Task What_we_encrypt_the_token_opens_in_every_form()
+    [Theory]
+    [InlineData("an-hoa")]
+    [InlineData("binh-minh")]
+    public async Task What_we_encrypt_the_token_opens_in_every_form(string agency)
     {
         foreach (string[] form in (string[][])[[], ["--smime"]])
         {
             var made = In("made" + form.Length);
-            (await Executable.RunAsync(["encrypt", .. form, "--to", Certificate("encrypt"), "--out", made, Document])).Exit.ShouldBe(0);
-            (await Executable.RunAsync(["decrypt", .. Key("encrypt"), "--out", made + ".out", made])).Exit.ShouldBe(0);
+            (await Executable.RunAsync(["encrypt", .. form, "--to", Certificate("encrypt", agency), "--out", made, Document])).Exit.ShouldBe(0);
+            (await Executable.RunAsync(["decrypt", .. Key("encrypt", agency), "--out", made + ".out", made])).Exit.ShouldBe(0);
         }
 
         (await File.ReadAllTextAsync(In("made0.out"))).ShouldBe(await File.ReadAllTextAsync(Document));

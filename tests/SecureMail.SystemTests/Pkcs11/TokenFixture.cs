@@ -18,6 +18,9 @@ public sealed class TokenFixture : IAsyncLifetime
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:secp384r1", "--id", "03", "--label", "p384", "--usage-sign");
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "rsa:2048", "--id", "04", "--label", "twin", "--usage-sign");
         await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "rsa:2048", "--id", "05", "--label", "twin", "--usage-sign");
+        await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "06", "--label", "agree256", "--usage-derive");
+        await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:secp384r1", "--id", "07", "--label", "agree384", "--usage-derive");
+        await SoftHsm.ToolAsync(Label, "--keypairgen", "--key-type", "EC:secp521r1", "--id", "08", "--label", "agree521", "--usage-derive");
         var file = Path.Combine(SoftHsm.Folder, "seal.der");
         using (var token = Open())
         using (var key = token.OpenRsa(Key("seal")))

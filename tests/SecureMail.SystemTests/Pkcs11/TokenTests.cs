@@ -48,6 +48,39 @@ public class TokenTests
     }
 
     [Theory]
+    [InlineData("agree256")]
+    [InlineData("agree384")]
+    [InlineData("agree521")]
+    public void The_secret_agreed_on_is_the_other_sides(string label)
+    {
+        using var token = TokenFixture.Open();
+        using var key = token.OpenEcdh(TokenFixture.Key(label));
+        var curve = key.ExportParameters(false).Curve;
+        // Of three hundred secrets one begins with a zero octet, which some tokens leave out.
+        for (var i = 0; i < 300; i++)
+        {
+            using var other = ECDiffieHellman.Create(curve);
+            using var ours = key.PublicKey;
+            using var theirs = other.PublicKey;
+            key.DeriveRawSecretAgreement(theirs).ShouldBe(other.DeriveRawSecretAgreement(ours));
+        }
+        Should.Throw<CryptographicException>(() => key.ExportParameters(true));
+        using var elsewhere = ECDiffieHellman.Create(label == "agree256" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256);
+        using var foreign = elsewhere.PublicKey;
+        Should.Throw<CryptographicException>(() => key.DeriveRawSecretAgreement(foreign));
+    }
+
+    [Fact]
+    public void A_key_that_may_only_sign_agrees_on_nothing()
+    {
+        using var token = TokenFixture.Open();
+        using var key = (ECDiffieHellman)token.OpenKey(TokenFixture.Key("p256"), Pkcs11KeyUse.Decryption);
+        using var other = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
+        using var theirs = other.PublicKey;
+        Should.Throw<Pkcs11Exception>(() => key.DeriveRawSecretAgreement(theirs)).Fault.ShouldBe(Pkcs11Fault.KeyUnusable);
+    }
+
+    [Theory]
     [InlineData("seal")]
     [InlineData("p256")]
     public async Task OpenSSL_accepts_the_signatures(string label)
