@@ -70,10 +70,10 @@ public sealed class MessageJudgement : IDisposable
     public IReadOnlyList<MimePart> Parts { get; } = [];
 
     /// <summary>
-    /// What came out of the outermost envelope, octet for octet as it was encrypted, whatever is inside; null when none was opened.
-    /// Not to be shown unless <see cref="EnvelopeIsProven"/>.
+    /// What came out of the outermost envelope, octet for octet as it was encrypted, whatever is inside; null when none was opened, or
+    /// it is not <see cref="EnvelopeIsProven"/>.
     /// </summary>
-    public Stream? OpenEnvelope() => _layers?.Envelopes is [var outermost, ..] ? outermost.OpenContent() : null;
+    public Stream? OpenEnvelope() => EnvelopeIsProven ? _layers!.Envelopes[0].OpenContent() : null;
 
     public void Dispose() => _layers?.Dispose();
 

@@ -90,9 +90,8 @@ public static class FileJudge
             return inner with
             {
                 Encrypted = true,
-                EnvelopeIsProven = proven,
                 EnvelopeFindings = [.. opened.HasWeakCipher ? [WeakCipher] : Array.Empty<Reason>(), .. proven ? [] : new[] { Unproven }, .. inner.EnvelopeFindings],
-                OpenEnvelope = opened.OpenContent,
+                OpenEnvelope = proven ? opened.OpenContent : () => null,
                 Owned = [.. inner.Owned, content, opened],
             };
         }

@@ -25,7 +25,6 @@ public sealed class FileJudgement : IDisposable
         Signatures = found.Signatures;
         Error = found.Problem;
         EnvelopeFindings = found.EnvelopeFindings;
-        EnvelopeIsProven = found.EnvelopeIsProven;
         var said = summary ?? found.Problem ?? Verdicts.SummaryOf(Verdict, Signatures);
         Summary = new Sentence(said.Vi, said.En);
         _owned = found.Owned;
@@ -53,15 +52,11 @@ public sealed class FileJudgement : IDisposable
     /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be given out.</summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
-    /// <summary>An envelope was opened, and what came out of the outermost is as it was encrypted (a tag, or an intact signature inside).</summary>
-    [JsonIgnore]
-    public bool EnvelopeIsProven { get; }
-
     /// <summary>The judgement about a file that cannot be opened.</summary>
     public static FileJudgement CannotOpen(string file) =>
         new(file, FileFormat.Unknown, FileFindings.Unreadable(new Reason("cannot-open", "Không mở được tệp; hãy kiểm tra đường dẫn và quyền đọc.", "The file cannot be opened; check its path and who may read it.")));
 
-    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was opened.</summary>
+    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was opened, or nothing proves it unchanged (a tag, or an intact signature inside).</summary>
     public Stream? OpenEnvelope() => _openEnvelope();
 
     public void Dispose()
@@ -78,8 +73,6 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
 {
     public bool Encrypted { get; init; }
 
-    public bool EnvelopeIsProven { get; init; }
-
     public IReadOnlyList<Reason> EnvelopeFindings { get; init; } = [];
 
     public Func<Stream?> OpenEnvelope { get; init; } = () => null;
@@ -91,7 +84,6 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
     public static FileFindings Of(MessageJudgement message) => new(message.State, message.Findings, message.Problem)
     {
         Encrypted = message.Encrypted,
-        EnvelopeIsProven = message.EnvelopeIsProven,
         EnvelopeFindings = message.EnvelopeFindings,
         OpenEnvelope = message.OpenEnvelope,
         Owned = [message],

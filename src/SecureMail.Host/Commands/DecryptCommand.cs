@@ -46,19 +46,15 @@ internal static class DecryptCommand
             await using var content = judgement.OpenEnvelope();
             if (content is null)
             {
-                var reason = judgement.Error is { } error ? $"{error.Vi} / {error.En}" : "Tệp này không được mã hóa. / This file is not encrypted.";
-                Console.Error.WriteLine(reason.ReplaceLineEndings(" "));
-                return judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
-            }
-
-            if (!judgement.EnvelopeIsProven)
-            {
-                Console.Error.WriteLine("Nội dung mã hóa CBC không có chữ ký bên trong còn nguyên vẹn nên có thể đã bị sửa; không ghi ra; hãy yêu cầu bên gửi ký rồi mã hóa lại. / The content was encrypted with CBC and no intact signature inside proves it unchanged; nothing was written; ask the sender to sign and encrypt it again.");
-                return ExitCode.Undecided;
+                // What was opened and is not given out has a finding that says so.
+                var opens = judgement is { Encrypted: true, Error: null };
+                var reason = judgement.Error ?? (judgement.EnvelopeFindings is [.., var said] ? said : null);
+                Console.Error.WriteLine(reason is null ? "Tệp này không được mã hóa. / This file is not encrypted." : $"{reason.Vi} / {reason.En}".ReplaceLineEndings(" "));
+                return opens || judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
             }
 
             await OutputFile.WriteAsync(target, parsed.GetValue(force), to => content.CopyToAsync(to, cancel));
-            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = judgement.EnvelopeIsProven, judgement.EnvelopeFindings }, $"Đã giải mã: {target} / decrypted");
+            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = true, judgement.EnvelopeFindings }, $"Đã giải mã: {target} / decrypted");
             return ExitCode.Done;
         });
         return command;

@@ -140,7 +140,7 @@ internal sealed class Base64Decoder(Stream inner) : DecoderStream(inner)
     {
         consumed = input.Length;
         // Twice, because what was taken for whole lines may hold blanks, which the platform's decoder skips: then fewer octets come out than must.
-        if (!TryDecode(_kept + CompactLines(input), last, output, out written) && !TryDecode(_kept + Compact(input), last, output, out written))
+        if (!TryDecode(_kept + Compact(input, wholeLines: true), last, output, out written) && !TryDecode(_kept + Compact(input, wholeLines: false), last, output, out written))
             throw Bad();
     }
 
@@ -163,8 +163,9 @@ internal sealed class Base64Decoder(Stream inner) : DecoderStream(inner)
         return true;
     }
 
-    /// <summary>Takes blanks out, whatever they are; how many octets are left, behind those kept.</summary>
-    private int Compact(ReadOnlySpan<byte> input)
+    /// <summary>Takes blanks out; how many octets are left, behind those kept.</summary>
+    /// <param name="wholeLines">Lines as long as the one before are taken without a look at what is in them: every writer makes them of one length.</param>
+    private int Compact(ReadOnlySpan<byte> input, bool wholeLines)
     {
         var target = _compact.AsSpan(_kept);
         while (!input.IsEmpty)
@@ -174,23 +175,7 @@ internal sealed class Base64Decoder(Stream inner) : DecoderStream(inner)
             run.CopyTo(target);
             target = target[run.Length..];
             input = blank < 0 ? default : input[(blank + 1)..];
-        }
-
-        return _compact.Length - _kept - target.Length;
-    }
-
-    /// <summary>The same, but lines as long as the one before are taken without a look at what is in them: every writer makes them of one length.</summary>
-    private int CompactLines(ReadOnlySpan<byte> input)
-    {
-        var target = _compact.AsSpan(_kept);
-        while (!input.IsEmpty)
-        {
-            var blank = input.IndexOfAny(Blanks);
-            var run = blank < 0 ? input : input[..blank];
-            run.CopyTo(target);
-            target = target[run.Length..];
-            input = blank < 0 ? default : input[(blank + 1)..];
-            if (run.IsEmpty || input.IsEmpty || input[0] != (byte)'\n')
+            if (!wholeLines || run.IsEmpty || input.IsEmpty || input[0] != (byte)'\n')
                 continue;
             input = input[1..];
             var line = run.Length;

@@ -132,6 +132,7 @@ public class SmimeJudgeTests
         judgement.Payload.ShouldBeNull();
         judgement.Parts.ShouldBeEmpty();
         judgement.EnvelopeIsProven.ShouldBeFalse();
+        judgement.OpenEnvelope().ShouldBeNull();
     }
 
     [Theory]

@@ -21,7 +21,8 @@ public sealed class UnprovenFileTests
         using (FileJudgement judgement = await JudgeAsync(cms))
         {
             judgement.Verdict.ShouldBe(Verdict.Valid);
-            judgement.EnvelopeIsProven.ShouldBeTrue();
+            await using Stream? content = judgement.OpenEnvelope();
+            content.ShouldNotBeNull().Length.ShouldBe(signed.Length);
             judgement.EnvelopeFindings.ShouldBeEmpty();
         }
 
@@ -33,7 +34,8 @@ public sealed class UnprovenFileTests
             changed[place] ^= 0x20;
             using FileJudgement judgement = await JudgeAsync(changed);
             // Beside the content and its signature lie certificates, which nobody signed: changed there, the signature may still be intact.
-            if (judgement.EnvelopeIsProven)
+            await using Stream? content = judgement.OpenEnvelope();
+            if (content is not null)
                 judgement.Signatures.ShouldAllBe(s => s.Intact);
             else
                 answers.Add($"{judgement.Verdict} {judgement.Summary.En} {judgement.Error?.Code} {judgement.Signatures.Count} {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}");
