@@ -35,12 +35,13 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
             var manifest = row.ErasedAt is null ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
                 : ErasedManifest.For(row.Id, row.Number, row.AcceptedAt, directory.Find(row.Agency));
             var named = recipients[row.Id].ToList();
+            var limiting = row.CipherLimitedBy.ToHashSet();
             named.ForEach(r => r.Name = r.Id is { } id ? directory.Find(id)?.LastName.Name : null);
             dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named)
             {
                 ErasedAt = row.ErasedAt,
                 Cipher = row.Cipher,
-                CipherLimitedBy = [.. named.Where(r => r.Id is { } id && row.CipherLimitedBy.Contains(id)).Select(r => r.Code)],
+                CipherLimitedBy = [.. named.Where(r => r.Id is { } id && limiting.Contains(id)).Select(r => r.Code)],
             });
         }
 
