@@ -106,6 +106,9 @@ public sealed class CmsSignerInfo
     /// <summary>The signed attributes in the order they came, known ones and others.</summary>
     public IReadOnlyList<CmsAttribute> SignedAttributes { get; private set; } = [];
 
+    /// <summary>What the signer says its reader can do (RFC 8551 §2.5.2); null when it says nothing, or in a way that counts for nothing. No problem of the signature.</summary>
+    public SmimeCapabilities? Capabilities => SmimeCapabilities.TryRead(SignedAttributes);
+
     /// <summary>The unsigned attributes in the order they came; anyone may have put them there.</summary>
     public IReadOnlyList<CmsAttribute> UnsignedAttributes { get; private set; } = [];
 

@@ -40,7 +40,21 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
     /// <summary>The smime-type of what is written (RFC 8551 §3.2.2).</summary>
     public string SmimeType => IsAuthenticated ? "authEnveloped-data" : "enveloped-data";
 
+    /// <summary>For the record: <c>AES-256-GCM</c>, or <c>AES-256-GCM, id-alg-cek-hkdf-sha256</c> where the key is bound to it.</summary>
+    public string Name => BindsAlgorithm ? $"{CipherName}, id-alg-cek-hkdf-sha256" : CipherName;
+
     internal int KeySize => Cipher is ContentCipher.Aes128Gcm or ContentCipher.Aes128Cbc ? 16 : 32;
+
+    private string CipherName => Cipher switch
+    {
+        ContentCipher.Aes256Gcm => "AES-256-GCM",
+        ContentCipher.Aes128Gcm => "AES-128-GCM",
+        ContentCipher.Aes256Cbc => "AES-256-CBC",
+        _ => "AES-128-CBC",
+    };
+
+    // Authentication before length: who changes a CBC ciphertext is not seen, while nobody searches 2^128 keys.
+    private int Rank => (IsAuthenticated ? 2 : 0) + (KeySize == 32 ? 1 : 0);
 
     private string Oid => Cipher switch
     {
@@ -69,6 +83,9 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
         bool only128 = readers.Any(r => r is not null && !r.Has(Oids.Aes256Cbc) && r.Has(Oids.Aes128Cbc));
         return new CipherChoice(only128 ? ContentCipher.Aes128Cbc : ContentCipher.Aes256Cbc, binds, why);
     }
+
+    /// <summary>Whether something is lost against another: authentication, a longer key, or the binding of the key.</summary>
+    public bool IsWeakerThan(CipherChoice other) => Rank < other.Rank || (other.BindsAlgorithm && !BindsAlgorithm);
 
     /// <summary>contentEncryptionAlgorithm (RFC 5652 §10.1.4) for this nonce or IV, DER.</summary>
     internal byte[] Algorithm(byte[] nonce)

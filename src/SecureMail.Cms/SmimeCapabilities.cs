@@ -12,6 +12,13 @@ public sealed class SmimeCapabilities
     private const int MaxCapabilities = 64;
     private const int MaxOctets = 16 * 1024;
 
+    /// <summary>By the names of RFC 5084 §3, RFC 3565 §4.1 and RFC 9709 §3, the best first.</summary>
+    private static readonly (string Name, string Oid)[] Standard =
+    [
+        ("id-aes256-GCM", Oids.Aes256Gcm), ("id-aes128-GCM", Oids.Aes128Gcm), ("id-aes256-CBC", Oids.Aes256Cbc), ("id-aes128-CBC", Oids.Aes128Cbc),
+        ("id-alg-cek-hkdf-sha256", Oids.CekHkdfSha256),
+    ];
+
     private readonly HashSet<string> _known;
 
     private SmimeCapabilities(IReadOnlyList<string> algorithms)
@@ -20,14 +27,17 @@ public sealed class SmimeCapabilities
         _known = [.. algorithms];
     }
 
-    /// <summary>What this program reads, best first; written into its signatures.</summary>
-    public static SmimeCapabilities Ours { get; } = new(
-    [
-        Oids.Aes256Gcm, Oids.Aes128Gcm, Oids.Aes256Cbc, Oids.Aes128Cbc, Oids.CekHkdfSha256, Oids.RsaesOaep, Oids.StdDhHkdfSha256, Oids.StdDhSha256Kdf, Oids.StdDhSha384Kdf,
-    ]);
+    /// <summary>
+    /// What this program reads, best first; written into its signatures. How the content's key is brought is not among it: that is said by the
+    /// recipient's certificate, and what a token's key can do (OAEP, say) differs from token to token.
+    /// </summary>
+    public static SmimeCapabilities Ours { get; } = new([.. Standard.Select(s => s.Oid)]);
 
     /// <summary>Object identifiers, the one preferred first.</summary>
     public IReadOnlyList<string> Algorithms { get; }
+
+    /// <summary>The attribute as it is signed, for <see cref="SigningRequest.Attributes"/>; for mail only, which alone has a reader that answers.</summary>
+    public CmsAttribute Attribute => new(Oids.SmimeCapabilities, [Encode()]);
 
     /// <summary>Whether the object identifier is announced.</summary>
     public bool Has(string algorithm) => _known.Contains(algorithm);
@@ -49,7 +59,7 @@ public sealed class SmimeCapabilities
                 if (algorithms.Count == MaxCapabilities)
                     return null;
                 AsnReader one = all.ReadSequence();
-                algorithms.Add(one.ReadObjectIdentifier());
+                algorithms.Add(Oids.Read(one));
                 if (one.HasData)
                     one.ReadEncodedValue();
                 one.ThrowIfNotEmpty();
@@ -62,9 +72,30 @@ public sealed class SmimeCapabilities
         }
     }
 
-    /// <summary>Capabilities stated by other means than a message, such as the directory.</summary>
+    /// <summary>Capabilities that were kept, or are stated by other means than a message.</summary>
     /// <param name="algorithms">Object identifiers, the one preferred first.</param>
     public static SmimeCapabilities Of(IReadOnlyList<string> algorithms) => new([.. algorithms]);
+
+    /// <summary>Capabilities by the names of their standards, as <c>id-aes256-GCM</c>; a name that is not known here is passed over.</summary>
+    public static SmimeCapabilities Named(params IReadOnlyList<string> names) => new([.. names.SelectMany(n => Standard.Where(s => s.Name == n)).Select(s => s.Oid)]);
+
+    /// <summary>
+    /// Those among a signer's signed attributes; null when there are none that count. RFC 8551 §2.5.2: one attribute with one value; of several none
+    /// can be told to be meant.
+    /// </summary>
+    internal static SmimeCapabilities? TryRead(IReadOnlyList<CmsAttribute> signed)
+    {
+        CmsAttribute? found = null;
+        foreach (CmsAttribute attribute in signed)
+        {
+            if (attribute.Oid != Oids.SmimeCapabilities)
+                continue;
+            if (found is not null)
+                return null;
+            found = attribute;
+        }
+        return found is { Values: [var only] } ? TryRead(only) : null;
+    }
 
     /// <summary>The attribute's value, DER.</summary>
     internal byte[] Encode()
@@ -74,7 +105,7 @@ public sealed class SmimeCapabilities
         {
             foreach (string algorithm in Algorithms)
             {
-                // RFC 8551 §2.5.2: parameters absent for all of these; for the agreement schemes RFC 5753 §7.1.1 lets the wrap stand there.
+                // RFC 8551 §2.5.2, RFC 9709 §5: the ciphers and the derivation have no parameters.
                 using (writer.PushSequence())
                     writer.WriteObjectIdentifier(algorithm);
             }

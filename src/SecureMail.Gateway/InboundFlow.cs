@@ -42,7 +42,7 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
                 return new WorkOutcome.Snooze(screen.AskAgainAfter(judged), screen.WhyWaits(judged));
             }
 
-            var place = await record.RecordAsync(transaction, screened, cancellationToken);
+            var (place, weakened) = await record.RecordAsync(transaction, screened, cancellationToken);
             await item.CompleteAsync(transaction, cancellationToken);
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
             await transaction.CommitAsync("inbound.record", cancellationToken);
@@ -51,6 +51,11 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
             {
                 InboundLog.Alarm(logger, screened.Reason, received.Peer);
+            }
+
+            if (weakened)
+            {
+                InboundLog.Weakened(logger, screened.Sender!.Id, received.Id);
             }
 
             return new WorkOutcome.Done();

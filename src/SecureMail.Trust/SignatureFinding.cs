@@ -1,5 +1,6 @@
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Serialization;
+using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
@@ -153,4 +154,8 @@ public sealed record SignatureFinding
     /// <summary>The signer's certificate; null when it is not at hand.</summary>
     [JsonIgnore]
     public X509Certificate2? SignerCertificate { get; init; }
+
+    /// <summary>What the signer says its reader can do. It is evidence of that only for a signature that passed, by somebody who is known; not a part of the finding that is kept.</summary>
+    [JsonIgnore]
+    public SmimeCapabilities? Capabilities { get; init; }
 }

@@ -60,6 +60,7 @@ public static class SignatureJudge
             Trusted = path?.Status switch { PathStatus.Valid => true, PathStatus.Invalid => false, _ => null },
             Signer = SignerOf(verification),
             SignerCertificate = verification.Certificate,
+            Capabilities = verification.Intact ? verification.Signer.Capabilities : null,
             DigestAlgorithm = NameOf(verification.Signer),
             ClaimedTime = verification.Signer.SigningTime,
             Path = [.. (path?.Path ?? []).Select(SubjectOf)],

@@ -56,7 +56,8 @@ public sealed record DirectoryDocument
         foreach (var agency in Agencies)
         {
             if (agency is null || agency.Id == Guid.Empty || !agencies.Add(agency.Id) || !gateways.Contains(agency.Gateway) || agency.ValidTo <= agency.ValidFrom
-                || agency.Names.Count == 0 || agency.Names.Any(n => n is not { IsSound: true }) || agency.Certificates.Any(c => c is not { IsSound: true }))
+                || agency.Names.Count == 0 || agency.Names.Any(n => n is not { IsSound: true }) || agency.Certificates.Any(c => c is not { IsSound: true })
+                || !agency.HasSoundCapabilities)
             {
                 return $"agency {agency?.Id}";
             }
@@ -106,6 +107,7 @@ public sealed record DirectoryDocument
 /// <param name="Id">Never changes, never reused.</param>
 /// <param name="Successor">The agency that took its work over, once it ended.</param>
 /// <param name="Gateway">The name of the gateway that serves it.</param>
+/// <param name="Capabilities">What its reader can do, by the names of the standards, the one preferred first; null: the directory says nothing of that.</param>
 public sealed record AgencyRecord(
     Guid Id,
     Guid? Parent,
@@ -114,7 +116,14 @@ public sealed record AgencyRecord(
     DateTimeOffset? ValidTo,
     string Gateway,
     IReadOnlyList<AgencyName> Names,
-    IReadOnlyList<AgencyCertificate> Certificates);
+    IReadOnlyList<AgencyCertificate> Certificates,
+    IReadOnlyList<string>? Capabilities = null)
+{
+    // A name that no standard has yet may come from a younger publisher; what is no name at all is a mistake, and a list of nothing is one, too.
+    [JsonIgnore]
+    internal bool HasSoundCapabilities =>
+        Capabilities is null || (Capabilities.Count is > 0 and <= 64 && Capabilities.All(c => c is { Length: > 0 and <= 64 } && c.All(l => char.IsAsciiLetterOrDigit(l) || l == '-')));
+}
 
 /// <summary>Code, name and mail address over a span of time.</summary>
 public sealed record AgencyName(string Code, string Name, string Address, DateTimeOffset From, DateTimeOffset? To)

@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
 
 namespace SecureMail.Gateway.Directory;
 
@@ -14,7 +15,7 @@ public sealed class DirectorySnapshot
     {
         Version = document.Version;
         Issued = document.Issued;
-        _agencies = document.Agencies.ToDictionary(a => a.Id, a => new Agency(a));
+        _agencies = document.Agencies.ToDictionary(a => a.Id, a => new Agency(a, document.Issued));
         _gateways = document.Gateways.ToDictionary(g => g.Name, StringComparer.Ordinal);
         _byCode = _agencies.Values.SelectMany(a => a.Record.Names.Select(n => (n.Code, a))).Distinct().ToLookup(p => p.Code, p => p.a, StringComparer.Ordinal);
         _byAddress = _agencies.Values.SelectMany(a => a.Record.Names.Select(n => (n.Address, a))).Distinct().ToLookup(p => p.Address, p => p.a, StringComparer.OrdinalIgnoreCase);
@@ -67,9 +68,10 @@ public sealed class Agency
     private readonly Lazy<IReadOnlyList<X509Certificate2>> _signing;
     private readonly Lazy<IReadOnlyList<X509Certificate2>> _encryption;
 
-    internal Agency(AgencyRecord record)
+    internal Agency(AgencyRecord record, DateTimeOffset issued)
     {
         Record = record;
+        Stated = record.Capabilities is { } names ? new Announcement(SmimeCapabilities.Named(names), issued) : null;
         _signing = new(() => Parse("sign"));
         _encryption = new(() => Parse("encrypt"));
     }
@@ -83,6 +85,9 @@ public sealed class Agency
 
     /// <summary>Certificates to encrypt to; those out of date are among them, for opening old mail.</summary>
     public IReadOnlyList<X509Certificate2> EncryptionCertificates => _encryption.Value;
+
+    /// <summary>What the directory says that its reader can do; null when it says nothing of that.</summary>
+    internal Announcement? Stated { get; }
 
     public bool IsInForce(DateTimeOffset at) => Record.ValidFrom <= at && (Record.ValidTo is not { } to || at < to);
 

@@ -23,9 +23,10 @@ namespace SecureMail.Gateway.Inbound;
 /// <param name="Payload">What was signed; null unless the verdict is valid.</param>
 /// <param name="Ahead">How far the claimed time lay ahead of the reception, where that is more than clocks differ; else zero.</param>
 /// <param name="NotBefore">A wrong clock, ours or the signer's, makes the message come too early: when its time has come. Null where it is not early.</param>
+/// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless the verdict is valid and a time is claimed.</param>
 internal sealed record JudgedMessage(
     ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence, byte[] SignedDigest, X509Certificate2? Signer,
-    DateTimeOffset SignedAt, string? From, MimePart? Payload, TimeSpan Ahead, DateTimeOffset? NotBefore, params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
+    DateTimeOffset SignedAt, string? From, MimePart? Payload, TimeSpan Ahead, DateTimeOffset? NotBefore, Announcement? Announced, params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
 {
     public ValueTask DisposeAsync()
     {
@@ -73,7 +74,8 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
             return new JudgedMessage(
                 received, judgement.Verdict, judgement.Findings, judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedOctetsDigest ?? [], only?.SignerCertificate,
                 only?.ClaimedTime is { } claimed && claimed < at ? claimed : at, judgement.Headers?.From is [var from] ? from.Address : null, judgement.Verdict == Verdict.Valid ? judgement.Payload : null,
-                AheadOf(received.ReceivedAt, judgement), EarlyUntil(now, judgement), judgement, octets);
+                AheadOf(received.ReceivedAt, judgement), EarlyUntil(now, judgement),
+                judgement.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, judgement, octets);
         }
         catch (Exception e)
         {
@@ -108,6 +110,12 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
         var young = judgement.Findings.Where(f => f.Reason.Code == NotYetValid).Max(f => (DateTimeOffset?)f.SignerCertificate?.NotBefore);
         return young > now && young < now + ClockWatch.PeerLimit ? young : null;
     }
+
+    /// <summary>
+    /// By the time that is claimed, as it is: put at the reception, an old message would be new each time that somebody sends it again. So one that claims no time announces nothing.
+    /// </summary>
+    private static Announcement? AnnouncedBy(SignatureFinding? signature) =>
+        signature is { Capabilities: { } capabilities, ClaimedTime: { } claimed } ? new Announcement(capabilities, claimed) : null;
 
     private static LedgerEvidence? EvidenceOf(MailMessage message)
     {

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Dapper;
 using Npgsql;
 using SecureMail.Gateway.Clock;
+using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
@@ -20,8 +21,8 @@ namespace SecureMail.Gateway.Inbound;
 /// </summary>
 internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
 {
-    /// <summary>Writes everything; the caller commits. Answers where the message lies now.</summary>
-    public async Task<string> RecordAsync(NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
+    /// <summary>Writes everything; the caller commits. Answers where the message lies now, and whether its sender's reader can do less than before.</summary>
+    public async Task<(string Place, bool Weakened)> RecordAsync(NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
         var incoming = screened.Judged.Received;
@@ -87,7 +88,10 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
             await AnswerAgainAsync(transaction, first, cancellationToken);
         }
 
-        return place;
+        // What is kept aside says nothing of its sender: not that it came from it by its own gateway, whose ledger may not stand behind it.
+        var weakened = place != "quarantine" && screened is { Sender: { } sender, Judged: { Announced: { } announced, Signer: { } signer } }
+            && await AgencyCapabilities.NoteAsync(transaction, sender, announced, signer, now, cancellationToken);
+        return (place, weakened);
     }
 
     private static string PlaceOf(ScreenedMessage screened) => screened switch

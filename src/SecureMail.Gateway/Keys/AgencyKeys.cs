@@ -187,8 +187,9 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
 /// <summary>A certificate with its key on a token, ready to sign.</summary>
 internal sealed record AgencySigner(X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, AsymmetricAlgorithm Key)
 {
+    /// <summary>For a message: it says what we can read (RFC 8551 §2.5.2), so that the answer is encrypted as well as we can open it.</summary>
     public SigningRequest Request(DateTimeOffset now) =>
-        new(Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa, now);
+        new(Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa, now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
 
     /// <summary>The detached signature, DER.</summary>
     /// <exception cref="KeyUnavailableException">The token went, or refused.</exception>

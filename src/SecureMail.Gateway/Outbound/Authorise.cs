@@ -30,8 +30,8 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
     }
 }
 
-/// <summary>A dispatch that policy lets go, with the certificate to encrypt to for each addressee that can be reached.</summary>
-internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<AgencyName> Addresses, IReadOnlyList<X509Certificate2> EncryptTo);
+/// <summary>A dispatch that policy lets go, with the certificate to encrypt to for each addressee that can be reached, and the cipher that all of them read.</summary>
+internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<AgencyName> Addresses, IReadOnlyList<X509Certificate2> EncryptTo, DispatchCipher Cipher);
 
 /// <summary>
 /// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid certificate is chosen. An
@@ -49,6 +49,7 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
         var refusal = sender is null ? "SENDER_UNKNOWN" : (await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken))?.Code;
         List<X509Certificate2> encryptTo = [];
         List<AgencyName> addresses = [];
+        List<Agency> readers = [];
         foreach (var party in refusal is null ? accepted.Manifest.Recipients : [])
         {
             var recipient = directory.Find(party.Id);
@@ -62,12 +63,14 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
 
             encryptTo.Add(certificate);
             addresses.Add(recipient!.NameAt(time.GetUtcNow())!);
+            readers.Add(recipient);
         }
 
         if (refusal is null && encryptTo.Count > 0)
         {
+            var cipher = await AgencyCapabilities.ChooseAsync(connection, readers, cancellationToken);
             await transaction.CommitAsync("outbound.authorise", cancellationToken);
-            return new AuthorisedDispatch(accepted, sender!, addresses, encryptTo);
+            return new AuthorisedDispatch(accepted, sender!, addresses, encryptTo, cipher);
         }
 
         await RefuseAsync(transaction, accepted, refusal ?? "NO_RECIPIENT", cancellationToken);

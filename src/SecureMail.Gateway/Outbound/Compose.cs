@@ -1,4 +1,3 @@
-using SecureMail.Cms;
 using SecureMail.Smime;
 
 namespace SecureMail.Gateway.Outbound;
@@ -9,7 +8,7 @@ internal sealed record ComposedDispatch(SignedDispatch Signed, Stream Message) :
     public ValueTask DisposeAsync() => Message.DisposeAsync();
 }
 
-/// <summary>Signed → composed: encrypted once, to every addressee that can be reached.</summary>
+/// <summary>Signed → composed: encrypted once, to every addressee that can be reached, with the best cipher that all of them read.</summary>
 internal static class Compose
 {
     public static async Task<ComposedDispatch> ComposeAsync(SignedDispatch signed, CancellationToken cancellationToken)
@@ -20,7 +19,7 @@ internal static class Compose
         {
             await using var inner = signed.Inner.OpenRead();
             await SmimeComposer.WriteEncryptedAsync(
-                signed.Message, inner, signed.Prepared, signed.SignedData, signed.Authorised.EncryptTo, ContentCipher.Aes256Gcm, message, cancellationToken);
+                signed.Message, inner, signed.Prepared, signed.SignedData, signed.Authorised.EncryptTo, signed.Authorised.Cipher.Choice, message, cancellationToken);
             message.Position = 0;
             return new ComposedDispatch(signed, message);
         }

@@ -1,4 +1,8 @@
+using System.Security.Cryptography;
+using System.Text;
 using Dapper;
+using Microsoft.Extensions.Logging;
+using Npgsql;
 using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
@@ -10,11 +14,12 @@ namespace SecureMail.Gateway.Outbound;
 /// Composed → queued: the message (one blob for all), a row for each recipient, the ledger entry and the work to send, which awaits the checkpoint
 /// that covers the entry, are one transaction.
 /// </summary>
-internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, TimeProvider time)
+internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, TimeProvider time, ILogger logger)
 {
     public async Task EnqueueAsync(ComposedDispatch composed, WorkItem item, CancellationToken cancellationToken)
     {
         var dispatch = composed.Signed.Authorised.Accepted;
+        var cipher = composed.Signed.Authorised.Cipher;
         var now = time.GetUtcNow();
         var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -30,11 +35,16 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, Directo
             {
                 ["content"] = Commitment.Of(dispatch.Manifest.Salt, composed.Signed.ContentDigest),
                 ["message"] = Commitment.Of(dispatch.Manifest.Salt, message.Sha256),
+                ["cipher"] = CommitmentTo(cipher.Choice.Name, dispatch),
             },
         }, chain: true, cancellationToken);
+        await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.outgoing SET state = 'queued', reason = NULL, message_blob = @Blob, signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
-            new { Blob = message.Id, entry.EntryId, Digest = composed.Signed.ContentDigest, now = now.UtcDateTime, dispatch.Id }, transaction, cancellationToken: cancellationToken));
+            """
+            UPDATE gateway.outgoing SET state = 'queued', reason = NULL, message_blob = @Blob, signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher, cipher_limited_by = @LimitedBy
+            WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')
+            """,
+            new { Blob = message.Id, entry.EntryId, Digest = composed.Signed.ContentDigest, now = now.UtcDateTime, dispatch.Id, Cipher = cipher.Choice.Name, LimitedBy = cipher.LimitedBy.ToArray() }, transaction, cancellationToken: cancellationToken));
         var queued = await connection.QueryAsync<(Guid Id, Guid Recipient)>(new CommandDefinition(
             """
             UPDATE gateway.transmission SET state = 'queued', message_blob = @Blob, entry_id = @EntryId, queued_at = now()
@@ -50,5 +60,31 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, Directo
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
         await transaction.CommitAsync("outbound.enqueue", cancellationToken);
+        if (cipher.LimitedBy.Count > 0)
+        {
+            OutboundLog.Downgraded(logger, dispatch.Id, cipher.Choice.Name, cipher.LimitedBy.Count);
+        }
     }
+
+    /// <summary>The ledger says that the cipher is not the best there is, and commits to because of whom.</summary>
+    private static async Task NoteDowngradeAsync(NpgsqlTransaction transaction, AcceptedDispatch dispatch, DispatchCipher cipher, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        if (cipher.LimitedBy.Count > 0)
+        {
+            await LedgerStore.AppendAsync(transaction, new LedgerEntry
+            {
+                Time = now,
+                Agency = dispatch.AgencyId,
+                Kind = "dispatch.downgraded",
+                Object = dispatch.Id.ToString(),
+                Commitments = new Dictionary<string, string>
+                {
+                    ["cipher"] = CommitmentTo(cipher.Choice.Name, dispatch),
+                    ["readers"] = CommitmentTo(string.Join(' ', cipher.LimitedBy), dispatch),
+                },
+            }, chain: true, cancellationToken);
+        }
+    }
+
+    private static string CommitmentTo(string text, AcceptedDispatch dispatch) => Commitment.Of(dispatch.Manifest.Salt, SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 }

@@ -19,7 +19,7 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var rows = (await connection.QueryAsync<Row>(new CommandDefinition(
-            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt FROM gateway.outgoing {clause}",
+            $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}",
             parameters, cancellationToken: cancellationToken))).ToList();
         var recipients = (await connection.QueryAsync<OutgoingRecipient>(new CommandDefinition(
             """
@@ -35,8 +35,14 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
             var manifest = row.ErasedAt is null ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
                 : ErasedManifest.For(row.Id, row.Number, row.AcceptedAt, directory.Find(row.Agency));
             var named = recipients[row.Id].ToList();
+            var limiting = row.CipherLimitedBy.ToHashSet();
             named.ForEach(r => r.Name = r.Id is { } id ? directory.Find(id)?.LastName.Name : null);
-            dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named) { ErasedAt = row.ErasedAt });
+            dispatches.Add(new OutgoingDispatch(row.Id, manifest, row.State, row.Reason, row.MessageBlob, new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named)
+            {
+                ErasedAt = row.ErasedAt,
+                Cipher = row.Cipher,
+                CipherLimitedBy = [.. named.Where(r => r.Id is { } id && limiting.Contains(id)).Select(r => r.Code)],
+            });
         }
 
         return dispatches;
@@ -61,6 +67,10 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         public string Number { get; init; } = "";
 
         public DateTime? ErasedAt { get; init; }
+
+        public string? Cipher { get; init; }
+
+        public Guid[] CipherLimitedBy { get; init; } = [];
     }
 }
 
@@ -73,6 +83,12 @@ public sealed record OutgoingDispatch(
 {
     /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
     public DateTime? ErasedAt { get; init; }
+
+    /// <summary>How it is encrypted, as <c>AES-256-GCM</c>; null until it is, or where an older build did it.</summary>
+    public string? Cipher { get; init; }
+
+    /// <summary>The codes of the addressees because of which that is not the best there is.</summary>
+    public IReadOnlyList<string> CipherLimitedBy { get; init; } = [];
 }
 
 /// <summary>One addressee of a dispatch and how far it came there. Times are UTC.</summary>

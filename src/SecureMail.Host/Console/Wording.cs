@@ -66,6 +66,8 @@ internal static class Wording
         ["dispatch.acknowledged"] = "Đã có biên nhận",
         ["dispatch.rejected"] = "Nơi nhận không nhận",
         ["dispatch.refused"] = "Bị từ chối",
+        ["dispatch.downgraded"] = "Mã hóa yếu hơn vì nơi nhận",
+        ["capabilities.weakened"] = "Cơ quan bạn công bố mức mã hóa yếu hơn trước",
         ["dispatch.overdue"] = "Quá hạn biên nhận",
         ["clock.stepped"] = "Đồng hồ nhảy",
         ["clock.apart"] = "Đồng hồ của nút lệch với cơ sở dữ liệu",
@@ -110,6 +112,9 @@ internal static class Wording
         Reasons.TryGetValue(code, out var words) ? words
         : code.StartsWith("Refused 5", StringComparison.Ordinal) ? ($"Cổng nhận từ chối hẳn: {code}.", $"Refused for good: {code}.")
         : (code, code);
+
+    /// <summary>A few codes, and how many more.</summary>
+    public static string Codes(IReadOnlyList<string> codes) => string.Join(", ", codes.Take(5)) + (codes.Count > 5 ? $" và {codes.Count - 5} nơi khác" : "");
 
     public static string Event(string kind) => Events.GetValueOrDefault(kind, kind);
 
@@ -194,6 +199,7 @@ internal static class Wording
         "clock-stepped" => "Đồng hồ nhảy",
         "clock-apart" => "Đồng hồ của nút lệch với cơ sở dữ liệu",
         "clock-peer" => "Đồng hồ của cổng bạn chạy trước",
+        "capabilities-weakened" => "Cơ quan bạn công bố mức mã hóa yếu hơn trước",
         _ => kind,
     };
 
@@ -204,6 +210,7 @@ internal static class Wording
         "content-conflict" => "Bản đến trước vẫn nằm trong hộp thư; bản sau được giữ lại. Hỏi nơi gửi bản nào đúng.",
         "clock-stepped" or "clock-apart" => "Kiểm tra đồng bộ giờ (NTP) của máy chạy cổng và máy chủ cơ sở dữ liệu. Việc ký chờ đến khi giờ đúng, rồi tự tiếp tục.",
         "clock-peer" => "Báo cơ quan chủ quản cổng đó kiểm tra đồng bộ giờ (NTP). Văn bản họ ký chờ đến đúng giờ ghi trên chữ ký.",
+        "capabilities-weakened" => "Hỏi cơ quan đó theo kênh khác: có phải họ vừa thay phần mềm hoặc khóa ký không. Văn bản gửi tới đó được mã hóa theo mức họ công bố; văn bản họ ký sau này công bố mức cao hơn thì tự trở lại.",
         _ => "",
     };
 

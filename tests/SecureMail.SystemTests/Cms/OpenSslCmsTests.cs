@@ -81,7 +81,23 @@ public sealed class OpenSslCmsTests : IDisposable
             SignatureFinding finding = (await SignatureJudge.JudgeAsync(data, data.HasContent ? null : new MemoryStream(Content), options)).ShouldHaveSingleItem();
             finding.Indication.ShouldBe(Indication.TotalPassed, finding.Reason.En);
             finding.Signer.Emails.ShouldBe(["vanthu@a.vn"]);
+            // What OpenSSL announces by default: the AES-CBC ciphers, and old ones, some with a parameter.
+            SmimeCapabilities theirs = finding.Capabilities.ShouldNotBeNull();
+            (theirs.Algorithms[0], theirs.Has("1.2.840.113549.3.7"), CipherChoice.For([theirs]).Cipher).ShouldBe(("2.16.840.1.101.3.4.1.42", true, ContentCipher.Aes256Cbc));
         }
+    }
+
+    [Fact]
+    public async Task OpenSSL_shows_what_we_announce()
+    {
+        TestIdentity signer = Pki.Issue("CN=Van thu", ["vanthu@a.vn"]);
+        var request = new SigningRequest(signer.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
+        File.WriteAllBytes(At("detached.der"), await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Key));
+        string shown = OpenSsl("cms", "-cmsout", "-noout", "-print", "-inform", "DER", "-in", At("detached.der"));
+        string attribute = shown[shown.IndexOf("S/MIME Capabilities (1.2.840.113549.1.9.15)", StringComparison.Ordinal)..];
+        foreach (string name in new[] { ":aes-256-gcm", ":aes-128-gcm", ":aes-256-cbc", ":aes-128-cbc" })
+            attribute.ShouldContain(name);
+        OpenSsl("cms", "-verify", "-binary", "-inform", "DER", "-in", At("detached.der"), "-content", At("content"), "-CAfile", At("root.pem"), "-no_check_time", "-out", At("out"));
     }
 
     [Theory]
@@ -215,16 +231,16 @@ public sealed class OpenSslCmsTests : IDisposable
         File.WriteAllText(At(name + ".key"), identity.Key.ExportPkcs8PrivateKeyPem());
     }
 
-    private static void OpenSsl(params string[] arguments)
+    private static string OpenSsl(params string[] arguments)
     {
         var start = new ProcessStartInfo("openssl", arguments) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true };
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         string error = process.StandardError.ReadToEnd();
         process.WaitForExit();
-        output.Wait();
         if (process.ExitCode != 0)
             throw new OpenSslRefused(error);
+        return output.Result;
     }
 
     private sealed class OpenSslRefused(string message) : Exception(message);

@@ -134,8 +134,9 @@ public sealed class PeerFolder : IDisposable
 
     public void Dispose() => _folder.Delete(recursive: true);
 
+    /// <summary>As a message is signed, with what we can read: an attribute that each peer parses.</summary>
     private static SigningRequest Request(X509Certificate2 certificate, SignatureScheme scheme, string digest) =>
-        new(certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme, TestPki.Now);
+        new(certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme, TestPki.Now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
 
     private (int Code, string Said) TryRun(string program, string[] arguments)
     {

@@ -103,6 +103,19 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     }
 
     [Fact]
+    public async Task Outgoing_names_the_addressees_because_of_whom_a_dispatch_is_encrypted_weaker()
+    {
+        var path = $"/outgoing/{exchange.Dispatch}";
+        (await PageAsync(exchange.A, path)).ShouldNotContain("Mã hóa yếu hơn");
+        const string Set = "UPDATE gateway.outgoing SET cipher = ";
+        await exchange.Pair.A.ScalarAsync<object>($"{Set} 'AES-256-CBC', cipher_limited_by = ARRAY(SELECT recipient_id FROM gateway.transmission WHERE kind = 'dispatch') WHERE dispatch_id = '{exchange.Dispatch}'");
+        (await PageAsync(exchange.A, path)).ShouldContain("Mã hóa yếu hơn (AES-256-CBC) vì phần mềm của H90.SL.101 ");
+        // An older node wrote neither.
+        await exchange.Pair.A.ScalarAsync<object>($"{Set} NULL, cipher_limited_by = NULL");
+        (await PageAsync(exchange.A, path)).ShouldNotContain("Mã hóa yếu hơn");
+    }
+
+    [Fact]
     public async Task Incoming_shows_what_was_judged_and_keeps_what_was_not_proven_to_itself()
     {
         var list = await PageAsync(exchange.B, "/incoming");

@@ -77,10 +77,13 @@ internal static class TestMail
     /// <summary>Signs, and encrypts when there is someone to encrypt to.</summary>
     /// <param name="inner">Changes the octets before they are signed.</param>
     /// <param name="after">Changes them after.</param>
+    /// <param name="change">Changes who signs and how.</param>
     public static async Task<MadeMail> SecureAsync(
-        OutgoingMessage message, AgencySigner signer, IReadOnlyList<X509Certificate2> encryptTo, Func<byte[], byte[]>? inner = null, Func<byte[], byte[]>? after = null)
+        OutgoingMessage message, AgencySigner signer, IReadOnlyList<X509Certificate2> encryptTo, Func<byte[], byte[]>? inner = null, Func<byte[], byte[]>? after = null,
+        Func<SigningRequest, SigningRequest>? change = null)
     {
         var request = signer.Request(DateTimeOffset.UtcNow);
+        request = change?.Invoke(request) ?? request;
         using var written = new MemoryStream();
         await SmimeComposer.PrepareAsync(message, encryptTo.Count > 0, request, written);
         var octets = inner is null ? written.ToArray() : inner(written.ToArray());
@@ -182,6 +185,7 @@ internal sealed record TestDispatch(TwoGateways Pair)
 
     public Func<byte[], byte[]>? AfterSigning { get; init; }
 
+    public Func<SigningRequest, SigningRequest>? Request { get; init; }
 
     /// <summary>The message without its ledger field.</summary>
     public async Task<(MadeMail Mail, Manifest Manifest)> ComposeAsync()
@@ -214,7 +218,7 @@ internal sealed record TestDispatch(TwoGateways Pair)
             ],
         };
         var encryptTo = (EncryptTo ?? Recipients).Select(r => AgencyOf(r).EncryptionCertificates[0]).ToList();
-        return (await TestMail.SecureAsync(message, Signer ?? TestSigners.Of(sender), encryptTo, Inner, AfterSigning), manifest);
+        return (await TestMail.SecureAsync(message, Signer ?? TestSigners.Of(sender), encryptTo, Inner, AfterSigning, Request), manifest);
     }
 
     /// <summary>The message with the honest evidence of A's ledger.</summary>

@@ -29,7 +29,7 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
     private async Task<(MemoryStream Inner, PreparedSignature Prepared, byte[] Signature)> SignAsync(bool encrypted, SignatureScheme scheme)
     {
         var inner = new MemoryStream();
-        var request = new SigningRequest(_openssl.Sender, [], HashAlgorithmName.SHA256, scheme, _openssl.Now);
+        var request = new SigningRequest(_openssl.Sender, [], HashAlgorithmName.SHA256, scheme, _openssl.Now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
         var prepared = await SmimeComposer.PrepareAsync(Message, encrypted, request, inner);
         return (inner, prepared, prepared.SignWith(_openssl.SenderKey));
     }

@@ -1,4 +1,7 @@
 using System.Formats.Asn1;
+using System.Security.Cryptography;
+using System.Security.Cryptography.Pkcs;
+using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
 
 namespace SecureMail.Tests.Cms;
@@ -10,6 +13,8 @@ public sealed class SmimeCapabilitiesTests
     private const string Aes256Cbc = "2.16.840.1.101.3.4.1.42";
     private const string Aes128Cbc = "2.16.840.1.101.3.4.1.2";
     private const string Hkdf = "1.2.840.113549.1.9.16.3.31";
+
+    private static readonly byte[] Content = [1, 2, 3];
 
     [Fact]
     public void Ours_are_read_as_they_are_written()
@@ -36,6 +41,81 @@ public sealed class SmimeCapabilitiesTests
         SmimeCapabilities.TryRead(new byte[] { 0x31, 0x00 }).ShouldBeNull();
         SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 65)]).Encode()).ShouldBeNull();
         SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 64)]).Encode()).ShouldNotBeNull();
+    }
+
+    [Fact]
+    public void A_million_capabilities_count_for_nothing() =>
+        SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 1_000_000)]).Encode()).ShouldBeNull();
+
+    [Fact]
+    public async Task What_is_announced_is_signed_and_read_again()
+    {
+        CmsSignerInfo signer = await SignAsync(SmimeCapabilities.Ours.Attribute);
+        signer.Capabilities.ShouldNotBeNull().Algorithms.ShouldBe(SmimeCapabilities.Ours.Algorithms);
+        (await SignAsync()).Capabilities.ShouldBeNull();
+    }
+
+    /// <summary>RFC 8551 §2.5.2: one attribute, one value. What is announced in another way is not believed, and no fault of the signature.</summary>
+    [Fact]
+    public async Task What_is_announced_twice_or_damaged_counts_for_nothing_and_the_signature_holds()
+    {
+        CmsAttribute ours = SmimeCapabilities.Ours.Attribute;
+        CmsAttribute other = SmimeCapabilities.Of([Aes128Cbc]).Attribute;
+        foreach (CmsAttribute[] attributes in new CmsAttribute[][]
+        {
+            [ours, ours],
+            [ours, other],
+            [ours with { Values = [ours.Values[0], other.Values[0]] }],
+            [ours with { Values = [new byte[] { 0x30, 0x02, 0x05, 0x00 }] }],
+            [ours with { Values = [new byte[] { 0x04, 0x00 }] }],
+            [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 65)]).Attribute],
+            [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 100_000)]).Attribute],
+        })
+        {
+            (await SignAsync(attributes)).Capabilities.ShouldBeNull();
+        }
+    }
+
+    [Fact]
+    public async Task What_stands_among_the_unsigned_attributes_is_not_announced()
+    {
+        TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
+        using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
+        var oracle = new SignedCms(new ContentInfo(Content));
+        oracle.ComputeSignature(new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
+        oracle.SignerInfos[0].AddUnsignedAttribute(new AsnEncodedData(new Oid(SmimeCapabilities.Ours.Attribute.Oid), SmimeCapabilities.Ours.Encode()));
+        using CmsSignedData data = await CmsSignedDataTests.ReadAsync(oracle.Encode());
+        data.Signers.ShouldHaveSingleItem().UnsignedAttributes.ShouldHaveSingleItem();
+        data.Signers[0].Capabilities.ShouldBeNull();
+    }
+
+    [Fact]
+    public void Names_are_those_of_the_standards_and_unknown_ones_are_passed_over() =>
+        SmimeCapabilities.Named("id-alg-cek-hkdf-sha256", "id-aes512-GCM", "id-aes256-GCM", "id-aes128-CBC").Algorithms.ShouldBe([Hkdf, Aes256Gcm, Aes128Cbc]);
+
+    /// <summary>From the best to the worst: each is weaker than all before it, and none than itself or a worse one.</summary>
+    [Fact]
+    public void Weaker_is_what_loses_authentication_length_or_binding()
+    {
+        CipherChoice[] falling = [ContentCipher.Aes256Gcm, ContentCipher.Aes128Gcm, ContentCipher.Aes256Cbc, ContentCipher.Aes128Cbc];
+        for (int better = 0; better < falling.Length; better++)
+        {
+            for (int worse = 0; worse < falling.Length; worse++)
+                falling[worse].IsWeakerThan(falling[better]).ShouldBe(worse > better, $"{falling[worse].Name} against {falling[better].Name}");
+            CipherChoice bound = falling[better] with { BindsAlgorithm = true };
+            falling[better].IsWeakerThan(bound).ShouldBeTrue();
+            bound.IsWeakerThan(falling[better]).ShouldBeFalse();
+            bound.Name.ShouldBe(falling[better].Name + ", id-alg-cek-hkdf-sha256");
+        }
+    }
+
+    private static async Task<CmsSignerInfo> SignAsync(params CmsAttribute[] attributes)
+    {
+        TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
+        byte[] cms = await SecureMail.Cms.CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(signer) with { Attributes = attributes }, signer.Key);
+        using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
+        (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        return data.Signers[0];
     }
 
     [Fact]

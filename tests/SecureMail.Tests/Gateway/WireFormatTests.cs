@@ -185,6 +185,27 @@ public sealed class WireFormatTests : IDisposable
         DirectoryDocument.Parse(directory.ToOctets()).ToOctets().ShouldBe(directory.ToOctets());
     }
 
+    [Fact]
+    public void A_directory_may_say_what_an_agencys_reader_can_do()
+    {
+        // A list that is absent, as before, or holds a name of tomorrow is taken; one that says nothing, or holds what is no name, is its publisher's mistake.
+        var directory = SampleDirectory();
+        DirectoryDocument With(params string?[] names) => directory with { Agencies = [directory.Agencies[0] with { Capabilities = names! }, directory.Agencies[1]] };
+        var stated = With("id-aes256-CBC", "id-aes999-GCM");
+        DirectoryDocument.Parse(stated.ToOctets()).Agencies[0].Capabilities.ShouldBe(["id-aes256-CBC", "id-aes999-GCM"]);
+        var before = Encoding.UTF8.GetString(directory.ToOctets()).Replace(",\"capabilities\":null", "", StringComparison.Ordinal);
+        before.ShouldNotContain("capabilities");
+        DirectoryDocument.Parse(Encoding.UTF8.GetBytes(before)).Agencies[0].Capabilities.ShouldBeNull();
+        var snapshot = new DirectorySnapshot(stated);
+        var known = snapshot.Find(stated.Agencies[0].Id)!.Stated.ShouldNotBeNull();
+        (known.At, known.Capabilities.Algorithms.Count, known.Capabilities.Has("2.16.840.1.101.3.4.1.42")).ShouldBe((directory.Issued, 1, true));
+        snapshot.Find(stated.Agencies[1].Id)!.Stated.ShouldBeNull();
+        foreach (var bad in new[] { With(), With(""), With((string?)null), With("id aes256"), With(new string('a', 65)), With([.. Enumerable.Repeat("id-aes256-GCM", 65)]) })
+        {
+            Should.Throw<WireFormatException>(() => DirectoryDocument.Parse(bad.ToOctets())).Code.ShouldBe("DIRECTORY_INCONSISTENT");
+        }
+    }
+
     private static MailMessage Mail(byte[] octets) => MailMessage.Parse(octets);
 
     private static byte[] Set(string json, string path, string value)
