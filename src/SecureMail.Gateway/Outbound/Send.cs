@@ -129,11 +129,16 @@ internal sealed class Send(
     /// <summary>The mail that leaves: the ledger's field, the head that has this recipient, and what stands behind any head.</summary>
     private async Task<Stream> OpenAsync(QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
     {
+        // Without a head of its own the whole message, which has everybody.
+        var (head, cut) = (transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null) ?? ([], 0);
+        return new PrefixedStream([.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
+    }
+
+    private async Task<(byte[] Head, long Cut)?> HeadAsync(Guid message, string gateway, CancellationToken cancellationToken)
+    {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var head = transmission.Head is null ? null : await connection.QuerySingleOrDefaultAsync<(long Cut, byte[] Octets)?>(new CommandDefinition(
-            "SELECT cut, head FROM gateway.message_head WHERE message_blob = @MessageBlob AND gateway = @Head", new { transmission.MessageBlob, transmission.Head }, cancellationToken: cancellationToken));
-        // Without one the whole message, which has everybody.
-        return new PrefixedStream(head is { } own ? [.. field, .. own.Octets] : field, await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), head?.Cut ?? 0);
+        return await connection.QuerySingleOrDefaultAsync<(byte[], long)?>(new CommandDefinition(
+            "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway", new { message, gateway }, cancellationToken: cancellationToken));
     }
 
     private async Task<byte[]> FieldAsync(QueuedTransmission transmission, GatewayRecord gateway, IReadOnlyList<long> seenSizes, CancellationToken cancellationToken)
