@@ -74,7 +74,7 @@ public sealed class GatewayNode : IAsyncDisposable
             new Accept(database, _blobs, Directory, policy, _clock, options, time),
             new Authorise(database, Directory, policy, certificates, time),
             new Sign(database, _blobs, _keys, trust, time, _logger),
-            new Enqueue(database, _blobs, Directory, time, _logger),
+            new Enqueue(database, _blobs, time, _logger),
             new Send(database, _blobs, Directory, identity, _peers, Lanes, _clock, options, time, _logger),
             _keys, _clock);
         _inbound = new InboundFlow(

@@ -12,7 +12,7 @@ public sealed record OutgoingMessage
 {
     public required Mailbox From { get; init; }
 
-    /// <summary>Everyone addressed. All stand inside; outside, more than <see cref="MaxOuterRecipients"/> are not named.</summary>
+    /// <summary>Everyone addressed. All stand inside. Outside of an encrypted message one is named, several are not: each copy says what every copy says, and who else gets one is for those who can open it.</summary>
     public required IReadOnlyList<Mailbox> To { get; init; }
 
     /// <summary>Signed, and hidden from the outside when the message is encrypted.</summary>
@@ -35,9 +35,6 @@ public sealed record OutgoingMessage
     /// <summary>Makes another body than a multipart/mixed of <see cref="Parts"/>: a report. Called once for each writing.</summary>
     public Func<MimeEntity>? Body { get; init; }
 
-    /// <summary>A province's To field would alone fill what a header may hold; every addressee's code is in the manifest besides.</summary>
-    internal const int MaxOuterRecipients = 100;
-
     internal MimeEntity NewBody() => Body is not null
         ? Body()
         : MimeEntity.Multipart("mixed", [.. Parts.Select(p => MimeEntity.Leaf(p.ContentType, p.Open, LeafEncoding.Base64, p.FileName))]);
@@ -47,8 +44,8 @@ public sealed record OutgoingMessage
     {
         var fields = MimeEntity.Fields()
             .AddMailboxes("From", [From])
-            .AddMailboxes("To", outsideOfEncrypted && To.Count > MaxOuterRecipients ? [] : To)
-            // RFC 9788 §3 (hcp_baseline): the subject is replaced, nothing else.
+            .AddMailboxes("To", outsideOfEncrypted && To.Count > 1 ? [] : To)
+            // RFC 9788 §3 (hcp_baseline): the subject is replaced.
             .AddText("Subject", outsideOfEncrypted ? "[...]" : Subject)
             .AddDate("Date", Date)
             .AddRaw("Message-ID", Id(MessageId));

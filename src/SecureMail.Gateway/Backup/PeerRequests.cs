@@ -97,11 +97,7 @@ internal sealed class PeerRequests(GatewayDatabase database, DirectoryStore dire
               ORDER BY first_sent_at LIMIT @LargestResend)
             RETURNING transmission_id, CASE WHEN kind = 'dispatch' THEN dispatch_id END
             """, new { agencies, since = since.UtcDateTime, LargestResend }, transaction, cancellationToken: cancellationToken))).ToList();
-        foreach (var (transmission, batch) in again)
-        {
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, lane: peer.Id, batch: batch, cancellationToken: cancellationToken);
-        }
-
+        await WorkQueue.EnqueueAsync(transaction, "send", [.. again.Select(a => new NewWork(a.Id, peer.Id, a.Batch))], awaitsEntry: null, cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
             "INSERT INTO gateway.resend_request (peer, since, count) VALUES (@Id, @since, @Count)", new { peer.Id, since = since.UtcDateTime, again.Count }, transaction, cancellationToken: cancellationToken));
         await LedgerStore.AppendAsync(transaction, new LedgerEntry

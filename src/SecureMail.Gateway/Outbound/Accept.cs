@@ -85,11 +85,7 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
             Commitments = new Dictionary<string, string> { ["manifest"] = Commitment.Of(manifest.Salt, SHA256.HashData(octets)) },
         }, chain: true, cancellationToken);
         await InsertAsync(transaction, manifest, sender, now, manifestBlob.Id, entry.EntryId, documents, cancellationToken);
-        foreach (var recipient in recipients)
-        {
-            await InsertRecipientAsync(transaction, dispatchId, sender.Id, recipient, now, cancellationToken);
-        }
-
+        await InsertRecipientsAsync(transaction, dispatchId, sender.Id, recipients, now, cancellationToken);
         await WorkQueue.EnqueueAsync(transaction, "seal", dispatchId, cancellationToken: cancellationToken);
 
         // From this commit on the dispatch is ours to deliver; a crash before it leaves nothing, and the clerk was told nothing.
@@ -165,20 +161,21 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
             r.State == "failed" ? new Refusal(r.Reason!, "Không gửi được; xem mã lý do.", "It could not be sent; see the reason code.") : null))]);
     }
 
-    private async Task<List<Addressee>> ResolveAsync(
+    private async Task<List<Named>> ResolveAsync(
         NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, IReadOnlyList<string> codes, DateTimeOffset now, CancellationToken cancellationToken)
     {
-        List<Addressee> addressees = [];
+        var routes = await policy.RoutesAsync(connection, directory, sender, cancellationToken);
+        List<Named> named = [];
         foreach (var code in codes.Distinct(StringComparer.Ordinal))
         {
             var agency = directory.FindByCode(code, now) ?? directory.FindEverByCode(code);
             var refusal = agency is null
                 ? new Refusal("RECIPIENT_UNKNOWN", $"Không có cơ quan {code} trong danh bạ; hãy kiểm tra mã.", $"The directory has no agency {code}: check the code.")
-                : await policy.MayReachAsync(connection, directory, sender, agency, cancellationToken);
-            addressees.Add(new Addressee(code, agency, refusal));
+                : routes.MayReach(agency);
+            named.Add(new Named(code, agency, refusal));
         }
 
-        return addressees;
+        return named;
     }
 
     private static async Task<NumberAndNotation> NumberAsync(NpgsqlTransaction transaction, Agency sender, Submission submission, DateTimeOffset now, CancellationToken cancellationToken)
@@ -257,22 +254,22 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
         }
     }
 
-    private static Task InsertRecipientAsync(NpgsqlTransaction transaction, Guid dispatchId, Guid sender, Addressee recipient, DateTimeOffset now, CancellationToken cancellationToken) =>
+    private static Task InsertRecipientsAsync(NpgsqlTransaction transaction, Guid dispatchId, Guid sender, IReadOnlyList<Named> recipients, DateTimeOffset now, CancellationToken cancellationToken) =>
         transaction.Connection!.ExecuteAsync(new CommandDefinition(
             """
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason, closed_at)
-            VALUES (@Id, 'dispatch', @dispatchId, @sender, @Recipient, @Code, @State, @Reason, @Closed)
+            SELECT id, 'dispatch', @dispatchId, @sender, recipient, code, CASE WHEN reason IS NULL THEN 'waiting' ELSE 'failed' END, reason, CASE WHEN reason IS NOT NULL THEN @now END
+            FROM unnest(@ids, @agencies, @codes, @reasons) r(id, recipient, code, reason)
             """,
             new
             {
-                Id = Guid.CreateVersion7(now),
                 dispatchId,
                 sender,
-                Recipient = recipient.Agency?.Id,
-                recipient.Code,
-                State = recipient.Refusal is null ? "waiting" : "failed",
-                Reason = recipient.Refusal?.Code,
-                Closed = recipient.Refusal is null ? (DateTime?)null : now.UtcDateTime,
+                now = now.UtcDateTime,
+                ids = recipients.Select(_ => Guid.CreateVersion7(now)).ToArray(),
+                agencies = recipients.Select(r => r.Agency?.Id).ToArray(),
+                codes = recipients.Select(r => r.Code).ToArray(),
+                reasons = recipients.Select(r => r.Refusal?.Code).ToArray(),
             },
             transaction, cancellationToken: cancellationToken));
 
@@ -280,7 +277,8 @@ internal sealed class Accept(GatewayDatabase database, BlobStore blobs, Director
 
     private static SubmissionRefusedException Refuse(string code, string vi, string en) => new(new Refusal(code, vi, en));
 
-    private sealed record Addressee(string Code, Agency? Agency, Refusal? Refusal);
+    /// <summary>Whom the clerk named, and why it cannot be reached, if so.</summary>
+    private sealed record Named(string Code, Agency? Agency, Refusal? Refusal);
 
     private sealed record StoredDocument(Guid Blob, DocumentDigest Digest);
 }

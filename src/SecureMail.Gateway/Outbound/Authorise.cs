@@ -30,8 +30,11 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
     }
 }
 
-/// <summary>A dispatch that policy lets go, with the certificate to encrypt to for each addressee that can be reached, and the cipher that all of them read.</summary>
-internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<AgencyName> Addresses, IReadOnlyList<X509Certificate2> EncryptTo, DispatchCipher Cipher);
+/// <summary>A dispatch that policy lets go, with the addressees that can be reached and the cipher that all of them read.</summary>
+internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<Addressee> Addressees, DispatchCipher Cipher);
+
+/// <summary>An addressee that can be reached: what it is called now, and the certificate to encrypt to.</summary>
+internal sealed record Addressee(Agency Agency, AgencyName Name, X509Certificate2 EncryptTo);
 
 /// <summary>
 /// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid certificate is chosen. An
@@ -47,13 +50,12 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sender = directory.Find(accepted.AgencyId);
         var refusal = sender is null ? "SENDER_UNKNOWN" : (await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken))?.Code;
-        List<X509Certificate2> encryptTo = [];
-        List<AgencyName> addresses = [];
-        List<Agency> readers = [];
-        foreach (var party in refusal is null ? accepted.Manifest.Recipients : [])
+        var routes = refusal is null ? await policy.RoutesAsync(connection, directory, sender!, cancellationToken) : null;
+        List<Addressee> addressees = [];
+        foreach (var party in routes is null ? [] : accepted.Manifest.Recipients)
         {
             var recipient = directory.Find(party.Id);
-            var reason = recipient is null ? "RECIPIENT_UNKNOWN" : (await policy.MayReachAsync(connection, directory, sender!, recipient, cancellationToken))?.Code;
+            var reason = recipient is null ? "RECIPIENT_UNKNOWN" : routes!.MayReach(recipient)?.Code;
             var certificate = reason is null ? certificates.BestForEncryption(recipient!) : null;
             if (certificate is null)
             {
@@ -61,16 +63,14 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
                 continue;
             }
 
-            encryptTo.Add(certificate);
-            addresses.Add(recipient!.NameAt(time.GetUtcNow())!);
-            readers.Add(recipient);
+            addressees.Add(new Addressee(recipient!, recipient!.NameAt(time.GetUtcNow())!, certificate));
         }
 
-        if (refusal is null && encryptTo.Count > 0)
+        if (addressees.Count > 0)
         {
-            var cipher = await AgencyCapabilities.ChooseAsync(connection, readers, cancellationToken);
+            var cipher = await AgencyCapabilities.ChooseAsync(connection, [.. addressees.Select(a => a.Agency)], cancellationToken);
             await transaction.CommitAsync("outbound.authorise", cancellationToken);
-            return new AuthorisedDispatch(accepted, sender!, addresses, encryptTo, cipher);
+            return new AuthorisedDispatch(accepted, sender!, addressees, cipher);
         }
 
         await RefuseAsync(transaction, accepted, refusal ?? "NO_RECIPIENT", cancellationToken);

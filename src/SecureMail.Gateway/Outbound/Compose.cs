@@ -2,31 +2,57 @@ using SecureMail.Smime;
 
 namespace SecureMail.Gateway.Outbound;
 
-/// <summary>A dispatch as the mail that leaves, but for the ledger field that each sending puts before it.</summary>
-internal sealed record ComposedDispatch(SignedDispatch Signed, Stream Message) : IAsyncDisposable
+/// <summary>
+/// A dispatch as the mail that leaves, but for the ledger field that each sending puts before it: heads, and one body that stands behind any of them.
+/// </summary>
+/// <param name="WholeHead">With every addressee's copy of the content's key: with the body, a message for all.</param>
+/// <param name="Heads">By gateway, with the keys of the agencies behind it alone. None when there is but one gateway: the whole head is its head.</param>
+/// <param name="Ciphertext">Read by <paramref name="Message"/> when the body is written.</param>
+internal sealed record ComposedDispatch(SignedDispatch Signed, byte[] WholeHead, IReadOnlyDictionary<string, byte[]> Heads, SealedMessage Message, Stream Ciphertext) : IAsyncDisposable
 {
-    public ValueTask DisposeAsync() => Message.DisposeAsync();
+    public Task WriteBodyAsync(Stream output, CancellationToken cancellationToken) => Message.WriteBodyAsync(Ciphertext, output, cancellationToken);
+
+    public async ValueTask DisposeAsync()
+    {
+        Message.Dispose();
+        await Ciphertext.DisposeAsync();
+    }
 }
 
-/// <summary>Signed → composed: encrypted once, to every addressee that can be reached, with the best cipher that all of them read.</summary>
+/// <summary>Signed → composed: encrypted once, with the best cipher that all addressees read, and a head for each gateway behind which there are some.</summary>
 internal static class Compose
 {
     public static async Task<ComposedDispatch> ComposeAsync(SignedDispatch signed, CancellationToken cancellationToken)
     {
         // Ciphertext: a plain temporary file will do, gone when it is closed.
-        var message = new FileStream(Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 64 * 1024, FileOptions.DeleteOnClose | FileOptions.Asynchronous);
+        var ciphertext = new FileStream(Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 64 * 1024, FileOptions.DeleteOnClose | FileOptions.Asynchronous);
+        SealedMessage? message = null;
         try
         {
             await using var inner = signed.Inner.OpenRead();
-            await SmimeComposer.WriteEncryptedAsync(
-                signed.Message, inner, signed.Prepared, signed.SignedData, signed.Authorised.EncryptTo, signed.Authorised.Cipher.Choice, message, cancellationToken);
-            message.Position = 0;
-            return new ComposedDispatch(signed, message);
+            message = await SmimeComposer.SealAsync(signed.Message, inner, signed.Prepared, signed.SignedData, signed.Authorised.Cipher.Choice, ciphertext, cancellationToken);
+            ciphertext.Position = 0;
+            var gateways = signed.Authorised.Addressees.GroupBy(a => a.Agency.Record.Gateway, StringComparer.Ordinal).ToList();
+            Dictionary<string, byte[]> heads = new(StringComparer.Ordinal);
+            foreach (var gateway in gateways.Count > 1 ? gateways : [])
+            {
+                heads[gateway.Key] = await HeadAsync(message, gateway, cancellationToken);
+            }
+
+            return new ComposedDispatch(signed, await HeadAsync(message, signed.Authorised.Addressees, cancellationToken), heads, message, ciphertext);
         }
         catch
         {
-            await message.DisposeAsync();
+            message?.Dispose();
+            await ciphertext.DisposeAsync();
             throw;
         }
+    }
+
+    private static async Task<byte[]> HeadAsync(SealedMessage message, IEnumerable<Addressee> addressees, CancellationToken cancellationToken)
+    {
+        using var head = new MemoryStream();
+        await message.WriteHeadAsync([.. addressees.Select(a => EnvelopeRecipient.Of(a.EncryptTo))], head, cancellationToken);
+        return head.ToArray();
     }
 }

@@ -3,7 +3,6 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
@@ -11,20 +10,19 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Composed → queued: the message (one blob for all), a row for each recipient, the ledger entry and the work to send, which awaits the checkpoint
+/// Composed → queued: the message (one blob for all), its heads, a row for each recipient, the ledger entry and the work to send, which awaits the checkpoint
 /// that covers the entry, are one transaction.
 /// </summary>
-internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, TimeProvider time, ILogger logger)
+internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimeProvider time, ILogger logger)
 {
     public async Task EnqueueAsync(ComposedDispatch composed, WorkItem item, CancellationToken cancellationToken)
     {
         var dispatch = composed.Signed.Authorised.Accepted;
         var cipher = composed.Signed.Authorised.Cipher;
         var now = time.GetUtcNow();
-        var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var message = await blobs.WriteAsync(transaction, composed.Message, cancellationToken);
+        var message = await StoreAsync(transaction, composed, cancellationToken);
         var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
         {
             Time = now,
@@ -45,18 +43,16 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, Directo
             WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')
             """,
             new { Blob = message.Id, entry.EntryId, Digest = composed.Signed.ContentDigest, now = now.UtcDateTime, dispatch.Id, Cipher = cipher.Choice.Name, LimitedBy = cipher.LimitedBy.ToArray() }, transaction, cancellationToken: cancellationToken));
-        var queued = await connection.QueryAsync<(Guid Id, Guid Recipient)>(new CommandDefinition(
+        var gateways = composed.Signed.Authorised.Addressees.ToDictionary(a => a.Agency.Id, a => a.Agency.Record.Gateway);
+        var queued = (await connection.QueryAsync<(Guid Id, Guid Recipient)>(new CommandDefinition(
             """
-            UPDATE gateway.transmission SET state = 'queued', message_blob = @Blob, entry_id = @EntryId, queued_at = now()
-            WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting' RETURNING transmission_id, recipient_id
+            UPDATE gateway.transmission t SET state = 'queued', message_blob = @Blob, head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
+            FROM unnest(@agencies, @behind) a(agency, gateway)
+            WHERE t.kind = 'dispatch' AND t.dispatch_id = @Id AND t.recipient_id = a.agency AND t.state = 'waiting' RETURNING t.transmission_id, t.recipient_id
             """,
-            new { Blob = message.Id, entry.EntryId, dispatch.Id }, transaction, cancellationToken: cancellationToken));
-        foreach (var (transmission, recipient) in queued)
-        {
-            // Agencies behind one gateway get one mail.
-            await WorkQueue.EnqueueAsync(transaction, "send", transmission, entry.EntryId, directory.Find(recipient)?.Record.Gateway, batch: dispatch.Id, cancellationToken);
-        }
-
+            new { Blob = message.Id, hasHeads = composed.Heads.Count > 0, entry.EntryId, agencies = gateways.Keys.ToArray(), behind = gateways.Values.ToArray(), dispatch.Id }, transaction, cancellationToken: cancellationToken))).ToList();
+        // Agencies behind one gateway get one mail.
+        await WorkQueue.EnqueueAsync(transaction, "send", [.. queued.Select(q => new NewWork(q.Id, gateways[q.Recipient], dispatch.Id))], entry.EntryId, cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
         await transaction.CommitAsync("outbound.enqueue", cancellationToken);
@@ -87,4 +83,16 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, Directo
     }
 
     private static string CommitmentTo(string text, AcceptedDispatch dispatch) => Commitment.Of(dispatch.Manifest.Salt, SHA256.HashData(Encoding.UTF8.GetBytes(text)));
+
+    private async Task<StoredBlob> StoreAsync(NpgsqlTransaction transaction, ComposedDispatch composed, CancellationToken cancellationToken)
+    {
+        await using var writer = blobs.Create(transaction);
+        await writer.WriteAsync(composed.WholeHead, cancellationToken);
+        await composed.WriteBodyAsync(writer, cancellationToken);
+        var message = await writer.FinishAsync(cancellationToken);
+        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
+            "INSERT INTO gateway.message_head (message_blob, gateway, cut, head) SELECT @Id, gateway, @cut, head FROM unnest(@gateways, @heads) h(gateway, head)",
+            new { message.Id, cut = composed.WholeHead.LongLength, gateways = composed.Heads.Keys.ToArray(), heads = composed.Heads.Values.ToArray() }, transaction, cancellationToken: cancellationToken));
+        return message;
+    }
 }

@@ -1,7 +1,8 @@
 namespace SecureMail.Gateway.Outbound;
 
-/// <summary>Octets of our own, then a stream: one seekable message. The SMTP client reads it twice, once to inspect and once to send.</summary>
-internal sealed class PrefixedStream(byte[] prefix, Stream rest) : Stream
+/// <summary>Octets of our own, then those of a stream: one seekable message. The SMTP client reads it twice, once to inspect and once to send.</summary>
+/// <param name="from">Where the stream is taken up; what stands before is never read.</param>
+internal sealed class PrefixedStream(byte[] prefix, Stream rest, long from) : Stream
 {
     private long _position;
 
@@ -11,7 +12,7 @@ internal sealed class PrefixedStream(byte[] prefix, Stream rest) : Stream
 
     public override bool CanWrite => false;
 
-    public override long Length => prefix.Length + rest.Length;
+    public override long Length => prefix.Length + rest.Length - from;
 
     public override long Position
     {
@@ -29,7 +30,7 @@ internal sealed class PrefixedStream(byte[] prefix, Stream rest) : Stream
         }
         else
         {
-            rest.Position = _position - prefix.Length;
+            rest.Position = _position - prefix.Length + from;
             read = await rest.ReadAsync(buffer, cancellationToken);
         }
 

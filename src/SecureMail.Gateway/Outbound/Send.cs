@@ -13,8 +13,8 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, over mutual TLS with the key that the directory pins,
-/// with the proof that a checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are sent again: the other
+/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, behind a head that has those agencies alone, over mutual TLS with
+/// the key that the directory pins, with the proof that a checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are sent again: the other
 /// side can tell a duplicate, nobody can tell a loss. What an answer means for a transmission and for its destination is <see cref="SendResult"/>'s to say.
 /// </summary>
 internal sealed class Send(
@@ -49,7 +49,7 @@ internal sealed class Send(
             }
         }
 
-        foreach (var mail in addressed.GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob)).Select(g => g.ToList()))
+        foreach (var mail in addressed.GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob, a.Transmission.Head)).Select(g => g.ToList()))
         {
             var results = await AttemptAsync(mail, ReturnPath(mail[0].Transmission, directory), cancellationToken);
             outcomes.AddRange(await SettleAsync(mail, results, cancellationToken));
@@ -100,7 +100,7 @@ internal sealed class Send(
         await using (client)
         {
             client.Capabilities.Has(EvidenceField.Capability, out var seen);
-            await using var message = new PrefixedStream(await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken), await blobs.OpenAsync(first.MessageBlob, cancellationToken));
+            await using var message = await OpenAsync(first, await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken), cancellationToken);
             // Checked just before the octets leave: a slow connection may have outlived the leases, and then another node sends.
             await WorkItem.RequireLeasesAsync([.. mail.Select(m => m.Item)], database.Source, cancellationToken);
             try
@@ -125,6 +125,21 @@ internal sealed class Send(
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
     private string? ReturnPath(QueuedTransmission transmission, DirectorySnapshot directory) =>
         transmission.Kind == "receipt" ? null : directory.Find(transmission.AgencyId)?.NameAt(time.GetUtcNow())?.Address;
+
+    /// <summary>The mail that leaves: the ledger's field, the head that has this recipient, and what stands behind any head.</summary>
+    private async Task<Stream> OpenAsync(QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
+    {
+        // Without a head of its own the whole message, which has everybody.
+        var (head, cut) = (transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null) ?? ([], 0);
+        return new PrefixedStream([.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
+    }
+
+    private async Task<(byte[] Head, long Cut)?> HeadAsync(Guid message, string gateway, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return await connection.QuerySingleOrDefaultAsync<(byte[], long)?>(new CommandDefinition(
+            "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway", new { message, gateway }, cancellationToken: cancellationToken));
+    }
 
     private async Task<byte[]> FieldAsync(QueuedTransmission transmission, GatewayRecord gateway, IReadOnlyList<long> seenSizes, CancellationToken cancellationToken)
     {
@@ -233,18 +248,19 @@ internal sealed class Send(
 }
 
 /// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it and asked for it again.</summary>
-internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, long EntryId, bool IsTooOld)
+/// <param name="Head">Which of the message's heads has its recipient: that of the gateway that served it when the message was composed. Null: the message's own.</param>
+internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? Head, long EntryId, bool IsTooOld)
 {
     /// <summary>Those that are not closed and may be sent now. How old they are is the database's to say: a node with a wrong clock gives nothing up.</summary>
     public static async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.QueryAsync<(Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, long Entry, bool TooOld)>(new CommandDefinition(
+        var rows = await connection.QueryAsync<(Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry, bool TooOld)>(new CommandDefinition(
             """
-            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
+            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
             FROM gateway.transmission WHERE transmission_id = ANY(@ids) AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
             """,
             new { ids, giveUpAfter }, cancellationToken: cancellationToken));
-        return rows.ToDictionary(r => r.Id, r => new QueuedTransmission(r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Entry, r.TooOld));
+        return rows.ToDictionary(r => r.Id, r => new QueuedTransmission(r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Head, r.Entry, r.TooOld));
     }
 }

@@ -70,7 +70,7 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         return new OutgoingMessage
         {
             From = new Mailbox(manifest.Sender.Name, authorised.Sender.NameAt(now)!.Address),
-            To = [.. authorised.Addresses.Select(a => new Mailbox(a.Name, a.Address))],
+            To = [.. authorised.Addressees.Select(a => new Mailbox(a.Name.Name, a.Name.Address))],
             Subject = manifest.Fields.Subject,
             Date = now,
             MessageId = $"<{accepted.Id}@{trust.GatewayName}>",

@@ -42,8 +42,21 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
                 "A document with a mark of secrecy is not sent over this network: use the channel for classified documents.");
     }
 
-    /// <summary>Whether this sender may reach this addressee; each is asked by itself, one refusal does not stop the others.</summary>
-    public async Task<Refusal?> MayReachAsync(NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, Agency recipient, CancellationToken cancellationToken)
+    /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a dispatch.</summary>
+    public async Task<SendingRoutes> RoutesAsync(NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
+    {
+        var rules = await connection.QueryAsync<(Guid? Recipient, string Reason)>(new CommandDefinition(
+            "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER BY rule_id", new { sender.Id }, cancellationToken: cancellationToken));
+        return new SendingRoutes(directory, rules.ToLookup(r => r.Recipient, r => r.Reason), time);
+    }
+}
+
+/// <summary>Whom one sender may reach.</summary>
+/// <param name="rules">Why not, by recipient; null: any.</param>
+internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, string> rules, TimeProvider time)
+{
+    /// <summary>Whether this addressee may be reached; each is asked by itself, one refusal does not stop the others.</summary>
+    public Refusal? MayReach(Agency recipient)
     {
         if (!recipient.IsInForce(time.GetUtcNow()))
         {
@@ -53,12 +66,7 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
                 : new("RECIPIENT_SUCCEEDED", $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.", $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
         }
 
-        var rule = await connection.ExecuteScalarAsync<string?>(new CommandDefinition(
-            """
-            SELECT reason FROM gateway.route_rule
-            WHERE (sender_id IS NULL OR sender_id = @Sender) AND (recipient_id IS NULL OR recipient_id = @Recipient) LIMIT 1
-            """,
-            new { Sender = sender.Id, Recipient = recipient.Id }, cancellationToken: cancellationToken));
+        var rule = rules[recipient.Id].Concat(rules[null]).FirstOrDefault();
         return rule is null ? null : new("ROUTE_REFUSED", $"Quy định không cho gửi tới cơ quan này: {rule}", $"A rule forbids sending to this addressee: {rule}");
     }
 }

@@ -28,16 +28,22 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
     /// <param name="lane">Where it goes, when that is known: what goes to one place shares its limits.</param>
     /// <param name="batch">What can be done in one go with others of the same lane bears the same.</param>
-    public static async Task EnqueueAsync(
+    public static Task EnqueueAsync(
         NpgsqlTransaction transaction, string kind, Guid subject, long? awaitsEntry = null, string? lane = null, Guid? batch = null, CancellationToken cancellationToken = default) =>
+        EnqueueAsync(transaction, kind, [new NewWork(subject, lane, batch)], awaitsEntry, cancellationToken);
+
+    /// <summary>Asks for work on many subjects, each once, in one statement.</summary>
+    /// <inheritdoc cref="EnqueueAsync(NpgsqlTransaction, string, Guid, long?, string?, Guid?, CancellationToken)"/>
+    public static async Task EnqueueAsync(NpgsqlTransaction transaction, string kind, IReadOnlyCollection<NewWork> work, long? awaitsEntry, CancellationToken cancellationToken) =>
         await transaction.Connection!.ExecuteAsync(new CommandDefinition(
             """
-            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) VALUES (@kind, @subject, @awaitsEntry, @lane, @batch)
+            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject, @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
             ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
               lane = excluded.lane, batch = excluded.batch
               WHERE gateway.work.state IN ('held', 'dead')
             """,
-            new { kind, subject, awaitsEntry, lane, batch }, transaction, cancellationToken: cancellationToken));
+            new { kind, awaitsEntry, subjects = work.Select(w => w.Subject).ToArray(), lanes = work.Select(w => w.Lane).ToArray(), batches = work.Select(w => w.Batch).ToArray() },
+            transaction, cancellationToken: cancellationToken));
 
     /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and freed are one commit.</summary>
     public static async Task ReleaseAsync(NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
@@ -175,6 +181,11 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'", cancellationToken: cancellationToken)));
     }
 }
+
+/// <summary>Work to be asked for.</summary>
+/// <param name="Lane">Where it goes, when that is known.</param>
+/// <param name="Batch">What can be done in one go with others of the same lane bears the same.</param>
+public sealed record NewWork(Guid Subject, string? Lane, Guid? Batch);
 
 /// <summary>A row to be shown. Errors in it carry no subject, body or secret.</summary>
 public sealed class WorkRow

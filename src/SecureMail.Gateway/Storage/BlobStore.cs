@@ -75,7 +75,7 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
             : new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
 
     /// <summary>
-    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted; the parents stay as tombstones for the rows
+    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted, and the heads of a message with it; the parents stay as tombstones for the rows
     /// that point to them. Reading one throws <see cref="ContentErasedException"/> from then on. What was destroyed before is passed over.
     /// </summary>
     /// <param name="forgetDigest">The SHA-256 of the content goes, too: a guess at the content shall not be confirmed by it.</param>
@@ -92,7 +92,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
             WITH gone AS (
               UPDATE gateway.blob SET wrapped_key = '', erased_at = now(), sha256 = CASE WHEN $2 THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
               WHERE blob_id = ANY($1) AND (erased_at IS NULL OR $2) RETURNING length),
-            chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1))
+            chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1)),
+            heads AS (DELETE FROM gateway.message_head WHERE message_blob = ANY($1))
             SELECT count(*), coalesce(sum(length), 0)::bigint FROM gone
             """, transaction.Connection, transaction)
         {

@@ -22,7 +22,7 @@ internal static class CommitPoints
         ["outbound.authorise"] = run => ExchangeAsync(run, visitA: true),
         ["outbound.await-signature"] = WithoutTokenAsync,
         ["outbound.refuse"] = ForbiddenAfterAcceptanceAsync,
-        ["outbound.enqueue"] = run => ExchangeAsync(run, visitA: true),
+        ["outbound.enqueue"] = ToTwoGatewaysAsync,
         ["send.evidence"] = run => ExchangeAsync(run, visitA: true),
         ["send.outcome"] = run => ExchangeAsync(run, visitA: true),
         ["outbound.overdue"] = OverdueAsync,
@@ -172,6 +172,24 @@ internal static class CommitPoints
         (visitA ? run.B : run.A).Run();
         await run.VisitAsync(visitA ? run.A : run.B);
         await run.DeliveredOnceAsync(dispatch);
+    }
+
+    /// <summary>A third gateway serves Bình Minh: each gets a head of its own, once, however often it was composed.</summary>
+    private static async Task ToTwoGatewaysAsync(FaultRun run)
+    {
+        var folder = System.IO.Directory.CreateTempSubdirectory("smhead").FullName;
+        await using (var elsewhere = new HostilePeer("gateway-c.test", folder, _ => null))
+        {
+            await run.OpenAsync(d => (d with { Gateways = [.. d.Gateways, elsewhere.Record] }).With(TwoGateways.BinhMinh, a => a with { Gateway = elsewhere.Record.Name }));
+            var dispatch = await run.SubmitAsync(TwoGateways.BinhMinh);
+            run.B.Run();
+            await run.VisitAsync(run.A);
+            await run.DeliveredOnceAsync(dispatch);
+            (await run.A.ScalarAsync<string>("SELECT string_agg(gateway, ' ' ORDER BY gateway) FROM gateway.message_head")).ShouldBe("gateway-b.test gateway-c.test");
+            elsewhere.Messages.ShouldBe(1);
+        }
+
+        System.IO.Directory.Delete(folder, recursive: true);
     }
 
     /// <summary>B meets the fault with a dispatch, then A with the receipt of another.</summary>

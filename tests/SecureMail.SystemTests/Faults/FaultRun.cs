@@ -33,7 +33,8 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
     public async Task OpenAsync(Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null) =>
         _pair = await TwoGateways.StartAsync(postgres, changeDirectory: changeDirectory, run: false);
 
-    public async Task<Guid> SubmitAsync() => (await A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
+    /// <param name="also">Beside An Hòa.</param>
+    public async Task<Guid> SubmitAsync(params string[] also) => (await A.Node.SubmitAsync(TwoGateways.Submission([TwoGateways.AnHoa, .. also]), CancellationToken.None)).DispatchId;
 
     /// <summary>The gateway serves in a process that meets the fault; when that killed it, it serves again without.</summary>
     /// <param name="environment">Of that process alone.</param>

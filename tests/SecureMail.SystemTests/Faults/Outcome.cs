@@ -36,6 +36,7 @@ internal static class Outcome
                 $"{gateway.Node.Name} to have nothing to do: {string.Join(", ", await ListAsync(gateway.Owner, "SELECT kind || ' ' || state || ' ' || coalesce(last_error, '') FROM gateway.work"))}");
             (await gateway.ScalarAsync<long>(OrphanBlobs)).ShouldBe(0, "blobs that no row names");
             (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk c WHERE NOT EXISTS (SELECT FROM gateway.blob b WHERE b.blob_id = c.blob_id)")).ShouldBe(0);
+            (await gateway.ScalarAsync<long>(OrphanHeads)).ShouldBe(0, "heads of messages that are gone, or that nobody gets");
             (await ListAsync(gateway.Owner, """
                 SELECT r.agency_id::text FROM gateway.register r WHERE r.direction = 'incoming'
                   AND r.last <> (SELECT count(*) FROM gateway.incoming i WHERE i.agency_id = r.agency_id AND i.arrival_year = r.year AND i.arrival_number IS NOT NULL)
@@ -52,6 +53,11 @@ internal static class Outcome
           SELECT FROM gateway.outgoing WHERE b.blob_id IN (manifest_blob, message_blob) UNION ALL SELECT FROM gateway.outgoing_document WHERE blob_id = b.blob_id
           UNION ALL SELECT FROM gateway.transmission WHERE message_blob = b.blob_id UNION ALL SELECT FROM gateway.received WHERE blob_id = b.blob_id
           UNION ALL SELECT FROM gateway.incoming WHERE manifest_blob = b.blob_id UNION ALL SELECT FROM gateway.incoming_document WHERE blob_id = b.blob_id)
+        """;
+
+    private const string OrphanHeads = """
+        SELECT count(*) FROM gateway.message_head h JOIN gateway.blob b ON b.blob_id = h.message_blob WHERE b.erased_at IS NOT NULL OR NOT EXISTS (
+          SELECT FROM gateway.transmission t WHERE t.message_blob = h.message_blob AND t.head_gateway = h.gateway)
         """;
 
     private static async Task<List<Checkpoint>> HeldAsync(IEnumerable<RunningGateway> peers, RunningGateway of)

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Npgsql;
+using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -53,6 +54,29 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         {
             await Should.ThrowAsync<InvalidDataException>(() => blobs.ReadAllAsync(stored.Id, size - 1, CancellationToken.None));
         }
+    }
+
+    [Fact]
+    public async Task A_message_behind_another_head_is_taken_up_at_its_body_and_nothing_before_is_read()
+    {
+        var (blobs, octets, head) = (Open(), RandomNumberGenerator.GetBytes((3 * BlobStore.ChunkSize) + 5), RandomNumberGenerator.GetBytes(1000));
+        const int Cut = BlobStore.ChunkSize + 70;
+        var stored = await WriteAsync(blobs, octets);
+        await OwnerAsync($"DELETE FROM gateway.blob_chunk WHERE blob_id = '{stored.Id}' AND n = 0");
+        await using var message = new PrefixedStream(head, await blobs.OpenAsync(stored.Id, CancellationToken.None), Cut);
+        byte[] expected = [.. head, .. octets[Cut..]];
+        message.Length.ShouldBe(expected.Length);
+        // Read twice, as SMTP's client does, and from places of both pieces.
+        foreach (var at in new[] { 0, 0, 999, 1000, expected.Length })
+        {
+            message.Position = at;
+            using var rest = new MemoryStream();
+            await message.CopyToAsync(rest);
+            rest.ToArray().ShouldBe(expected[at..]);
+        }
+
+        await using var whole = new PrefixedStream([], await blobs.OpenAsync(stored.Id, CancellationToken.None), 0);
+        await Should.ThrowAsync<InvalidDataException>(() => whole.ReadAsync(new byte[1]).AsTask());
     }
 
     [Fact]

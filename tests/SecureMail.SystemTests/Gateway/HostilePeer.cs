@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -13,15 +14,19 @@ namespace SecureMail.SystemTests.Gateway;
 /// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, rcpt2 (the second one), data, body, dot or quit.</param>
 internal sealed record PeerFault(string At, string Do);
 
+/// <summary>A message that a peer took, and for whom.</summary>
+internal sealed record TakenMail(IReadOnlyList<string> Recipients, byte[] Octets);
+
 /// <summary>
 /// The SMTP side of another gateway, with a TLS key that the directory pins, that takes mail as it should but for the fault that each of its connections is given.
-/// It keeps nothing: it counts.
+/// It counts, and keeps what it took.
 /// </summary>
 internal sealed class HostilePeer : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _running = [];
+    private readonly ConcurrentQueue<TakenMail> _taken = [];
     private readonly GatewayIdentity _identity;
     private readonly Func<int, PeerFault?> _faultOf;
     private int _connections;
@@ -50,6 +55,9 @@ internal sealed class HostilePeer : IAsyncDisposable
 
     /// <summary>The same, each as often as it had recipients.</summary>
     public int Copies => _copies;
+
+    /// <summary>The same, as they came.</summary>
+    public IReadOnlyCollection<TakenMail> Taken => _taken;
 
     /// <summary>An agency like another, served by this peer.</summary>
     public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") => like with
@@ -108,7 +116,8 @@ internal sealed class HostilePeer : IAsyncDisposable
     {
         private readonly byte[] _octet = new byte[1];
         private Stream _stream = raw;
-        private int _recipients;
+        private int _named;
+        private readonly List<string> _recipients = [];
 
         public async Task RunAsync(CancellationToken stop)
         {
@@ -126,7 +135,7 @@ internal sealed class HostilePeer : IAsyncDisposable
                     "EHLO" => await SayAsync(secured ? "ehlo2" : "ehlo", secured ? "250-peer.test\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n" : "250-peer.test\r\n250 STARTTLS\r\n", stop),
                     "STARTTLS" => await SayAsync("starttls", "220 go\r\n", stop) && (secured = await SecureAsync(stop)),
                     "MAIL" => await SayAsync("mail", "250 2.1.0 ok\r\n", stop),
-                    "RCPT" => ++_recipients == 2 && fault is { At: "rcpt2" } ? await SayAsync("rcpt2", "", stop) : await SayAsync("rcpt", "250 2.1.5 ok\r\n", stop),
+                    "RCPT" => await RecipientAsync(line, stop),
                     "DATA" => await SayAsync("data", "354 go\r\n", stop) && (fault is { At: "data" } || await TakeAsync(stop)),
                     _ => await SayAsync("quit", "221 bye\r\n", stop) && verb != "QUIT",
                 };
@@ -137,6 +146,17 @@ internal sealed class HostilePeer : IAsyncDisposable
             }
         }
 
+        private async Task<bool> RecipientAsync(string line, CancellationToken stop)
+        {
+            if (++_named == 2 && fault is { At: "rcpt2" })
+            {
+                return await SayAsync("rcpt2", "", stop);
+            }
+
+            _recipients.Add(line[(line.IndexOf('<', StringComparison.Ordinal) + 1)..line.LastIndexOf('>')]);
+            return await SayAsync("rcpt", "250 2.1.5 ok\r\n", stop);
+        }
+
         private async Task<bool> TakeAsync(CancellationToken stop)
         {
             if (fault is { At: "body" })
@@ -145,17 +165,24 @@ internal sealed class HostilePeer : IAsyncDisposable
                 return await SayAsync("body", "", stop);
             }
 
-            while (await LineAsync(stop) is { } line)
+            using var data = new MemoryStream();
+            var buffer = new byte[64 * 1024];
+            while (!data.GetBuffer().AsSpan(0, (int)data.Length).EndsWith("\r\n.\r\n"u8))
             {
-                if (line == ".")
+                var read = await _stream.ReadAsync(buffer, stop);
+                if (read == 0)
                 {
-                    Interlocked.Increment(ref peer._messages);
-                    Interlocked.Add(ref peer._copies, fault is { At: "rcpt2" } ? _recipients - 1 : _recipients);
-                    return await SayAsync("dot", "250 2.0.0 taken\r\n", stop);
+                    return false;
                 }
+
+                data.Write(buffer, 0, read);
             }
 
-            return false;
+            // Lines of mail that is encrypted begin with no dot, so none was doubled.
+            peer._taken.Enqueue(new TakenMail([.. _recipients], data.ToArray()[..^3]));
+            Interlocked.Increment(ref peer._messages);
+            Interlocked.Add(ref peer._copies, _recipients.Count);
+            return await SayAsync("dot", "250 2.0.0 taken\r\n", stop);
         }
 
         private async Task<bool> SecureAsync(CancellationToken stop)

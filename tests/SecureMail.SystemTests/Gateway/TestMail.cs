@@ -36,6 +36,9 @@ internal static class TestSigners
 
     public static AgencySigner Of(Agency agency) => Tokens.Value.SignerOf(agency);
 
+    /// <summary>What opens mail to an agency.</summary>
+    public static IReadOnlyList<RecipientKey> KeysOf(Agency agency) => Tokens.Value.DecryptersOf(agency);
+
     /// <summary>Certified by the agencies' own CA, and in no directory.</summary>
     public static AgencySigner Unlisted(string email)
     {

@@ -89,6 +89,21 @@ public class SmimeRoundTripTests
     }
 
     [Fact]
+    public async Task Of_several_addressees_none_is_named_outside()
+    {
+        var message = Message with { To = [.. Message.To, new Mailbox("Phường", "phuong@huyen.vn")] };
+        var (inner, _, _) = await SignAsync(encrypted: true, message: message);
+        MailMessage.Parse(inner.ToArray()).Root.Headers.Where(h => h.Is("HP-Outer")).ShouldContain(h => h.Value == "To: undisclosed-recipients:;");
+        var octets = await EncryptedAsync(message: message);
+        Encoding.ASCII.GetString(octets).ShouldNotContain("huyen.vn");
+        using var judgement = await JudgeAsync(octets);
+        judgement.Verdict.ShouldBe(Verdict.Valid);
+        judgement.Headers!.To.Select(t => t.Address).ShouldBe(["xa@huyen.vn", "phuong@huyen.vn"]);
+        // One is who gets it anyway.
+        Encoding.ASCII.GetString(await EncryptedAsync()).ShouldContain("xa@huyen.vn");
+    }
+
+    [Fact]
     public async Task A_dispatch_to_a_whole_province_fits()
     {
         var message = Message with { To = [.. Enumerable.Range(0, 3300).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))] };
