@@ -6,7 +6,7 @@ namespace SecureMail.Benchmarks;
 
 /// <summary>
 /// One document from <c>securemail send</c> through both gateways, their databases and SMTP into the other agency's inbox, out of it over HTTP, and the receipt back: the peak memory of each process,
-/// the temporary files, the time and the CPU time. Each size has gateways and databases of its own that did nothing before.
+/// the temporary files, the time and the CPU time. Each size has gateways and databases of its own that carried one dispatch of 10 KB before.
 /// The peer signs, encrypts, decrypts and verifies the same document with OpenSSL's command line, from file to file: no mail, no database, nothing durable. What is beyond it is what those cost.
 /// </summary>
 internal static class EndToEnd
@@ -64,24 +64,29 @@ internal static class EndToEnd
         var folder = Directory.CreateTempSubdirectory("securemail-bench-");
         try
         {
-            var document = Path.Combine(folder.FullName, "document.bin");
-            await using (var file = File.Create(document))
-            {
-                var piece = new byte[100_000];
-                for (var left = octets; left > 0; left -= piece.Length)
-                {
-                    RandomNumberGenerator.Fill(piece);
-                    await file.WriteAsync(piece.AsMemory(0, Math.Min(left, piece.Length)));
-                }
-            }
-
+            var (first, document) = (Path.Combine(folder.FullName, "first.bin"), Path.Combine(folder.FullName, "document.bin"));
+            await FillAsync(first, Sizes[0].Octets);
+            await FillAsync(document, octets);
             var peerSeconds = withPeer ? await PeerAsync(folder.FullName, document) : 0;
             await using var pair = await GatewayPair.StartAsync(folder.FullName);
+            // The compiler's time is the first dispatch's.
+            await pair.SendAsync(first);
             return (await pair.SendAsync(document), peerSeconds);
         }
         finally
         {
             folder.Delete(recursive: true);
+        }
+    }
+
+    private static async Task FillAsync(string path, int octets)
+    {
+        await using var file = File.Create(path);
+        var piece = new byte[100_000];
+        for (var left = octets; left > 0; left -= piece.Length)
+        {
+            RandomNumberGenerator.Fill(piece);
+            await file.WriteAsync(piece.AsMemory(0, Math.Min(left, piece.Length)));
         }
     }
 

@@ -52,14 +52,20 @@ internal sealed partial class GatewayPair : IAsyncDisposable
     /// <summary>Sends one document through both gateways and reads it out of the inbox; throws unless it is the same octets and the receipt came back.</summary>
     public async Task<Transfer> SendAsync(string document)
     {
-        var before = _watches.ToDictionary(w => w.Name, w => w.CpuSeconds);
+        foreach (var watch in Watches())
+            watch.Sample();
+        var before = Watches().Where(w => w.Name != "send").ToDictionary(w => w.Name, w => w.CpuSeconds);
         // The runtime keeps its diagnostic sockets there.
         var runtimes = TemporaryFiles();
         var clock = Stopwatch.StartNew();
         using var sending = new Running(Executable, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to", Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document);
         var send = new ProcessWatch("send", sending.Process.Id);
         lock (_watches)
+        {
+            _watches.RemoveAll(w => w.Name == send.Name);
             _watches.Add(send);
+        }
+
         var answer = JsonDocument.Parse(await sending.EndAsync()).RootElement;
         var accepted = clock.Elapsed;
         var dispatch = answer.GetProperty("dispatchId").GetString()!;
@@ -192,7 +198,7 @@ internal sealed partial class GatewayPair : IAsyncDisposable
 
     private static async Task UntilAsync(Func<Task<bool>> isSo, string what)
     {
-        for (var clock = Stopwatch.StartNew(); !await isSo(); await Task.Delay(100))
+        for (var clock = Stopwatch.StartNew(); !await isSo(); await Task.Delay(SampleEvery))
         {
             if (clock.Elapsed > Patience)
                 throw new TimeoutException(what);
