@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Security.Cryptography;
 
 namespace SecureMail.Cms;
@@ -29,9 +30,19 @@ internal sealed class ContentHash : IDisposable
 
     public async Task AppendAsync(Stream content, CancellationToken cancel)
     {
-        var buffer = new byte[64 * 1024];
-        for (int count; (count = await content.ReadAsync(buffer, cancel)) > 0;)
-            Append(buffer.AsSpan(0, count));
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(64 * 1024);
+        int used = 0;
+        try
+        {
+            for (int count; (count = await content.ReadAsync(buffer, cancel)) > 0; used = Math.Max(used, count))
+                Append(buffer.AsSpan(0, count));
+        }
+        finally
+        {
+            // It may be the inside of an envelope.
+            CryptographicOperations.ZeroMemory(buffer.AsSpan(0, used));
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     public void Finish()

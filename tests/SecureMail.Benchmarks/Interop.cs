@@ -14,7 +14,12 @@ internal static unsafe partial class Interop
     public const int BIO_CTRL_INFO = 3;
     public const ulong X509_V_FLAG_CRL_CHECK_ALL = 0x4 | 0x8;
 
+    public const int SIGTERM = 15;
+
     private const int CLOCK_PROCESS_CPUTIME_ID = 2;
+
+    [LibraryImport("libc")]
+    public static partial int kill(int process, int signal);
 
     [LibraryImport(Libcrypto)]
     public static partial nint BIO_new_mem_buf(byte* data, int length);

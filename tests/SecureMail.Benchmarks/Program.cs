@@ -26,7 +26,7 @@ internal static class Program
         var profile = args.Contains("--profile");
         string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
         using var contests = new CmsContests();
-        string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names];
+        string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
         if (names.FirstOrDefault(n => n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))) is { } wrong)
         {
             await Console.Error.WriteLineAsync($"Không có hàng nào bắt đầu bằng / no row begins with: {wrong}\n{string.Join('\n', known)}");
@@ -53,6 +53,7 @@ internal static class Program
 
         await foreach (var peak in CmsMemory.RunAsync(Wanted))
             Print(peak, json);
+        await EndToEnd.RunAsync(Wanted, peak => Print(peak, json), transfer => Print(transfer, json));
         return 0;
     }
 
@@ -73,6 +74,30 @@ internal static class Program
             })
             : string.Create(CultureInfo.InvariantCulture,
                 $"{contest.Name,-38} {ratio.Median,7:0.00} {contest.Goal,6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds,9:0.0} µs {ratio.TheirMicroseconds,9:0.0} µs  a {contest.Unit}; {contest.Peer}"));
+    }
+
+    private static void Print(WholeTransfer whole, bool json)
+    {
+        var transfer = whole.Transfer;
+        Console.WriteLine(json
+            ? JsonSerializer.Serialize(new
+            {
+                name = whole.Name,
+                ratio = Math.Round(whole.Ratio, 3),
+                goal = (double?)null,
+                peer = WholeTransfer.Peer,
+                spread = new[] { Math.Round(whole.Ratio, 3), Math.Round(whole.Ratio, 3) },
+                megabytesPerSecond = Math.Round(whole.MegabytesPerSecond, 2),
+                acceptedSeconds = Math.Round(transfer.Accepted.TotalSeconds, 2),
+                acknowledgedSeconds = Math.Round(transfer.Acknowledged.TotalSeconds, 2),
+                readSeconds = Math.Round((transfer.Read - transfer.Acknowledged).TotalSeconds, 2),
+                cpuSeconds = transfer.CpuSeconds.ToDictionary(c => c.Key, c => Math.Round(c.Value, 2)),
+                peerCpuSeconds = Math.Round(whole.PeerSeconds, 2),
+            })
+            : string.Create(CultureInfo.InvariantCulture, $"""
+                {whole.Name,-38} {whole.Ratio,7:0.00}         {whole.MegabytesPerSecond:0.0} MB/s: accepted after {transfer.Accepted.TotalSeconds:0.0} s, acknowledged after {transfer.Acknowledged.TotalSeconds:0.0} s, read in {(transfer.Read - transfer.Acknowledged).TotalSeconds:0.0} s
+                {"",-38} CPU s: {string.Join(", ", transfer.CpuSeconds.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Key} {c.Value:0.0}")))}; {WholeTransfer.Peer} {whole.PeerSeconds:0.0}
+                """));
     }
 
     private static void Print(Peak peak, bool json) => Console.WriteLine(json

@@ -1,3 +1,4 @@
+using SecureMail.Cms;
 using SecureMail.Smime;
 
 namespace SecureMail.Gateway.Outbound;

@@ -3,6 +3,7 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;

@@ -42,9 +42,7 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
             await using var writing = inner.OpenWrite();
             var prepared = await SmimeComposer.PrepareAsync(message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);
             var signedData = signer.Sign(prepared);
-            await RequireAcceptedAsync(inner, signedData, now, cancellationToken);
-            await using var octets = inner.OpenRead();
-            return new SignedDispatch(authorised, message, inner, prepared, signedData, await SHA256.HashDataAsync(octets, cancellationToken));
+            return new SignedDispatch(authorised, message, inner, prepared, signedData, await RequireAcceptedAsync(inner, signedData, now, cancellationToken));
         }
         catch
         {
@@ -82,7 +80,8 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         };
     }
 
-    private async Task RequireAcceptedAsync(SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
+    /// <summary>SHA-256 of what was signed, out of the pass that judging it takes.</summary>
+    private async Task<byte[]> RequireAcceptedAsync(SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
     {
         using var data = await CmsSignedData.ReadAsync(new MemoryStream(signedData), cancel: cancellationToken);
         await using var content = inner.OpenRead();
@@ -92,5 +91,8 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         {
             throw new KeyUnavailableException("SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
         }
+
+        content.Position = 0;
+        return data.ContentDigest(HashAlgorithmName.SHA256) ?? await SHA256.HashDataAsync(content, cancellationToken);
     }
 }

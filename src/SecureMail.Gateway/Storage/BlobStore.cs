@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Buffers.Binary;
+using System.Data;
 using System.Security.Cryptography;
 using Npgsql;
 using NpgsqlTypes;
@@ -11,11 +13,14 @@ namespace SecureMail.Gateway.Storage;
 /// <remarks>
 /// The key is used for one blob only, so the nonce may be the row's number; the additional data binds each row to its blob, its place and
 /// whether it is the last, so that rows cannot be swapped, dropped or cut off unnoticed. Destroying the wrapped key erases the blob.
-/// Memory: one row at a time, whatever the length.
+/// Memory: one row at a time, whatever the length, in arrays that are wiped and used again: fresh ones of this size are collected so rarely that hundreds of them
+/// would lie about after a large message.
 /// </remarks>
 public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 {
     internal const int ChunkSize = 256 * 1024;
+
+    internal const int TagSize = 16;
 
     /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>; nothing is durable before its commit.</summary>
     public async Task<StoredBlob> WriteAsync(NpgsqlTransaction transaction, Stream content, CancellationToken cancellationToken)
@@ -113,6 +118,16 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         data[20] = last ? (byte)1 : (byte)0;
     }
 
+    /// <summary>Wipes what was used of a rented array and gives it back; a second call does nothing.</summary>
+    internal static void Return(ref byte[] rented, int used)
+    {
+        if (Interlocked.Exchange(ref rented, []) is { Length: > 0 } array)
+        {
+            CryptographicOperations.ZeroMemory(array.AsSpan(0, used));
+            ArrayPool<byte>.Shared.Return(array);
+        }
+    }
+
     internal static void Nonce(Span<byte> nonce, int n)
     {
         nonce.Clear();
@@ -134,7 +149,7 @@ public sealed class BlobWriteStream : Stream
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
     private readonly AesGcm _aes;
     private readonly IncrementalHash _sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    private readonly byte[] _buffer = new byte[BlobStore.ChunkSize];
+    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(BlobStore.ChunkSize + BlobStore.TagSize);
     private int _filled;
     private int _n;
     private long _length;
@@ -143,7 +158,7 @@ public sealed class BlobWriteStream : Stream
     {
         _transaction = transaction;
         _keys = keys;
-        _aes = new AesGcm(_key, 16);
+        _aes = new AesGcm(_key, BlobStore.TagSize);
     }
 
     public Guid Id { get; } = Guid.CreateVersion7();
@@ -163,12 +178,12 @@ public sealed class BlobWriteStream : Stream
         _length += buffer.Length;
         while (!buffer.IsEmpty)
         {
-            if (_filled == _buffer.Length)
+            if (_filled == BlobStore.ChunkSize)
             {
                 await FlushChunkAsync(last: false, cancellationToken);
             }
 
-            var take = Math.Min(buffer.Length, _buffer.Length - _filled);
+            var take = Math.Min(buffer.Length, BlobStore.ChunkSize - _filled);
             buffer.Span[..take].CopyTo(_buffer.AsSpan(_filled));
             _filled += take;
             buffer = buffer[take..];
@@ -211,7 +226,7 @@ public sealed class BlobWriteStream : Stream
         if (disposing)
         {
             CryptographicOperations.ZeroMemory(_key);
-            CryptographicOperations.ZeroMemory(_buffer);
+            BlobStore.Return(ref _buffer, _n > 0 ? BlobStore.ChunkSize : _filled);
             _aes.Dispose();
             _sha256.Dispose();
         }
@@ -222,31 +237,38 @@ public sealed class BlobWriteStream : Stream
     private async Task FlushChunkAsync(bool last, CancellationToken cancellationToken)
     {
         _sha256.AppendData(_buffer, 0, _filled);
+        Seal(last);
         await using var command = new NpgsqlCommand("INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)", _transaction.Connection, _transaction)
         {
-            Parameters = { new() { Value = Id }, new() { Value = _n }, new() { Value = Seal(last), NpgsqlDbType = NpgsqlDbType.Bytea } },
+            Parameters =
+            {
+                new() { Value = Id }, new() { Value = _n },
+                new NpgsqlParameter<ReadOnlyMemory<byte>> { TypedValue = _buffer.AsMemory(0, _filled + BlobStore.TagSize), NpgsqlDbType = NpgsqlDbType.Bytea },
+            },
         };
         await command.ExecuteNonQueryAsync(cancellationToken);
         _filled = 0;
         _n++;
     }
 
-    private byte[] Seal(bool last)
+    /// <summary>The row where it stands, its tag behind it.</summary>
+    private void Seal(bool last)
     {
         Span<byte> nonce = stackalloc byte[12];
         Span<byte> associated = stackalloc byte[21];
         BlobStore.Nonce(nonce, _n);
         BlobStore.Associate(associated, Id, _n, last);
-        var row = new byte[_filled + 16];
-        _aes.Encrypt(nonce, _buffer.AsSpan(0, _filled), row.AsSpan(0, _filled), row.AsSpan(_filled), associated);
-        return row;
+        var row = _buffer.AsSpan(0, _filled);
+        _aes.Encrypt(nonce, row, row, _buffer.AsSpan(_filled, BlobStore.TagSize), associated);
     }
 }
 
 internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
 {
-    private readonly AesGcm _aes = new(key, 16);
-    private readonly byte[] _chunk = new byte[Math.Min(length, BlobStore.ChunkSize)];
+    private readonly AesGcm _aes = new(key, BlobStore.TagSize);
+
+    // One more than a row has: what is longer than it should be is seen.
+    private byte[] _row = ArrayPool<byte>.Shared.Rent((int)Math.Min(length, BlobStore.ChunkSize) + BlobStore.TagSize + 1);
     private int _have = -1;
     private long _position;
 
@@ -274,8 +296,11 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         var n = (int)(_position / BlobStore.ChunkSize);
         if (n != _have)
         {
+            _have = -1;
             using var command = Query(n);
-            Unseal(n, (byte[]?)command.ExecuteScalar());
+            using var reader = command.ExecuteReader(InPieces);
+            using var row = reader.Read() ? reader.GetStream(0) : throw Lacks(n);
+            Unseal(n, row.ReadAtLeast(_row, _row.Length, throwOnEndOfStream: false));
         }
 
         return Take(buffer);
@@ -291,8 +316,11 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         var n = (int)(_position / BlobStore.ChunkSize);
         if (n != _have)
         {
+            _have = -1;
             await using var command = Query(n);
-            Unseal(n, (byte[]?)await command.ExecuteScalarAsync(cancellationToken));
+            await using var reader = await command.ExecuteReaderAsync(InPieces, cancellationToken);
+            await using var row = await reader.ReadAsync(cancellationToken) ? await reader.GetStreamAsync(0, cancellationToken) : throw Lacks(n);
+            Unseal(n, await row.ReadAtLeastAsync(_row, _row.Length, throwOnEndOfStream: false, cancellationToken));
         }
 
         return Take(buffer.Span);
@@ -325,11 +353,14 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         {
             _aes.Dispose();
             CryptographicOperations.ZeroMemory(key);
-            CryptographicOperations.ZeroMemory(_chunk);
+            BlobStore.Return(ref _row, (int)Math.Min(length, BlobStore.ChunkSize) + BlobStore.TagSize);
         }
 
         base.Dispose(disposing);
     }
+
+    // The row is read into our own array; otherwise Npgsql makes one for each.
+    private const CommandBehavior InPieces = CommandBehavior.SequentialAccess | CommandBehavior.SingleRow;
 
     // An empty blob has a sealed row, too: that there is nothing must be as authentic as what there is.
     private bool AtEnd => _position >= length && (length > 0 || _have == 0);
@@ -342,23 +373,25 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         return command;
     }
 
-    private void Unseal(int n, byte[]? row)
+    private InvalidDataException Lacks(int n) => new($"Blob {blob} lacks row {n}.");
+
+    /// <summary>Opens the row where it stands.</summary>
+    private void Unseal(int n, int received)
     {
         var last = n == Math.Max(0, (length - 1) / BlobStore.ChunkSize);
         var size = (int)Math.Min(BlobStore.ChunkSize, length - ((long)n * BlobStore.ChunkSize));
-        if (row is null || row.Length != size + 16)
+        if (received != size + BlobStore.TagSize)
         {
-            throw new InvalidDataException($"Blob {blob} lacks row {n}.");
+            throw Lacks(n);
         }
 
         Span<byte> nonce = stackalloc byte[12];
         Span<byte> associated = stackalloc byte[21];
         BlobStore.Nonce(nonce, n);
         BlobStore.Associate(associated, blob, n, last);
-        _have = -1;
         try
         {
-            _aes.Decrypt(nonce, row.AsSpan(0, size), row.AsSpan(size), _chunk.AsSpan(0, size), associated);
+            _aes.Decrypt(nonce, _row.AsSpan(0, size), _row.AsSpan(size, BlobStore.TagSize), _row.AsSpan(0, size), associated);
         }
         catch (AuthenticationTagMismatchException e)
         {
@@ -373,7 +406,7 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         var at = (int)(_position % BlobStore.ChunkSize);
         var size = (int)Math.Min(BlobStore.ChunkSize, length - ((long)_have * BlobStore.ChunkSize));
         var take = Math.Min(buffer.Length, size - at);
-        _chunk.AsSpan(at, take).CopyTo(buffer);
+        _row.AsSpan(at, take).CopyTo(buffer);
         _position += take;
         return take;
     }
