@@ -163,7 +163,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
     private async Task<int> FindAsync(RunningGateway gateway, string folder, List<byte[]> keys)
     {
         await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(gateway.Owner) { Username = "postgres", Pooling = false }.ConnectionString);
-        await connection.ExecuteAsync("CHECKPOINT;");
+        // It writes out what all tests before this one have changed.
+        await connection.ExecuteAsync("CHECKPOINT;", commandTimeout: 300);
         var path = (await connection.ExecuteScalarAsync<string>(folder))!;
         var found = new HashSet<int>();
         foreach (var file in System.IO.Directory.EnumerateFiles(path))
