@@ -8,10 +8,12 @@ namespace SecureMail.Benchmarks;
 /// until the call ends, ours in its spool, theirs in a memory BIO.
 /// "text" is the product's own path on our side: composing adds header fields inside and outside and base64 of the document; judging adds the path with
 /// revocation lists, and what a reader is shown. The peer is given the entity ready to be signed, and checks the path too.
+/// "refusal" is how long a changed message takes to be refused, against one that nobody changed: 1 is one delay (RFC 3218), less is slower.
 /// </summary>
 internal sealed class CmsContests : IDisposable
 {
     private const string OpenSsl = "openssl libcrypto CMS_*";
+    private const string Unsigned = "ours, the same message as it was made: it opens, is unsigned in CBC, and gets the same answer";
     private const string Platform = "dotnet SignedCms/EnvelopedCms, AES-256-CBC on both sides";
 
     // Two lines of 76 and their ends hold 114 octets of a document: so much of it makes an entity of the size wanted.
@@ -49,6 +51,9 @@ internal sealed class CmsContests : IDisposable
         ("cms.decrypt-verify.25m.der.dotnet", () => DecryptVerifyPlatform("cms.decrypt-verify.25m.der.dotnet", 2.0)),
         ("cms.decrypt-verify.25m.text", () => DecryptVerifyText("cms.decrypt-verify.25m.text", 5.0)),
         ("cms.decrypt-verify.25m.text.dotnet", () => DecryptVerifyTextPlatform("cms.decrypt-verify.25m.text.dotnet", 2.0)),
+        ("cms.refusal.key", () => Refuse("cms.refusal.key", WrongKey)),
+        ("cms.refusal.padding", () => Refuse("cms.refusal.padding", cms => cms[^1] ^= 1)),
+        ("cms.refusal.content", () => Refuse("cms.refusal.content", cms => cms[^(_small / 2)] ^= 1)),
     ];
 
     private OurCms Our => _our.Value;
@@ -174,6 +179,25 @@ internal sealed class CmsContests : IDisposable
             async () => Same(Document(_platform.Value.DecryptVerifyText(message)), await MadeAsync(o => Our.DecryptVerifyTextAsync(Read(message), o))));
     }
 
+    /// <param name="change">What an attacker does to the EnvelopedData.</param>
+    private Contest Refuse(string name, Action<byte[]> change)
+    {
+        var entity = Wait(Our.EntityAsync(RandomNumberGenerator.GetBytes(_small)));
+        var cms = Wait(MadeAsync(o => Our.EncryptAsync(Read(entity), o, ContentCipher.Aes256Cbc)));
+        var unchanged = OurCms.MailOf(cms);
+        change(cms);
+        var changed = OurCms.MailOf(cms);
+        return new(name, 1.0, Unsigned, 1, "message", () => Our.RefuseAsync(Read(changed)), () => Wait(Our.RefuseAsync(Read(unchanged))), () => Task.CompletedTask);
+    }
+
+    /// <summary>A value in place of the encrypted key whose padding is wrong once it is decrypted.</summary>
+    private static void WrongKey(byte[] cms)
+    {
+        var key = cms.AsSpan(cms.AsSpan().IndexOf<byte>([0x04, 0x82, 0x01, 0x00]) + 4, 256);
+        RandomNumberGenerator.Fill(key);
+        key[0] = 0;
+    }
+
     private async Task SealAgreesAsync(byte[] content)
     {
         Same(Peer.DecryptVerify(await MadeAsync(o => Our.SignEncryptAsync(Read(content), o))), content);
@@ -205,6 +229,8 @@ internal sealed class CmsContests : IDisposable
     }
 
     private static T Wait<T>(Task<T> task) => task.GetAwaiter().GetResult();
+
+    private static void Wait(Task task) => task.GetAwaiter().GetResult();
 
     private static void Same(byte[] one, byte[] other)
     {

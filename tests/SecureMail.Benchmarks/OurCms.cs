@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using SecureMail.Cms;
 using SecureMail.Mail;
 using SecureMail.Smime;
@@ -76,6 +77,18 @@ internal sealed class OurCms(Materials materials)
             throw new InvalidOperationException($"Our judgement is {judgement.Verdict}.");
         if (document is not null)
             await judgement.Parts[0].OpenDecoded().CopyToAsync(document);
+    }
+
+    /// <summary>EnvelopedData as a message.</summary>
+    public static byte[] MailOf(byte[] cms) => Encoding.ASCII.GetBytes(
+        $"From: vanthu@tinhuy.vn\r\nMIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n");
+
+    /// <summary>What has no tag and no signature inside is refused, whatever comes out of it.</summary>
+    public async Task RefuseAsync(Stream message)
+    {
+        using var judgement = await SmimeJudge.JudgeAsync(message, _keys, materials.Options);
+        if (judgement is not { Verdict: Verdict.Unsigned, EnvelopeFindings: [{ Code: "envelope-unproven" }] })
+            throw new InvalidOperationException($"Our judgement is {judgement.Verdict}.");
     }
 
     private OutgoingMessage Message(Func<Stream> document) => new()

@@ -247,7 +247,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             using var decoded = MailMessage.Parse(mail).Root.OpenDecoded();
             using var cms = new MemoryStream();
             decoded.CopyTo(cms);
-            // RFC 5083 §2.1: AuthEnvelopedData; RFC 5652 §6.2.1: KeyTransRecipientInfo, here by issuer and serial number.
+            // RFC 5083 §2.1: AuthEnvelopedData; RFC 5652 §6.2.1, §6.2.2: a recipient of either kind, here by issuer and serial number.
             var info = new AsnReader(cms.ToArray(), AsnEncodingRules.DER).ReadSequence();
             info.ReadObjectIdentifier().ShouldBe("1.2.840.113549.1.9.16.1.23");
             var data = info.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadSequence();
@@ -259,10 +259,15 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             }
 
             List<string> serials = [];
+            var agreement = new Asn1Tag(TagClass.ContextSpecific, 1, isConstructed: true);
             for (var recipients = data.ReadSetOf(); recipients.HasData;)
             {
-                var recipient = recipients.ReadSequence();
-                recipient.ReadInteger();
+                var recipient = recipients.PeekTag() == agreement ? Agreed(recipients.ReadSequence(agreement)) : recipients.ReadSequence();
+                if (recipient.PeekTag() == Asn1Tag.Integer)
+                {
+                    recipient.ReadInteger();
+                }
+
                 var name = recipient.ReadSequence();
                 name.ReadEncodedValue();
                 serials.Add(Convert.ToHexString(name.ReadIntegerBytes().Span));
@@ -272,6 +277,18 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             content.ReadObjectIdentifier();
             content.ReadEncodedValue();
             return new Envelope(serials, content.ReadOctetString(new Asn1Tag(TagClass.ContextSpecific, 0)));
+        }
+
+        /// <summary>The one RecipientEncryptedKey: version, originator and algorithm stand before it.</summary>
+        private static AsnReader Agreed(AsnReader agreement)
+        {
+            agreement.ReadInteger();
+            agreement.ReadEncodedValue();
+            agreement.ReadEncodedValue();
+            var keys = agreement.ReadSequence();
+            var key = keys.ReadSequence();
+            keys.HasData.ShouldBeFalse();
+            return key;
         }
     }
 
