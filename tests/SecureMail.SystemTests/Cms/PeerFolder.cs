@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
+using SecureMail.SystemTests.Faults;
 using SecureMail.Tests;
 using SecureMail.Trust;
 
@@ -140,7 +141,7 @@ public sealed class PeerFolder : IDisposable
 
     private (int Code, string Said) TryRun(string program, string[] arguments)
     {
-        var start = new ProcessStartInfo("faketime", ["-f", $"@{TestPki.Now:yyyy-MM-dd HH:mm:ss}", program, .. arguments])
+        var start = new ProcessStartInfo(program, arguments)
         {
             WorkingDirectory = _folder.FullName,
             UseShellExecute = false,
@@ -149,7 +150,8 @@ public sealed class PeerFolder : IDisposable
             RedirectStandardOutput = true,
         };
         start.Environment["TZ"] = "UTC";
-        foreach ((string key, string value) in Environment)
+        // Not by the wrapper: what was killed with it leaves a semaphore behind, and a later process of the same number then cannot start.
+        foreach ((string key, string value) in FakeTime.Environment($"@{TestPki.Now:yyyy-MM-dd HH:mm:ss}").Concat(Environment))
             start.Environment[key] = value;
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();

@@ -29,7 +29,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
             await Pressure.ReadyAsync(http);
             // From another address: its place is given back after its connection has ended, and nobody sees when.
             await Pressure.MailAsync(pair, IPAddress.Parse("127.0.0.2"));
-            var before = Pressure.Of(process);
+            var (before, callers) = (Pressure.Of(process), Pressure.OfCallers(process));
             var clock = Stopwatch.StartNew();
 
             var crowd = await Task.WhenAll(Enumerable.Range(0, All).Select(_ => Pressure.ConnectAsync(pair.B.Port)));
@@ -60,7 +60,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
                 await peer.DisposeAsync();
 
             (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(PerPeerMessages + 1);
-            await TwoGateways.EventuallyAsync(() => Task.FromResult(Pressure.Of(process).Descriptors <= before.Descriptors + 8 ? "" : null), "the descriptors to be given back");
+            await Pressure.GivenBackAsync(process, callers, pair.B.Port, http);
             await Outcome.NothingLeftAsync(pair.B);
             var after = Pressure.Of(process);
             output.WriteLine(
@@ -98,7 +98,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         var http = TwoGateways.FreePort();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);
-        var before = Pressure.Of(process);
+        var (before, callers) = (Pressure.Of(process), Pressure.OfCallers(process));
         var clock = Stopwatch.StartNew();
         using var until = new CancellationTokenSource(TimeSpan.FromSeconds(40));
         var states = new Dictionary<string, Func<Task<TimeSpan>>>
@@ -126,7 +126,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         foreach (var (state, all) in slow)
             cut[state] = (await Task.WhenAll(all)).Max();
         await Outcome.NothingLeftAsync(pair.A, pair.B);
-        await TwoGateways.EventuallyAsync(() => Task.FromResult(Pressure.Of(process).Descriptors <= before.Descriptors + 8 ? "" : null), "the descriptors to be given back");
+        await Pressure.GivenBackAsync(process, callers, pair.B.Port, http);
         output.WriteLine(
             $"{Each} slow clients in each of {states.Count} states, cut after at most: {string.Join(", ", cut.Select(c => $"{c.Key} {c.Value.TotalSeconds:F1} s"))}; {dispatches.Count} dispatches delivered meanwhile within {served.TotalSeconds:F1} s; " +
             $"RSS {before.Rss} → {at.Rss} MiB, descriptors {before.Descriptors} → {at.Descriptors} → {Pressure.Of(process).Descriptors}");

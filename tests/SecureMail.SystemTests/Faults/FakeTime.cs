@@ -13,7 +13,7 @@ internal static class FakeTime
     private static readonly string Library = System.IO.Directory.EnumerateDirectories("/usr/lib").Select(d => Path.Combine(d, "faketime", "libfaketimeMT.so.1")).FirstOrDefault(File.Exists)
         ?? throw new InvalidOperationException("apt-get install faketime");
 
-    /// <summary>For a process that is wrong by this much from its start, as <c>+600s</c>.</summary>
+    /// <summary>For a process that is wrong by this much from its start, as <c>+600s</c>, or starts at this time, as <c>@2027-01-01 00:00:00</c>.</summary>
     public static IReadOnlyDictionary<string, string> Environment(string offset) => new Dictionary<string, string>
     {
         ["LD_PRELOAD"] = Library,

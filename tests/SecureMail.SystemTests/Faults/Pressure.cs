@@ -27,6 +27,36 @@ internal static class Pressure
         return (long.Parse(status["VmRSS"].Split(' ')[0], CultureInfo.InvariantCulture) / 1024, System.IO.Directory.GetFiles($"/proc/{process.Id}/fd").Length, int.Parse(status["Threads"], CultureInfo.InvariantCulture));
     }
 
+    /// <summary>
+    /// What of a process's descriptors may belong to its callers: connections to these of its ports, and files. Not its connections to the database, of which it keeps as many as it needed last.
+    /// </summary>
+    public static (int Sessions, int Files) OfCallers(GatewayProcess process, params int[] ports)
+    {
+        List<string> targets = [.. System.IO.Directory.GetFiles($"/proc/{process.Id}/fd").Select(f => new FileInfo(f).LinkTarget).OfType<string>()];
+        // proc(5): local address and port in hexadecimal, the other side's, the state (0A listens), and in the tenth column the inode.
+        var sessions = new[] { "tcp", "tcp6" }.SelectMany(f => File.ReadLines($"/proc/{process.Id}/net/{f}").Skip(1)).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Where(c => c[3] != "0A" && ports.Contains(int.Parse(c[1][(c[1].IndexOf(':', StringComparison.Ordinal) + 1)..], NumberStyles.HexNumber, CultureInfo.InvariantCulture)))
+            .Count(c => targets.Contains($"socket:[{c[9]}]"));
+        // The program's own parts stay open once they were loaded, and are loaded when they are first needed.
+        return (sessions, targets.Count(t => !t.StartsWith("socket:", StringComparison.Ordinal) && Path.GetExtension(t) is not (".dll" or ".so")));
+    }
+
+    /// <summary>Waits until a process has given back what its callers had of it.</summary>
+    /// <exception cref="TimeoutException">It says what is left.</exception>
+    public static async Task GivenBackAsync(GatewayProcess process, (int Sessions, int Files) before, params int[] ports)
+    {
+        try
+        {
+            await TwoGateways.EventuallyAsync(
+                () => Task.FromResult(OfCallers(process, ports) is var now && now.Sessions == 0 && now.Files <= before.Files + 4 ? "" : null), "the descriptors to be given back");
+        }
+        catch (TimeoutException e)
+        {
+            var files = System.IO.Directory.GetFiles($"/proc/{process.Id}/fd").Select(f => new FileInfo(f).LinkTarget).OfType<string>().CountBy(t => t.Split('[')[0]).Select(t => $"{t.Value} x {t.Key}");
+            throw new TimeoutException($"{e.Message}: {before} before, now {OfCallers(process, ports)}: {string.Join(", ", files)}", e);
+        }
+    }
+
     /// <summary>What <c>/health/ready</c> answers; null when nobody listens there.</summary>
     public static async Task<(int Status, List<string> Problems)?> HealthAsync(int http)
     {
