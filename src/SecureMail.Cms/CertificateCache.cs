@@ -6,9 +6,9 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Certificates read before, found again by their octets: loading one and its key costs many times what verifying with it
-/// does, and a gateway sees the same signers all day. Bounded in number, in the size of each and in age, because strangers
-/// choose what is put here. It says nothing about trust or validity: those are asked anew each time.
+/// Certificates read before, found again by their octets: loading one and its key costs many times what verifying with
+/// it does, and a gateway sees the same signers all day. Bounded in number, in the size of each and in age, because
+/// strangers choose what is put here. It says nothing about trust or validity: those are asked anew each time.
 /// What falls out is only forgotten, never disposed: whoever holds a certificate may go on using it, and nobody who got
 /// one from here disposes it. Safe to use from many threads.
 /// </summary>
@@ -48,10 +48,11 @@ public sealed class CertificateCache
     /// <summary>Forgets everything.</summary>
     public void Clear() => _entries.Clear();
 
-    /// <summary>Null when it is no certificate. The octets may be part of something larger: they are copied before they are kept.</summary>
+    /// <summary>Null when it is no certificate. The octets may be part of something larger: they are copied before they
+    /// are kept.</summary>
     internal CmsCertificate? Read(ReadOnlyMemory<byte> encoded)
     {
-        long now = _time.GetTimestamp();
+        var now = _time.GetTimestamp();
         if (_entries.TryGetValue(encoded, out Entry? entry))
         {
             if (_time.GetElapsedTime(entry.Made, now) < _age)
@@ -62,26 +63,45 @@ public sealed class CertificateCache
             _entries.TryRemove(new KeyValuePair<ReadOnlyMemory<byte>, Entry>(encoded, entry));
         }
         if (_capacity == 0 || encoded.Length > MaxEncoded)
+        {
             return CmsCertificate.TryRead(encoded);
+        }
+
         if (CmsCertificate.TryRead(encoded.ToArray()) is not { } read)
+        {
             return null;
+        }
+
         entry = _entries.GetOrAdd(read.Encoded, new Entry(read, now) { Used = now });
         if (_entries.Count > _capacity)
+        {
             Evict(now);
+        }
+
         return entry.Certificate;
     }
 
-    /// <summary>Drops what is too old, then what was used longest ago, down to three quarters: so it is done seldom.</summary>
+    /// <summary>Drops what is too old, then what was used longest ago, down to three quarters: so it is done
+    /// seldom.</summary>
     private void Evict(long now)
     {
         lock (_evicting)
         {
             if (_entries.Count <= _capacity)
+            {
                 return;
+            }
+
             KeyValuePair<ReadOnlyMemory<byte>, Entry>[] entries = _entries.ToArray();
-            int excess = entries.Length - (_capacity * 3 / 4);
-            foreach (KeyValuePair<ReadOnlyMemory<byte>, Entry> entry in entries.OrderByDescending(e => _time.GetElapsedTime(e.Value.Made, now) >= _age).ThenBy(e => e.Value.Used).Take(excess))
+            var excess = entries.Length - (_capacity * 3 / 4);
+            foreach (
+                KeyValuePair<ReadOnlyMemory<byte>, Entry> entry in entries
+                    .OrderByDescending(e => _time.GetElapsedTime(e.Value.Made, now) >= _age)
+                    .ThenBy(e => e.Value.Used)
+                    .Take(excess))
+            {
                 _entries.TryRemove(entry);
+            }
         }
     }
 

@@ -4,8 +4,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Names one certificate: by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are compared
-/// by their octets, as every writer of CMS copies them from the certificate.
+/// Names one certificate: by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are
+/// compared by their octets, as every writer of CMS copies them from the certificate.
 /// </summary>
 internal sealed class CertificateIdentifier
 {
@@ -30,16 +30,20 @@ internal sealed class CertificateIdentifier
         }
     }
 
-    /// <summary>Reads SignerIdentifier or RecipientIdentifier, the same CHOICE in both (RFC 5652 §5.3, §6.2.1).</summary>
+    /// <summary>Reads SignerIdentifier or RecipientIdentifier, the same CHOICE in both (RFC 5652 §5.3,
+    /// §6.2.1).</summary>
     /// <exception cref="AsnContentException">It is neither.</exception>
     public static CertificateIdentifier Read(AsnReader reader)
     {
         var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (reader.PeekTag().HasSameClassAndValue(keyIdentifier))
+        {
             return new CertificateIdentifier(null, null, reader.ReadOctetString(keyIdentifier));
+        }
+
         AsnReader sequence = reader.ReadSequence();
-        byte[] issuer = sequence.ReadEncodedValue().ToArray();
-        byte[] serial = sequence.ReadIntegerBytes().ToArray();
+        var issuer = sequence.ReadEncodedValue().ToArray();
+        var serial = sequence.ReadIntegerBytes().ToArray();
         return new CertificateIdentifier(issuer, serial, null);
     }
 
@@ -50,7 +54,10 @@ internal sealed class CertificateIdentifier
     public bool Names(CmsCertificate certificate)
     {
         if (_keyIdentifier is not null)
+        {
             return certificate.SubjectKeyIdentifier() is { } own && own.Span.SequenceEqual(_keyIdentifier);
+        }
+
         return certificate.Serial.Span.SequenceEqual(_serial) && certificate.Issuer.Span.SequenceEqual(_issuer);
     }
 }

@@ -8,9 +8,9 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// A certificate as CMS needs it: the names by which signers and recipients point at it, and its key, read straight from
-/// the DER (RFC 5280 §4.1). The platform's certificate costs 166 µs to load and is made only when somebody asks for it;
-/// so is the key. Never changes after it was read, and is shared by threads.
+/// A certificate as CMS needs it: the names by which signers and recipients point at it, and its key, read straight
+/// from the DER (RFC 5280 §4.1). The platform's certificate costs 166 µs to load and is made only when somebody asks
+/// for it; so is the key. Never changes after it was read, and is shared by threads.
 /// </summary>
 internal sealed class CmsCertificate
 {
@@ -32,7 +32,10 @@ internal sealed class CmsCertificate
         AsnReader tbs = outer.ReadSequence().ReadSequence();
         outer.ThrowIfNotEmpty();
         if (tbs.PeekTag().HasSameClassAndValue(new Asn1Tag(TagClass.ContextSpecific, 0)))
+        {
             tbs.ReadEncodedValue();
+        }
+
         Serial = tbs.ReadIntegerBytes();
         tbs.ReadEncodedValue();
         Issuer = tbs.ReadEncodedValue();
@@ -42,16 +45,24 @@ internal sealed class CmsCertificate
         AsnReader algorithm = key.ReadSequence();
         KeyAlgorithm = Oids.Read(algorithm);
         if (algorithm.HasData)
+        {
             KeyParameters = algorithm.ReadEncodedValue();
+        }
+
         algorithm.ThrowIfNotEmpty();
-        _keyBits = key.TryReadPrimitiveBitString(out int unused, out ReadOnlyMemory<byte> bits) && unused == 0 ? bits : default;
+        _keyBits =
+            key.TryReadPrimitiveBitString(out var unused, out ReadOnlyMemory<byte> bits) && unused == 0
+                ? bits
+                : default;
         var extensions = new Asn1Tag(TagClass.ContextSpecific, 3);
         while (tbs.HasData)
         {
-            bool found = tbs.PeekTag().HasSameClassAndValue(extensions);
+            var found = tbs.PeekTag().HasSameClassAndValue(extensions);
             ReadOnlyMemory<byte> element = tbs.ReadEncodedValue();
             if (found)
+            {
                 _extensions = element;
+            }
         }
     }
 
@@ -82,9 +93,13 @@ internal sealed class CmsCertificate
                     X509Certificate2 loaded = X509CertificateLoader.LoadCertificate(Encoded.Span);
                     // Two threads may load it at once; one object is handed out, the other is nobody's.
                     if (Interlocked.CompareExchange(ref _certificate, loaded, null) is null)
+                    {
                         Attached.AddOrUpdate(loaded, this);
+                    }
                     else
+                    {
                         loaded.Dispose();
+                    }
                 }
                 catch (CryptographicException)
                 {
@@ -104,9 +119,13 @@ internal sealed class CmsCertificate
             {
                 VerificationKey? made = ReadKey();
                 if (made is null)
+                {
                     _noKey = true;
+                }
                 else if (Interlocked.CompareExchange(ref _key, made, null) is not null)
+                {
                     made.Dispose();
+                }
             }
             return _key;
         }
@@ -118,15 +137,26 @@ internal sealed class CmsCertificate
         try
         {
             if (_extensions.IsEmpty)
+            {
                 return null;
-            AsnReader extensions = new AsnReader(_extensions, AsnEncodingRules.BER).ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 3)).ReadSequence();
+            }
+
+            AsnReader extensions = new AsnReader(_extensions, AsnEncodingRules.BER)
+                .ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 3))
+                .ReadSequence();
             while (extensions.HasData)
             {
                 AsnReader extension = extensions.ReadSequence();
                 if (Oids.Read(extension) != Oids.SubjectKeyIdentifier)
+                {
                     continue;
+                }
+
                 if (extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean))
+                {
                     extension.ReadBoolean();
+                }
+
                 return new AsnReader(extension.ReadOctetString(), AsnEncodingRules.BER).ReadOctetString();
             }
             return null;
@@ -142,7 +172,9 @@ internal sealed class CmsCertificate
     {
         try
         {
-            return KeyAlgorithm is Oids.RsaEncryption or Oids.RsassaPss ? Unsigned(new AsnReader(_keyBits, AsnEncodingRules.BER).ReadSequence().ReadIntegerBytes()).Length : 0;
+            return KeyAlgorithm is Oids.RsaEncryption or Oids.RsassaPss
+                ? Unsigned(new AsnReader(_keyBits, AsnEncodingRules.BER).ReadSequence().ReadIntegerBytes()).Length
+                : 0;
         }
         catch (AsnContentException)
         {
@@ -167,9 +199,14 @@ internal sealed class CmsCertificate
     public static CmsCertificate? Of(X509Certificate2 certificate)
     {
         if (Attached.TryGetValue(certificate, out CmsCertificate? known))
+        {
             return known;
+        }
+
         if (TryRead(certificate.RawDataMemory) is not { } read)
+        {
             return null;
+        }
         // The caller may dispose its certificate; this object keeps none of it but the octets.
         Attached.AddOrUpdate(certificate, read);
         return read;
@@ -183,10 +220,12 @@ internal sealed class CmsCertificate
             {
                 case Oids.RsaEncryption or Oids.RsassaPss:
                     AsnReader numbers = new AsnReader(_keyBits, AsnEncodingRules.BER).ReadSequence();
-                    return VerificationKey.TryRsa(Unsigned(numbers.ReadIntegerBytes()).Span, Unsigned(numbers.ReadIntegerBytes()).Span);
+                    return VerificationKey.TryRsa(
+                        Unsigned(numbers.ReadIntegerBytes()).Span, Unsigned(numbers.ReadIntegerBytes()).Span);
                 case Oids.EcPublicKey when KeyParameters.Span is [0x06, ..]:
                     // RFC 5480 §2.1.1: named curves only. Explicit parameters let a forger choose the base point.
-                    return VerificationKey.TryEc(Oids.Read(new AsnReader(KeyParameters, AsnEncodingRules.BER)), _keyBits.Span);
+                    return VerificationKey.TryEc(
+                        Oids.Read(new AsnReader(KeyParameters, AsnEncodingRules.BER)), _keyBits.Span);
                 case Oids.Ed25519 when KeyParameters.IsEmpty:
                     // RFC 8410 §3: the parameters are absent; §4: the BIT STRING holds the 32 octets themselves.
                     return VerificationKey.TryEd25519(_keyBits.Span);
@@ -201,10 +240,11 @@ internal sealed class CmsCertificate
     }
 
     /// <exception cref="AsnContentException">The number is negative.</exception>
-    private static ReadOnlyMemory<byte> Unsigned(ReadOnlyMemory<byte> integer) => integer.Span switch
-    {
-        [>= 0x80, ..] => throw new AsnContentException("a negative number in a key"),
-        [0, _, ..] => integer[1..],
-        _ => integer,
-    };
+    private static ReadOnlyMemory<byte> Unsigned(ReadOnlyMemory<byte> integer) =>
+        integer.Span switch
+        {
+            [>= 0x80, ..] => throw new AsnContentException("a negative number in a key"),
+            [0, _, ..] => integer[1..],
+            _ => integer,
+        };
 }

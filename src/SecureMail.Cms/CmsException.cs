@@ -6,7 +6,8 @@ public enum CmsError
     /// <summary>The octets are not CMS at all.</summary>
     NotCms,
 
-    /// <summary>It is CMS, but not of the kind that this call reads (for example encrypted where signed was asked).</summary>
+    /// <summary>It is CMS, but not of the kind that this call reads (for example encrypted where signed was
+    /// asked).</summary>
     WrongKind,
 
     /// <summary>It begins as CMS and breaks its own rules.</summary>
@@ -30,7 +31,8 @@ public enum CmsError
     /// </summary>
     DecryptionFailed,
 
-    /// <summary>A certificate given cannot do what was asked (no RSA key for a recipient, another scheme than the key's).</summary>
+    /// <summary>A certificate given cannot do what was asked (no RSA key for a recipient, another scheme than the
+    /// key's).</summary>
     CertificateNotUsable,
 
     /// <summary>A signature value does not verify with the certificate it was made for: the wrong key signed.</summary>
@@ -40,10 +42,12 @@ public enum CmsError
 /// <summary>A CMS object cannot be read or made. The message names no content and is safe to show.</summary>
 public sealed class CmsException : Exception
 {
-    internal CmsException(CmsError error, string message, Exception? inner = null) : base(message, inner) => Error = error;
+    internal CmsException(CmsError error, string message, Exception? inner = null)
+        : base(message, inner) => Error = error;
 
     /// <summary>What kind of failure it is.</summary>
     public CmsError Error { get; }
 
-    internal static CmsException Malformed(string what, Exception? inner = null) => new(CmsError.Malformed, $"damaged CMS: {what}", inner);
+    internal static CmsException Malformed(string what, Exception? inner = null) =>
+        new(CmsError.Malformed, $"damaged CMS: {what}", inner);
 }

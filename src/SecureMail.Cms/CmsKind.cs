@@ -19,7 +19,8 @@ public enum CmsKind
     /// <summary>Encrypted and authenticated (RFC 5083); <see cref="CmsDecryptor"/> reads it.</summary>
     AuthEnvelopedData,
 
-    /// <summary>CMS of a kind that is recognised but not read: compressed, digested, encrypted under a shared key.</summary>
+    /// <summary>CMS of a kind that is recognised but not read: compressed, digested, encrypted under a shared
+    /// key.</summary>
     Other,
 }
 
@@ -36,26 +37,31 @@ public static class CmsFormat
     /// <param name="head">The beginning, <see cref="DetectionLength"/> octets or all there are.</param>
     public static CmsKind Detect(ReadOnlySpan<byte> head)
     {
-        byte[]? decoded = IsPem(head) ? DecodePemHead(head) : null;
+        var decoded = IsPem(head) ? DecodePemHead(head) : null;
         return DetectBer(decoded ?? head);
     }
 
-    /// <summary>A stream over DER or BER, whatever the armour; reads the first octets of the source. The source stays the caller's.</summary>
-    internal static async ValueTask<Stream> UnarmourAsync(Stream source, CancellationToken cancel)
+    /// <summary>A stream over DER or BER, whatever the armour; reads the first octets of the source. The source stays
+    /// the caller's.</summary>
+    internal static async ValueTask<Stream> UnarmourAsync(Stream source, CancellationToken cancellationToken)
     {
         var head = new byte[DetectionLength];
-        int count = await source.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancel);
+        var count = await source.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
         Stream whole = new PrefixedStream(head.AsMemory(0, count), source);
         return IsPem(head.AsSpan(0, count)) ? new PemDecodingStream(whole) : whole;
     }
 
-    /// <summary>Reads ContentInfo (RFC 5652 §3) up to the content and gives its kind; the reader stands at [0].</summary>
-    internal static async ValueTask<CmsKind> ReadContentInfoAsync(BerReader reader, CancellationToken cancel)
+    /// <summary>Reads ContentInfo (RFC 5652 §3) up to the content and gives its kind; the reader stands at
+    /// [0].</summary>
+    internal static async ValueTask<CmsKind> ReadContentInfoAsync(BerReader reader, CancellationToken cancellationToken)
     {
-        if (await reader.PeekTagAsync(cancel) != Der.Sequence)
+        if (await reader.PeekTagAsync(cancellationToken) != Der.Sequence)
+        {
             throw new CmsException(CmsError.NotCms, "this is not CMS");
-        await reader.EnterAsync(Der.Sequence, cancel);
-        byte[] type = await reader.ReadElementAsync(cancel);
+        }
+
+        await reader.EnterAsync(Der.Sequence, cancellationToken);
+        var type = await reader.ReadElementAsync(cancellationToken);
         CmsKind kind = KindOf(type);
         return kind == CmsKind.None ? throw new CmsException(CmsError.NotCms, "this is not CMS") : kind;
     }
@@ -69,7 +75,8 @@ public static class CmsFormat
                 Oids.SignedData => CmsKind.SignedData,
                 Oids.EnvelopedData => CmsKind.EnvelopedData,
                 Oids.AuthEnvelopedData => CmsKind.AuthEnvelopedData,
-                Oids.Data or Oids.DigestedData or Oids.EncryptedData or Oids.AuthenticatedData or Oids.CompressedData => CmsKind.Other,
+                Oids.Data or Oids.DigestedData or Oids.EncryptedData or Oids.AuthenticatedData or Oids.CompressedData =>
+                    CmsKind.Other,
                 _ => CmsKind.None,
             };
         }
@@ -83,45 +90,66 @@ public static class CmsFormat
     {
         // SEQUENCE, its length in any form, then the OBJECT IDENTIFIER.
         if (head.Length < 4 || head[0] != Der.Sequence)
+        {
             return CmsKind.None;
-        int lengthOctets = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
-        int at = 2 + lengthOctets;
+        }
+
+        var lengthOctets = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
+        var at = 2 + lengthOctets;
         if (lengthOctets > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
+        {
             return CmsKind.None;
-        int end = at + 2 + head[at + 1];
+        }
+
+        var end = at + 2 + head[at + 1];
         return end > head.Length ? CmsKind.None : KindOf(head[at..end]);
     }
 
     private static bool IsPem(ReadOnlySpan<byte> head)
     {
-        // A ContentInfo in BER begins with 0x30, the digit '0': text that begins so is not told from it, and is not PEM.
-        int begin = head.IndexOf("-----BEGIN "u8);
+        // A ContentInfo in BER begins with 0x30, the digit '0': text that begins so is not told from it, and is not
+        // PEM.
+        var begin = head.IndexOf("-----BEGIN "u8);
         if (begin < 0 || (begin > 0 && head[begin - 1] != (byte)'\n') || DetectBer(head) != CmsKind.None)
+        {
             return false;
+        }
+
         ReadOnlySpan<byte> rest = head[(begin + "-----BEGIN ".Length)..];
         // RFC 7468 §8 and §9: CMS, and PKCS7 as generators before it wrote; OpenSSL reads "PKCS #7 SIGNED DATA" too,
         // and gpgsm has labels of its own.
-        return rest.StartsWith("CMS-----"u8) || rest.StartsWith("PKCS7-----"u8) || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8)
-            || rest.StartsWith("SIGNED MESSAGE-----"u8) || rest.StartsWith("ENCRYPTED MESSAGE-----"u8);
+        return rest.StartsWith("CMS-----"u8)
+            || rest.StartsWith("PKCS7-----"u8)
+            || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8)
+            || rest.StartsWith("SIGNED MESSAGE-----"u8)
+            || rest.StartsWith("ENCRYPTED MESSAGE-----"u8);
     }
 
     private static byte[]? DecodePemHead(ReadOnlySpan<byte> head)
     {
-        int begin = head.IndexOf("-----BEGIN "u8);
-        int line = head[begin..].IndexOf((byte)'\n');
+        var begin = head.IndexOf("-----BEGIN "u8);
+        var line = head[begin..].IndexOf((byte)'\n');
         if (line < 0)
+        {
             return null;
+        }
+
         var text = new StringBuilder();
-        foreach (byte octet in head[(begin + line)..])
+        foreach (var octet in head[(begin + line)..])
         {
             if (octet == '-' || text.Length == 64)
+            {
                 break;
+            }
+
             if (!char.IsWhiteSpace((char)octet))
+            {
                 text.Append((char)octet);
+            }
         }
         var decoded = new byte[48];
-        string whole = text.ToString(0, text.Length & ~3);
-        return Convert.TryFromBase64String(whole, decoded, out int written) ? decoded[..written] : null;
+        var whole = text.ToString(0, text.Length & ~3);
+        return Convert.TryFromBase64String(whole, decoded, out var written) ? decoded[..written] : null;
     }
 
     /// <summary>Octets already read, then the rest of the stream they came from.</summary>
@@ -133,25 +161,40 @@ public static class CmsFormat
         public override bool CanSeek => false;
         public override bool CanWrite => false;
         public override long Length => throw new NotSupportedException();
-        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             if (_prefix.IsEmpty)
+            {
                 return rest.ReadAsync(buffer, cancellationToken);
-            int count = Math.Min(buffer.Length, _prefix.Length);
+            }
+
+            var count = Math.Min(buffer.Length, _prefix.Length);
             _prefix[..count].CopyTo(buffer);
             _prefix = _prefix[count..];
             return ValueTask.FromResult(count);
         }
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        public override Task<int> ReadAsync(
+            byte[] buffer,
+            int offset,
+            int count,
+            CancellationToken cancellationToken
+        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
         public override void Flush() { }
+
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

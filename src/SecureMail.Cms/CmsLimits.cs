@@ -1,6 +1,7 @@
 namespace SecureMail.Cms;
 
-/// <summary>How much of anything is read from a CMS object that a stranger made. What passes a limit is <see cref="CmsError.LimitExceeded"/>.</summary>
+/// <summary>How much of anything is read from a CMS object that a stranger made. What passes a limit is
+/// <see cref="CmsError.LimitExceeded"/>.</summary>
 public sealed record CmsLimits
 {
     /// <summary>The limits used when none are given.</summary>

@@ -6,18 +6,20 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// SignedData (RFC 5652 §5), read from DER, BER or PEM in one pass. Attached content is hashed while it passes and held in
-/// a <see cref="SecretSpool"/>; certificates, CRLs and signers are parsed under <see cref="CmsLimits"/>. Then
+/// SignedData (RFC 5652 §5), read from DER, BER or PEM in one pass. Attached content is hashed while it passes and held
+/// in a <see cref="SecretSpool"/>; certificates, CRLs and signers are parsed under <see cref="CmsLimits"/>. Then
 /// <see cref="VerifyAsync"/> answers for each signer whether content, attributes and value belong together. Whether the
 /// signer is to be trusted is SecureMail.Trust's question, not asked here. Certificates seen before come from a
 /// <see cref="CertificateCache"/>, and the platform loads those only that somebody asks for.
 /// </summary>
 public sealed class CmsSignedData : IDisposable
 {
-    /// <summary>Certificates tried for one signer: an attacker may send many under one issuer and serial number.</summary>
+    /// <summary>Certificates tried for one signer: an attacker may send many under one issuer and serial
+    /// number.</summary>
     private const int MaxCandidates = 8;
 
-    /// <summary>Content held in memory for a signer who signed it itself and not its hash (Ed25519 without signed attributes).</summary>
+    /// <summary>Content held in memory for a signer who signed it itself and not its hash (Ed25519 without signed
+    /// attributes).</summary>
     private const int MaxPureContent = 1 << 20;
 
     private readonly HeldContent? _content;
@@ -46,7 +48,8 @@ public sealed class CmsSignedData : IDisposable
     /// The X.509 certificates inside that could be read. Anyone can put certificates here. They may be shared with
     /// others: do not dispose them.
     /// </summary>
-    public IReadOnlyList<X509Certificate2> Certificates => _platformCertificates ??= [.. _certificates.Select(c => c.Certificate).OfType<X509Certificate2>()];
+    public IReadOnlyList<X509Certificate2> Certificates =>
+        _platformCertificates ??= [.. _certificates.Select(c => c.Certificate).OfType<X509Certificate2>()];
 
     /// <summary>The CRLs inside, DER or BER as they came.</summary>
     public IReadOnlyList<byte[]> Crls { get; private set; } = [];
@@ -56,48 +59,73 @@ public sealed class CmsSignedData : IDisposable
 
     /// <summary>Reads a SignedData to its end. The stream stays the caller's.</summary>
     /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
-    public static Task<CmsSignedData> ReadAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
-        ReadAsync(cms, CertificateCache.Shared, inPlace: false, limits, cancel);
+    public static Task<CmsSignedData> ReadAsync(
+        Stream cms,
+        CmsLimits? limits = null,
+        CancellationToken cancellationToken = default
+    ) => ReadAsync(cms, CertificateCache.Shared, inPlace: false, limits, cancellationToken);
 
     /// <summary>Reads a SignedData to its end, with a cache of one's own. The stream stays the caller's.</summary>
     /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
-    public static Task<CmsSignedData> ReadAsync(Stream cms, CertificateCache cache, CmsLimits? limits = null, CancellationToken cancel = default) =>
-        ReadAsync(cms, cache, inPlace: false, limits, cancel);
+    public static Task<CmsSignedData> ReadAsync(
+        Stream cms,
+        CertificateCache cache,
+        CmsLimits? limits = null,
+        CancellationToken cancellationToken = default
+    ) => ReadAsync(cms, cache, inPlace: false, limits, cancellationToken);
 
     /// <summary>
-    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the content inside is left where it lies instead of copied, when the stream is
-    /// seekable and no PEM. The stream must stay open and as it is while this object is in use, and nobody else may read it meanwhile.
+    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the content inside is left where it lies
+    /// instead of copied, when the stream is seekable and no PEM. The stream must stay open and as it is while this
+    /// object is in use, and nobody else may read it meanwhile.
     /// </summary>
-    public static Task<CmsSignedData> ReadInPlaceAsync(Stream cms, CmsLimits? limits = null, CancellationToken cancel = default) =>
-        ReadAsync(cms, CertificateCache.Shared, inPlace: true, limits, cancel);
+    public static Task<CmsSignedData> ReadInPlaceAsync(
+        Stream cms,
+        CmsLimits? limits = null,
+        CancellationToken cancellationToken = default
+    ) => ReadAsync(cms, CertificateCache.Shared, inPlace: true, limits, cancellationToken);
 
-    private static async Task<CmsSignedData> ReadAsync(Stream cms, CertificateCache cache, bool inPlace, CmsLimits? limits, CancellationToken cancel)
+    private static async Task<CmsSignedData> ReadAsync(
+        Stream cms, CertificateCache cache, bool inPlace, CmsLimits? limits, CancellationToken cancellationToken)
     {
         limits ??= CmsLimits.Default;
         HeldContent held = inPlace && cms.CanSeek ? HeldContent.InPlace(cms) : HeldContent.Copied();
-        Stream unarmoured = await CmsFormat.UnarmourAsync(cms, cancel);
+        Stream unarmoured = await CmsFormat.UnarmourAsync(cms, cancellationToken);
         if (unarmoured is PemDecodingStream)
+        {
             held = HeldContent.Copied();
+        }
+
         using var reader = new BerReader(unarmoured, limits);
-        if (await CmsFormat.ReadContentInfoAsync(reader, cancel) != CmsKind.SignedData)
+        if (await CmsFormat.ReadContentInfoAsync(reader, cancellationToken) != CmsKind.SignedData)
+        {
             throw new CmsException(CmsError.WrongKind, "this CMS object is not signed data");
+        }
+
         CmsSignedData? data = null;
         try
         {
-            await reader.EnterAsync(Der.Context0, cancel);
-            await reader.EnterAsync(Der.Sequence, cancel);
-            await reader.ReadElementAsync(cancel); // version: RFC 5652 §5.1 derives it from the rest, nothing depends on it
-            IReadOnlyList<HashAlgorithmName> digests = ReadDigests(await reader.ReadElementAsync(cancel), limits);
-            data = await ReadContentAsync(reader, held, digests, limits, cancel);
-            if (await reader.PeekTagAsync(cancel) == Der.Context0)
-                data._certificates = ReadCertificates(await reader.ReadElementAsync(cancel), cache, limits);
-            if (await reader.PeekTagAsync(cancel) == Der.Context1)
-                data.Crls = ReadCrls(await reader.ReadElementAsync(cancel), limits);
-            data.Signers = ReadSigners(await reader.ReadElementAsync(cancel), data.ContentType, limits);
-            await reader.LeaveAsync(cancel);
-            await reader.LeaveAsync(cancel);
-            await reader.LeaveAsync(cancel);
-            await reader.ExpectEndOfInputAsync(cancel);
+            await reader.EnterAsync(Der.Context0, cancellationToken);
+            await reader.EnterAsync(Der.Sequence, cancellationToken);
+            await reader.ReadElementAsync(cancellationToken); // version: RFC 5652 §5.1 derives it from the rest, nothing depends on it
+            IReadOnlyList<HashAlgorithmName> digests = ReadDigests(
+                await reader.ReadElementAsync(cancellationToken), limits);
+            data = await ReadContentAsync(reader, held, digests, limits, cancellationToken);
+            if (await reader.PeekTagAsync(cancellationToken) == Der.Context0)
+            {
+                data._certificates = ReadCertificates(await reader.ReadElementAsync(cancellationToken), cache, limits);
+            }
+
+            if (await reader.PeekTagAsync(cancellationToken) == Der.Context1)
+            {
+                data.Crls = ReadCrls(await reader.ReadElementAsync(cancellationToken), limits);
+            }
+
+            data.Signers = ReadSigners(await reader.ReadElementAsync(cancellationToken), data.ContentType, limits);
+            await reader.LeaveAsync(cancellationToken);
+            await reader.LeaveAsync(cancellationToken);
+            await reader.LeaveAsync(cancellationToken);
+            await reader.ExpectEndOfInputAsync(cancellationToken);
             return data;
         }
         catch (AsnContentException e)
@@ -114,20 +142,25 @@ public sealed class CmsSignedData : IDisposable
 
     /// <summary>The content inside, from its beginning; seekable; good until this object is disposed.</summary>
     /// <exception cref="InvalidOperationException">The signature is detached.</exception>
-    public Stream OpenContent() => _content?.OpenRead() ?? throw new InvalidOperationException("the signature is detached: there is no content inside");
+    public Stream OpenContent() =>
+        _content?.OpenRead()
+        ?? throw new InvalidOperationException("the signature is detached: there is no content inside");
 
     /// <summary>Verifies digest, attributes and value of every signer.</summary>
     /// <param name="detachedContent">
-    /// The content when it stands outside, read once to its end. When it is given it alone counts: content inside is then
-    /// ignored, so that nobody can show one text and have another verified.
+    /// The content when it stands outside, read once to its end. When it is given it alone counts: content inside is
+    /// then ignored, so that nobody can show one text and have another verified.
     /// </param>
     /// <param name="knownCertificates">More certificates to find the signer's among.</param>
-    /// <param name="cancel">Stops between pieces of content.</param>
+    /// <param name="cancellationToken">Stops between pieces of content.</param>
     /// <returns>One answer for each of <see cref="Signers"/>, in that order.</returns>
-    public async Task<IReadOnlyList<SignerVerification>> VerifyAsync(Stream? detachedContent, IEnumerable<X509Certificate2>? knownCertificates = null, CancellationToken cancel = default)
+    public async Task<IReadOnlyList<SignerVerification>> VerifyAsync(
+        Stream? detachedContent, IEnumerable<X509Certificate2>? knownCertificates = null,
+        CancellationToken cancellationToken = default)
     {
         HashAlgorithmName[] wanted = [.. Signers.Select(s => s.DigestAlgorithm).OfType<HashAlgorithmName>()];
-        bool pure = Signers.Any(s => s is { HasSignedAttributes: false, SignatureAlgorithm.Scheme: SignatureScheme.Ed25519 });
+        var pure = Signers.Any(s =>
+            s is { HasSignedAttributes: false, SignatureAlgorithm.Scheme: SignatureScheme.Ed25519 });
         ContentHash? hash = _contentHash;
         ContentHash? own = null;
         byte[]? whole = null;
@@ -135,13 +168,19 @@ public sealed class CmsSignedData : IDisposable
         {
             Stream? again = detachedContent;
             if (again is null && _content is not null && (pure || !_contentHash!.Covers(wanted)))
+            {
                 again = _content.OpenRead(); // digestAlgorithms did not announce every signer's
+            }
+
             if (again is not null)
             {
                 hash = own = new ContentHash(wanted);
                 if (pure)
-                    whole = await ReadPureAsync(again, own, cancel);
-                await own.AppendAsync(again, cancel);
+                {
+                    whole = await ReadPureAsync(again, own, cancellationToken);
+                }
+
+                await own.AppendAsync(again, cancellationToken);
                 own.Finish();
             }
             _verified = hash;
@@ -149,11 +188,16 @@ public sealed class CmsSignedData : IDisposable
             foreach (X509Certificate2 known in knownCertificates ?? [])
             {
                 if (CmsCertificate.Of(known) is { } read)
+                {
                     certificates.Add(read);
+                }
             }
             var answers = new SignerVerification[Signers.Count];
-            for (int i = 0; i < answers.Length; i++)
+            for (var i = 0; i < answers.Length; i++)
+            {
                 answers[i] = Verify(Signers[i], hash, whole, certificates);
+            }
+
             return answers;
         }
         finally
@@ -162,7 +206,8 @@ public sealed class CmsSignedData : IDisposable
         }
     }
 
-    /// <summary>The digest of the content that the last <see cref="VerifyAsync"/> was over; null when no signer's algorithm asked for it, or there was no content.</summary>
+    /// <summary>The digest of the content that the last <see cref="VerifyAsync"/> was over; null when no signer's
+    /// algorithm asked for it, or there was no content.</summary>
     public byte[]? ContentDigest(HashAlgorithmName algorithm) => _verified?.TryDigest(algorithm);
 
     /// <summary>Removes the content.</summary>
@@ -173,11 +218,16 @@ public sealed class CmsSignedData : IDisposable
     }
 
     /// <summary>The content when it is short enough to be held, else null; hashes what it has read.</summary>
-    private static async Task<byte[]?> ReadPureAsync(Stream content, ContentHash hash, CancellationToken cancel)
+    private static async Task<byte[]?> ReadPureAsync(
+        Stream content, ContentHash hash, CancellationToken cancellationToken)
     {
         var buffer = new byte[64 * 1024];
         using var whole = new MemoryStream();
-        for (int count; whole.Length <= MaxPureContent && (count = await content.ReadAsync(buffer, cancel)) > 0;)
+        for (
+            int count;
+            whole.Length <= MaxPureContent && (count = await content.ReadAsync(buffer, cancellationToken)) > 0;
+
+        )
         {
             hash.Append(buffer.AsSpan(0, count));
             whole.Write(buffer, 0, count);
@@ -185,23 +235,34 @@ public sealed class CmsSignedData : IDisposable
         return whole.Length <= MaxPureContent ? whole.ToArray() : null;
     }
 
-    private static SignerVerification Verify(CmsSignerInfo signer, ContentHash? content, byte[]? whole, List<CmsCertificate> certificates)
+    private static SignerVerification Verify(
+        CmsSignerInfo signer, ContentHash? content, byte[]? whole, List<CmsCertificate> certificates)
     {
         List<SignerProblem> problems = [.. signer.Problems];
         if (content is null)
+        {
             problems.Add(SignerProblem.ContentMissing);
+        }
+
         List<CmsCertificate> candidates = Candidates(signer, certificates);
         if (candidates.Count == 0)
+        {
             problems.Add(SignerProblem.CertificateMissing);
-        if (signer.DigestAlgorithm is not { } digest)
-            return new SignerVerification(signer, null, null, problems) { Candidate = candidates.FirstOrDefault() };
+        }
 
-        byte[]? contentDigest = content?.Digest(digest);
+        if (signer.DigestAlgorithm is not { } digest)
+        {
+            return new SignerVerification(signer, null, null, problems) { Candidate = candidates.FirstOrDefault() };
+        }
+
+        var contentDigest = content?.Digest(digest);
         bool? digestMatches = null;
         if (signer.SignedOctets is not null)
         {
             if (contentDigest is not null && signer.MessageDigest is not null)
+            {
                 digestMatches = CryptographicOperations.FixedTimeEquals(contentDigest, signer.MessageDigest);
+            }
         }
         else if (content is not null && LooksLikeSignedAttributes(content.Prefix))
         {
@@ -212,19 +273,26 @@ public sealed class CmsSignedData : IDisposable
         bool? signatureMatches = null;
         if (signer.SignatureAlgorithm is { } algorithm && candidates.Count > 0)
         {
-            bool pure = algorithm.Scheme == SignatureScheme.Ed25519;
+            var pure = algorithm.Scheme == SignatureScheme.Ed25519;
             // Ed25519 signs the attributes or the content themselves (RFC 8419 §3), the others their hash.
-            byte[]? signed = pure ? signer.SignedOctets ?? whole
-                : signer.SignedOctets is { } attributes ? CryptographicOperations.HashData(digest, attributes) : contentDigest;
+            var signed =
+                pure ? signer.SignedOctets ?? whole
+                : signer.SignedOctets is { } attributes ? CryptographicOperations.HashData(digest, attributes)
+                : contentDigest;
             if (signed is not null)
             {
-                match = candidates.Find(c => algorithm.Fits(c) && (pure
-                    ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
-                    : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
+                match = candidates.Find(c =>
+                    algorithm.Fits(c)
+                    && (
+                        pure
+                            ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
+                            : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
                 signatureMatches = match is not null;
                 // Without signed attributes the value is over the content itself: one answer for both.
                 if (signer.SignedOctets is null)
+                {
                     digestMatches = signatureMatches;
+                }
             }
             else if (pure && content is not null)
             {
@@ -233,55 +301,70 @@ public sealed class CmsSignedData : IDisposable
         }
         CmsCertificate? certificate = match ?? candidates.FirstOrDefault();
         if (certificate is not null && !signer.Admits(certificate))
+        {
             problems.Add(SignerProblem.SigningCertificateContradicts);
+        }
+
         if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.Fits(certificate))
+        {
             problems.Add(SignerProblem.AlgorithmsContradict);
+        }
+
         return new SignerVerification(signer, digestMatches, signatureMatches, problems) { Candidate = certificate };
     }
 
-    /// <summary>The certificates that the signer names, each once; those first that its signing-certificate attribute admits.</summary>
+    /// <summary>The certificates that the signer names, each once; those first that its signing-certificate attribute
+    /// admits.</summary>
     private static List<CmsCertificate> Candidates(CmsSignerInfo signer, List<CmsCertificate> certificates)
     {
         var named = new List<CmsCertificate>(1);
         foreach (CmsCertificate certificate in certificates)
         {
             if (signer.Names(certificate) && !named.Exists(c => c.Encoded.Span.SequenceEqual(certificate.Encoded.Span)))
+            {
                 named.Add(certificate);
+            }
         }
         return named.Count < 2 ? named : [.. named.OrderByDescending(signer.Admits).Take(MaxCandidates)];
     }
 
-    /// <summary>A SET whose first kilobytes hold the object identifier of message-digest, as signed attributes do.</summary>
+    /// <summary>A SET whose first kilobytes hold the object identifier of message-digest, as signed attributes
+    /// do.</summary>
     private static bool LooksLikeSignedAttributes(ReadOnlySpan<byte> prefix)
     {
         ReadOnlySpan<byte> messageDigestOid = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x04];
         return prefix is [Der.Set, ..] && prefix.IndexOf(messageDigestOid) >= 0;
     }
 
-    private static async Task<CmsSignedData> ReadContentAsync(BerReader reader, HeldContent held, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits, CancellationToken cancel)
+    private static async Task<CmsSignedData> ReadContentAsync(
+        BerReader reader, HeldContent held, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits,
+        CancellationToken cancellationToken)
     {
-        await reader.EnterAsync(Der.Sequence, cancel);
-        string type = Oids.Read(new AsnReader(await reader.ReadElementAsync(cancel), AsnEncodingRules.BER));
-        if (await reader.PeekTagAsync(cancel) == BerReader.End)
+        await reader.EnterAsync(Der.Sequence, cancellationToken);
+        var type = Oids.Read(new AsnReader(await reader.ReadElementAsync(cancellationToken), AsnEncodingRules.BER));
+        if (await reader.PeekTagAsync(cancellationToken) == BerReader.End)
         {
-            await reader.LeaveAsync(cancel);
+            await reader.LeaveAsync(cancellationToken);
             return new CmsSignedData(type, null, null);
         }
-        await reader.EnterAsync(Der.Context0, cancel);
-        await reader.BeginOctetsAsync(Der.OctetString, cancel);
+        await reader.EnterAsync(Der.Context0, cancellationToken);
+        await reader.BeginOctetsAsync(Der.OctetString, cancellationToken);
         var hash = new ContentHash(digests);
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancel)).IsEmpty;)
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty; )
             {
                 if (held.Length + piece.Length > limits.MaxContent)
+                {
                     throw new CmsException(CmsError.LimitExceeded, "the signed content is too large");
+                }
+
                 hash.Append(piece.Span);
                 held.Append(piece.Span, reader.Position - piece.Length);
             }
             hash.Finish();
-            await reader.LeaveAsync(cancel);
-            await reader.LeaveAsync(cancel);
+            await reader.LeaveAsync(cancellationToken);
+            await reader.LeaveAsync(cancellationToken);
             return new CmsSignedData(type, held, hash);
         }
         catch
@@ -295,15 +378,19 @@ public sealed class CmsSignedData : IDisposable
     private static List<HashAlgorithmName> ReadDigests(byte[] set, CmsLimits limits)
     {
         var digests = new List<HashAlgorithmName>();
-        int count = 0;
+        var count = 0;
         AsnReader algorithms = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
         while (algorithms.HasData)
         {
             if (++count > limits.MaxSigners)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many digest algorithms");
+            }
             // One that is not ours is passed over: the signer that uses it will be answered as unsupported.
             if (SignatureAlgorithm.DigestOf(Oids.Read(algorithms.ReadSequence())) is { } digest)
+            {
                 digests.Add(digest);
+            }
         }
         return digests;
     }
@@ -311,18 +398,24 @@ public sealed class CmsSignedData : IDisposable
     private static List<CmsCertificate> ReadCertificates(byte[] set, CertificateCache cache, CmsLimits limits)
     {
         var certificates = new List<CmsCertificate>();
-        int count = 0;
-        AsnReader choices = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0));
+        var count = 0;
+        AsnReader choices = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(
+            skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0));
         while (choices.HasData)
         {
             if (++count > limits.MaxCertificates)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many certificates");
-            bool x509 = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
+            }
+
+            var x509 = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
             ReadOnlyMemory<byte> encoded = choices.ReadEncodedValue();
-            // Attribute certificates and the like (RFC 5652 §10.2.2) are passed over. So is a certificate that nobody can
-            // read: it helps nobody; if it was the signer's, the finding says it is missing.
+            // Attribute certificates and the like (RFC 5652 §10.2.2) are passed over. So is a certificate that nobody
+            // can read: it helps nobody; if it was the signer's, the finding says it is missing.
             if (x509 && cache.Read(encoded) is { } certificate)
+            {
                 certificates.Add(certificate);
+            }
         }
         return certificates;
     }
@@ -330,16 +423,22 @@ public sealed class CmsSignedData : IDisposable
     private static List<byte[]> ReadCrls(byte[] set, CmsLimits limits)
     {
         var crls = new List<byte[]>();
-        int count = 0;
-        AsnReader choices = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 1));
+        var count = 0;
+        AsnReader choices = new AsnReader(set, AsnEncodingRules.BER).ReadSetOf(
+            skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 1));
         while (choices.HasData)
         {
             if (++count > limits.MaxCertificates)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many revocation lists");
-            bool crl = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
-            byte[] encoded = choices.ReadEncodedValue().ToArray();
+            }
+
+            var crl = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
+            var encoded = choices.ReadEncodedValue().ToArray();
             if (crl)
+            {
                 crls.Add(encoded);
+            }
         }
         return crls;
     }
@@ -351,7 +450,10 @@ public sealed class CmsSignedData : IDisposable
         while (infos.HasData)
         {
             if (signers.Count == limits.MaxSigners)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many signers");
+            }
+
             signers.Add(CmsSignerInfo.Read(infos, contentType));
         }
         return signers;

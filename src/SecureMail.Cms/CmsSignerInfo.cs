@@ -5,7 +5,8 @@ using SecureMail.Cms.Asn1;
 
 namespace SecureMail.Cms;
 
-/// <summary>What is wrong about a signature beside its digest and its value. Any of these makes it unacceptable.</summary>
+/// <summary>What is wrong about a signature beside its digest and its value. Any of these makes it
+/// unacceptable.</summary>
 public enum SignerProblem
 {
     /// <summary>The digest algorithm is none that is read here.</summary>
@@ -16,14 +17,17 @@ public enum SignerProblem
 
     /// <summary>
     /// The signature algorithm names another hash than the signer's digest algorithm (RFC 8933 §3.1), is Ed25519 with
-    /// another digest than SHA-512 (RFC 8419 §3.1), or is none that the certificate's key may be used for (RFC 4055 §3.3).
+    /// another digest than SHA-512 (RFC 8419 §3.1), or is none that the certificate's key may be used for (RFC 4055
+    /// §3.3).
     /// </summary>
     AlgorithmsContradict,
 
-    /// <summary>The algorithm-protection attribute names other algorithms than the signer (RFC 6211 §2): they were exchanged.</summary>
+    /// <summary>The algorithm-protection attribute names other algorithms than the signer (RFC 6211 §2): they were
+    /// exchanged.</summary>
     AlgorithmProtectionContradicts,
 
-    /// <summary>Ed25519 over content without signed attributes, and more content than is held in memory for it.</summary>
+    /// <summary>Ed25519 over content without signed attributes, and more content than is held in memory for
+    /// it.</summary>
     ContentTooLong,
 
     /// <summary>A detached signature, and no content was given.</summary>
@@ -32,10 +36,12 @@ public enum SignerProblem
     /// <summary>The signer's certificate is not there.</summary>
     CertificateMissing,
 
-    /// <summary>The content is not id-data, so there must be signed attributes (RFC 5652 §5.3), and there are none.</summary>
+    /// <summary>The content is not id-data, so there must be signed attributes (RFC 5652 §5.3), and there are
+    /// none.</summary>
     SignedAttributesMissing,
 
-    /// <summary>The signed attributes came in a form that cannot be hashed as they came (RFC 5652 §5.4 wants DER).</summary>
+    /// <summary>The signed attributes came in a form that cannot be hashed as they came (RFC 5652 §5.4 wants
+    /// DER).</summary>
     SignedAttributesNotDer,
 
     /// <summary>An attribute cannot be read, or has not exactly one value where it must.</summary>
@@ -64,19 +70,22 @@ public enum SignerProblem
 }
 
 /// <summary>
-/// One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified. Attributes that are not known here are
-/// kept with the known ones. Nothing in the unsigned ones is vouched for by the signer.
+/// One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified. Attributes that are not known here
+/// are kept with the known ones. Nothing in the unsigned ones is vouched for by the signer.
 /// </summary>
 public sealed class CmsSignerInfo
 {
-    /// <summary>Attributes of one kind, and values of one attribute, that are read; real signers have a dozen.</summary>
+    /// <summary>Attributes of one kind, and values of one attribute, that are read; real signers have a
+    /// dozen.</summary>
     private const int MaxAttributes = 256;
 
     private readonly CertificateIdentifier _identifier;
     private readonly List<SignerProblem> _problems = [];
     private readonly List<SigningCertificate> _signingCertificates = [];
 
-    private CmsSignerInfo(CertificateIdentifier identifier, string digestOid, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm, byte[] signature)
+    private CmsSignerInfo(
+        CertificateIdentifier identifier, string digestOid, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm,
+        byte[] signature)
     {
         _identifier = identifier;
         DigestOid = digestOid;
@@ -106,7 +115,8 @@ public sealed class CmsSignerInfo
     /// <summary>The signed attributes in the order they came, known ones and others.</summary>
     public IReadOnlyList<CmsAttribute> SignedAttributes { get; private set; } = [];
 
-    /// <summary>What the signer says its reader can do (RFC 8551 §2.5.2); null when it says nothing, or in a way that counts for nothing. No problem of the signature.</summary>
+    /// <summary>What the signer says its reader can do (RFC 8551 §2.5.2); null when it says nothing, or in a way that
+    /// counts for nothing. No problem of the signature.</summary>
     public SmimeCapabilities? Capabilities => SmimeCapabilities.TryRead(SignedAttributes);
 
     /// <summary>The unsigned attributes in the order they came; anyone may have put them there.</summary>
@@ -127,7 +137,9 @@ public sealed class CmsSignerInfo
         foreach (SigningCertificate named in _signingCertificates)
         {
             if (!named.Is(certificate))
+            {
                 return false;
+            }
         }
         return true;
     }
@@ -138,24 +150,36 @@ public sealed class CmsSignerInfo
     {
         AsnReader reader = signers.ReadSequence();
         reader.ReadIntegerBytes();
-        CertificateIdentifier identifier = CertificateIdentifier.Read(reader);
+        var identifier = CertificateIdentifier.Read(reader);
         ReadOnlyMemory<byte> digest = reader.ReadEncodedValue();
-        string digestOid = Oids.Read(new AsnReader(digest, AsnEncodingRules.BER).ReadSequence());
+        var digestOid = Oids.Read(new AsnReader(digest, AsnEncodingRules.BER).ReadSequence());
         byte[]? attributes = null;
         var signedAttributesTag = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (reader.PeekTag().HasSameClassAndValue(signedAttributesTag))
+        {
             attributes = reader.ReadEncodedValue().ToArray();
+        }
+
         ReadOnlyMemory<byte> algorithm = reader.ReadEncodedValue();
         var signer = new CmsSignerInfo(identifier, digestOid, digest, algorithm, reader.ReadOctetString());
         if (reader.HasData)
-            signer.UnsignedAttributes = ReadAttributes(reader.ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 1)));
+        {
+            signer.UnsignedAttributes = ReadAttributes(
+                reader.ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 1)));
+        }
+
         reader.ThrowIfNotEmpty();
 
         signer.CheckAlgorithms();
         if (attributes is not null)
+        {
             signer.ReadSignedAttributes(attributes, contentType, digest, algorithm);
+        }
         else if (contentType != Oids.Data)
+        {
             signer._problems.Add(SignerProblem.SignedAttributesMissing);
+        }
+
         return signer;
     }
 
@@ -165,18 +189,24 @@ public sealed class CmsSignerInfo
         while (set.HasData)
         {
             AsnReader attribute = set.ReadSequence();
-            string oid = Oids.Read(attribute);
+            var oid = Oids.Read(attribute);
             AsnReader values = attribute.ReadSetOf(skipSortOrderValidation: true);
             attribute.ThrowIfNotEmpty();
             var read = new List<ReadOnlyMemory<byte>>(1);
             while (values.HasData)
             {
                 if (read.Count == MaxAttributes)
+                {
                     throw new CmsException(CmsError.LimitExceeded, "too many values in an attribute");
+                }
+
                 read.Add(values.ReadEncodedValue());
             }
             if (attributes.Count == MaxAttributes)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many attributes");
+            }
+
             attributes.Add(new CmsAttribute(oid, read));
         }
         return attributes;
@@ -185,35 +215,67 @@ public sealed class CmsSignerInfo
     private void CheckAlgorithms()
     {
         if (DigestAlgorithm is null)
+        {
             _problems.Add(SignerProblem.DigestUnsupported);
+        }
+
         if (SignatureAlgorithm is null)
+        {
             _problems.Add(SignerProblem.SignatureAlgorithmUnsupported);
+        }
         else if (SignatureAlgorithm.Hash is { } hash && DigestAlgorithm is { } digest && hash != digest)
+        {
             _problems.Add(SignerProblem.AlgorithmsContradict);
-        else if (SignatureAlgorithm.Scheme == SignatureScheme.Ed25519 && DigestAlgorithm is { } edDigest && edDigest != HashAlgorithmName.SHA512)
+        }
+        else if (SignatureAlgorithm.Scheme == SignatureScheme.Ed25519
+            && DigestAlgorithm is { } edDigest
+            && edDigest != HashAlgorithmName.SHA512)
+        {
             _problems.Add(SignerProblem.AlgorithmsContradict);
+        }
     }
 
-    private void ReadSignedAttributes(byte[] encoded, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
+    private void ReadSignedAttributes(
+        byte[] encoded, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
         // RFC 5652 §5.4: hashed with the tag of SET OF in place of [0]; the octets are those received.
         if (encoded[0] != Der.Context0 || encoded[1] == 0x80)
+        {
             _problems.Add(SignerProblem.SignedAttributesNotDer);
+        }
+
         SignedOctets = [Der.Set, .. encoded.AsSpan(1)];
-        SignedAttributes = ReadAttributes(new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0)));
+        SignedAttributes = ReadAttributes(
+            new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(
+                skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0)));
 
         var seen = new HashSet<string>();
         foreach (CmsAttribute attribute in SignedAttributes)
         {
-            bool known = attribute.Oid is Oids.ContentType or Oids.MessageDigest or Oids.SigningTime or Oids.SigningCertificate or Oids.SigningCertificateV2 or Oids.AlgorithmProtection;
+            var known =
+                attribute.Oid
+                is Oids.ContentType
+                    or Oids.MessageDigest
+                    or Oids.SigningTime
+                    or Oids.SigningCertificate
+                    or Oids.SigningCertificateV2
+                    or Oids.AlgorithmProtection;
             // RFC 5652 §11: these stand once. Others may stand as often as they like.
             if (!seen.Add(attribute.Oid) && known)
+            {
                 _problems.Add(SignerProblem.AttributeDuplicated);
+            }
             // RFC 5652 §11.1 to §11.3, RFC 5035 §3, RFC 6211 §2: exactly one value; no attribute has none.
             if (attribute.Values.Count == 0 || (known && attribute.Values.Count > 1))
+            {
                 _problems.Add(SignerProblem.AttributeMalformed);
+            }
+
             if (!known || attribute.Values.Count == 0)
+            {
                 continue;
+            }
+
             try
             {
                 var value = new AsnReader(attribute.Values[0], AsnEncodingRules.BER);
@@ -226,34 +288,53 @@ public sealed class CmsSignerInfo
             }
         }
         if (!seen.Contains(Oids.ContentType))
+        {
             _problems.Add(SignerProblem.ContentTypeMissing);
+        }
+
         if (MessageDigest is null)
+        {
             _problems.Add(SignerProblem.MessageDigestMissing);
+        }
     }
 
-    private void ReadAttribute(string oid, AsnReader value, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
+    private void ReadAttribute(
+        string oid, AsnReader value, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
         switch (oid)
         {
             case Oids.ContentType:
                 if (Oids.Read(value) != contentType)
+                {
                     _problems.Add(SignerProblem.ContentTypeContradicts);
+                }
+
                 break;
             case Oids.MessageDigest:
                 MessageDigest = value.ReadOctetString();
                 break;
             case Oids.SigningTime:
-                SigningTime = value.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? value.ReadUtcTime(2049) : value.ReadGeneralizedTime();
+                SigningTime = value.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime)
+                    ? value.ReadUtcTime(2049)
+                    : value.ReadGeneralizedTime();
                 break;
             case Oids.AlgorithmProtection:
                 if (!AlgorithmProtection.Agrees(value.ReadSequence(), digest, algorithm))
+                {
                     _problems.Add(SignerProblem.AlgorithmProtectionContradicts);
+                }
+
                 break;
             default:
                 if (SigningCertificate.Read(value, oid == Oids.SigningCertificateV2) is { } named)
+                {
                     _signingCertificates.Add(named);
+                }
                 else
+                {
                     _problems.Add(SignerProblem.AttributeMalformed);
+                }
+
                 break;
         }
     }
@@ -262,18 +343,21 @@ public sealed class CmsSignerInfo
 /// <summary>What verification found about one signer. It says nothing about trust.</summary>
 /// <param name="Signer">The signer as read.</param>
 /// <param name="DigestMatches">Whether the content is the content signed; null when that could not be computed.</param>
-/// <param name="SignatureMatches">Whether the value is the certificate's over what was signed; null when that could not be computed.</param>
+/// <param name="SignatureMatches">Whether the value is the certificate's over what was signed; null when that could not
+/// be computed.</param>
 /// <param name="Problems">Everything else that is wrong; empty for a good signature.</param>
-public sealed record SignerVerification(CmsSignerInfo Signer, bool? DigestMatches, bool? SignatureMatches, IReadOnlyList<SignerProblem> Problems)
+public sealed record SignerVerification(
+    CmsSignerInfo Signer, bool? DigestMatches, bool? SignatureMatches, IReadOnlyList<SignerProblem> Problems)
 {
     internal CmsCertificate? Candidate { get; init; }
 
     /// <summary>
-    /// The certificate the value verified with; when it verified with none, the one that the signer names; null when that
-    /// is not there, or the platform cannot read it. It may be shared with others: do not dispose it.
+    /// The certificate the value verified with; when it verified with none, the one that the signer names; null when
+    /// that is not there, or the platform cannot read it. It may be shared with others: do not dispose it.
     /// </summary>
     public X509Certificate2? Certificate => Candidate?.Certificate;
 
-    /// <summary>The octets signed are the octets received, by the key of <see cref="Certificate"/>, and nothing contradicts it.</summary>
+    /// <summary>The octets signed are the octets received, by the key of <see cref="Certificate"/>, and nothing
+    /// contradicts it.</summary>
     public bool Intact => DigestMatches == true && SignatureMatches == true && Problems.Count == 0;
 }

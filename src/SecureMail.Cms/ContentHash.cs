@@ -3,7 +3,8 @@ using System.Security.Cryptography;
 
 namespace SecureMail.Cms;
 
-/// <summary>Every digest that some signer asks for, in one pass over the content, and the content's first octets.</summary>
+/// <summary>Every digest that some signer asks for, in one pass over the content, and the content's first
+/// octets.</summary>
 internal sealed class ContentHash : IDisposable
 {
     private const int PrefixSize = 4096;
@@ -15,7 +16,9 @@ internal sealed class ContentHash : IDisposable
     public ContentHash(IEnumerable<HashAlgorithmName> algorithms)
     {
         foreach (HashAlgorithmName algorithm in algorithms.Distinct())
+        {
             _running.Add(algorithm.Name!, IncrementalHash.CreateHash(algorithm));
+        }
     }
 
     public ReadOnlySpan<byte> Prefix => _prefix;
@@ -23,19 +26,29 @@ internal sealed class ContentHash : IDisposable
     public void Append(ReadOnlySpan<byte> data)
     {
         if (_prefix.Length < PrefixSize)
+        {
             _prefix = [.. _prefix, .. data[..Math.Min(data.Length, PrefixSize - _prefix.Length)]];
+        }
+
         foreach (IncrementalHash hash in _running.Values)
+        {
             hash.AppendData(data);
+        }
     }
 
-    public async Task AppendAsync(Stream content, CancellationToken cancel)
+    public async Task AppendAsync(Stream content, CancellationToken cancellationToken)
     {
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(64 * 1024);
-        int used = 0;
+        var buffer = ArrayPool<byte>.Shared.Rent(64 * 1024);
+        var used = 0;
         try
         {
-            for (int count; (count = await content.ReadAsync(buffer, cancel)) > 0; used = Math.Max(used, count))
+            for (
+                int count;
+                (count = await content.ReadAsync(buffer, cancellationToken)) > 0;
+                used = Math.Max(used, count))
+            {
                 Append(buffer.AsSpan(0, count));
+            }
         }
         finally
         {
@@ -47,8 +60,10 @@ internal sealed class ContentHash : IDisposable
 
     public void Finish()
     {
-        foreach ((string name, IncrementalHash hash) in _running)
+        foreach ((var name, IncrementalHash hash) in _running)
+        {
             _digests[name] = hash.GetHashAndReset();
+        }
     }
 
     public bool Covers(IEnumerable<HashAlgorithmName> algorithms) => algorithms.All(a => _running.ContainsKey(a.Name!));
@@ -61,6 +76,8 @@ internal sealed class ContentHash : IDisposable
     public void Dispose()
     {
         foreach (IncrementalHash hash in _running.Values)
+        {
             hash.Dispose();
+        }
     }
 }

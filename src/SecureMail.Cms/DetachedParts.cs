@@ -19,7 +19,9 @@ internal sealed class DetachedParts
     private readonly List<ReadOnlyMemory<byte>> _crls;
     private readonly List<ReadOnlyMemory<byte>> _signers;
 
-    private DetachedParts(int version, string contentType, List<ReadOnlyMemory<byte>> digests, List<ReadOnlyMemory<byte>> certificates, List<ReadOnlyMemory<byte>> crls, List<ReadOnlyMemory<byte>> signers)
+    private DetachedParts(
+        int version, string contentType, List<ReadOnlyMemory<byte>> digests, List<ReadOnlyMemory<byte>> certificates,
+        List<ReadOnlyMemory<byte>> crls, List<ReadOnlyMemory<byte>> signers)
     {
         _version = version;
         _contentType = contentType;
@@ -34,24 +36,39 @@ internal sealed class DetachedParts
     {
         CmsLimits limits = CmsLimits.Default;
         if (signedData.Length > limits.MaxPart)
+        {
             throw new CmsException(CmsError.LimitExceeded, "a detached signature is never so large");
+        }
+
         try
         {
             var outer = new AsnReader(signedData, AsnEncodingRules.BER);
             AsnReader info = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
             if (Oids.Read(info) != Oids.SignedData)
+            {
                 throw new CmsException(CmsError.WrongKind, "this CMS object is not signed data");
+            }
+
             AsnReader data = info.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadSequence();
-            int version = data.TryReadInt32(out int v) && v is >= 1 and <= 5 ? v : throw CmsException.Malformed("a version that is none");
-            List<ReadOnlyMemory<byte>> digests = Elements(data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
+            var version =
+                data.TryReadInt32(out var v) && v is >= 1 and <= 5
+                    ? v
+                    : throw CmsException.Malformed("a version that is none");
+            List<ReadOnlyMemory<byte>> digests = Elements(
+                data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
             AsnReader encapsulated = data.ReadSequence();
-            string contentType = Oids.Read(encapsulated);
+            var contentType = Oids.Read(encapsulated);
             if (encapsulated.HasData)
-                throw new CmsException(CmsError.WrongKind, "the content stands inside: only detached signatures are put together");
+            {
+                throw new CmsException(
+                    CmsError.WrongKind, "the content stands inside: only detached signatures are put together");
+            }
+
             List<ReadOnlyMemory<byte>> certificates = Optional(data, CertificatesTag, limits.MaxCertificates);
             List<ReadOnlyMemory<byte>> crls = Optional(data, CrlsTag, limits.MaxCertificates);
-            List<ReadOnlyMemory<byte>> signers = Elements(data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
+            List<ReadOnlyMemory<byte>> signers = Elements(
+                data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
             data.ThrowIfNotEmpty();
             return new DetachedParts(version, contentType, digests, certificates, crls, signers);
         }
@@ -65,15 +82,26 @@ internal sealed class DetachedParts
     public DetachedParts With(DetachedParts other)
     {
         if (_contentType != other._contentType)
+        {
             throw new CmsException(CmsError.WrongKind, "the two signatures are over content of different types");
+        }
+
         List<CmsSignerInfo> signers = [.. Infos(this), .. Infos(other)];
         foreach (CmsSignerInfo signer in signers)
         {
-            if (signer.MessageDigest is { } digest && signers.Exists(s => s.DigestOid == signer.DigestOid && s.MessageDigest is { } d && !d.AsSpan().SequenceEqual(digest)))
-                throw new CmsException(CmsError.SignatureValueWrong, "the two signatures are not over the same content");
+            if (
+                signer.MessageDigest is { } digest
+                && signers.Exists(s =>
+                    s.DigestOid == signer.DigestOid && s.MessageDigest is { } d && !d.AsSpan().SequenceEqual(digest)))
+            {
+                throw new CmsException(
+                    CmsError.SignatureValueWrong, "the two signatures are not over the same content");
+            }
         }
         // RFC 5652 §5.1: the version follows from the parts; each of the two is right for its own.
-        return new DetachedParts(Math.Max(_version, other._version), _contentType, Union(_digests, other._digests), Union(_certificates, other._certificates), Union(_crls, other._crls), Union(_signers, other._signers));
+        return new DetachedParts(
+            Math.Max(_version, other._version), _contentType, Union(_digests, other._digests),
+            Union(_certificates, other._certificates), Union(_crls, other._crls), Union(_signers, other._signers));
     }
 
     public byte[] Encode()
@@ -89,11 +117,20 @@ internal sealed class DetachedParts
                 writer.WriteInteger(_version);
                 WriteSet(writer, _digests, Asn1Tag.SetOf);
                 using (writer.PushSequence())
+                {
                     writer.WriteObjectIdentifier(_contentType);
+                }
+
                 if (_certificates.Count > 0)
+                {
                     WriteSet(writer, _certificates, CertificatesTag);
+                }
+
                 if (_crls.Count > 0)
+                {
                     WriteSet(writer, _crls, CrlsTag);
+                }
+
                 WriteSet(writer, _signers, Asn1Tag.SetOf);
             }
         }
@@ -118,7 +155,9 @@ internal sealed class DetachedParts
         using (writer.PushSetOf(tag))
         {
             foreach (ReadOnlyMemory<byte> element in elements)
+            {
                 writer.WriteEncodedValue(element.Span);
+            }
         }
     }
 
@@ -129,14 +168,18 @@ internal sealed class DetachedParts
         foreach (ReadOnlyMemory<byte> element in other)
         {
             if (!union.Exists(e => e.Span.SequenceEqual(element.Span)))
+            {
                 union.Add(element);
+            }
         }
         union.Sort((a, b) => a.Span.SequenceCompareTo(b.Span));
         return union;
     }
 
     private static List<ReadOnlyMemory<byte>> Optional(AsnReader reader, Asn1Tag tag, int limit) =>
-        reader.HasData && reader.PeekTag().HasSameClassAndValue(tag) ? Elements(reader.ReadSetOf(skipSortOrderValidation: true, tag), limit) : [];
+        reader.HasData && reader.PeekTag().HasSameClassAndValue(tag)
+            ? Elements(reader.ReadSetOf(skipSortOrderValidation: true, tag), limit)
+            : [];
 
     private static List<ReadOnlyMemory<byte>> Elements(AsnReader set, int limit)
     {
@@ -144,7 +187,10 @@ internal sealed class DetachedParts
         while (set.HasData)
         {
             if (elements.Count == limit)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many parts in a signature");
+            }
+
             elements.Add(set.ReadEncodedValue());
         }
         return elements;

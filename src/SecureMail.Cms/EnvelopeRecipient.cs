@@ -11,8 +11,8 @@ namespace SecureMail.Cms;
 public enum KeyTransport
 {
     /// <summary>
-    /// RSAES-PKCS1-v1_5. Common tokens (SoftHSM among them) unwrap OAEP with SHA-1 only and older ones not at all; the reader's
-    /// defence against its weakness is RFC 3218's.
+    /// RSAES-PKCS1-v1_5. Common tokens (SoftHSM among them) unwrap OAEP with SHA-1 only and older ones not at all; the
+    /// reader's defence against its weakness is RFC 3218's.
     /// </summary>
     Pkcs1,
 
@@ -24,8 +24,8 @@ public enum KeyTransport
 }
 
 /// <summary>
-/// Someone to encrypt to. The certificate's key is parsed once and kept: an object that is used for many messages costs each of
-/// them the encryption alone. Safe for use by many threads.
+/// Someone to encrypt to. The certificate's key is parsed once and kept: an object that is used for many messages costs
+/// each of them the encryption alone. Safe for use by many threads.
 /// </summary>
 public sealed class EnvelopeRecipient
 {
@@ -36,19 +36,29 @@ public sealed class EnvelopeRecipient
     private readonly byte[] _transportAlgorithm;
     private readonly byte[] _rid;
 
-    /// <summary>Checks that the certificate's key can be encrypted to; whether it is the right one, valid, and meant for it, is for the caller to know.</summary>
+    /// <summary>Checks that the certificate's key can be encrypted to; whether it is the right one, valid, and meant
+    /// for it, is for the caller to know.</summary>
     /// <param name="certificate">RSA, EC on P-256, P-384 or P-521, or X25519.</param>
     /// <param name="transport">For an RSA key; others are agreed with.</param>
-    /// <param name="byKeyIdentifier">Names the recipient by subject key identifier in place of issuer and serial number.</param>
+    /// <param name="byKeyIdentifier">Names the recipient by subject key identifier in place of issuer and serial
+    /// number.</param>
     /// <exception cref="CmsException">The key is of another kind, or there is no subject key identifier.</exception>
-    public EnvelopeRecipient(X509Certificate2 certificate, KeyTransport transport = KeyTransport.Pkcs1, bool byKeyIdentifier = false)
+    public EnvelopeRecipient(
+        X509Certificate2 certificate, KeyTransport transport = KeyTransport.Pkcs1, bool byKeyIdentifier = false)
     {
         Certificate = certificate;
         ByKeyIdentifier = byKeyIdentifier;
         if (certificate.PublicKey.Oid.Value == Oids.RsaEncryption)
+        {
             _rsa = certificate.GetRSAPublicKey()!;
+        }
         else if (!KeyAgreement.Serves(certificate.PublicKey))
-            throw new CmsException(CmsError.CertificateNotUsable, "mail can be encrypted to certificates with RSA, P-256, P-384, P-521 and X25519 keys only");
+        {
+            throw new CmsException(
+                CmsError.CertificateNotUsable,
+                "mail can be encrypted to certificates with RSA, P-256, P-384, P-521 and X25519 keys only");
+        }
+
         _padding = transport switch
         {
             KeyTransport.OaepSha1 => RSAEncryptionPadding.OaepSHA1,
@@ -60,15 +70,19 @@ public sealed class EnvelopeRecipient
     }
 
     /// <summary>
-    /// The recipient of this certificate in the default way, kept for as long as the certificate object lives: whoever holds on to his certificates
-    /// (a directory, say) has their keys parsed once.
+    /// The recipient of this certificate in the default way, kept for as long as the certificate object lives: whoever
+    /// holds on to his certificates (a directory, say) has their keys parsed once.
     /// </summary>
     /// <exception cref="CmsException">The key cannot be encrypted to.</exception>
-    public static EnvelopeRecipient Of(X509Certificate2 certificate) => Known.GetValue(certificate, static c => new EnvelopeRecipient(c));
+    public static EnvelopeRecipient Of(X509Certificate2 certificate) =>
+        Known.GetValue(certificate, static c => new EnvelopeRecipient(c));
 
-    /// <summary>The key usage (RFC 5280 §4.2.1.3) that a certificate to be encrypted to has, where it has any: an RSA key enciphers keys, others agree on them.</summary>
+    /// <summary>The key usage (RFC 5280 §4.2.1.3) that a certificate to be encrypted to has, where it has any: an RSA
+    /// key enciphers keys, others agree on them.</summary>
     public static X509KeyUsageFlags UsageOf(X509Certificate2 certificate) =>
-        certificate.PublicKey.Oid.Value is Oids.EcPublicKey or X25519Key.AlgorithmOid ? X509KeyUsageFlags.KeyAgreement : X509KeyUsageFlags.KeyEncipherment;
+        certificate.PublicKey.Oid.Value is Oids.EcPublicKey or X25519Key.AlgorithmOid
+            ? X509KeyUsageFlags.KeyAgreement
+            : X509KeyUsageFlags.KeyEncipherment;
 
     /// <summary>The recipient's certificate.</summary>
     public X509Certificate2 Certificate { get; }
@@ -105,8 +119,9 @@ public sealed class EnvelopeRecipient
             CertificateIdentifier.Write(writer, Certificate);
             return writer.Encode();
         }
-        byte[] identifier = CmsCertificate.Of(Certificate)?.SubjectKeyIdentifier()?.ToArray()
-            ?? throw new CmsException(CmsError.CertificateNotUsable, "a recipient's certificate has no subject key identifier");
+        var identifier = CmsCertificate.Of(Certificate)?.SubjectKeyIdentifier()?.ToArray()
+            ?? throw new CmsException(
+                CmsError.CertificateNotUsable, "a recipient's certificate has no subject key identifier");
         var context0 = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (_rsa is not null)
         {
@@ -115,7 +130,10 @@ public sealed class EnvelopeRecipient
         }
         // RFC 5652 §6.2.2: rKeyId is a RecipientKeyIdentifier, whose date and other are left out.
         using (writer.PushSequence(context0))
+        {
             writer.WriteOctetString(identifier);
+        }
+
         return writer.Encode();
     }
 
@@ -136,7 +154,9 @@ public sealed class EnvelopeRecipient
                 using (writer.PushSequence())
                 {
                     if (transport == KeyTransport.OaepSha256)
+                    {
                         WriteOaepSha256(writer);
+                    }
                 }
             }
         }
@@ -146,7 +166,10 @@ public sealed class EnvelopeRecipient
     private static void WriteOaepSha256(AsnWriter writer)
     {
         using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 0)))
+        {
             SignatureAlgorithm.WriteDigest(writer, HashAlgorithmName.SHA256);
+        }
+
         using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 1)))
         using (writer.PushSequence())
         {
@@ -159,9 +182,10 @@ public sealed class EnvelopeRecipient
 /// <summary>A certificate that mail may have been encrypted to, and its private key.</summary>
 /// <param name="Certificate">Recipients are named by issuer and serial number, or by subject key identifier.</param>
 /// <param name="Key">
-/// <see cref="RSA"/>, of which only Decrypt is called, <see cref="ECDiffieHellman"/>, of which only DeriveRawSecretAgreement is
-/// called (so a token's key will do for either), or <see cref="X25519Key"/>. Each throws <see cref="CryptographicException"/> for input that is
-/// wrong and anything else for a token that is not there. A key of another kind opens nothing.
+/// <see cref="RSA"/>, of which only Decrypt is called, <see cref="ECDiffieHellman"/>, of which only
+/// DeriveRawSecretAgreement is called (so a token's key will do for either), or <see cref="X25519Key"/>. Each throws
+/// <see cref="CryptographicException"/> for input that is wrong and anything else for a token that is not there. A key
+/// of another kind opens nothing.
 /// </param>
 public sealed record RecipientKey(X509Certificate2 Certificate, AsymmetricAlgorithm Key)
 {

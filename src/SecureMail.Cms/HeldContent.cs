@@ -1,8 +1,8 @@
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Content found inside a CMS object: copied to a <see cref="SecretSpool"/> as it passes, or left where it lies in a seekable stream that its owner
-/// keeps open, so that a layer in the middle (signed in enveloped) is not held twice.
+/// Content found inside a CMS object: copied to a <see cref="SecretSpool"/> as it passes, or left where it lies in a
+/// seekable stream that its owner keeps open, so that a layer in the middle (signed in enveloped) is not held twice.
 /// </summary>
 internal sealed class HeldContent : IDisposable
 {
@@ -37,11 +37,19 @@ internal sealed class HeldContent : IDisposable
     public void Append(ReadOnlySpan<byte> piece, long position)
     {
         if (_copy is null && (_pieces.Count == 0 || position != _end) && _pieces.Count == MaxPieces)
+        {
             CopyAll();
+        }
+
         if (_copy is not null)
+        {
             _copy.Write(piece);
+        }
         else if (_pieces.Count == 0 || position != _end)
+        {
             _pieces.Add((Length, position));
+        }
+
         _end = position + piece.Length;
         Length += piece.Length;
     }
@@ -58,9 +66,12 @@ internal sealed class HeldContent : IDisposable
         var copy = new SecretSpool();
         try
         {
-            long back = _source!.Position;
+            var back = _source!.Position;
             using (var reader = new Reader(this))
+            {
                 reader.CopyTo(copy.OpenWrite());
+            }
+
             _source.Position = back;
             _copy = copy;
         }
@@ -81,44 +92,60 @@ internal sealed class HeldContent : IDisposable
 
         public override int Read(Span<byte> buffer)
         {
-            int count = Place(buffer.Length);
-            int read = count == 0 ? 0 : content._source!.Read(buffer[..count]);
+            var count = Place(buffer.Length);
+            var read = count == 0 ? 0 : content._source!.Read(buffer[..count]);
             Position += read;
             return read;
         }
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            int count = Place(buffer.Length);
-            int read = count == 0 ? 0 : await content._source!.ReadAsync(buffer[..count], cancellationToken);
+            var count = Place(buffer.Length);
+            var read = count == 0 ? 0 : await content._source!.ReadAsync(buffer[..count], cancellationToken);
             Position += read;
             return read;
         }
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        public override Task<int> ReadAsync(
+            byte[] buffer,
+            int offset,
+            int count,
+            CancellationToken cancellationToken
+        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
         public override long Seek(long offset, SeekOrigin origin)
         {
-            long position = origin switch { SeekOrigin.Begin => offset, SeekOrigin.Current => Position + offset, _ => Length + offset };
+            var position = origin switch
+            {
+                SeekOrigin.Begin => offset,
+                SeekOrigin.Current => Position + offset,
+                _ => Length + offset,
+            };
             return Position = position >= 0 ? position : throw new IOException("a position before the beginning");
         }
 
         public override void Flush() { }
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
-        /// <summary>Sets the source to where our position lies; how many of the wanted octets stand there in one piece.</summary>
+        /// <summary>Sets the source to where our position lies; how many of the wanted octets stand there in one
+        /// piece.</summary>
         private int Place(int wanted)
         {
             if (Position >= content.Length)
+            {
                 return 0;
-            int index = content._pieces.BinarySearch((Position, long.MaxValue));
+            }
+
+            var index = content._pieces.BinarySearch((Position, long.MaxValue));
             index = index < 0 ? ~index - 1 : index;
-            (long start, long offset) = content._pieces[index];
-            long end = index + 1 < content._pieces.Count ? content._pieces[index + 1].Start : content.Length;
+            (var start, var offset) = content._pieces[index];
+            var end = index + 1 < content._pieces.Count ? content._pieces[index + 1].Start : content.Length;
             content._source!.Position = content._origin + offset + (Position - start);
             return (int)Math.Min(wanted, end - Position);
         }

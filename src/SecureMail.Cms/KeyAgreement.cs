@@ -9,9 +9,9 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Key agreement (KeyAgreeRecipientInfo, RFC 5652 §6.2.2), ephemeral on the sender's side and static on ours: ECDH on the NIST
-/// curves (RFC 5753 §3.1) and X25519 (RFC 8418 §2). The shared secret becomes a key-encryption key, and that one unwraps the content's.
-/// Left out: static senders, ECMQV, X448, finite fields.
+/// Key agreement (KeyAgreeRecipientInfo, RFC 5652 §6.2.2), ephemeral on the sender's side and static on ours: ECDH on
+/// the NIST curves (RFC 5753 §3.1) and X25519 (RFC 8418 §2). The shared secret becomes a key-encryption key, and that
+/// one unwraps the content's. Left out: static senders, ECMQV, X448, finite fields.
 /// </summary>
 internal static class KeyAgreement
 {
@@ -33,33 +33,37 @@ internal static class KeyAgreement
     private static readonly Asn1Tag Context2 = new(TagClass.ContextSpecific, 2);
 
     /// <summary>
-    /// The scheme of a key-encryption algorithm, or null for one not known. The cofactor variants are the same on these curves,
-    /// whose cofactor is 1. SHA-1 in the KDF rests on no collision, and OpenSSL writes it when not told otherwise.
+    /// The scheme of a key-encryption algorithm, or null for one not known. The cofactor variants are the same on these
+    /// curves, whose cofactor is 1. SHA-1 in the KDF rests on no collision, and OpenSSL writes it when not told
+    /// otherwise.
     /// </summary>
-    public static Scheme? SchemeOf(string oid) => oid switch
-    {
-        Oids.StdDhSha1Kdf or Oids.CofactorDhSha1Kdf => new Scheme(HashAlgorithmName.SHA1, false),
-        Oids.StdDhSha256Kdf or Oids.CofactorDhSha256Kdf => new Scheme(HashAlgorithmName.SHA256, false),
-        Oids.StdDhSha384Kdf or Oids.CofactorDhSha384Kdf => new Scheme(HashAlgorithmName.SHA384, false),
-        Oids.StdDhSha512Kdf or Oids.CofactorDhSha512Kdf => new Scheme(HashAlgorithmName.SHA512, false),
-        Oids.StdDhHkdfSha256 => new Scheme(HashAlgorithmName.SHA256, true),
-        Oids.StdDhHkdfSha384 => new Scheme(HashAlgorithmName.SHA384, true),
-        Oids.StdDhHkdfSha512 => new Scheme(HashAlgorithmName.SHA512, true),
-        _ => null,
-    };
+    public static Scheme? SchemeOf(string oid) =>
+        oid switch
+        {
+            Oids.StdDhSha1Kdf or Oids.CofactorDhSha1Kdf => new Scheme(HashAlgorithmName.SHA1, false),
+            Oids.StdDhSha256Kdf or Oids.CofactorDhSha256Kdf => new Scheme(HashAlgorithmName.SHA256, false),
+            Oids.StdDhSha384Kdf or Oids.CofactorDhSha384Kdf => new Scheme(HashAlgorithmName.SHA384, false),
+            Oids.StdDhSha512Kdf or Oids.CofactorDhSha512Kdf => new Scheme(HashAlgorithmName.SHA512, false),
+            Oids.StdDhHkdfSha256 => new Scheme(HashAlgorithmName.SHA256, true),
+            Oids.StdDhHkdfSha384 => new Scheme(HashAlgorithmName.SHA384, true),
+            Oids.StdDhHkdfSha512 => new Scheme(HashAlgorithmName.SHA512, true),
+            _ => null,
+        };
 
     /// <summary>Whether mail can be encrypted to this public key by agreement.</summary>
     public static bool Serves(PublicKey key) =>
-        key.Oid.Value == X25519Key.AlgorithmOid ? key.EncodedKeyValue.RawData.Length == X25519Key.Size : key.Oid.Value == Oids.EcPublicKey && CurveOf(key) is not null;
+        key.Oid.Value == X25519Key.AlgorithmOid
+            ? key.EncodedKeyValue.RawData.Length == X25519Key.Size
+            : key.Oid.Value == Oids.EcPublicKey && CurveOf(key) is not null;
 
     /// <summary>Writes [1] KeyAgreeRecipientInfo with an ephemeral key of its own, for one recipient.</summary>
     /// <param name="rid">KeyAgreeRecipientIdentifier, DER.</param>
     public static void Write(AsnWriter writer, PublicKey recipient, byte[] rid, ReadOnlySpan<byte> contentKey)
     {
         Curve? curve = recipient.Oid.Value == X25519Key.AlgorithmOid ? null : CurveOf(recipient);
-        byte[] wrap = Encode(w => WriteAlgorithm(w, curve?.WrapOid ?? Oids.Aes256Wrap));
-        string scheme = curve?.SchemeOid ?? Oids.StdDhHkdfSha256;
-        (byte[] point, byte[] secret) = curve is null ? AgreeX25519(recipient) : AgreeEc(recipient, curve);
+        var wrap = Encode(w => WriteAlgorithm(w, curve?.WrapOid ?? Oids.Aes256Wrap));
+        var scheme = curve?.SchemeOid ?? Oids.StdDhHkdfSha256;
+        (var point, var secret) = curve is null ? AgreeX25519(recipient) : AgreeEc(recipient, curve);
         byte[]? wrappingKey = null;
         byte[] wrapped;
         try
@@ -98,34 +102,51 @@ internal static class KeyAgreement
     }
 
     /// <summary>
-    /// The content key from one RecipientEncryptedKey, or null when it does not come out: a public key that is not on our curve or
-    /// of low order, or a wrong key-encryption key, which the integrity check of the wrap tells.
+    /// The content key from one RecipientEncryptedKey, or null when it does not come out: a public key that is not on
+    /// our curve or of low order, or a wrong key-encryption key, which the integrity check of the wrap tells.
     /// </summary>
     /// <param name="originatorKey">OriginatorPublicKey, without its tag.</param>
     /// <param name="wrapAlgorithm">AlgorithmIdentifier of the key wrap, as it came.</param>
     /// <param name="wrapSize">Octets of the key-encryption key.</param>
-    public static byte[]? Unwrap(RecipientKey ours, AsnReader originatorKey, Scheme scheme, byte[] wrapAlgorithm, int wrapSize, byte[]? userMaterial, byte[] encryptedKey)
+    public static byte[]? Unwrap(
+        RecipientKey ours, AsnReader originatorKey, Scheme scheme, byte[] wrapAlgorithm, int wrapSize,
+        byte[]? userMaterial, byte[] encryptedKey)
     {
-        byte[]? secret = Agree(ours, originatorKey);
+        var secret = Agree(ours, originatorKey);
         if (secret is null)
+        {
             return null;
+        }
+
         try
         {
-            string wrapOid = new AsnReader(wrapAlgorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier();
-            // RFC 5753 §7.2 puts the AlgorithmIdentifier itself into the derivation, and its parameters are absent (RFC 3565 §2.3.2) or
-            // NULL: writers differ, some within one message. The check of the wrap says which it was.
-            byte[][] keyInfos = [Encode(w => WriteAlgorithm(w, wrapOid)), Encode(w => WriteAlgorithm(w, wrapOid, withNull: true))];
+            var wrapOid = new AsnReader(wrapAlgorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier();
+            // RFC 5753 §7.2 puts the AlgorithmIdentifier itself into the derivation, and its parameters are absent (RFC
+            // 3565 §2.3.2) or NULL: writers differ, some within one message. The check of the wrap says which it was.
+            byte[][] keyInfos =
+            [
+                Encode(w => WriteAlgorithm(w, wrapOid)),
+                Encode(w => WriteAlgorithm(w, wrapOid, withNull: true)),
+            ];
             // RFC 8418 §2.2: the salt is the user's keying material; Bouncy Castle puts it in entityUInfo alone.
-            byte[][] salts = scheme.Hkdf && userMaterial is not null ? [userMaterial, []] : [[]];
-            foreach (byte[] keyInfo in keyInfos)
+            byte[][] salts =
+                scheme.Hkdf && userMaterial is not null
+                    ? [userMaterial, []]
+                    :
+                    [
+                        [],
+                    ];
+            foreach (var keyInfo in keyInfos)
             {
-                foreach (byte[] salt in salts)
+                foreach (var salt in salts)
                 {
-                    byte[] wrappingKey = Derive(secret, scheme, keyInfo, userMaterial, salt, wrapSize);
-                    byte[]? key = AesKeyWrap.Unwrap(wrappingKey, encryptedKey);
+                    var wrappingKey = Derive(secret, scheme, keyInfo, userMaterial, salt, wrapSize);
+                    var key = AesKeyWrap.Unwrap(wrappingKey, encryptedKey);
                     CryptographicOperations.ZeroMemory(wrappingKey);
                     if (key is not null)
+                    {
                         return key;
+                    }
                 }
             }
             return null;
@@ -139,10 +160,13 @@ internal static class KeyAgreement
     private static byte[]? Agree(RecipientKey ours, AsnReader originatorKey)
     {
         AsnReader algorithm = originatorKey.ReadSequence();
-        string oid = algorithm.ReadObjectIdentifier();
-        byte[] point = originatorKey.ReadBitString(out int unused);
+        var oid = algorithm.ReadObjectIdentifier();
+        var point = originatorKey.ReadBitString(out var unused);
         if (unused != 0)
+        {
             return null;
+        }
+
         switch (ours.Key)
         {
             case X25519Key own when oid == X25519Key.AlgorithmOid:
@@ -150,8 +174,13 @@ internal static class KeyAgreement
                 return own.TryDerive(point, secret) ? secret : null;
             case ECDiffieHellman own when oid == Oids.EcPublicKey && CurveOf(ours.Certificate.PublicKey) is { } curve:
                 // RFC 5753 §3.1.1: the curve is the recipient's; parameters that name another would be of no use.
-                if (algorithm.HasData && algorithm.PeekTag() == Asn1Tag.ObjectIdentifier && algorithm.ReadObjectIdentifier() != curve.Oid)
+                if (algorithm.HasData
+                    && algorithm.PeekTag() == Asn1Tag.ObjectIdentifier
+                    && algorithm.ReadObjectIdentifier() != curve.Oid)
+                {
                     return null;
+                }
+
                 try
                 {
                     using ECDiffieHellman? sender = FromPoint(point, curve);
@@ -170,9 +199,11 @@ internal static class KeyAgreement
 
     private static (byte[] Point, byte[] Secret) AgreeX25519(PublicKey recipient)
     {
-        using X25519Key ephemeral = X25519Key.Generate();
+        using var ephemeral = X25519Key.Generate();
         var secret = new byte[X25519Key.Size];
-        return ephemeral.TryDerive(recipient.EncodedKeyValue.RawData, secret) ? (ephemeral.PublicKey.ToArray(), secret) : throw NotUsable();
+        return ephemeral.TryDerive(recipient.EncodedKeyValue.RawData, secret)
+            ? (ephemeral.PublicKey.ToArray(), secret)
+            : throw NotUsable();
     }
 
     private static (byte[] Point, byte[] Secret) AgreeEc(PublicKey recipient, Curve curve)
@@ -196,19 +227,27 @@ internal static class KeyAgreement
     private static ECDiffieHellman? FromPoint(ReadOnlySpan<byte> point, Curve curve)
     {
         if (point.Length != 1 + (2 * curve.FieldSize) || point[0] != 0x04)
-            return null;
-        return ECDiffieHellman.Create(new ECParameters
         {
-            Curve = curve.Named,
-            Q = new ECPoint { X = point.Slice(1, curve.FieldSize).ToArray(), Y = point[(1 + curve.FieldSize)..].ToArray() },
-        });
+            return null;
+        }
+
+        return ECDiffieHellman.Create(
+            new ECParameters
+            {
+                Curve = curve.Named,
+                Q = new ECPoint
+                {
+                    X = point.Slice(1, curve.FieldSize).ToArray(),
+                    Y = point[(1 + curve.FieldSize)..].ToArray(),
+                },
+            });
     }
 
     private static Curve? CurveOf(PublicKey key)
     {
         try
         {
-            string named = AsnDecoder.ReadObjectIdentifier(key.EncodedParameters?.RawData, AsnEncodingRules.BER, out _);
+            var named = AsnDecoder.ReadObjectIdentifier(key.EncodedParameters?.RawData, AsnEncodingRules.BER, out _);
             return Array.Find(Curves, c => c.Oid == named);
         }
         catch (AsnContentException)
@@ -217,9 +256,10 @@ internal static class KeyAgreement
         }
     }
 
-    private static byte[] Derive(byte[] secret, Scheme scheme, byte[] keyInfo, byte[]? userMaterial, ReadOnlySpan<byte> salt, int size)
+    private static byte[] Derive(
+        byte[] secret, Scheme scheme, byte[] keyInfo, byte[]? userMaterial, ReadOnlySpan<byte> salt, int size)
     {
-        byte[] shared = SharedInfo(keyInfo, userMaterial, size);
+        var shared = SharedInfo(keyInfo, userMaterial, size);
         var key = new byte[size];
         if (scheme.Hkdf)
         {
@@ -235,8 +275,8 @@ internal static class KeyAgreement
             BinaryPrimitives.WriteInt32BigEndian(counter, i);
             hash.AppendData(counter);
             hash.AppendData(shared);
-            byte[] digest = hash.GetHashAndReset();
-            int count = Math.Min(digest.Length, size - written);
+            var digest = hash.GetHashAndReset();
+            var count = Math.Min(digest.Length, size - written);
             digest.AsSpan(0, count).CopyTo(key.AsSpan(written));
             written += count;
             CryptographicOperations.ZeroMemory(digest);
@@ -245,23 +285,28 @@ internal static class KeyAgreement
     }
 
     /// <summary>RFC 5753 §7.2: ECC-CMS-SharedInfo.</summary>
-    private static byte[] SharedInfo(byte[] keyInfo, byte[]? userMaterial, int size) => Encode(writer =>
-    {
-        using (writer.PushSequence())
+    private static byte[] SharedInfo(byte[] keyInfo, byte[]? userMaterial, int size) =>
+        Encode(writer =>
         {
-            writer.WriteEncodedValue(keyInfo);
-            if (userMaterial is not null)
+            using (writer.PushSequence())
             {
-                using (writer.PushSequence(Context0))
-                    writer.WriteOctetString(userMaterial);
+                writer.WriteEncodedValue(keyInfo);
+                if (userMaterial is not null)
+                {
+                    using (writer.PushSequence(Context0))
+                    {
+                        writer.WriteOctetString(userMaterial);
+                    }
+                }
+                // The length of the key in bits, 32 bits of it.
+                Span<byte> bits = stackalloc byte[4];
+                BinaryPrimitives.WriteInt32BigEndian(bits, size * 8);
+                using (writer.PushSequence(Context2))
+                {
+                    writer.WriteOctetString(bits);
+                }
             }
-            // The length of the key in bits, 32 bits of it.
-            Span<byte> bits = stackalloc byte[4];
-            BinaryPrimitives.WriteInt32BigEndian(bits, size * 8);
-            using (writer.PushSequence(Context2))
-                writer.WriteOctetString(bits);
-        }
-    });
+        });
 
     private static void WriteAlgorithm(AsnWriter writer, string oid, bool withNull = false)
     {
@@ -269,7 +314,9 @@ internal static class KeyAgreement
         {
             writer.WriteObjectIdentifier(oid);
             if (withNull)
+            {
                 writer.WriteNull();
+            }
         }
     }
 
@@ -280,5 +327,6 @@ internal static class KeyAgreement
         return writer.Encode();
     }
 
-    private static CmsException NotUsable() => new(CmsError.CertificateNotUsable, "a recipient's certificate has a public key that is not on its curve");
+    private static CmsException NotUsable() =>
+        new(CmsError.CertificateNotUsable, "a recipient's certificate has a public key that is not on its curve");
 }

@@ -5,9 +5,9 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// RecipientInfos (RFC 5652 §6.2), read: the first that names one of our keys and is wrapped in a way we have gives the content's key.
-/// Kinds that need no key of ours (shared key, password) or are not known are passed over; so is one for us that is wrapped in a way we have
-/// not, for another may follow.
+/// RecipientInfos (RFC 5652 §6.2), read: the first that names one of our keys and is wrapped in a way we have gives the
+/// content's key. Kinds that need no key of ours (shared key, password) or are not known are passed over; so is one for
+/// us that is wrapped in a way we have not, for another may follow.
 /// </summary>
 internal static class Recipients
 {
@@ -17,29 +17,37 @@ internal static class Recipients
     private static readonly Asn1Tag Context0 = new(TagClass.ContextSpecific, 0);
     private static readonly Asn1Tag Context1 = new(TagClass.ContextSpecific, 1);
 
-    /// <summary>Octets that one RecipientInfo takes, more often than not: a 2048-bit key, a name of ordinary length.</summary>
+    /// <summary>Octets that one RecipientInfo takes, more often than not: a 2048-bit key, a name of ordinary
+    /// length.</summary>
     private const int ExpectedSize = 640;
 
     /// <summary>RecipientInfos, DER.</summary>
     public static byte[] Wrap(IReadOnlyList<EnvelopeRecipient> recipients, ReadOnlySpan<byte> contentKey)
     {
-        // The writer grows by a kilobyte at a time: for thousands of recipients that alone would cost more than their keys.
+        // The writer grows by a kilobyte at a time: for thousands of recipients that alone would cost more than their
+        // keys.
         var writer = new AsnWriter(AsnEncodingRules.DER, 64 + (recipients.Count * ExpectedSize));
         writer.PushSetOf();
         foreach (EnvelopeRecipient recipient in recipients)
+        {
             recipient.Write(writer, contentKey);
+        }
+
         writer.PopSetOf();
         return writer.Encode();
     }
 
-    /// <summary>The content-encryption key for the first of our keys that a recipient names; of the length asked, and random when it did not unwrap.</summary>
-    /// <exception cref="CmsException">None of the keys is named, or each named one is wrapped in a way not supported.</exception>
+    /// <summary>The content-encryption key for the first of our keys that a recipient names; of the length asked, and
+    /// random when it did not unwrap.</summary>
+    /// <exception cref="CmsException">None of the keys is named, or each named one is wrapped in a way not
+    /// supported.</exception>
     public static byte[] Unwrap(byte[] recipientInfos, IReadOnlyList<RecipientKey> keys, int keySize, CmsLimits limits)
     {
         // RFC 3218 §2.3.2: when the padding or the length is wrong, go on with a random key and fail at the content, as
         // any other wrong message does. It is drawn before, so that both paths do the same work.
-        byte[] substitute = RandomNumberGenerator.GetBytes(keySize);
-        var search = new Search([.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new OurKey(k))], keySize, limits);
+        var substitute = RandomNumberGenerator.GetBytes(keySize);
+        var search = new Search(
+            [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new OurKey(k))], keySize, limits);
         AsnReader infos = new AsnReader(recipientInfos, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
         while (infos.HasData)
         {
@@ -47,29 +55,46 @@ internal static class Recipients
             Asn1Tag tag = infos.PeekTag();
             byte[]? key = null;
             if (tag == Asn1Tag.Sequence)
+            {
                 key = search.Transported(infos.ReadSequence());
+            }
             else if (tag == KeyAgree)
+            {
                 key = search.Agreed(infos.ReadSequence(Context1));
+            }
             else if (tag == Other)
+            {
                 search.LookAtOther(infos.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)));
+            }
             else
+            {
                 infos.ReadEncodedValue();
+            }
+
             if (key is null)
+            {
                 continue;
+            }
+
             if (key.Length == keySize)
+            {
                 return key;
+            }
+
             CryptographicOperations.ZeroMemory(key);
             return substitute;
         }
         return search switch
         {
             { Failed: true } => substitute,
-            { Unsupported: true } => throw new CmsException(CmsError.UnsupportedAlgorithm, "the key for us is wrapped in a way that is not supported"),
+            { Unsupported: true } => throw new CmsException(
+                CmsError.UnsupportedAlgorithm, "the key for us is wrapped in a way that is not supported"),
             _ => throw new CmsException(CmsError.NotForUs, "this is encrypted, and to none of the keys at hand"),
         };
     }
 
-    /// <summary>One of our keys with its names taken out of the certificate once: thousands of recipients are compared with them.</summary>
+    /// <summary>One of our keys with its names taken out of the certificate once: thousands of recipients are compared
+    /// with them.</summary>
     private sealed class OurKey(RecipientKey key)
     {
         private readonly ReadOnlyMemory<byte> _issuer = key.Certificate.IssuerName.RawData;
@@ -78,9 +103,11 @@ internal static class Recipients
 
         public RecipientKey Key => key;
 
-        public bool IsIssuerAndSerial(ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> serial) => _serial.Span.SequenceEqual(serial) && _issuer.Span.SequenceEqual(issuer);
+        public bool IsIssuerAndSerial(ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> serial) =>
+            _serial.Span.SequenceEqual(serial) && _issuer.Span.SequenceEqual(issuer);
 
-        public bool IsKeyIdentifier(ReadOnlySpan<byte> identifier) => _keyIdentifier is not null && _keyIdentifier.AsSpan().SequenceEqual(identifier);
+        public bool IsKeyIdentifier(ReadOnlySpan<byte> identifier) =>
+            _keyIdentifier is not null && _keyIdentifier.AsSpan().SequenceEqual(identifier);
     }
 
     private sealed class Search(OurKey[] ours, int keySize, CmsLimits limits)
@@ -96,22 +123,28 @@ internal static class Recipients
         public void CountOne()
         {
             if (++_count > limits.MaxRecipients)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "too many recipients");
+            }
         }
 
-        /// <summary>KeyTransRecipientInfo (RFC 5652 §6.2.1). An empty key when it did not decrypt: that may not be told from a wrong one.</summary>
+        /// <summary>KeyTransRecipientInfo (RFC 5652 §6.2.1). An empty key when it did not decrypt: that may not be told
+        /// from a wrong one.</summary>
         public byte[]? Transported(AsnReader info)
         {
             info.ReadInteger();
             if (Named(info, isKeyAgreement: false) is not { } recipient)
+            {
                 return null;
+            }
+
             RSAEncryptionPadding? padding = recipient.Key is RSA ? ReadPadding(info.ReadSequence()) : null;
             if (padding is null)
             {
                 Unsupported = true;
                 return null;
             }
-            byte[] encryptedKey = info.ReadOctetString();
+            var encryptedKey = info.ReadOctetString();
             info.ThrowIfNotEmpty();
             try
             {
@@ -129,28 +162,42 @@ internal static class Recipients
             info.ReadInteger();
             AsnReader originator = info.ReadSequence(Context0);
             // OriginatorIdentifierOrKey: [1] is a key sent along, the others name a static one in a certificate.
-            AsnReader? originatorKey = originator.PeekTag().HasSameClassAndValue(Context1) ? originator.ReadSequence(Context1) : null;
-            byte[]? userMaterial = info.PeekTag().HasSameClassAndValue(Context1) ? info.ReadSequence(Context1).ReadOctetString() : null;
+            AsnReader? originatorKey = originator.PeekTag().HasSameClassAndValue(Context1)
+                ? originator.ReadSequence(Context1)
+                : null;
+            var userMaterial = info.PeekTag().HasSameClassAndValue(Context1)
+                ? info.ReadSequence(Context1).ReadOctetString()
+                : null;
             AsnReader algorithm = info.ReadSequence();
             KeyAgreement.Scheme? scheme = KeyAgreement.SchemeOf(algorithm.ReadObjectIdentifier());
-            byte[]? wrap = algorithm.HasData && algorithm.PeekTag() == Asn1Tag.Sequence ? algorithm.ReadEncodedValue().ToArray() : null;
+            var wrap =
+                algorithm.HasData && algorithm.PeekTag() == Asn1Tag.Sequence
+                    ? algorithm.ReadEncodedValue().ToArray()
+                    : null;
             AsnReader encryptedKeys = info.ReadSequence();
             while (encryptedKeys.HasData)
             {
                 CountOne();
                 AsnReader encrypted = encryptedKeys.ReadSequence();
                 if (Named(encrypted, isKeyAgreement: true) is not { } recipient)
+                {
                     continue;
-                int wrapSize = WrapSizeOf(wrap);
+                }
+
+                var wrapSize = WrapSizeOf(wrap);
                 if (scheme is null || originatorKey is null || recipient.Key is RSA || wrapSize == 0)
                 {
                     Unsupported = true;
                     continue;
                 }
-                byte[] encryptedKey = encrypted.ReadOctetString();
-                byte[]? key = KeyAgreement.Unwrap(recipient, originatorKey, scheme.Value, wrap!, wrapSize, userMaterial, encryptedKey);
+                var encryptedKey = encrypted.ReadOctetString();
+                var key = KeyAgreement.Unwrap(
+                    recipient, originatorKey, scheme.Value, wrap!, wrapSize, userMaterial, encryptedKey);
                 if (key?.Length == keySize)
+                {
                     return key;
+                }
+
                 CryptographicOperations.ZeroMemory(key);
                 Failed = true;
                 return null;
@@ -159,17 +206,22 @@ internal static class Recipients
         }
 
         /// <summary>
-        /// OtherRecipientInfo (RFC 5652 §6.2.5). Of KEMRecipientInfo (RFC 9629 §3) only its addressee is read, to say "not supported" in place of
-        /// "not for us"; to open one is a case here once the keys for it exist.
+        /// OtherRecipientInfo (RFC 5652 §6.2.5). Of KEMRecipientInfo (RFC 9629 §3) only its addressee is read, to say
+        /// "not supported" in place of "not for us"; to open one is a case here once the keys for it exist.
         /// </summary>
         public void LookAtOther(AsnReader info)
         {
             if (info.ReadObjectIdentifier() != Oids.OtherRecipientKem)
+            {
                 return;
+            }
+
             AsnReader kem = info.ReadSequence();
             kem.ReadInteger();
             if (Named(kem, isKeyAgreement: false) is not null)
+            {
                 Unsupported = true;
+            }
         }
 
         /// <summary>Reads the identifier of a recipient; the key of ours that it names, if any.</summary>
@@ -178,7 +230,9 @@ internal static class Recipients
             if (reader.PeekTag().HasSameClassAndValue(Context0))
             {
                 // RFC 5652 §6.2.1: [0] is the identifier itself; §6.2.2: a sequence of it, a date, and whatever.
-                byte[] identifier = isKeyAgreement ? reader.ReadSequence(Context0).ReadOctetString() : reader.ReadOctetString(Context0);
+                var identifier = isKeyAgreement
+                    ? reader.ReadSequence(Context0).ReadOctetString()
+                    : reader.ReadOctetString(Context0);
                 return Array.Find(ours, k => k.IsKeyIdentifier(identifier))?.Key;
             }
             AsnReader sequence = reader.ReadSequence();
@@ -187,56 +241,75 @@ internal static class Recipients
             foreach (OurKey key in ours)
             {
                 if (key.IsIssuerAndSerial(issuer.Span, serial.Span))
+                {
                     return key.Key;
+                }
             }
             return null;
         }
 
         private static int WrapSizeOf(byte[]? algorithm) =>
-            algorithm is null ? 0 : new AsnReader(algorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier() switch
-            {
-                Oids.Aes128Wrap => 16,
-                Oids.Aes192Wrap => 24,
-                Oids.Aes256Wrap => 32,
-                _ => 0,
-            };
+            algorithm is null
+                ? 0
+                : new AsnReader(algorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier() switch
+                {
+                    Oids.Aes128Wrap => 16,
+                    Oids.Aes192Wrap => 24,
+                    Oids.Aes256Wrap => 32,
+                    _ => 0,
+                };
     }
 
     /// <summary>Null for a padding that is not supported.</summary>
-    private static RSAEncryptionPadding? ReadPadding(AsnReader algorithm) => algorithm.ReadObjectIdentifier() switch
-    {
-        Oids.RsaEncryption => RSAEncryptionPadding.Pkcs1,
-        Oids.RsaesOaep when ReadOaepHash(algorithm) is { } hash => RSAEncryptionPadding.CreateOaep(hash),
-        _ => null,
-    };
+    private static RSAEncryptionPadding? ReadPadding(AsnReader algorithm) =>
+        algorithm.ReadObjectIdentifier() switch
+        {
+            Oids.RsaEncryption => RSAEncryptionPadding.Pkcs1,
+            Oids.RsaesOaep when ReadOaepHash(algorithm) is { } hash => RSAEncryptionPadding.CreateOaep(hash),
+            _ => null,
+        };
 
-    /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only one hash for label and mask, and the empty label, are supported: so it is with the platform and the tokens.</summary>
+    /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only one hash for label and mask, and the empty label, are supported:
+    /// so it is with the platform and the tokens.</summary>
     private static HashAlgorithmName? ReadOaepHash(AsnReader algorithm)
     {
         HashAlgorithmName? hash = HashAlgorithmName.SHA1;
         HashAlgorithmName? mask = HashAlgorithmName.SHA1;
         if (!algorithm.HasData)
+        {
             return hash;
+        }
+
         AsnReader parameters = algorithm.ReadSequence();
         if (Next(0) is { } hashField)
+        {
             hash = SignatureAlgorithm.DigestOf(hashField.ReadSequence().ReadObjectIdentifier());
+        }
+
         if (Next(1) is { } maskField)
         {
             AsnReader mgf = maskField.ReadSequence();
-            mask = mgf.ReadObjectIdentifier() == Oids.Mgf1 ? SignatureAlgorithm.DigestOf(mgf.ReadSequence().ReadObjectIdentifier()) : null;
+            mask =
+                mgf.ReadObjectIdentifier() == Oids.Mgf1
+                    ? SignatureAlgorithm.DigestOf(mgf.ReadSequence().ReadObjectIdentifier())
+                    : null;
         }
         if (Next(2) is { } labelField)
         {
             AsnReader label = labelField.ReadSequence();
             if (label.ReadObjectIdentifier() != Oids.PSpecified || label.ReadOctetString().Length != 0)
+            {
                 return null;
+            }
         }
         return hash == mask && hash != HashAlgorithmName.MD5 ? hash : null;
 
         AsnReader? Next(int number)
         {
             var tag = new Asn1Tag(TagClass.ContextSpecific, number);
-            return parameters.HasData && parameters.PeekTag().HasSameClassAndValue(tag) ? parameters.ReadSequence(tag) : null;
+            return parameters.HasData && parameters.PeekTag().HasSameClassAndValue(tag)
+                ? parameters.ReadSequence(tag)
+                : null;
         }
     }
 }

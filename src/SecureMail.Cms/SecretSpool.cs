@@ -4,13 +4,13 @@ using System.Security.Cryptography;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Holds content that must not be seen yet, or not by others: written once, then read as often as wanted. The first MiB stays in memory, and more
-/// while the process has some left of what all its spools share (<see cref="SpoolMemory"/>): so an ordinary dispatch never touches the disk, and eight
-/// huge ones at once cost no more memory than one. Beyond that it goes to a temporary file in pieces of 256 KiB, each sealed with AES-256-GCM under a key
-/// that exists in this process only, so a stolen or altered file tells and does nothing. The file has no name once it is
-/// open (on Unix) and goes with the spool.
-/// A nonce is the number of the piece: every spool has a key of its own and writes each piece once, so none repeats.
-/// Writing is for one thread; readers may be many, after the last write.
+/// Holds content that must not be seen yet, or not by others: written once, then read as often as wanted. The first MiB
+/// stays in memory, and more while the process has some left of what all its spools share (<see cref="SpoolMemory"/>):
+/// so an ordinary dispatch never touches the disk, and eight huge ones at once cost no more memory than one. Beyond
+/// that it goes to a temporary file in pieces of 256 KiB, each sealed with AES-256-GCM under a key that exists in this
+/// process only, so a stolen or altered file tells and does nothing. The file has no name once it is open (on Unix) and
+/// goes with the spool. A nonce is the number of the piece: every spool has a key of its own and writes each piece
+/// once, so none repeats. Writing is for one thread; readers may be many, after the last write.
 /// </summary>
 public sealed class SecretSpool : IDisposable
 {
@@ -30,7 +30,8 @@ public sealed class SecretSpool : IDisposable
     private volatile bool _disposed;
     private int _reading;
 
-    /// <summary>Only for one that was forgotten: what all share must not shrink for good. Its file goes with its own handle.</summary>
+    /// <summary>Only for one that was forgotten: what all share must not shrink for good. Its file goes with its own
+    /// handle.</summary>
 #pragma warning disable MA0055 // there is no handle here that a SafeHandle could own, only a count
     ~SecretSpool() => SpoolMemory.GiveBack(Math.Max(0, _memory.Count - PiecesOfOwn));
 #pragma warning restore MA0055
@@ -42,28 +43,36 @@ public sealed class SecretSpool : IDisposable
     internal bool IsInFile => _file is not null;
 
     /// <summary>Appends octets.</summary>
-    /// <exception cref="IOException">The temporary file cannot be made or written, for example on a full disk.</exception>
+    /// <exception cref="IOException">The temporary file cannot be made or written, for example on a full
+    /// disk.</exception>
     public void Write(ReadOnlySpan<byte> data)
     {
         while (!data.IsEmpty)
         {
             Span<byte> room = Room(data.Length);
-            int count = Math.Min(data.Length, room.Length);
+            var count = Math.Min(data.Length, room.Length);
             data[..count].CopyTo(room);
             Advance(count);
             data = data[count..];
         }
     }
 
-    /// <summary>Where the next octets may be put without a copy: at least one, at most what is wanted or a piece has left. <see cref="Advance"/> keeps them.</summary>
+    /// <summary>Where the next octets may be put without a copy: at least one, at most what is wanted or a piece has
+    /// left. <see cref="Advance"/> keeps them.</summary>
     /// <exception cref="IOException">As <see cref="Write"/>.</exception>
     internal Span<byte> Room(int wanted)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (_currentCount == PieceSize)
+        {
             CloseCurrent();
+        }
+
         if (_currentCount >= Math.Min(_current.Length, PieceSize))
+        {
             Grow(wanted);
+        }
+
         return _current.AsSpan(_currentCount, Math.Min(wanted, Math.Min(_current.Length, PieceSize) - _currentCount));
     }
 
@@ -88,15 +97,21 @@ public sealed class SecretSpool : IDisposable
     public void Dispose()
     {
         if (_disposed)
+        {
             return;
+        }
+
         _disposed = true;
         GC.SuppressFinalize(this);
-        // A reader counts itself first and looks whether the spool is disposed second; here it is the other way round. So either it stops or it is
-        // seen, and what it may be copying from becomes no other message's.
+        // A reader counts itself first and looks whether the spool is disposed second; here it is the other way round.
+        // So either it stops or it is seen, and what it may be copying from becomes no other message's.
         Interlocked.MemoryBarrier();
-        bool unread = Volatile.Read(ref _reading) == 0;
-        for (int i = 0; i < _memory.Count; i++)
+        var unread = Volatile.Read(ref _reading) == 0;
+        for (var i = 0; i < _memory.Count; i++)
+        {
             SpoolMemory.Return(_memory[i], PieceSize, shared: i >= PiecesOfOwn, reuse: unread);
+        }
+
         Release(_current, _currentCount, unread);
         _current = [];
         _file?.Dispose();
@@ -106,8 +121,8 @@ public sealed class SecretSpool : IDisposable
     /// <summary>Small contents get small arrays; what outgrows them gets a piece at once.</summary>
     private void Grow(int wanted)
     {
-        int size = Math.Max(_current.Length * 2, Math.Max(FirstSize, _currentCount + wanted));
-        byte[] grown = size > LargestBeforePiece ? SpoolMemory.Rent() : new byte[size];
+        var size = Math.Max(_current.Length * 2, Math.Max(FirstSize, _currentCount + wanted));
+        var grown = size > LargestBeforePiece ? SpoolMemory.Rent() : new byte[size];
         _current.AsSpan(0, _currentCount).CopyTo(grown);
         Release(_current, _currentCount, reuse: true);
         _current = grown;
@@ -116,9 +131,13 @@ public sealed class SecretSpool : IDisposable
     private static void Release(byte[] array, int used, bool reuse)
     {
         if (array.Length == PieceSize + TagSize)
+        {
             SpoolMemory.Return(array, used, shared: false, reuse);
+        }
         else
+        {
             CryptographicOperations.ZeroMemory(array);
+        }
     }
 
     private void CloseCurrent()
@@ -148,20 +167,35 @@ public sealed class SecretSpool : IDisposable
 
     private FileStream OpenFile()
     {
-        string path = Path.Combine(Path.GetTempPath(), "securemail-" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
-        byte[] key = RandomNumberGenerator.GetBytes(32);
+        var path = Path.Combine(
+            Path.GetTempPath(), "securemail-" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
+        var key = RandomNumberGenerator.GetBytes(32);
         _seal = new AesGcm(key, TagSize);
         CryptographicOperations.ZeroMemory(key);
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0, Options = FileOptions.DeleteOnClose };
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.ReadWrite,
+            Share = FileShare.None,
+            BufferSize = 0,
+            Options = FileOptions.DeleteOnClose,
+        };
         if (!OperatingSystem.IsWindows())
+        {
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
         var file = new FileStream(path, options);
         if (!OperatingSystem.IsWindows())
+        {
             File.Delete(path);
+        }
+
         return file;
     }
 
-    /// <summary>Seals the piece where it stands, tag behind it: the plaintext is gone from memory when it goes to the file.</summary>
+    /// <summary>Seals the piece where it stands, tag behind it: the plaintext is gone from memory when it goes to the
+    /// file.</summary>
     private void WriteCurrent()
     {
         Span<byte> nonce = stackalloc byte[12];
@@ -178,22 +212,35 @@ public sealed class SecretSpool : IDisposable
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (index < _memory.Count)
+        {
             return _memory[(int)index].AsMemory(0, PieceSize);
+        }
+
         if (index == _pieces)
+        {
             return _current.AsMemory(0, _currentCount);
+        }
+
         buffer ??= SpoolMemory.Rent();
         Span<byte> nonce = stackalloc byte[12];
         BinaryPrimitives.WriteInt64BigEndian(nonce[4..], index);
-        for (int read = 0; read < PieceSize + TagSize;)
+        for (var read = 0; read < PieceSize + TagSize; )
         {
-            int count = RandomAccess.Read(_file!.SafeFileHandle, buffer.AsSpan(read, PieceSize + TagSize - read), FileOffset(index) + read);
+            var count = RandomAccess.Read(
+                _file!.SafeFileHandle, buffer.AsSpan(read, PieceSize + TagSize - read), FileOffset(index) + read);
             if (count == 0)
+            {
                 throw new IOException("a temporary file was cut off while in use");
+            }
+
             read += count;
         }
         Span<byte> piece = buffer.AsSpan(0, PieceSize);
         lock (_seal!)
+        {
             _seal.Decrypt(nonce, piece, buffer.AsSpan(PieceSize, TagSize), piece);
+        }
+
         return buffer.AsMemory(0, PieceSize);
     }
 
@@ -203,10 +250,16 @@ public sealed class SecretSpool : IDisposable
         public override bool CanSeek => false;
         public override bool CanWrite => true;
         public override long Length => spool.Length;
-        public override long Position { get => spool.Length; set => throw new NotSupportedException(); }
+        public override long Position
+        {
+            get => spool.Length;
+            set => throw new NotSupportedException();
+        }
 
         public override void Write(ReadOnlySpan<byte> buffer) => spool.Write(buffer);
+
         public override void Write(byte[] buffer, int offset, int count) => spool.Write(buffer.AsSpan(offset, count));
+
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -218,8 +271,11 @@ public sealed class SecretSpool : IDisposable
             WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
         public override void Flush() { }
+
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
         public override void SetLength(long value) => throw new NotSupportedException();
     }
 
@@ -242,17 +298,17 @@ public sealed class SecretSpool : IDisposable
             try
             {
                 ObjectDisposedException.ThrowIf(_closed || spool._disposed, this);
-                int total = 0;
+                var total = 0;
                 while (!buffer.IsEmpty && Position < spool.Length)
                 {
-                    long index = Position / PieceSize;
+                    var index = Position / PieceSize;
                     if (index != _pieceIndex)
                     {
                         _piece = spool.Piece(index, ref _buffer);
                         _pieceIndex = index;
                     }
                     ReadOnlySpan<byte> rest = _piece.Span[(int)(Position % PieceSize)..];
-                    int count = Math.Min(rest.Length, buffer.Length);
+                    var count = Math.Min(rest.Length, buffer.Length);
                     rest[..count].CopyTo(buffer);
                     buffer = buffer[count..];
                     Position += count;
@@ -269,30 +325,43 @@ public sealed class SecretSpool : IDisposable
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            cancellationToken.IsCancellationRequested ? ValueTask.FromCanceled<int>(cancellationToken) : ValueTask.FromResult(Read(buffer.Span));
+            cancellationToken.IsCancellationRequested
+                ? ValueTask.FromCanceled<int>(cancellationToken)
+                : ValueTask.FromResult(Read(buffer.Span));
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        public override Task<int> ReadAsync(
+            byte[] buffer,
+            int offset,
+            int count,
+            CancellationToken cancellationToken
+        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-        public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
-        {
-            SeekOrigin.Begin => Checked(offset),
-            SeekOrigin.Current => Checked(Position + offset),
-            _ => Checked(Length + offset),
-        };
+        public override long Seek(long offset, SeekOrigin origin) =>
+            Position = origin switch
+            {
+                SeekOrigin.Begin => Checked(offset),
+                SeekOrigin.Current => Checked(Position + offset),
+                _ => Checked(Length + offset),
+            };
 
         public override void Flush() { }
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {
             if (Interlocked.Exchange(ref _buffer, null) is { } buffer)
+            {
                 SpoolMemory.Return(buffer, PieceSize, shared: false);
+            }
+
             (_piece, _pieceIndex, _closed) = (default, -1, true);
             base.Dispose(disposing);
         }
 
-        private static long Checked(long position) => position >= 0 ? position : throw new IOException("a position before the beginning");
+        private static long Checked(long position) =>
+            position >= 0 ? position : throw new IOException("a position before the beginning");
     }
 }

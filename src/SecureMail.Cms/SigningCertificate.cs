@@ -22,7 +22,9 @@ internal sealed class SigningCertificate
         _algorithm = algorithm;
         _hash = rest.ReadOctetString();
         if (!rest.HasData)
+        {
             return;
+        }
         // IssuerSerial { GeneralNames, CertificateSerialNumber }; RFC 5035 §4: the issuer is one directoryName.
         AsnReader issuerSerial = rest.ReadSequence();
         rest.ThrowIfNotEmpty();
@@ -41,23 +43,34 @@ internal sealed class SigningCertificate
         // RFC 5035 §4: SHA-256 unless it says otherwise.
         HashAlgorithmName? algorithm = version2 ? HashAlgorithmName.SHA256 : HashAlgorithmName.SHA1;
         if (version2 && first.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
+        {
             algorithm = SignatureAlgorithm.ReadDigest(new AsnReader(first.ReadEncodedValue(), AsnEncodingRules.BER));
+        }
+
         return algorithm is { } known ? new SigningCertificate(known, first) : null;
     }
 
     /// <summary>Whether this certificate is the one named.</summary>
     public bool Is(CmsCertificate certificate) =>
         CryptographicOperations.HashData(_algorithm, certificate.Encoded.Span).AsSpan().SequenceEqual(_hash)
-        && (_issuer is not { } issuer || (issuer.Span.SequenceEqual(certificate.Issuer.Span) && _serial.Span.SequenceEqual(certificate.Serial.Span)));
+        && (
+            _issuer is not { } issuer
+            || (
+                issuer.Span.SequenceEqual(certificate.Issuer.Span)
+                && _serial.Span.SequenceEqual(certificate.Serial.Span)));
 
-    /// <summary>The attribute's value for a certificate: SigningCertificateV2 { certs { ESSCertIDv2 { certHash } } }, by SHA-256.</summary>
+    /// <summary>The attribute's value for a certificate: SigningCertificateV2 { certs { ESSCertIDv2 { certHash } } },
+    /// by SHA-256.</summary>
     public static void Write(AsnWriter writer, ReadOnlySpan<byte> certificate)
     {
-        // The issuer and serial number stand in the signer identifier already (ETSI EN 319 122-1 §5.2.2.3 leaves them out too).
+        // The issuer and serial number stand in the signer identifier already (ETSI EN 319 122-1 §5.2.2.3 leaves them
+        // out too).
         using (writer.PushSequence())
         using (writer.PushSequence())
         using (writer.PushSequence())
+        {
             writer.WriteOctetString(SHA256.HashData(certificate));
+        }
     }
 }
 
@@ -75,7 +88,10 @@ internal static class AlgorithmProtection
         var signatureTag = new Asn1Tag(TagClass.ContextSpecific, 1);
         // RFC 6211 §2: signatureAlgorithm stands where it is used with SignedData, macAlgorithm [2] does not.
         if (!protection.HasData || !protection.PeekTag().HasSameClassAndValue(signatureTag))
+        {
             return false;
+        }
+
         AsnReader protectedSignature = protection.ReadSequence(signatureTag);
         return !protection.HasData
             && Same(protectedDigest, new AsnReader(digest, AsnEncodingRules.BER).ReadSequence())
@@ -96,7 +112,10 @@ internal static class AlgorithmProtection
     private static bool Same(AsnReader one, AsnReader other)
     {
         if (Oids.Read(one) != Oids.Read(other))
+        {
             return false;
+        }
+
         return Parameters(one).Span.SequenceEqual(Parameters(other).Span);
 
         static ReadOnlyMemory<byte> Parameters(AsnReader algorithm)

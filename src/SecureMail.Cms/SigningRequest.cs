@@ -15,7 +15,8 @@ public enum SignatureScheme
     /// <summary>ECDSA (RFC 5753 §2.1) on the named curve of the certificate.</summary>
     Ecdsa,
 
-    /// <summary>Pure Ed25519 (RFC 8419) over <see cref="PreparedSignature.ToBeSigned"/> itself; the digest is SHA-512.</summary>
+    /// <summary>Pure Ed25519 (RFC 8419) over <see cref="PreparedSignature.ToBeSigned"/> itself; the digest is
+    /// SHA-512.</summary>
     Ed25519,
 }
 
@@ -30,19 +31,17 @@ public sealed record CmsAttribute(string Oid, IReadOnlyList<ReadOnlyMemory<byte>
 /// </summary>
 /// <param name="Certificate">The signer's certificate; its private key is not needed.</param>
 /// <param name="Chain">Certificates to send along, without the signer's; the anchor may be left out.</param>
-/// <param name="Digest">SHA256, SHA384 or SHA512, for the content and for the signed attributes; SHA512 with Ed25519.</param>
+/// <param name="Digest">SHA256, SHA384 or SHA512, for the content and for the signed attributes; SHA512 with
+/// Ed25519.</param>
 /// <param name="Scheme">Must fit the key of the certificate.</param>
 /// <param name="SigningTime">The time the signer claims, or null to claim none. It is no evidence.</param>
 public sealed record SigningRequest(
-    X509Certificate2 Certificate,
-    IReadOnlyList<X509Certificate2> Chain,
-    HashAlgorithmName Digest,
-    SignatureScheme Scheme,
-    DateTimeOffset? SigningTime)
+    X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, HashAlgorithmName Digest,
+    SignatureScheme Scheme, DateTimeOffset? SigningTime)
 {
     /// <summary>
-    /// Signed attributes to write beside those of our own (content type, message digest, signing time, signing certificate,
-    /// algorithm protection), for example SMIMECapabilities.
+    /// Signed attributes to write beside those of our own (content type, message digest, signing time, signing
+    /// certificate, algorithm protection), for example SMIMECapabilities.
     /// </summary>
     public IReadOnlyList<CmsAttribute> Attributes { get; init; } = [];
 }

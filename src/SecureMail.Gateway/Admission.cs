@@ -11,24 +11,30 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway;
 
 /// <summary>
-/// Whether this node can take new work, and why not: the one answer that submissions, the listener for mail and health go by.
+/// Whether this node can take new work, and why not: the one answer that submissions, the listener for mail and health
+/// go by.
 /// </summary>
 /// <remarks>
-/// It looks at the database (does it answer, does it commit, how fast, how much waits in the queue), at what a restoration or the backup's journal
-/// says, at the volumes that fill, and at the directory. While
-/// the node serves it looks every second; who asks gets the last answer, so that no command of a peer costs a query. A look ends in bounded time whatever
-/// hangs: a database that does not answer is left with its question, no second one is put to it, and until it answers it is slow. New work alone is
-/// refused: what was accepted goes on, since that is what makes room again.
+/// It looks at the database (does it answer, does it commit, how fast, how much waits in the queue), at what a
+/// restoration or the backup's journal says, at the volumes that fill, and at the directory. While
+/// the node serves it looks every second; who asks gets the last answer, so that no command of a peer costs a query. A
+/// look ends in bounded time whatever hangs: a database that does not answer is left with its question, no second one
+/// is put to it, and until it answers it is slow. New work alone is refused: what was accepted goes on, since that is
+/// what makes room again.
 /// </remarks>
-internal sealed class Admission(GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class Admission(
+    GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, GatewayOptions options,
+    TimeProvider time, ILogger logger) : IDisposable
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan CommitEvery = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan FullFor = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SameMoment = TimeSpan.FromMilliseconds(100);
 
-    // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the same.
-    private const int CountShare = 50, CountEvery = 3;
+    // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the
+    // same.
+    private const int CountShare = 50,
+        CountEvery = 3;
 
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly GatewayLimits _limits = options.Limits;
@@ -54,8 +60,10 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
     /// <exception cref="StorageUnavailableException">Nothing is taken now; the message says why.</exception>
     public async Task RequireForSubmissionAsync(CancellationToken cancellationToken)
     {
-        // A refusal is looked at anew: whoever comes again because the cause was mended is not sent away for what was true a second ago.
-        if (Closed(await LookAsync(Every, cancellationToken)) && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.ClosesOutgoing) is { } obstacle)
+        // A refusal is looked at anew: whoever comes again because the cause was mended is not sent away for what was
+        // true a second ago.
+        if (Closed(await LookAsync(Every, cancellationToken))
+            && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.ClosesOutgoing) is { } obstacle)
         {
             throw new StorageUnavailableException($"{obstacle.Vi} / {obstacle.En}");
         }
@@ -91,7 +99,9 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
             try
             {
                 var found = await LookAsync(TimeSpan.Zero, stop);
-                if (found.Contains(Obstacle.Database) && database.Cluster is { } cluster && await cluster.ReviveAsync(stop))
+                if (found.Contains(Obstacle.Database)
+                    && database.Cluster is { } cluster
+                    && await cluster.ReviveAsync(stop))
                 {
                     AdmissionLog.Revived(logger);
                 }
@@ -102,7 +112,8 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
             }
             catch (Exception e)
             {
-                // It does not start, for want of room most likely: tried again each second, for as long as this node serves.
+                // It does not start, for want of room most likely: tried again each second, for as long as this node
+                // serves.
                 AdmissionLog.NotRevived(logger, e.Message.ReplaceLineEndings(" "));
             }
 
@@ -110,7 +121,8 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         }
     }
 
-    /// <summary>What was found, no older than this; looks if need be. Whoever comes while another looks waits for that one.</summary>
+    /// <summary>What was found, no older than this; looks if need be. Whoever comes while another looks waits for that
+    /// one.</summary>
     private async Task<IReadOnlyList<Obstacle>> LookAsync(TimeSpan age, CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken);
@@ -134,7 +146,11 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
             var limit = Task.Delay(_limits.SlowDatabase, time, cancellationToken);
             await Task.WhenAny(Task.WhenAll(_asked, _measured), limit);
             cancellationToken.ThrowIfCancellationRequested();
-            List<Obstacle> found = [.. _asked.IsCompleted ? await _asked : [Obstacle.DatabaseSlow], .. _measured.IsCompleted ? await _measured : [Obstacle.DiskLow]];
+            List<Obstacle> found =
+            [
+                .. _asked.IsCompleted ? await _asked : [Obstacle.DatabaseSlow],
+                .. _measured.IsCompleted ? await _measured : [Obstacle.DiskLow],
+            ];
             if (_sawFull && time.GetElapsedTime(Interlocked.Read(ref _fullAt)) < FullFor)
             {
                 found.Add(Obstacle.DatabaseFull);
@@ -217,19 +233,24 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         {
             return [Obstacle.DatabaseFull];
         }
-        catch (Exception e) when (e is OperationCanceledException or TimeoutException or NpgsqlException { InnerException: TimeoutException })
+        catch (Exception e)
+            when (e
+                    is OperationCanceledException
+                        or TimeoutException
+                        or NpgsqlException { InnerException: TimeoutException })
         {
             return [Obstacle.DatabaseSlow];
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException or ObjectDisposedException)
+        catch (Exception e)
+            when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException or ObjectDisposedException)
         {
             return [Obstacle.Database];
         }
     }
 
     /// <summary>
-    /// What waits to go out closes the door to submissions alone, what waits to be judged to mail alone: were both counted together, two gateways full of mail for
-    /// each other would refuse each other for ever.
+    /// What waits to go out closes the door to submissions alone, what waits to be judged to mail alone: were both
+    /// counted together, two gateways full of mail for each other would refuse each other for ever.
     /// </summary>
     private async Task<List<Obstacle>> DepthAsync(CancellationToken cancellationToken)
     {
@@ -241,11 +262,16 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
         var began = time.GetTimestamp();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         // The limit is a literal for the planner; beyond it how many more there are makes no difference.
-        var (outgoing, incoming) = await connection.QuerySingleAsync<(long, long)>(new CommandDefinition(
-            string.Create(CultureInfo.InvariantCulture, $"""
-            SELECT count(*) FILTER (WHERE kind IN ('seal', 'send')), count(*) FILTER (WHERE kind NOT IN ('seal', 'send'))
-            FROM (SELECT kind FROM gateway.work WHERE state <> 'dead' LIMIT {(2L * _limits.QueueDepth) + 1}) w
-            """), cancellationToken: cancellationToken));
+        var (outgoing, incoming) = await connection.QuerySingleAsync<(long, long)>(
+            new CommandDefinition(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"""
+                    SELECT count(*) FILTER (WHERE kind IN ('seal', 'send')), count(*) FILTER (WHERE kind NOT IN ('seal', 'send'))
+                    FROM (SELECT kind FROM gateway.work WHERE state <> 'dead' LIMIT {(2L * _limits.QueueDepth) + 1}) w
+                    """
+                ),
+                cancellationToken: cancellationToken));
         _depth = [];
         if (outgoing >= _limits.QueueDepth)
         {
@@ -265,7 +291,8 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
     private Task<List<Obstacle>> MeasureVolumes()
     {
         List<Obstacle> found = [];
-        if (Free(options.DataFolder) < _limits.LeastFree || (database.Cluster is { } cluster && Free(cluster.DataDirectory) < _limits.LeastFree))
+        if (Free(options.DataFolder) < _limits.LeastFree
+            || (database.Cluster is { } cluster && Free(cluster.DataDirectory) < _limits.LeastFree))
         {
             found.Add(Obstacle.DiskLow);
         }
@@ -297,26 +324,40 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
     /// <param name="Mail">The answer to MAIL; null: mail is taken all the same.</param>
     private sealed record Obstacle(string Name, bool ClosesOutgoing, SmtpReply? Mail, string Vi, string En)
     {
-        public static readonly Obstacle Database = new("database", true, new SmtpReply(451, "4.3.0", "The database is away, try again later"),
-            "Không kết nối được cơ sở dữ liệu; chưa nhận gì, hãy kiểm tra máy chủ PostgreSQL và Database:Connection.", "The database cannot be reached; nothing was taken: check the server and Database:Connection.");
+        public static readonly Obstacle Database = new(
+            "database", true, new SmtpReply(451, "4.3.0", "The database is away, try again later"),
+            "Không kết nối được cơ sở dữ liệu; chưa nhận gì, hãy kiểm tra máy chủ PostgreSQL và Database:Connection.",
+            "The database cannot be reached; nothing was taken: check the server and Database:Connection.");
 
-        public static readonly Obstacle DatabaseSlow = new("database-slow", true, new SmtpReply(451, "4.3.2", "The database is slow, try again later"),
-            "Cơ sở dữ liệu trả lời quá chậm; chưa nhận gì, hãy gửi lại sau.", "The database answers too slowly; nothing was taken: send again later.");
+        public static readonly Obstacle DatabaseSlow = new(
+            "database-slow", true, new SmtpReply(451, "4.3.2", "The database is slow, try again later"),
+            "Cơ sở dữ liệu trả lời quá chậm; chưa nhận gì, hãy gửi lại sau.",
+            "The database answers too slowly; nothing was taken: send again later.");
 
         // Not closed for it: whether there is room again is found out by trying, and each try is refused whole.
         public static readonly Obstacle DatabaseFull = new("database-full", false, null, "", "");
 
         // RFC 3463 §3.4: X.3.1, mail system full.
-        public static readonly Obstacle DiskLow = new("disk-low", true, new SmtpReply(452, "4.3.1", "Too little disk space, try again later"),
-            "Ổ đĩa của cổng sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFree).", "The gateway's disk is nearly full; nothing was taken: free some space and send again (Limits:LeastFree).");
+        public static readonly Obstacle DiskLow = new(
+            "disk-low", true, new SmtpReply(452, "4.3.1", "Too little disk space, try again later"),
+            "Ổ đĩa của cổng sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFree).",
+            "The gateway's disk is nearly full; nothing was taken: free some space and send again (Limits:LeastFree).");
 
-        public static readonly Obstacle TemporaryLow = new("temporary-folder-low", true, new SmtpReply(452, "4.3.1", "Too little space for temporary files, try again later"),
-            "Thư mục tạm sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFreeTemporary).", "The folder for temporary files is nearly full; nothing was taken: free some space and send again (Limits:LeastFreeTemporary).");
+        public static readonly Obstacle TemporaryLow = new(
+            "temporary-folder-low",
+            true,
+            new SmtpReply(452, "4.3.1", "Too little space for temporary files, try again later"),
+            "Thư mục tạm sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFreeTemporary).",
+            "The folder for temporary files is nearly full; nothing was taken: free some space and send again (Limits:LeastFreeTemporary)."
+        );
 
-        public static readonly Obstacle QueueFull = new("queue-full", true, null,
-            "Hàng đợi gửi đi đã đầy; chưa nhận gì, hãy gửi lại sau (Limits:QueueDepth).", "The queue of what is to go out is full; nothing was taken: send again later (Limits:QueueDepth).");
+        public static readonly Obstacle QueueFull = new(
+            "queue-full", true, null, "Hàng đợi gửi đi đã đầy; chưa nhận gì, hãy gửi lại sau (Limits:QueueDepth).",
+            "The queue of what is to go out is full; nothing was taken: send again later (Limits:QueueDepth).");
 
-        public static readonly Obstacle IncomingQueueFull = new("incoming-queue-full", false, new SmtpReply(452, "4.3.1", "Too much waits to be judged, try again later"), "", "");
+        public static readonly Obstacle IncomingQueueFull = new(
+            "incoming-queue-full", false, new SmtpReply(452, "4.3.1", "Too much waits to be judged, try again later"),
+            "", "");
 
         public static readonly Obstacle Clock = new("clock-differs-from-database", false, null, "", "");
 
@@ -325,9 +366,12 @@ internal sealed class Admission(GatewayDatabase database, DirectoryStore directo
 
         public static readonly Obstacle NoDirectory = new("no-directory", false, null, "", "");
 
-        private static readonly SmtpReply NotYet = new(451, "4.3.2", "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow");
+        private static readonly SmtpReply NotYet = new(
+            451, "4.3.2",
+            "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow");
 
-        public static Obstacle Of(BackupObstacle held) => new(held.Name, held.Closes, held.Closes ? NotYet : null, held.Vi, held.En);
+        public static Obstacle Of(BackupObstacle held) =>
+            new(held.Name, held.Closes, held.Closes ? NotYet : null, held.Vi, held.En);
     }
 }
 

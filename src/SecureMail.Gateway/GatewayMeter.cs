@@ -3,20 +3,27 @@ using System.Diagnostics.Metrics;
 
 namespace SecureMail.Gateway;
 
-/// <summary>What the gateway counts and traces. Names and codes only; never an address, a subject or an agency's content.</summary>
+/// <summary>What the gateway counts and traces. Names and codes only; never an address, a subject or an agency's
+/// content.</summary>
 public static class GatewayMeter
 {
     public const string Name = "SecureMail.Gateway";
 
     private static readonly Meter Meter = new(Name);
-    private static readonly Histogram<double> Work = Meter.CreateHistogram<double>("securemail.work.duration", "s", "Time that one piece of work took, by kind and outcome.");
-    private static readonly Counter<long> Judged = Meter.CreateCounter<long>("securemail.messages.judged", description: "Messages judged, by verdict and place.");
+    private static readonly Histogram<double> Work = Meter.CreateHistogram<double>(
+        "securemail.work.duration", "s", "Time that one piece of work took, by kind and outcome.");
+    private static readonly Counter<long> Judged = Meter.CreateCounter<long>(
+        "securemail.messages.judged", description: "Messages judged, by verdict and place.");
 
     internal static ActivitySource Activities { get; } = new(Name);
 
     internal static void WorkDone(string kind, string outcome, TimeSpan took) =>
-        Work.Record(took.TotalSeconds, new KeyValuePair<string, object?>("kind", kind), new KeyValuePair<string, object?>("outcome", outcome));
+        Work.Record(
+            took.TotalSeconds, new KeyValuePair<string, object?>("kind", kind),
+            new KeyValuePair<string, object?>("outcome", outcome));
 
     internal static void MessageJudged(string verdict, string place) =>
-        Judged.Add(1, new KeyValuePair<string, object?>("verdict", verdict), new KeyValuePair<string, object?>("place", place));
+        Judged.Add(
+            1, new KeyValuePair<string, object?>("verdict", verdict),
+            new KeyValuePair<string, object?>("place", place));
 }

@@ -18,8 +18,9 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway;
 
 /// <summary>
-/// One gateway, put together: its database, directory, registers and flows. Opened, it can be read and given submissions; <see cref="RunAsync"/>
-/// makes it a service: it sequences the ledger, works off the queue, listens for mail and does what recurs. Several nodes may run on one database.
+/// One gateway, put together: its database, directory, registers and flows. Opened, it can be read and given
+/// submissions; <see cref="RunAsync"/> makes it a service: it sequences the ledger, works off the queue, listens for
+/// mail and does what recurs. Several nodes may run on one database.
 /// </summary>
 public sealed class GatewayNode : IAsyncDisposable
 {
@@ -42,14 +43,17 @@ public sealed class GatewayNode : IAsyncDisposable
     private readonly ClockWatch _clock;
     private volatile bool _running;
 
-    private GatewayNode(GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time, ILoggerFactory loggers)
+    private GatewayNode(
+        GatewayDatabase database, GatewayIdentity identity, GatewayOptions options, TimeProvider time,
+        ILoggerFactory loggers)
     {
         (_database, _identity, _options, _time) = (database, identity, options, time);
         _logger = loggers.CreateLogger("SecureMail.Gateway");
         _blobs = new BlobStore(database.Source, identity.Storage);
         Directory = new DirectoryStore(database.Source, GatewayTrust.LoadPublisher(options), time);
         _clock = new ClockWatch(database, options, time, _logger);
-        _admission = new Admission(database, Directory, new BackupGate(database, options), _clock, options, time, _logger);
+        _admission = new Admission(
+            database, Directory, new BackupGate(database, options), _clock, options, time, _logger);
         Queue = new WorkQueue(database.Source) { Reckoned = () => _clock.DatabaseNow };
         Lanes = new Lanes(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
@@ -70,20 +74,15 @@ public sealed class GatewayNode : IAsyncDisposable
         var acknowledge = new Acknowledge(_blobs, Directory, time);
         _receive = new Receive(database, _blobs, Directory, _admission, _clock, options, time);
         _outbound = new OutboundFlow(
-            database, _blobs,
-            new Accept(database, _blobs, Directory, policy, _clock, options, time),
+            database, _blobs, new Accept(database, _blobs, Directory, policy, _clock, options, time),
             new Authorise(database, Directory, policy, certificates, time),
-            new Sign(database, _blobs, _keys, trust, time, _logger),
-            new Enqueue(database, _blobs, time, _logger),
-            new Send(database, _blobs, Directory, identity, _peers, Lanes, _clock, options, time, _logger),
-            _keys, _clock);
+            new Sign(database, _blobs, _keys, trust, time, _logger), new Enqueue(database, _blobs, time, _logger),
+            new Send(database, _blobs, Directory, identity, _peers, Lanes, _clock, options, time, _logger), _keys,
+            _clock);
         _inbound = new InboundFlow(
-            database,
-            new Judge(_blobs, Directory, _keys, trust, time),
-            new Screen(Directory, _peers, _clock, options, time),
-            new Record(_blobs, acknowledge, _clock, time),
-            new Answer(database, _blobs, Directory, _keys, options, time),
-            _keys, _clock, _logger);
+            database, new Judge(_blobs, Directory, _keys, trust, time),
+            new Screen(Directory, _peers, _clock, options, time), new Record(_blobs, acknowledge, _clock, time),
+            new Answer(database, _blobs, Directory, _keys, options, time), _keys, _clock, _logger);
     }
 
     public string Name => _options.Name;
@@ -119,10 +118,12 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public GatewayIdentity Identity => _identity;
 
-    /// <summary>Opens the gateway's keys and database and checks its token modules' names; listens to nothing yet.</summary>
+    /// <summary>Opens the gateway's keys and database and checks its token modules' names; listens to nothing
+    /// yet.</summary>
     /// <exception cref="InvalidDataException">A key or trust file is absent or damaged.</exception>
     /// <exception cref="StorageUnavailableException">The database cannot be used.</exception>
-    public static async Task<GatewayNode> OpenAsync(GatewayOptions options, TimeProvider time, ILoggerFactory loggers, CancellationToken cancellationToken)
+    public static async Task<GatewayNode> OpenAsync(
+        GatewayOptions options, TimeProvider time, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         var identity = GatewayIdentity.Load(options);
         GatewayDatabase? database = null;
@@ -145,7 +146,8 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Takes a dispatch; when this answers, it is durable.</summary>
     /// <exception cref="SubmissionRefusedException">It cannot be sent; nothing was kept.</exception>
-    /// <exception cref="StorageUnavailableException">New work is not taken now, or the database went away or filled meanwhile; nothing was kept.</exception>
+    /// <exception cref="StorageUnavailableException">New work is not taken now, or the database went away or filled
+    /// meanwhile; nothing was kept.</exception>
     public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
     {
         await _admission.RequireForSubmissionAsync(cancellationToken);
@@ -165,7 +167,8 @@ public sealed class GatewayNode : IAsyncDisposable
     }
 
     /// <summary>The mail of a dispatch as it was composed, without the ledger field that each sending adds.</summary>
-    public Task<Stream> OpenMessageAsync(Guid blob, CancellationToken cancellationToken) => _blobs.OpenAsync(blob, cancellationToken);
+    public Task<Stream> OpenMessageAsync(Guid blob, CancellationToken cancellationToken) =>
+        _blobs.OpenAsync(blob, cancellationToken);
 
     /// <summary>Serves until cancelled, then ends what runs and answers.</summary>
     public async Task RunAsync(CancellationToken stop)
@@ -180,12 +183,15 @@ public sealed class GatewayNode : IAsyncDisposable
         }
     }
 
-    /// <summary>The journal outlives all that writes, or what is committed at the end would be told to somebody and be in no backup.</summary>
+    /// <summary>The journal outlives all that writes, or what is committed at the end would be told to somebody and be
+    /// in no backup.</summary>
     private async Task ServeAsync(CancellationToken stop)
     {
         using var serving = ServingLock.Take(_options.DataFolder);
         using var journalStop = new CancellationTokenSource();
-        var journal = _options.Backup is { } backup ? Backups.FollowAsync(backup, journalStop.Token) : Task.CompletedTask;
+        var journal = _options.Backup is { } backup
+            ? Backups.FollowAsync(backup, journalStop.Token)
+            : Task.CompletedTask;
         try
         {
             await ServeAsync(serving.Node, stop);
@@ -223,13 +229,17 @@ public sealed class GatewayNode : IAsyncDisposable
     {
         await Restoration.ProveAsync(stop);
         await _clock.StartAsync(node, stop);
-        using var sequencer = new Sequencer(_database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
+        using var sequencer = new Sequencer(
+            _database.Source, _identity.Ledger, new SequencerOptions(), _time, _logger, WorkQueue.ReleaseAsync);
         using var worker = new Worker(Queue, Handlers(), node, _time, _logger);
-        await using var recurring = await RecurringWork.StartAsync(_database, _peers, _clock, _options, _time, _logger, stop);
-        await Task.WhenAll(sequencer.RunAsync(stop), worker.RunAsync(stop), _clock.RunAsync(stop), Restoration.AskForMailAsync(stop));
+        await using var recurring = await RecurringWork.StartAsync(
+            _database, _peers, _clock, _options, _time, _logger, stop);
+        await Task.WhenAll(
+            sequencer.RunAsync(stop), worker.RunAsync(stop), _clock.RunAsync(stop), Restoration.AskForMailAsync(stop));
     }
 
-    /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may have imported a version.</summary>
+    /// <summary>Keeps the known snapshot current: a TLS handshake cannot wait for the database, and another process may
+    /// have imported a version.</summary>
     private async Task FollowDirectoryAsync(CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
@@ -238,7 +248,13 @@ public sealed class GatewayNode : IAsyncDisposable
             {
                 await Directory.CurrentAsync(stop);
             }
-            catch (Exception e) when (e is DirectoryException or NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            catch (Exception e)
+                when (e
+                        is DirectoryException
+                            or NpgsqlException
+                            or IOException
+                            or TimeoutException
+                            or OperationCanceledException)
             {
                 // None yet, or the database is away: health says so.
             }
@@ -250,7 +266,8 @@ public sealed class GatewayNode : IAsyncDisposable
     /// <summary>Where it listens for mail, once it runs.</summary>
     public System.Net.IPEndPoint? SmtpEndpoint { get; private set; }
 
-    /// <summary>Whether new work can be taken now, and what stands in the way. Answers in bounded time, whatever hangs.</summary>
+    /// <summary>Whether new work can be taken now, and what stands in the way. Answers in bounded time, whatever
+    /// hangs.</summary>
     public async Task<Health> HealthAsync(CancellationToken cancellationToken)
     {
         List<string> problems = [.. await _admission.ProblemsAsync(cancellationToken)];
@@ -271,28 +288,36 @@ public sealed class GatewayNode : IAsyncDisposable
         _admission.Dispose();
     }
 
-    private Dictionary<string, WorkHandler> Handlers() => new()
-    {
-        ["seal"] = new(4, _outbound.SealAsync),
-        ["send"] = new(SendSlots, _outbound.SendAsync) { Lanes = new LaneLimits(_options.PerDestination, SendSlots / 2), Retry = _options.Retry },
-        ["judge"] = new(4, _inbound.JudgeAsync),
-        ["receipt"] = new(4, _inbound.AnswerAsync),
-    };
+    private Dictionary<string, WorkHandler> Handlers() =>
+        new()
+        {
+            ["seal"] = new(4, _outbound.SealAsync),
+            ["send"] = new(SendSlots, _outbound.SendAsync)
+            {
+                Lanes = new LaneLimits(_options.PerDestination, SendSlots / 2),
+                Retry = _options.Retry,
+            },
+            ["judge"] = new(4, _inbound.JudgeAsync),
+            ["receipt"] = new(4, _inbound.AnswerAsync),
+        };
 
-    private SmtpServerOptions SmtpOptions(System.Net.IPEndPoint listen) => new()
-    {
-        Listen = listen,
-        HostName = _options.Name,
-        Certificate = _identity.Tls,
-        RequireTls = true,
-        AuthenticatePeer = certificate => Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
-        Limits = _options.Limits.Smtp with { MessageBytes = _options.LargestMessage },
-        ExtraEhloLines = SeenOf,
-        PrivateCommands = _peerRequests.Commands,
-        OnMail = (_, _, _) => Task.FromResult(_admission.MailRefusal ?? new SmtpReply(250, "2.1.0", "Sender ok")),
-        OnRecipient = (_, _, recipient, cancel) => _receive.RecipientAsync(recipient.Address, cancel),
-        OnData = _receive.OpenAsync,
-    };
+    private SmtpServerOptions SmtpOptions(System.Net.IPEndPoint listen) =>
+        new()
+        {
+            Listen = listen,
+            HostName = _options.Name,
+            Certificate = _identity.Tls,
+            RequireTls = true,
+            AuthenticatePeer = certificate =>
+                Directory.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
+            Limits = _options.Limits.Smtp with { MessageBytes = _options.LargestMessage },
+            ExtraEhloLines = SeenOf,
+            PrivateCommands = _peerRequests.Commands,
+            OnMail = (_, _, _) => Task.FromResult(_admission.MailRefusal ?? new SmtpReply(250, "2.1.0", "Sender ok")),
+            OnRecipient = (_, _, recipient, cancellationToken) =>
+                _receive.RecipientAsync(recipient.Address, cancellationToken),
+            OnData = _receive.OpenAsync,
+        };
 
     /// <summary>Which sizes of the peer's ledger we have seen: it brings proofs from each of them.</summary>
     private async Task<IReadOnlyList<string>> SeenOf(SmtpPeer peer, CancellationToken cancellationToken)

@@ -6,15 +6,16 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway;
 
 /// <summary>
-/// Facts of one gateway process: where it listens, its database, its key files and tokens. Agencies, routes and peers are not here: they are in
-/// the directory and the database.
+/// Facts of one gateway process: where it listens, its database, its key files and tokens. Agencies, routes and peers
+/// are not here: they are in the directory and the database.
 /// </summary>
 public sealed record GatewayOptions
 {
     /// <summary>The gateway's name in the directory: its EHLO argument and the origin of its ledger.</summary>
     public required string Name { get; init; }
 
-    /// <summary>Where the gateway keeps its keys, its temporary files and, without a configured database, the database.</summary>
+    /// <summary>Where the gateway keeps its keys, its temporary files and, without a configured database, the
+    /// database.</summary>
     public required string DataFolder { get; init; }
 
     /// <summary>As the role <c>securemail_gateway</c>; null: a private cluster under the data folder.</summary>
@@ -25,7 +26,8 @@ public sealed record GatewayOptions
 
     public IPEndPoint? Smtp { get; init; }
 
-    /// <summary>PEM: the certificate that the gateway shows on both ends of TLS. Its key is pinned by the directory.</summary>
+    /// <summary>PEM: the certificate that the gateway shows on both ends of TLS. Its key is pinned by the
+    /// directory.</summary>
     public string? TlsCertificate { get; init; }
 
     /// <summary>PEM, mode 0600.</summary>
@@ -46,7 +48,8 @@ public sealed record GatewayOptions
     /// <summary>After how long without a receipt a dispatch is overdue. The office confirms the same day.</summary>
     public TimeSpan ReceiptDue { get; init; } = TimeSpan.FromHours(24);
 
-    /// <summary>After how long a message that could not be sent is given up. RFC 5321 §4.5.4.1: at least four or five days.</summary>
+    /// <summary>After how long a message that could not be sent is given up. RFC 5321 §4.5.4.1: at least four or five
+    /// days.</summary>
     public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromDays(5);
 
     /// <summary>After how long the clerk is told that a dispatch has not left yet; once.</summary>
@@ -67,7 +70,8 @@ public sealed record GatewayOptions
     /// <summary>How long a message that cannot be judged yet waits before it is quarantined.</summary>
     public TimeSpan IndeterminateFor { get; init; } = TimeSpan.FromHours(4);
 
-    /// <summary>After a step of the process' and the database's clock together: how long until the new time is believed.</summary>
+    /// <summary>After a step of the process' and the database's clock together: how long until the new time is
+    /// believed.</summary>
     public TimeSpan ClockSettles { get; init; } = TimeSpan.FromMinutes(10);
 
     /// <summary>The largest message taken or sent, in octets.</summary>
@@ -88,7 +92,10 @@ public sealed record GatewayOptions
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
 }
 
-/// <summary>A token that holds keys of our agencies. Which agency a key belongs to is said by the directory, through its certificate.</summary>
-/// <param name="Uri">RFC 7512, naming the token and its module: <c>pkcs11:token=VanThu?module-path=/usr/lib/…</c>.</param>
-/// <param name="PinFile">A file of mode 0600 that holds the PIN; null: <paramref name="PinEnv"/> names a variable.</param>
+/// <summary>A token that holds keys of our agencies. Which agency a key belongs to is said by the directory, through
+/// its certificate.</summary>
+/// <param name="Uri">RFC 7512, naming the token and its module:
+/// <c>pkcs11:token=VanThu?module-path=/usr/lib/…</c>.</param>
+/// <param name="PinFile">A file of mode 0600 that holds the PIN; null: <paramref name="PinEnv"/> names a
+/// variable.</param>
 public sealed record TokenOptions(string Uri, string? PinFile, string? PinEnv);

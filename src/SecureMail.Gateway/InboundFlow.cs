@@ -10,15 +10,18 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway;
 
 /// <summary>
-/// What comes in, in order: receive → judge (parse, open, judge) → screen → record, which delivers, quarantines or returns → answer with a receipt.
-/// Durable between them: received, recorded, receipt due.
+/// What comes in, in order: receive → judge (parse, open, judge) → screen → record, which delivers, quarantines or
+/// returns → answer with a receipt. Durable between them: received, recorded, receipt due.
 /// </summary>
-internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys, ClockWatch clock, ILogger logger)
+internal sealed class InboundFlow(
+    GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys,
+    ClockWatch clock, ILogger logger)
 {
     /// <summary>Work "judge": received → recorded.</summary>
     public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        var received = await ReceivedMessage.LoadAsync(database, item.Subject, screen.IndeterminateFor, cancellationToken);
+        var received = await ReceivedMessage.LoadAsync(
+            database, item.Subject, screen.IndeterminateFor, cancellationToken);
         if (received is null)
         {
             return await item.DropAsync(database.Source, cancellationToken);
@@ -47,7 +50,8 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
             await transaction.CommitAsync("inbound.record", cancellationToken);
             GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
-            InboundLog.Recorded(logger, received.Id, judged.Verdict.ToString(), place, screened.Reason ?? "nothing against it");
+            InboundLog.Recorded(
+                logger, received.Id, judged.Verdict.ToString(), place, screened.Reason ?? "nothing against it");
             if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
             {
                 InboundLog.Alarm(logger, screened.Reason, received.Peer);
@@ -98,7 +102,8 @@ internal sealed class InboundFlow(GatewayDatabase database, Judge judge, Screen 
         }
     }
 
-    /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger raises an alarm about somebody else's.</summary>
+    /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger
+    /// raises an alarm about somebody else's.</summary>
     private async Task TellClockAsync(JudgedMessage judged, CancellationToken cancellationToken)
     {
         if (judged.Verdict != Verdict.Valid || !clock.WentThenAsNow(judged.Received.ReceivedAt))

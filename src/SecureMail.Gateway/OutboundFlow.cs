@@ -9,19 +9,23 @@ namespace SecureMail.Gateway;
 
 /// <summary>
 /// What goes out, in order: accept → authorise → sign → compose → enqueue → send → (the peer's receipt) acknowledge.
-/// Each step takes what the one before it made, so none can be left out. Durable between them: accepted, awaiting signature, queued, sent or unknown,
-/// acknowledged; everything else is done in one run and done again after a crash.
+/// Each step takes what the one before it made, so none can be left out. Durable between them: accepted, awaiting
+/// signature, queued, sent or unknown, acknowledged; everything else is done in one run and done again after a crash.
 /// </summary>
-internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue, Send send, AgencyKeys keys, ClockWatch clock)
+internal sealed class OutboundFlow(
+    GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue,
+    Send send, AgencyKeys keys, ClockWatch clock)
 {
-    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) => accept.AcceptAsync(submission, cancellationToken);
+    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) =>
+        accept.AcceptAsync(submission, cancellationToken);
 
     /// <summary>Work "seal": accepted → queued.</summary>
     public async Task<WorkOutcome> SealAsync(WorkItem item, CancellationToken cancellationToken)
     {
         if (clock.IsDoubted)
         {
-            // No signature bears a time that is known to be doubtful, and no certificate is out of date because a clock is.
+            // No signature bears a time that is known to be doubtful, and no certificate is out of date because a clock
+            // is.
             await sign.AwaitAsync(item.Subject, ClockSuspectException.Code, cancellationToken);
             return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
         }
@@ -53,5 +57,6 @@ internal sealed class OutboundFlow(GatewayDatabase database, BlobStore blobs, Ac
     }
 
     /// <summary>Work "send": queued → sent or unknown.</summary>
-    public Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken) => send.SendAsync(item, cancellationToken);
+    public Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken) =>
+        send.SendAsync(item, cancellationToken);
 }

@@ -8,25 +8,66 @@ using SecureMail.Mail;
 namespace SecureMail.Host;
 
 /// <summary>
-/// The configuration of one process: a JSON file, then environment variables <c>SECUREMAIL__SECTION__NAME</c>, then options of the command line.
-/// Every value is checked here, before anything starts; the first fault is said in one line with its name.
+/// The configuration of one process: a JSON file, then environment variables <c>SECUREMAIL__SECTION__NAME</c>, then
+/// options of the command line. Every value is checked here, before anything starts; the first fault is said in one
+/// line with its name.
 /// </summary>
 internal static class Configuration
 {
     private static readonly HashSet<string> Known = new(StringComparer.OrdinalIgnoreCase)
     {
-        "Name", "Data", "Http", "Smtp", "Database:Connection", "Database:OwnerConnection", "Tls:Certificate", "Tls:Key", "Directory:Publisher",
-        "Delivery:ReceiptDue", "Delivery:GiveUpAfter", "Delivery:DelayNoticeAfter", "Delivery:PerDestination", "Delivery:IndeterminateFor", "Delivery:ClockSettles", "Delivery:LargestMessage", "Telemetry:Otlp",
-        "Limits:LeastFree", "Limits:LeastFreeTemporary", "Limits:QueueDepth", "Limits:SlowDatabase", "Limits:Connections", "Limits:ConnectionsPerAddress", "Limits:ConnectionsPerPeer",
-        "Limits:Messages", "Limits:MessagesPerPeer", "Limits:CommandTimeout", "Limits:TimeToTls", "Limits:TlsTimeout", "Limits:SessionTime", "Limits:DataBlockTimeout", "Limits:DataGrace", "Limits:DataBytesPerSecond",
-        "Retention:Documents", "Retention:Composed", "Retention:Receipts", "Retention:Quarantine", "Retention:Duplicates", "Retention:DeadWork", "Retention:Alarms", "Retention:Checkpoints",
-        "Backup:Folder", "Backup:RecoveryCertificate", "Backup:Synchronous", "Backup:Connection",
+        "Name",
+        "Data",
+        "Http",
+        "Smtp",
+        "Database:Connection",
+        "Database:OwnerConnection",
+        "Tls:Certificate",
+        "Tls:Key",
+        "Directory:Publisher",
+        "Delivery:ReceiptDue",
+        "Delivery:GiveUpAfter",
+        "Delivery:DelayNoticeAfter",
+        "Delivery:PerDestination",
+        "Delivery:IndeterminateFor",
+        "Delivery:ClockSettles",
+        "Delivery:LargestMessage",
+        "Telemetry:Otlp",
+        "Limits:LeastFree",
+        "Limits:LeastFreeTemporary",
+        "Limits:QueueDepth",
+        "Limits:SlowDatabase",
+        "Limits:Connections",
+        "Limits:ConnectionsPerAddress",
+        "Limits:ConnectionsPerPeer",
+        "Limits:Messages",
+        "Limits:MessagesPerPeer",
+        "Limits:CommandTimeout",
+        "Limits:TimeToTls",
+        "Limits:TlsTimeout",
+        "Limits:SessionTime",
+        "Limits:DataBlockTimeout",
+        "Limits:DataGrace",
+        "Limits:DataBytesPerSecond",
+        "Retention:Documents",
+        "Retention:Composed",
+        "Retention:Receipts",
+        "Retention:Quarantine",
+        "Retention:Duplicates",
+        "Retention:DeadWork",
+        "Retention:Alarms",
+        "Retention:Checkpoints",
+        "Backup:Folder",
+        "Backup:RecoveryCertificate",
+        "Backup:Synchronous",
+        "Backup:Connection",
     };
 
     private static readonly string[] KnownLists = ["Trust:Anchors", "Trust:Intermediates", "Trust:Crls", "Tokens"];
 
     /// <summary>Reads it.</summary>
-    /// <param name="file">The JSON file; null: <c>SECUREMAIL_CONFIG</c>, else <c>securemail.json</c> in the data folder or the current one, where there is one.</param>
+    /// <param name="file">The JSON file; null: <c>SECUREMAIL_CONFIG</c>, else <c>securemail.json</c> in the data folder
+    /// or the current one, where there is one.</param>
     /// <exception cref="ConfigurationException">Unreadable, an unknown name, or a value that cannot be.</exception>
     public static HostConfiguration Load(string? file, string? data, string? http = null, string? smtp = null)
     {
@@ -36,7 +77,8 @@ internal static class Configuration
         {
             if (!File.Exists(file))
             {
-                throw new ConfigurationException($"Không có tệp cấu hình {file}. / There is no configuration file {file}.", opens: false);
+                throw new ConfigurationException(
+                    $"Không có tệp cấu hình {file}. / There is no configuration file {file}.", opens: false);
             }
 
             builder.AddJsonFile(Path.GetFullPath(file), optional: false);
@@ -49,13 +91,18 @@ internal static class Configuration
         }
         catch (Exception e) when (e is InvalidDataException or FormatException or IOException)
         {
-            throw new ConfigurationException($"Tệp cấu hình {file} hỏng: {e.InnerException?.Message ?? e.Message} / The configuration file {file} is damaged.");
+            throw new ConfigurationException(
+                $"Tệp cấu hình {file} hỏng: {e.InnerException?.Message ?? e.Message} / The configuration file {file} is damaged."
+            );
         }
 
         RequireKnown(root);
         // Paths in the file are relative to the file; those of the command line to where it was typed.
         var home = file is null ? Environment.CurrentDirectory : Path.GetDirectoryName(Path.GetFullPath(file))!;
-        var folder = data is not null ? Path.GetFullPath(data) : Text(root, "Data") is { } d ? Path.GetFullPath(d, home) : DefaultData();
+        var folder =
+            data is not null ? Path.GetFullPath(data)
+            : Text(root, "Data") is { } d ? Path.GetFullPath(d, home)
+            : DefaultData();
         return new HostConfiguration(
             new GatewayOptions
             {
@@ -88,41 +135,59 @@ internal static class Configuration
 
     private static string? DefaultFile(string? data)
     {
-        string[] places = data is null ? ["securemail.json"] : [Path.Combine(data, "securemail.json"), "securemail.json"];
+        string[] places = data is null
+            ? ["securemail.json"]
+            : [Path.Combine(data, "securemail.json"), "securemail.json"];
         return places.FirstOrDefault(File.Exists);
     }
 
     private static string DefaultData() =>
-        Environment.IsPrivilegedProcess ? "/var/lib/securemail/data" : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "securemail");
+        Environment.IsPrivilegedProcess
+            ? "/var/lib/securemail/data"
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "securemail");
 
     private static void RequireKnown(IConfigurationRoot root)
     {
         foreach (var (key, value) in root.AsEnumerable())
         {
-            if (value is not null && !Known.Contains(key) && !KnownLists.Any(l => key.StartsWith(l + ":", StringComparison.OrdinalIgnoreCase)))
+            if (value is not null
+                && !Known.Contains(key)
+                && !KnownLists.Any(l => key.StartsWith(l + ":", StringComparison.OrdinalIgnoreCase)))
             {
-                throw new ConfigurationException($"Cấu hình có tên lạ: {key}. / The configuration has an unknown name: {key}.");
+                throw new ConfigurationException(
+                    $"Cấu hình có tên lạ: {key}. / The configuration has an unknown name: {key}.");
             }
         }
     }
 
-    private static string? Text(IConfiguration root, string key) => string.IsNullOrWhiteSpace(root[key]) ? null : root[key];
+    private static string? Text(IConfiguration root, string key) =>
+        string.IsNullOrWhiteSpace(root[key]) ? null : root[key];
 
     private static string Name(string name) =>
-        name.Length is > 0 and <= 120 && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-') ? name
-        : throw Fault("Name", "chỉ gồm chữ không dấu, số, dấu chấm và gạch nối", "letters, digits, dots and hyphens only");
+        name.Length is > 0 and <= 120 && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-')
+            ? name
+            : throw Fault(
+                "Name", "chỉ gồm chữ không dấu, số, dấu chấm và gạch nối", "letters, digits, dots and hyphens only");
 
     private static IPEndPoint? EndPoint(string key, string? text) =>
         text is null ? null
-        : IPEndPoint.TryParse(text.Replace("localhost", "127.0.0.1", StringComparison.Ordinal), out var point) && text.Contains(':', StringComparison.Ordinal) ? point
-        : throw Fault(key, "cần dạng ĐỊA-CHỈ:CỔNG, ví dụ 127.0.0.1:8080", "ADDRESS:PORT is needed, e.g. 127.0.0.1:8080");
+        : IPEndPoint.TryParse(text.Replace("localhost", "127.0.0.1", StringComparison.Ordinal), out var point)
+        && text.Contains(':', StringComparison.Ordinal)
+            ? point
+        : throw Fault(
+            key, "cần dạng ĐỊA-CHỈ:CỔNG, ví dụ 127.0.0.1:8080", "ADDRESS:PORT is needed, e.g. 127.0.0.1:8080");
 
     private static IPEndPoint? Loopback(IPEndPoint? http) =>
-        http is null || IPAddress.IsLoopback(http.Address) ? http
-        : throw Fault("Http", "trang quản trị chưa có đăng nhập nên chỉ chạy trên địa chỉ loopback", "the console has no sign-in yet and listens on loopback only");
+        http is null || IPAddress.IsLoopback(http.Address)
+            ? http
+            : throw Fault(
+                "Http", "trang quản trị chưa có đăng nhập nên chỉ chạy trên địa chỉ loopback",
+                "the console has no sign-in yet and listens on loopback only");
 
     private static Uri Endpoint(string text) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https" ? uri : throw Fault("Telemetry:Otlp", "cần một URL http", "an http URL is needed");
+        Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+            ? uri
+            : throw Fault("Telemetry:Otlp", "cần một URL http", "an http URL is needed");
 
     private static string? PathOf(IConfiguration root, string key, string home) =>
         Text(root, key) is not { } path ? null
@@ -135,7 +200,10 @@ internal static class Configuration
         foreach (var path in root.GetSection(key).GetChildren().Select(c => c.Value).OfType<string>())
         {
             var full = Path.GetFullPath(path, home);
-            paths.Add(File.Exists(full) || Directory.Exists(full) ? full : throw Fault(key, $"không có {path}", $"there is no {path}"));
+            paths.Add(
+                File.Exists(full) || Directory.Exists(full)
+                    ? full
+                    : throw Fault(key, $"không có {path}", $"there is no {path}"));
         }
 
         return paths;
@@ -147,12 +215,21 @@ internal static class Configuration
         foreach (var section in root.GetSection("Tokens").GetChildren())
         {
             var uri = Text(section, "Uri") ?? throw Fault(section.Path, "thiếu Uri", "Uri is missing");
-            if (section.GetChildren().FirstOrDefault(c => c.Key.ToUpperInvariant() is not ("URI" or "PINFILE" or "PINENV")) is { } stray)
+            if (
+                section
+                    .GetChildren()
+                    .FirstOrDefault(c => c.Key.ToUpperInvariant() is not ("URI" or "PINFILE" or "PINENV")) is
+                { } stray)
             {
-                throw Fault(stray.Path, "tên lạ (mã PIN không được ghi trong cấu hình; dùng PinFile hoặc PinEnv)", "unknown name (a PIN is never written here: PinFile or PinEnv)");
+                throw Fault(
+                    stray.Path, "tên lạ (mã PIN không được ghi trong cấu hình; dùng PinFile hoặc PinEnv)",
+                    "unknown name (a PIN is never written here: PinFile or PinEnv)");
             }
 
-            tokens.Add(new TokenOptions(uri, Text(section, "PinFile") is { } pin ? Path.GetFullPath(pin, home) : null, Text(section, "PinEnv")));
+            tokens.Add(
+                new TokenOptions(
+                    uri, Text(section, "PinFile") is { } pin ? Path.GetFullPath(pin, home) : null,
+                    Text(section, "PinEnv")));
         }
 
         return tokens;
@@ -166,7 +243,8 @@ internal static class Configuration
         }
 
         var certificate = PathOf(root, "Backup:RecoveryCertificate", home)
-            ?? throw Fault("Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
+            ?? throw Fault(
+                "Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
         var synchronous = Text(root, "Backup:Synchronous") ?? "true";
         return bool.TryParse(synchronous, out var waits)
             ? new BackupOptions(Path.GetFullPath(folder, home), certificate, waits, Text(root, "Backup:Connection"))
@@ -175,8 +253,11 @@ internal static class Configuration
 
     private static TimeSpan Span(IConfiguration root, string key, TimeSpan standard) =>
         Text(root, key) is not { } text ? standard
-        : TimeSpan.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var span) && span > TimeSpan.Zero ? span
-        : throw Fault(key, "cần một khoảng thời gian dương, ví dụ 1.00:00:00", "a positive time span is needed, e.g. 1.00:00:00");
+        : TimeSpan.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var span)
+        && span > TimeSpan.Zero
+            ? span
+        : throw Fault(
+            key, "cần một khoảng thời gian dương, ví dụ 1.00:00:00", "a positive time span is needed, e.g. 1.00:00:00");
 
     private static int Count(IConfiguration root, string key, int standard, int most) =>
         Text(root, key) is not { } text ? standard
@@ -193,8 +274,14 @@ internal static class Configuration
         var (standard, smtp) = (new GatewayLimits(), new SmtpServerLimits());
         return new GatewayLimits
         {
-            LeastFree = Text(root, "Limits:LeastFree") == "0" ? 0 : Size(root, "Limits:LeastFree", standard.LeastFree, long.MaxValue),
-            LeastFreeTemporary = Text(root, "Limits:LeastFreeTemporary") == "0" ? 0 : Size(root, "Limits:LeastFreeTemporary", standard.LeastFreeTemporary, long.MaxValue),
+            LeastFree =
+                Text(root, "Limits:LeastFree") == "0"
+                    ? 0
+                    : Size(root, "Limits:LeastFree", standard.LeastFree, long.MaxValue),
+            LeastFreeTemporary =
+                Text(root, "Limits:LeastFreeTemporary") == "0"
+                    ? 0
+                    : Size(root, "Limits:LeastFreeTemporary", standard.LeastFreeTemporary, long.MaxValue),
             QueueDepth = Count(root, "Limits:QueueDepth", standard.QueueDepth, 10_000_000),
             SlowDatabase = Span(root, "Limits:SlowDatabase", standard.SlowDatabase),
             Smtp = smtp with
@@ -237,11 +324,16 @@ internal static class Configuration
         {
             null => standard,
             "forever" => null,
-            var text => int.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var days) && days is >= 7 and <= 36500 ? days
-                : throw Fault(key, "cần số ngày từ 7 tới 36500, hoặc forever", "a number of days from 7 to 36500 is needed, or forever"),
+            var text => int.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, out var days)
+            && days is >= 7 and <= 36500
+                ? days
+                : throw Fault(
+                    key, "cần số ngày từ 7 tới 36500, hoặc forever",
+                    "a number of days from 7 to 36500 is needed, or forever"),
         };
 
-    private static ConfigurationException Fault(string key, string vi, string en) => new($"Cấu hình {key}: {vi}. / Configuration {key}: {en}.");
+    private static ConfigurationException Fault(string key, string vi, string en) =>
+        new($"Cấu hình {key}: {vi}. / Configuration {key}: {en}.");
 }
 
 /// <param name="Http">Where the console listens; null: 127.0.0.1:8080.</param>

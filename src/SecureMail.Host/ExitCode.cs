@@ -30,7 +30,17 @@ internal static class ExitCode
     public const int NotPermitted = 77;
 
     /// <summary>For several files: the first of these that is present.</summary>
-    private static readonly int[] Order = [Software, Unavailable, NotPermitted, NoInput, Data, Wanting, Undecided, Done];
+    private static readonly int[] Order =
+    [
+        Software,
+        Unavailable,
+        NotPermitted,
+        NoInput,
+        Data,
+        Wanting,
+        Undecided,
+        Done,
+    ];
 
     public static int Of(IEnumerable<int> codes)
     {

@@ -6,14 +6,19 @@ internal static class InputFile
     /// <summary>Seekable, read-only.</summary>
     /// <exception cref="FileNotFoundException">It is not there, may not be read, or is no regular file.</exception>
     public static FileStream Open(string path) =>
-        TryOpen(path) ?? throw new FileNotFoundException($"Không mở được {path}; hãy kiểm tra đường dẫn và quyền đọc. / {path} cannot be opened: check its path and who may read it.");
+        TryOpen(path)
+        ?? throw new FileNotFoundException(
+            $"Không mở được {path}; hãy kiểm tra đường dẫn và quyền đọc. / {path} cannot be opened: check its path and who may read it."
+        );
 
     /// <summary>Null where <see cref="Open"/> throws.</summary>
     public static FileStream? TryOpen(string path)
     {
         try
         {
-            var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.Asynchronous | FileOptions.SequentialScan);
+            var file = new FileStream(
+                path, FileMode.Open, FileAccess.Read, FileShare.Read, 1,
+                FileOptions.Asynchronous | FileOptions.SequentialScan);
             if (file.CanSeek)
             {
                 return file;
@@ -22,7 +27,8 @@ internal static class InputFile
             file.Dispose();
             return null;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        catch (Exception e)
+            when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             return null;
         }

@@ -11,15 +11,34 @@ using SecureMail.Trust;
 namespace SecureMail.Host;
 
 /// <summary>
-/// Where a file command's private key comes from: a token (<c>--key</c>, a PKCS#11 URI) or a PKCS#12 file (<c>--p12</c>). One instance declares the
-/// options of one command and reads them. PINs and passwords are never arguments.
+/// Where a file command's private key comes from: a token (<c>--key</c>, a PKCS#11 URI) or a PKCS#12 file
+/// (<c>--p12</c>). One instance declares the options of one command and reads them. PINs and passwords are never
+/// arguments.
 /// </summary>
 internal sealed class KeySource
 {
-    private readonly Option<string?> _key = new("--key") { Description = "Khóa trên token, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, a PKCS#11 URI; to decrypt, a PEM key file, too.", HelpName = "URI" };
-    private readonly Option<string?> _p12 = new("--p12") { Description = "Tệp PKCS#12 chứa khóa. / A PKCS#12 file that holds the key.", HelpName = "FILE" };
-    private readonly Option<string?> _p12Password = new("--p12-password-file") { Description = "Tệp chứa mật khẩu của tệp PKCS#12. / A file that holds its password.", HelpName = "FILE" };
-    private readonly Option<string?> _cert = new("--cert") { Description = "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the key.", HelpName = "FILE" };
+    private readonly Option<string?> _key = new("--key")
+    {
+        Description =
+            "Khóa trên token, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, a PKCS#11 URI; to decrypt, a PEM key file, too.",
+        HelpName = "URI",
+    };
+    private readonly Option<string?> _p12 = new("--p12")
+    {
+        Description = "Tệp PKCS#12 chứa khóa. / A PKCS#12 file that holds the key.",
+        HelpName = "FILE",
+    };
+    private readonly Option<string?> _p12Password = new("--p12-password-file")
+    {
+        Description = "Tệp chứa mật khẩu của tệp PKCS#12. / A file that holds its password.",
+        HelpName = "FILE",
+    };
+    private readonly Option<string?> _cert = new("--cert")
+    {
+        Description =
+            "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the key.",
+        HelpName = "FILE",
+    };
     private readonly (Option<string?> File, Option<string?> Env) _pin = PinSource.Options();
 
     /// <summary>The options, to be added to the command.</summary>
@@ -27,10 +46,13 @@ internal sealed class KeySource
 
     /// <summary>Every key named that mail may have been encrypted to; none when no source is given.</summary>
     /// <exception cref="Pkcs11Exception">The token or the key is not there, or the PIN was refused.</exception>
-    /// <exception cref="InvalidDataException">The PKCS#12 file cannot be read with this password, or holds no RSA key.</exception>
+    /// <exception cref="InvalidDataException">The PKCS#12 file cannot be read with this password, or holds no RSA
+    /// key.</exception>
     public OpenedKeys OpenRecipients(ParseResult parsed)
     {
-        if (parsed.GetValue(_key) is { } file && !file.StartsWith("pkcs11:", StringComparison.OrdinalIgnoreCase) && File.Exists(file))
+        if (parsed.GetValue(_key) is { } file
+            && !file.StartsWith("pkcs11:", StringComparison.OrdinalIgnoreCase)
+            && File.Exists(file))
         {
             return OfPem(file, parsed);
         }
@@ -43,7 +65,11 @@ internal sealed class KeySource
         var token = Pkcs11Token.Open(uri, PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env)));
         try
         {
-            return new OpenedKeys(uri is { Object: null, Id: null } ? AllOf(token, uri) : [(CertificateOf(token, uri, parsed), token.OpenKey(uri, Pkcs11KeyUse.Decryption))], [token]);
+            return new OpenedKeys(
+                uri is { Object: null, Id: null }
+                    ? AllOf(token, uri)
+                    : [(CertificateOf(token, uri, parsed), token.OpenKey(uri, Pkcs11KeyUse.Decryption))],
+                [token]);
         }
         catch
         {
@@ -67,7 +93,10 @@ internal sealed class KeySource
         var token = Pkcs11Token.Open(uri, PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env)));
         try
         {
-            return new OpenedKeys([(CertificateOf(token, uri, parsed), token.OpenKey(uri))], [token]) { Others = token.FindCertificates(Pkcs11Uri.Parse("pkcs11:")) };
+            return new OpenedKeys([(CertificateOf(token, uri, parsed), token.OpenKey(uri))], [token])
+            {
+                Others = token.FindCertificates(Pkcs11Uri.Parse("pkcs11:")),
+            };
         }
         catch
         {
@@ -76,7 +105,8 @@ internal sealed class KeySource
         }
     }
 
-    /// <summary>A private key in PEM, encrypted or not; its certificate stands in the same file or is named by <c>--cert</c>.</summary>
+    /// <summary>A private key in PEM, encrypted or not; its certificate stands in the same file or is named by
+    /// <c>--cert</c>.</summary>
     private OpenedKeys OfPem(string file, ParseResult parsed)
     {
         var certificate = TrustMaterial.LoadCertificates(parsed.GetValue(_cert) ?? file)[0];
@@ -104,7 +134,9 @@ internal sealed class KeySource
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
             key?.Dispose();
-            throw new InvalidDataException($"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} cannot be read: the password is wrong, or it is not the certificate's key.", e);
+            throw new InvalidDataException(
+                $"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} cannot be read: the password is wrong, or it is not the certificate's key.",
+                e);
         }
     }
 
@@ -119,7 +151,8 @@ internal sealed class KeySource
             fields = PemEncoding.Find(pem.AsSpan(at));
         }
 
-        var pkcs8 = Convert.FromBase64String(pem[(at + fields.Base64Data.Start.Value)..(at + fields.Base64Data.End.Value)]);
+        var pkcs8 = Convert.FromBase64String(
+            pem[(at + fields.Base64Data.Start.Value)..(at + fields.Base64Data.End.Value)]);
         try
         {
             return X25519Key.FromPkcs8(pkcs8);
@@ -134,14 +167,19 @@ internal sealed class KeySource
     {
         var uri = parsed.GetValue(_key);
         return uri is null ? null
-            : parsed.GetValue(_p12) is not null ? throw new UsageException("Chỉ dùng một trong hai: --key hoặc --p12. / Either --key or --p12, not both.")
+            : parsed.GetValue(_p12) is not null
+                ? throw new UsageException(
+                    "Chỉ dùng một trong hai: --key hoặc --p12. / Either --key or --p12, not both.")
             : Pkcs11Uri.Parse(uri);
     }
 
     private X509Certificate2 CertificateOf(Pkcs11Token token, Pkcs11Uri uri, ParseResult parsed) =>
-        parsed.GetValue(_cert) is { } file ? TrustMaterial.LoadCertificates(file)[0]
-        : token.CertificateOf(uri)
-        ?? throw new InvalidDataException("Cạnh khóa trên token không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate beside the key on the token: name one with --cert.");
+        parsed.GetValue(_cert) is { } file
+            ? TrustMaterial.LoadCertificates(file)[0]
+            : token.CertificateOf(uri)
+                ?? throw new InvalidDataException(
+                    "Cạnh khóa trên token không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate beside the key on the token: name one with --cert."
+                );
 
     private static List<(X509Certificate2, AsymmetricAlgorithm)> AllOf(Pkcs11Token token, Pkcs11Uri uri)
     {
@@ -172,16 +210,22 @@ internal sealed class KeySource
             throw new FileNotFoundException($"Không có tệp PKCS#12 {file}. / There is no PKCS#12 file {file}.");
         }
 
-        // Unlike a PIN file, its mode is not held against it: the password guards a file that whoever reads this can copy as well.
-        var octets = parsed.GetValue(_p12Password) is { } path ? SecretFile.ReadLine(path) : PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
+        // Unlike a PIN file, its mode is not held against it: the password guards a file that whoever reads this can
+        // copy as well.
+        var octets = parsed.GetValue(_p12Password) is { } path
+            ? SecretFile.ReadLine(path)
+            : PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
         var password = Encoding.UTF8.GetChars(octets);
         try
         {
-            return X509CertificateLoader.LoadPkcs12CollectionFromFile(file, password, X509KeyStorageFlags.EphemeralKeySet);
+            return X509CertificateLoader.LoadPkcs12CollectionFromFile(
+                file, password, X509KeyStorageFlags.EphemeralKeySet);
         }
         catch (CryptographicException e)
         {
-            throw new InvalidDataException($"Không đọc được {file}: sai mật khẩu hoặc tệp hỏng. / {file} cannot be read: the password is wrong, or the file is damaged.", e);
+            throw new InvalidDataException(
+                $"Không đọc được {file}: sai mật khẩu hoặc tệp hỏng. / {file} cannot be read: the password is wrong, or the file is damaged.",
+                e);
         }
         finally
         {
@@ -192,7 +236,13 @@ internal sealed class KeySource
 
     private static OpenedKeys RecipientsOf(X509Certificate2Collection all)
     {
-        List<(X509Certificate2, AsymmetricAlgorithm)> keys = [.. all.Where(c => c.HasPrivateKey).Select(c => (c, (AsymmetricAlgorithm?)c.GetRSAPrivateKey() ?? c.GetECDiffieHellmanPrivateKey())).Where(k => k.Item2 is not null).Select(k => (k.c, k.Item2!))];
+        List<(X509Certificate2, AsymmetricAlgorithm)> keys =
+        [
+            .. all.Where(c => c.HasPrivateKey)
+                .Select(c => (c, (AsymmetricAlgorithm?)c.GetRSAPrivateKey() ?? c.GetECDiffieHellmanPrivateKey()))
+                .Where(k => k.Item2 is not null)
+                .Select(k => (k.c, k.Item2!)),
+        ];
         return keys.Count > 0 ? new OpenedKeys(keys, [.. all]) : throw NoKey();
     }
 
@@ -200,18 +250,27 @@ internal sealed class KeySource
     {
         var wanted = parsed.GetValue(_cert) is { } file ? TrustMaterial.LoadCertificates(file)[0] : null;
         // Of several, one that was issued for signing; its usage says so (RFC 5280 §4.2.1.3).
-        var chosen = all.Where(c => c.HasPrivateKey && (wanted is null || c.RawData.AsSpan().SequenceEqual(wanted.RawData)))
-            .OrderByDescending(c => c.Extensions.OfType<X509KeyUsageExtension>().All(u => (u.KeyUsages & (X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation)) != X509KeyUsageFlags.None))
-            .FirstOrDefault() ?? throw NoKey();
+        var chosen = all.Where(c =>
+                c.HasPrivateKey && (wanted is null || c.RawData.AsSpan().SequenceEqual(wanted.RawData)))
+            .OrderByDescending(c =>
+                c.Extensions.OfType<X509KeyUsageExtension>()
+                    .All(u =>
+                        (u.KeyUsages & (X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation))
+                        != X509KeyUsageFlags.None))
+            .FirstOrDefault()
+            ?? throw NoKey();
         var key = (AsymmetricAlgorithm?)chosen.GetRSAPrivateKey() ?? chosen.GetECDsaPrivateKey() ?? throw NoKey();
         return new OpenedKeys([(chosen, key)], [.. all]) { Others = [.. all.Where(c => c != chosen)] };
     }
 
-    private static InvalidDataException NoKey() => new("Tệp PKCS#12 không có khóa dùng được. / The PKCS#12 file holds no key that can be used.");
+    private static InvalidDataException NoKey() =>
+        new("Tệp PKCS#12 không có khóa dùng được. / The PKCS#12 file holds no key that can be used.");
 }
 
 /// <summary>Private keys at hand, each with its certificate. Dispose: a token's session ends with it.</summary>
-internal sealed class OpenedKeys(IReadOnlyList<(X509Certificate2 Certificate, AsymmetricAlgorithm Key)> keys, IReadOnlyList<IDisposable> owners) : IDisposable
+internal sealed class OpenedKeys(
+    IReadOnlyList<(X509Certificate2 Certificate, AsymmetricAlgorithm Key)> keys,
+    IReadOnlyList<IDisposable> owners) : IDisposable
 {
     public X509Certificate2 Certificate => keys[0].Certificate;
 
@@ -220,7 +279,8 @@ internal sealed class OpenedKeys(IReadOnlyList<(X509Certificate2 Certificate, As
     /// <summary>Certificates that lay beside, of authorities perhaps.</summary>
     public IReadOnlyList<X509Certificate2> Others { get; init; } = [];
 
-    public IReadOnlyList<RecipientKey> Recipients => [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
+    public IReadOnlyList<RecipientKey> Recipients =>
+        [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
 
     public void Dispose()
     {

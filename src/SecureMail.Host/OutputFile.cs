@@ -1,8 +1,8 @@
 namespace SecureMail.Host;
 
 /// <summary>
-/// A file that a command makes: it is there whole, or not at all. Written under another name in the same folder, readable by its owner alone, and
-/// renamed when everything is on disk. <c>-</c> is standard output.
+/// A file that a command makes: it is there whole, or not at all. Written under another name in the same folder,
+/// readable by its owner alone, and renamed when everything is on disk. <c>-</c> is standard output.
 /// </summary>
 internal static class OutputFile
 {
@@ -18,7 +18,9 @@ internal static class OutputFile
 
         if (Directory.Exists(path) || (!force && File.Exists(path)))
         {
-            throw new UsageException($"Đã có {path}; dùng --force để ghi đè hoặc --out để đổi tên. / {path} exists: --force replaces it, --out names another.");
+            throw new UsageException(
+                $"Đã có {path}; dùng --force để ghi đè hoặc --out để đổi tên. / {path} exists: --force replaces it, --out names another."
+            );
         }
 
         if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder && !Directory.Exists(folder))
@@ -32,7 +34,8 @@ internal static class OutputFile
     {
         if (IsStream(path))
         {
-            await using var stream = path == "-" ? Console.OpenStandardOutput() : new FileStream(path, FileMode.Open, FileAccess.Write);
+            await using var stream =
+                path == "-" ? Console.OpenStandardOutput() : new FileStream(path, FileMode.Open, FileAccess.Write);
             await write(stream);
             return;
         }
@@ -64,5 +67,6 @@ internal static class OutputFile
     }
 
     // A device is written to, never replaced by a file.
-    private static bool IsStream(string path) => path == "-" || (!OperatingSystem.IsWindows() && path.StartsWith("/dev/", StringComparison.Ordinal));
+    private static bool IsStream(string path) =>
+        path == "-" || (!OperatingSystem.IsWindows() && path.StartsWith("/dev/", StringComparison.Ordinal));
 }

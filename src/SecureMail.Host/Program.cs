@@ -3,10 +3,12 @@ using SecureMail.Host;
 using SecureMail.Host.Commands;
 
 Console.OutputEncoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
-var root = new RootCommand("""
+var root = new RootCommand(
+    """
     SecureMail: ký, gửi, nhận và kiểm tra văn bản điện tử giữa các cơ quan.
     SecureMail: signs, sends, receives and verifies documents between agencies.
-    """);
+    """
+);
 root.Options.Add(CommandLine.Verbose);
 root.Subcommands.Add(ServeCommand.Create());
 root.Subcommands.Add(InitCommand.Create());

@@ -7,7 +7,8 @@ using SecureMail.Gateway;
 
 namespace SecureMail.Host;
 
-/// <summary>Metrics and traces over OTLP, when an endpoint is configured: the gateway's own, the database driver's, the runtime's and the web server's.</summary>
+/// <summary>Metrics and traces over OTLP, when an endpoint is configured: the gateway's own, the database driver's, the
+/// runtime's and the web server's.</summary>
 internal static class Telemetry
 {
     public static OpenTelemetrySdk? Start(HostConfiguration configuration)
@@ -23,9 +24,11 @@ internal static class Telemetry
             options.Protocol = OtlpExportProtocol.Grpc;
         }
 
-        return OpenTelemetrySdk.Create(sdk => sdk
-            .ConfigureResource(r => r.AddService("securemail", serviceInstanceId: configuration.Gateway.Name))
-            .WithMetrics(m => m.AddMeter(GatewayMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting").AddOtlpExporter(Exporter))
-            .WithTracing(t => t.AddSource(GatewayMeter.Name, "Npgsql").AddOtlpExporter(Exporter)));
+        return OpenTelemetrySdk.Create(sdk =>
+            sdk.ConfigureResource(r => r.AddService("securemail", serviceInstanceId: configuration.Gateway.Name))
+                .WithMetrics(m =>
+                    m.AddMeter(GatewayMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
+                        .AddOtlpExporter(Exporter))
+                .WithTracing(t => t.AddSource(GatewayMeter.Name, "Npgsql").AddOtlpExporter(Exporter)));
     }
 }

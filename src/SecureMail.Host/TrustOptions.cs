@@ -7,19 +7,45 @@ namespace SecureMail.Host;
 /// <summary>What a command judges by, as its options and the configuration say.</summary>
 internal sealed class TrustOptions
 {
-    private readonly Option<string[]> _trust = new("--trust") { Description = "Gốc tin cậy, thay cho gốc trong cấu hình (tệp hoặc thư mục PEM, DER). / Trust anchors in place of those configured (PEM or DER, files or folders).", HelpName = "PATH" };
-    private readonly Option<string[]> _intermediate = new("--intermediate") { Description = "Chứng thư trung gian. / Intermediate certificates.", HelpName = "PATH" };
-    private readonly Option<string[]> _crl = new("--crl") { Description = "Danh sách thu hồi. / Revocation lists.", HelpName = "PATH" };
-    private readonly Option<string[]> _ocsp = new("--ocsp") { Description = "Trả lời OCSP (phiên bản này chưa đọc). / OCSP responses (not read by this version).", HelpName = "PATH" };
-    private readonly Option<string?> _at = new("--at") { Description = "Thời điểm để xét, ISO 8601 có múi giờ; bỏ trống: bây giờ. / The time judged at, ISO 8601 with a zone; none: now.", HelpName = "TIME" };
-    private readonly Option<bool> _noRevocation = new("--no-revocation") { Description = "Không hỏi tình trạng thu hồi. / Do not ask for revocation." };
+    private readonly Option<string[]> _trust = new("--trust")
+    {
+        Description =
+            "Gốc tin cậy, thay cho gốc trong cấu hình (tệp hoặc thư mục PEM, DER). / Trust anchors in place of those configured (PEM or DER, files or folders).",
+        HelpName = "PATH",
+    };
+    private readonly Option<string[]> _intermediate = new("--intermediate")
+    {
+        Description = "Chứng thư trung gian. / Intermediate certificates.",
+        HelpName = "PATH",
+    };
+    private readonly Option<string[]> _crl = new("--crl")
+    {
+        Description = "Danh sách thu hồi. / Revocation lists.",
+        HelpName = "PATH",
+    };
+    private readonly Option<string[]> _ocsp = new("--ocsp")
+    {
+        Description = "Trả lời OCSP (phiên bản này chưa đọc). / OCSP responses (not read by this version).",
+        HelpName = "PATH",
+    };
+    private readonly Option<string?> _at = new("--at")
+    {
+        Description =
+            "Thời điểm để xét, ISO 8601 có múi giờ; bỏ trống: bây giờ. / The time judged at, ISO 8601 with a zone; none: now.",
+        HelpName = "TIME",
+    };
+    private readonly Option<bool> _noRevocation = new("--no-revocation")
+    {
+        Description = "Không hỏi tình trạng thu hồi. / Do not ask for revocation.",
+    };
     private readonly Option<string?> _config = CommandLine.Config();
     private readonly Option<string?> _data = CommandLine.Data();
 
     /// <summary>The options, to be added to the command.</summary>
     public IEnumerable<Option> Options => [_trust, _intermediate, _crl, _ocsp, _at, _noRevocation, _config, _data];
 
-    /// <summary>Reads them. The configuration is read only where it is needed: without <c>--trust</c>, or when it is named.</summary>
+    /// <summary>Reads them. The configuration is read only where it is needed: without <c>--trust</c>, or when it is
+    /// named.</summary>
     /// <exception cref="UsageException">The time has no zone, or is none.</exception>
     /// <exception cref="InvalidDataException">A file named holds nothing of what it is given for.</exception>
     /// <exception cref="FileNotFoundException">It does not exist.</exception>
@@ -27,12 +53,14 @@ internal sealed class TrustOptions
     {
         if (parsed.GetValue(_ocsp) is { Length: > 0 })
         {
-            Console.Error.WriteLine("Phiên bản này chưa đọc trả lời OCSP; --ocsp không được dùng. / OCSP responses are not read by this version: --ocsp is not used.");
+            Console.Error.WriteLine(
+                "Phiên bản này chưa đọc trả lời OCSP; --ocsp không được dùng. / OCSP responses are not read by this version: --ocsp is not used."
+            );
         }
 
-        string[] anchors = parsed.GetValue(_trust) ?? [];
-        string[] intermediates = parsed.GetValue(_intermediate) ?? [];
-        string[] crls = parsed.GetValue(_crl) ?? [];
+        var anchors = parsed.GetValue(_trust) ?? [];
+        var intermediates = parsed.GetValue(_intermediate) ?? [];
+        var crls = parsed.GetValue(_crl) ?? [];
         foreach (var path in (string[])[.. anchors, .. intermediates, .. crls])
         {
             if (!File.Exists(path) && !Directory.Exists(path))
@@ -61,8 +89,13 @@ internal sealed class TrustOptions
     {
         string[] forms = ["yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK"];
         var zoned = text.EndsWith('Z') || (text.Length > 6 && text[^6] is '+' or '-');
-        return zoned && DateTimeOffset.TryParseExact(text, forms, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+        return
+            zoned
+            && DateTimeOffset.TryParseExact(
+                text, forms, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
             ? time
-            : throw new UsageException($"--at cần thời điểm ISO 8601 có múi giờ, ví dụ 2026-07-01T08:00:00+07:00. / --at takes an ISO 8601 time with a zone, e.g. 2026-07-01T08:00:00+07:00.");
+            : throw new UsageException(
+                $"--at cần thời điểm ISO 8601 có múi giờ, ví dụ 2026-07-01T08:00:00+07:00. / --at takes an ISO 8601 time with a zone, e.g. 2026-07-01T08:00:00+07:00."
+            );
     }
 }

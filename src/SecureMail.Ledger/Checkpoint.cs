@@ -30,13 +30,22 @@ public sealed class Checkpoint
         var lines = parsed.Text.Split('\n');
         // tlog-checkpoint: origin, size, root, and extension lines, which are not recommended: no auditor reads them.
         if (lines.Length != 4)
+        {
             throw LedgerException.Malformed("A checkpoint has exactly three lines: origin, size, root.");
+        }
+
         if (lines[0].Length is 0 or > 255)
+        {
             throw LedgerException.Malformed("The origin of a checkpoint has 1 to 255 characters.");
+        }
+
         Origin = lines[0];
         if (!long.TryParse(lines[1], NumberStyles.None, CultureInfo.InvariantCulture, out var size)
             || lines[1] != size.ToString(CultureInfo.InvariantCulture))
+        {
             throw LedgerException.Malformed("The size of a checkpoint is a decimal number without leading zeroes.");
+        }
+
         Size = size;
         _root = SignedNote.StrictBase64(lines[2]) is { Length: MerkleTree.HashSize } root
             ? root
@@ -64,7 +73,10 @@ public sealed class Checkpoint
     internal static Checkpoint Sign(LedgerKey key, long size, ReadOnlySpan<byte> root)
     {
         if (key.Kind != NoteKeyKind.Log)
+        {
             throw new ArgumentException("A checkpoint is signed with a log key, not a cosigner's.", nameof(key));
+        }
+
         var body = string.Create(CultureInfo.InvariantCulture, $"{key.Name}\n{size}\n{Convert.ToBase64String(root)}\n");
         var signature = new NoteSignature(key.Name, key.Verifier.KeyId, key.Sign(Encoding.UTF8.GetBytes(body)));
         return Parse(Encoding.UTF8.GetBytes($"{body}\n{signature}"));
@@ -81,12 +93,16 @@ public sealed class Checkpoint
         return log.Kind == NoteKeyKind.Log && lines.Count > 0 && lines.All(line => log.Verify(_body, line.Value));
     }
 
-    /// <summary>The cosignature line by which we say: as of now, the largest consistent tree we saw of this log is this one.</summary>
+    /// <summary>The cosignature line by which we say: as of now, the largest consistent tree we saw of this log is this
+    /// one.</summary>
     /// <returns>The line with its newline, ready to be appended to the note.</returns>
     internal string Cosign(LedgerKey cosigner, DateTimeOffset now)
     {
         if (cosigner.Kind != NoteKeyKind.Cosigner)
+        {
             throw new ArgumentException("A cosignature is made with a cosigner key, not a log's.", nameof(cosigner));
+        }
+
         var timestamp = now.ToUnixTimeSeconds();
         var signature = cosigner.Sign(CosignedMessage(timestamp));
         var value = new byte[TimestampSize + signature.Length];
@@ -103,21 +119,38 @@ public sealed class Checkpoint
         ArgumentNullException.ThrowIfNull(cosigner);
         ArgumentNullException.ThrowIfNull(line);
         if (line.Length > 1024)
+        {
             throw new LedgerException(LedgerFault.TooLarge, "A cosignature line is at most 1024 characters.");
+        }
+
         var signature = NoteSignature.ParseLine(line);
-        if (cosigner.Kind != NoteKeyKind.Cosigner || !signature.IsBy(cosigner) || signature.Value.Length != TimestampSize + Ed25519.SignatureSize)
+        if (cosigner.Kind != NoteKeyKind.Cosigner
+            || !signature.IsBy(cosigner)
+            || signature.Value.Length != TimestampSize + Ed25519.SignatureSize)
+        {
             return null;
+        }
+
         var timestamp = BinaryPrimitives.ReadInt64BigEndian(signature.Value);
         // The year 9999 is where DateTimeOffset ends; the specification's own bound, 2^63 - 1, lies beyond it.
-        if (timestamp is < 0 or > 253402300799 || !cosigner.Verify(CosignedMessage(timestamp), signature.Value.AsSpan(TimestampSize)))
+        if (timestamp is < 0 or > 253402300799
+            || !cosigner.Verify(CosignedMessage(timestamp), signature.Value.AsSpan(TimestampSize)))
+        {
             return null;
+        }
+
         return DateTimeOffset.FromUnixTimeSeconds(timestamp);
     }
 
     // C2SP tlog-cosignature, "Ed25519 signed message".
-    private byte[] CosignedMessage(long timestamp)
-        => [.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"cosignature/v1\ntime {timestamp}\n")), .. _body];
+    private byte[] CosignedMessage(long timestamp) =>
+        [
+            .. Encoding.ASCII.GetBytes(
+                string.Create(CultureInfo.InvariantCulture, $"cosignature/v1\ntime {timestamp}\n")),
+            .. _body,
+        ];
 }
 
-/// <summary>A peer's cosignature over one of our checkpoints, as it travels: the size of the checkpoint and the line.</summary>
+/// <summary>A peer's cosignature over one of our checkpoints, as it travels: the size of the checkpoint and the
+/// line.</summary>
 public sealed record Cosignature(long Size, string Line);

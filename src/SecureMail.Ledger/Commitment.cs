@@ -26,6 +26,8 @@ public static class Commitment
         return Prefix + Convert.ToHexStringLower(HMACSHA256.HashData(salt, digest));
     }
 
-    internal static bool IsWellFormed(ReadOnlySpan<char> text)
-        => text.Length == TextLength && text.StartsWith(Prefix, StringComparison.Ordinal) && LedgerEntry.IsLowerHex(text[Prefix.Length..]);
+    internal static bool IsWellFormed(ReadOnlySpan<char> text) =>
+        text.Length == TextLength
+        && text.StartsWith(Prefix, StringComparison.Ordinal)
+        && LedgerEntry.IsLowerHex(text[Prefix.Length..]);
 }

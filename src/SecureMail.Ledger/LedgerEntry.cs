@@ -11,8 +11,8 @@ namespace SecureMail.Ledger;
 /// The index is not inside: it is given later, by the sequencer. The bytes are frozen by tests/vectors/ledger.
 /// </summary>
 /// <remarks>
-/// Every string is held to an ASCII alphabet without quotation mark and backslash. RFC 8785's escapes and its sorting by
-/// UTF-16 units then have nothing to do, and the parser can demand the octets literally instead of re-serialising.
+/// Every string is held to an ASCII alphabet without quotation mark and backslash. RFC 8785's escapes and its sorting
+/// by UTF-16 units then have nothing to do, and the parser can demand the octets literally instead of re-serialising.
 /// </remarks>
 public sealed record LedgerEntry
 {
@@ -26,11 +26,12 @@ public sealed record LedgerEntry
     private const int MaxName = 64;
     private const string TimeFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
 
-    private static readonly SearchValues<char> KindAlphabet = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
-    private static readonly SearchValues<char> NameAlphabet =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
-    private static readonly SearchValues<char> ObjectAlphabet =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:/@+<>=");
+    private static readonly SearchValues<char> KindAlphabet = SearchValues.Create(
+        "abcdefghijklmnopqrstuvwxyz0123456789.-");
+    private static readonly SearchValues<char> NameAlphabet = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    private static readonly SearchValues<char> ObjectAlphabet = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:/@+<>=");
     private static readonly SearchValues<char> LowerHex = SearchValues.Create("0123456789abcdef");
 
     private readonly DateTimeOffset _time;
@@ -39,7 +40,8 @@ public sealed record LedgerEntry
     public required DateTimeOffset Time
     {
         get => _time;
-        init => _time = new DateTimeOffset(value.UtcTicks - (value.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
+        init =>
+            _time = new DateTimeOffset(value.UtcTicks - (value.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
     }
 
     public required Guid Agency { get; init; }
@@ -50,10 +52,12 @@ public sealed record LedgerEntry
     /// <summary>The id of what it happened to: 1 to 200 of <c>A-Z a-z 0-9 . _ - : / @ + &lt; &gt; =</c>.</summary>
     public required string Object { get; init; }
 
-    /// <summary>Name (1 to 64 of <c>A-Z a-z 0-9 . _ -</c>) to the text that <see cref="Commitment.Of"/> made; at most 64.</summary>
+    /// <summary>Name (1 to 64 of <c>A-Z a-z 0-9 . _ -</c>) to the text that <see cref="Commitment.Of"/> made; at most
+    /// 64.</summary>
     public IReadOnlyDictionary<string, string> Commitments { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Leaf hash of the object's previous entry, 64 lower-case hexadecimal digits; null for its first.</summary>
+    /// <summary>Leaf hash of the object's previous entry, 64 lower-case hexadecimal digits; null for its
+    /// first.</summary>
     public string? Prior { get; init; }
 
     /// <summary>The canonical octets.</summary>
@@ -61,7 +65,10 @@ public sealed record LedgerEntry
     public byte[] ToBytes()
     {
         if (Complaint() is { } complaint)
+        {
             throw new ArgumentException(complaint);
+        }
+
         var text = new StringBuilder(512);
         text.Append("{\"agency\":\"").Append(Agency.ToString("D")).Append("\",\"commitments\":{");
         var first = true;
@@ -72,23 +79,37 @@ public sealed record LedgerEntry
         }
         text.Append("},\"kind\":\"").Append(Kind).Append("\",\"object\":\"").Append(Object).Append("\",\"prior\":");
         if (Prior is null)
+        {
             text.Append("null");
+        }
         else
+        {
             text.Append('"').Append(Prior).Append('"');
-        text.Append(",\"time\":\"").Append(Time.ToString(TimeFormat, CultureInfo.InvariantCulture)).Append("\",\"v\":1}");
+        }
+
+        text.Append(",\"time\":\"")
+            .Append(Time.ToString(TimeFormat, CultureInfo.InvariantCulture))
+            .Append("\",\"v\":1}");
         return Encoding.ASCII.GetBytes(text.ToString());
     }
 
-    /// <summary>Reads the canonical octets and nothing else: any other spelling of the same values is refused.</summary>
+    /// <summary>Reads the canonical octets and nothing else: any other spelling of the same values is
+    /// refused.</summary>
     /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
     public static LedgerEntry Parse(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length > MaxBytes)
+        {
             throw new LedgerException(LedgerFault.TooLarge, $"A ledger entry is at most {MaxBytes} octets.");
+        }
+
         var at = new Cursor(bytes);
         at.Expect("{\"agency\":\""u8);
         if (!Guid.TryParseExact(at.UntilQuote(36), "D", out var agency))
+        {
             throw LedgerException.Malformed("agency is not a UUID.");
+        }
+
         at.Expect(",\"commitments\":{"u8);
         var commitments = ReadCommitments(ref at);
         at.Expect(",\"kind\":\""u8);
@@ -103,17 +124,35 @@ public sealed record LedgerEntry
             prior = at.UntilQuote(64);
         }
         at.Expect(",\"time\":\""u8);
-        if (!DateTimeOffset.TryParseExact(at.UntilQuote(24), TimeFormat, CultureInfo.InvariantCulture,
+        if (
+            !DateTimeOffset.TryParseExact(
+                at.UntilQuote(24), TimeFormat, CultureInfo.InvariantCulture,
                 DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var time))
+        {
             throw LedgerException.Malformed("time is not yyyy-MM-ddTHH:mm:ss.fffZ.");
+        }
+
         at.Expect(",\"v\":1}"u8);
         at.ExpectEnd();
-        var entry = new LedgerEntry { Agency = agency, Commitments = commitments, Kind = kind, Object = objectId, Prior = prior, Time = time };
+        var entry = new LedgerEntry
+        {
+            Agency = agency,
+            Commitments = commitments,
+            Kind = kind,
+            Object = objectId,
+            Prior = prior,
+            Time = time,
+        };
         if (entry.Complaint() is { } complaint)
+        {
             throw LedgerException.Malformed(complaint);
+        }
         // Guid.TryParseExact takes upper-case digits as well; the canonical text has none.
         if (!bytes.Slice(11, 36).SequenceEqual(Encoding.ASCII.GetBytes(agency.ToString("D"))))
+        {
             throw LedgerException.Malformed("agency is not in lower case.");
+        }
+
         return entry;
     }
 
@@ -124,16 +163,25 @@ public sealed record LedgerEntry
         while (!at.Skip("}"u8))
         {
             if (previous is not null)
+            {
                 at.Expect(","u8);
+            }
+
             at.Expect("\""u8);
             var name = at.UntilQuote(MaxName);
             // RFC 8785 §3.2.3: members are sorted; a member that comes twice is not sorted either.
             if (previous is not null && string.CompareOrdinal(previous, name) >= 0)
+            {
                 throw LedgerException.Malformed("commitments are not sorted by name.");
+            }
+
             at.Expect(":\""u8);
             commitments[name] = at.UntilQuote(71);
             if (commitments.Count > MaxCommitments)
+            {
                 throw new LedgerException(LedgerFault.TooLarge, $"An entry has at most {MaxCommitments} commitments.");
+            }
+
             previous = name;
         }
         return commitments;
@@ -142,27 +190,44 @@ public sealed record LedgerEntry
     private string? Complaint()
     {
         if (!Within(Kind, KindAlphabet, MaxName))
+        {
             return "kind is 1 to 64 of a-z 0-9 . -";
+        }
+
         if (!Within(Object, ObjectAlphabet, MaxObject))
+        {
             return "object is 1 to 200 of A-Z a-z 0-9 . _ - : / @ + < > =";
+        }
+
         if (Prior is not null && (Prior.Length != 64 || !IsLowerHex(Prior)))
+        {
             return "prior is null or 64 lower-case hexadecimal digits";
+        }
+
         if (Commitments.Count > MaxCommitments)
+        {
             return "an entry has at most 64 commitments";
+        }
+
         foreach (var (name, value) in Commitments)
         {
             if (!Within(name, NameAlphabet, MaxName))
+            {
                 return "the name of a commitment is 1 to 64 of A-Z a-z 0-9 . _ -";
+            }
+
             if (!Commitment.IsWellFormed(value))
+            {
                 return "a commitment is sha256: and 64 lower-case hexadecimal digits";
+            }
         }
         return null;
     }
 
     internal static bool IsLowerHex(ReadOnlySpan<char> text) => !text.ContainsAnyExcept(LowerHex);
 
-    private static bool Within(string text, SearchValues<char> alphabet, int max)
-        => text.Length is > 0 && text.Length <= max && !text.AsSpan().ContainsAnyExcept(alphabet);
+    private static bool Within(string text, SearchValues<char> alphabet, int max) =>
+        text.Length is > 0 && text.Length <= max && !text.AsSpan().ContainsAnyExcept(alphabet);
 
     private ref struct Cursor(ReadOnlySpan<byte> bytes)
     {
@@ -171,7 +236,10 @@ public sealed record LedgerEntry
         public bool Skip(ReadOnlySpan<byte> literal)
         {
             if (!_rest.StartsWith(literal))
+            {
                 return false;
+            }
+
             _rest = _rest[literal.Length..];
             return true;
         }
@@ -179,7 +247,9 @@ public sealed record LedgerEntry
         public void Expect(ReadOnlySpan<byte> literal)
         {
             if (!Skip(literal))
+            {
                 throw LedgerException.Malformed("The entry is not canonical JSON of the fixed shape.");
+            }
         }
 
         /// <summary>Takes what stands before the next quotation mark, and the mark.</summary>
@@ -187,7 +257,10 @@ public sealed record LedgerEntry
         {
             var length = _rest[..Math.Min(_rest.Length, max + 1)].IndexOf((byte)'"');
             if (length < 0)
+            {
                 throw LedgerException.Malformed("A string of the entry is too long or does not end.");
+            }
+
             var text = Encoding.Latin1.GetString(_rest[..length]); // what is not ASCII fails the alphabets afterwards
             _rest = _rest[(length + 1)..];
             return text;
@@ -196,7 +269,9 @@ public sealed record LedgerEntry
         public readonly void ExpectEnd()
         {
             if (!_rest.IsEmpty)
+            {
                 throw LedgerException.Malformed("Octets follow the entry.");
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ using Npgsql;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// What a gateway sends along with a dispatch or a receipt so that the other side can check, without asking anyone, that
-/// the entry stands in the sender's ledger and that this ledger still has the past the receiver saw before:
+/// What a gateway sends along with a dispatch or a receipt so that the other side can check, without asking anyone,
+/// that the entry stands in the sender's ledger and that this ledger still has the past the receiver saw before:
 /// <code>{"v":1,"entry":"base64","index":0,"checkpoint":"note","inclusion":["base64"],
 ///  "consistency":{"5":["base64"]},"cosignatures":[{"size":5,"line":"— …"}]}</code>
 /// <c>consistency</c>: from each size the receiver said it has seen, to the checkpoint's size.
@@ -27,7 +27,8 @@ public sealed class LedgerEvidence
         byte[] entry, long index, Checkpoint checkpoint, IReadOnlyList<byte[]> inclusion,
         IReadOnlyDictionary<long, IReadOnlyList<byte[]>> consistency, IReadOnlyList<Cosignature> cosignatures)
     {
-        (_entryBytes, Index, Checkpoint, Inclusion, Consistency, Cosignatures) = (entry, index, checkpoint, inclusion, consistency, cosignatures);
+        (_entryBytes, Index, Checkpoint, Inclusion, Consistency, Cosignatures) = (
+            entry, index, checkpoint, inclusion, consistency, cosignatures);
         Entry = LedgerEntry.Parse(entry);
     }
 
@@ -48,30 +49,43 @@ public sealed class LedgerEvidence
     public IReadOnlyList<Cosignature> Cosignatures { get; }
 
     /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
-    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most <see cref="PeerLedger.MaxProofs"/> are answered, and none above our own size.</param>
+    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most
+    /// <see cref="PeerLedger.MaxProofs"/> are answered, and none above our own size.</param>
     /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
     /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
     public static async Task<LedgerEvidence> BuildAsync(
-        NpgsqlConnection connection, long entryId, IReadOnlyList<long> peerSizes, IReadOnlyList<Cosignature> cosignatures, CancellationToken cancellationToken)
+        NpgsqlConnection connection, long entryId, IReadOnlyList<long> peerSizes,
+        IReadOnlyList<Cosignature> cosignatures, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(peerSizes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(cosignatures.Count, MaxCosignatures);
         var stored = await LedgerStore.FindAsync(connection, entryId, cancellationToken)
-            ?? throw new LedgerException(LedgerFault.NotFound, string.Create(CultureInfo.InvariantCulture, $"There is no entry {entryId}."));
+            ?? throw new LedgerException(
+                LedgerFault.NotFound, string.Create(CultureInfo.InvariantCulture, $"There is no entry {entryId}."));
         var head = await LedgerStore.HeadAsync(connection, cancellationToken);
         if (stored.Index is not { } index || head is null || head.Size <= index)
-            throw new LedgerException(LedgerFault.NotCovered, string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
+        {
+            throw new LedgerException(
+                LedgerFault.NotCovered,
+                string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
+        }
+
         var inclusion = await LedgerStore.InclusionProofAsync(connection, index, head.Size, cancellationToken);
         var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
-        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that itself.
-        foreach (var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(PeerLedger.MaxProofs))
+        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that
+        // itself.
+        foreach (
+            var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(PeerLedger.MaxProofs))
+        {
             consistency[size] = await LedgerStore.ConsistencyProofAsync(connection, size, head.Size, cancellationToken);
+        }
+
         return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);
     }
 
     /// <summary>
-    /// Whether the checkpoint is the log's and the entry stands in it. Says nothing of the past: for that the checkpoint
-    /// goes to <see cref="PeerLedger.ObserveAsync"/>.
+    /// Whether the checkpoint is the log's and the entry stands in it. Says nothing of the past: for that the
+    /// checkpoint goes to <see cref="PeerLedger.ObserveAsync"/>.
     /// </summary>
     /// <param name="log">The sender's log key, as the directory pins it.</param>
     /// <returns>Null when all is well.</returns>
@@ -80,13 +94,17 @@ public sealed class LedgerEvidence
         ArgumentNullException.ThrowIfNull(log);
         if (Checkpoint.Origin != log.Name || !Checkpoint.IsSignedBy(log))
         {
-            return new LedgerProblem("checkpoint-signature",
+            return new LedgerProblem(
+                "checkpoint-signature",
                 "Điểm kiểm tra không do sổ cái của bên gửi ký; hãy đối chiếu khóa sổ cái trong danh bạ.",
                 "The checkpoint is not signed by the sender's ledger; compare its ledger key in the directory.");
         }
-        if (!MerkleTree.VerifyInclusion(MerkleTree.LeafHash(_entryBytes), Index, Checkpoint.Size, Inclusion, Checkpoint.Root.Span))
+        if (
+            !MerkleTree.VerifyInclusion(
+                MerkleTree.LeafHash(_entryBytes), Index, Checkpoint.Size, Inclusion, Checkpoint.Root.Span))
         {
-            return new LedgerProblem("inclusion",
+            return new LedgerProblem(
+                "inclusion",
                 "Bằng chứng không cho thấy bản ghi nằm trong sổ cái của bên gửi; hãy yêu cầu bên gửi kiểm tra sổ cái.",
                 "The proof does not show the entry in the sender's ledger; ask the sender to verify its ledger.");
         }
@@ -98,7 +116,13 @@ public sealed class LedgerEvidence
     {
         var buffer = new ArrayBufferWriter<byte>();
         // No browser reads this; the em dash of the signature lines may stand as it is.
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (
+            var json = new Utf8JsonWriter(
+                buffer,
+                new JsonWriterOptions
+                {
+                    Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+                }))
         {
             json.WriteStartObject();
             json.WriteNumber("v", 1);
@@ -132,27 +156,37 @@ public sealed class LedgerEvidence
     public static LedgerEvidence Parse(ReadOnlyMemory<byte> bytes)
     {
         if (bytes.Length > MaxBytes)
+        {
             throw new LedgerException(LedgerFault.TooLarge, $"Ledger evidence is at most {MaxBytes} octets.");
+        }
+
         try
         {
-            using var document = JsonDocument.Parse(bytes, new JsonDocumentOptions { MaxDepth = 4, AllowDuplicateProperties = false });
+            using var document = JsonDocument.Parse(
+                bytes, new JsonDocumentOptions { MaxDepth = 4, AllowDuplicateProperties = false });
             var root = document.RootElement;
             if (root.GetProperty("v").GetInt32() != 1)
+            {
                 throw LedgerException.Malformed("Ledger evidence of another version.");
+            }
+
             var index = root.GetProperty("index").GetInt64();
             if (index < 0)
+            {
                 throw LedgerException.Malformed("The index of the evidence is negative.");
+            }
+
             return new LedgerEvidence(
-                Base64(root.GetProperty("entry"), LedgerEntry.MaxBytes),
-                index,
+                Base64(root.GetProperty("entry"), LedgerEntry.MaxBytes), index,
                 Checkpoint.Parse(System.Text.Encoding.UTF8.GetBytes(root.GetProperty("checkpoint").GetString() ?? "")),
-                ReadHashes(root.GetProperty("inclusion")),
-                ReadConsistency(root.GetProperty("consistency")),
+                ReadHashes(root.GetProperty("inclusion")), ReadConsistency(root.GetProperty("consistency")),
                 ReadCosignatures(root.GetProperty("cosignatures")));
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception e)
+            when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
-            throw new LedgerException(LedgerFault.Malformed, "Ledger evidence is not the JSON object that docs/ledger.md gives.", e);
+            throw new LedgerException(
+                LedgerFault.Malformed, "Ledger evidence is not the JSON object that docs/ledger.md gives.", e);
         }
     }
 
@@ -160,19 +194,29 @@ public sealed class LedgerEvidence
     {
         json.WriteStartArray();
         foreach (var hash in hashes)
+        {
             json.WriteBase64StringValue(hash);
+        }
+
         json.WriteEndArray();
     }
 
     private static List<byte[]> ReadHashes(JsonElement array)
     {
         if (array.GetArrayLength() > MerkleTree.MaxProofHashes)
+        {
             throw new LedgerException(LedgerFault.TooLarge, $"A proof has at most {MerkleTree.MaxProofHashes} hashes.");
+        }
+
         var hashes = new List<byte[]>();
         foreach (var element in array.EnumerateArray())
         {
-            if (element.GetString() is not { Length: HashTextLength } text || SignedNote.StrictBase64(text) is not { Length: MerkleTree.HashSize } hash)
+            if (element.GetString() is not { Length: HashTextLength } text
+                || SignedNote.StrictBase64(text) is not { Length: MerkleTree.HashSize } hash)
+            {
                 throw LedgerException.Malformed("A hash of a proof is base64 of 32 octets.");
+            }
+
             hashes.Add(hash);
         }
         return hashes;
@@ -183,11 +227,19 @@ public sealed class LedgerEvidence
         var proofs = new SortedDictionary<long, IReadOnlyList<byte[]>>();
         foreach (var member in element.EnumerateObject())
         {
-            if (!long.TryParse(member.Name, NumberStyles.None, CultureInfo.InvariantCulture, out var size) || size == 0
+            if (!long.TryParse(member.Name, NumberStyles.None, CultureInfo.InvariantCulture, out var size)
+                || size == 0
                 || member.Name != size.ToString(CultureInfo.InvariantCulture))
+            {
                 throw LedgerException.Malformed("A consistency proof is named by the size it begins at.");
+            }
+
             if (proofs.Count == PeerLedger.MaxProofs)
-                throw new LedgerException(LedgerFault.TooLarge, $"Evidence has at most {PeerLedger.MaxProofs} consistency proofs.");
+            {
+                throw new LedgerException(
+                    LedgerFault.TooLarge, $"Evidence has at most {PeerLedger.MaxProofs} consistency proofs.");
+            }
+
             proofs[size] = ReadHashes(member.Value);
         }
         return proofs;
@@ -196,17 +248,30 @@ public sealed class LedgerEvidence
     private static List<Cosignature> ReadCosignatures(JsonElement array)
     {
         if (array.GetArrayLength() > MaxCosignatures)
+        {
             throw new LedgerException(LedgerFault.TooLarge, $"Evidence has at most {MaxCosignatures} cosignatures.");
-        return [.. array.EnumerateArray().Select(element => new Cosignature(
-            element.GetProperty("size").GetInt64(),
-            element.GetProperty("line").GetString() ?? throw LedgerException.Malformed("A cosignature has a line.")))];
+        }
+
+        return
+        [
+            .. array
+                .EnumerateArray()
+                .Select(element => new Cosignature(
+                    element.GetProperty("size").GetInt64(),
+                    element.GetProperty("line").GetString()
+                        ?? throw LedgerException.Malformed("A cosignature has a line."))),
+        ];
     }
 
     private static byte[] Base64(JsonElement element, int max)
     {
         var text = element.GetString() ?? "";
         if (text.Length > (max + 2) / 3 * 4)
+        {
             throw new LedgerException(LedgerFault.TooLarge, $"An entry is at most {max} octets.");
-        return SignedNote.StrictBase64(text) ?? throw LedgerException.Malformed("The entry of the evidence is not base64.");
+        }
+
+        return SignedNote.StrictBase64(text)
+            ?? throw LedgerException.Malformed("The entry of the evidence is not base64.");
     }
 }

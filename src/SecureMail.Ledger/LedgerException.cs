@@ -12,7 +12,8 @@ public enum LedgerFault
     /// <summary>A key file is missing, readable by others, or not an Ed25519 key. A person must mend it.</summary>
     KeyUnreadable,
 
-    /// <summary>The rows of our own ledger contradict each other. Nothing is signed until a person has looked.</summary>
+    /// <summary>The rows of our own ledger contradict each other. Nothing is signed until a person has
+    /// looked.</summary>
     Damaged,
 
     /// <summary>The entry or checkpoint asked for is not in the ledger.</summary>
@@ -22,7 +23,8 @@ public enum LedgerFault
     NotCovered,
 }
 
-/// <summary>The one exception of this module. The message holds sizes, indexes and reasons, never the content of an entry.</summary>
+/// <summary>The one exception of this module. The message holds sizes, indexes and reasons, never the content of an
+/// entry.</summary>
 public sealed class LedgerException : Exception
 {
     public LedgerException(LedgerFault fault, string message, Exception? inner = null)

@@ -20,19 +20,37 @@ public static class LedgerExport
     private const int MaxSeen = 1_000_000;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
-    private static readonly JsonSerializerOptions Plain = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Plain = new()
+    {
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     /// <summary>Writes everything that a checkpoint covers, from one snapshot of the database.</summary>
-    public static async Task WriteAsync(NpgsqlDataSource database, VerifierKey log, Stream output, CancellationToken cancellationToken)
+    public static async Task WriteAsync(
+        NpgsqlDataSource database, VerifierKey log, Stream output, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(log);
         await using var snapshot = await LedgerSnapshot.OpenAsync(database, 3, cancellationToken);
         await using var text = new StreamWriter(output, Utf8, leaveOpen: true) { NewLine = "\n" };
-        await text.WriteLineAsync(JsonSerializer.Serialize(new { type = "ledger", v = 1, origin = log.Name, vkey = log.ToString() }, Plain));
-        await using var entries = await ReadAsync(snapshot[0],
-            "SELECT l.idx, e.body FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) WHERE l.idx < (SELECT max(size) FROM ledger.checkpoint) ORDER BY l.idx", cancellationToken);
-        await using var checkpoints = await ReadAsync(snapshot[1], "SELECT size, note FROM ledger.checkpoint ORDER BY size", cancellationToken);
-        await using var cosignatures = await ReadAsync(snapshot[2], "SELECT size, cosigner, line FROM ledger.cosignature ORDER BY size, cosigner", cancellationToken);
+        await text.WriteLineAsync(
+            JsonSerializer.Serialize(
+                new
+                {
+                    type = "ledger",
+                    v = 1,
+                    origin = log.Name,
+                    vkey = log.ToString(),
+                },
+                Plain));
+        await using var entries = await ReadAsync(
+            snapshot[0],
+            "SELECT l.idx, e.body FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) WHERE l.idx < (SELECT max(size) FROM ledger.checkpoint) ORDER BY l.idx",
+            cancellationToken);
+        await using var checkpoints = await ReadAsync(
+            snapshot[1], "SELECT size, note FROM ledger.checkpoint ORDER BY size", cancellationToken);
+        await using var cosignatures = await ReadAsync(
+            snapshot[2], "SELECT size, cosigner, line FROM ledger.cosignature ORDER BY size, cosigner",
+            cancellationToken);
         var moreCheckpoints = await checkpoints.ReadAsync(cancellationToken);
         var moreCosignatures = await cosignatures.ReadAsync(cancellationToken);
         while (await entries.ReadAsync(cancellationToken))
@@ -40,14 +58,31 @@ public static class LedgerExport
             var index = entries.GetInt64(0);
             // A missing entry is exported as an empty body: the reader shall find the hole, not be spared it.
             var body = await entries.IsDBNullAsync(1, cancellationToken) ? [] : entries.GetFieldValue<byte[]>(1);
-            await text.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{{\"type\":\"entry\",\"index\":{index},\"body\":\"{Convert.ToBase64String(body)}\"}}"));
-            for (; moreCheckpoints && checkpoints.GetInt64(0) == index + 1; moreCheckpoints = await checkpoints.ReadAsync(cancellationToken))
+            await text.WriteLineAsync(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{{\"type\":\"entry\",\"index\":{index},\"body\":\"{Convert.ToBase64String(body)}\"}}"));
+            for (
+                ;
+                moreCheckpoints && checkpoints.GetInt64(0) == index + 1;
+                moreCheckpoints = await checkpoints.ReadAsync(cancellationToken))
             {
                 await text.WriteLineAsync(CheckpointLine(checkpoints.GetFieldValue<byte[]>(1)));
-                for (; moreCosignatures && cosignatures.GetInt64(0) == index + 1; moreCosignatures = await cosignatures.ReadAsync(cancellationToken))
+                for (
+                    ;
+                    moreCosignatures && cosignatures.GetInt64(0) == index + 1;
+                    moreCosignatures = await cosignatures.ReadAsync(cancellationToken))
                 {
-                    await text.WriteLineAsync(JsonSerializer.Serialize(
-                        new { type = "cosignature", size = index + 1, vkey = cosignatures.GetString(1), line = cosignatures.GetString(2) }, Plain));
+                    await text.WriteLineAsync(
+                        JsonSerializer.Serialize(
+                            new
+                            {
+                                type = "cosignature",
+                                size = index + 1,
+                                vkey = cosignatures.GetString(1),
+                                line = cosignatures.GetString(2),
+                            },
+                            Plain));
                 }
             }
         }
@@ -55,16 +90,21 @@ public static class LedgerExport
     }
 
     /// <summary>Writes the checkpoints we hold of a peer, so that it, or its auditor, can compare.</summary>
-    public static async Task WriteSeenAsync(NpgsqlConnection connection, string peerOrigin, Stream output, CancellationToken cancellationToken)
+    public static async Task WriteSeenAsync(
+        NpgsqlConnection connection, string peerOrigin, Stream output, CancellationToken cancellationToken)
     {
-        await using var command = new NpgsqlCommand("SELECT note FROM ledger.peer_checkpoint WHERE origin = $1 ORDER BY size, seen_at", connection)
+        await using var command = new NpgsqlCommand(
+            "SELECT note FROM ledger.peer_checkpoint WHERE origin = $1 ORDER BY size, seen_at", connection)
         {
             Parameters = { new() { Value = peerOrigin } },
         };
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         await using var text = new StreamWriter(output, Utf8, leaveOpen: true) { NewLine = "\n" };
         while (await reader.ReadAsync(cancellationToken))
+        {
             await text.WriteLineAsync(CheckpointLine(reader.GetFieldValue<byte[]>(0)));
+        }
+
         await text.FlushAsync(cancellationToken);
     }
 
@@ -81,14 +121,25 @@ public static class LedgerExport
         while (await reader.ReadLineAsync(cancellationToken) is { } line)
         {
             if (line.Length > MaxLine || note.Length > Checkpoint.MaxBytes || seen.Count == MaxSeen)
-                throw new LedgerException(LedgerFault.TooLarge, "The file of seen checkpoints has a line too long, or too many lines.");
+            {
+                throw new LedgerException(
+                    LedgerFault.TooLarge, "The file of seen checkpoints has a line too long, or too many lines.");
+            }
+
             if (note.Length > 0 || !line.StartsWith('{'))
+            {
                 note.Append(line).Append('\n');
+            }
             else if (ReadLine(line) is { } checkpoint)
+            {
                 seen.Add(checkpoint);
+            }
         }
         if (note.Length > 0)
+        {
             seen.Add(Checkpoint.Parse(Utf8.GetBytes(note.ToString())));
+        }
+
         return seen;
     }
 
@@ -96,20 +147,24 @@ public static class LedgerExport
     {
         try
         {
-            using var document = JsonDocument.Parse(line, new JsonDocumentOptions { MaxDepth = 4, AllowDuplicateProperties = false });
+            using var document = JsonDocument.Parse(
+                line, new JsonDocumentOptions { MaxDepth = 4, AllowDuplicateProperties = false });
             return document.RootElement.GetProperty("type").GetString() == "checkpoint"
                 ? Checkpoint.Parse(Utf8.GetBytes(document.RootElement.GetProperty("note").GetString() ?? ""))
                 : null;
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw new LedgerException(LedgerFault.Malformed, "A line of the file of seen checkpoints is not a JSON object with a type.", e);
+            throw new LedgerException(
+                LedgerFault.Malformed, "A line of the file of seen checkpoints is not a JSON object with a type.", e);
         }
     }
 
-    private static string CheckpointLine(byte[] note) => JsonSerializer.Serialize(new { type = "checkpoint", note = Utf8.GetString(note) }, Plain);
+    private static string CheckpointLine(byte[] note) =>
+        JsonSerializer.Serialize(new { type = "checkpoint", note = Utf8.GetString(note) }, Plain);
 
-    private static async Task<NpgsqlDataReader> ReadAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
+    private static async Task<NpgsqlDataReader> ReadAsync(
+        NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
         return await command.ExecuteReaderAsync(cancellationToken);

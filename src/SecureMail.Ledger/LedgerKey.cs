@@ -34,7 +34,8 @@ public sealed class LedgerKey : IDisposable
     public VerifierKey Verifier { get; }
 
     /// <summary>Makes a key and writes it to a new file of mode 0600.</summary>
-    /// <exception cref="IOException">The file exists, or cannot be written. An existing key is never overwritten.</exception>
+    /// <exception cref="IOException">The file exists, or cannot be written. An existing key is never
+    /// overwritten.</exception>
     public static LedgerKey Create(string path, string name, NoteKeyKind kind)
     {
         var key = new LedgerKey(name, kind, Ed25519.GenerateSeed());
@@ -44,12 +45,19 @@ public sealed class LedgerKey : IDisposable
         {
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
             if (!OperatingSystem.IsWindows())
+            {
                 options.UnixCreateMode = OwnerOnly;
+            }
+
             using var file = new FileStream(path, options);
             foreach (var c in pem)
+            {
                 file.WriteByte((byte)c);
+            }
+
             file.WriteByte((byte)'\n');
-            // A key that signed a checkpoint and was then lost with the page cache would leave a log nobody can continue.
+            // A key that signed a checkpoint and was then lost with the page cache would leave a log nobody can
+            // continue.
             file.Flush(flushToDisk: true);
         }
         finally
@@ -60,14 +68,20 @@ public sealed class LedgerKey : IDisposable
         return key;
     }
 
-    /// <exception cref="LedgerException">KeyUnreadable: no such file, open to others, or not an Ed25519 key.</exception>
+    /// <exception cref="LedgerException">KeyUnreadable: no such file, open to others, or not an Ed25519
+    /// key.</exception>
     public static LedgerKey Load(string path, string name, NoteKeyKind kind)
     {
         var text = new char[MaxFile];
         try
         {
-            if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & ~OwnerOnly & ~UnixFileMode.UserExecute) != UnixFileMode.None)
-                throw new LedgerException(LedgerFault.KeyUnreadable, "The ledger's key file is open to others than its owner: chmod 600.");
+            if (!OperatingSystem.IsWindows()
+                && (File.GetUnixFileMode(path) & ~OwnerOnly & ~UnixFileMode.UserExecute) != UnixFileMode.None)
+            {
+                throw new LedgerException(
+                    LedgerFault.KeyUnreadable, "The ledger's key file is open to others than its owner: chmod 600.");
+            }
+
             using var reader = new StreamReader(path);
             var length = reader.ReadBlock(text, 0, MaxFile);
             return new LedgerKey(name, kind, SeedFrom(text.AsSpan(0, length)));
@@ -90,15 +104,19 @@ public sealed class LedgerKey : IDisposable
             try
             {
                 if (Convert.TryFromBase64Chars(pem[fields.Base64Data], der, out var length)
-                    && length == Pkcs8Prefix.Length + Ed25519.SeedSize && der.AsSpan().StartsWith(Pkcs8Prefix))
+                    && length == Pkcs8Prefix.Length + Ed25519.SeedSize
+                    && der.AsSpan().StartsWith(Pkcs8Prefix))
+                {
                     return der[Pkcs8Prefix.Length..length];
+                }
             }
             finally
             {
                 CryptographicOperations.ZeroMemory(der);
             }
         }
-        throw new LedgerException(LedgerFault.KeyUnreadable, "The ledger's key file is not an Ed25519 private key (PKCS#8 in PEM).");
+        throw new LedgerException(
+            LedgerFault.KeyUnreadable, "The ledger's key file is not an Ed25519 private key (PKCS#8 in PEM).");
     }
 
     internal byte[] Sign(ReadOnlySpan<byte> message) => Ed25519.Sign(_seed, message);

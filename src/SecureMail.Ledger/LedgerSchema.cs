@@ -14,7 +14,11 @@ public static class LedgerSchema
     {
         var assembly = Assembly.GetExecutingAssembly();
         var scripts = new List<(string, string)>();
-        foreach (var name in assembly.GetManifestResourceNames().Where(n => n.EndsWith(".sql", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
+        foreach (
+            var name in assembly
+                .GetManifestResourceNames()
+                .Where(n => n.EndsWith(".sql", StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal))
         {
             using var reader = new StreamReader(assembly.GetManifestResourceStream(name)!);
             scripts.Add((name, reader.ReadToEnd()));

@@ -11,7 +11,8 @@ internal static partial class Log
     [LoggerMessage(4002, LogLevel.Warning, "Sequencing failed, the database may be away; trying again in {Delay}")]
     public static partial void SequencingFailed(ILogger logger, TimeSpan delay, Exception exception);
 
-    [LoggerMessage(4003, LogLevel.Critical, "The ledger is damaged and nothing is signed: run 'securemail ledger verify'")]
+    [LoggerMessage(
+        4003, LogLevel.Critical, "The ledger is damaged and nothing is signed: run 'securemail ledger verify'")]
     public static partial void LedgerDamaged(ILogger logger, Exception exception);
 
     [LoggerMessage(4004, LogLevel.Critical, "Alarm about the ledger of {Peer}: {Kind}, {Detail}")]

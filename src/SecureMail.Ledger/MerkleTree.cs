@@ -14,11 +14,16 @@ public static class MerkleTree
     /// <summary>A proof in a tree of 2^63 leaves has no more hashes than this.</summary>
     public const int MaxProofHashes = 64;
 
-    /// <summary>SHA-256(0x00 || entry). The prefix keeps a leaf from being passed off as a node (RFC 9162 §2.1.1).</summary>
+    /// <summary>SHA-256(0x00 || entry). The prefix keeps a leaf from being passed off as a node (RFC 9162
+    /// §2.1.1).</summary>
     public static byte[] LeafHash(ReadOnlySpan<byte> entry)
     {
         if (entry.Length > LedgerEntry.MaxBytes)
-            throw new LedgerException(LedgerFault.TooLarge, $"A ledger entry is at most {LedgerEntry.MaxBytes} octets.");
+        {
+            throw new LedgerException(
+                LedgerFault.TooLarge, $"A ledger entry is at most {LedgerEntry.MaxBytes} octets.");
+        }
+
         Span<byte> input = stackalloc byte[entry.Length + 1];
         input[0] = 0x00;
         entry.CopyTo(input[1..]);
@@ -43,18 +48,26 @@ public static class MerkleTree
         ReadOnlySpan<byte> leafHash, long index, long size, IReadOnlyList<byte[]> proof, ReadOnlySpan<byte> root)
     {
         if (index < 0 || index >= size || !WellFormed(proof))
+        {
             return false;
+        }
+
         var (fn, sn) = (index, size - 1);
         var r = leafHash.ToArray();
         foreach (var p in proof)
         {
             if (sn == 0)
+            {
                 return false;
+            }
+
             if ((fn & 1) == 1 || fn == sn)
             {
                 r = NodeHash(p, r);
                 while ((fn & 1) == 0 && fn != 0)
+                {
                     (fn, sn) = (fn >> 1, sn >> 1);
+                }
             }
             else
             {
@@ -66,32 +79,50 @@ public static class MerkleTree
     }
 
     /// <summary>Whether the tree (second) only appended to the tree (first) (RFC 9162 §2.1.4.2).</summary>
-    /// <remarks>Equal sizes need equal roots and an empty proof. A tree of no leaves is not a checkpoint of ours, and is refused.</remarks>
+    /// <remarks>Equal sizes need equal roots and an empty proof. A tree of no leaves is not a checkpoint of ours, and
+    /// is refused.</remarks>
     public static bool VerifyConsistency(
-        long first, ReadOnlySpan<byte> firstRoot, long second, ReadOnlySpan<byte> secondRoot, IReadOnlyList<byte[]> proof)
+        long first, ReadOnlySpan<byte> firstRoot, long second, ReadOnlySpan<byte> secondRoot,
+        IReadOnlyList<byte[]> proof)
     {
         if (first <= 0 || first > second || !WellFormed(proof))
+        {
             return false;
+        }
+
         if (first == second)
+        {
             return proof.Count == 0 && firstRoot.SequenceEqual(secondRoot);
+        }
         // Step 2: the root of a complete tree is not repeated in the proof.
         var path = BitOperations.IsPow2(first) ? [firstRoot.ToArray(), .. proof] : proof;
         if (path.Count == 0)
+        {
             return false;
+        }
+
         var (fn, sn) = (first - 1, second - 1);
         while ((fn & 1) == 1)
+        {
             (fn, sn) = (fn >> 1, sn >> 1);
+        }
+
         var (fr, sr) = (path[0], path[0]);
         foreach (var c in path.Skip(1))
         {
             if (sn == 0)
+            {
                 return false;
+            }
+
             if ((fn & 1) == 1 || fn == sn)
             {
                 fr = NodeHash(c, fr);
                 sr = NodeHash(c, sr);
                 while ((fn & 1) == 0 && fn != 0)
+                {
                     (fn, sn) = (fn >> 1, sn >> 1);
+                }
             }
             else
             {
@@ -102,6 +133,6 @@ public static class MerkleTree
         return sn == 0 && firstRoot.SequenceEqual(fr) && secondRoot.SequenceEqual(sr);
     }
 
-    private static bool WellFormed(IReadOnlyList<byte[]> proof)
-        => proof.Count <= MaxProofHashes && proof.All(hash => hash.Length == HashSize);
+    private static bool WellFormed(IReadOnlyList<byte[]> proof) =>
+        proof.Count <= MaxProofHashes && proof.All(hash => hash.Length == HashSize);
 }

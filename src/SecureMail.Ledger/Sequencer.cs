@@ -48,8 +48,8 @@ public sealed class Sequencer : IDisposable
     private readonly SemaphoreSlim _wake = new(0, 1);
 
     /// <param name="onCovered">
-    /// Called with the ids of the entries a checkpoint now covers, in the transaction that stores it. What it does there
-    /// is committed with the checkpoint; when it throws, neither is.
+    /// Called with the ids of the entries a checkpoint now covers, in the transaction that stores it. What it does
+    /// there is committed with the checkpoint; when it throws, neither is.
     /// </param>
     public Sequencer(
         NpgsqlDataSource database, LedgerKey key, SequencerOptions options, TimeProvider time, ILogger logger,
@@ -58,19 +58,26 @@ public sealed class Sequencer : IDisposable
         ArgumentNullException.ThrowIfNull(key);
         ArgumentNullException.ThrowIfNull(options);
         if (key.Kind != NoteKeyKind.Log)
+        {
             throw new ArgumentException("The sequencer signs with a log key.", nameof(key));
+        }
+
         (_database, _key, _options, _time, _logger, _onCovered) = (database, key, options, time, logger, onCovered);
         // The fence (OFFSET 0) keeps PostgreSQL from merging along the whole of entry; the limit stands in the text,
         // because a plan for an unknown limit is made for all rows.
-        _takePending = string.Create(CultureInfo.InvariantCulture, $"""
+        _takePending = string.Create(
+            CultureInfo.InvariantCulture,
+            $"""
             SELECT p.entry_id, e.leaf_hash, e.body
             FROM (SELECT entry_id FROM ledger.pending ORDER BY entry_id LIMIT {options.BatchSize}) p
               LEFT JOIN LATERAL (SELECT leaf_hash, body FROM ledger.entry e WHERE e.entry_id = p.entry_id OFFSET 0) e ON true
             ORDER BY p.entry_id
-            """);
+            """
+        );
     }
 
-    /// <summary>Says that entries were committed by this process, so that the loop need not wait for its next look.</summary>
+    /// <summary>Says that entries were committed by this process, so that the loop need not wait for its next
+    /// look.</summary>
     public void Wake()
     {
         try
@@ -83,7 +90,8 @@ public sealed class Sequencer : IDisposable
         }
     }
 
-    /// <summary>Sequences until cancelled; outlives lost connections. Damage is logged as critical and looked at again, never signed over.</summary>
+    /// <summary>Sequences until cancelled; outlives lost connections. Damage is logged as critical and looked at again,
+    /// never signed over.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var backoff = _options.PollInterval;
@@ -92,7 +100,10 @@ public sealed class Sequencer : IDisposable
             try
             {
                 while (await RunOnceAsync(cancellationToken) is not null)
+                {
                     backoff = _options.PollInterval;
+                }
+
                 backoff = _options.PollInterval;
                 await PauseAsync(_options.PollInterval, cancellationToken);
             }
@@ -100,14 +111,28 @@ public sealed class Sequencer : IDisposable
             {
                 return;
             }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or IOException or LedgerException or OperationCanceledException)
+            catch (Exception e)
+                when (e
+                        is NpgsqlException
+                            or TimeoutException
+                            or IOException
+                            or LedgerException
+                            or OperationCanceledException)
             {
                 if (e is LedgerException)
+                {
                     Log.LedgerDamaged(_logger, e);
+                }
                 else
+                {
                     Log.SequencingFailed(_logger, backoff, e);
+                }
+
                 if (!await TryDelayAsync(backoff, cancellationToken))
+                {
                     return;
+                }
+
                 backoff = TimeSpan.FromTicks(Math.Min(backoff.Ticks * 2, _options.MaxBackoff.Ticks));
             }
         }
@@ -118,7 +143,8 @@ public sealed class Sequencer : IDisposable
     /// another node holds the lock it waits for that node.
     /// </summary>
     /// <returns>The new checkpoint, or null when nothing was pending.</returns>
-    /// <exception cref="LedgerException">Damaged: the stored rows contradict the last checkpoint or an entry its hash.</exception>
+    /// <exception cref="LedgerException">Damaged: the stored rows contradict the last checkpoint or an entry its
+    /// hash.</exception>
     public async Task<Checkpoint?> RunOnceAsync(CancellationToken cancellationToken)
     {
         await using var connection = await _database.OpenConnectionAsync(cancellationToken);
@@ -126,17 +152,25 @@ public sealed class Sequencer : IDisposable
         await using (var look = new NpgsqlCommand("SELECT EXISTS (SELECT FROM ledger.pending)", connection))
         {
             if (await look.ExecuteScalarAsync(cancellationToken) is not true)
+            {
                 return null;
+            }
         }
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await ExecuteAsync(transaction, LockSequencer, cancellationToken);
         var (frontier, _) = await RecomputeAsync(connection, cancellationToken);
         var batch = await TakeAsync(connection, frontier.Size, cancellationToken);
         if (batch.Count == 0)
+        {
             return null;
+        }
+
         var nodes = new List<(NodeId, byte[])>(batch.Count);
         foreach (var (_, _, hash) in batch)
+        {
             frontier.Append(hash, (id, node) => nodes.Add((id, node)));
+        }
+
         var checkpoint = Checkpoint.Sign(_key, frontier.Size, frontier.Root());
         await TreeRows.WriteAsync(connection, batch, nodes, cancellationToken);
         await StoreAsync(transaction, checkpoint, batch.Select(leaf => leaf.EntryId).ToArray(), cancellationToken);
@@ -146,7 +180,8 @@ public sealed class Sequencer : IDisposable
         return checkpoint;
     }
 
-    private async Task<(Frontier Frontier, Checkpoint? Last)> RecomputeAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    private async Task<(Frontier Frontier, Checkpoint? Last)> RecomputeAsync(
+        NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         Checkpoint? last;
         try
@@ -161,18 +196,39 @@ public sealed class Sequencer : IDisposable
         var leaves = (long)(await count.ExecuteScalarAsync(cancellationToken))!;
         var size = last?.Size ?? 0;
         if (leaves != size)
-            throw new LedgerException(LedgerFault.Damaged, string.Create(CultureInfo.InvariantCulture, $"The last checkpoint counts {size} entries, the tree {leaves}."));
+        {
+            throw new LedgerException(
+                LedgerFault.Damaged,
+                string.Create(
+                    CultureInfo.InvariantCulture, $"The last checkpoint counts {size} entries, the tree {leaves}."));
+        }
+
         var frontier = await TreeRows.FrontierAsync(connection, size, cancellationToken);
         if (last is null)
+        {
             return (frontier, null);
+        }
+
         if (last.Origin != _key.Name || !last.IsSignedBy(_key.Verifier))
-            throw new LedgerException(LedgerFault.Damaged, "The last checkpoint is not signed by this gateway's ledger key.");
+        {
+            throw new LedgerException(
+                LedgerFault.Damaged, "The last checkpoint is not signed by this gateway's ledger key.");
+        }
+
         if (!last.Root.Span.SequenceEqual(frontier.Root()))
-            throw new LedgerException(LedgerFault.Damaged, string.Create(CultureInfo.InvariantCulture, $"The tree of {size} entries does not have the root its checkpoint states."));
+        {
+            throw new LedgerException(
+                LedgerFault.Damaged,
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The tree of {size} entries does not have the root its checkpoint states."));
+        }
+
         return (frontier, last);
     }
 
-    private async Task<List<(long Index, long EntryId, byte[] Hash)>> TakeAsync(NpgsqlConnection connection, long size, CancellationToken cancellationToken)
+    private async Task<List<(long Index, long EntryId, byte[] Hash)>> TakeAsync(
+        NpgsqlConnection connection, long size, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(_takePending, connection);
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
@@ -180,39 +236,68 @@ public sealed class Sequencer : IDisposable
         while (await reader.ReadAsync(cancellationToken))
         {
             var entryId = reader.GetInt64(0);
-            if (await reader.IsDBNullAsync(1, cancellationToken)
-                || !MerkleTree.LeafHash(reader.GetFieldValue<byte[]>(2)).AsSpan().SequenceEqual(reader.GetFieldValue<byte[]>(1)))
-                throw new LedgerException(LedgerFault.Damaged, string.Create(CultureInfo.InvariantCulture, $"Entry {entryId} is missing or was changed before it was sequenced."));
+            if (
+                await reader.IsDBNullAsync(1, cancellationToken)
+                || !MerkleTree
+                    .LeafHash(reader.GetFieldValue<byte[]>(2))
+                    .AsSpan()
+                    .SequenceEqual(reader.GetFieldValue<byte[]>(1)))
+            {
+                throw new LedgerException(
+                    LedgerFault.Damaged,
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"Entry {entryId} is missing or was changed before it was sequenced."));
+            }
+
             batch.Add((size + batch.Count, entryId, reader.GetFieldValue<byte[]>(1)));
         }
         return batch;
     }
 
-    private async Task StoreAsync(NpgsqlTransaction transaction, Checkpoint checkpoint, long[] entryIds, CancellationToken cancellationToken)
+    private async Task StoreAsync(
+        NpgsqlTransaction transaction, Checkpoint checkpoint, long[] entryIds, CancellationToken cancellationToken)
     {
-        await using (var insert = new NpgsqlCommand("INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)", transaction.Connection, transaction)
-        {
-            Parameters =
+        await using (
+            var insert = new NpgsqlCommand(
+                "INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)",
+                transaction.Connection, transaction)
             {
-                new() { Value = checkpoint.Size },
-                new() { Value = checkpoint.Root.ToArray() },
-                new() { Value = checkpoint.Note.ToArray() },
-                new() { Value = _time.GetUtcNow() },
-            },
-        })
-            await insert.ExecuteNonQueryAsync(cancellationToken);
-        // The ids themselves, not "up to the last": a smaller id may have been committed since the batch was read.
-        await using (var delete = new NpgsqlCommand("DELETE FROM ledger.pending WHERE entry_id = ANY($1)", transaction.Connection, transaction)
+                Parameters =
+                {
+                    new() { Value = checkpoint.Size },
+                    new() { Value = checkpoint.Root.ToArray() },
+                    new() { Value = checkpoint.Note.ToArray() },
+                    new() { Value = _time.GetUtcNow() },
+                },
+            })
         {
-            Parameters = { new() { Value = entryIds } },
-        })
+            await insert.ExecuteNonQueryAsync(cancellationToken);
+        }
+        // The ids themselves, not "up to the last": a smaller id may have been committed since the batch was read.
+        await using (
+            var delete = new NpgsqlCommand(
+                "DELETE FROM ledger.pending WHERE entry_id = ANY($1)", transaction.Connection, transaction)
+            {
+                Parameters = { new() { Value = entryIds } },
+            })
+        {
             await delete.ExecuteNonQueryAsync(cancellationToken);
+        }
+
         if (_onCovered is not null)
+        {
             await _onCovered(transaction, entryIds, cancellationToken);
-        await ExecuteAsync(transaction, string.Create(CultureInfo.InvariantCulture, $"NOTIFY {CheckpointChannel}, '{checkpoint.Size}'"), cancellationToken);
+        }
+
+        await ExecuteAsync(
+            transaction,
+            string.Create(CultureInfo.InvariantCulture, $"NOTIFY {CheckpointChannel}, '{checkpoint.Size}'"),
+            cancellationToken);
     }
 
-    private static async Task ExecuteAsync(NpgsqlTransaction transaction, string sql, CancellationToken cancellationToken)
+    private static async Task ExecuteAsync(
+        NpgsqlTransaction transaction, string sql, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(sql, transaction.Connection, transaction);
         await command.ExecuteNonQueryAsync(cancellationToken);

@@ -4,7 +4,8 @@ using NpgsqlTypes;
 
 namespace SecureMail.Ledger;
 
-/// <summary>The hash tree as rows: leaves in <c>ledger.leaf</c>, complete subtrees of level 1 and up in <c>ledger.node</c>.</summary>
+/// <summary>The hash tree as rows: leaves in <c>ledger.leaf</c>, complete subtrees of level 1 and up in
+/// <c>ledger.node</c>.</summary>
 internal static class TreeRows
 {
     private const string SelectNodes = """
@@ -24,7 +25,8 @@ internal static class TreeRows
     }
 
     /// <summary>The right edge of the tree of that size.</summary>
-    public static async Task<Frontier> FrontierAsync(NpgsqlConnection connection, long size, CancellationToken cancellationToken)
+    public static async Task<Frontier> FrontierAsync(
+        NpgsqlConnection connection, long size, CancellationToken cancellationToken)
     {
         var peaks = TreeShape.Peaks(0, size);
         var hashes = await ReadAsync(connection, [.. peaks], cancellationToken);
@@ -35,7 +37,9 @@ internal static class TreeRows
         NpgsqlConnection connection, IEnumerable<(long Index, long EntryId, byte[] Hash)> leaves,
         IEnumerable<(NodeId Id, byte[] Hash)> nodes, CancellationToken cancellationToken)
     {
-        await using (var copy = await connection.BeginBinaryImportAsync("COPY ledger.leaf (idx, entry_id, hash) FROM STDIN BINARY", cancellationToken))
+        await using (
+            var copy = await connection.BeginBinaryImportAsync(
+                "COPY ledger.leaf (idx, entry_id, hash) FROM STDIN BINARY", cancellationToken))
         {
             foreach (var (index, entryId, hash) in leaves)
             {
@@ -46,7 +50,9 @@ internal static class TreeRows
             }
             await copy.CompleteAsync(cancellationToken);
         }
-        await using (var copy = await connection.BeginBinaryImportAsync("COPY ledger.node (level, idx, hash) FROM STDIN BINARY", cancellationToken))
+        await using (
+            var copy = await connection.BeginBinaryImportAsync(
+                "COPY ledger.node (level, idx, hash) FROM STDIN BINARY", cancellationToken))
         {
             foreach (var (id, hash) in nodes)
             {
@@ -75,11 +81,20 @@ internal static class TreeRows
         var found = new Dictionary<NodeId, byte[]>();
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         while (await reader.ReadAsync(cancellationToken))
+        {
             found[new NodeId(reader.GetInt16(0), reader.GetInt64(1))] = reader.GetFieldValue<byte[]>(2);
+        }
+
         foreach (var id in wanted)
         {
             if (!found.ContainsKey(id))
-                throw new LedgerException(LedgerFault.Damaged, string.Create(CultureInfo.InvariantCulture, $"Node {id.Index} of level {id.Level} is missing from the tree."));
+            {
+                throw new LedgerException(
+                    LedgerFault.Damaged,
+                    string.Create(
+                        CultureInfo.InvariantCulture, $"Node {id.Index} of level {id.Level} is missing from the tree.")
+                );
+            }
         }
         return found;
     }

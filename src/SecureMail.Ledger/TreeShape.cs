@@ -13,7 +13,8 @@ internal static class TreeShape
 {
     /// <summary>
     /// The complete subtrees of the leaves [begin, end), left to right. Folded from the right they give the range's
-    /// hash. <paramref name="begin"/> is a multiple of the largest power of two that fits, as in every range of a proof.
+    /// hash. <paramref name="begin"/> is a multiple of the largest power of two that fits, as in every range of a
+    /// proof.
     /// </summary>
     public static List<NodeId> Peaks(long begin, long end)
     {
@@ -50,13 +51,14 @@ internal static class TreeShape
         return ranges;
     }
 
-    /// <summary>The ranges whose hashes are PROOF(first, D[second]) of RFC 9162 §2.1.4.1. 0 &lt; first ≤ second.</summary>
+    /// <summary>The ranges whose hashes are PROOF(first, D[second]) of RFC 9162 §2.1.4.1. 0 &lt; first ≤
+    /// second.</summary>
     public static List<(long Begin, long End)> Consistency(long first, long second)
     {
         var ranges = new List<(long, long)>();
         var (begin, end) = (0L, second);
-        var old = first;       // where the old tree ends
-        var whole = true;      // SUBPROOF's b: the subtree under us is the whole old tree, whose root the verifier has
+        var old = first; // where the old tree ends
+        var whole = true; // SUBPROOF's b: the subtree under us is the whole old tree, whose root the verifier has
         while (old != end)
         {
             var middle = begin + LargestPowerOfTwoBelow(end - begin);
@@ -73,7 +75,10 @@ internal static class TreeShape
             }
         }
         if (!whole)
+        {
             ranges.Add((begin, end));
+        }
+
         ranges.Reverse();
         return ranges;
     }
@@ -83,7 +88,10 @@ internal static class TreeShape
     {
         byte[]? hash = null;
         foreach (var peak in peaksLeftToRight.Reverse())
+        {
             hash = hash is null ? peak : MerkleTree.NodeHash(peak, hash);
+        }
+
         return hash ?? MerkleTree.EmptyRoot();
     }
 
@@ -103,14 +111,18 @@ internal sealed class Frontier
         Size = size;
         _peaks = [.. peaksLeftToRight];
         if (_peaks.Count != BitOperations.PopCount((ulong)size))
+        {
             throw new ArgumentException("There is one peak for each set bit of the size.");
+        }
     }
 
-    public Frontier() : this(0, []) { }
+    public Frontier()
+        : this(0, []) { }
 
     public long Size { get; private set; }
 
-    /// <summary>Appends a leaf; reports each complete subtree of level 1 and up that it finishes, lowest first.</summary>
+    /// <summary>Appends a leaf; reports each complete subtree of level 1 and up that it finishes, lowest
+    /// first.</summary>
     public void Append(byte[] leafHash, Action<NodeId, byte[]>? completed = null)
     {
         var index = Size++;

@@ -6,13 +6,15 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Ledger;
 
-/// <summary>What a key says when it signs a note; the octet before the public key (C2SP signed-note, "Signature types").</summary>
+/// <summary>What a key says when it signs a note; the octet before the public key (C2SP signed-note, "Signature
+/// types").</summary>
 public enum NoteKeyKind
 {
     /// <summary>The log itself: Ed25519 over the note text.</summary>
     Log = 0x01,
 
-    /// <summary>A cosigner: timestamped Ed25519 over a checkpoint that it found consistent (C2SP tlog-cosignature).</summary>
+    /// <summary>A cosigner: timestamped Ed25519 over a checkpoint that it found consistent (C2SP
+    /// tlog-cosignature).</summary>
     Cosigner = 0x04,
 }
 
@@ -28,7 +30,11 @@ public sealed class VerifierKey
     internal VerifierKey(string name, NoteKeyKind kind, ReadOnlySpan<byte> publicKey)
     {
         if (!IsName(name))
-            throw LedgerException.Malformed("The name of a note key has 1 to 255 characters, none of them a space, a control or a plus sign.");
+        {
+            throw LedgerException.Malformed(
+                "The name of a note key has 1 to 255 characters, none of them a space, a control or a plus sign.");
+        }
+
         Name = name;
         Kind = kind;
         _publicKey = publicKey.ToArray();
@@ -46,28 +52,42 @@ public sealed class VerifierKey
     /// <summary>The 32 octets of RFC 8032.</summary>
     public ReadOnlyMemory<byte> PublicKey => _publicKey;
 
-    /// <exception cref="LedgerException">Malformed: not a key of one of the two kinds, or its id is not the id of its key.</exception>
+    /// <exception cref="LedgerException">Malformed: not a key of one of the two kinds, or its id is not the id of its
+    /// key.</exception>
     public static VerifierKey Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
         var parts = text.Split('+', 3); // base64 may hold further plus signs, a name may not
         if (text.Length > 512 || parts.Length != 3 || parts[1].Length != 8 || !LedgerEntry.IsLowerHex(parts[1]))
+        {
             throw LedgerException.Malformed("A verifier key is name+8 hexadecimal digits+base64.");
+        }
+
         var material = SignedNote.StrictBase64(parts[2]);
-        if (material is not { Length: 1 + Ed25519.PublicKeySize } || material[0] is not ((byte)NoteKeyKind.Log or (byte)NoteKeyKind.Cosigner))
-            throw LedgerException.Malformed("A verifier key holds one octet of kind (1 or 4) and 32 octets of Ed25519 key.");
+        if (material is not { Length: 1 + Ed25519.PublicKeySize }
+            || material[0] is not ((byte)NoteKeyKind.Log or (byte)NoteKeyKind.Cosigner))
+        {
+            throw LedgerException.Malformed(
+                "A verifier key holds one octet of kind (1 or 4) and 32 octets of Ed25519 key.");
+        }
+
         var key = new VerifierKey(parts[0], (NoteKeyKind)material[0], material.AsSpan(1));
         if (key.KeyId != uint.Parse(parts[1], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture))
+        {
             throw LedgerException.Malformed("The id of the verifier key is not the id of its key.");
+        }
+
         return key;
     }
 
-    public override string ToString()
-        => string.Create(CultureInfo.InvariantCulture, $"{Name}+{KeyId:x8}+{Convert.ToBase64String([(byte)Kind, .. _publicKey])}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture, $"{Name}+{KeyId:x8}+{Convert.ToBase64String([(byte)Kind, .. _publicKey])}");
 
-    internal bool Verify(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) => Ed25519.Verify(_publicKey, message, signature);
+    internal bool Verify(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
+        Ed25519.Verify(_publicKey, message, signature);
 
     /// <summary>C2SP signed-note: key names are non-empty, without Unicode spaces or plus.</summary>
-    internal static bool IsName(string name)
-        => name.Length is > 0 and <= MaxName && !name.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c == '+');
+    internal static bool IsName(string name) =>
+        name.Length is > 0 and <= MaxName && !name.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c == '+');
 }

@@ -22,11 +22,16 @@ public sealed class AesGcmContext : IDisposable
     private State _state = State.Aad;
     private long _content;
 
-    private enum State { Aad, Content, Done }
+    private enum State
+    {
+        Aad,
+        Content,
+        Done,
+    }
 
     private AesGcmContext(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce, bool encrypting)
     {
-        nint cipher = key.Length switch
+        var cipher = key.Length switch
         {
             16 => Interop.EVP_aes_128_gcm(),
             24 => Interop.EVP_aes_192_gcm(),
@@ -34,13 +39,18 @@ public sealed class AesGcmContext : IDisposable
             _ => throw new ArgumentException("an AES key is 16, 24 or 32 octets", nameof(key)),
         };
         if (nonce.Length is < 1 or > 16)
+        {
             throw new ArgumentException("a GCM nonce here is 1 to 16 octets; 12 is the one to use", nameof(nonce));
+        }
+
         _encrypting = encrypting;
         _context = Interop.CheckHandle(Interop.EVP_CIPHER_CTX_new(), "allocating a cipher context");
-        int direction = encrypting ? 1 : 0;
+        var direction = encrypting ? 1 : 0;
         // The length of the nonce has to be set between choosing the cipher and giving key and nonce.
         Interop.Check(Interop.EVP_CipherInit_ex(_context, cipher, 0, default, default, direction), "choosing AES-GCM");
-        Interop.Check(Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_SET_IVLEN, nonce.Length, default), "setting the nonce length");
+        Interop.Check(
+            Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_SET_IVLEN, nonce.Length, default),
+            "setting the nonce length");
         Interop.Check(Interop.EVP_CipherInit_ex(_context, 0, 0, key, nonce, direction), "keying AES-GCM");
     }
 
@@ -48,43 +58,70 @@ public sealed class AesGcmContext : IDisposable
     /// <param name="key">16, 24 or 32 octets.</param>
     /// <param name="nonce">1 to 16 octets, 12 recommended, never used before under this key.</param>
     /// <exception cref="ArgumentException">A length is wrong.</exception>
-    public static AesGcmContext ForEncryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) => new(key, nonce, encrypting: true);
+    public static AesGcmContext ForEncryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) =>
+        new(key, nonce, encrypting: true);
 
     /// <summary>A context that decrypts one message; lengths as in <see cref="ForEncryption"/>.</summary>
     /// <exception cref="ArgumentException">A length is wrong.</exception>
-    public static AesGcmContext ForDecryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) => new(key, nonce, encrypting: false);
+    public static AesGcmContext ForDecryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) =>
+        new(key, nonce, encrypting: false);
 
     /// <summary>Authenticates data that is not encrypted. May be called several times, before any content.</summary>
     /// <exception cref="InvalidOperationException">Content or the tag has been handled already.</exception>
     public unsafe void AddAad(ReadOnlySpan<byte> data)
     {
         if (_state != State.Aad)
+        {
             throw new InvalidOperationException("additional data comes before the content");
+        }
+
         if (data.IsEmpty)
+        {
             return;
+        }
+
         fixed (byte* pointer = data)
+        {
             Interop.Check(Interop.EVP_CipherUpdate(_context, null, out _, pointer, data.Length), "authenticating data");
+        }
     }
 
     /// <summary>Encrypts or decrypts the next octets of the message. Input and output may be the same memory.</summary>
     /// <param name="input">Any number of octets.</param>
     /// <param name="output">At least as many octets as the input.</param>
     /// <exception cref="ArgumentException">The output is too short.</exception>
-    /// <exception cref="InvalidOperationException">The tag has been handled already, or the message passes <see cref="MaxContent"/>.</exception>
+    /// <exception cref="InvalidOperationException">The tag has been handled already, or the message passes
+    /// <see cref="MaxContent"/>.</exception>
     public unsafe void Update(ReadOnlySpan<byte> input, Span<byte> output)
     {
         if (_state == State.Done)
+        {
             throw new InvalidOperationException("the message is finished");
+        }
+
         if (output.Length < input.Length)
+        {
             throw new ArgumentException("the output is shorter than the input", nameof(output));
+        }
+
         _state = State.Content;
         _content += input.Length;
         if (_content > MaxContent)
+        {
             throw new InvalidOperationException("the message is longer than AES-GCM allows");
+        }
+
         if (input.IsEmpty)
+        {
             return;
-        fixed (byte* from = input, to = output)
+        }
+
+        fixed (
+            byte* from = input,
+                to = output)
+        {
             Interop.Check(Interop.EVP_CipherUpdate(_context, to, out _, from, input.Length), "AES-GCM");
+        }
     }
 
     /// <summary>Finishes an encryption and writes the tag of <see cref="TagSize"/> octets.</summary>
@@ -93,28 +130,41 @@ public sealed class AesGcmContext : IDisposable
     public void WriteTag(Span<byte> tag)
     {
         if (tag.Length != TagSize)
+        {
             throw new ArgumentException($"a tag is {TagSize} octets", nameof(tag));
+        }
+
         Finish(encrypting: true);
         Span<byte> nothing = stackalloc byte[16];
         Interop.Check(Interop.EVP_CipherFinal_ex(_context, nothing, out _), "finishing AES-GCM");
-        Interop.Check(Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_GET_TAG, TagSize, tag), "reading the tag");
+        Interop.Check(
+            Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_GET_TAG, TagSize, tag), "reading the tag");
     }
 
-    /// <summary>Finishes a decryption: true when the tag (12 to 16 octets) is that of all data and content given.</summary>
+    /// <summary>Finishes a decryption: true when the tag (12 to 16 octets) is that of all data and content
+    /// given.</summary>
     /// <exception cref="InvalidOperationException">The context encrypts, or is finished.</exception>
     public bool VerifyTag(ReadOnlySpan<byte> tag)
     {
         Finish(encrypting: false);
         if (tag.Length is < 12 or > TagSize)
+        {
             return false;
+        }
+
         Span<byte> expected = stackalloc byte[tag.Length];
         tag.CopyTo(expected);
-        Interop.Check(Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_SET_TAG, tag.Length, expected), "setting the tag");
+        Interop.Check(
+            Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_SET_TAG, tag.Length, expected),
+            "setting the tag");
         Span<byte> nothing = stackalloc byte[16];
         // libcrypto compares in constant time.
-        bool authentic = Interop.EVP_CipherFinal_ex(_context, nothing, out _) == 1;
+        var authentic = Interop.EVP_CipherFinal_ex(_context, nothing, out _) == 1;
         if (!authentic)
+        {
             Interop.ERR_clear_error();
+        }
+
         return authentic;
     }
 
@@ -124,9 +174,16 @@ public sealed class AesGcmContext : IDisposable
     private void Finish(bool encrypting)
     {
         if (_encrypting != encrypting)
-            throw new InvalidOperationException(encrypting ? "a decrypting context writes no tag" : "an encrypting context verifies no tag");
+        {
+            throw new InvalidOperationException(
+                encrypting ? "a decrypting context writes no tag" : "an encrypting context verifies no tag");
+        }
+
         if (_state == State.Done)
+        {
             throw new InvalidOperationException("the message is finished");
+        }
+
         _state = State.Done;
     }
 }

@@ -37,11 +37,14 @@ public static class Ed25519
     public static byte[] Sign(ReadOnlySpan<byte> seed, ReadOnlySpan<byte> message)
     {
         using Interop.KeyHandle key = PrivateKey(seed);
-        using Interop.DigestHandle context = Interop.CheckHandle(Interop.EVP_MD_CTX_new(), "allocating a digest context");
+        using Interop.DigestHandle context = Interop.CheckHandle(
+            Interop.EVP_MD_CTX_new(), "allocating a digest context");
         Interop.Check(Interop.EVP_DigestSignInit(context, 0, 0, 0, key), "starting an Ed25519 signature");
         var signature = new byte[SignatureSize];
         nuint length = SignatureSize;
-        Interop.Check(Interop.EVP_DigestSign(context, signature, ref length, NotNull(message), (nuint)message.Length), "signing with Ed25519");
+        Interop.Check(
+            Interop.EVP_DigestSign(context, signature, ref length, NotNull(message), (nuint)message.Length),
+            "signing with Ed25519");
         return signature;
     }
 
@@ -53,26 +56,40 @@ public static class Ed25519
     public static bool Verify(ReadOnlySpan<byte> publicKey, ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
     {
         if (publicKey.Length != PublicKeySize || signature.Length != SignatureSize)
+        {
             return false;
-        using Interop.KeyHandle key = Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_ED25519, 0, publicKey, PublicKeySize);
+        }
+
+        using Interop.KeyHandle key = Interop.EVP_PKEY_new_raw_public_key(
+            Interop.EVP_PKEY_ED25519, 0, publicKey, PublicKeySize);
         if (key.IsInvalid)
         {
             Interop.ERR_clear_error();
             return false;
         }
-        using Interop.DigestHandle context = Interop.CheckHandle(Interop.EVP_MD_CTX_new(), "allocating a digest context");
+        using Interop.DigestHandle context = Interop.CheckHandle(
+            Interop.EVP_MD_CTX_new(), "allocating a digest context");
         Interop.Check(Interop.EVP_DigestVerifyInit(context, 0, 0, 0, key), "starting an Ed25519 verification");
-        bool valid = Interop.EVP_DigestVerify(context, signature, SignatureSize, NotNull(message), (nuint)message.Length) == 1;
+        var valid =
+            Interop.EVP_DigestVerify(context, signature, SignatureSize, NotNull(message), (nuint)message.Length) == 1;
         if (!valid)
+        {
             Interop.ERR_clear_error();
+        }
+
         return valid;
     }
 
     private static Interop.KeyHandle PrivateKey(ReadOnlySpan<byte> seed)
     {
         if (seed.Length != SeedSize)
+        {
             throw new ArgumentException($"an Ed25519 seed is {SeedSize} octets", nameof(seed));
-        return Interop.CheckHandle(Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_ED25519, 0, seed, SeedSize), "loading an Ed25519 key");
+        }
+
+        return Interop.CheckHandle(
+            Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_ED25519, 0, seed, SeedSize),
+            "loading an Ed25519 key");
     }
 
     /// <summary>An empty span marshals as a null pointer, which OpenSSL reads as "no message given".</summary>

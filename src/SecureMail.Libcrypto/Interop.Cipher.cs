@@ -25,14 +25,16 @@ internal static partial class Interop
     private static partial void EVP_CIPHER_CTX_free(nint context);
 
     [LibraryImport(Libcrypto)]
-    public static partial int EVP_CipherInit_ex(CipherHandle context, nint cipher, nint engine, ReadOnlySpan<byte> key, ReadOnlySpan<byte> iv, int encrypt);
+    public static partial int EVP_CipherInit_ex(
+        CipherHandle context, nint cipher, nint engine, ReadOnlySpan<byte> key, ReadOnlySpan<byte> iv, int encrypt);
 
     [LibraryImport(Libcrypto)]
     public static partial int EVP_CIPHER_CTX_ctrl(CipherHandle context, int type, int argument, Span<byte> pointer);
 
     /// <summary>A null output feeds additional authenticated data.</summary>
     [LibraryImport(Libcrypto)]
-    public static unsafe partial int EVP_CipherUpdate(CipherHandle context, byte* output, out int outputLength, byte* input, int inputLength);
+    public static unsafe partial int EVP_CipherUpdate(
+        CipherHandle context, byte* output, out int outputLength, byte* input, int inputLength);
 
     [LibraryImport(Libcrypto)]
     public static partial int EVP_CipherFinal_ex(CipherHandle context, Span<byte> output, out int outputLength);

@@ -12,11 +12,14 @@ internal static partial class Interop
     /// <summary>EVP_PKEY_PUBLIC_KEY in evp.h: parameters and the public part.</summary>
     public const int EVP_PKEY_PUBLIC_KEY = 0x86;
 
-    /// <summary>OSSL_PARAM (params.h); <see cref="Type"/> is one of the three kinds used here. An array ends with an empty one.</summary>
+    /// <summary>OSSL_PARAM (params.h); <see cref="Type"/> is one of the three kinds used here. An array ends with an
+    /// empty one.</summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe struct Parameter
     {
-        public const uint UnsignedInteger = 2, Utf8String = 4, OctetString = 5;
+        public const uint UnsignedInteger = 2,
+            Utf8String = 4,
+            OctetString = 5;
 
         public byte* Key;
         public uint Type;
@@ -35,7 +38,8 @@ internal static partial class Interop
     public static partial int EVP_PKEY_fromdata_init(KeyContextHandle context);
 
     [LibraryImport(Libcrypto)]
-    public static unsafe partial int EVP_PKEY_fromdata(KeyContextHandle context, out KeyHandle key, int selection, Parameter* parameters);
+    public static unsafe partial int EVP_PKEY_fromdata(
+        KeyContextHandle context, out KeyHandle key, int selection, Parameter* parameters);
 
     [LibraryImport(Libcrypto)]
     private static partial void EVP_PKEY_CTX_free(nint context);
@@ -56,7 +60,9 @@ internal static partial class Interop
     public static partial int EVP_PKEY_CTX_set_rsa_pss_saltlen(KeyContextHandle context, int length);
 
     [LibraryImport(Libcrypto)]
-    public static partial int EVP_PKEY_verify(KeyContextHandle context, ReadOnlySpan<byte> signature, nuint signatureLength, ReadOnlySpan<byte> hash, nuint hashLength);
+    public static partial int EVP_PKEY_verify(
+        KeyContextHandle context, ReadOnlySpan<byte> signature, nuint signatureLength, ReadOnlySpan<byte> hash,
+        nuint hashLength);
 
     [LibraryImport(Libcrypto, StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint EVP_get_digestbyname(string name);

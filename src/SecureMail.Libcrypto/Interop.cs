@@ -19,33 +19,47 @@ internal static partial class Interop
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath)
     {
         if (name != Libcrypto)
+        {
             return 0;
+        }
         // The soname carries the ABI: OpenSSL 3 alone has it, so a 1.1 library can never be bound by accident.
-        string[] candidates = OperatingSystem.IsWindows() ? ["libcrypto-3-x64.dll", "libcrypto-3.dll"]
+        string[] candidates =
+            OperatingSystem.IsWindows() ? ["libcrypto-3-x64.dll", "libcrypto-3.dll"]
             : OperatingSystem.IsMacOS() ? ["libcrypto.3.dylib"]
             : ["libcrypto.so.3"];
-        foreach (string candidate in candidates)
+        foreach (var candidate in candidates)
         {
-            if (NativeLibrary.TryLoad(candidate, assembly, searchPath, out nint handle))
+            if (NativeLibrary.TryLoad(candidate, assembly, searchPath, out var handle))
+            {
                 return handle;
+            }
         }
-        throw new DllNotFoundException($"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded (Debian: apt-get install libssl3)");
+        throw new DllNotFoundException(
+            $"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded (Debian: apt-get install libssl3)"
+        );
     }
 
     /// <summary>OpenSSL answers 1 for success; anything else is our fault or the machine's, never the data's.</summary>
     public static void Check(int result, string operation)
     {
         if (result == 1)
+        {
             return;
-        // The error queue belongs to the thread and .NET reads it too: what is left in it would be blamed on another call.
+        }
+        // The error queue belongs to the thread and .NET reads it too: what is left in it would be blamed on another
+        // call.
         ERR_clear_error();
         throw new CryptographicException($"libcrypto: {operation} failed");
     }
 
-    public static T CheckHandle<T>(T handle, string operation) where T : SafeHandle
+    public static T CheckHandle<T>(T handle, string operation)
+        where T : SafeHandle
     {
         if (!handle.IsInvalid)
+        {
             return handle;
+        }
+
         handle.Dispose();
         ERR_clear_error();
         throw new CryptographicException($"libcrypto: {operation} failed");

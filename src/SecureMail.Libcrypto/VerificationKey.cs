@@ -5,15 +5,16 @@ namespace SecureMail.Libcrypto;
 /// <summary>
 /// A public key that verifies signatures: RSA (PKCS#1 v1.5, and PSS with any salt), ECDSA on a named curve, Ed25519.
 /// Made from the key's own numbers, so that nothing has to be encoded and decoded again: an RSA key costs 5 µs, where
-/// .NET's <see cref="RSA"/> and libcrypto's own decoder cost 150 µs, six times what the verification costs. .NET's types
-/// also know no Ed25519 and one length of salt only (that of the hash), while `openssl cms` and several national tokens
-/// write the longest that fits. Safe to use from many threads at once.
+/// .NET's <see cref="RSA"/> and libcrypto's own decoder cost 150 µs, six times what the verification costs. .NET's
+/// types also know no Ed25519 and one length of salt only (that of the hash), while `openssl cms` and several national
+/// tokens write the longest that fits. Safe to use from many threads at once.
 /// A key that is none (a point off its curve) and a signature that is malformed are answers, not exceptions: hostile
 /// input is the normal case. Left out: private keys.
 /// </summary>
 public sealed class VerificationKey : IDisposable
 {
-    /// <summary>Beyond this a verification would cost more than a message is worth; libcrypto's own bound is as high.</summary>
+    /// <summary>Beyond this a verification would cost more than a message is worth; libcrypto's own bound is as
+    /// high.</summary>
     private const int MaxModulus = 16 * 1024 / 8;
 
     private readonly Interop.KeyHandle _key;
@@ -39,20 +40,38 @@ public sealed class VerificationKey : IDisposable
     public static unsafe VerificationKey? TryRsa(ReadOnlySpan<byte> modulus, ReadOnlySpan<byte> exponent)
     {
         if (modulus.Length is 0 or > MaxModulus || exponent.IsEmpty || exponent.Length > modulus.Length)
+        {
             return null;
+        }
         // Integers in OSSL_PARAM lie in the machine's own order.
-        byte[] n = modulus.ToArray();
-        byte[] e = exponent.ToArray();
+        var n = modulus.ToArray();
+        var e = exponent.ToArray();
         if (BitConverter.IsLittleEndian)
         {
             Array.Reverse(n);
             Array.Reverse(e);
         }
-        fixed (byte* nName = "n\0"u8, eName = "e\0"u8, nData = n, eData = e)
+        fixed (
+            byte* nName = "n\0"u8,
+                eName = "e\0"u8,
+                nData = n,
+                eData = e)
         {
             Interop.Parameter* parameters = stackalloc Interop.Parameter[3];
-            parameters[0] = new Interop.Parameter { Key = nName, Type = Interop.Parameter.UnsignedInteger, Data = nData, DataSize = (nuint)n.Length };
-            parameters[1] = new Interop.Parameter { Key = eName, Type = Interop.Parameter.UnsignedInteger, Data = eData, DataSize = (nuint)e.Length };
+            parameters[0] = new Interop.Parameter
+            {
+                Key = nName,
+                Type = Interop.Parameter.UnsignedInteger,
+                Data = nData,
+                DataSize = (nuint)n.Length,
+            };
+            parameters[1] = new Interop.Parameter
+            {
+                Key = eName,
+                Type = Interop.Parameter.UnsignedInteger,
+                Data = eData,
+                DataSize = (nuint)e.Length,
+            };
             parameters[2] = default;
             return FromData("RSA", parameters, Kind.Rsa);
         }
@@ -72,12 +91,31 @@ public sealed class VerificationKey : IDisposable
             _ => [],
         };
         if (group.IsEmpty || point.Length is 0 or > 133)
+        {
             return null;
-        fixed (byte* groupName = "group\0"u8, pubName = "pub\0"u8, groupData = group, pubData = point)
+        }
+
+        fixed (
+            byte* groupName = "group\0"u8,
+                pubName = "pub\0"u8,
+                groupData = group,
+                pubData = point)
         {
             Interop.Parameter* parameters = stackalloc Interop.Parameter[3];
-            parameters[0] = new Interop.Parameter { Key = groupName, Type = Interop.Parameter.Utf8String, Data = groupData, DataSize = (nuint)group.Length - 1 };
-            parameters[1] = new Interop.Parameter { Key = pubName, Type = Interop.Parameter.OctetString, Data = pubData, DataSize = (nuint)point.Length };
+            parameters[0] = new Interop.Parameter
+            {
+                Key = groupName,
+                Type = Interop.Parameter.Utf8String,
+                Data = groupData,
+                DataSize = (nuint)group.Length - 1,
+            };
+            parameters[1] = new Interop.Parameter
+            {
+                Key = pubName,
+                Type = Interop.Parameter.OctetString,
+                Data = pubData,
+                DataSize = (nuint)point.Length,
+            };
             parameters[2] = default;
             return FromData("EC", parameters, Kind.Ec);
         }
@@ -87,19 +125,27 @@ public sealed class VerificationKey : IDisposable
     public static VerificationKey? TryEd25519(ReadOnlySpan<byte> publicKey)
     {
         if (publicKey.Length != Ed25519.PublicKeySize)
+        {
             return null;
-        return Made(Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_ED25519, 0, publicKey, Ed25519.PublicKeySize), Kind.Ed25519);
+        }
+
+        return Made(
+            Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_ED25519, 0, publicKey, Ed25519.PublicKeySize),
+            Kind.Ed25519);
     }
 
     /// <summary>Whether it is an RSASSA-PKCS1-v1_5 signature (RFC 8017 §8.2) over the hash.</summary>
     public bool VerifyRsaPkcs1(ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm, ReadOnlySpan<byte> signature)
     {
-        nint digest = Digest(hashAlgorithm);
+        var digest = Digest(hashAlgorithm);
         using Interop.KeyContextHandle? context = Begin(Kind.Rsa, hash, signature);
-        return context is not null && digest != 0 && Answer(
-            Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PADDING) == 1
-            && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
-            && Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length) == 1);
+        return context is not null
+            && digest != 0
+            && Answer(
+                Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PADDING) == 1
+                    && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
+                    && Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length)
+                        == 1);
     }
 
     /// <summary>Whether it is an RSASSA-PSS signature (RFC 8017 §8.1.2) over the hash.</summary>
@@ -108,37 +154,51 @@ public sealed class VerificationKey : IDisposable
     /// <param name="maskHash">The hash of the mask generation function MGF1.</param>
     /// <param name="saltLength">Octets of salt, as the signature's parameters say.</param>
     /// <param name="signature">The signature value.</param>
-    public bool VerifyRsaPss(ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm, HashAlgorithmName maskHash, int saltLength, ReadOnlySpan<byte> signature)
+    public bool VerifyRsaPss(
+        ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm, HashAlgorithmName maskHash, int saltLength,
+        ReadOnlySpan<byte> signature)
     {
-        nint digest = Digest(hashAlgorithm);
-        nint mask = Digest(maskHash);
+        var digest = Digest(hashAlgorithm);
+        var mask = Digest(maskHash);
         using Interop.KeyContextHandle? context = Begin(Kind.Rsa, hash, signature);
         // Each setter refuses what the key cannot do (a salt that does not fit): no match.
-        return context is not null && digest != 0 && mask != 0 && saltLength >= 0 && Answer(
-            Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PSS_PADDING) == 1
-            && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
-            && Interop.EVP_PKEY_CTX_set_rsa_mgf1_md(context, mask) == 1
-            && Interop.EVP_PKEY_CTX_set_rsa_pss_saltlen(context, saltLength) == 1
-            && Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length) == 1);
+        return context is not null
+            && digest != 0
+            && mask != 0
+            && saltLength >= 0
+            && Answer(
+                Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PSS_PADDING) == 1
+                    && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
+                    && Interop.EVP_PKEY_CTX_set_rsa_mgf1_md(context, mask) == 1
+                    && Interop.EVP_PKEY_CTX_set_rsa_pss_saltlen(context, saltLength) == 1
+                    && Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length)
+                        == 1);
     }
 
     /// <summary>Whether it is an ECDSA signature, DER SEQUENCE { r, s }, over the hash.</summary>
     public bool VerifyEcdsa(ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature)
     {
         using Interop.KeyContextHandle? context = Begin(Kind.Ec, hash, signature);
-        return context is not null && Answer(Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length) == 1);
+        return context is not null
+            && Answer(
+                Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length) == 1);
     }
 
     /// <summary>Whether it is a pure Ed25519 signature (RFC 8032 §5.1.7) over the message itself.</summary>
     public bool VerifyEd25519(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
     {
         if (_kind != Kind.Ed25519 || signature.Length != Ed25519.SignatureSize)
+        {
             return false;
-        using Interop.DigestHandle context = Interop.CheckHandle(Interop.EVP_MD_CTX_new(), "allocating a digest context");
+        }
+
+        using Interop.DigestHandle context = Interop.CheckHandle(
+            Interop.EVP_MD_CTX_new(), "allocating a digest context");
         Interop.Check(Interop.EVP_DigestVerifyInit(context, 0, 0, 0, _key), "starting an Ed25519 verification");
         // An empty span marshals as a null pointer, which libcrypto reads as "no message given".
         ReadOnlySpan<byte> given = message.IsEmpty ? [0] : message;
-        return Answer(Interop.EVP_DigestVerify(context, signature, Ed25519.SignatureSize, given, (nuint)message.Length) == 1);
+        return Answer(
+            Interop.EVP_DigestVerify(context, signature, Ed25519.SignatureSize, given, (nuint)message.Length) == 1);
     }
 
     /// <summary>Frees the key. One that is shared is left to the garbage collector.</summary>
@@ -146,10 +206,14 @@ public sealed class VerificationKey : IDisposable
 
     private static unsafe VerificationKey? FromData(string type, Interop.Parameter* parameters, Kind kind)
     {
-        using Interop.KeyContextHandle context = Interop.CheckHandle(Interop.EVP_PKEY_CTX_new_from_name(0, type, 0), "allocating a key context");
+        using Interop.KeyContextHandle context = Interop.CheckHandle(
+            Interop.EVP_PKEY_CTX_new_from_name(0, type, 0), "allocating a key context");
         Interop.Check(Interop.EVP_PKEY_fromdata_init(context), "starting a key");
         if (Interop.EVP_PKEY_fromdata(context, out Interop.KeyHandle key, Interop.EVP_PKEY_PUBLIC_KEY, parameters) == 1)
+        {
             return Made(key, kind);
+        }
+
         key.Dispose();
         Interop.ERR_clear_error();
         return null;
@@ -158,19 +222,27 @@ public sealed class VerificationKey : IDisposable
     private static VerificationKey? Made(Interop.KeyHandle key, Kind kind)
     {
         if (!key.IsInvalid)
+        {
             return new VerificationKey(key, kind);
+        }
+
         key.Dispose();
         Interop.ERR_clear_error();
         return null;
     }
 
-    private static nint Digest(HashAlgorithmName name) => name.Name is null ? 0 : Interop.EVP_get_digestbyname(name.Name);
+    private static nint Digest(HashAlgorithmName name) =>
+        name.Name is null ? 0 : Interop.EVP_get_digestbyname(name.Name);
 
     private Interop.KeyContextHandle? Begin(Kind kind, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature)
     {
         if (_kind != kind || hash.IsEmpty || signature.IsEmpty)
+        {
             return null;
-        Interop.KeyContextHandle context = Interop.CheckHandle(Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
+        }
+
+        Interop.KeyContextHandle context = Interop.CheckHandle(
+            Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
         Interop.Check(Interop.EVP_PKEY_verify_init(context), "starting a verification");
         return context;
     }
@@ -178,7 +250,10 @@ public sealed class VerificationKey : IDisposable
     private static bool Answer(bool valid)
     {
         if (!valid)
+        {
             Interop.ERR_clear_error();
+        }
+
         return valid;
     }
 }

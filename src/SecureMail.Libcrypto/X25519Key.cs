@@ -4,8 +4,8 @@ using System.Security.Cryptography;
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// A private key of X25519 (RFC 7748 §6.1) in the host's libcrypto; .NET 10 has no type for it. Public keys travel as the
-/// RFC's 32 octets. Deriving may be called from many threads at once.
+/// A private key of X25519 (RFC 7748 §6.1) in the host's libcrypto; .NET 10 has no type for it. Public keys travel as
+/// the RFC's 32 octets. Deriving may be called from many threads at once.
 /// Left out: X448, and storing a key (its octets are the caller's to keep).
 /// </summary>
 public sealed class X25519Key : AsymmetricAlgorithm
@@ -21,7 +21,9 @@ public sealed class X25519Key : AsymmetricAlgorithm
     private X25519Key(ReadOnlySpan<byte> privateKey)
     {
         KeySizeValue = 8 * Size;
-        _key = Interop.CheckHandle(Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_X25519, 0, privateKey, Size), "loading an X25519 key");
+        _key = Interop.CheckHandle(
+            Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_X25519, 0, privateKey, Size),
+            "loading an X25519 key");
         var publicKey = new byte[Size];
         nuint length = Size;
         Interop.Check(Interop.EVP_PKEY_get_raw_public_key(_key, publicKey, ref length), "reading an X25519 public key");
@@ -49,7 +51,9 @@ public sealed class X25519Key : AsymmetricAlgorithm
     /// <summary>The key of 32 raw octets (RFC 7748 §5; clamped in use).</summary>
     /// <exception cref="ArgumentException">There are not 32.</exception>
     public static X25519Key FromRaw(ReadOnlySpan<byte> privateKey) =>
-        privateKey.Length == Size ? new X25519Key(privateKey) : throw new ArgumentException($"an X25519 key is {Size} octets", nameof(privateKey));
+        privateKey.Length == Size
+            ? new X25519Key(privateKey)
+            : throw new ArgumentException($"an X25519 key is {Size} octets", nameof(privateKey));
 
     /// <summary>The key of an unencrypted PKCS#8 PrivateKeyInfo, DER (RFC 8410 §7).</summary>
     /// <exception cref="CryptographicException">It is no X25519 key.</exception>
@@ -61,7 +65,10 @@ public sealed class X25519Key : AsymmetricAlgorithm
             AsnReader info = new AsnReader(pkcs8, AsnEncodingRules.DER).ReadSequence();
             info.ReadInteger();
             if (info.ReadSequence().ReadObjectIdentifier() != AlgorithmOid)
+            {
                 throw new CryptographicException("not an X25519 key");
+            }
+
             raw = AsnDecoder.ReadOctetString(info.ReadOctetString(), AsnEncodingRules.DER, out _);
             return raw.Length == Size ? new X25519Key(raw) : throw new CryptographicException("not an X25519 key");
         }
@@ -84,14 +91,25 @@ public sealed class X25519Key : AsymmetricAlgorithm
     public bool TryDerive(ReadOnlySpan<byte> publicKey, Span<byte> secret)
     {
         if (secret.Length != Size)
+        {
             throw new ArgumentException($"an X25519 secret is {Size} octets", nameof(secret));
+        }
+
         if (publicKey.Length != Size)
+        {
             return false;
-        using Interop.KeyHandle peer = Interop.CheckHandle(Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_X25519, 0, publicKey, Size), "loading an X25519 public key");
-        using Interop.KeyContextHandle context = Interop.CheckHandle(Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
+        }
+
+        using Interop.KeyHandle peer = Interop.CheckHandle(
+            Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_X25519, 0, publicKey, Size),
+            "loading an X25519 public key");
+        using Interop.KeyContextHandle context = Interop.CheckHandle(
+            Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
         Interop.Check(Interop.EVP_PKEY_derive_init(context), "starting X25519");
         nuint length = Size;
-        if (Interop.EVP_PKEY_derive_set_peer(context, peer) == 1 && Interop.EVP_PKEY_derive(context, secret, ref length) == 1 && length == Size
+        if (Interop.EVP_PKEY_derive_set_peer(context, peer) == 1
+            && Interop.EVP_PKEY_derive(context, secret, ref length) == 1
+            && length == Size
             && secret.IndexOfAnyExcept((byte)0) >= 0)
         {
             return true;
@@ -105,7 +123,10 @@ public sealed class X25519Key : AsymmetricAlgorithm
     protected override void Dispose(bool disposing)
     {
         if (disposing)
+        {
             _key.Dispose();
+        }
+
         base.Dispose(disposing);
     }
 }

@@ -20,7 +20,8 @@ internal static partial class Log
     [LoggerMessage(5, LogLevel.Warning, "SMTP session {Session}: TLS failed or the peer was not accepted ({Reason})")]
     public static partial void TlsRefused(ILogger logger, string session, string reason);
 
-    [LoggerMessage(6, LogLevel.Warning, "SMTP session {Session}: {Count} octets sent in the clear behind STARTTLS were dropped")]
+    [LoggerMessage(
+        6, LogLevel.Warning, "SMTP session {Session}: {Count} octets sent in the clear behind STARTTLS were dropped")]
     public static partial void InjectionDropped(ILogger logger, string session, int count);
 
     [LoggerMessage(7, LogLevel.Warning, "SMTP session {Session}: a message with bare CR, bare LF or NUL was refused")]

@@ -137,7 +137,10 @@ internal static class Ckr
     public static (string Name, Pkcs11Fault Fault) Describe(ulong value)
     {
         if (Table.TryGetValue(value, out var known))
+        {
             return known;
+        }
+
         var name = value >= VendorDefined ? "CKR_VENDOR_DEFINED" : "CKR_UNKNOWN";
         return (string.Create(CultureInfo.InvariantCulture, $"{name}_0x{value:X8}"), Pkcs11Fault.DeviceError);
     }

@@ -4,7 +4,8 @@ namespace SecureMail.Pkcs11;
 
 // Structures of PKCS #11 2.40. One definition serves every platform: CK_ULONG is C's unsigned long (CULong: 32 bits on
 // Windows, the word elsewhere), and Pack = 1 is what Windows demands while elsewhere it changes nothing, because in
-// each of these structures every field already falls on its natural boundary. CK_INFO is the exception; we do not use it.
+// each of these structures every field already falls on its natural boundary. CK_INFO is the exception; we do not use
+// it.
 
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
 internal unsafe struct CkAttribute
@@ -97,21 +98,53 @@ internal unsafe struct CkSlotInfo
 /// <summary>Numbers of PKCS #11 2.40 that we use.</summary>
 internal static class Ck
 {
-    public const uint ObjectCertificate = 1, ObjectPublicKey = 2, ObjectPrivateKey = 3, ObjectSecretKey = 4;
-    public const uint KeyRsa = 0, KeyEc = 3, KeyGenericSecret = 0x10;
-    public const uint AttributeClass = 0x0, AttributeToken = 0x1, AttributeLabel = 0x3, AttributeValue = 0x11, AttributeCertificateType = 0x80, AttributeKeyType = 0x100,
-        AttributeId = 0x102, AttributeSensitive = 0x103, AttributeValueLength = 0x161, AttributeExtractable = 0x162, AttributeModulus = 0x120, AttributePublicExponent = 0x122, AttributeEcParams = 0x180, AttributeEcPoint = 0x181,
+    public const uint ObjectCertificate = 1,
+        ObjectPublicKey = 2,
+        ObjectPrivateKey = 3,
+        ObjectSecretKey = 4;
+    public const uint KeyRsa = 0,
+        KeyEc = 3,
+        KeyGenericSecret = 0x10;
+    public const uint AttributeClass = 0x0,
+        AttributeToken = 0x1,
+        AttributeLabel = 0x3,
+        AttributeValue = 0x11,
+        AttributeCertificateType = 0x80,
+        AttributeKeyType = 0x100,
+        AttributeId = 0x102,
+        AttributeSensitive = 0x103,
+        AttributeValueLength = 0x161,
+        AttributeExtractable = 0x162,
+        AttributeModulus = 0x120,
+        AttributePublicExponent = 0x122,
+        AttributeEcParams = 0x180,
+        AttributeEcPoint = 0x181,
         AttributeAlwaysAuthenticate = 0x202;
-    public const uint MechanismRsaPkcs = 0x1, MechanismRsaOaep = 0x9, MechanismRsaPss = 0xD, MechanismEcdsa = 0x1041, MechanismEcdh1Derive = 0x1050;
-    public const uint MechanismSha1 = 0x220, MechanismSha256 = 0x250, MechanismSha384 = 0x260, MechanismSha512 = 0x270;
-    public const uint MaskSha1 = 1, MaskSha256 = 2, MaskSha384 = 3, MaskSha512 = 4;
+    public const uint MechanismRsaPkcs = 0x1,
+        MechanismRsaOaep = 0x9,
+        MechanismRsaPss = 0xD,
+        MechanismEcdsa = 0x1041,
+        MechanismEcdh1Derive = 0x1050;
+    public const uint MechanismSha1 = 0x220,
+        MechanismSha256 = 0x250,
+        MechanismSha384 = 0x260,
+        MechanismSha512 = 0x270;
+    public const uint MaskSha1 = 1,
+        MaskSha256 = 2,
+        MaskSha384 = 3,
+        MaskSha512 = 4;
     public const uint DataSpecified = 1;
     public const uint DerivationNull = 1;
     public const uint SessionSerial = 0x4;
     public const uint OsLockingOk = 0x2;
-    public const uint UserNormal = 1, UserContextSpecific = 2;
-    public const uint TokenProtectedAuthentication = 0x100, TokenInitialized = 0x400, TokenLoginRequired = 0x4, TokenPinCountLow = 0x10000,
-        TokenPinFinalTry = 0x20000, TokenPinLocked = 0x40000;
+    public const uint UserNormal = 1,
+        UserContextSpecific = 2;
+    public const uint TokenProtectedAuthentication = 0x100,
+        TokenInitialized = 0x400,
+        TokenLoginRequired = 0x4,
+        TokenPinCountLow = 0x10000,
+        TokenPinFinalTry = 0x20000,
+        TokenPinLocked = 0x40000;
 }
 
 /// <summary>
@@ -122,13 +155,17 @@ internal sealed unsafe class Cryptoki
 {
     private readonly void** _functions;
 
-    /// <param name="functionList">CK_FUNCTION_LIST*: a version of two octets, then the pointers, packed on Windows only.</param>
-    public Cryptoki(nint functionList) => _functions = (void**)(functionList + (OperatingSystem.IsWindows() ? 2 : nint.Size));
+    /// <param name="functionList">CK_FUNCTION_LIST*: a version of two octets, then the pointers, packed on Windows
+    /// only.</param>
+    public Cryptoki(nint functionList) =>
+        _functions = (void**)(functionList + (OperatingSystem.IsWindows() ? 2 : nint.Size));
 
     public static void Check(ulong value, string call)
     {
         if (value != Ckr.Ok)
+        {
             throw Pkcs11Exception.From(value, call);
+        }
     }
 
     public ulong Initialize()
@@ -144,7 +181,11 @@ internal sealed unsafe class Cryptoki
         var length = new CULong((uint)count);
         ulong result;
         fixed (CULong* list = slots)
-            result = ((delegate* unmanaged[Cdecl]<byte, CULong*, CULong*, CULong>)_functions[4])(1, list, &length).Value;
+        {
+            result = ((delegate* unmanaged[Cdecl]<byte, CULong*, CULong*, CULong>)_functions[4])(
+                1, list, &length).Value;
+        }
+
         count = (int)Math.Min(length.Value, int.MaxValue);
         return result;
     }
@@ -152,22 +193,30 @@ internal sealed unsafe class Cryptoki
     public ulong GetSlotInfo(CULong slot, out CkSlotInfo info)
     {
         fixed (CkSlotInfo* target = &info)
+        {
             return ((delegate* unmanaged[Cdecl]<CULong, CkSlotInfo*, CULong>)_functions[5])(slot, target).Value;
+        }
     }
 
     public ulong GetTokenInfo(CULong slot, out CkTokenInfo info)
     {
         fixed (CkTokenInfo* target = &info)
+        {
             return ((delegate* unmanaged[Cdecl]<CULong, CkTokenInfo*, CULong>)_functions[6])(slot, target).Value;
+        }
     }
 
     public ulong OpenSession(CULong slot, out CULong session)
     {
         fixed (CULong* target = &session)
-            return ((delegate* unmanaged[Cdecl]<CULong, CULong, void*, void*, CULong*, CULong>)_functions[12])(slot, new CULong(Ck.SessionSerial), null, null, target).Value;
+        {
+            return ((delegate* unmanaged[Cdecl]<CULong, CULong, void*, void*, CULong*, CULong>)_functions[12])(
+                slot, new CULong(Ck.SessionSerial), null, null, target).Value;
+        }
     }
 
-    public ulong CloseSession(CULong session) => ((delegate* unmanaged[Cdecl]<CULong, CULong>)_functions[13])(session).Value;
+    public ulong CloseSession(CULong session) =>
+        ((delegate* unmanaged[Cdecl]<CULong, CULong>)_functions[13])(session).Value;
 
     public bool SessionLives(CULong session)
     {
@@ -179,21 +228,31 @@ internal sealed unsafe class Cryptoki
     public ulong Login(CULong session, uint user, ReadOnlySpan<byte> pin)
     {
         fixed (byte* octets = pin)
-            return ((delegate* unmanaged[Cdecl]<CULong, CULong, byte*, CULong, CULong>)_functions[18])(session, new CULong(user), octets, new CULong((uint)pin.Length)).Value;
+        {
+            return ((delegate* unmanaged[Cdecl]<CULong, CULong, byte*, CULong, CULong>)_functions[18])(
+                session, new CULong(user), octets, new CULong((uint)pin.Length)).Value;
+        }
     }
 
-    public ulong DestroyObject(CULong session, CULong handle) => ((delegate* unmanaged[Cdecl]<CULong, CULong, CULong>)_functions[22])(session, handle).Value;
+    public ulong DestroyObject(CULong session, CULong handle) =>
+        ((delegate* unmanaged[Cdecl]<CULong, CULong, CULong>)_functions[22])(session, handle).Value;
 
     public ulong GetAttributes(CULong session, CULong handle, Span<CkAttribute> template)
     {
         fixed (CkAttribute* attributes = template)
-            return ((delegate* unmanaged[Cdecl]<CULong, CULong, CkAttribute*, CULong, CULong>)_functions[24])(session, handle, attributes, new CULong((uint)template.Length)).Value;
+        {
+            return ((delegate* unmanaged[Cdecl]<CULong, CULong, CkAttribute*, CULong, CULong>)_functions[24])(
+                session, handle, attributes, new CULong((uint)template.Length)).Value;
+        }
     }
 
     public ulong FindObjectsInit(CULong session, ReadOnlySpan<CkAttribute> template)
     {
         fixed (CkAttribute* attributes = template)
-            return ((delegate* unmanaged[Cdecl]<CULong, CkAttribute*, CULong, CULong>)_functions[26])(session, attributes, new CULong((uint)template.Length)).Value;
+        {
+            return ((delegate* unmanaged[Cdecl]<CULong, CkAttribute*, CULong, CULong>)_functions[26])(
+                session, attributes, new CULong((uint)template.Length)).Value;
+        }
     }
 
     public ulong FindObjects(CULong session, Span<CULong> found, out int count)
@@ -201,30 +260,44 @@ internal sealed unsafe class Cryptoki
         CULong length = default;
         ulong result;
         fixed (CULong* handles = found)
-            result = ((delegate* unmanaged[Cdecl]<CULong, CULong*, CULong, CULong*, CULong>)_functions[27])(session, handles, new CULong((uint)found.Length), &length).Value;
+        {
+            result = ((delegate* unmanaged[Cdecl]<CULong, CULong*, CULong, CULong*, CULong>)_functions[27])(
+                session, handles, new CULong((uint)found.Length), &length).Value;
+        }
+
         count = (int)length.Value;
         return result;
     }
 
-    public ulong FindObjectsFinal(CULong session) => ((delegate* unmanaged[Cdecl]<CULong, CULong>)_functions[28])(session).Value;
+    public ulong FindObjectsFinal(CULong session) =>
+        ((delegate* unmanaged[Cdecl]<CULong, CULong>)_functions[28])(session).Value;
 
     public ulong DecryptInit(CULong session, CkMechanism mechanism, CULong key) => Init(33, session, mechanism, key);
 
-    public ulong Decrypt(CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written) => Run(34, session, input, output, out written);
+    public ulong Decrypt(CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written) =>
+        Run(34, session, input, output, out written);
 
     public ulong SignInit(CULong session, CkMechanism mechanism, CULong key) => Init(42, session, mechanism, key);
 
-    public ulong Sign(CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written) => Run(43, session, input, output, out written);
+    public ulong Sign(CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written) =>
+        Run(43, session, input, output, out written);
 
-    public ulong DeriveKey(CULong session, CkMechanism mechanism, CULong key, ReadOnlySpan<CkAttribute> template, out CULong derived)
+    public ulong DeriveKey(
+        CULong session, CkMechanism mechanism, CULong key, ReadOnlySpan<CkAttribute> template, out CULong derived)
     {
         fixed (CkAttribute* attributes = template)
         fixed (CULong* target = &derived)
-            return ((delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CkAttribute*, CULong, CULong*, CULong>)_functions[62])(session, &mechanism, key, attributes, new CULong((uint)template.Length), target).Value;
+        {
+            return (
+                (delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CkAttribute*, CULong, CULong*, CULong>)
+                    _functions[62]
+            )(session, &mechanism, key, attributes, new CULong((uint)template.Length), target).Value;
+        }
     }
 
-    private ulong Init(int function, CULong session, CkMechanism mechanism, CULong key)
-        => ((delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CULong>)_functions[function])(session, &mechanism, key).Value;
+    private ulong Init(int function, CULong session, CkMechanism mechanism, CULong key) =>
+        ((delegate* unmanaged[Cdecl]<CULong, CkMechanism*, CULong, CULong>)_functions[function])(
+            session, &mechanism, key).Value;
 
     private ulong Run(int function, CULong session, ReadOnlySpan<byte> input, Span<byte> output, out int written)
     {
@@ -232,7 +305,11 @@ internal sealed unsafe class Cryptoki
         ulong result;
         fixed (byte* from = input)
         fixed (byte* to = output)
-            result = ((delegate* unmanaged[Cdecl]<CULong, byte*, CULong, byte*, CULong*, CULong>)_functions[function])(session, from, new CULong((uint)input.Length), to, &length).Value;
+        {
+            result = ((delegate* unmanaged[Cdecl]<CULong, byte*, CULong, byte*, CULong*, CULong>)_functions[function])(
+                session, from, new CULong((uint)input.Length), to, &length).Value;
+        }
+
         written = (int)Math.Min(length.Value, int.MaxValue);
         return result;
     }

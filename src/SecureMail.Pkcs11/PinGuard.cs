@@ -21,7 +21,9 @@ internal sealed class PinGuard
         get
         {
             lock (_lock)
+            {
                 return _refusal is not null;
+            }
         }
     }
 
@@ -32,22 +34,37 @@ internal sealed class PinGuard
         lock (_lock)
         {
             if (_refusal is { } refusal)
-                throw new Pkcs11Exception(refusal.Fault == Pkcs11Fault.PinLocked ? Pkcs11Fault.PinLocked : Pkcs11Fault.PinRefused, refusal.Code, "no login was attempted");
+            {
+                throw new Pkcs11Exception(
+                    refusal.Fault == Pkcs11Fault.PinLocked ? Pkcs11Fault.PinLocked : Pkcs11Fault.PinRefused,
+                    refusal.Code, "no login was attempted");
+            }
+
             Cryptoki.Check(functions.GetTokenInfo(slot, out var info), "C_GetTokenInfo");
             var flags = info.Flags.Value;
             if ((flags & Ck.TokenPinLocked) != 0)
+            {
                 throw Refuse(Pkcs11Fault.PinLocked, "PIN_LOCKED", "the token says that its PIN is locked");
+            }
+
             if ((flags & Ck.TokenPinFinalTry) != 0 && !_finalTryAllowed)
+            {
                 throw Refuse(Pkcs11Fault.PinRefused, "PIN_FINAL_TRY", "the token says that one try is left");
+            }
+
             _finalTryAllowed = false;
-            var octets = (flags & Ck.TokenProtectedAuthentication) != 0
-                ? []
-                : pin() ?? throw new Pkcs11Exception(Pkcs11Fault.PinRequired, "PIN_REQUIRED", "no PIN was given");
+            var octets =
+                (flags & Ck.TokenProtectedAuthentication) != 0
+                    ? []
+                    : pin() ?? throw new Pkcs11Exception(Pkcs11Fault.PinRequired, "PIN_REQUIRED", "no PIN was given");
             try
             {
                 var result = functions.Login(session, user, octets);
                 if (result is Ckr.Ok or Ckr.UserAlreadyLoggedIn)
+                {
                     return;
+                }
+
                 var (name, fault) = Ckr.Describe(result);
                 throw fault is Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinLocked or Pkcs11Fault.PinExpired
                     ? Refuse(fault, name, "C_Login")

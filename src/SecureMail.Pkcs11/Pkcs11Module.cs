@@ -7,8 +7,8 @@ namespace SecureMail.Pkcs11;
 /// <param name="PinCountLow">A wrong PIN was given since the last right one.</param>
 /// <param name="PinFinalTry">One more wrong PIN locks the token.</param>
 public sealed record Pkcs11TokenInfo(
-    string Label, string Serial, string Model, string Manufacturer, ulong SlotId, string SlotDescription, string SlotManufacturer,
-    bool Initialized, bool PinCountLow, bool PinFinalTry, bool PinLocked);
+    string Label, string Serial, string Model, string Manufacturer, ulong SlotId, string SlotDescription,
+    string SlotManufacturer, bool Initialized, bool PinCountLow, bool PinFinalTry, bool PinLocked);
 
 /// <summary>
 /// A PKCS#11 module, loaded and initialised once for each path in a process, however often it is opened: Cryptoki's
@@ -37,14 +37,18 @@ public sealed class Pkcs11Module : IDisposable
         }
     }
 
-    /// <summary>Logins of the process, by token: they outlive every object, as a wrong PIN must be remembered.</summary>
+    /// <summary>Logins of the process, by token: they outlive every object, as a wrong PIN must be
+    /// remembered.</summary>
     internal PinGuard GuardOf(Pkcs11TokenInfo token)
     {
         lock (Modules)
         {
             var id = (token.Serial, token.Label);
             if (!_loaded.Guards.TryGetValue(id, out var guard))
+            {
                 _loaded.Guards[id] = guard = new PinGuard();
+            }
+
             return guard;
         }
     }
@@ -53,13 +57,21 @@ public sealed class Pkcs11Module : IDisposable
     public static Pkcs11Module Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        // dlopen would search the library path for a bare name: which module answers must not depend on the environment.
+        // dlopen would search the library path for a bare name: which module answers must not depend on the
+        // environment.
         if (!System.IO.Path.IsPathFullyQualified(path))
-            throw new Pkcs11Exception(Pkcs11Fault.ModuleMissing, "MODULE_MISSING", "module-path is not an absolute path");
+        {
+            throw new Pkcs11Exception(
+                Pkcs11Fault.ModuleMissing, "MODULE_MISSING", "module-path is not an absolute path");
+        }
+
         lock (Modules)
         {
             if (!Modules.TryGetValue(path, out var loaded))
+            {
                 Modules[path] = loaded = new Loaded(path);
+            }
+
             loaded.Enter();
             return new Pkcs11Module(loaded);
         }
@@ -73,8 +85,11 @@ public sealed class Pkcs11Module : IDisposable
         foreach (var slot in Slots())
         {
             // A token may be pulled between the list and the question; its slot is then simply empty.
-            if (Functions.GetSlotInfo(slot, out var slotInfo) == Ckr.Ok && Functions.GetTokenInfo(slot, out var info) == Ckr.Ok)
+            if (Functions.GetSlotInfo(slot, out var slotInfo) == Ckr.Ok
+                && Functions.GetTokenInfo(slot, out var info) == Ckr.Ok)
+            {
                 tokens.Add(Describe(slot, slotInfo, info));
+            }
         }
         return tokens;
     }
@@ -97,8 +112,9 @@ public sealed class Pkcs11Module : IDisposable
         return new Pkcs11TokenInfo(
             Text(new ReadOnlySpan<byte>(info.Label, 32)), Text(new ReadOnlySpan<byte>(info.Serial, 16)),
             Text(new ReadOnlySpan<byte>(info.Model, 16)), Text(new ReadOnlySpan<byte>(info.Manufacturer, 32)),
-            slot.Value, Text(new ReadOnlySpan<byte>(slotInfo.Description, 64)), Text(new ReadOnlySpan<byte>(slotInfo.Manufacturer, 32)),
-            Has(Ck.TokenInitialized), Has(Ck.TokenPinCountLow), Has(Ck.TokenPinFinalTry), Has(Ck.TokenPinLocked));
+            slot.Value, Text(new ReadOnlySpan<byte>(slotInfo.Description, 64)),
+            Text(new ReadOnlySpan<byte>(slotInfo.Manufacturer, 32)), Has(Ck.TokenInitialized), Has(Ck.TokenPinCountLow),
+            Has(Ck.TokenPinFinalTry), Has(Ck.TokenPinLocked));
     }
 
     // PKCS #11 2.40 §3.2: padded with blanks. Some modules end with NUL instead.
@@ -109,7 +125,10 @@ public sealed class Pkcs11Module : IDisposable
         lock (Modules)
         {
             if (_disposed)
+            {
                 return;
+            }
+
             _disposed = true;
             _loaded.Leave();
         }
@@ -141,7 +160,9 @@ public sealed class Pkcs11Module : IDisposable
                 // Someone else in the process (a library that uses the module as well) was first: not ours to finalise.
                 _ours = result == Ckr.Ok;
                 if (result != Ckr.AlreadyInitialized)
+                {
                     Cryptoki.Check(result, "C_Initialize");
+                }
             }
             _holders++;
         }
@@ -149,15 +170,24 @@ public sealed class Pkcs11Module : IDisposable
         public void Leave()
         {
             if (--_holders == 0 && _ours)
+            {
                 Functions.Finish();
+            }
         }
 
         private static unsafe Cryptoki Load(string path)
         {
             if (!NativeLibrary.TryLoad(path, out var library))
+            {
                 throw new Pkcs11Exception(Pkcs11Fault.ModuleMissing, "MODULE_MISSING", "the module cannot be loaded");
+            }
+
             if (!NativeLibrary.TryGetExport(library, "C_GetFunctionList", out var entry))
-                throw new Pkcs11Exception(Pkcs11Fault.ModuleMissing, "NOT_A_MODULE", "the file has no C_GetFunctionList");
+            {
+                throw new Pkcs11Exception(
+                    Pkcs11Fault.ModuleMissing, "NOT_A_MODULE", "the file has no C_GetFunctionList");
+            }
+
             nint list;
             Cryptoki.Check(((delegate* unmanaged[Cdecl]<nint*, CULong>)entry)(&list).Value, "C_GetFunctionList");
             return new Cryptoki(list);

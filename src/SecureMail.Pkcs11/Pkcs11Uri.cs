@@ -9,8 +9,9 @@ namespace SecureMail.Pkcs11;
 /// understood could name another key than the one meant. Text is UTF-8 after percent-decoding; an id is octets.
 /// </summary>
 /// <remarks>
-/// <c>pin-value</c> is refused: a URI stands in configurations, logs and process lists. <c>pin-source</c> is kept for the
-/// caller, which decides what it may read; this module opens no file for it. <c>module-name</c> is read and never searched for.
+/// <c>pin-value</c> is refused: a URI stands in configurations, logs and process lists. <c>pin-source</c> is kept for
+/// the caller, which decides what it may read; this module opens no file for it. <c>module-name</c> is read and never
+/// searched for.
 /// </remarks>
 public sealed class Pkcs11Uri
 {
@@ -18,15 +19,26 @@ public sealed class Pkcs11Uri
     private const int MaxLength = 4096;
 
     // RFC 7512 §2.3: pk11-path-char and pk11-query-char without percent.
-    private static readonly SearchValues<char> PathCharacters =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:[]@!$'()*+,=&");
-    private static readonly SearchValues<char> QueryCharacters =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:[]@!$'()*+,=/?|");
+    private static readonly SearchValues<char> PathCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:[]@!$'()*+,=&");
+    private static readonly SearchValues<char> QueryCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:[]@!$'()*+,=/?|");
 
     private static readonly string[] PathNames =
     [
-        "token", "manufacturer", "serial", "model", "library-manufacturer", "library-version", "library-description",
-        "object", "type", "id", "slot-description", "slot-manufacturer", "slot-id",
+        "token",
+        "manufacturer",
+        "serial",
+        "model",
+        "library-manufacturer",
+        "library-version",
+        "library-description",
+        "object",
+        "type",
+        "id",
+        "slot-description",
+        "slot-manufacturer",
+        "slot-id",
     ];
 
     private readonly Dictionary<string, byte[]> _path = new(StringComparer.Ordinal);
@@ -47,13 +59,17 @@ public sealed class Pkcs11Uri
 
     public string? SlotManufacturer => Text(_path, "slot-manufacturer");
 
-    public ulong? SlotId => Text(_path, "slot-id") is { } digits ? ulong.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture) : null;
+    public ulong? SlotId =>
+        Text(_path, "slot-id") is { } digits
+            ? ulong.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture)
+            : null;
 
     /// <summary>CKA_LABEL.</summary>
     public string? Object => Text(_path, "object");
 
     /// <summary>CKA_ID, octets.</summary>
-    public ReadOnlyMemory<byte>? Id => _path.TryGetValue("id", out var id) ? new ReadOnlyMemory<byte>(id) : default(ReadOnlyMemory<byte>?);
+    public ReadOnlyMemory<byte>? Id =>
+        _path.TryGetValue("id", out var id) ? new ReadOnlyMemory<byte>(id) : default(ReadOnlyMemory<byte>?);
 
     /// <summary><c>private</c>, <c>cert</c>, <c>public</c>, <c>secret-key</c> or <c>data</c>.</summary>
     public string? Type => Text(_path, "type");
@@ -67,16 +83,24 @@ public sealed class Pkcs11Uri
     {
         ArgumentNullException.ThrowIfNull(text);
         if (text.Length > MaxLength)
+        {
             throw Invalid($"it has more than {MaxLength} characters");
+        }
         // RFC 3986 §3.1: schemes are compared without case.
         if (!text.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
+        {
             throw Invalid("it does not begin with pkcs11:");
+        }
+
         var rest = text.AsSpan(Scheme.Length);
         var mark = rest.IndexOf('?');
         var uri = new Pkcs11Uri();
         uri.ReadPath(mark < 0 ? rest : rest[..mark]);
         if (mark >= 0)
+        {
             uri.ReadQuery(rest[(mark + 1)..]);
+        }
+
         uri.CheckValues();
         return uri;
     }
@@ -89,7 +113,8 @@ public sealed class Pkcs11Uri
         return uri;
     }
 
-    /// <summary>The URI again, attributes in RFC 7512's order, each octet outside its alphabet percent-encoded.</summary>
+    /// <summary>The URI again, attributes in RFC 7512's order, each octet outside its alphabet
+    /// percent-encoded.</summary>
     public override string ToString()
     {
         var text = new StringBuilder(Scheme);
@@ -113,32 +138,50 @@ public sealed class Pkcs11Uri
     private void ReadPath(ReadOnlySpan<char> path)
     {
         if (path.IsEmpty)
+        {
             return; // RFC 7512 §2.4: "pkcs11:" names everything
+        }
+
         foreach (var range in path.Split(';'))
         {
             var (name, value) = Attribute(path[range], PathCharacters);
             // RFC 7512 §2.4: an unrecognised attribute in the path matches nothing.
             if (!PathNames.Contains(name, StringComparer.Ordinal))
+            {
                 throw Invalid("its path has an attribute that is not known");
+            }
+
             if (!_path.TryAdd(name, value))
+            {
                 throw Invalid($"it has {name} twice");
+            }
         }
     }
 
     private void ReadQuery(ReadOnlySpan<char> query)
     {
         if (query.IsEmpty)
+        {
             return;
+        }
+
         foreach (var range in query.Split('&'))
         {
             var (name, value) = Attribute(query[range], QueryCharacters);
             if (name == "pin-value")
+            {
                 throw Invalid("it holds a PIN (pin-value); give the PIN by a file or an environment variable");
+            }
             // RFC 7512 §2.4: an unrecognised attribute in the query is passed over.
             if (name is not ("pin-source" or "module-path" or "module-name"))
+            {
                 continue;
+            }
+
             if (!_query.TryAdd(name, value))
+            {
                 throw Invalid($"it has {name} twice");
+            }
         }
     }
 
@@ -147,7 +190,10 @@ public sealed class Pkcs11Uri
         foreach (var (name, value) in _path.Concat(_query))
         {
             if (name == "id")
+            {
                 continue;
+            }
+
             string text;
             try
             {
@@ -158,11 +204,19 @@ public sealed class Pkcs11Uri
                 throw Invalid($"{name} is not UTF-8");
             }
             if (text.Contains('\0', StringComparison.Ordinal))
+            {
                 throw Invalid($"{name} has a NUL");
+            }
+
             if (name == "slot-id" && !ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            {
                 throw Invalid("slot-id is not a number");
+            }
+
             if (name == "type" && text is not ("public" or "private" or "cert" or "secret-key" or "data"))
+            {
                 throw Invalid("type is none of public, private, cert, secret-key, data");
+            }
         }
     }
 
@@ -170,11 +224,16 @@ public sealed class Pkcs11Uri
     {
         var equals = text.IndexOf('=');
         if (equals <= 0)
+        {
             throw Invalid("an attribute is not name=value");
+        }
+
         foreach (var c in text[..equals])
         {
             if (!char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_'))
+            {
                 throw Invalid("the name of an attribute has a character that names do not have");
+            }
         }
         return (text[..equals].ToString(), Decode(text[(equals + 1)..], alphabet));
     }
@@ -187,8 +246,12 @@ public sealed class Pkcs11Uri
             if (text[i] == '%')
             {
                 if (i + 2 >= text.Length || !char.IsAsciiHexDigit(text[i + 1]) || !char.IsAsciiHexDigit(text[i + 2]))
+                {
                     throw Invalid("a percent sign is not followed by two hexadecimal digits");
-                bytes.Add(byte.Parse(text.Slice(i + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture));
+                }
+
+                bytes.Add(
+                    byte.Parse(text.Slice(i + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture));
                 i += 2;
             }
             else if (alphabet.Contains(text[i]))
@@ -208,14 +271,18 @@ public sealed class Pkcs11Uri
         foreach (var octet in value)
         {
             if (!always && alphabet.Contains((char)octet))
+            {
                 text.Append((char)octet);
+            }
             else
+            {
                 text.Append(CultureInfo.InvariantCulture, $"%{octet:X2}");
+            }
         }
     }
 
-    private static string? Text(Dictionary<string, byte[]> attributes, string name)
-        => attributes.TryGetValue(name, out var value) ? Encoding.UTF8.GetString(value) : null;
+    private static string? Text(Dictionary<string, byte[]> attributes, string name) =>
+        attributes.TryGetValue(name, out var value) ? Encoding.UTF8.GetString(value) : null;
 
     private static Pkcs11Exception Invalid(string why) => new(Pkcs11Fault.UriInvalid, "URI_INVALID", why);
 }

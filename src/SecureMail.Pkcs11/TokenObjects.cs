@@ -8,11 +8,12 @@ namespace SecureMail.Pkcs11;
 /// <summary>Which objects are meant: class, and where given kind of key, CKA_LABEL and CKA_ID.</summary>
 internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, byte[]? Id)
 {
-    public static ObjectTemplate Of(uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null)
-        => new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
+    public static ObjectTemplate Of(uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null) =>
+        new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
 }
 
-/// <summary>A private key on a token, with its handle as long as that holds: looking it up costs as much as a fast signature.</summary>
+/// <summary>A private key on a token, with its handle as long as that holds: looking it up costs as much as a fast
+/// signature.</summary>
 internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
 {
     private sealed record Known(int Generation, CULong Handle, bool AlwaysAuthenticate);
@@ -21,10 +22,12 @@ internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
 
     public ObjectTemplate Template => template;
 
-    public byte[] Use(Func<Cryptoki, CULong, CULong, ulong> start, string startName, Func<Cryptoki, CULong, byte[]> finish)
-        => token.Use(this, start, startName, finish);
+    public byte[] Use(
+        Func<Cryptoki, CULong, CULong, ulong> start, string startName,
+        Func<Cryptoki, CULong, byte[]> finish) => token.Use(this, start, startName, finish);
 
-    public (CULong Handle, bool AlwaysAuthenticate) Resolve(int generation, Func<(CULong Handle, bool AlwaysAuthenticate)> locate)
+    public (CULong Handle, bool AlwaysAuthenticate) Resolve(
+        int generation, Func<(CULong Handle, bool AlwaysAuthenticate)> locate)
     {
         if (_known is not { } known || known.Generation != generation)
         {
@@ -48,19 +51,35 @@ internal static class TokenObjects
         var objectClass = new CULong(template.Class);
         var keyType = new CULong(template.KeyType ?? 0);
         var found = new List<CULong>();
-        fixed (byte* label = template.Label, id = template.Id)
+        fixed (
+            byte* label = template.Label,
+                id = template.Id)
         {
             var attributes = new CkAttribute[4];
             var count = 0;
-            void Add(uint type, void* value, int length)
-                => attributes[count++] = new CkAttribute { Type = new CULong(type), Value = value, Length = new CULong((uint)length) };
+            void Add(uint type, void* value, int length) =>
+                attributes[count++] = new CkAttribute
+                {
+                    Type = new CULong(type),
+                    Value = value,
+                    Length = new CULong((uint)length),
+                };
             Add(Ck.AttributeClass, &objectClass, sizeof(CULong));
             if (template.KeyType is not null)
+            {
                 Add(Ck.AttributeKeyType, &keyType, sizeof(CULong));
+            }
+
             if (template.Label is not null)
+            {
                 Add(Ck.AttributeLabel, label, template.Label.Length);
+            }
+
             if (template.Id is not null)
+            {
                 Add(Ck.AttributeId, id, template.Id.Length);
+            }
+
             Cryptoki.Check(functions.FindObjectsInit(session, attributes.AsSpan(0, count)), "C_FindObjectsInit");
             var batch = new CULong[64];
             int read;
@@ -68,8 +87,7 @@ internal static class TokenObjects
             {
                 Cryptoki.Check(functions.FindObjects(session, batch, out read), "C_FindObjects");
                 found.AddRange(batch.AsSpan(0, read));
-            }
-            while (read > 0 && found.Count < MaxFound);
+            } while (read > 0 && found.Count < MaxFound);
             Cryptoki.Check(functions.FindObjectsFinal(session), "C_FindObjectsFinal");
         }
         return found;
@@ -82,11 +100,17 @@ internal static class TokenObjects
         var result = functions.GetAttributes(session, handle, attributes);
         // PKCS #11 2.40 §5.7.5: a length of all ones (CK_UNAVAILABLE_INFORMATION) says that there is no value.
         if (result is Ckr.AttributeTypeInvalid or Ckr.AttributeSensitive)
+        {
             return null;
+        }
+
         Cryptoki.Check(result, "C_GetAttributeValue");
         var length = attributes[0].Length.Value;
         if (length > MaxAttribute)
+        {
             return null;
+        }
+
         var value = new byte[length];
         fixed (byte* target = value)
         {
@@ -96,8 +120,8 @@ internal static class TokenObjects
         return value;
     }
 
-    public static uint ReadNumber(Cryptoki functions, CULong session, CULong handle, uint type)
-        => Read(functions, session, handle, type) is { } value && value.Length == Marshal.SizeOf<CULong>()
+    public static uint ReadNumber(Cryptoki functions, CULong session, CULong handle, uint type) =>
+        Read(functions, session, handle, type) is { } value && value.Length == Marshal.SizeOf<CULong>()
             ? (uint)MemoryMarshal.Read<CULong>(value).Value
             : uint.MaxValue;
 
@@ -107,7 +131,10 @@ internal static class TokenObjects
         foreach (var handle in Find(functions, session, template))
         {
             if (Read(functions, session, handle, Ck.AttributeValue) is not { Length: > 0 } der)
+            {
                 continue;
+            }
+
             try
             {
                 certificates.Add(X509CertificateLoader.LoadCertificate(der));

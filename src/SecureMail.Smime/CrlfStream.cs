@@ -1,6 +1,7 @@
 namespace SecureMail.Smime;
 
-/// <summary>Reads text whose lines end with LF as if they ended with CRLF (RFC 8551 §3.1.1: what is signed is the canonical form).</summary>
+/// <summary>Reads text whose lines end with LF as if they ended with CRLF (RFC 8551 §3.1.1: what is signed is the
+/// canonical form).</summary>
 internal sealed class CrlfStream(Stream inner) : Stream
 {
     private readonly byte[] _input = new byte[16 * 1024];
@@ -28,12 +29,15 @@ internal sealed class CrlfStream(Stream inner) : Stream
     {
         var buffer = new byte[16 * 1024];
         byte previous = 0;
-        for (int read; (read = text.Read(buffer)) > 0;)
+        for (int read; (read = text.Read(buffer)) > 0; )
         {
-            for (var i = buffer.AsSpan(0, read).IndexOf((byte)'\n'); i >= 0 && i < read;)
+            for (var i = buffer.AsSpan(0, read).IndexOf((byte)'\n'); i >= 0 && i < read; )
             {
                 if ((i == 0 ? previous : buffer[i - 1]) != '\r')
+                {
                     return true;
+                }
+
                 var next = buffer.AsSpan(i + 1, read - i - 1).IndexOf((byte)'\n');
                 i = next < 0 ? read : i + 1 + next;
             }
@@ -78,9 +82,7 @@ internal sealed class CrlfStream(Stream inner) : Stream
 
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-    public override void Flush()
-    {
-    }
+    public override void Flush() { }
 
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
@@ -91,7 +93,10 @@ internal sealed class CrlfStream(Stream inner) : Stream
     protected override void Dispose(bool disposing)
     {
         if (disposing)
+        {
             inner.Dispose();
+        }
+
         base.Dispose(disposing);
     }
 }

@@ -4,10 +4,11 @@ using SecureMail.Mail;
 namespace SecureMail.Smime;
 
 /// <summary>
-/// A message signed and encrypted once (<see cref="SmimeComposer.SealAsync"/>), of which each destination gets a copy: a small head of its own
-/// (<see cref="WriteHeadAsync"/>: the fields outside, and the content's key for that destination's recipients), then a body that is the same text in every
-/// copy (<see cref="WriteBodyAsync"/>) and need be kept once. The fields outside are the same too, as the signed part says they are. Dispose it when
-/// every head is written: that wipes the key.
+/// A message signed and encrypted once (<see cref="SmimeComposer.SealAsync"/>), of which each destination gets a copy:
+/// a small head of its own (<see cref="WriteHeadAsync"/>: the fields outside, and the content's key for that
+/// destination's recipients), then a body that is the same text in every copy (<see cref="WriteBodyAsync"/>) and need
+/// be kept once. The fields outside are the same too, as the signed part says they are. Dispose it when every head is
+/// written: that wipes the key.
 /// </summary>
 public sealed class SealedMessage : IDisposable
 {
@@ -22,27 +23,35 @@ public sealed class SealedMessage : IDisposable
         _content = content;
     }
 
-    /// <summary>Writes what stands before the body in the copy of one destination. Heads may be written at once.</summary>
+    /// <summary>Writes what stands before the body in the copy of one destination. Heads may be written at
+    /// once.</summary>
     /// <param name="recipients">Those of this destination.</param>
     /// <param name="output">Written, not closed.</param>
-    public async Task WriteHeadAsync(IReadOnlyList<EnvelopeRecipient> recipients, Stream output, CancellationToken ct = default)
+    public async Task WriteHeadAsync(
+        IReadOnlyList<EnvelopeRecipient> recipients, Stream output, CancellationToken cancellationToken = default)
     {
-        // RFC 4648 §4: three octets are four characters, so a head of such threes ends without padding, and the body begins a line.
+        // RFC 4648 §4: three octets are four characters, so a head of such threes ends without padding, and the body
+        // begins a line.
         var head = _content.WriteHead(recipients, inTriples: true);
-        await SmimeComposer.EncryptedEntity(_cipher, async (cms, token) => await cms.WriteAsync(head, token))
-            .Prepend(_message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0")).WriteAsync(output, ct);
+        await SmimeComposer
+            .EncryptedEntity(_cipher, async (cms, token) => await cms.WriteAsync(head, token))
+            .Prepend(_message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0"))
+            .WriteAsync(output, cancellationToken);
     }
 
     /// <summary>Writes what stands behind any head.</summary>
     /// <param name="ciphertext">What <see cref="SmimeComposer.SealAsync"/> wrote, seekable.</param>
     /// <param name="output">Written, not closed.</param>
     /// <exception cref="IOException">The ciphertext is of another length than was written.</exception>
-    public async Task WriteBodyAsync(Stream ciphertext, Stream output, CancellationToken ct = default)
+    public async Task WriteBodyAsync(Stream ciphertext, Stream output, CancellationToken cancellationToken = default)
     {
         if (ciphertext.Length != _content.CiphertextLength)
+        {
             throw new IOException("the ciphertext is not what was written");
+        }
+
         await using var octets = new JoinedStream(new Unowned(ciphertext), new MemoryStream(_content.Tail.ToArray()));
-        await MimeEntity.WriteBase64Async(octets, output, ct);
+        await MimeEntity.WriteBase64Async(octets, output, cancellationToken);
     }
 
     public void Dispose() => _content.Dispose();

@@ -8,26 +8,32 @@ namespace SecureMail.Smime;
 /// <summary>
 /// Secures a message (RFC 8551): sign, then encrypt, in steps that may lie days apart.
 /// <list type="number">
-/// <item><see cref="PrepareAsync"/> writes the inner entity, which is what gets signed, and its signature minus the value.
-/// The caller keeps the octets; they are the message from here on and are never written anew.</item>
-/// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is; <see cref="PreparedSignature.Complete"/>.</item>
-/// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message; <see cref="SealAsync"/> encrypts it for many destinations at once.</item>
+/// <item><see cref="PrepareAsync"/> writes the inner entity, which is what gets signed, and its signature minus the
+/// value. The caller keeps the octets; they are the message from here on and are never written anew.</item>
+/// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is;
+/// <see cref="PreparedSignature.Complete"/>.</item>
+/// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message;
+/// <see cref="SealAsync"/> encrypts it for many destinations at once.</item>
 /// </list>
-/// From, To, Subject, Date and Message-ID stand inside the signature (RFC 9788); outside an encrypted message the subject is "[...]". It leaves
-/// out: choosing certificates, opaque signing, legacy display parts.
+/// From, To, Subject, Date and Message-ID stand inside the signature (RFC 9788); outside an encrypted message the
+/// subject is "[...]". It leaves out: choosing certificates, opaque signing, legacy display parts.
 /// </summary>
 public static class SmimeComposer
 {
     /// <summary>Writes the inner entity and prepares the signature over it.</summary>
-    /// <param name="willBeEncrypted">Says to the reader what protection was meant (hp="cipher" or "clear"); it must be kept in the last step.</param>
+    /// <param name="willBeEncrypted">Says to the reader what protection was meant (hp="cipher" or "clear"); it must be
+    /// kept in the last step.</param>
     /// <param name="inner">Written, not closed.</param>
     /// <exception cref="MimeException">A header, address or file name may not be written.</exception>
-    public static async Task<PreparedSignature> PrepareAsync(OutgoingMessage message, bool willBeEncrypted, SigningRequest request, Stream inner, CancellationToken ct = default)
+    public static async Task<PreparedSignature> PrepareAsync(
+        OutgoingMessage message, bool willBeEncrypted, SigningRequest request, Stream inner,
+        CancellationToken cancellationToken = default)
     {
         var fields = message.Fields(outsideOfEncrypted: false);
         if (willBeEncrypted)
         {
-            // RFC 9788 §2.2: what will stand outside, so that the reader can tell what was hidden and what a relay changed.
+            // RFC 9788 §2.2: what will stand outside, so that the reader can tell what was hidden and what a relay
+            // changed.
             fields.AddFieldsAs("HP-Outer", message.Fields(outsideOfEncrypted: true));
         }
 
@@ -35,60 +41,82 @@ public static class SmimeComposer
         var entity = message.NewBody().AddTypeParameter("hp", willBeEncrypted ? "cipher" : "clear").Prepend(fields);
         using var hash = IncrementalHash.CreateHash(request.Digest);
         await using (var hashed = new HashingStream(inner, hash))
-            await entity.WriteAsync(hashed, ct);
+        {
+            await entity.WriteAsync(hashed, cancellationToken);
+        }
+
         return PreparedSignature.Prepare(request, hash.GetHashAndReset());
     }
 
     /// <summary>Writes a message signed in the clear (multipart/signed, RFC 8551 §3.5.3).</summary>
     /// <param name="inner">What <see cref="PrepareAsync"/> wrote, seekable; read from its start.</param>
     /// <param name="signedData">What <see cref="PreparedSignature.Complete"/> gave.</param>
-    public static async Task WriteSignedAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, Stream output, CancellationToken ct = default)
+    public static async Task WriteSignedAsync(
+        OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, Stream output,
+        CancellationToken cancellationToken = default)
     {
         var entity = SignedEntity(() => Rewound(inner), prepared, signedData);
-        await entity.Prepend(message.Fields(outsideOfEncrypted: false).AddRaw("MIME-Version", "1.0")).WriteAsync(output, ct);
+        await entity
+            .Prepend(message.Fields(outsideOfEncrypted: false).AddRaw("MIME-Version", "1.0"))
+            .WriteAsync(output, cancellationToken);
     }
 
     /// <summary>Writes a message signed and then encrypted (application/pkcs7-mime, RFC 8551 §3.3, §3.4).</summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="recipients">Certificates, chosen by the caller; the sender's own belongs among them if it is to read its copy.</param>
+    /// <param name="recipients">Certificates, chosen by the caller; the sender's own belongs among them if it is to
+    /// read its copy.</param>
     /// <exception cref="CmsException">A certificate cannot be encrypted to.</exception>
-    public static async Task WriteEncryptedAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData,
-        IReadOnlyList<X509Certificate2> recipients, CipherChoice cipher, Stream output, CancellationToken ct = default)
+    public static async Task WriteEncryptedAsync(
+        OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData,
+        IReadOnlyList<X509Certificate2> recipients, CipherChoice cipher, Stream output,
+        CancellationToken cancellationToken = default)
     {
-        await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, ct);
+        await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, cancellationToken);
         await EncryptedEntity(cipher, (cms, token) => CmsEnveloper.EncryptAsync(signed, cms, recipients, cipher, token))
-            .Prepend(message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0")).WriteAsync(output, ct);
+            .Prepend(message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0"))
+            .WriteAsync(output, cancellationToken);
     }
 
     /// <summary>
-    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of them a head with its own
-    /// recipients before the one ciphertext. Who else is addressed stands in the signed part alone.
+    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of
+    /// them a head with its own recipients before the one ciphertext. Who else is addressed stands in the signed part
+    /// alone.
     /// </summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for <see cref="SealedMessage.WriteBodyAsync"/>.</param>
-    public static async Task<SealedMessage> SealAsync(OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher, Stream ciphertext, CancellationToken ct = default)
+    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for
+    /// <see cref="SealedMessage.WriteBodyAsync"/>.</param>
+    public static async Task<SealedMessage> SealAsync(
+        OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher,
+        Stream ciphertext, CancellationToken cancellationToken = default)
     {
-        await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, ct);
-        return new SealedMessage(message, cipher, await SealedContent.SealAsync(signed, ciphertext, cipher, ct));
+        await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, cancellationToken);
+        return new SealedMessage(
+            message, cipher, await SealedContent.SealAsync(signed, ciphertext, cipher, cancellationToken));
     }
 
     // RFC 8551 §3.2.2
     internal static MimeEntity EncryptedEntity(CipherChoice cipher, Func<Stream, CancellationToken, Task> produce) =>
-        MimeEntity.Produced(MimeContentType.Of("application/pkcs7-mime", ("smime-type", cipher.SmimeType)), produce, "smime.p7m");
+        MimeEntity.Produced(
+            MimeContentType.Of("application/pkcs7-mime", ("smime-type", cipher.SmimeType)), produce, "smime.p7m");
 
     private static MimeEntity SignedEntity(Func<Stream> openInner, PreparedSignature prepared, byte[] signedData) =>
-        MimeEntity.Multipart("signed",
+        MimeEntity.Multipart(
+            "signed",
             [
                 MimeEntity.Written(openInner),
-                MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(signedData), LeafEncoding.Base64, "smime.p7s"),
+                MimeEntity.Leaf(
+                    MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(signedData),
+                    LeafEncoding.Base64, "smime.p7s"),
             ],
-            ("protocol", "application/pkcs7-signature"), ("micalg", MicAlg(prepared.HashAlgorithm)));
+            ("protocol", "application/pkcs7-signature"),
+            ("micalg", MicAlg(prepared.HashAlgorithm)));
 
     /// <summary>
-    /// The multipart/signed as one seekable stream around the inner octets, which may be large and are not copied: its length is known
-    /// beforehand, so the envelope can be DER.
+    /// The multipart/signed as one seekable stream around the inner octets, which may be large and are not copied: its
+    /// length is known beforehand, so the envelope can be DER.
     /// </summary>
-    private static async Task<JoinedStream> JoinSignedAsync(Stream inner, PreparedSignature prepared, byte[] signedData, CancellationToken ct)
+    private static async Task<JoinedStream> JoinSignedAsync(
+        Stream inner, PreparedSignature prepared, byte[] signedData, CancellationToken cancellationToken)
     {
         var frame = new MemoryStream();
         var place = 0;
@@ -98,10 +126,12 @@ public static class SmimeComposer
                 place = (int)frame.Position; // where the inner octets belong
                 return Stream.Null;
             },
-            prepared, signedData);
-        await entity.WriteAsync(frame, ct);
+            prepared,
+            signedData);
+        await entity.WriteAsync(frame, cancellationToken);
         var octets = frame.ToArray();
-        return new JoinedStream(new MemoryStream(octets, 0, place), inner, new MemoryStream(octets, place, octets.Length - place));
+        return new JoinedStream(
+            new MemoryStream(octets, 0, place), inner, new MemoryStream(octets, place, octets.Length - place));
     }
 
     private static Unowned Rewound(Stream inner)
@@ -111,11 +141,12 @@ public static class SmimeComposer
     }
 
     // RFC 8551 §3.5.3.2
-    private static string MicAlg(HashAlgorithmName digest) => digest.Name switch
-    {
-        "SHA256" => "sha-256",
-        "SHA384" => "sha-384",
-        "SHA512" => "sha-512",
-        _ => throw new ArgumentException("No micalg is known for this digest.", nameof(digest)),
-    };
+    private static string MicAlg(HashAlgorithmName digest) =>
+        digest.Name switch
+        {
+            "SHA256" => "sha-256",
+            "SHA384" => "sha-384",
+            "SHA512" => "sha-512",
+            _ => throw new ArgumentException("No micalg is known for this digest.", nameof(digest)),
+        };
 }

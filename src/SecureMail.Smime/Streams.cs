@@ -19,7 +19,8 @@ internal sealed class HashingStream(Stream output, IncrementalHash hash) : Strea
         set => throw new NotSupportedException();
     }
 
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteAsync(
+        ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         hash.AppendData(buffer.Span);
         await output.WriteAsync(buffer, cancellationToken);
@@ -43,7 +44,8 @@ internal sealed class HashingStream(Stream output, IncrementalHash hash) : Strea
     public override void SetLength(long value) => throw new NotSupportedException();
 }
 
-/// <summary>Seekable streams read one behind the other, as one that tells its length. They are rewound as they are reached.</summary>
+/// <summary>Seekable streams read one behind the other, as one that tells its length. They are rewound as they are
+/// reached.</summary>
 internal sealed class JoinedStream(params Stream[] parts) : Stream
 {
     private long _position;
@@ -71,7 +73,10 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
     public override int Read(Span<byte> buffer)
     {
         if (Find() is not { } part)
+        {
             return 0;
+        }
+
         var read = part.Read(buffer);
         _position += read;
         return read;
@@ -80,7 +85,10 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (Find() is not { } part)
+        {
             return 0;
+        }
+
         var read = await part.ReadAsync(buffer, cancellationToken);
         _position += read;
         return read;
@@ -89,16 +97,15 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
-    {
-        SeekOrigin.Begin => offset,
-        SeekOrigin.Current => _position + offset,
-        _ => Length + offset,
-    };
+    public override long Seek(long offset, SeekOrigin origin) =>
+        Position = origin switch
+        {
+            SeekOrigin.Begin => offset,
+            SeekOrigin.Current => _position + offset,
+            _ => Length + offset,
+        };
 
-    public override void Flush()
-    {
-    }
+    public override void Flush() { }
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
@@ -109,7 +116,9 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
         if (disposing)
         {
             foreach (var part in parts)
+            {
                 part.Dispose();
+            }
         }
 
         base.Dispose(disposing);
@@ -154,16 +163,15 @@ internal sealed class Unowned(Stream inner) : Stream
 
     public override int Read(Span<byte> buffer) => inner.Read(buffer);
 
-    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => inner.ReadAsync(buffer, cancellationToken);
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        inner.ReadAsync(buffer, cancellationToken);
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         inner.ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override long Seek(long offset, SeekOrigin origin) => inner.Seek(offset, origin);
 
-    public override void Flush()
-    {
-    }
+    public override void Flush() { }
 
     public override void SetLength(long value) => throw new NotSupportedException();
 

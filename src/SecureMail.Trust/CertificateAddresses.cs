@@ -2,11 +2,13 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Trust;
 
-/// <summary>The mail addresses that a certificate vouches for: rfc822Name and SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject (RFC 8550 §3).</summary>
+/// <summary>The mail addresses that a certificate vouches for: rfc822Name and SmtpUTF8Mailbox (RFC 9598), and
+/// emailAddress in the subject (RFC 8550 §3).</summary>
 public static class CertificateAddresses
 {
     /// <summary>The addresses as written; empty when there is none or the certificate cannot be read.</summary>
-    public static IReadOnlyList<string> Of(X509Certificate2 certificate) => ParsedCertificate.TryRead(certificate) is { } parsed ? [.. parsed.Emails] : [];
+    public static IReadOnlyList<string> Of(X509Certificate2 certificate) =>
+        ParsedCertificate.TryRead(certificate) is { } parsed ? [.. parsed.Emails] : [];
 
     /// <summary>
     /// Whether the certificate vouches for an address. The local part is compared exactly (RFC 5280 §7.5), the domain

@@ -13,9 +13,9 @@ internal enum RevocationAnswer
 }
 
 /// <summary>
-/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; an indirect one, one
-/// for some reasons only, or one with a critical extension that is not known gives no answer. A delta CRL is believed
-/// when it revokes, and never when it does not.
+/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; an indirect one,
+/// one for some reasons only, or one with a critical extension that is not known gives no answer. A delta CRL is
+/// believed when it revokes, and never when it does not.
 /// </summary>
 internal sealed class CertificateRevocationList
 {
@@ -43,17 +43,31 @@ internal sealed class CertificateRevocationList
         _algorithm = SignatureAlgorithm.TryRead(algorithm);
         AsnReader list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
         if (list.PeekTag().HasSameClassAndValue(Asn1Tag.Integer))
+        {
             list.ReadInteger();
+        }
+
         if (!list.ReadEncodedValue().Span.SequenceEqual(algorithm.Span))
+        {
             throw new AsnContentException("two signature algorithms");
+        }
+
         Issuer = DistinguishedName.Read(list.ReadEncodedValue());
         ThisUpdate = Asn1Time.Read(list);
         if (Asn1Time.IsNext(list))
+        {
             NextUpdate = Asn1Time.Read(list);
+        }
+
         if (list.HasData && list.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
+        {
             ReadEntries(list.ReadSequence());
+        }
+
         if (list.HasData)
+        {
             ReadExtensions(list.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadSequence());
+        }
     }
 
     public DistinguishedName Issuer { get; }
@@ -80,31 +94,46 @@ internal sealed class CertificateRevocationList
         }
     }
 
-    /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f), (g)).</summary>
+    /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f),
+    /// (g)).</summary>
     public bool IsSignedBy(ParsedCertificate issuer)
     {
-        if (_unusable || _algorithm is null || _algorithm.Hash == HashAlgorithmName.MD5 || _algorithm.Hash == HashAlgorithmName.SHA1)
+        if (_unusable
+            || _algorithm is null
+            || _algorithm.Hash == HashAlgorithmName.MD5
+            || _algorithm.Hash == HashAlgorithmName.SHA1)
+        {
             return false;
+        }
+
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
             && _signer.Is(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>
-    /// What the list says about a certificate of its issuer at a time. A revocation counts from its date on, in whatever
-    /// authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a later one made
-    /// while the certificate had not expired (issuers drop expired certificates from their lists).
+    /// What the list says about a certificate of its issuer at a time. A revocation counts from its date on, in
+    /// whatever authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a
+    /// later one made while the certificate had not expired (issuers drop expired certificates from their lists).
     /// </summary>
     public RevocationAnswer About(ParsedCertificate certificate, DateTimeOffset at)
     {
         if (_unusable || !Covers(certificate))
+        {
             return RevocationAnswer.NoAnswer;
+        }
+
         if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
+        {
             return RevocationAnswer.Revoked;
+        }
+
         if (_delta)
+        {
             return RevocationAnswer.NoAnswer;
+        }
         // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
-        bool current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
-        bool later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
+        var current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
+        var later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
         return current || later ? RevocationAnswer.NotRevoked : RevocationAnswer.NoAnswer;
     }
 
@@ -112,8 +141,14 @@ internal sealed class CertificateRevocationList
     private bool Covers(ParsedCertificate certificate)
     {
         if ((_userOnly && certificate.IsCa) || (_caOnly && !certificate.IsCa))
+        {
             return false;
-        return _pointNames is null || (certificate.Extension(DistributionPoints) is { } points && PointNamesOf(points).Any(n => _pointNames.Any(m => m.AsSpan().SequenceEqual(n))));
+        }
+
+        return _pointNames is null
+            || (
+                certificate.Extension(DistributionPoints) is { } points
+                && PointNamesOf(points).Any(n => _pointNames.Any(m => m.AsSpan().SequenceEqual(n))));
     }
 
     private void ReadEntries(AsnReader entries)
@@ -121,24 +156,27 @@ internal sealed class CertificateRevocationList
         while (entries.HasData)
         {
             AsnReader entry = entries.ReadSequence();
-            string serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
+            var serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
             DateTimeOffset date = Asn1Time.Read(entry);
-            bool removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
+            var removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
             if (!removed)
-                _revoked[serial] = _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
+            {
+                _revoked[serial] =
+                    _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
+            }
         }
     }
 
     /// <summary>Whether the entry takes a certificate off the list (removeFromCRL, in a delta CRL only).</summary>
     private bool ReadEntryExtensions(AsnReader extensions)
     {
-        bool removed = false;
+        var removed = false;
         while (extensions.HasData)
         {
             AsnReader extension = extensions.ReadSequence();
-            string oid = extension.ReadObjectIdentifier();
-            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-            byte[] value = extension.ReadOctetString();
+            var oid = extension.ReadObjectIdentifier();
+            var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            var value = extension.ReadOctetString();
             // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
             // of the reason only removal matters, the invalidity date not at all: revoked is revoked.
             removed |= oid == ReasonCode && value is [0x0A, 0x01, 0x08];
@@ -153,17 +191,26 @@ internal sealed class CertificateRevocationList
         while (extensions.HasData)
         {
             AsnReader extension = extensions.ReadSequence();
-            string oid = extension.ReadObjectIdentifier();
-            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-            byte[] value = extension.ReadOctetString();
+            var oid = extension.ReadObjectIdentifier();
+            var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            var value = extension.ReadOctetString();
             if (!seen.Add(oid))
+            {
                 throw new AsnContentException("an extension stands twice");
+            }
+
             if (oid == IssuingDistributionPoint)
+            {
                 ReadScope(new AsnReader(value, AsnEncodingRules.DER).ReadSequence());
+            }
             else if (oid == DeltaIndicator)
+            {
                 _delta = true;
+            }
             else if (critical && oid is not ("2.5.29.35" or "2.5.29.20"))
+            {
                 _unusable = true; // anything but the issuer's key identifier and the list's number
+            }
         }
     }
 
@@ -209,7 +256,9 @@ internal sealed class CertificateRevocationList
             {
                 AsnReader point = points.ReadSequence();
                 if (point.HasData && point.PeekTag().HasSameClassAndValue(nameTag))
+                {
                     names.AddRange(ReadPointNames(point.ReadSequence(nameTag)));
+                }
             }
         }
         catch (AsnContentException)
@@ -228,7 +277,9 @@ internal sealed class CertificateRevocationList
         {
             AsnReader list = point.ReadSequence(fullName);
             while (list.HasData)
+            {
                 names.Add(list.ReadEncodedValue().ToArray());
+            }
         }
         return names;
     }

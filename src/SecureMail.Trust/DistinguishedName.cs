@@ -6,7 +6,8 @@ namespace SecureMail.Trust;
 
 /// <summary>
 /// An X.501 name: compared as RFC 5280 §7.1 says, shown as RFC 4514 says. Comparison ignores the string type, case, and
-/// leading, trailing and repeated blanks; Unicode is not normalised, so two spellings of one letter differ, which fails closed.
+/// leading, trailing and repeated blanks; Unicode is not normalised, so two spellings of one letter differ, which fails
+/// closed.
 /// </summary>
 internal sealed class DistinguishedName
 {
@@ -28,7 +29,7 @@ internal sealed class DistinguishedName
     public static DistinguishedName Read(ReadOnlyMemory<byte> encoded)
     {
         var rdns = new List<List<(string, string?, byte[])>>();
-        int count = 0;
+        var count = 0;
         AsnReader sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
@@ -37,10 +38,13 @@ internal sealed class DistinguishedName
             while (set.HasData)
             {
                 if (++count > MaxAttributes)
+                {
                     throw new AsnContentException("a name of too many attributes");
+                }
+
                 AsnReader attribute = set.ReadSequence();
-                string type = attribute.ReadObjectIdentifier();
-                byte[] value = attribute.ReadEncodedValue().ToArray();
+                var type = attribute.ReadObjectIdentifier();
+                var value = attribute.ReadEncodedValue().ToArray();
                 rdn.Add((type, Text(value), value));
             }
             rdns.Add(rdn);
@@ -52,39 +56,58 @@ internal sealed class DistinguishedName
 
     /// <summary>Whether this name lies in the subtree of another (RFC 5280 §4.2.1.10).</summary>
     public bool IsWithin(DistinguishedName subtree) =>
-        subtree.RdnKeys.Length <= RdnKeys.Length && RdnKeys.AsSpan(0, subtree.RdnKeys.Length).SequenceEqual(subtree.RdnKeys);
+        subtree.RdnKeys.Length <= RdnKeys.Length
+        && RdnKeys.AsSpan(0, subtree.RdnKeys.Length).SequenceEqual(subtree.RdnKeys);
 
     /// <summary>Values of PKCS#9 emailAddress, a habit of old certificates.</summary>
     public IEnumerable<string> Emails() =>
-        from rdn in _rdns from attribute in rdn where attribute.Type == "1.2.840.113549.1.9.1" && attribute.Value is not null select attribute.Value;
+        from rdn in _rdns
+        from attribute in rdn
+        where attribute.Type == "1.2.840.113549.1.9.1" && attribute.Value is not null
+        select attribute.Value;
 
-    /// <summary>RFC 4514: the last RDN first, joined by commas; types without a short name by number with the value in hexadecimal.</summary>
+    /// <summary>RFC 4514: the last RDN first, joined by commas; types without a short name by number with the value in
+    /// hexadecimal.</summary>
     public override string ToString()
     {
         var text = new StringBuilder();
-        for (int i = _rdns.Count - 1; i >= 0; i--)
+        for (var i = _rdns.Count - 1; i >= 0; i--)
         {
             if (text.Length > 0)
+            {
                 text.Append(',');
-            text.AppendJoin('+', _rdns[i].Select(a => ShortName(a.Type) is { } name && a.Value is not null
-                ? $"{name}={Escape(a.Value)}"
-                : $"{a.Type}=#{Convert.ToHexStringLower(a.Encoded)}"));
+            }
+
+            text.AppendJoin(
+                '+',
+                _rdns[i]
+                    .Select(a =>
+                        ShortName(a.Type) is { } name && a.Value is not null
+                            ? $"{name}={Escape(a.Value)}"
+                            : $"{a.Type}=#{Convert.ToHexStringLower(a.Encoded)}"));
         }
         return text.ToString();
     }
 
     private static string RdnKey(List<(string Type, string? Value, byte[] Encoded)> rdn) =>
-        string.Join('\u0002', rdn.Select(a => a.Type + "=" + (a.Value is null ? "#" + Convert.ToHexString(a.Encoded) : Fold(a.Value))).Order(StringComparer.Ordinal));
+        string.Join(
+            '\u0002',
+            rdn.Select(a => a.Type + "=" + (a.Value is null ? "#" + Convert.ToHexString(a.Encoded) : Fold(a.Value)))
+                .Order(StringComparer.Ordinal));
 
     private static string Fold(string value)
     {
         var folded = new StringBuilder(value.Length);
-        foreach (char c in value)
+        foreach (var c in value)
         {
             if (!char.IsWhiteSpace(c))
+            {
                 folded.Append(char.ToUpperInvariant(c));
+            }
             else if (folded.Length > 0 && folded[^1] != ' ')
+            {
                 folded.Append(' ');
+            }
         }
         return folded.ToString().TrimEnd(' ');
     }
@@ -96,7 +119,10 @@ internal sealed class DistinguishedName
             var reader = new AsnReader(value, AsnEncodingRules.DER);
             Asn1Tag tag = reader.PeekTag();
             if (tag.TagClass != TagClass.Universal)
+            {
                 return null;
+            }
+
             switch ((UniversalTagNumber)tag.TagValue)
             {
                 case UniversalTagNumber.UTF8String:
@@ -108,7 +134,8 @@ internal sealed class DistinguishedName
                 case UniversalTagNumber.VisibleString:
                     return reader.ReadCharacterString((UniversalTagNumber)tag.TagValue);
                 case UniversalTagNumber.UniversalString:
-                    return new UTF32Encoding(bigEndian: true, byteOrderMark: false).GetString(reader.PeekContentBytes().Span);
+                    return new UTF32Encoding(bigEndian: true, byteOrderMark: false).GetString(
+                        reader.PeekContentBytes().Span);
                 default:
                     return null;
             }
@@ -119,42 +146,54 @@ internal sealed class DistinguishedName
         }
     }
 
-    private static string? ShortName(string type) => type switch
-    {
-        "2.5.4.3" => "CN",
-        "2.5.4.4" => "sn",
-        "2.5.4.5" => "serialNumber",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.9" => "STREET",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.12" => "title",
-        "2.5.4.42" => "givenName",
-        "2.5.4.97" => "organizationIdentifier",
-        "0.9.2342.19200300.100.1.1" => "UID",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "1.2.840.113549.1.9.1" => "emailAddress",
-        _ => null,
-    };
+    private static string? ShortName(string type) =>
+        type switch
+        {
+            "2.5.4.3" => "CN",
+            "2.5.4.4" => "sn",
+            "2.5.4.5" => "serialNumber",
+            "2.5.4.6" => "C",
+            "2.5.4.7" => "L",
+            "2.5.4.8" => "ST",
+            "2.5.4.9" => "STREET",
+            "2.5.4.10" => "O",
+            "2.5.4.11" => "OU",
+            "2.5.4.12" => "title",
+            "2.5.4.42" => "givenName",
+            "2.5.4.97" => "organizationIdentifier",
+            "0.9.2342.19200300.100.1.1" => "UID",
+            "0.9.2342.19200300.100.1.25" => "DC",
+            "1.2.840.113549.1.9.1" => "emailAddress",
+            _ => null,
+        };
 
     /// <summary>RFC 4514 §2.4; control characters too, so that a name cannot forge lines where it is shown.</summary>
     private static string Escape(string value)
     {
         var text = new StringBuilder(value.Length + 8);
-        for (int i = 0; i < value.Length; i++)
+        for (var i = 0; i < value.Length; i++)
         {
-            char c = value[i];
-            bool edgeSpace = c == ' ' && (i == 0 || i == value.Length - 1);
-            if (char.IsControl(c) || char.GetUnicodeCategory(c) is UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator)
+            var c = value[i];
+            var edgeSpace = c == ' ' && (i == 0 || i == value.Length - 1);
+            if (
+                char.IsControl(c)
+                || char.GetUnicodeCategory(c)
+                    is UnicodeCategory.Format
+                        or UnicodeCategory.LineSeparator
+                        or UnicodeCategory.ParagraphSeparator)
             {
-                foreach (byte octet in Encoding.UTF8.GetBytes([c]))
+                foreach (var octet in Encoding.UTF8.GetBytes([c]))
+                {
                     text.Append(CultureInfo.InvariantCulture, $"\\{octet:x2}");
+                }
+
                 continue;
             }
             if (edgeSpace || c is '"' or '+' or ',' or ';' or '<' or '>' or '\\' || (c == '#' && i == 0))
+            {
                 text.Append('\\');
+            }
+
             text.Append(c);
         }
         return text.ToString();

@@ -18,7 +18,8 @@ internal enum NameKind
 
 /// <summary>
 /// One GeneralName (RFC 5280 §4.2.1.6). Text holds addresses, host names and URIs; octets the rest.
-/// An e-mail address with characters beyond ASCII comes as otherName SmtpUTF8Mailbox (RFC 9598) and is of the kind Email here.
+/// An e-mail address with characters beyond ASCII comes as otherName SmtpUTF8Mailbox (RFC 9598) and is of the kind
+/// Email here.
 /// </summary>
 internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedName? Directory, byte[] Encoded)
 {
@@ -32,7 +33,10 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
         while (sequence.HasData)
         {
             if (names.Count == MaxNames)
+            {
                 throw new AsnContentException("too many names");
+            }
+
             names.Add(Read(sequence));
         }
         return names;
@@ -42,20 +46,34 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
     {
         Asn1Tag tag = reader.PeekTag();
         if (tag.TagClass != TagClass.ContextSpecific || tag.TagValue > 8)
+        {
             throw new AsnContentException("not a GeneralName");
+        }
+
         var kind = (NameKind)tag.TagValue;
-        byte[] encoded = reader.PeekEncodedValue().ToArray();
+        var encoded = reader.PeekEncodedValue().ToArray();
         switch (kind)
         {
             case NameKind.Email or NameKind.Dns or NameKind.Uri:
-                return new GeneralName(kind, reader.ReadCharacterString(UniversalTagNumber.IA5String, tag), null, encoded);
+                return new GeneralName(
+                    kind, reader.ReadCharacterString(UniversalTagNumber.IA5String, tag), null, encoded);
             case NameKind.Directory:
-                return new GeneralName(kind, null, DistinguishedName.Read(reader.ReadSequence(tag).ReadEncodedValue()), encoded);
+                return new GeneralName(
+                    kind, null, DistinguishedName.Read(reader.ReadSequence(tag).ReadEncodedValue()), encoded);
             case NameKind.Other:
                 AsnReader other = reader.ReadSequence(tag);
                 if (other.ReadObjectIdentifier() != SmtpUtf8Mailbox)
+                {
                     return new GeneralName(kind, null, null, encoded);
-                return new GeneralName(NameKind.Email, other.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadCharacterString(UniversalTagNumber.UTF8String), null, encoded);
+                }
+
+                return new GeneralName(
+                    NameKind.Email,
+                    other
+                        .ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0))
+                        .ReadCharacterString(UniversalTagNumber.UTF8String),
+                    null,
+                    encoded);
             default:
                 reader.ReadEncodedValue();
                 return new GeneralName(kind, null, null, encoded);
@@ -63,18 +81,22 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
     }
 
     /// <summary>The octets of an iPAddress name: 4 or 16, twice that in a constraint.</summary>
-    public byte[] IpOctets() => AsnDecoder.ReadOctetString(Encoded, AsnEncodingRules.DER, out _, new Asn1Tag(TagClass.ContextSpecific, 7));
+    public byte[] IpOctets() =>
+        AsnDecoder.ReadOctetString(Encoded, AsnEncodingRules.DER, out _, new Asn1Tag(TagClass.ContextSpecific, 7));
 }
 
-/// <summary>An e-mail address in its two halves; the domain in lower-case A-labels, so that every way to write it is one.</summary>
+/// <summary>An e-mail address in its two halves; the domain in lower-case A-labels, so that every way to write it is
+/// one.</summary>
 internal readonly record struct Mailbox(string Local, string Host)
 {
     private static readonly IdnMapping Idn = new();
 
     public static Mailbox? Parse(string address)
     {
-        int at = address.LastIndexOf('@');
-        return at <= 0 || at == address.Length - 1 ? null : new Mailbox(address[..at], NormaliseHost(address[(at + 1)..]));
+        var at = address.LastIndexOf('@');
+        return at <= 0 || at == address.Length - 1
+            ? null
+            : new Mailbox(address[..at], NormaliseHost(address[(at + 1)..]));
     }
 
     public static string NormaliseHost(string host)

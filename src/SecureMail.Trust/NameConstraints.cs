@@ -24,9 +24,15 @@ internal sealed class NameConstraints
         var permittedTag = new Asn1Tag(TagClass.ContextSpecific, 0);
         var excludedTag = new Asn1Tag(TagClass.ContextSpecific, 1);
         if (constraints.HasData && constraints.PeekTag().HasSameClassAndValue(permittedTag))
+        {
             _permitted.Add(ReadSubtrees(constraints.ReadSequence(permittedTag)));
+        }
+
         if (constraints.HasData && constraints.PeekTag().HasSameClassAndValue(excludedTag))
+        {
             _excluded.AddRange(ReadSubtrees(constraints.ReadSequence(excludedTag)));
+        }
+
         constraints.ThrowIfNotEmpty();
     }
 
@@ -34,10 +40,15 @@ internal sealed class NameConstraints
     public bool Allow(ParsedCertificate certificate)
     {
         if (_permitted.Count == 0 && _excluded.Count == 0)
+        {
             return true;
+        }
+
         IEnumerable<GeneralName> names = certificate.AlternativeNames;
         if (!certificate.Subject.IsEmpty)
+        {
             names = names.Append(new GeneralName(NameKind.Directory, null, certificate.Subject, []));
+        }
         // §4.2.1.10: the emailAddress of the subject counts when there is no alternative name; we let it count always.
         names = names.Concat(certificate.Subject.Emails().Select(e => new GeneralName(NameKind.Email, e, null, [])));
         return names.All(IsAllowed);
@@ -46,20 +57,28 @@ internal sealed class NameConstraints
     private bool IsAllowed(GeneralName name)
     {
         if (_excluded.Any(subtree => subtree.Kind == name.Kind && Within(name, subtree, whenUnknown: true)))
+        {
             return false;
+        }
+
         foreach (List<GeneralName> permitted in _permitted)
         {
-            bool constrained = false;
-            bool within = false;
+            var constrained = false;
+            var within = false;
             foreach (GeneralName subtree in permitted)
             {
                 if (subtree.Kind != name.Kind)
+                {
                     continue;
+                }
+
                 constrained = true;
                 within |= Within(name, subtree, whenUnknown: false);
             }
             if (constrained && !within)
+            {
                 return false;
+            }
         }
         return true;
     }
@@ -67,7 +86,10 @@ internal sealed class NameConstraints
     private bool Within(GeneralName name, GeneralName subtree, bool whenUnknown)
     {
         if (++_comparisons > MaxComparisons)
+        {
             return whenUnknown;
+        }
+
         switch (name.Kind)
         {
             case NameKind.Directory:
@@ -75,11 +97,14 @@ internal sealed class NameConstraints
             case NameKind.Email:
                 return Mailbox.Parse(name.Text!) is { } mailbox ? EmailWithin(mailbox, subtree.Text!) : whenUnknown;
             case NameKind.Dns:
-                string host = Mailbox.NormaliseHost(name.Text!);
-                string domain = Mailbox.NormaliseHost(subtree.Text!);
-                return domain.Length == 0 || host == domain || host.EndsWith("." + domain.TrimStart('.'), StringComparison.Ordinal);
+                var host = Mailbox.NormaliseHost(name.Text!);
+                var domain = Mailbox.NormaliseHost(subtree.Text!);
+                return domain.Length == 0
+                    || host == domain
+                    || host.EndsWith("." + domain.TrimStart('.'), StringComparison.Ordinal);
             case NameKind.Uri:
-                return Uri.TryCreate(name.Text, UriKind.Absolute, out Uri? uri) && uri.HostNameType == UriHostNameType.Dns
+                return
+                    Uri.TryCreate(name.Text, UriKind.Absolute, out Uri? uri) && uri.HostNameType == UriHostNameType.Dns
                     ? HostWithin(Mailbox.NormaliseHost(uri.Host), Mailbox.NormaliseHost(subtree.Text!))
                     : whenUnknown;
             case NameKind.Ip:
@@ -93,22 +118,31 @@ internal sealed class NameConstraints
     {
         // A mailbox, a host, or with a leading point every host in a domain.
         if (constraint.Contains('@'))
+        {
             return Mailbox.Parse(constraint) is { } exact && exact == mailbox;
+        }
+
         return HostWithin(mailbox.Host, Mailbox.NormaliseHost(constraint));
     }
 
-    private static bool HostWithin(string host, string constraint) => constraint.StartsWith('.')
-        ? host.EndsWith(constraint, StringComparison.Ordinal) && host.Length > constraint.Length
-        : host == constraint;
+    private static bool HostWithin(string host, string constraint) =>
+        constraint.StartsWith('.')
+            ? host.EndsWith(constraint, StringComparison.Ordinal) && host.Length > constraint.Length
+            : host == constraint;
 
     private static bool? IpWithin(byte[] address, byte[] range)
     {
         if (range.Length != 2 * address.Length)
+        {
             return address.Length is 4 or 16 && range.Length is 8 or 32 ? false : null;
-        for (int i = 0; i < address.Length; i++)
+        }
+
+        for (var i = 0; i < address.Length; i++)
         {
             if (((address[i] ^ range[i]) & range[address.Length + i]) != 0)
+            {
                 return false;
+            }
         }
         return true;
     }
@@ -123,7 +157,9 @@ internal sealed class NameConstraints
             // §4.2.1.10: minimum is zero and maximum absent; DER leaves both out.
             subtree.ThrowIfNotEmpty();
             if (subtrees.Count > 1024)
+            {
                 throw new AsnContentException("too many subtrees");
+            }
         }
         return subtrees;
     }

@@ -19,10 +19,10 @@ internal enum KeyUsages
 }
 
 /// <summary>
-/// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but the
-/// public key. A certificate that breaks the profile where it matters (repeated extension, two signature algorithms,
-/// malformed extension) is not read at all. What was read of a certificate object is kept as long as that lives, with the
-/// issuer whose key was found to have signed it: both are facts of the octets and never change.
+/// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but
+/// the public key. A certificate that breaks the profile where it matters (repeated extension, two signature
+/// algorithms, malformed extension) is not read at all. What was read of a certificate object is kept as long as that
+/// lives, with the issuer whose key was found to have signed it: both are facts of the octets and never change.
 /// </summary>
 internal sealed class ParsedCertificate
 {
@@ -30,8 +30,19 @@ internal sealed class ParsedCertificate
 
     private static readonly HashSet<string> Processed =
     [
-        "2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.18", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
-        "2.5.29.33", "2.5.29.35", "2.5.29.36", "2.5.29.37", "2.5.29.54",
+        "2.5.29.14",
+        "2.5.29.15",
+        "2.5.29.17",
+        "2.5.29.18",
+        "2.5.29.19",
+        "2.5.29.30",
+        "2.5.29.31",
+        "2.5.29.32",
+        "2.5.29.33",
+        "2.5.29.35",
+        "2.5.29.36",
+        "2.5.29.37",
+        "2.5.29.54",
     ];
 
     private readonly Dictionary<string, (bool Critical, ReadOnlyMemory<byte> Value)> _extensions = [];
@@ -42,7 +53,10 @@ internal sealed class ParsedCertificate
         Certificate = certificate;
         var version = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (tbs.PeekTag().HasSameClassAndValue(version))
+        {
             Version = (int)tbs.ReadSequence(version).ReadInteger() + 1;
+        }
+
         Serial = Convert.ToHexStringLower(tbs.ReadIntegerBytes().Span);
         InnerAlgorithm = tbs.ReadEncodedValue();
         Issuer = DistinguishedName.Read(tbs.ReadEncodedValue());
@@ -88,18 +102,27 @@ internal sealed class ParsedCertificate
     public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !Processed.Contains(e.Key));
 
     /// <summary>The addresses the certificate vouches for, as written.</summary>
-    public IEnumerable<string> Emails => AlternativeNames.Where(n => n.Kind == NameKind.Email).Select(n => n.Text!).Concat(Subject.Emails()).Distinct(StringComparer.Ordinal);
+    public IEnumerable<string> Emails =>
+        AlternativeNames
+            .Where(n => n.Kind == NameKind.Email)
+            .Select(n => n.Text!)
+            .Concat(Subject.Emails())
+            .Distinct(StringComparer.Ordinal);
 
     /// <summary>The value of an extension; null when it does not stand there.</summary>
     public ReadOnlyMemory<byte>? Extension(string oid)
     {
         if (_extensions.TryGetValue(oid, out (bool Critical, ReadOnlyMemory<byte> Value) found))
+        {
             return found.Value;
+        }
+
         return null;
     }
 
     /// <summary>Null when the certificate cannot be read.</summary>
-    public static ParsedCertificate? TryRead(X509Certificate2 certificate) => Read.GetValue(certificate, c => new(ReadAnew(c))).Value;
+    public static ParsedCertificate? TryRead(X509Certificate2 certificate) =>
+        Read.GetValue(certificate, c => new(ReadAnew(c))).Value;
 
     private static ParsedCertificate? ReadAnew(X509Certificate2 certificate)
     {
@@ -110,7 +133,7 @@ internal sealed class ParsedCertificate
             outer.ThrowIfNotEmpty();
             ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
             ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            byte[] signature = Asn1Bits.ReadOctets(sequence);
+            var signature = Asn1Bits.ReadOctets(sequence);
             var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
             {
                 Tbs = tbs,
@@ -128,7 +151,8 @@ internal sealed class ParsedCertificate
 
     /// <summary>Whether another certificate's key made this one's signature.</summary>
     public bool IsSignedBy(ParsedCertificate issuer) =>
-        _signer.Is(issuer, () => Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
+        _signer.Is(issuer, () =>
+            Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
 
     /// <summary>RSA below 2048 bits.</summary>
     public bool HasWeakKey()
@@ -137,8 +161,13 @@ internal sealed class ParsedCertificate
         {
             AsnReader key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
             if (key.ReadSequence().ReadObjectIdentifier() is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
+            {
                 return false;
-            BigInteger modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER).ReadSequence().ReadInteger();
+            }
+
+            BigInteger modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
+                .ReadSequence()
+                .ReadInteger();
             return modulus.Sign <= 0 || modulus.GetBitLength() < 2048;
         }
         catch (AsnContentException)
@@ -152,11 +181,13 @@ internal sealed class ParsedCertificate
         while (extensions.HasData)
         {
             AsnReader extension = extensions.ReadSequence();
-            string oid = extension.ReadObjectIdentifier();
-            bool critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
+            var oid = extension.ReadObjectIdentifier();
+            var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             // RFC 5280 §4.2: an extension stands once at most.
             if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())))
+            {
                 throw new AsnContentException("an extension stands twice");
+            }
         }
     }
 
@@ -168,11 +199,16 @@ internal sealed class ParsedCertificate
             HasBasicConstraints = true;
             IsCa = reader.HasData && reader.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && reader.ReadBoolean();
             if (reader.HasData)
-                PathLength = reader.TryReadInt32(out int length) && length >= 0 ? length : throw new AsnContentException("a path length that is none");
+            {
+                PathLength =
+                    reader.TryReadInt32(out var length) && length >= 0
+                        ? length
+                        : throw new AsnContentException("a path length that is none");
+            }
         }
         if (Extension("2.5.29.15") is { } keyUsage)
         {
-            byte[] bits = new AsnReader(keyUsage, AsnEncodingRules.DER).ReadBitString(out _);
+            var bits = new AsnReader(keyUsage, AsnEncodingRules.DER).ReadBitString(out _);
             KeyUsage = bits.Length == 0 ? KeyUsages.None : (KeyUsages)bits[0];
         }
         if (Extension("2.5.29.37") is { } extendedUsage)
@@ -180,23 +216,35 @@ internal sealed class ParsedCertificate
             var usages = new List<string>();
             AsnReader reader = Sequence(extendedUsage);
             while (reader.HasData)
+            {
                 usages.Add(reader.ReadObjectIdentifier());
+            }
+
             ExtendedUsages = usages;
         }
         if (Extension("2.5.29.17") is { } names)
+        {
             AlternativeNames = GeneralName.ReadAll(Sequence(names));
+        }
+
         if (Extension("2.5.29.14") is { } subjectKey)
+        {
             SubjectKeyIdentifier = new AsnReader(subjectKey, AsnEncodingRules.DER).ReadOctetString();
+        }
+
         if (Extension("2.5.29.35") is { } authorityKey)
         {
             AsnReader reader = Sequence(authorityKey);
             var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
             if (reader.HasData && reader.PeekTag().HasSameClassAndValue(keyIdentifier))
+            {
                 AuthorityKeyIdentifier = reader.ReadOctetString(keyIdentifier);
+            }
         }
     }
 
-    private static AsnReader Sequence(ReadOnlyMemory<byte> value) => new AsnReader(value, AsnEncodingRules.DER).ReadSequence();
+    private static AsnReader Sequence(ReadOnlyMemory<byte> value) =>
+        new AsnReader(value, AsnEncodingRules.DER).ReadSequence();
 }
 
 /// <summary>
@@ -210,11 +258,16 @@ internal sealed class KnownSigner
     /// <summary>Whether the issuer's key signed it; asks only when it is not known already.</summary>
     public bool Is(ParsedCertificate issuer, Func<bool> verify)
     {
-        byte[]? known = Volatile.Read(ref _key);
+        var known = Volatile.Read(ref _key);
         if (known is not null && issuer.SubjectPublicKeyInfo.Span.SequenceEqual(known))
+        {
             return true;
+        }
+
         if (!verify())
+        {
             return false;
+        }
         // A copy: the issuer's certificate need not be kept alive.
         Volatile.Write(ref _key, issuer.SubjectPublicKeyInfo.ToArray());
         return true;
@@ -224,10 +277,11 @@ internal sealed class KnownSigner
 /// <summary>Signatures in certificates and CRLs.</summary>
 internal static class Asn1Bits
 {
-    /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature, which nobody needs.</exception>
+    /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature,
+    /// which nobody needs.</exception>
     public static byte[] ReadOctets(AsnReader reader)
     {
-        byte[] octets = reader.ReadBitString(out int unusedBits);
+        var octets = reader.ReadBitString(out var unusedBits);
         return unusedBits == 0 ? octets : throw new AsnContentException("a signature that is not whole octets");
     }
 }
@@ -236,8 +290,13 @@ internal static class Asn1Bits
 internal static class Asn1Time
 {
     public static DateTimeOffset Read(AsnReader reader) =>
-        reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? reader.ReadUtcTime(2049) : reader.ReadGeneralizedTime();
+        reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime)
+            ? reader.ReadUtcTime(2049)
+            : reader.ReadGeneralizedTime();
 
-    public static bool IsNext(AsnReader reader) => reader.HasData
-        && (reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) || reader.PeekTag().HasSameClassAndValue(Asn1Tag.GeneralizedTime));
+    public static bool IsNext(AsnReader reader) =>
+        reader.HasData
+        && (
+            reader.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime)
+            || reader.PeekTag().HasSameClassAndValue(Asn1Tag.GeneralizedTime));
 }

@@ -45,10 +45,8 @@ public enum PathStatus
 /// <param name="SubIndication">The term of ETSI EN 319 102-1 for a failure; null for a valid path.</param>
 /// <param name="Reason">One sentence.</param>
 /// <param name="Path">The certificates, leaf first, the anchor last if one was reached.</param>
-/// <param name="Policies">The policies the path is good for (user-constrained-policy-set), by object identifier.</param>
+/// <param name="Policies">The policies the path is good for (user-constrained-policy-set), by object
+/// identifier.</param>
 public sealed record PathResult(
-    PathStatus Status,
-    SubIndication? SubIndication,
-    Reason Reason,
-    IReadOnlyList<X509Certificate2> Path,
+    PathStatus Status, SubIndication? SubIndication, Reason Reason, IReadOnlyList<X509Certificate2> Path,
     IReadOnlyList<string> Policies);

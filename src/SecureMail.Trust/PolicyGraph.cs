@@ -3,9 +3,9 @@ using System.Formats.Asn1;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// Certificate policies along a path (RFC 5280 §6.1, with the graph of RFC 9618 in place of the tree, whose size a hostile
-/// path can make grow without bound). One level a certificate, at most one node a policy; a node knows the policies
-/// expected below it and its parents. Null levels mean that no policy is valid any more.
+/// Certificate policies along a path (RFC 5280 §6.1, with the graph of RFC 9618 in place of the tree, whose size a
+/// hostile path can make grow without bound). One level a certificate, at most one node a policy; a node knows the
+/// policies expected below it and its parents. Null levels mean that no policy is valid any more.
 /// </summary>
 internal sealed class PolicyGraph
 {
@@ -31,42 +31,65 @@ internal sealed class PolicyGraph
 
     private sealed record Node(HashSet<string> Expected, HashSet<string> Parents);
 
-    /// <summary>Processes the certificate at a depth from 1 (below the anchor) to the path's length; false when no policy is left and one is required.</summary>
+    /// <summary>Processes the certificate at a depth from 1 (below the anchor) to the path's length; false when no
+    /// policy is left and one is required.</summary>
     /// <exception cref="AsnContentException">A policy extension is malformed or says what it must not.</exception>
     public bool Process(ParsedCertificate certificate, int depth)
     {
-        bool last = depth == _length;
+        var last = depth == _length;
         if (certificate.Extension("2.5.29.32") is { } policies)
+        {
             AddLevel(ReadPolicies(policies), _inhibitAnyPolicy > 0 || (!last && certificate.IsSelfIssued));
+        }
         else
+        {
             _levels = null; // §6.1.3 (e)
+        }
         // §6.1.3 (f)
         if (_explicitPolicy == 0 && _levels is null)
+        {
             return false;
+        }
+
         if (last)
+        {
             Finish(certificate);
+        }
         else
+        {
             Prepare(certificate);
+        }
+
         return true;
     }
 
-    /// <summary>§6.1.5 (g) by RFC 9618: the policies that authorities and the user both allow; null when the path fails on them.</summary>
+    /// <summary>§6.1.5 (g) by RFC 9618: the policies that authorities and the user both allow; null when the path fails
+    /// on them.</summary>
     public IReadOnlyList<string>? Result()
     {
         var authority = new HashSet<string>();
         if (_levels is not null)
         {
-            for (int i = 1; i < _levels.Count; i++)
-                authority.UnionWith(_levels[i].Where(n => n.Key != AnyPolicy && n.Value.Parents.Contains(AnyPolicy)).Select(n => n.Key));
+            for (var i = 1; i < _levels.Count; i++)
+            {
+                authority.UnionWith(
+                    _levels[i].Where(n => n.Key != AnyPolicy && n.Value.Parents.Contains(AnyPolicy)).Select(n => n.Key)
+                );
+            }
+
             if (_levels[^1].ContainsKey(AnyPolicy))
+            {
                 authority.Add(AnyPolicy);
+            }
         }
         HashSet<string> result = authority;
         if (_options.Policies.Count > 0 && !_options.Policies.Contains(AnyPolicy))
         {
             result = [.. authority.Intersect(_options.Policies)];
             if (authority.Contains(AnyPolicy))
+            {
                 result.UnionWith(_options.Policies);
+            }
         }
         return _explicitPolicy == 0 && result.Count == 0 ? null : [.. result.Order(StringComparer.Ordinal)];
     }
@@ -75,21 +98,37 @@ internal sealed class PolicyGraph
     private void AddLevel(HashSet<string> policies, bool anyAllowed)
     {
         if (_levels is null)
+        {
             return;
+        }
+
         Dictionary<string, Node> above = _levels[^1];
         var level = new Dictionary<string, Node>();
-        foreach (string policy in policies.Where(p => p != AnyPolicy))
+        foreach (var policy in policies.Where(p => p != AnyPolicy))
         {
             HashSet<string> parents = [.. above.Where(n => n.Value.Expected.Contains(policy)).Select(n => n.Key)];
             if (parents.Count == 0 && above.ContainsKey(AnyPolicy))
+            {
                 parents = [AnyPolicy];
+            }
+
             if (parents.Count > 0)
+            {
                 level[policy] = new Node([policy], parents);
+            }
         }
         if (policies.Contains(AnyPolicy) && anyAllowed)
         {
-            foreach (string policy in above.Values.SelectMany(n => n.Expected).Distinct().Where(p => !level.ContainsKey(p)).ToList())
-                level[policy] = new Node([policy], [.. above.Where(n => n.Value.Expected.Contains(policy)).Select(n => n.Key)]);
+            foreach (
+                var policy in above
+                    .Values.SelectMany(n => n.Expected)
+                    .Distinct()
+                    .Where(p => !level.ContainsKey(p))
+                    .ToList())
+            {
+                level[policy] = new Node(
+                    [policy], [.. above.Where(n => n.Value.Expected.Contains(policy)).Select(n => n.Key)]);
+            }
         }
         _levels.Add(level);
         Prune();
@@ -99,18 +138,24 @@ internal sealed class PolicyGraph
     private void Prepare(ParsedCertificate certificate)
     {
         if (certificate.Extension("2.5.29.33") is { } mappings)
+        {
             Map(ReadMappings(mappings));
+        }
+
         if (!certificate.IsSelfIssued)
         {
             _explicitPolicy = Math.Max(0, _explicitPolicy - 1);
             _policyMapping = Math.Max(0, _policyMapping - 1);
             _inhibitAnyPolicy = Math.Max(0, _inhibitAnyPolicy - 1);
         }
-        (int? require, int? inhibit) = ReadConstraints(certificate);
+        (var require, var inhibit) = ReadConstraints(certificate);
         _explicitPolicy = Math.Min(_explicitPolicy, require ?? int.MaxValue);
         _policyMapping = Math.Min(_policyMapping, inhibit ?? int.MaxValue);
         if (certificate.Extension("2.5.29.54") is { } any)
-            _inhibitAnyPolicy = Math.Min(_inhibitAnyPolicy, SkipCerts(new AsnReader(any, AsnEncodingRules.DER), Asn1Tag.Integer));
+        {
+            _inhibitAnyPolicy = Math.Min(
+                _inhibitAnyPolicy, SkipCerts(new AsnReader(any, AsnEncodingRules.DER), Asn1Tag.Integer));
+        }
     }
 
     /// <summary>§6.1.5 (a), (b)</summary>
@@ -118,37 +163,53 @@ internal sealed class PolicyGraph
     {
         _explicitPolicy = Math.Max(0, _explicitPolicy - 1);
         if (ReadConstraints(certificate).Require == 0)
+        {
             _explicitPolicy = 0;
+        }
     }
 
     private void Map(Dictionary<string, HashSet<string>> mappings)
     {
         if (_levels is null)
+        {
             return;
+        }
+
         Dictionary<string, Node> level = _levels[^1];
-        foreach ((string issuerPolicy, HashSet<string> subjectPolicies) in mappings)
+        foreach ((var issuerPolicy, HashSet<string> subjectPolicies) in mappings)
         {
             if (_policyMapping == 0)
+            {
                 level.Remove(issuerPolicy);
+            }
             else if (level.TryGetValue(issuerPolicy, out Node? node))
+            {
                 level[issuerPolicy] = node with { Expected = subjectPolicies };
+            }
             else if (level.TryGetValue(AnyPolicy, out Node? any))
+            {
                 level[issuerPolicy] = new Node(subjectPolicies, [.. any.Parents]);
+            }
         }
         Prune();
     }
 
-    /// <summary>Takes away, from the bottom up, every node that has no child; an empty level means no policy is left.</summary>
+    /// <summary>Takes away, from the bottom up, every node that has no child; an empty level means no policy is
+    /// left.</summary>
     private void Prune()
     {
-        for (int i = _levels!.Count - 1; i > 0; i--)
+        for (var i = _levels!.Count - 1; i > 0; i--)
         {
             HashSet<string> parents = [.. _levels[i].Values.SelectMany(n => n.Parents)];
-            foreach (string childless in _levels[i - 1].Keys.Where(k => !parents.Contains(k)).ToList())
+            foreach (var childless in _levels[i - 1].Keys.Where(k => !parents.Contains(k)).ToList())
+            {
                 _levels[i - 1].Remove(childless);
+            }
         }
         if (_levels.Any(l => l.Count == 0))
+        {
             _levels = null;
+        }
     }
 
     private static HashSet<string> ReadPolicies(ReadOnlyMemory<byte> extension)
@@ -159,7 +220,9 @@ internal sealed class PolicyGraph
         {
             // §4.2.1.4: a policy stands once at most. Qualifiers are not looked at.
             if (!policies.Add(sequence.ReadSequence().ReadObjectIdentifier()) || policies.Count > MaxPolicies)
+            {
                 throw new AsnContentException("a policy stands twice, or too many do");
+            }
         }
         return policies;
     }
@@ -167,18 +230,24 @@ internal sealed class PolicyGraph
     private static Dictionary<string, HashSet<string>> ReadMappings(ReadOnlyMemory<byte> extension)
     {
         var mappings = new Dictionary<string, HashSet<string>>();
-        int count = 0;
+        var count = 0;
         AsnReader sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
             AsnReader mapping = sequence.ReadSequence();
-            string issuer = mapping.ReadObjectIdentifier();
-            string subject = mapping.ReadObjectIdentifier();
+            var issuer = mapping.ReadObjectIdentifier();
+            var subject = mapping.ReadObjectIdentifier();
             // §6.1.4 (a): anyPolicy is not mapped, neither from nor to.
             if (issuer == AnyPolicy || subject == AnyPolicy || ++count > MaxPolicies)
+            {
                 throw new AsnContentException("a policy mapping that is not allowed");
+            }
+
             if (!mappings.TryGetValue(issuer, out HashSet<string>? subjects))
+            {
                 mappings[issuer] = subjects = [];
+            }
+
             subjects.Add(subject);
         }
         return mappings;
@@ -187,17 +256,22 @@ internal sealed class PolicyGraph
     private static (int? Require, int? Inhibit) ReadConstraints(ParsedCertificate certificate)
     {
         if (certificate.Extension("2.5.29.36") is not { } extension)
+        {
             return (null, null);
+        }
+
         AsnReader constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
-        int? require = Next(0);
-        int? inhibit = Next(1);
+        var require = Next(0);
+        var inhibit = Next(1);
         constraints.ThrowIfNotEmpty();
         return (require, inhibit);
 
         int? Next(int number)
         {
             var tag = new Asn1Tag(TagClass.ContextSpecific, number);
-            return constraints.HasData && constraints.PeekTag().HasSameClassAndValue(tag) ? SkipCerts(constraints, tag) : null;
+            return constraints.HasData && constraints.PeekTag().HasSameClassAndValue(tag)
+                ? SkipCerts(constraints, tag)
+                : null;
         }
     }
 
@@ -205,7 +279,10 @@ internal sealed class PolicyGraph
     {
         System.Numerics.BigInteger count = reader.ReadInteger(tag);
         if (count < 0)
+        {
             throw new AsnContentException("a negative number of certificates");
+        }
+
         return count > int.MaxValue ? int.MaxValue : (int)count;
     }
 }

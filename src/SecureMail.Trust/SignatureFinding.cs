@@ -127,10 +127,12 @@ public sealed record SignatureFinding
     /// <summary>Whether the path holds at the time judged; null when that could not be decided.</summary>
     public bool? Trusted { get; init; }
 
-    /// <summary>Nothing a reader would see stands outside the signature. The caller that knows the format sets it.</summary>
+    /// <summary>Nothing a reader would see stands outside the signature. The caller that knows the format sets
+    /// it.</summary>
     public bool CoversWhole { get; init; } = true;
 
-    /// <summary>For mail: From (one address) is in the signer's certificate. Null for anything else. Set by the caller that knows From.</summary>
+    /// <summary>For mail: From (one address) is in the signer's certificate. Null for anything else. Set by the caller
+    /// that knows From.</summary>
     public bool? SignerIsSender { get; init; }
 
     /// <summary>For PDF; <see cref="ChangesAfterSigning.None"/> for anything else.</summary>
@@ -155,7 +157,8 @@ public sealed record SignatureFinding
     [JsonIgnore]
     public X509Certificate2? SignerCertificate { get; init; }
 
-    /// <summary>What the signer says its reader can do. It is evidence of that only for a signature that passed, by somebody who is known; not a part of the finding that is kept.</summary>
+    /// <summary>What the signer says its reader can do. It is evidence of that only for a signature that passed, by
+    /// somebody who is known; not a part of the finding that is kept.</summary>
     [JsonIgnore]
     public SmimeCapabilities? Capabilities { get; init; }
 }

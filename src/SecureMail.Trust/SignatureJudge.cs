@@ -34,13 +34,18 @@ public static class SignatureJudge
     private const string DocumentSigning = "1.3.6.1.5.5.7.3.36";
 
     /// <summary>A finding for each signer, in their order; none when nobody signed.</summary>
-    /// <param name="data">The signature as read. Its certificates help to build paths and its CRLs are used; neither is trusted for being there.</param>
-    /// <param name="detachedContent">The content when it stands outside; see <see cref="CmsSignedData.VerifyAsync"/>.</param>
+    /// <param name="data">The signature as read. Its certificates help to build paths and its CRLs are used; neither is
+    /// trusted for being there.</param>
+    /// <param name="detachedContent">The content when it stands outside; see
+    /// <see cref="CmsSignedData.VerifyAsync"/>.</param>
     /// <param name="options">What is judged by.</param>
-    /// <param name="cancel">Stops between pieces of content.</param>
-    public static async Task<IReadOnlyList<SignatureFinding>> JudgeAsync(CmsSignedData data, Stream? detachedContent, JudgeOptions options, CancellationToken cancel = default)
+    /// <param name="cancellationToken">Stops between pieces of content.</param>
+    public static async Task<IReadOnlyList<SignatureFinding>> JudgeAsync(
+        CmsSignedData data, Stream? detachedContent, JudgeOptions options,
+        CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<SignerVerification> verifications = await data.VerifyAsync(detachedContent, options.Trust.Intermediates, cancel);
+        IReadOnlyList<SignerVerification> verifications = await data.VerifyAsync(
+            detachedContent, options.Trust.Intermediates, cancellationToken);
         var enclosed = new TrustMaterial([], data.Certificates, data.Crls);
         return [.. verifications.Select(v => Judge(v, enclosed, options))];
     }
@@ -48,7 +53,9 @@ public static class SignatureJudge
     private static SignatureFinding Judge(SignerVerification verification, TrustMaterial enclosed, JudgeOptions options)
     {
         PathResult? path = verification.Certificate is { } certificate
-            ? PathValidator.Validate(certificate, options.Trust, new PathOptions { At = options.At, CheckRevocation = options.CheckRevocation }, enclosed)
+            ? PathValidator.Validate(
+                certificate, options.Trust,
+                new PathOptions { At = options.At, CheckRevocation = options.CheckRevocation }, enclosed)
             : null;
         (Indication indication, SubIndication? sub, Reason reason) = Decide(verification, path, options);
         return new SignatureFinding
@@ -57,7 +64,12 @@ public static class SignatureJudge
             SubIndication = sub,
             Reason = reason,
             Intact = verification.Intact,
-            Trusted = path?.Status switch { PathStatus.Valid => true, PathStatus.Invalid => false, _ => null },
+            Trusted = path?.Status switch
+            {
+                PathStatus.Valid => true,
+                PathStatus.Invalid => false,
+                _ => null,
+            },
             Signer = SignerOf(verification),
             SignerCertificate = verification.Certificate,
             Capabilities = verification.Intact ? verification.Signer.Capabilities : null,
@@ -67,70 +79,124 @@ public static class SignatureJudge
         };
     }
 
-    private static (Indication, SubIndication?, Reason) Decide(SignerVerification v, PathResult? path, JudgeOptions options)
+    private static (Indication, SubIndication?, Reason) Decide(
+        SignerVerification v, PathResult? path, JudgeOptions options)
     {
         if (v.Problems.Any(IsFormat))
+        {
             return (Indication.TotalFailed, SubIndication.FormatFailure, Reasons.SignatureMalformed);
+        }
         // RFC 5652 §5.6: without signed attributes one comparison says both; the value is then what fails.
         if (v.DigestMatches == false && v.SignatureMatches != false)
+        {
             return (Indication.TotalFailed, SubIndication.HashFailure, Reasons.ContentChanged);
+        }
+
         if (v.SignatureMatches == false)
         {
             return v.DigestMatches == false && v.Signer.HasSignedAttributes
                 ? (Indication.TotalFailed, SubIndication.HashFailure, Reasons.ContentChanged)
                 : (Indication.TotalFailed, SubIndication.SigCryptoFailure, Reasons.SignatureWrong);
         }
-        if (v.Problems.Contains(SignerProblem.DigestUnsupported) || v.Problems.Contains(SignerProblem.SignatureAlgorithmUnsupported))
+        if (v.Problems.Contains(SignerProblem.DigestUnsupported)
+            || v.Problems.Contains(SignerProblem.SignatureAlgorithmUnsupported))
+        {
             return (Indication.Indeterminate, SubIndication.CryptoConstraintsFailure, Reasons.AlgorithmUnknown);
+        }
+
         if (v.Problems.Contains(SignerProblem.ContentMissing))
+        {
             return (Indication.Indeterminate, SubIndication.SignedDataNotFound, Reasons.ContentMissing);
+        }
+
         if (path is null || v.Problems.Contains(SignerProblem.CertificateMissing))
-            return (Indication.Indeterminate, SubIndication.NoSigningCertificateFound, Reasons.SignerCertificateMissing);
-        if (v.Signer.DigestAlgorithm == HashAlgorithmName.MD5 || v.Signer.DigestAlgorithm == HashAlgorithmName.SHA1 || IsShortRsa(v.Certificate!))
+        {
+            return (
+                Indication.Indeterminate, SubIndication.NoSigningCertificateFound, Reasons.SignerCertificateMissing);
+        }
+
+        if (v.Signer.DigestAlgorithm == HashAlgorithmName.MD5
+            || v.Signer.DigestAlgorithm == HashAlgorithmName.SHA1
+            || IsShortRsa(v.Certificate!))
+        {
             return (Indication.Indeterminate, SubIndication.CryptoConstraintsFailure, Reasons.AlgorithmWeak);
+        }
+
         if (path.Status == PathStatus.Invalid)
+        {
             return (Indication.Indeterminate, path.SubIndication, path.Reason);
+        }
+
         if (!MaySign(v.Certificate!))
+        {
             return (Indication.Indeterminate, SubIndication.ChainConstraintsFailure, Reasons.WrongPurpose);
+        }
+
         if (v.Signer.SigningTime > options.At + options.ClockTolerance)
+        {
             return (Indication.Indeterminate, SubIndication.SigConstraintsFailure, Reasons.TimeInFuture);
+        }
+
         if (path.Status == PathStatus.Indeterminate)
+        {
             return (Indication.Indeterminate, path.SubIndication, path.Reason);
+        }
         // Whatever else may come to be a problem: it is not passed over.
-        return v.Intact ? (Indication.TotalPassed, null, path.Reason) : (Indication.TotalFailed, SubIndication.FormatFailure, Reasons.SignatureMalformed);
+        return v.Intact
+            ? (Indication.TotalPassed, null, path.Reason)
+            : (Indication.TotalFailed, SubIndication.FormatFailure, Reasons.SignatureMalformed);
     }
 
-    private static bool IsFormat(SignerProblem problem) => problem is not (SignerProblem.DigestUnsupported or SignerProblem.SignatureAlgorithmUnsupported
-        or SignerProblem.ContentMissing or SignerProblem.CertificateMissing);
+    private static bool IsFormat(SignerProblem problem) =>
+        problem
+            is not (
+                SignerProblem.DigestUnsupported
+                or SignerProblem.SignatureAlgorithmUnsupported
+                or SignerProblem.ContentMissing
+                or SignerProblem.CertificateMissing);
 
-    /// <summary>RFC 8550 §4.4.2, §4.4.4: key usage, if any, allows signatures; extended key usage, if any, allows mail (or RFC 9336 documents).</summary>
+    /// <summary>RFC 8550 §4.4.2, §4.4.4: key usage, if any, allows signatures; extended key usage, if any, allows mail
+    /// (or RFC 9336 documents).</summary>
     private static bool MaySign(X509Certificate2 certificate)
     {
         if (ParsedCertificate.TryRead(certificate) is not { } parsed)
+        {
             return false;
-        bool usage = parsed.KeyUsage is null || (parsed.KeyUsage.Value & (KeyUsages.DigitalSignature | KeyUsages.NonRepudiation)) != KeyUsages.None;
-        bool purpose = parsed.ExtendedUsages is null || parsed.ExtendedUsages.Any(u => u is AnyExtendedKeyUsage or EmailProtection or DocumentSigning);
+        }
+
+        var usage =
+            parsed.KeyUsage is null
+            || (parsed.KeyUsage.Value & (KeyUsages.DigitalSignature | KeyUsages.NonRepudiation)) != KeyUsages.None;
+        var purpose =
+            parsed.ExtendedUsages is null
+            || parsed.ExtendedUsages.Any(u => u is AnyExtendedKeyUsage or EmailProtection or DocumentSigning);
         return usage && purpose;
     }
 
-    private static bool IsShortRsa(X509Certificate2 certificate) => ParsedCertificate.TryRead(certificate)?.HasWeakKey() == true;
+    private static bool IsShortRsa(X509Certificate2 certificate) =>
+        ParsedCertificate.TryRead(certificate)?.HasWeakKey() == true;
 
     private static Signer SignerOf(SignerVerification verification)
     {
         if (verification.Certificate is null || ParsedCertificate.TryRead(verification.Certificate) is not { } parsed)
+        {
             return new Signer(null, [], null, null);
+        }
+
         return new Signer(parsed.Subject.ToString(), [.. parsed.Emails], parsed.Issuer.ToString(), parsed.Serial);
     }
 
-    private static string SubjectOf(X509Certificate2 certificate) => ParsedCertificate.TryRead(certificate)?.Subject.ToString() ?? "";
+    private static string SubjectOf(X509Certificate2 certificate) =>
+        ParsedCertificate.TryRead(certificate)?.Subject.ToString() ?? "";
 
-    private static string NameOf(CmsSignerInfo signer) => signer.DigestAlgorithm?.Name switch
-    {
-        null => signer.DigestOid,
-        "SHA1" => "SHA-1",
-        "SHA256" => "SHA-256",
-        "SHA384" => "SHA-384",
-        "SHA512" => "SHA-512",
-        string other => other,
-    };
+    private static string NameOf(CmsSignerInfo signer) =>
+        signer.DigestAlgorithm?.Name switch
+        {
+            null => signer.DigestOid,
+            "SHA1" => "SHA-1",
+            "SHA256" => "SHA-256",
+            "SHA384" => "SHA-384",
+            "SHA512" => "SHA-512",
+            string other => other,
+        };
 }

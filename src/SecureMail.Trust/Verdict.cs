@@ -60,31 +60,56 @@ public static class Verdicts
     /// <list type="table">
     /// <item><term>unreadable</term><description>not a file that can be judged</description></item>
     /// <item><term>unsigned</term><description>no signature, or none with a signer</description></item>
-    /// <item><term>invalid</term><description>any signature TOTAL-FAILED (digest, signature value, format), or a forbidden change</description></item>
-    /// <item><term>untrusted</term><description>INDETERMINATE that waiting cannot cure: no path to an anchor, path broken, revoked or expired without earlier proof, weak algorithm, time in the future</description></item>
-    /// <item><term>indeterminate</term><description>INDETERMINATE that waiting or more input may cure: revocation not reachable, no key to decrypt, content missing</description></item>
-    /// <item><term>partial</term><description>every signature TOTAL-PASSED, but something a reader sees stands outside them</description></item>
-    /// <item><term>wrong-sender</term><description>TOTAL-PASSED and whole, but From is not the signer, is absent, or is more than one</description></item>
+    /// <item><term>invalid</term><description>any signature TOTAL-FAILED (digest, signature value, format), or a
+    /// forbidden change</description></item>
+    /// <item><term>untrusted</term><description>INDETERMINATE that waiting cannot cure: no path to an anchor, path
+    /// broken, revoked or expired without earlier proof, weak algorithm, time in the future</description></item>
+    /// <item><term>indeterminate</term><description>INDETERMINATE that waiting or more input may cure: revocation not
+    /// reachable, no key to decrypt, content missing</description></item>
+    /// <item><term>partial</term><description>every signature TOTAL-PASSED, but something a reader sees stands outside
+    /// them</description></item>
+    /// <item><term>wrong-sender</term><description>TOTAL-PASSED and whole, but From is not the signer, is absent, or is
+    /// more than one</description></item>
     /// <item><term>valid</term><description>none of the above</description></item>
     /// </list>
-    /// With several signatures all must pass; it is enough that one of them covers the whole, and that one who signed the whole is the sender.
-    /// A file that is locked has no findings yet and is indeterminate.
+    /// With several signatures all must pass; it is enough that one of them covers the whole, and that one who signed
+    /// the whole is the sender. A file that is locked has no findings yet and is indeterminate.
     /// </summary>
     public static Verdict Of(FileState state, IReadOnlyList<SignatureFinding> findings)
     {
         if (state == FileState.Unreadable)
+        {
             return Verdict.Unreadable;
+        }
+
         if (findings.Count == 0)
+        {
             return state == FileState.Locked ? Verdict.Indeterminate : Verdict.Unsigned;
-        if (findings.Any(f => f.Indication == Indication.TotalFailed || f.ChangesAfterSigning == ChangesAfterSigning.Forbidden))
+        }
+
+        if (
+            findings.Any(f =>
+                f.Indication == Indication.TotalFailed || f.ChangesAfterSigning == ChangesAfterSigning.Forbidden))
+        {
             return Verdict.Invalid;
+        }
+
         if (findings.Any(f => f.Indication == Indication.Indeterminate && !MayBeCured(f)))
+        {
             return Verdict.Untrusted;
+        }
+
         if (state == FileState.Locked || findings.Any(f => f.Indication == Indication.Indeterminate))
+        {
             return Verdict.Indeterminate;
+        }
+
         List<SignatureFinding> whole = [.. findings.Where(f => f.CoversWhole)];
         if (whole.Count == 0)
+        {
             return Verdict.Partial;
+        }
+
         return whole.All(f => f.SignerIsSender == false) ? Verdict.WrongSender : Verdict.Valid;
     }
 
@@ -92,29 +117,52 @@ public static class Verdicts
     public static bool MayBeCured(SignatureFinding finding) =>
         finding.SubIndication is SubIndication.TryLater or SubIndication.SignedDataNotFound;
 
-    /// <summary>The exit code of a command that judged one file: 0, 1, 2 or 65. (66, cannot be opened, is for the caller that opens.)</summary>
-    public static int ExitCodeOf(Verdict verdict) => verdict switch
-    {
-        Verdict.Valid => 0,
-        Verdict.Indeterminate => 2,
-        Verdict.Unreadable => 65,
-        _ => 1,
-    };
+    /// <summary>The exit code of a command that judged one file: 0, 1, 2 or 65. (66, cannot be opened, is for the
+    /// caller that opens.)</summary>
+    public static int ExitCodeOf(Verdict verdict) =>
+        verdict switch
+        {
+            Verdict.Valid => 0,
+            Verdict.Indeterminate => 2,
+            Verdict.Unreadable => 65,
+            _ => 1,
+        };
 
-    /// <summary>One sentence for the whole file: the reason of the finding that decided, or the verdict's own.</summary>
-    public static Reason SummaryOf(Verdict verdict, IReadOnlyList<SignatureFinding> findings) => verdict switch
-    {
-        Verdict.Invalid when findings.FirstOrDefault(f => f.Indication == Indication.TotalFailed) is { } failed => failed.Reason,
-        Verdict.Untrusted when findings.FirstOrDefault(f => f.Indication == Indication.Indeterminate && !MayBeCured(f)) is { } untrusted => untrusted.Reason,
-        Verdict.Indeterminate when findings.FirstOrDefault(f => f.Indication == Indication.Indeterminate) is { } open => open.Reason,
-        Verdict.Valid when findings.Count > 0 => findings[0].Reason,
-        Verdict.Invalid => new("forbidden-change", "Văn bản bị thay đổi ngoài phạm vi chữ ký cho phép; không dùng văn bản này, hãy yêu cầu gửi lại.", "The document was changed in a way its signature forbids; do not use it and ask for it to be sent again."),
-        Verdict.Indeterminate => new("no-key", "Văn bản được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.", "This is encrypted and no key here opens it; open it with the key of the agency it was sent to."),
-        Verdict.Unsigned => new("unsigned", "Không có chữ ký số; không dùng làm văn bản chính thức, hãy yêu cầu bên gửi ký.", "There is no digital signature; do not use it as an official document and ask the sender to sign it."),
-        Verdict.Partial => new("partial", "Chữ ký đúng nhưng có phần nội dung nằm ngoài chữ ký; chỉ tin phần được ký.", "The signature is good, but something shown stands outside it; trust only what is signed."),
-        Verdict.WrongSender => new("wrong-sender", "Chữ ký đúng nhưng người ký không phải người gửi; hãy liên hệ người gửi theo kênh khác để xác minh.", "The signature is good, but the signer is not the sender; check with the sender by another channel."),
-        Verdict.Untrusted => new("untrusted", "Không thể tin chữ ký này.", "This signature cannot be trusted."),
-        Verdict.Unreadable => new("unreadable", "Không đọc được tệp; hãy kiểm tra tệp hoặc yêu cầu gửi lại.", "The file cannot be read; check the file or ask for it to be sent again."),
-        _ => Reasons.Valid,
-    };
+    /// <summary>One sentence for the whole file: the reason of the finding that decided, or the verdict's
+    /// own.</summary>
+    public static Reason SummaryOf(Verdict verdict, IReadOnlyList<SignatureFinding> findings) =>
+        verdict switch
+        {
+            Verdict.Invalid when findings.FirstOrDefault(f => f.Indication == Indication.TotalFailed) is { } failed =>
+                failed.Reason,
+            Verdict.Untrusted
+                when findings.FirstOrDefault(f => f.Indication == Indication.Indeterminate && !MayBeCured(f))
+                    is { } untrusted => untrusted.Reason,
+            Verdict.Indeterminate
+                when findings.FirstOrDefault(f => f.Indication == Indication.Indeterminate) is { } open => open.Reason,
+            Verdict.Valid when findings.Count > 0 => findings[0].Reason,
+            Verdict.Invalid => new(
+                "forbidden-change",
+                "Văn bản bị thay đổi ngoài phạm vi chữ ký cho phép; không dùng văn bản này, hãy yêu cầu gửi lại.",
+                "The document was changed in a way its signature forbids; do not use it and ask for it to be sent again."
+            ),
+            Verdict.Indeterminate => new(
+                "no-key", "Văn bản được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.",
+                "This is encrypted and no key here opens it; open it with the key of the agency it was sent to."),
+            Verdict.Unsigned => new(
+                "unsigned", "Không có chữ ký số; không dùng làm văn bản chính thức, hãy yêu cầu bên gửi ký.",
+                "There is no digital signature; do not use it as an official document and ask the sender to sign it."),
+            Verdict.Partial => new(
+                "partial", "Chữ ký đúng nhưng có phần nội dung nằm ngoài chữ ký; chỉ tin phần được ký.",
+                "The signature is good, but something shown stands outside it; trust only what is signed."),
+            Verdict.WrongSender => new(
+                "wrong-sender",
+                "Chữ ký đúng nhưng người ký không phải người gửi; hãy liên hệ người gửi theo kênh khác để xác minh.",
+                "The signature is good, but the signer is not the sender; check with the sender by another channel."),
+            Verdict.Untrusted => new("untrusted", "Không thể tin chữ ký này.", "This signature cannot be trusted."),
+            Verdict.Unreadable => new(
+                "unreadable", "Không đọc được tệp; hãy kiểm tra tệp hoặc yêu cầu gửi lại.",
+                "The file cannot be read; check the file or ask for it to be sent again."),
+            _ => Reasons.Valid,
+        };
 }

@@ -5,8 +5,9 @@ using System.Security.Cryptography;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// Peak memory of each operation, each in a process of its own that does it once, from a file to a file. The figure is VmHWM of the whole process, its
-/// runtime included; what a size costs is the difference to 10 KB, and that is what the goals are about.
+/// Peak memory of each operation, each in a process of its own that does it once, from a file to a file. The figure is
+/// VmHWM of the whole process, its runtime included; what a size costs is the difference to 10 KB, and that is what the
+/// goals are about.
 /// </summary>
 internal static class CmsMemory
 {
@@ -14,10 +15,24 @@ internal static class CmsMemory
 
     private const int MoreAllowed = 32;
     private const int MoreAllowedForEight = 256;
-    private static readonly (string Label, int Octets)[] Sizes = [("10k", 10_000), ("25m", 25_000_000), ("200m", 200_000_000)];
-    private static readonly string[] Operations = ["sign", "verify", "encrypt", "decrypt", "sign-encrypt", "decrypt-verify"];
+    private static readonly (string Label, int Octets)[] Sizes =
+    [
+        ("10k", 10_000),
+        ("25m", 25_000_000),
+        ("200m", 200_000_000),
+    ];
+    private static readonly string[] Operations =
+    [
+        "sign",
+        "verify",
+        "encrypt",
+        "decrypt",
+        "sign-encrypt",
+        "decrypt-verify",
+    ];
 
-    public static IEnumerable<string> Names => [.. Operations.SelectMany(o => Sizes.Select(s => $"cms.memory.{o}.{s.Label}")), "cms.memory.eight.200m"];
+    public static IEnumerable<string> Names =>
+        [.. Operations.SelectMany(o => Sizes.Select(s => $"cms.memory.{o}.{s.Label}")), "cms.memory.eight.200m"];
 
     /// <summary>Measures the rows wanted; a goal needs the figure for 10 KB, which is measured for it.</summary>
     public static async IAsyncEnumerable<Peak> RunAsync(Func<string, bool> wanted)
@@ -29,21 +44,31 @@ internal static class CmsMemory
             await SaveAsync(materials, folder.FullName);
             foreach (var operation in Operations)
             {
-                var smallest = new Lazy<Task<double>>(() => MeasureAsync(materials, folder.FullName, operation, Sizes[0].Octets));
+                var smallest = new Lazy<Task<double>>(() =>
+                    MeasureAsync(materials, folder.FullName, operation, Sizes[0].Octets));
                 foreach (var (label, octets) in Sizes)
                 {
                     var name = $"cms.memory.{operation}.{label}";
                     if (!wanted(name))
+                    {
                         continue;
-                    var mib = octets == Sizes[0].Octets ? await smallest.Value : await MeasureAsync(materials, folder.FullName, operation, octets);
-                    yield return new Peak(name, mib, octets == Sizes[0].Octets ? null : await smallest.Value + MoreAllowed);
+                    }
+
+                    var mib =
+                        octets == Sizes[0].Octets
+                            ? await smallest.Value
+                            : await MeasureAsync(materials, folder.FullName, operation, octets);
+                    yield return new Peak(
+                        name, mib, octets == Sizes[0].Octets ? null : await smallest.Value + MoreAllowed);
                 }
             }
 
             if (wanted("cms.memory.eight.200m"))
             {
                 var alone = await MeasureAsync(materials, folder.FullName, "decrypt-verify", Sizes[0].Octets);
-                yield return new Peak("cms.memory.eight.200m", await MeasureAsync(materials, folder.FullName, "eight", Sizes[^1].Octets), alone + MoreAllowedForEight);
+                yield return new Peak(
+                    "cms.memory.eight.200m", await MeasureAsync(materials, folder.FullName, "eight", Sizes[^1].Octets),
+                    alone + MoreAllowedForEight);
             }
         }
         finally
@@ -61,21 +86,26 @@ internal static class CmsMemory
         await using (var source = File.OpenRead(input))
         await using (var output = File.Create(Path.Combine(folder, "output")))
         {
-            await (operation switch
-            {
-                "sign" => our.SignAsync(source, output),
-                "verify" => OurCms.VerifyAsync(source),
-                "encrypt" => our.EncryptAsync(source, output),
-                "decrypt" => our.DecryptAsync(source),
-                "sign-encrypt" => our.SignEncryptTextAsync(() => File.OpenRead(input), output),
-                "decrypt-verify" => our.DecryptVerifyTextAsync(source),
-                "eight" => Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(async () =>
+            await (
+                operation switch
                 {
-                    await using var own = File.OpenRead(input);
-                    await our.DecryptVerifyTextAsync(own);
-                }))),
-                _ => throw new ArgumentException("There is no such operation.", nameof(operation)),
-            });
+                    "sign" => our.SignAsync(source, output),
+                    "verify" => OurCms.VerifyAsync(source),
+                    "encrypt" => our.EncryptAsync(source, output),
+                    "decrypt" => our.DecryptAsync(source),
+                    "sign-encrypt" => our.SignEncryptTextAsync(() => File.OpenRead(input), output),
+                    "decrypt-verify" => our.DecryptVerifyTextAsync(source),
+                    "eight" => Task.WhenAll(
+                        Enumerable
+                            .Range(0, 8)
+                            .Select(_ =>
+                                Task.Run(async () =>
+                                {
+                                    await using var own = File.OpenRead(input);
+                                    await our.DecryptVerifyTextAsync(own);
+                                }))),
+                    _ => throw new ArgumentException("There is no such operation.", nameof(operation)),
+                });
         }
 
         var peak = File.ReadLines("/proc/self/status").Single(l => l.StartsWith("VmHWM:", StringComparison.Ordinal));
@@ -85,17 +115,30 @@ internal static class CmsMemory
     private static async Task<double> MeasureAsync(Materials materials, string folder, string operation, int octets)
     {
         await PrepareAsync(new OurCms(materials), folder, operation, octets);
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(Environment.ProcessPath!)
+        {
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
         // Started by "dotnet securemail-bench.dll" or by its own executable.
         if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet")
+        {
             start.ArgumentList.Add(typeof(CmsMemory).Assembly.Location);
+        }
+
         foreach (var argument in new[] { Command, folder, operation })
+        {
             start.ArgumentList.Add(argument);
+        }
+
         using var process = Process.Start(start)!;
         var printed = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
         if (process.ExitCode != 0)
+        {
             throw new InvalidOperationException($"Measuring {operation} at {octets} octets failed.");
+        }
+
         return long.Parse(printed, CultureInfo.InvariantCulture) / 1024.0;
     }
 
@@ -114,21 +157,25 @@ internal static class CmsMemory
 
         await using var source = File.OpenRead(content);
         await using var input = File.Create(Path.Combine(folder, "input"));
-        await (operation switch
-        {
-            "verify" => our.SignAsync(source, input),
-            "decrypt" => our.EncryptAsync(source, input),
-            "decrypt-verify" or "eight" => our.SignEncryptTextAsync(() => File.OpenRead(content), input),
-            _ => source.CopyToAsync(input),
-        });
+        await (
+            operation switch
+            {
+                "verify" => our.SignAsync(source, input),
+                "decrypt" => our.EncryptAsync(source, input),
+                "decrypt-verify" or "eight" => our.SignEncryptTextAsync(() => File.OpenRead(content), input),
+                _ => source.CopyToAsync(input),
+            });
     }
 
     private static async Task SaveAsync(Materials materials, string folder)
     {
         foreach (var (name, octets) in materials.Save())
+        {
             await File.WriteAllBytesAsync(Path.Combine(folder, name), octets);
+        }
     }
 }
 
-/// <summary>Peak memory in MiB, and what it may be; no goal for the smallest size, which the others are held against.</summary>
+/// <summary>Peak memory in MiB, and what it may be; no goal for the smallest size, which the others are held
+/// against.</summary>
 internal sealed record Peak(string Name, double Mib, double? Goal);

@@ -1,21 +1,24 @@
 namespace SecureMail.Benchmarks;
 
 /// <summary>One row of ratios: the same work on two sides.</summary>
-/// <param name="Name">As in DESIGN.md §8, lower case, dots and hyphens; the last label names the peer when it is not OpenSSL.</param>
+/// <param name="Name">As in DESIGN.md §8, lower case, dots and hyphens; the last label names the peer when it is not
+/// OpenSSL.</param>
 /// <param name="Goal">The ratio to reach, peer's CPU time over ours.</param>
 /// <param name="Units">Things done in one call, for the time shown: recipients.</param>
 /// <param name="Unit">What one of them is.</param>
 /// <param name="Ours">One call of ours.</param>
 /// <param name="Theirs">One call of the peer's.</param>
 /// <param name="Agree">Throws unless each side takes what the other makes and gets the same octets out.</param>
-internal sealed record Contest(string Name, double Goal, string Peer, int Units, string Unit, Func<Task> Ours, Action Theirs, Func<Task> Agree)
+internal sealed record Contest(
+    string Name, double Goal, string Peer, int Units, string Unit, Func<Task> Ours, Action Theirs, Func<Task> Agree)
 {
     private const double SliceMicroseconds = 40_000;
     private const double WarmUpMicroseconds = 2_000_000;
 
     /// <summary>
-    /// Warms both sides up, then lets them take turns, beginning with the other one each round, and compares each round by itself: what slows the machine
-    /// down slows both. Garbage of the round before is collected outside the clock; what a slice causes itself counts.
+    /// Warms both sides up, then lets them take turns, beginning with the other one each round, and compares each round
+    /// by itself: what slows the machine down slows both. Garbage of the round before is collected outside the clock;
+    /// what a slice causes itself counts.
     /// </summary>
     public async Task<Ratio> RunAsync(int rounds)
     {
@@ -42,14 +45,19 @@ internal sealed record Contest(string Name, double Goal, string Peer, int Units,
 
         double[] ratios = [.. times.Select(t => t.Theirs / t.Ours).Order()];
         var tenth = rounds / 10;
-        return new Ratio(this, Median(ratios), ratios[tenth], ratios[^(tenth + 1)], Median([.. times.Select(t => t.Ours).Order()]) / Units, Median([.. times.Select(t => t.Theirs).Order()]) / Units);
+        return new Ratio(
+            this, Median(ratios), ratios[tenth], ratios[^(tenth + 1)],
+            Median([.. times.Select(t => t.Ours).Order()]) / Units,
+            Median([.. times.Select(t => t.Theirs).Order()]) / Units);
     }
 
     /// <summary>Our side alone, for so many seconds of CPU time.</summary>
     public async Task RepeatAsync(int seconds)
     {
-        for (var start = Interop.CpuMicroseconds(); Interop.CpuMicroseconds() - start < seconds * 1e6;)
+        for (var start = Interop.CpuMicroseconds(); Interop.CpuMicroseconds() - start < seconds * 1e6; )
+        {
             await Ours();
+        }
     }
 
     private async Task<int> CallsPerSliceAsync()
@@ -76,12 +84,17 @@ internal sealed record Contest(string Name, double Goal, string Peer, int Units,
         GC.WaitForPendingFinalizers();
         var start = Interop.CpuMicroseconds();
         for (var i = 0; i < calls; i++)
+        {
             await work();
+        }
+
         return (Interop.CpuMicroseconds() - start) / calls;
     }
 
     private static double Median(double[] sorted) => (sorted[sorted.Length / 2] + sorted[(sorted.Length - 1) / 2]) / 2;
 }
 
-/// <summary>What a contest came to: the median of its rounds' ratios, the range of the middle eight tenths of them, and median times a unit.</summary>
-internal sealed record Ratio(Contest Contest, double Median, double Low, double High, double OurMicroseconds, double TheirMicroseconds);
+/// <summary>What a contest came to: the median of its rounds' ratios, the range of the middle eight tenths of them, and
+/// median times a unit.</summary>
+internal sealed record Ratio(
+    Contest Contest, double Median, double Low, double High, double OurMicroseconds, double TheirMicroseconds);

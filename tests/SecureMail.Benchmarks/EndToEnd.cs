@@ -5,53 +5,82 @@ using System.Security.Cryptography;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// One document from <c>securemail send</c> through both gateways, their databases and SMTP into the other agency's inbox, out of it over HTTP, and the receipt back: the peak memory of each process,
-/// the temporary files, the time and the CPU time. Each size has gateways and databases of its own that carried one dispatch of 10 KB before.
-/// The peer signs, encrypts, decrypts and verifies the same document with OpenSSL's command line, from file to file: no mail, no database, nothing durable. What is beyond it is what those cost.
+/// One document from <c>securemail send</c> through both gateways, their databases and SMTP into the other agency's
+/// inbox, out of it over HTTP, and the receipt back: the peak memory of each process, the temporary files, the time and
+/// the CPU time. Each size has gateways and databases of its own that carried one dispatch of 10 KB before. The peer
+/// signs, encrypts, decrypts and verifies the same document with OpenSSL's command line, from file to file: no mail, no
+/// database, nothing durable. What is beyond it is what those cost.
 /// </summary>
 internal static class EndToEnd
 {
     public const string Whole = "e2e.200m";
 
     private const int MoreAllowed = 32;
-    private static readonly (string Label, int Octets)[] Sizes = [("10k", 10_000), ("25m", 25_000_000), ("200m", 200_000_000)];
-    private static readonly string[] Processes = ["send", "sender", "sender-postgresql", "receiver", "receiver-postgresql"];
+    private static readonly (string Label, int Octets)[] Sizes =
+    [
+        ("10k", 10_000),
+        ("25m", 25_000_000),
+        ("200m", 200_000_000),
+    ];
+    private static readonly string[] Processes =
+    [
+        "send",
+        "sender",
+        "sender-postgresql",
+        "receiver",
+        "receiver-postgresql",
+    ];
     private static readonly string[] Servers = ["sender-postgresql", "receiver-postgresql"];
     private static readonly string[] Gateways = ["sender", "receiver"];
 
     public static IEnumerable<string> Names =>
-    [
-        .. Processes.SelectMany(p => Sizes.Select(s => Memory(p, s.Label))),
-        .. Servers.SelectMany(p => Sizes.Select(s => Shared(p, s.Label))),
-        .. Gateways.SelectMany(p => Sizes.Select(s => Disk(p, s.Label))),
-        Whole,
-    ];
+        [
+            .. Processes.SelectMany(p => Sizes.Select(s => Memory(p, s.Label))),
+            .. Servers.SelectMany(p => Sizes.Select(s => Shared(p, s.Label))),
+            .. Gateways.SelectMany(p => Sizes.Select(s => Disk(p, s.Label))),
+            Whole,
+        ];
 
-    /// <summary>Measures the rows wanted, size by size; a goal needs the figure for 10 KB, which is measured for it.</summary>
+    /// <summary>Measures the rows wanted, size by size; a goal needs the figure for 10 KB, which is measured for
+    /// it.</summary>
     public static async Task RunAsync(Func<string, bool> wanted, Action<Peak> peak, Action<WholeTransfer> whole)
     {
         Transfer? smallest = null;
         foreach (var (label, octets) in Sizes)
         {
             string[] rows = [.. Names.Where(n => n.EndsWith("." + label, StringComparison.Ordinal) && wanted(n))];
-            var others = Names.Any(n => n.StartsWith("e2e.memory.", StringComparison.Ordinal) && !n.EndsWith("." + label, StringComparison.Ordinal) && wanted(n));
+            var others = Names.Any(n =>
+                n.StartsWith("e2e.memory.", StringComparison.Ordinal)
+                && !n.EndsWith("." + label, StringComparison.Ordinal)
+                && wanted(n));
             if (rows.Length == 0 && !(octets == Sizes[0].Octets && others))
+            {
                 continue;
+            }
+
             var (transfer, peerSeconds) = await MeasureAsync(octets, withPeer: rows.Contains(Whole));
             smallest ??= octets == Sizes[0].Octets ? transfer : null;
-            foreach (var row in PeaksOf(label, transfer, octets == Sizes[0].Octets ? null : smallest).Where(p => rows.Contains(p.Name)))
+            foreach (
+                var row in PeaksOf(label, transfer, octets == Sizes[0].Octets ? null : smallest)
+                    .Where(p => rows.Contains(p.Name)))
+            {
                 peak(row);
+            }
+
             if (rows.Contains(Whole))
+            {
                 whole(new WholeTransfer(Whole, transfer, peerSeconds));
+            }
         }
     }
 
     private static IEnumerable<Peak> PeaksOf(string label, Transfer transfer, Transfer? smallest) =>
-    [
-        .. Processes.Select(p => new Peak(Memory(p, label), transfer.Watches[p].Peak, smallest?.Watches[p].Peak + MoreAllowed)),
-        .. Servers.Select(p => new Peak(Shared(p, label), transfer.Watches[p].PeakShared, null)),
-        .. Gateways.Select(p => new Peak(Disk(p, label), transfer.Watches[p].PeakTemporary, null)),
-    ];
+        [
+            .. Processes.Select(p => new Peak(
+                Memory(p, label), transfer.Watches[p].Peak, smallest?.Watches[p].Peak + MoreAllowed)),
+            .. Servers.Select(p => new Peak(Shared(p, label), transfer.Watches[p].PeakShared, null)),
+            .. Gateways.Select(p => new Peak(Disk(p, label), transfer.Watches[p].PeakTemporary, null)),
+        ];
 
     private static string Memory(string process, string label) => $"e2e.memory.{process}.{label}";
 
@@ -64,7 +93,8 @@ internal static class EndToEnd
         var folder = Directory.CreateTempSubdirectory("securemail-bench-");
         try
         {
-            var (first, document) = (Path.Combine(folder.FullName, "first.bin"), Path.Combine(folder.FullName, "document.bin"));
+            var (first, document) = (
+                Path.Combine(folder.FullName, "first.bin"), Path.Combine(folder.FullName, "document.bin"));
             await FillAsync(first, Sizes[0].Octets);
             await FillAsync(document, octets);
             var peerSeconds = withPeer ? await PeerAsync(folder.FullName, document) : 0;
@@ -90,7 +120,8 @@ internal static class EndToEnd
         }
     }
 
-    /// <summary>CPU seconds of openssl cms -sign, -encrypt, -decrypt and -verify, as the shell counts its children's.</summary>
+    /// <summary>CPU seconds of openssl cms -sign, -encrypt, -decrypt and -verify, as the shell counts its
+    /// children's.</summary>
     private static async Task<double> PeerAsync(string folder, string document)
     {
         const string Script = """
@@ -105,11 +136,18 @@ internal static class EndToEnd
             cmp "$2" peer.document
             rm -f peer.*
             """;
-        using var shell = Process.Start(new ProcessStartInfo("bash", ["-c", Script, "peer", folder, document]) { RedirectStandardError = true, UseShellExecute = false })!;
+        using var shell = Process.Start(
+            new ProcessStartInfo("bash", ["-c", Script, "peer", folder, document])
+            {
+                RedirectStandardError = true,
+                UseShellExecute = false,
+            }
+        )!;
         var said = await shell.StandardError.ReadToEndAsync();
         await shell.WaitForExitAsync();
         return shell.ExitCode == 0
-            ? said.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries).Sum(s => double.Parse(s, CultureInfo.InvariantCulture))
+            ? said.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries)
+                .Sum(s => double.Parse(s, CultureInfo.InvariantCulture))
             : throw new InvalidOperationException($"The peer failed: {said}");
     }
 }

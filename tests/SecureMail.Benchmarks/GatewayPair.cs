@@ -12,8 +12,9 @@ using SecureMail.SystemTests;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// Two gateways as scripts/demo makes them, each <c>securemail serve</c> in a process of its own on a private PostgreSQL of its own, with the tokens of the development PKI; used as people use
-/// them, by the command line and the console.
+/// Two gateways as scripts/demo makes them, each <c>securemail serve</c> in a process of its own on a private
+/// PostgreSQL of its own, with the tokens of the development PKI; used as people use them, by the command line and the
+/// console.
 /// </summary>
 internal sealed partial class GatewayPair : IAsyncDisposable
 {
@@ -22,7 +23,8 @@ internal sealed partial class GatewayPair : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(15);
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(200);
     private static readonly string Pki = Path.Combine(Repository.Root, "certs-dev", "made");
-    private static readonly string Executable = Path.Combine(Repository.Root, "src", "SecureMail.Host", "bin", "Release", "net10.0", "securemail");
+    private static readonly string Executable = Path.Combine(
+        Repository.Root, "src", "SecureMail.Host", "bin", "Release", "net10.0", "securemail");
 
     private readonly string _folder;
     private readonly HttpClient _http = new() { Timeout = Patience };
@@ -49,16 +51,22 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         }
     }
 
-    /// <summary>Sends one document through both gateways and reads it out of the inbox; throws unless it is the same octets and the receipt came back.</summary>
+    /// <summary>Sends one document through both gateways and reads it out of the inbox; throws unless it is the same
+    /// octets and the receipt came back.</summary>
     public async Task<Transfer> SendAsync(string document)
     {
         foreach (var watch in Watches())
+        {
             watch.Sample();
+        }
+
         var before = Watches().Where(w => w.Name != "send").ToDictionary(w => w.Name, w => w.CpuSeconds);
         // The runtime keeps its diagnostic sockets there.
         var runtimes = TemporaryFiles();
         var clock = Stopwatch.StartNew();
-        using var sending = new Running(Executable, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to", Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document);
+        using var sending = new Running(
+            Executable, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to",
+            Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document);
         var send = new ProcessWatch("send", sending.Process.Id);
         lock (_watches)
         {
@@ -70,23 +78,40 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         var accepted = clock.Elapsed;
         var dispatch = answer.GetProperty("dispatchId").GetString()!;
 
-        await UntilAsync(async () => (await _http.GetStringAsync($"{_gateways[0].Url}/outgoing/{dispatch}")).Contains("dispatch.acknowledged", StringComparison.Ordinal), "the receipt");
+        await UntilAsync(
+            async () =>
+                (await _http.GetStringAsync($"{_gateways[0].Url}/outgoing/{dispatch}")).Contains(
+                    "dispatch.acknowledged", StringComparison.Ordinal),
+            "the receipt");
         var acknowledged = clock.Elapsed;
 
         var link = IncomingLink().Match(await _http.GetStringAsync($"{_gateways[1].Url}/incoming"));
-        using var response = await _http.GetAsync($"{_gateways[1].Url}{link.Value}/documents/1", HttpCompletionOption.ResponseHeadersRead);
+        using var response = await _http.GetAsync(
+            $"{_gateways[1].Url}{link.Value}/documents/1", HttpCompletionOption.ResponseHeadersRead);
         response.EnsureSuccessStatusCode();
         await using var received = await response.Content.ReadAsStreamAsync();
         await using var sent = File.OpenRead(document);
-        if (Convert.ToHexString(await SHA256.HashDataAsync(received)) != Convert.ToHexString(await SHA256.HashDataAsync(sent)))
+        if (Convert.ToHexString(await SHA256.HashDataAsync(received))
+            != Convert.ToHexString(await SHA256.HashDataAsync(sent)))
+        {
             throw new InvalidOperationException("The document in the inbox is not the one that was sent.");
+        }
+
         var read = clock.Elapsed;
 
         foreach (var watch in Watches())
+        {
             watch.Sample();
+        }
+
         if (TemporaryFiles().Except(runtimes).FirstOrDefault() is { } left)
+        {
             throw new InvalidOperationException($"A temporary file was left behind: {Path.GetFileName(left)}");
-        return new Transfer(sent.Length, accepted, acknowledged, read, Watches().ToDictionary(w => w.Name), Watches().ToDictionary(w => w.Name, w => w.CpuSeconds - before.GetValueOrDefault(w.Name)));
+        }
+
+        return new Transfer(
+            sent.Length, accepted, acknowledged, read, Watches().ToDictionary(w => w.Name),
+            Watches().ToDictionary(w => w.Name, w => w.CpuSeconds - before.GetValueOrDefault(w.Name)));
     }
 
     public async ValueTask DisposeAsync()
@@ -94,7 +119,10 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         await _stop.CancelAsync();
         await _sampling;
         foreach (var gateway in _gateways)
+        {
             await gateway.StopAsync();
+        }
+
         foreach (var cluster in _clusters)
         {
             await cluster.DisposeAsync();
@@ -113,28 +141,51 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         {
             Directory.CreateDirectory(TemporaryOf(letter));
             await WriteConfigurationAsync(letter, http: ports[n], smtp: ports[2 + n]);
-            await File.WriteAllTextAsync(Path.Combine(_folder, letter + ".record.json"), await Running.RunAsync(Executable, Environment(), "init", "--config", ConfigurationOf(letter), "--host", "127.0.0.1"));
+            await File.WriteAllTextAsync(
+                Path.Combine(_folder, letter + ".record.json"),
+                await Running.RunAsync(
+                    Executable, Environment(), "init", "--config", ConfigurationOf(letter), "--host", "127.0.0.1"));
         }
 
-        await Running.RunAsync(Path.Combine(Repository.Root, "certs-dev", "publish"), Environment(), "1", directory, $"a={_folder}/a.record.json", $"b={_folder}/b.record.json");
+        await Running.RunAsync(
+            Path.Combine(Repository.Root, "certs-dev", "publish"), Environment(), "1", directory,
+            $"a={_folder}/a.record.json", $"b={_folder}/b.record.json");
         foreach (var (letter, n) in new[] { ("a", 0), ("b", 1) })
         {
-            var gateway = new Running(Executable, [.. Environment(), ("TMPDIR", TemporaryOf(letter))], "serve", "--config", ConfigurationOf(letter)) { Url = $"http://127.0.0.1:{ports[n]}" };
+            var gateway = new Running(
+                Executable, [.. Environment(), ("TMPDIR", TemporaryOf(letter))], "serve", "--config",
+                ConfigurationOf(letter))
+            {
+                Url = $"http://127.0.0.1:{ports[n]}",
+            };
             _gateways.Add(gateway);
             await UntilAsync(() => AnswersAsync(gateway, "live"), "a gateway to start");
-            await Running.RunAsync(Executable, Environment(), "directory", "import", directory, "--config", ConfigurationOf(letter));
+            await Running.RunAsync(
+                Executable, Environment(), "directory", "import", directory, "--config", ConfigurationOf(letter));
             var cluster = await PrivateCluster.OpenAsync(Path.Combine(_folder, letter), CancellationToken.None);
             _clusters.Add(cluster);
             var role = n == 0 ? "sender" : "receiver";
             _watches.Add(new ProcessWatch(role, gateway.Process.Id, temporary: TemporaryOf(letter)));
             // The server's own lock file begins with the postmaster's process id.
-            _watches.Add(new ProcessWatch(role + "-postgresql", int.Parse(File.ReadLines(Path.Combine(cluster.SocketDirectory, ".s.PGSQL.5432.lock")).First(), CultureInfo.InvariantCulture), isServer: true));
+            _watches.Add(
+                new ProcessWatch(
+                    role + "-postgresql",
+                    int.Parse(
+                        File.ReadLines(Path.Combine(cluster.SocketDirectory, ".s.PGSQL.5432.lock")).First(),
+                        CultureInfo.InvariantCulture),
+                    isServer: true));
         }
 
         foreach (var gateway in _gateways)
+        {
             await UntilAsync(() => AnswersAsync(gateway, "ready"), "a gateway to be ready");
+        }
+
         foreach (var watch in _watches)
+        {
             watch.Sample();
+        }
+
         _sampling = SampleAsync();
     }
 
@@ -143,7 +194,10 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         while (!_stop.IsCancellationRequested)
         {
             foreach (var watch in Watches())
+            {
                 watch.Sample();
+            }
+
             await Task.Delay(SampleEvery, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
@@ -151,40 +205,64 @@ internal sealed partial class GatewayPair : IAsyncDisposable
     private ProcessWatch[] Watches()
     {
         lock (_watches)
+        {
             return [.. _watches];
+        }
     }
 
     private async Task WriteConfigurationAsync(string letter, int http, int smtp)
     {
         var module = await File.ReadAllTextAsync(Path.Combine(Pki, "module"));
-        using var agencies = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "certs-dev", "agencies.json")));
-        await File.WriteAllTextAsync(ConfigurationOf(letter), JsonSerializer.Serialize(new
-        {
-            Name = $"gateway-{letter}.test",
-            Data = letter,
-            Http = $"127.0.0.1:{http}",
-            Smtp = $"127.0.0.1:{smtp}",
-            // 200 MB become 356 MB of mail: base64 inside the signature, and again around the envelope.
-            Delivery = new { LargestMessage = 400L * 1024 * 1024 },
-            Trust = new { Anchors = new[] { $"{Pki}/root.pem" }, Intermediates = new[] { $"{Pki}/issuing.pem" }, Crls = new[] { $"{Pki}/root.crl.pem", $"{Pki}/issuing.crl.pem" } },
-            Directory = new { Publisher = $"{Pki}/publisher.pem" },
-            Tokens = agencies.RootElement.GetProperty("agencies").EnumerateArray().Where(a => a.GetProperty("gateway").GetString() == letter).Select(a => a.GetProperty("label").GetString())
-                .Select(label => new { Uri = $"pkcs11:token={label}?module-path={module}", PinFile = $"{Pki}/agencies/{label}.pin" }),
-        }));
+        using var agencies = JsonDocument.Parse(
+            await File.ReadAllTextAsync(Path.Combine(Repository.Root, "certs-dev", "agencies.json")));
+        await File.WriteAllTextAsync(
+            ConfigurationOf(letter),
+            JsonSerializer.Serialize(
+                new
+                {
+                    Name = $"gateway-{letter}.test",
+                    Data = letter,
+                    Http = $"127.0.0.1:{http}",
+                    Smtp = $"127.0.0.1:{smtp}",
+                    // 200 MB become 356 MB of mail: base64 inside the signature, and again around the envelope.
+                    Delivery = new { LargestMessage = 400L * 1024 * 1024 },
+                    Trust = new
+                    {
+                        Anchors = new[] { $"{Pki}/root.pem" },
+                        Intermediates = new[] { $"{Pki}/issuing.pem" },
+                        Crls = new[] { $"{Pki}/root.crl.pem", $"{Pki}/issuing.crl.pem" },
+                    },
+                    Directory = new { Publisher = $"{Pki}/publisher.pem" },
+                    Tokens = agencies
+                        .RootElement.GetProperty("agencies")
+                        .EnumerateArray()
+                        .Where(a => a.GetProperty("gateway").GetString() == letter)
+                        .Select(a => a.GetProperty("label").GetString())
+                        .Select(label => new
+                        {
+                            Uri = $"pkcs11:token={label}?module-path={module}",
+                            PinFile = $"{Pki}/agencies/{label}.pin",
+                        }),
+                }));
     }
 
     private string ConfigurationOf(string letter) => Path.Combine(_folder, letter + ".json");
 
     private string TemporaryOf(string letter) => Path.Combine(_folder, "temporary-" + letter);
 
-    private string[] TemporaryFiles() => [.. new[] { "a", "b" }.SelectMany(letter => Directory.EnumerateFileSystemEntries(TemporaryOf(letter)))];
+    private string[] TemporaryFiles() =>
+        [.. new[] { "a", "b" }.SelectMany(letter => Directory.EnumerateFileSystemEntries(TemporaryOf(letter)))];
 
-    private static (string Name, string Value)[] Environment() => [("SOFTHSM2_CONF", Path.Combine(Pki, "softhsm2.conf"))];
+    private static (string Name, string Value)[] Environment() =>
+        [("SOFTHSM2_CONF", Path.Combine(Pki, "softhsm2.conf"))];
 
     private async Task<bool> AnswersAsync(Running gateway, string question)
     {
         if (gateway.Process.HasExited)
+        {
             throw new InvalidOperationException(gateway.Said);
+        }
+
         try
         {
             using var answer = await _http.GetAsync($"{gateway.Url}/health/{question}");
@@ -201,7 +279,9 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         for (var clock = Stopwatch.StartNew(); !await isSo(); await Task.Delay(SampleEvery))
         {
             if (clock.Elapsed > Patience)
+            {
                 throw new TimeoutException(what);
+            }
         }
     }
 
@@ -226,10 +306,18 @@ internal sealed partial class GatewayPair : IAsyncDisposable
 
         public Running(string program, (string Name, string Value)[] environment, params string[] arguments)
         {
-            var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+            var start = new ProcessStartInfo(program, arguments)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                UseShellExecute = false,
+            };
             start.Environment.Remove("SECUREMAIL_CONFIG");
             foreach (var (name, value) in environment)
+            {
                 start.Environment[name] = value;
+            }
+
             Process = Process.Start(start)!;
             (_output, _errors) = (ReadAsync(Process.StandardOutput), ReadAsync(Process.StandardError));
         }
@@ -243,11 +331,14 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             get
             {
                 lock (_said)
+                {
                     return _said.ToString();
+                }
             }
         }
 
-        public static async Task<string> RunAsync(string program, (string Name, string Value)[] environment, params string[] arguments)
+        public static async Task<string> RunAsync(
+            string program, (string Name, string Value)[] environment, params string[] arguments)
         {
             using var running = new Running(program, environment, arguments);
             return await running.EndAsync();
@@ -259,13 +350,19 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             var output = await _output;
             await _errors;
             await Process.WaitForExitAsync();
-            return Process.ExitCode == 0 ? output : throw new InvalidOperationException($"{Process.StartInfo.FileName} ended with {Process.ExitCode}: {Said}");
+            return Process.ExitCode == 0
+                ? output
+                : throw new InvalidOperationException(
+                    $"{Process.StartInfo.FileName} ended with {Process.ExitCode}: {Said}");
         }
 
         public async Task StopAsync()
         {
             if (!Process.HasExited && Interop.kill(Process.Id, Interop.SIGTERM) != 0)
+            {
                 Process.Kill();
+            }
+
             await Process.WaitForExitAsync();
             Dispose();
         }
@@ -279,7 +376,9 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             {
                 read.AppendLine(line);
                 lock (_said)
+                {
                     _said.AppendLine(line);
+                }
             }
 
             return read.ToString();
@@ -287,5 +386,8 @@ internal sealed partial class GatewayPair : IAsyncDisposable
     }
 }
 
-/// <summary>One dispatch on its way: when it was accepted, when the receipt was back and when it had been read out of the inbox; and what each process had cost until then.</summary>
-internal sealed record Transfer(long Octets, TimeSpan Accepted, TimeSpan Acknowledged, TimeSpan Read, IReadOnlyDictionary<string, ProcessWatch> Watches, IReadOnlyDictionary<string, double> CpuSeconds);
+/// <summary>One dispatch on its way: when it was accepted, when the receipt was back and when it had been read out of
+/// the inbox; and what each process had cost until then.</summary>
+internal sealed record Transfer(
+    long Octets, TimeSpan Accepted, TimeSpan Acknowledged, TimeSpan Read,
+    IReadOnlyDictionary<string, ProcessWatch> Watches, IReadOnlyDictionary<string, double> CpuSeconds);

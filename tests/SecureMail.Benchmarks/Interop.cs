@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace SecureMail.Benchmarks;
 
-/// <summary>OpenSSL's CMS functions and what they stand on, as its manual pages declare them, and the process's CPU clock.</summary>
+/// <summary>OpenSSL's CMS functions and what they stand on, as its manual pages declare them, and the process's CPU
+/// clock.</summary>
 internal static unsafe partial class Interop
 {
     private const string Libcrypto = "libcrypto.so.3";
@@ -73,7 +74,8 @@ internal static unsafe partial class Interop
     public static partial nint CMS_sign(nint certificate, nint key, nint certificates, nint data, uint flags);
 
     [LibraryImport(Libcrypto)]
-    public static partial int CMS_verify(nint cms, nint certificates, nint store, nint detached, nint output, uint flags);
+    public static partial int CMS_verify(
+        nint cms, nint certificates, nint store, nint detached, nint output, uint flags);
 
     [LibraryImport(Libcrypto)]
     public static partial nint CMS_encrypt(nint certificates, nint data, nint cipher, uint flags);
@@ -109,7 +111,10 @@ internal static unsafe partial class Interop
     public static double CpuMicroseconds()
     {
         if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, out var time) != 0)
+        {
             throw new InvalidOperationException("There is no CPU clock for processes.");
+        }
+
         return (time.Seconds * 1e6) + (time.Nanoseconds / 1e3);
     }
 

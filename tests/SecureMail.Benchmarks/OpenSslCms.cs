@@ -4,8 +4,9 @@ using static SecureMail.Benchmarks.Interop;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// The peer: OpenSSL's CMS in this process, used as its manual pages tell, each call by the faster of its ways (streaming writes). What it makes
-/// goes to a memory BIO where something still has to read it, else to a null BIO. Keys and certificates are parsed once and live as long as the process.
+/// The peer: OpenSSL's CMS in this process, used as its manual pages tell, each call by the faster of its ways
+/// (streaming writes). What it makes goes to a memory BIO where something still has to read it, else to a null BIO.
+/// Keys and certificates are parsed once and live as long as the process.
 /// </summary>
 internal sealed unsafe class OpenSslCms
 {
@@ -46,7 +47,10 @@ internal sealed unsafe class OpenSslCms
     {
         using var output = Bio.Memory();
         using (var input = Bio.Of(content))
+        {
             SignTo(input, output, CMS_BINARY | CMS_STREAM);
+        }
+
         return output.ToArray();
     }
 
@@ -188,7 +192,9 @@ internal sealed unsafe class OpenSslCms
         Check(CMS_verify(cms, 0, _store, content, output.Handle, CMS_BINARY));
         CMS_ContentInfo_free(cms);
         if (content != 0)
+        {
             Check(BIO_free(content));
+        }
     }
 
     private static nint Certificate(byte[] der)
@@ -213,14 +219,20 @@ internal sealed unsafe class OpenSslCms
     {
         var stack = Check(OPENSSL_sk_new_null());
         foreach (var der in certificates)
+        {
             Check(OPENSSL_sk_push(stack, Certificate(der)));
+        }
+
         return stack;
     }
 
     private static nint Check(nint result)
     {
         if (result > 0 || result < -1)
+        {
             return result;
+        }
+
         var text = stackalloc byte[256];
         ERR_error_string_n(ERR_get_error(), text, 256);
         throw new InvalidOperationException($"OpenSSL: {Marshal.PtrToStringUTF8((nint)text)}");
@@ -255,7 +267,9 @@ internal sealed unsafe class OpenSslCms
         {
             _ = BIO_free(Handle);
             if (_pinned.IsAllocated)
+            {
                 _pinned.Free();
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ using System.Text;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// The other peer: .NET's SignedCms and EnvelopedCms. They know no GCM, so they are measured with AES-256-CBC on both sides; they read no mail, so
-/// what S/MIME text needs besides is done here in the shortest way.
+/// The other peer: .NET's SignedCms and EnvelopedCms. They know no GCM, so they are measured with AES-256-CBC on both
+/// sides; they read no mail, so what S/MIME text needs besides is done here in the shortest way.
 /// </summary>
 internal sealed class PlatformCms(Materials materials)
 {
@@ -17,8 +17,14 @@ internal sealed class PlatformCms(Materials materials)
     public byte[] SignEncrypt(byte[] content)
     {
         var signed = new SignedCms(new ContentInfo(content), detached: false);
-        signed.ComputeSignature(new CmsSigner(_signer) { IncludeOption = X509IncludeOption.EndCertOnly, DigestAlgorithm = new Oid("2.16.840.1.101.3.4.2.1") });
-        var enveloped = new EnvelopedCms(new ContentInfo(signed.Encode()), new AlgorithmIdentifier(new Oid("2.16.840.1.101.3.4.1.42")));
+        signed.ComputeSignature(
+            new CmsSigner(_signer)
+            {
+                IncludeOption = X509IncludeOption.EndCertOnly,
+                DigestAlgorithm = new Oid("2.16.840.1.101.3.4.2.1"),
+            });
+        var enveloped = new EnvelopedCms(
+            new ContentInfo(signed.Encode()), new AlgorithmIdentifier(new Oid("2.16.840.1.101.3.4.1.42")));
         enveloped.Encrypt(new CmsRecipient(materials.Recipient.Certificate, RSAEncryptionPadding.Pkcs1));
         return enveloped.Encode();
     }
@@ -37,7 +43,8 @@ internal sealed class PlatformCms(Materials materials)
         var body = message.AsSpan(message.AsSpan().IndexOf("\r\n\r\n"u8));
         var inner = Decrypt(FromBase64(body));
         var head = Encoding.ASCII.GetString(inner, 0, inner.AsSpan().IndexOf("\r\n\r\n"u8));
-        var delimiter = Encoding.ASCII.GetBytes("\r\n--" + head[(head.IndexOf("boundary=\"", StringComparison.Ordinal) + 10)..].Split('"')[0]);
+        var delimiter = Encoding.ASCII.GetBytes(
+            "\r\n--" + head[(head.IndexOf("boundary=\"", StringComparison.Ordinal) + 10)..].Split('"')[0]);
         var start = inner.AsSpan().IndexOf(delimiter) + delimiter.Length + 2;
         var length = inner.AsSpan(start).IndexOf(delimiter);
         var rest = inner.AsSpan(start + length + delimiter.Length);

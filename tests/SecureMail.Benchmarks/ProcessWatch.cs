@@ -4,8 +4,9 @@ namespace SecureMail.Benchmarks;
 
 /// <summary>
 /// What one process costs, or one database server with all its backends, as the kernel counts it in /proc.
-/// A process: VmHWM, the highest it ever was. A server has no such figure, and what its backends share would count once for each: there it is the highest of the samples of the sum
-/// of Pss (each page divided among those who map it), without the pages of the shared buffers, which are as many as they were configured to be and are counted apart.
+/// A process: VmHWM, the highest it ever was. A server has no such figure, and what its backends share would count once
+/// for each: there it is the highest of the samples of the sum of Pss (each page divided among those who map it),
+/// without the pages of the shared buffers, which are as many as they were configured to be and are counted apart.
 /// </summary>
 /// <param name="temporary">The process's folder for temporary files; null: it makes none that are looked at.</param>
 internal sealed class ProcessWatch(string name, int process, bool isServer = false, string? temporary = null)
@@ -32,9 +33,13 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
         try
         {
             if (isServer)
+            {
                 SampleServer();
+            }
             else
+            {
                 SampleProcess();
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -47,7 +52,9 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
         CpuSeconds = Math.Max(CpuSeconds, Cpu(process, withChildren: false));
         Peak = Math.Max(Peak, Kilobytes($"/proc/{process}/status", "VmHWM:") / 1024);
         if (temporary is not null)
+        {
             PeakTemporary = Math.Max(PeakTemporary, OpenIn(temporary) / 1048576);
+        }
     }
 
     private void SampleServer()
@@ -55,7 +62,11 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
         // Backends that have ended are in the postmaster's count of its children, the others are asked themselves.
         var cpu = Cpu(process, withChildren: true);
         var (own, shared) = (0.0, 0.0);
-        foreach (var each in File.ReadAllText($"/proc/{process}/task/{process}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(c => int.Parse(c, CultureInfo.InvariantCulture)).Append(process))
+        foreach (
+            var each in File.ReadAllText($"/proc/{process}/task/{process}/children")
+                .Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .Select(c => int.Parse(c, CultureInfo.InvariantCulture))
+                .Append(process))
         {
             try
             {
@@ -71,20 +82,24 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
             }
         }
 
-        (Peak, PeakShared, CpuSeconds) = (Math.Max(Peak, own / 1024), Math.Max(PeakShared, shared / 1024), Math.Max(CpuSeconds, cpu));
+        (Peak, PeakShared, CpuSeconds) = (
+            Math.Max(Peak, own / 1024), Math.Max(PeakShared, shared / 1024), Math.Max(CpuSeconds, cpu));
     }
 
-    // proc(5): utime, stime, cutime and cstime are the fields 14 to 17; the second may hold blanks, and ends with the last parenthesis.
+    // proc(5): utime, stime, cutime and cstime are the fields 14 to 17; the second may hold blanks, and ends with the
+    // last parenthesis.
     private static double Cpu(int process, bool withChildren)
     {
         var stat = File.ReadAllText($"/proc/{process}/stat");
         var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return fields[11..(withChildren ? 15 : 13)].Sum(f => long.Parse(f, CultureInfo.InvariantCulture)) / TicksPerSecond;
+        return fields[11..(withChildren ? 15 : 13)].Sum(f => long.Parse(f, CultureInfo.InvariantCulture))
+            / TicksPerSecond;
     }
 
     private static double Kilobytes(string file, string field)
     {
-        var line = File.ReadLines(file).FirstOrDefault(l => l.StartsWith(field, StringComparison.Ordinal)) ?? throw new IOException($"{file} has no {field}");
+        var line = File.ReadLines(file).FirstOrDefault(l => l.StartsWith(field, StringComparison.Ordinal))
+            ?? throw new IOException($"{file} has no {field}");
         return double.Parse(line[field.Length..^2], CultureInfo.InvariantCulture);
     }
 
@@ -96,9 +111,15 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
             try
             {
                 // The runtime keeps pipes for a debugger there; to open one would be to wait for it.
-                if (new FileInfo(descriptor).LinkTarget is not { } target || !target.StartsWith(folder, StringComparison.Ordinal) || target.Contains("clr-debug-pipe", StringComparison.Ordinal))
+                if (new FileInfo(descriptor).LinkTarget is not { } target
+                    || !target.StartsWith(folder, StringComparison.Ordinal)
+                    || target.Contains("clr-debug-pipe", StringComparison.Ordinal))
+                {
                     continue;
-                using var file = File.OpenHandle(descriptor, options: FileOptions.None, share: FileShare.ReadWrite | FileShare.Delete);
+                }
+
+                using var file = File.OpenHandle(
+                    descriptor, options: FileOptions.None, share: FileShare.ReadWrite | FileShare.Delete);
                 octets += RandomAccess.GetLength(file);
             }
             catch (IOException)

@@ -4,9 +4,9 @@ using System.Text.Json;
 namespace SecureMail.Benchmarks;
 
 /// <summary>
-/// scripts/bench [NAME...] [--json]: measures the rows whose names begin with one of those given, or all. Ratios are the peer's CPU time over ours, from
-/// interleaved calls in this one process; memory is measured in processes of its own. With --profile our side alone runs for some seconds, for a
-/// profiler to look at.
+/// scripts/bench [NAME...] [--json]: measures the rows whose names begin with one of those given, or all. Ratios are
+/// the peer's CPU time over ours, from interleaved calls in this one process; memory is measured in processes of its
+/// own. With --profile our side alone runs for some seconds, for a profiler to look at.
 /// </summary>
 internal static class Program
 {
@@ -27,32 +27,47 @@ internal static class Program
         string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
         using var contests = new CmsContests();
         string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
-        if (names.FirstOrDefault(n => n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))) is { } wrong)
+        if (
+            names.FirstOrDefault(n =>
+                n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))
+            ) is
+            { } wrong)
         {
-            await Console.Error.WriteLineAsync($"Không có hàng nào bắt đầu bằng / no row begins with: {wrong}\n{string.Join('\n', known)}");
+            await Console.Error.WriteLineAsync(
+                $"Không có hàng nào bắt đầu bằng / no row begins with: {wrong}\n{string.Join('\n', known)}");
             return 64;
         }
 
         if (profile)
         {
             foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+            {
                 await make().RepeatAsync(ProfileSeconds);
+            }
+
             return 0;
         }
 
         bool Wanted(string name) => names.Length == 0 || names.Any(n => name.StartsWith(n, StringComparison.Ordinal));
 
         if (!json)
-            Console.WriteLine($"{"",-38} {"ratio",7} {"goal",6}  {"spread",-15} {"ours",12} {"peer",12}");
+        {
+            Console.WriteLine($"{"", -38} {"ratio", 7} {"goal", 6}  {"spread", -15} {"ours", 12} {"peer", 12}");
+        }
+
         foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
         {
             var contest = make();
             await contest.Agree();
-            Print(await contest.RunAsync(name.Contains("25m", StringComparison.Ordinal) ? RoundsOfLarge : Rounds), json);
+            Print(
+                await contest.RunAsync(name.Contains("25m", StringComparison.Ordinal) ? RoundsOfLarge : Rounds), json);
         }
 
         await foreach (var peak in CmsMemory.RunAsync(Wanted))
+        {
             Print(peak, json);
+        }
+
         await EndToEnd.RunAsync(Wanted, peak => Print(peak, json), transfer => Print(transfer, json));
         return 0;
     }
@@ -60,47 +75,72 @@ internal static class Program
     private static void Print(Ratio ratio, bool json)
     {
         var contest = ratio.Contest;
-        Console.WriteLine(json
-            ? JsonSerializer.Serialize(new
-            {
-                name = contest.Name,
-                ratio = Math.Round(ratio.Median, 3),
-                goal = contest.Goal,
-                peer = contest.Peer,
-                spread = new[] { Math.Round(ratio.Low, 3), Math.Round(ratio.High, 3) },
-                unit = contest.Unit,
-                oursMicroseconds = Math.Round(ratio.OurMicroseconds, 1),
-                peerMicroseconds = Math.Round(ratio.TheirMicroseconds, 1),
-            })
-            : string.Create(CultureInfo.InvariantCulture,
-                $"{contest.Name,-38} {ratio.Median,7:0.00} {contest.Goal,6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds,9:0.0} µs {ratio.TheirMicroseconds,9:0.0} µs  a {contest.Unit}; {contest.Peer}"));
+        Console.WriteLine(
+            json
+                ? JsonSerializer.Serialize(
+                    new
+                    {
+                        name = contest.Name,
+                        ratio = Math.Round(ratio.Median, 3),
+                        goal = contest.Goal,
+                        peer = contest.Peer,
+                        spread = new[] { Math.Round(ratio.Low, 3), Math.Round(ratio.High, 3) },
+                        unit = contest.Unit,
+                        oursMicroseconds = Math.Round(ratio.OurMicroseconds, 1),
+                        peerMicroseconds = Math.Round(ratio.TheirMicroseconds, 1),
+                    })
+                : string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{contest.Name, -38} {ratio.Median, 7:0.00} {contest.Goal, 6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds, 9:0.0} µs {ratio.TheirMicroseconds, 9:0.0} µs  a {contest.Unit}; {contest.Peer}"
+                ));
     }
 
     private static void Print(WholeTransfer whole, bool json)
     {
         var transfer = whole.Transfer;
-        Console.WriteLine(json
-            ? JsonSerializer.Serialize(new
-            {
-                name = whole.Name,
-                ratio = Math.Round(whole.Ratio, 3),
-                goal = (double?)null,
-                peer = WholeTransfer.Peer,
-                spread = new[] { Math.Round(whole.Ratio, 3), Math.Round(whole.Ratio, 3) },
-                megabytesPerSecond = Math.Round(whole.MegabytesPerSecond, 2),
-                acceptedSeconds = Math.Round(transfer.Accepted.TotalSeconds, 2),
-                acknowledgedSeconds = Math.Round(transfer.Acknowledged.TotalSeconds, 2),
-                readSeconds = Math.Round((transfer.Read - transfer.Acknowledged).TotalSeconds, 2),
-                cpuSeconds = transfer.CpuSeconds.ToDictionary(c => c.Key, c => Math.Round(c.Value, 2)),
-                peerCpuSeconds = Math.Round(whole.PeerSeconds, 2),
-            })
-            : string.Create(CultureInfo.InvariantCulture, $"""
-                {whole.Name,-38} {whole.Ratio,7:0.00}         {whole.MegabytesPerSecond:0.0} MB/s: accepted after {transfer.Accepted.TotalSeconds:0.0} s, acknowledged after {transfer.Acknowledged.TotalSeconds:0.0} s, read in {(transfer.Read - transfer.Acknowledged).TotalSeconds:0.0} s
-                {"",-38} CPU s: {string.Join(", ", transfer.CpuSeconds.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Key} {c.Value:0.0}")))}; {WholeTransfer.Peer} {whole.PeerSeconds:0.0}
-                """));
+        Console.WriteLine(
+            json
+                ? JsonSerializer.Serialize(
+                    new
+                    {
+                        name = whole.Name,
+                        ratio = Math.Round(whole.Ratio, 3),
+                        goal = (double?)null,
+                        peer = WholeTransfer.Peer,
+                        spread = new[] { Math.Round(whole.Ratio, 3), Math.Round(whole.Ratio, 3) },
+                        megabytesPerSecond = Math.Round(whole.MegabytesPerSecond, 2),
+                        acceptedSeconds = Math.Round(transfer.Accepted.TotalSeconds, 2),
+                        acknowledgedSeconds = Math.Round(transfer.Acknowledged.TotalSeconds, 2),
+                        readSeconds = Math.Round((transfer.Read - transfer.Acknowledged).TotalSeconds, 2),
+                        cpuSeconds = transfer.CpuSeconds.ToDictionary(c => c.Key, c => Math.Round(c.Value, 2)),
+                        peerCpuSeconds = Math.Round(whole.PeerSeconds, 2),
+                    })
+                : string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"""
+                    {whole.Name, -38} {whole.Ratio, 7:0.00}         {whole.MegabytesPerSecond:0.0} MB/s: accepted after {transfer.Accepted.TotalSeconds:0.0} s, acknowledged after {transfer.Acknowledged.TotalSeconds:0.0} s, read in {(
+                        transfer.Read - transfer.Acknowledged
+                    ).TotalSeconds:0.0} s
+                    {"", -38} CPU s: {string.Join(
+                        ", ",
+                        transfer.CpuSeconds.Select(c =>
+                            string.Create(CultureInfo.InvariantCulture, $"{c.Key} {c.Value:0.0}")
+                        )
+                    )}; {WholeTransfer.Peer} {whole.PeerSeconds:0.0}
+                    """
+                ));
     }
 
-    private static void Print(Peak peak, bool json) => Console.WriteLine(json
-        ? JsonSerializer.Serialize(new { name = peak.Name, mib = Math.Round(peak.Mib, 1), goal = peak.Goal is { } goal ? Math.Round(goal, 1) : (double?)null })
-        : string.Create(CultureInfo.InvariantCulture, $"{peak.Name,-38} {peak.Mib,7:0.0} {peak.Goal,6:0.0}  MiB"));
+    private static void Print(Peak peak, bool json) =>
+        Console.WriteLine(
+            json
+                ? JsonSerializer.Serialize(
+                    new
+                    {
+                        name = peak.Name,
+                        mib = Math.Round(peak.Mib, 1),
+                        goal = peak.Goal is { } goal ? Math.Round(goal, 1) : (double?)null,
+                    })
+                : string.Create(
+                    CultureInfo.InvariantCulture, $"{peak.Name, -38} {peak.Mib, 7:0.0} {peak.Goal, 6:0.0}  MiB"));
 }

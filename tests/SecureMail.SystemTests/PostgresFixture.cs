@@ -23,8 +23,13 @@ public sealed class PostgresFixture : IAsyncLifetime
         await connection.OpenAsync();
         await using var command = new NpgsqlCommand($"CREATE DATABASE {name} OWNER securemail_owner", connection);
         await command.ExecuteNonQueryAsync();
-        // Hundreds of databases, each with pools of its own: what idles is given back at once, or the server runs out of connections.
-        return new NpgsqlConnectionStringBuilder(Cluster.ConnectionString("securemail_owner", name)) { ConnectionIdleLifetime = 2, ConnectionPruningInterval = 1 }.ConnectionString;
+        // Hundreds of databases, each with pools of its own: what idles is given back at once, or the server runs out
+        // of connections.
+        return new NpgsqlConnectionStringBuilder(Cluster.ConnectionString("securemail_owner", name))
+        {
+            ConnectionIdleLifetime = 2,
+            ConnectionPruningInterval = 1,
+        }.ConnectionString;
     }
 
     /// <summary>The same database as the role that the gateway runs as.</summary>

@@ -10,7 +10,8 @@ internal static class Repository
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "SecureMail.sln")))
         {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
+            folder = Path.GetDirectoryName(folder)
+                ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
         }
 
         return folder;

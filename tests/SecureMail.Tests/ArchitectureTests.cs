@@ -3,7 +3,8 @@ using System.Xml.Linq;
 
 namespace SecureMail.Tests;
 
-/// <summary>The shape of the whole: arrows between projects, files the diagrams name, standards the code cites.</summary>
+/// <summary>The shape of the whole: arrows between projects, files the diagrams name, standards the code
+/// cites.</summary>
 public sealed partial class ArchitectureTests
 {
     private static readonly Dictionary<string, string[]> Arrows = new()
@@ -29,8 +30,13 @@ public sealed partial class ArchitectureTests
         {
             var name = Path.GetFileNameWithoutExtension(project)["SecureMail.".Length..];
             Arrows.ShouldContainKey(name);
-            var referenced = XDocument.Load(project).Descendants("ProjectReference")
-                .Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value.Replace('\\', '/'))["SecureMail.".Length..]);
+            var referenced = XDocument
+                .Load(project)
+                .Descendants("ProjectReference")
+                .Select(r =>
+                    Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value.Replace('\\', '/'))[
+                        "SecureMail.".Length..
+                    ]);
             referenced.Except(Arrows[name]).ShouldBeEmpty($"{name} references what it may not");
         }
     }
@@ -38,9 +44,15 @@ public sealed partial class ArchitectureTests
     [Fact]
     public void Every_file_that_the_architecture_page_names_exists()
     {
-        var named = PathInText().Matches(File.ReadAllText(Path.Combine(Root, "ARCHITECTURE.md"))).Select(m => m.Value).Distinct().ToList();
+        var named = PathInText()
+            .Matches(File.ReadAllText(Path.Combine(Root, "ARCHITECTURE.md")))
+            .Select(m => m.Value)
+            .Distinct()
+            .ToList();
         named.Count.ShouldBeGreaterThan(20);
-        named.Where(n => !File.Exists(Path.Combine(Root, n)) && !Directory.Exists(Path.Combine(Root, n))).ShouldBeEmpty();
+        named
+            .Where(n => !File.Exists(Path.Combine(Root, n)) && !Directory.Exists(Path.Combine(Root, n)))
+            .ShouldBeEmpty();
     }
 
     [Fact]
@@ -50,8 +62,14 @@ public sealed partial class ArchitectureTests
         foreach (var flow in new[] { "OutboundFlow", "InboundFlow" })
         {
             var source = File.ReadAllText(Path.Combine(Root, "src/SecureMail.Gateway", flow + ".cs"));
-            var steps = StepParameter().Matches(source[source.IndexOf("class " + flow, StringComparison.Ordinal)..source.IndexOf('{', source.IndexOf("class " + flow, StringComparison.Ordinal))])
-                .Select(m => m.Groups[1].Value).Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ClockWatch" or "ILogger"));
+            var steps = StepParameter()
+                .Matches(
+                    source[
+                        source.IndexOf("class " + flow, StringComparison.Ordinal)..source.IndexOf(
+                            '{', source.IndexOf("class " + flow, StringComparison.Ordinal))
+                    ])
+                .Select(m => m.Groups[1].Value)
+                .Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ClockWatch" or "ILogger"));
             foreach (var step in steps)
             {
                 page.ShouldContain($"/{step}.cs\"]");
@@ -64,7 +82,10 @@ public sealed partial class ArchitectureTests
     {
         foreach (var project in Directory.GetDirectories(Path.Combine(Root, "src")))
         {
-            var numbers = Directory.GetFiles(project, "*.cs", SearchOption.AllDirectories).SelectMany(f => LogNumber().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value)).ToList();
+            var numbers = Directory
+                .GetFiles(project, "*.cs", SearchOption.AllDirectories)
+                .SelectMany(f => LogNumber().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value))
+                .ToList();
             numbers.GroupBy(n => n).Where(g => g.Count() > 1).Select(g => g.Key).ShouldBeEmpty(project);
         }
     }
@@ -73,10 +94,17 @@ public sealed partial class ArchitectureTests
     public void Every_RFC_that_the_code_cites_stands_in_the_table()
     {
         var table = File.ReadAllText(Path.Combine(Root, "docs/rfc.md"));
-        var cited = Directory.GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories).Where(f => !f.Contains("/obj/", StringComparison.Ordinal))
-            .SelectMany(f => Rfc().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value)).Distinct().Order().ToList();
+        var cited = Directory
+            .GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(f => !f.Contains("/obj/", StringComparison.Ordinal))
+            .SelectMany(f => Rfc().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value))
+            .Distinct()
+            .Order()
+            .ToList();
         cited.Count.ShouldBeGreaterThan(20);
-        cited.Where(number => !Regex.IsMatch(table, $@"(?m)^\| RFC {number} \|")).ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
+        cited
+            .Where(number => !Regex.IsMatch(table, $@"(?m)^\| RFC {number} \|"))
+            .ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
     }
 
     private static string FindRoot()
@@ -84,7 +112,8 @@ public sealed partial class ArchitectureTests
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "SecureMail.sln")))
         {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
+            folder = Path.GetDirectoryName(folder)
+                ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
         }
 
         return folder;

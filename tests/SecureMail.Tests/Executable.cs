@@ -9,12 +9,16 @@ internal static class Executable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
-    public static Task<Answer> RunAsync(params string[] arguments) => RunAsync(new Dictionary<string, string>(), arguments);
+    public static Task<Answer> RunAsync(params string[] arguments) =>
+        RunAsync(new Dictionary<string, string>(), arguments);
 
-    public static async Task<Answer> RunAsync(IReadOnlyDictionary<string, string> environment, params string[] arguments)
+    public static async Task<Answer> RunAsync(
+        IReadOnlyDictionary<string, string> environment, params string[] arguments)
     {
-        var dotnet = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
-        var start = new ProcessStartInfo(dotnet, ["exec", Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
+        var dotnet =
+            Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
+        var start = new ProcessStartInfo(
+            dotnet, ["exec", Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -25,7 +29,10 @@ internal static class Executable
         };
         start.Environment.Remove("SECUREMAIL_CONFIG");
         foreach (var (name, value) in environment)
+        {
             start.Environment[name] = value;
+        }
+
         using var process = Process.Start(start)!;
         process.StandardInput.Close();
         using var limit = new CancellationTokenSource(Patience);
@@ -46,7 +53,12 @@ internal static class Executable
     internal sealed record Answer(int Exit, string Output, string Error)
     {
         /// <summary>Standard output, which must be JSON lines and nothing else.</summary>
-        public IReadOnlyList<JsonElement> Json => [.. Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
+        public IReadOnlyList<JsonElement> Json =>
+            [
+                .. Output
+                    .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                    .Select(l => JsonDocument.Parse(l).RootElement),
+            ];
 
         /// <summary>The one line of error.</summary>
         public string ErrorLine

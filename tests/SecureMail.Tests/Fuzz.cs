@@ -1,8 +1,8 @@
 namespace SecureMail.Tests;
 
 /// <summary>
-/// The mutator that every parser's fuzz test shares. Seeded, so that a failure comes again; bounded, so that it stays in
-/// the fast suite. The target asserts by throwing; a failure names the seed, the iteration and the octets.
+/// The mutator that every parser's fuzz test shares. Seeded, so that a failure comes again; bounded, so that it stays
+/// in the fast suite. The target asserts by throwing; a failure names the seed, the iteration and the octets.
 /// </summary>
 internal static class Fuzz
 {
@@ -10,16 +10,16 @@ internal static class Fuzz
     {
         byte[][] samples = [.. corpus];
         var random = new Random(seed);
-        for (int i = 0; i < iterations; i++)
+        for (var i = 0; i < iterations; i++)
         {
-            byte[] input = Mutate(samples[random.Next(samples.Length)], samples, random);
+            var input = Mutate(samples[random.Next(samples.Length)], samples, random);
             try
             {
                 target(input);
             }
             catch (Exception e)
             {
-                string hex = Convert.ToHexString(input.AsSpan(0, Math.Min(input.Length, 4096)));
+                var hex = Convert.ToHexString(input.AsSpan(0, Math.Min(input.Length, 4096)));
                 throw new InvalidOperationException($"seed {seed}, iteration {i}, {input.Length} octets: {hex}", e);
             }
         }
@@ -28,21 +28,35 @@ internal static class Fuzz
     private static byte[] Mutate(byte[] sample, byte[][] samples, Random random)
     {
         var data = new List<byte>(sample);
-        for (int rounds = 1 + random.Next(4); rounds > 0; rounds--)
+        for (var rounds = 1 + random.Next(4); rounds > 0; rounds--)
         {
-            int at = data.Count == 0 ? 0 : random.Next(data.Count);
+            var at = data.Count == 0 ? 0 : random.Next(data.Count);
             switch (data.Count == 0 ? 3 : random.Next(8))
             {
-                case 0: data[at] ^= (byte)(1 << random.Next(8)); break;
-                case 1: data[at] = (byte)random.Next(256); break;
-                case 2: data[at] = Interesting[random.Next(Interesting.Length)]; break;
-                case 3: data.InsertRange(at, Enumerable.Repeat((byte)random.Next(256), 1 + random.Next(16))); break;
-                case 4: data.RemoveRange(at, Math.Min(data.Count - at, 1 + random.Next(16))); break;
-                case 5: data.RemoveRange(at, data.Count - at); break;
-                case 6: data.InsertRange(at, data.GetRange(at, Math.Min(data.Count - at, 1 + random.Next(64)))); break;
+                case 0:
+                    data[at] ^= (byte)(1 << random.Next(8));
+                    break;
+                case 1:
+                    data[at] = (byte)random.Next(256);
+                    break;
+                case 2:
+                    data[at] = Interesting[random.Next(Interesting.Length)];
+                    break;
+                case 3:
+                    data.InsertRange(at, Enumerable.Repeat((byte)random.Next(256), 1 + random.Next(16)));
+                    break;
+                case 4:
+                    data.RemoveRange(at, Math.Min(data.Count - at, 1 + random.Next(16)));
+                    break;
+                case 5:
+                    data.RemoveRange(at, data.Count - at);
+                    break;
+                case 6:
+                    data.InsertRange(at, data.GetRange(at, Math.Min(data.Count - at, 1 + random.Next(64))));
+                    break;
                 default:
-                    byte[] other = samples[random.Next(samples.Length)];
-                    int from = random.Next(other.Length + 1);
+                    var other = samples[random.Next(samples.Length)];
+                    var from = random.Next(other.Length + 1);
                     data.InsertRange(at, other[from..Math.Min(other.Length, from + random.Next(64))]);
                     break;
             }
@@ -50,5 +64,23 @@ internal static class Fuzz
         return [.. data];
     }
 
-    private static readonly byte[] Interesting = [0x00, 0x01, 0x0A, 0x0D, 0x20, 0x30, 0x31, 0x7F, 0x80, 0x81, 0x84, 0x88, 0xA0, 0xBF, 0xFE, 0xFF];
+    private static readonly byte[] Interesting =
+    [
+        0x00,
+        0x01,
+        0x0A,
+        0x0D,
+        0x20,
+        0x30,
+        0x31,
+        0x7F,
+        0x80,
+        0x81,
+        0x84,
+        0x88,
+        0xA0,
+        0xBF,
+        0xFE,
+        0xFF,
+    ];
 }

@@ -8,11 +8,13 @@ namespace SecureMail.Cms.Asn1;
 /// strings come out piece by piece whether they are primitive or cut into chunks. Definite and indefinite lengths both.
 /// Nothing here allocates by a length that the input claims; every element must lie within the one around it; depth is
 /// limited. Tag numbers above 30 do not occur in CMS and are refused.
-/// What is read whole is then parsed by <see cref="System.Formats.Asn1.AsnReader"/>; only frames too big for memory are read here.
+/// What is read whole is then parsed by <see cref="System.Formats.Asn1.AsnReader"/>; only frames too big for memory are
+/// read here.
 /// </summary>
 internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
 {
-    /// <summary>What <see cref="PeekTagAsync"/> answers at the end of the container, or of the input outside of any.</summary>
+    /// <summary>What <see cref="PeekTagAsync"/> answers at the end of the container, or of the input outside of
+    /// any.</summary>
     public const int End = -1;
 
     private const int BufferSize = 64 * 1024;
@@ -36,60 +38,83 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     private long Bound => _containers.TryPeek(out Container container) ? container.Bound : Unbounded;
 
     /// <summary>The identifier octet of the next element, or <see cref="End"/>.</summary>
-    public async ValueTask<int> PeekTagAsync(CancellationToken cancel)
+    public async ValueTask<int> PeekTagAsync(CancellationToken cancellationToken)
     {
-        bool inside = _containers.TryPeek(out Container container);
+        var inside = _containers.TryPeek(out Container container);
         if (inside && !container.Indefinite && Position == container.Bound)
+        {
             return End;
-        if (!await FillAsync(1, cancel))
+        }
+
+        if (!await FillAsync(1, cancellationToken))
+        {
             return inside ? throw Truncated() : End;
+        }
+
         if (_buffer[_start] != 0)
+        {
             return _buffer[_start];
+        }
         // X.690 §8.1.5: two zero octets close an indefinite length, and stand nowhere else.
         if (!inside || !container.Indefinite)
+        {
             throw CmsException.Malformed("end of contents where none is due");
-        if (!await FillAsync(2, cancel))
+        }
+
+        if (!await FillAsync(2, cancellationToken))
+        {
             throw Truncated();
+        }
+
         return _buffer[_start + 1] == 0 ? End : throw CmsException.Malformed("an element without a type");
     }
 
     /// <summary>Steps into a constructed element.</summary>
     /// <exception cref="CmsException">Another element stands there, or it nests too deep.</exception>
-    public async ValueTask EnterAsync(byte tag, CancellationToken cancel)
+    public async ValueTask EnterAsync(byte tag, CancellationToken cancellationToken)
     {
-        await ExpectAsync(tag, cancel);
-        Header header = await ReadHeaderAsync(cancel);
+        await ExpectAsync(tag, cancellationToken);
+        Header header = await ReadHeaderAsync(cancellationToken);
         Push(header);
     }
 
     /// <summary>Steps out of the container; nothing may be left in it.</summary>
-    public async ValueTask LeaveAsync(CancellationToken cancel)
+    public async ValueTask LeaveAsync(CancellationToken cancellationToken)
     {
-        if (await PeekTagAsync(cancel) != End)
+        if (await PeekTagAsync(cancellationToken) != End)
+        {
             throw CmsException.Malformed("something follows where the element should end");
+        }
+
         if (_containers.Pop().Indefinite)
+        {
             _start += 2;
+        }
     }
 
     /// <summary>The next element whole: identifier, length, contents, as they came.</summary>
-    /// <exception cref="CmsException">It is longer than <see cref="CmsLimits.MaxPart"/>, nests too deep, or is cut off.</exception>
-    public async ValueTask<byte[]> ReadElementAsync(CancellationToken cancel)
+    /// <exception cref="CmsException">It is longer than <see cref="CmsLimits.MaxPart"/>, nests too deep, or is cut
+    /// off.</exception>
+    public async ValueTask<byte[]> ReadElementAsync(CancellationToken cancellationToken)
     {
         using var copy = new MemoryStream();
-        await CopyElementAsync(copy, cancel);
+        await CopyElementAsync(copy, cancellationToken);
         return copy.ToArray();
     }
 
     /// <summary>
-    /// Starts an octet string of unknown size: after this, <see cref="ReadOctetsAsync"/> gives its octets. The element is
-    /// primitive (the tag given) or constructed from OCTET STRINGs (the same tag with the constructed bit).
+    /// Starts an octet string of unknown size: after this, <see cref="ReadOctetsAsync"/> gives its octets. The element
+    /// is primitive (the tag given) or constructed from OCTET STRINGs (the same tag with the constructed bit).
     /// </summary>
-    public async ValueTask BeginOctetsAsync(byte primitiveTag, CancellationToken cancel)
+    public async ValueTask BeginOctetsAsync(byte primitiveTag, CancellationToken cancellationToken)
     {
-        int tag = await PeekTagAsync(cancel);
+        var tag = await PeekTagAsync(cancellationToken);
         if (tag != primitiveTag && tag != (primitiveTag | 0x20))
+        {
             throw CmsException.Malformed("an octet string was expected");
-        Header header = await ReadHeaderAsync(cancel);
+        }
+
+        Header header = await ReadHeaderAsync(cancellationToken);
         if (tag == primitiveTag)
         {
             _octetsLeft = header.Length;
@@ -101,32 +126,38 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
 
     /// <summary>The next piece of the octet string, good until the next call; empty at its end.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<ReadOnlyMemory<byte>> ReadOctetsAsync(CancellationToken cancel)
+    public async ValueTask<ReadOnlyMemory<byte>> ReadOctetsAsync(CancellationToken cancellationToken)
     {
         while (_octetsLeft == 0)
         {
             if (_octetDepth == 0)
+            {
                 return default;
-            switch (await PeekTagAsync(cancel))
+            }
+
+            switch (await PeekTagAsync(cancellationToken))
             {
                 case End:
-                    await LeaveAsync(cancel);
+                    await LeaveAsync(cancellationToken);
                     _octetDepth--;
                     break;
                 case Der.OctetString:
-                    _octetsLeft = (await ReadHeaderAsync(cancel)).Length;
+                    _octetsLeft = (await ReadHeaderAsync(cancellationToken)).Length;
                     break;
                 case Der.ConstructedOctetString:
-                    Push(await ReadHeaderAsync(cancel));
+                    Push(await ReadHeaderAsync(cancellationToken));
                     _octetDepth++;
                     break;
                 default:
                     throw CmsException.Malformed("a constructed octet string holds something else");
             }
         }
-        if (!await FillAsync(1, cancel))
+        if (!await FillAsync(1, cancellationToken))
+        {
             throw Truncated();
-        int count = (int)Math.Min(_octetsLeft, _end - _start);
+        }
+
+        var count = (int)Math.Min(_octetsLeft, _end - _start);
         var piece = new ReadOnlyMemory<byte>(_buffer, _start, count);
         _start += count;
         _octetsLeft -= count;
@@ -134,44 +165,64 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     }
 
     /// <summary>Throws when anything follows the outermost element.</summary>
-    public async ValueTask ExpectEndOfInputAsync(CancellationToken cancel)
+    public async ValueTask ExpectEndOfInputAsync(CancellationToken cancellationToken)
     {
         if (_containers.Count > 0)
+        {
             throw new InvalidOperationException("a container was not left");
-        if (await FillAsync(1, cancel))
+        }
+
+        if (await FillAsync(1, cancellationToken))
+        {
             throw CmsException.Malformed("something follows after the end");
+        }
     }
 
     public void Dispose() => ArrayPool<byte>.Shared.Return(_buffer, clearArray: true);
 
-    private async ValueTask ExpectAsync(byte tag, CancellationToken cancel)
+    private async ValueTask ExpectAsync(byte tag, CancellationToken cancellationToken)
     {
-        int found = await PeekTagAsync(cancel);
+        var found = await PeekTagAsync(cancellationToken);
         if (found != tag)
-            throw CmsException.Malformed(found == End ? "an element is missing" : $"type {found:x2} where {tag:x2} was expected");
+        {
+            throw CmsException.Malformed(
+                found == End ? "an element is missing" : $"type {found:x2} where {tag:x2} was expected");
+        }
     }
 
     private void Push(Header header)
     {
         if (_containers.Count >= limits.MaxDepth)
+        {
             throw new CmsException(CmsError.LimitExceeded, "CMS elements nest too deep");
+        }
+
         _containers.Push(new Container(header.Indefinite, header.Indefinite ? Bound : Position + header.Length));
     }
 
-    private async ValueTask CopyElementAsync(MemoryStream copy, CancellationToken cancel)
+    private async ValueTask CopyElementAsync(MemoryStream copy, CancellationToken cancellationToken)
     {
-        if (await PeekTagAsync(cancel) == End)
+        if (await PeekTagAsync(cancellationToken) == End)
+        {
             throw CmsException.Malformed("an element is missing");
-        Header header = await ReadHeaderAsync(cancel, copy);
+        }
+
+        Header header = await ReadHeaderAsync(cancellationToken, copy);
         if (!header.Indefinite)
         {
             if (header.Length > limits.MaxPart - copy.Length)
-                throw new CmsException(CmsError.LimitExceeded, "a part of the CMS object is too large");
-            for (long left = header.Length; left > 0;)
             {
-                if (!await FillAsync(1, cancel))
+                throw new CmsException(CmsError.LimitExceeded, "a part of the CMS object is too large");
+            }
+
+            for (var left = header.Length; left > 0; )
+            {
+                if (!await FillAsync(1, cancellationToken))
+                {
                     throw Truncated();
-                int count = (int)Math.Min(left, _end - _start);
+                }
+
+                var count = (int)Math.Min(left, _end - _start);
                 copy.Write(_buffer, _start, count);
                 _start += count;
                 left -= count;
@@ -179,57 +230,81 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
             return;
         }
         Push(header);
-        while (await PeekTagAsync(cancel) != End)
+        while (await PeekTagAsync(cancellationToken) != End)
         {
             if (copy.Length > limits.MaxPart)
+            {
                 throw new CmsException(CmsError.LimitExceeded, "a part of the CMS object is too large");
-            await CopyElementAsync(copy, cancel);
+            }
+
+            await CopyElementAsync(copy, cancellationToken);
         }
-        await LeaveAsync(cancel);
+        await LeaveAsync(cancellationToken);
         copy.Write(Der.EndOfContents);
     }
 
-    /// <summary>Identifier and length octets; copied to <paramref name="copy"/> as they came when it is given.</summary>
-    private async ValueTask<Header> ReadHeaderAsync(CancellationToken cancel, MemoryStream? copy = null)
+    /// <summary>Identifier and length octets; copied to <paramref name="copy"/> as they came when it is
+    /// given.</summary>
+    private async ValueTask<Header> ReadHeaderAsync(CancellationToken cancellationToken, MemoryStream? copy = null)
     {
-        if (!await FillAsync(2, cancel))
+        if (!await FillAsync(2, cancellationToken))
+        {
             throw Truncated();
-        byte tag = _buffer[_start];
+        }
+
+        var tag = _buffer[_start];
         if ((tag & 0x1F) == 0x1F)
+        {
             throw CmsException.Malformed("a tag number that CMS does not use");
+        }
+
         int first = _buffer[_start + 1];
-        int size = 2;
+        var size = 2;
         long length = first;
-        bool indefinite = first == 0x80;
+        var indefinite = first == 0x80;
         if (indefinite)
         {
             if ((tag & 0x20) == 0)
+            {
                 throw CmsException.Malformed("a primitive element of indefinite length");
+            }
+
             length = 0;
         }
         else if (first > 0x80)
         {
             // Eight octets of length or more cannot be meant: 2^56 octets are not on any disk.
-            int octets = first & 0x7F;
+            var octets = first & 0x7F;
             if (octets > 7)
+            {
                 throw CmsException.Malformed("an impossible length");
+            }
+
             size += octets;
-            if (!await FillAsync(size, cancel))
+            if (!await FillAsync(size, cancellationToken))
+            {
                 throw Truncated();
+            }
+
             length = 0;
-            for (int i = 0; i < octets; i++)
+            for (var i = 0; i < octets; i++)
+            {
                 length = (length << 8) | _buffer[_start + 2 + i];
+            }
         }
         copy?.Write(_buffer, _start, size);
         _start += size;
         if (Position > Bound || length > Bound - Position)
+        {
             throw CmsException.Malformed("an element reaches beyond the one around it");
+        }
+
         return new Header(tag, length, indefinite);
     }
 
     /// <summary>Makes at least this many octets ready in the buffer; false when the input ends before.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<bool> FillAsync(int count, CancellationToken cancel)
+    private async ValueTask<bool> FillAsync(int count, CancellationToken cancellationToken)
     {
         while (_end - _start < count)
         {
@@ -240,13 +315,17 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
                 _end -= _start;
                 _start = 0;
             }
-            int read = await source.ReadAsync(_buffer.AsMemory(_end, BufferSize - _end), cancel);
+            var read = await source.ReadAsync(_buffer.AsMemory(_end, BufferSize - _end), cancellationToken);
             if (read == 0)
+            {
                 return false;
+            }
+
             _end += read;
         }
         return true;
     }
 
-    private static CmsException Truncated() => new(CmsError.Truncated, "the CMS object ends before its end: part of it is missing");
+    private static CmsException Truncated() =>
+        new(CmsError.Truncated, "the CMS object ends before its end: part of it is missing");
 }

@@ -27,7 +27,7 @@ internal static class Der
     /// <summary>Identifier and definite length (X.690 §8.1.3, the shortest form as DER wants).</summary>
     public static byte[] Header(byte tag, long contents)
     {
-        int octets = LengthOctets(contents);
+        var octets = LengthOctets(contents);
         var header = new byte[1 + octets];
         header[0] = tag;
         if (octets == 1)
@@ -36,8 +36,11 @@ internal static class Der
             return header;
         }
         header[1] = (byte)(0x80 | (octets - 1));
-        for (int i = octets; i > 1; i--, contents >>= 8)
+        for (var i = octets; i > 1; i--, contents >>= 8)
+        {
             header[i] = (byte)contents;
+        }
+
         return header;
     }
 

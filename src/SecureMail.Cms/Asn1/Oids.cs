@@ -2,7 +2,8 @@ using System.Formats.Asn1;
 
 namespace SecureMail.Cms.Asn1;
 
-/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards, and how one is read.</summary>
+/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards, and how one is
+/// read.</summary>
 internal static class Oids
 {
     // RFC 5652, RFC 5083: content types
@@ -95,15 +96,20 @@ internal static class Oids
     // RFC 5280 §4.2.1.2
     public const string SubjectKeyIdentifier = "2.5.29.14";
 
-    /// <summary>Contents of an object identifier that are read at all; the longest in use has some twenty octets.</summary>
+    /// <summary>Contents of an object identifier that are read at all; the longest in use has some twenty
+    /// octets.</summary>
     private const int MaxContents = 128;
 
-    /// <summary>Reads one. Long ones are refused: turning a megabyte of it into decimal digits would take minutes.</summary>
+    /// <summary>Reads one. Long ones are refused: turning a megabyte of it into decimal digits would take
+    /// minutes.</summary>
     /// <exception cref="AsnContentException">None stands there, or it is absurd.</exception>
     public static string Read(AsnReader reader)
     {
         if (reader.PeekTag() == Asn1Tag.ObjectIdentifier && reader.PeekContentBytes().Length > MaxContents)
+        {
             throw new AsnContentException("an object identifier that is too long");
+        }
+
         return reader.ReadObjectIdentifier();
     }
 }

@@ -29,7 +29,11 @@ internal sealed class PemDecodingStream(Stream source) : Stream
     public override bool CanSeek => false;
     public override bool CanWrite => false;
     public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -37,10 +41,13 @@ internal sealed class PemDecodingStream(Stream source) : Stream
         while (_outputStart == _outputEnd)
         {
             if (_ended)
+            {
                 return 0;
+            }
+
             await DecodeMoreAsync(cancellationToken);
         }
-        int count = Math.Min(buffer.Length, _outputEnd - _outputStart);
+        var count = Math.Min(buffer.Length, _outputEnd - _outputStart);
         _output.AsMemory(_outputStart, count).CopyTo(buffer);
         _outputStart += count;
         return count;
@@ -50,80 +57,114 @@ internal sealed class PemDecodingStream(Stream source) : Stream
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
     public override void Flush() { }
+
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
     public override void SetLength(long value) => throw new NotSupportedException();
+
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
-    private async ValueTask<string> ReadBeginAsync(CancellationToken cancel)
+    private async ValueTask<string> ReadBeginAsync(CancellationToken cancellationToken)
     {
         var line = new StringBuilder();
-        for (int read = 0; read < MaxPreamble; read++)
+        for (var read = 0; read < MaxPreamble; read++)
         {
-            int octet = await NextAsync(cancel);
+            var octet = await NextAsync(cancellationToken);
             if (octet < 0)
+            {
                 break;
+            }
+
             if (octet is not ('\n' or '\r'))
             {
                 if (line.Length < MaxLabelLine)
+                {
                     line.Append((char)octet);
+                }
+
                 continue;
             }
-            string text = line.ToString().TrimEnd();
-            if (text.StartsWith("-----BEGIN ", StringComparison.Ordinal) && text.EndsWith("-----", StringComparison.Ordinal))
+            var text = line.ToString().TrimEnd();
+            if (text.StartsWith("-----BEGIN ", StringComparison.Ordinal)
+                && text.EndsWith("-----", StringComparison.Ordinal))
+            {
                 return text["-----BEGIN ".Length..^"-----".Length];
+            }
+
             line.Clear();
         }
         throw new CmsException(CmsError.NotCms, "no PEM block was found");
     }
 
-    private async ValueTask DecodeMoreAsync(CancellationToken cancel)
+    private async ValueTask DecodeMoreAsync(CancellationToken cancellationToken)
     {
         while (_base64Count < _base64.Length)
         {
-            int octet = await NextAsync(cancel);
+            var octet = await NextAsync(cancellationToken);
             if (octet < 0)
+            {
                 throw new CmsException(CmsError.Truncated, "the PEM block has no end line: part of it is missing");
+            }
+
             if (octet is ' ' or '\t' or '\r' or '\n')
+            {
                 continue;
+            }
+
             if (octet == '-')
             {
-                await ReadEndAsync(cancel);
+                await ReadEndAsync(cancellationToken);
                 _ended = true;
                 break;
             }
             // RFC 4648 §3.3: nothing follows the padding.
             if (_padded && octet != '=')
+            {
                 throw CmsException.Malformed("base64 goes on after its padding");
+            }
+
             _padded |= octet == '=';
             _base64[_base64Count++] = (byte)octet;
         }
-        int whole = _ended ? _base64Count : _base64Count & ~3;
-        if (Base64.DecodeFromUtf8(_base64.AsSpan(0, whole), _output, out int consumed, out int written, isFinalBlock: _ended || _padded) != OperationStatus.Done || consumed != whole)
+        var whole = _ended ? _base64Count : _base64Count & ~3;
+        if (
+            Base64.DecodeFromUtf8(
+                _base64.AsSpan(0, whole), _output, out var consumed, out var written,
+                isFinalBlock: _ended || _padded) != OperationStatus.Done
+            || consumed != whole)
+        {
             throw CmsException.Malformed("the PEM block is not base64");
+        }
+
         _base64.AsSpan(whole, _base64Count - whole).CopyTo(_base64);
         _base64Count -= whole;
         (_outputStart, _outputEnd) = (0, written);
     }
 
-    private async ValueTask ReadEndAsync(CancellationToken cancel)
+    private async ValueTask ReadEndAsync(CancellationToken cancellationToken)
     {
-        string expected = $"----END {_label}-----";
-        foreach (char c in expected)
+        var expected = $"----END {_label}-----";
+        foreach (var c in expected)
         {
-            if (await NextAsync(cancel) != c)
+            if (await NextAsync(cancellationToken) != c)
+            {
                 throw CmsException.Malformed("the PEM block has another end line than begin line");
+            }
         }
     }
 
-    private async ValueTask<int> NextAsync(CancellationToken cancel)
+    private async ValueTask<int> NextAsync(CancellationToken cancellationToken)
     {
         if (_inputStart == _inputEnd)
         {
             _inputStart = 0;
-            _inputEnd = await source.ReadAsync(_input, cancel);
+            _inputEnd = await source.ReadAsync(_input, cancellationToken);
             if (_inputEnd == 0)
+            {
                 return -1;
+            }
         }
         return _input[_inputStart++];
     }

@@ -8,12 +8,14 @@ using SecureMail.Gateway.Storage;
 
 namespace SecureMail.Gateway.Backup;
 
-/// <summary>The server that is backed up: the private cluster as its superuser, or a configured one as a role that may replicate.</summary>
+/// <summary>The server that is backed up: the private cluster as its superuser, or a configured one as a role that may
+/// replicate.</summary>
 internal sealed class BackupSource
 {
     private readonly NpgsqlConnectionStringBuilder _connection;
 
-    private BackupSource(NpgsqlConnectionStringBuilder connection, bool isPrivate) => (_connection, IsPrivate) = (connection, isPrivate);
+    private BackupSource(NpgsqlConnectionStringBuilder connection, bool isPrivate) =>
+        (_connection, IsPrivate) = (connection, isPrivate);
 
     /// <summary>The private cluster: its settings are ours to change.</summary>
     public bool IsPrivate { get; }
@@ -23,19 +25,27 @@ internal sealed class BackupSource
     {
         if (database.Cluster is { } cluster)
         {
-            return new BackupSource(new NpgsqlConnectionStringBuilder(cluster.ConnectionString("postgres")), isPrivate: true);
+            return new BackupSource(
+                new NpgsqlConnectionStringBuilder(cluster.ConnectionString("postgres")), isPrivate: true);
         }
 
         return backup?.Connection is { } connection
             ? new BackupSource(new NpgsqlConnectionStringBuilder(connection), isPrivate: false)
             : throw new StorageUnavailableException(
-                "Thiếu Backup:Connection: cần vai trò có quyền REPLICATION trên máy chủ PostgreSQL đã cấu hình. / Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server.");
+                "Thiếu Backup:Connection: cần vai trò có quyền REPLICATION trên máy chủ PostgreSQL đã cấu hình. / Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server."
+            );
     }
 
-    /// <summary>Not pooled, and its own commits never wait for the journal: it is what brings the journal back.</summary>
+    /// <summary>Not pooled, and its own commits never wait for the journal: it is what brings the journal
+    /// back.</summary>
     public async Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
     {
-        var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { Pooling = false, Options = "-c synchronous_commit=local" }.ConnectionString);
+        var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+            {
+                Pooling = false,
+                Options = "-c synchronous_commit=local",
+            }.ConnectionString);
         try
         {
             await connection.OpenAsync(cancellationToken);
@@ -49,7 +59,12 @@ internal sealed class BackupSource
     }
 
     public string ReplicationConnectionString(string application) =>
-        new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { Pooling = false, ApplicationName = application, MaxAutoPrepare = 0 }.ConnectionString;
+        new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+        {
+            Pooling = false,
+            ApplicationName = application,
+            MaxAutoPrepare = 0,
+        }.ConnectionString;
 
     /// <summary>Streams a base backup as one tar, with the log it needs to be consistent.</summary>
     public Process StartBaseBackup()
@@ -62,7 +77,8 @@ internal sealed class BackupSource
             RedirectStandardError = true,
             WorkingDirectory = "/",
         };
-        foreach (var argument in new[] { "-D", "-", "-F", "tar", "-X", "fetch", "-c", "fast", "--no-password", "--verbose" })
+        foreach (
+            var argument in new[] { "-D", "-", "-F", "tar", "-X", "fetch", "-c", "fast", "--no-password", "--verbose" })
         {
             start.ArgumentList.Add(argument);
         }
@@ -80,18 +96,21 @@ internal sealed class BackupSource
         return Process.Start(start) ?? throw new StorageUnavailableException("pg_basebackup would not start");
     }
 
-    public static ulong Lsn(object? value) => value switch
-    {
-        NpgsqlLogSequenceNumber lsn => (ulong)lsn,
-        string text => (ulong)NpgsqlLogSequenceNumber.Parse(text),
-        _ => 0,
-    };
+    public static ulong Lsn(object? value) =>
+        value switch
+        {
+            NpgsqlLogSequenceNumber lsn => (ulong)lsn,
+            string text => (ulong)NpgsqlLogSequenceNumber.Parse(text),
+            _ => 0,
+        };
 
-    public static BackupSeal SealOf(GatewayOptions options, GatewayIdentity identity, string recoveryCertificate, TimeProvider time)
+    public static BackupSeal SealOf(
+        GatewayOptions options, GatewayIdentity identity, string recoveryCertificate, TimeProvider time)
     {
         var recovery = Trust.TrustMaterial.LoadCertificates(recoveryCertificate)[0];
         return recovery.PublicKey.Oid.Value == "1.2.840.113549.1.1.1"
             ? new BackupSeal(recovery, identity.Tls, options.Name, time)
-            : throw new BackupException("Chứng thư phục hồi phải dùng khóa RSA", "The recovery certificate must be of an RSA key");
+            : throw new BackupException(
+                "Chứng thư phục hồi phải dùng khóa RSA", "The recovery certificate must be of an RSA key");
     }
 }

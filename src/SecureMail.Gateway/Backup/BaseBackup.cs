@@ -15,26 +15,35 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Backup;
 
 /// <summary>
-/// One base backup: the whole cluster as <c>pg_basebackup</c> streams it, with the log that makes it consistent; the gateway's key folder; and a
-/// manifest, written last. Everything goes from the pipe into sealed records: no octet of it is on a disk in clear. The gateway goes on meanwhile.
+/// One base backup: the whole cluster as <c>pg_basebackup</c> streams it, with the log that makes it consistent; the
+/// gateway's key folder; and a manifest, written last. Everything goes from the pipe into sealed records: no octet of
+/// it is on a disk in clear. The gateway goes on meanwhile.
 /// </summary>
 internal static partial class BaseBackup
 {
     /// <summary>Takes one; when this answers, it is whole and on the disk.</summary>
-    /// <exception cref="StorageUnavailableException">The server would not: it is away, or the role may not replicate.</exception>
+    /// <exception cref="StorageUnavailableException">The server would not: it is away, or the role may not
+    /// replicate.</exception>
     /// <exception cref="IOException">The folder cannot be written; nothing of the attempt is left.</exception>
-    public static async Task<BackupMade> TakeAsync(BackupSource source, BackupFolder folder, BackupSeal seal, GatewayOptions options, CancellationToken cancellationToken)
+    public static async Task<BackupMade> TakeAsync(
+        BackupSource source, BackupFolder folder, BackupSeal seal, GatewayOptions options,
+        CancellationToken cancellationToken)
     {
         folder.Create();
         var started = seal.Time.GetTimestamp();
         await using var look = await source.OpenAsync(cancellationToken);
         // A slot of our own keeps the server from recycling the log that the backup still has to fetch at its end.
-        await using var holder = new PhysicalReplicationConnection(source.ReplicationConnectionString("securemail_base"));
+        await using var holder = new PhysicalReplicationConnection(
+            source.ReplicationConnectionString("securemail_base"));
         await holder.Open(cancellationToken);
         var slot = "securemail_base_" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(6));
         await holder.CreateReplicationSlot(slot, isTemporary: true, reserveWal: true, cancellationToken);
         var system = await holder.IdentifySystem(cancellationToken);
-        var held = BackupSource.Lsn(await look.ExecuteScalarAsync(new CommandDefinition("SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot", new { slot }, cancellationToken: cancellationToken)));
+        var held = BackupSource.Lsn(
+            await look.ExecuteScalarAsync(
+                new CommandDefinition(
+                    "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot", new { slot },
+                    cancellationToken: cancellationToken)));
         var place = new WalPlace(system.SystemId, system.Timeline, held);
 
         var partial = folder.NewBase(place, seal.Time.GetUtcNow());
@@ -45,8 +54,10 @@ internal static partial class BaseBackup
             var pieces = new SortedDictionary<string, string>(StringComparer.Ordinal);
             long octets = 0;
             (ulong Start, ulong End) range = default;
-            await PieceAsync(BackupFolder.BaseFile, "base", async writer => range = await CopyClusterAsync(source, writer, cancellationToken));
-            await PieceAsync(BackupFolder.KeysFile, "keys", async writer => Copy(await KeysAsync(options, cancellationToken), writer));
+            await PieceAsync(BackupFolder.BaseFile, "base", async writer =>
+                range = await CopyClusterAsync(source, writer, cancellationToken));
+            await PieceAsync(BackupFolder.KeysFile, "keys", async writer =>
+                Copy(await KeysAsync(options, cancellationToken), writer));
             var manifest = new BackupManifest
             {
                 Gateway = options.Name,
@@ -68,11 +79,13 @@ internal static partial class BaseBackup
                 return Task.CompletedTask;
             });
             // The rename makes it count: whatever stopped us before it left a folder that nobody reads.
-            return new BackupMade(BackupFolder.Finish(partial), octets, manifest.LedgerSize, seal.Time.GetElapsedTime(started));
+            return new BackupMade(
+                BackupFolder.Finish(partial), octets, manifest.LedgerSize, seal.Time.GetElapsedTime(started));
 
             async Task PieceAsync(string name, string kind, Func<SealedWriter, Task> write)
             {
-                using var writer = await SealedWriter.CreateAsync(Path.Combine(partial, name), seal, kind, place, cancellationToken);
+                using var writer = await SealedWriter.CreateAsync(
+                    Path.Combine(partial, name), seal, kind, place, cancellationToken);
                 await write(writer);
                 writer.FlushToDisk();
                 octets += writer.Length;
@@ -86,7 +99,8 @@ internal static partial class BaseBackup
         }
     }
 
-    private static async Task<(ulong Start, ulong End)> CopyClusterAsync(BackupSource source, SealedWriter writer, CancellationToken cancellationToken)
+    private static async Task<(ulong Start, ulong End)> CopyClusterAsync(
+        BackupSource source, SealedWriter writer, CancellationToken cancellationToken)
     {
         using var process = source.StartBaseBackup();
         try
@@ -95,17 +109,26 @@ internal static partial class BaseBackup
             var words = process.StandardError.ReadToEndAsync(cancellationToken);
             var buffer = new byte[SealedFile.LargestRecord];
             ulong position = 0;
-            for (int read; (read = await process.StandardOutput.BaseStream.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)) > 0; position += (ulong)read)
+            for (
+                int read;
+                (
+                    read = await process.StandardOutput.BaseStream.ReadAtLeastAsync(
+                        buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)
+                ) > 0;
+                position += (ulong)read)
             {
                 writer.Write(position, buffer.AsSpan(0, read));
             }
 
             await process.WaitForExitAsync(cancellationToken);
             var said = await words;
-            if (process.ExitCode != 0 || StartPoint().Match(said) is not { Success: true } start || EndPoint().Match(said) is not { Success: true } end)
+            if (process.ExitCode != 0
+                || StartPoint().Match(said) is not { Success: true } start
+                || EndPoint().Match(said) is not { Success: true } end)
             {
                 var reason = said.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? "pg_basebackup";
-                throw new StorageUnavailableException($"Không sao lưu được cơ sở dữ liệu: {reason} / The database cannot be backed up: {reason}");
+                throw new StorageUnavailableException(
+                    $"Không sao lưu được cơ sở dữ liệu: {reason} / The database cannot be backed up: {reason}");
             }
 
             // Only now: a tar that was cut off must not look like one that ended.
@@ -133,14 +156,22 @@ internal static partial class BaseBackup
         CryptographicOperations.ZeroMemory(octets);
     }
 
-    /// <summary>The key folder as a tar, in memory: it is small, and nothing of it touches a disk. A TLS key kept elsewhere takes the folder's own place.</summary>
+    /// <summary>The key folder as a tar, in memory: it is small, and nothing of it touches a disk. A TLS key kept
+    /// elsewhere takes the folder's own place.</summary>
     private static async Task<byte[]> KeysAsync(GatewayOptions options, CancellationToken cancellationToken)
     {
         using var memory = new MemoryStream();
         await using (var tar = new TarWriter(memory, TarEntryFormat.Pax, leaveOpen: true))
         {
-            var tls = new Dictionary<string, string?>(StringComparer.Ordinal) { ["tls.pem"] = options.TlsCertificate, ["tls.key"] = options.TlsKey };
-            foreach (var file in System.IO.Directory.EnumerateFiles(options.KeyFolder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            var tls = new Dictionary<string, string?>(StringComparer.Ordinal)
+            {
+                ["tls.pem"] = options.TlsCertificate,
+                ["tls.key"] = options.TlsKey,
+            };
+            foreach (
+                var file in System
+                    .IO.Directory.EnumerateFiles(options.KeyFolder, "*", SearchOption.AllDirectories)
+                    .Order(StringComparer.Ordinal))
             {
                 var name = Path.GetRelativePath(options.KeyFolder, file);
                 if (tls.GetValueOrDefault(name) is null)
@@ -160,17 +191,27 @@ internal static partial class BaseBackup
         return octets;
     }
 
-    private static async Task<(string Postgres, long SegmentSize, IReadOnlyList<string> Schema, Checkpoint? Ledger)> ContentsAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
+    private static async Task<(
+        string Postgres, long SegmentSize, IReadOnlyList<string> Schema,
+        Checkpoint? Ledger)> ContentsAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
     {
-        var (version, segment) = await maintenance.QuerySingleAsync<(string, long)>(new CommandDefinition(
-            "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))", cancellationToken: cancellationToken));
-        // The maintenance connection may be to another database of the cluster; the gateway's own is asked where it is the one connected to.
-        if (!await maintenance.ExecuteScalarAsync<bool>(new CommandDefinition("SELECT to_regclass('gateway.schema_version') IS NOT NULL", cancellationToken: cancellationToken)))
+        var (version, segment) = await maintenance.QuerySingleAsync<(string, long)>(
+            new CommandDefinition(
+                "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))",
+                cancellationToken: cancellationToken));
+        // The maintenance connection may be to another database of the cluster; the gateway's own is asked where it is
+        // the one connected to.
+        if (
+            !await maintenance.ExecuteScalarAsync<bool>(
+                new CommandDefinition(
+                    "SELECT to_regclass('gateway.schema_version') IS NOT NULL", cancellationToken: cancellationToken)))
         {
             return (version, segment, [], null);
         }
 
-        var schema = await maintenance.QueryAsync<string>(new CommandDefinition("SELECT name FROM gateway.schema_version ORDER BY name", cancellationToken: cancellationToken));
+        var schema = await maintenance.QueryAsync<string>(
+            new CommandDefinition(
+                "SELECT name FROM gateway.schema_version ORDER BY name", cancellationToken: cancellationToken));
         return (version, segment, [.. schema], await LedgerStore.HeadAsync(maintenance, cancellationToken));
     }
 

@@ -9,17 +9,21 @@ using SecureMail.Gateway.Storage;
 namespace SecureMail.Gateway.Backup;
 
 /// <summary>
-/// Follows the database's write-ahead log into the backup folder: what comes is sealed, appended, flushed to the disk, and only then acknowledged to
-/// the server. Where it is synchronous the server answers a commit only after that acknowledgement, so that whatever was told to anybody is in the
-/// backup (RPO 0). A slot keeps what has not been acknowledged.
+/// Follows the database's write-ahead log into the backup folder: what comes is sealed, appended, flushed to the disk,
+/// and only then acknowledged to the server. Where it is synchronous the server answers a commit only after that
+/// acknowledgement, so that whatever was told to anybody is in the backup (RPO 0). A slot keeps what has not been
+/// acknowledged.
 /// </summary>
 /// <remarks>
-/// The server is made to wait for us (<c>synchronous_standby_names</c>) once we follow, and stays so through every crash: without the journal no
-/// commit is answered. Only an orderly stop, or an operator (<c>securemail backup --release</c>), lets it go. A lost slot, or a first one, needs a new
-/// base, which is taken at once while the journal runs. Several nodes may run this on one database: one follows, the others wait for its slot.
-/// Left out: compression, and a journal on two folders at once.
+/// The server is made to wait for us (<c>synchronous_standby_names</c>) once we follow, and stays so through every
+/// crash: without the journal no commit is answered. Only an orderly stop, or an operator (<c>securemail backup
+/// --release</c>), lets it go. A lost slot, or a first one, needs a new base, which is taken at once while the journal
+/// runs. Several nodes may run this on one database: one follows, the others wait for its slot. Left out: compression,
+/// and a journal on two folders at once.
 /// </remarks>
-internal sealed class Journal(BackupSource source, BackupFolder folder, Func<BackupSeal> seal, GatewayOptions options, bool synchronous, TimeProvider time, ILogger logger)
+internal sealed class Journal(
+    BackupSource source, BackupFolder folder, Func<BackupSeal> seal, GatewayOptions options, bool synchronous,
+    TimeProvider time, ILogger logger)
 {
     /// <summary>The slot, and the application name by which the server knows its synchronous standby.</summary>
     public const string Name = "securemail_journal";
@@ -42,7 +46,16 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
             {
                 await FollowAsync(stop);
             }
-            catch (Exception e) when (e is NpgsqlException or IOException or UnauthorizedAccessException or TimeoutException or InvalidDataException or BackupException or StorageUnavailableException or OperationCanceledException)
+            catch (Exception e)
+                when (e
+                        is NpgsqlException
+                            or IOException
+                            or UnauthorizedAccessException
+                            or TimeoutException
+                            or InvalidDataException
+                            or BackupException
+                            or StorageUnavailableException
+                            or OperationCanceledException)
             {
                 if (!stop.IsCancellationRequested && said != e.Message)
                 {
@@ -60,8 +73,11 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
         if (source.IsPrivate)
         {
             await using var connection = await source.OpenAsync(cancellationToken);
-            await connection.ExecuteAsync(new CommandDefinition("ALTER SYSTEM RESET synchronous_standby_names", cancellationToken: cancellationToken));
-            await connection.ExecuteAsync(new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(
+                new CommandDefinition(
+                    "ALTER SYSTEM RESET synchronous_standby_names", cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(
+                new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
         }
     }
 
@@ -69,20 +85,27 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
     public static async Task DropSlotAsync(BackupSource source, CancellationToken cancellationToken)
     {
         await using var connection = await source.OpenAsync(cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = @Name AND NOT active", new { Name }, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = @Name AND NOT active",
+                new { Name },
+                cancellationToken: cancellationToken));
     }
 
     private async Task FollowAsync(CancellationToken stop)
     {
         folder.Create();
         await using var maintenance = await source.OpenAsync(stop);
-        await using var connection = new PhysicalReplicationConnection(source.ReplicationConnectionString(Name)) { WalReceiverStatusInterval = TimeSpan.FromSeconds(5) };
+        await using var connection = new PhysicalReplicationConnection(source.ReplicationConnectionString(Name))
+        {
+            WalReceiverStatusInterval = TimeSpan.FromSeconds(5),
+        };
         await connection.Open(stop);
         var from = await SlotAsync(maintenance, connection, stop);
         var system = await connection.IdentifySystem(stop);
         var start = new WalPlace(system.SystemId, system.Timeline, from);
-        // The first file is made before the server is asked to wait for us: a folder that cannot be written stops nobody who did not wait yet.
+        // The first file is made before the server is asked to wait for us: a folder that cannot be written stops
+        // nobody who did not wait yet.
         var writer = await OpenFileAsync(start, stop);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
         try
@@ -155,8 +178,10 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
         }
     }
 
-    /// <summary>Where to go on: what the slot still keeps. A slot that is new or was lost needs a base that begins after it.</summary>
-    private async Task<ulong> SlotAsync(NpgsqlConnection maintenance, PhysicalReplicationConnection connection, CancellationToken cancellationToken)
+    /// <summary>Where to go on: what the slot still keeps. A slot that is new or was lost needs a base that begins
+    /// after it.</summary>
+    private async Task<ulong> SlotAsync(
+        NpgsqlConnection maintenance, PhysicalReplicationConnection connection, CancellationToken cancellationToken)
     {
         var slot = await ReadSlotAsync(maintenance, cancellationToken);
         if (slot is { Lost: true })
@@ -176,19 +201,27 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
         return slot!.Value.From;
     }
 
-    private static async Task<(ulong From, bool Lost)?> ReadSlotAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
+    private static async Task<(ulong From, bool Lost)?> ReadSlotAsync(
+        NpgsqlConnection maintenance, CancellationToken cancellationToken)
     {
-        var row = await maintenance.QuerySingleOrDefaultAsync<(string? From, string? Status)?>(new CommandDefinition(
-            "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = @Name", new { Name }, cancellationToken: cancellationToken));
+        var row = await maintenance.QuerySingleOrDefaultAsync<(string? From, string? Status)?>(
+            new CommandDefinition(
+                "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = @Name", new { Name },
+                cancellationToken: cancellationToken));
         return row is { } r ? (BackupSource.Lsn(r.From), r.From is null || r.Status == "lost") : null;
     }
 
-    private static async Task ReceiveAsync(PhysicalReplicationConnection connection, WalPlace start, ChannelWriter<(ulong Start, byte[] Octets)> to, CancellationToken cancellationToken)
+    private static async Task ReceiveAsync(
+        PhysicalReplicationConnection connection, WalPlace start, ChannelWriter<(ulong Start, byte[] Octets)> to,
+        CancellationToken cancellationToken)
     {
         Exception? failure = null;
         try
         {
-            await foreach (var message in connection.StartReplication(new PhysicalReplicationSlot(Name), new NpgsqlLogSequenceNumber(start.Position), cancellationToken, (uint)start.Timeline))
+            await foreach (
+                var message in connection.StartReplication(
+                    new PhysicalReplicationSlot(Name), new NpgsqlLogSequenceNumber(start.Position), cancellationToken,
+                    (uint)start.Timeline))
             {
                 using var octets = new MemoryStream();
                 await message.Data.CopyToAsync(octets, cancellationToken);
@@ -216,14 +249,22 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
 
         if (source.IsPrivate)
         {
-            await maintenance.ExecuteAsync(new CommandDefinition($"ALTER SYSTEM SET synchronous_standby_names = '{Name}'", cancellationToken: cancellationToken));
-            await maintenance.ExecuteAsync(new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
+            await maintenance.ExecuteAsync(
+                new CommandDefinition(
+                    $"ALTER SYSTEM SET synchronous_standby_names = '{Name}'", cancellationToken: cancellationToken));
+            await maintenance.ExecuteAsync(
+                new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
         }
-        else if (await maintenance.ExecuteScalarAsync<string>(new CommandDefinition("SHOW synchronous_standby_names", cancellationToken: cancellationToken)) is { } names
-            && !names.Contains(Name, StringComparison.Ordinal) && names != "*")
+        else if (
+            await maintenance.ExecuteScalarAsync<string>(
+                new CommandDefinition("SHOW synchronous_standby_names", cancellationToken: cancellationToken))
+                is { } names
+            && !names.Contains(Name, StringComparison.Ordinal)
+            && names != "*")
         {
             throw new StorageUnavailableException(
-                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set synchronous_standby_names = '{Name}'.");
+                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set synchronous_standby_names = '{Name}'."
+            );
         }
     }
 
@@ -238,10 +279,19 @@ internal sealed class Journal(BackupSource source, BackupFolder folder, Func<Bac
                 BackupLog.BaseTaken(logger, made.Folder, made.Octets);
                 return;
             }
-            catch (Exception e) when (e is NpgsqlException or IOException or UnauthorizedAccessException or TimeoutException or InvalidDataException or BackupException or StorageUnavailableException)
+            catch (Exception e)
+                when (e
+                        is NpgsqlException
+                            or IOException
+                            or UnauthorizedAccessException
+                            or TimeoutException
+                            or InvalidDataException
+                            or BackupException
+                            or StorageUnavailableException)
             {
                 BackupLog.BaseFailed(logger, e.Message);
-                await Task.Delay(BaseAgain, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.Delay(BaseAgain, time, cancellationToken)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

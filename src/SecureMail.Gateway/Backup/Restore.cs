@@ -13,14 +13,25 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Backup;
 
 /// <summary>
-/// Brings a gateway back from its backup folder and the recovery key, into an empty data folder: manifest and keys are checked, the base is unpacked,
-/// the journal's log laid over it, PostgreSQL recovers to its end, the ledger is recomputed, and the gateway is marked as restored
-/// (<see cref="Restoration"/>). All of it happens beside the data folder's place; the last step moves it there.
+/// Brings a gateway back from its backup folder and the recovery key, into an empty data folder: manifest and keys are
+/// checked, the base is unpacked, the journal's log laid over it, PostgreSQL recovers to its end, the ledger is
+/// recomputed, and the gateway is marked as restored (<see cref="Restoration"/>). All of it happens beside the data
+/// folder's place; the last step moves it there.
 /// </summary>
 public sealed class Restore
 {
-    // What may lie in a data folder that is to be restored into: the configuration, and what an attempt that failed left behind.
-    private static readonly string[] MayBeThere = ["securemail.json", "start.lock", "users.lock", "restore.lock", "restore.log", KeysStaging, "postgres.restoring"];
+    // What may lie in a data folder that is to be restored into: the configuration, and what an attempt that failed
+    // left behind.
+    private static readonly string[] MayBeThere =
+    [
+        "securemail.json",
+        "start.lock",
+        "users.lock",
+        "restore.lock",
+        "restore.log",
+        KeysStaging,
+        "postgres.restoring",
+    ];
 
     private const string KeysStaging = "keys.restoring";
 
@@ -38,10 +49,15 @@ public sealed class Restore
 
     /// <param name="from">The backup folder.</param>
     /// <param name="keys">The recovery key.</param>
-    /// <param name="dropDamagedTail">Goes on up to a journal record that was changed, instead of refusing; what follows it is lost and the peers say what.</param>
-    /// <exception cref="BackupException">Another key, a piece missing, cut off or changed: nothing was restored.</exception>
-    /// <exception cref="StorageUnavailableException">The data folder is in use, or PostgreSQL could not recover.</exception>
-    public static async Task<RestoreReport> RunAsync(string from, IReadOnlyList<RecipientKey> keys, GatewayOptions options, bool dropDamagedTail, TimeProvider time, CancellationToken cancellationToken)
+    /// <param name="dropDamagedTail">Goes on up to a journal record that was changed, instead of refusing; what follows
+    /// it is lost and the peers say what.</param>
+    /// <exception cref="BackupException">Another key, a piece missing, cut off or changed: nothing was
+    /// restored.</exception>
+    /// <exception cref="StorageUnavailableException">The data folder is in use, or PostgreSQL could not
+    /// recover.</exception>
+    public static async Task<RestoreReport> RunAsync(
+        string from, IReadOnlyList<RecipientKey> keys, GatewayOptions options, bool dropDamagedTail, TimeProvider time,
+        CancellationToken cancellationToken)
     {
         RequireEmpty(options);
         return await new Restore(from, keys, options, time).RunAsync(dropDamagedTail, cancellationToken);
@@ -50,7 +66,13 @@ public sealed class Restore
     private static void RequireEmpty(GatewayOptions options)
     {
         var folder = options.DataFolder;
-        var stray = System.IO.Directory.Exists(folder) ? System.IO.Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Except(MayBeThere).FirstOrDefault() : null;
+        var stray = System.IO.Directory.Exists(folder)
+            ? System
+                .IO.Directory.GetFileSystemEntries(folder)
+                .Select(Path.GetFileName)
+                .Except(MayBeThere)
+                .FirstOrDefault()
+            : null;
         if (stray is not null || PrivateCluster.Exists(folder))
         {
             throw new DataFolderInUseException(folder, stray ?? "postgres");
@@ -62,7 +84,9 @@ public sealed class Restore
         var started = _time.GetTimestamp();
         if (_folder.Bases() is not [.., var chosen])
         {
-            throw new BackupException($"Trong {_folder.Path} không có bản sao lưu nào trọn vẹn.", $"There is no whole backup in {_folder.Path}.");
+            throw new BackupException(
+                $"Trong {_folder.Path} không có bản sao lưu nào trọn vẹn.",
+                $"There is no whole backup in {_folder.Path}.");
         }
 
         var manifest = await ManifestAsync(chosen.Folder, cancellationToken);
@@ -78,15 +102,18 @@ public sealed class Restore
                 _options.DataFolder,
                 async cluster =>
                 {
-                    await UnpackAsync(Path.Combine(chosen.Folder, BackupFolder.BaseFile), "base", cluster, cancellationToken);
-                    journal = await ReadJournalAsync(manifest, Path.Combine(cluster, "pg_wal"), dropDamagedTail, cancellationToken);
+                    await UnpackAsync(
+                        Path.Combine(chosen.Folder, BackupFolder.BaseFile), "base", cluster, cancellationToken);
+                    journal = await ReadJournalAsync(
+                        manifest, Path.Combine(cluster, "pg_wal"), dropDamagedTail, cancellationToken);
                 },
                 async connection => ledger = await ProveAsync(connection, manifest, keys, cancellationToken),
                 cancellationToken);
             System.IO.Directory.Move(keys, _options.KeyFolder);
             return new RestoreReport(
-                manifest.Gateway, chosen.Folder, manifest.Made, ledger!.Entries, Lsn((ulong)manifest.WalEnd), Lsn(journal!.Covered), journal.Octets, journal.Files,
-                journal.Gap is { } gap ? Lsn(gap) : null, journal.Torn, _time.GetElapsedTime(started));
+                manifest.Gateway, chosen.Folder, manifest.Made, ledger!.Entries, Lsn((ulong)manifest.WalEnd),
+                Lsn(journal!.Covered), journal.Octets, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
+                journal.Torn, _time.GetElapsedTime(started));
         }
         catch
         {
@@ -101,15 +128,20 @@ public sealed class Restore
 
     private async Task<BackupManifest> ManifestAsync(string folder, CancellationToken cancellationToken)
     {
-        using var reader = await OpenAsync(Path.Combine(folder, BackupFolder.ManifestFile), "manifest", cancellationToken);
+        using var reader = await OpenAsync(
+            Path.Combine(folder, BackupFolder.ManifestFile), "manifest", cancellationToken);
         using var octets = new MemoryStream();
         await reader.OpenContent().CopyToAsync(octets, cancellationToken);
         try
         {
             var manifest = WireJson.Read<BackupManifest>(octets.ToArray(), 1 << 20, "backup manifest");
-            return manifest.System == reader.Header.System && manifest.Gateway == reader.Header.Gateway && manifest.SegmentSize is >= 1 << 20 and <= 1 << 30
+            return
+                manifest.System == reader.Header.System
+                && manifest.Gateway == reader.Header.Gateway
+                && manifest.SegmentSize is >= 1 << 20 and <= 1 << 30
                 ? manifest
-                : throw BackupException.Damaged(BackupFolder.ManifestFile, "bản kê mâu thuẫn với phần đầu", "it contradicts its header");
+                : throw BackupException.Damaged(
+                    BackupFolder.ManifestFile, "bản kê mâu thuẫn với phần đầu", "it contradicts its header");
         }
         catch (WireFormatException e)
         {
@@ -117,20 +149,25 @@ public sealed class Restore
         }
     }
 
-    private static async Task CheckPiecesAsync(string folder, BackupManifest manifest, CancellationToken cancellationToken)
+    private static async Task CheckPiecesAsync(
+        string folder, BackupManifest manifest, CancellationToken cancellationToken)
     {
         foreach (var name in new[] { BackupFolder.KeysFile, BackupFolder.BaseFile })
         {
             var path = Path.Combine(folder, name);
             if (!File.Exists(path))
             {
-                throw BackupException.Damaged(path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+                throw BackupException.Damaged(
+                    path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
             }
 
             await using var file = File.OpenRead(path);
-            if (manifest.Pieces.GetValueOrDefault(name) != Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)))
+            if (manifest.Pieces.GetValueOrDefault(name)
+                != Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)))
             {
-                throw BackupException.Damaged(path, "tệp bị cắt cụt hoặc bị sửa, không khớp bản kê", "it was cut off or changed: it is not what the manifest says");
+                throw BackupException.Damaged(
+                    path, "tệp bị cắt cụt hoặc bị sửa, không khớp bản kê",
+                    "it was cut off or changed: it is not what the manifest says");
             }
         }
     }
@@ -140,10 +177,12 @@ public sealed class Restore
     {
         if (!File.Exists(path))
         {
-            throw BackupException.Damaged(path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+            throw BackupException.Damaged(
+                path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
         }
 
-        var reader = await SealedReader.OpenAsync(Path.GetFileName(path), File.OpenRead(path), _keys, cancellationToken);
+        var reader = await SealedReader.OpenAsync(
+            Path.GetFileName(path), File.OpenRead(path), _keys, cancellationToken);
         _signer ??= reader.Signer;
         if (reader.Header.Kind == kind && reader.Signer.RawData.AsSpan().SequenceEqual(_signer.RawData))
         {
@@ -151,7 +190,9 @@ public sealed class Restore
         }
 
         reader.Dispose();
-        throw BackupException.Damaged(path, "tệp này không thuộc bản sao lưu (loại khác, hoặc không do cổng này ký)", "it does not belong to this backup (another kind, or not signed by this gateway)");
+        throw BackupException.Damaged(
+            path, "tệp này không thuộc bản sao lưu (loại khác, hoặc không do cổng này ký)",
+            "it does not belong to this backup (another kind, or not signed by this gateway)");
     }
 
     private async Task UnpackKeysAsync(string folder, string keys, CancellationToken cancellationToken)
@@ -172,11 +213,14 @@ public sealed class Restore
         if (!tls.RawData.AsSpan().SequenceEqual(_signer!.RawData))
         {
             // Peers know this gateway by that key; a backup that another key signed was made by somebody else.
-            throw BackupException.Damaged(BackupFolder.KeysFile, "bản sao lưu không do khóa TLS của cổng ký", "the backup was not signed by the gateway's TLS key");
+            throw BackupException.Damaged(
+                BackupFolder.KeysFile, "bản sao lưu không do khóa TLS của cổng ký",
+                "the backup was not signed by the gateway's TLS key");
         }
     }
 
-    /// <summary>Regular files and folders below the target, nothing else: a name cannot lead out, a link is refused.</summary>
+    /// <summary>Regular files and folders below the target, nothing else: a name cannot lead out, a link is
+    /// refused.</summary>
     private async Task UnpackAsync(string path, string kind, string target, CancellationToken cancellationToken)
     {
         using var reader = await OpenAsync(path, kind, cancellationToken);
@@ -185,7 +229,8 @@ public sealed class Restore
         while (await tar.GetNextEntryAsync(copyData: false, cancellationToken) is { } entry)
         {
             var to = Path.GetFullPath(entry.Name, target);
-            if (!to.StartsWith(target + Path.DirectorySeparatorChar, StringComparison.Ordinal) && Path.TrimEndingDirectorySeparator(to) != target)
+            if (!to.StartsWith(target + Path.DirectorySeparatorChar, StringComparison.Ordinal)
+                && Path.TrimEndingDirectorySeparator(to) != target)
             {
                 throw BackupException.Damaged(path, "tên tệp bên trong dẫn ra ngoài", "a name inside leads out of it");
             }
@@ -196,7 +241,8 @@ public sealed class Restore
                     System.IO.Directory.CreateDirectory(to);
                     if (!OperatingSystem.IsWindows())
                     {
-                        File.SetUnixFileMode(to, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+                        File.SetUnixFileMode(
+                            to, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
                     }
 
                     break;
@@ -205,7 +251,8 @@ public sealed class Restore
                     await WriteAsync(entry, to, cancellationToken);
                     break;
                 default:
-                    throw BackupException.Damaged(path, "có mục không phải tệp hay thư mục", "an entry inside is neither file nor folder");
+                    throw BackupException.Damaged(
+                        path, "có mục không phải tệp hay thư mục", "an entry inside is neither file nor folder");
             }
         }
 
@@ -233,7 +280,8 @@ public sealed class Restore
     }
 
     /// <summary>Lays the journal's octets over the log of the base, as far as they follow on one another.</summary>
-    private async Task<JournalReading> ReadJournalAsync(BackupManifest manifest, string walFolder, bool dropDamagedTail, CancellationToken cancellationToken)
+    private async Task<JournalReading> ReadJournalAsync(
+        BackupManifest manifest, string walFolder, bool dropDamagedTail, CancellationToken cancellationToken)
     {
         var files = _folder.Journals(manifest.Timeline);
         var first = Math.Max(0, files.Where(f => f.Start <= (ulong)manifest.WalStart).Count() - 1);
@@ -261,7 +309,9 @@ public sealed class Restore
         return reading;
     }
 
-    private async Task ReadJournalFileAsync(string file, ulong start, BackupManifest manifest, WalSegments wal, JournalReading reading, CancellationToken cancellationToken)
+    private async Task ReadJournalFileAsync(
+        string file, ulong start, BackupManifest manifest, WalSegments wal, JournalReading reading,
+        CancellationToken cancellationToken)
     {
         using var reader = await OpenAsync(file, "journal", cancellationToken);
         var header = reader.Header;
@@ -275,7 +325,8 @@ public sealed class Restore
         {
             if (at != position)
             {
-                throw BackupException.Damaged(file, "nhật ký không liền nhau", "its records do not follow on one another");
+                throw BackupException.Damaged(
+                    file, "nhật ký không liền nhau", "its records do not follow on one another");
             }
 
             wal.Write(at, octets.Span);
@@ -288,8 +339,10 @@ public sealed class Restore
         reading.Torn += reader.Torn ? 1 : 0;
     }
 
-    /// <summary>The schema is this build's, the ledger is whole and contains the one of the manifest; then the gateway is marked.</summary>
-    private async Task<LedgerReport> ProveAsync(Func<string, string> connection, BackupManifest manifest, string keys, CancellationToken cancellationToken)
+    /// <summary>The schema is this build's, the ledger is whole and contains the one of the manifest; then the gateway
+    /// is marked.</summary>
+    private async Task<LedgerReport> ProveAsync(
+        Func<string, string> connection, BackupManifest manifest, string keys, CancellationToken cancellationToken)
     {
         await Migrator.MigrateAsync(connection("securemail_owner"), cancellationToken);
         await using var source = NpgsqlDataSource.Create(connection("securemail_owner"));
@@ -297,27 +350,44 @@ public sealed class Restore
         var report = await LedgerVerifier.VerifyAsync(source, key.Verifier, [], cancellationToken);
         if (report.Problems is [var problem, ..])
         {
-            throw new BackupException($"Sổ cái khôi phục được không toàn vẹn: {problem.Vi}", $"The ledger restored is not whole: {problem.En}");
+            throw new BackupException(
+                $"Sổ cái khôi phục được không toàn vẹn: {problem.Vi}",
+                $"The ledger restored is not whole: {problem.En}");
         }
 
         await using var open = await source.OpenConnectionAsync(cancellationToken);
-        var root = report.Entries < manifest.LedgerSize ? null : await LedgerStore.RootAsync(open, manifest.LedgerSize, cancellationToken);
+        var root =
+            report.Entries < manifest.LedgerSize
+                ? null
+                : await LedgerStore.RootAsync(open, manifest.LedgerSize, cancellationToken);
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
-            throw new BackupException("Sổ cái khôi phục được không nối tiếp sổ cái lúc sao lưu", "The ledger restored does not follow on the ledger of the backup");
+            throw new BackupException(
+                "Sổ cái khôi phục được không nối tiếp sổ cái lúc sao lưu",
+                "The ledger restored does not follow on the ledger of the backup");
         }
 
-        var last = await open.ExecuteScalarAsync<DateTime?>(new CommandDefinition("SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", cancellationToken: cancellationToken));
+        var last = await open.ExecuteScalarAsync<DateTime?>(
+            new CommandDefinition(
+                "SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", cancellationToken: cancellationToken));
         await using var transaction = await open.BeginTransactionAsync(cancellationToken);
-        await open.ExecuteAsync(new CommandDefinition(
-            """
-            UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
-            -- Whoever had leased work is gone with the machine.
-            UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'restored' WHERE state = 'leased';
-            INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
-            """,
-            new { now = _time.GetUtcNow().UtcDateTime, report.Entries, since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime - MailMargin },
-            transaction, cancellationToken: cancellationToken));
+        await open.ExecuteAsync(
+            new CommandDefinition(
+                """
+                UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
+                -- Whoever had leased work is gone with the machine.
+                UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'restored' WHERE state = 'leased';
+                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
+                """,
+                new
+                {
+                    now = _time.GetUtcNow().UtcDateTime,
+                    report.Entries,
+                    since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime
+                        - MailMargin,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         // With this commit, and only then in its place, the gateway is one that must prove itself.
         await transaction.CommitAsync("restore.mark", cancellationToken);
         return report;
@@ -371,7 +441,12 @@ internal sealed class WalSegments(string folder, long timeline, long segmentSize
         _open?.Dispose();
         var perId = 0x1_0000_0000UL / (ulong)segmentSize;
         var name = string.Create(CultureInfo.InvariantCulture, $"{timeline:X8}{number / perId:X8}{number % perId:X8}");
-        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.Write, BufferSize = 1 << 16 };
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.OpenOrCreate,
+            Access = FileAccess.Write,
+            BufferSize = 1 << 16,
+        };
         if (!OperatingSystem.IsWindows())
         {
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -390,11 +465,16 @@ internal sealed class WalSegments(string folder, long timeline, long segmentSize
 
 /// <summary>What was restored, and up to where.</summary>
 /// <param name="LedgerSize">Entries of the ledger restored; whether that is all of them the peers say.</param>
-/// <param name="JournalGap">Where the journal stopped following on itself although more of it lies there; null: it was read to its end.</param>
-/// <param name="TornRecords">Unfinished records at ends of files: the gateway was stopped there; nothing in them was acknowledged.</param>
+/// <param name="JournalGap">Where the journal stopped following on itself although more of it lies there; null: it was
+/// read to its end.</param>
+/// <param name="TornRecords">Unfinished records at ends of files: the gateway was stopped there; nothing in them was
+/// acknowledged.</param>
 public sealed record RestoreReport(
-    string Gateway, string Base, DateTimeOffset BaseMade, long LedgerSize, string BaseEnd, string JournalEnd, long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
+    string Gateway, string Base, DateTimeOffset BaseMade, long LedgerSize, string BaseEnd, string JournalEnd,
+    long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
 
 /// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
-public sealed class DataFolderInUseException(string folder, string what) : Exception(
-    $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data folder {folder} is not empty ({what}): restore into an empty one; nothing was changed.");
+public sealed class DataFolderInUseException(string folder, string what)
+    : Exception(
+        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data folder {folder} is not empty ({what}): restore into an empty one; nothing was changed."
+    );

@@ -6,15 +6,16 @@ using SecureMail.Cms;
 namespace SecureMail.Gateway.Backup;
 
 /// <summary>
-/// The one file format of a backup: a signed header, then records, each sealed by itself (AES-256-GCM), so that what is appended is durable and
-/// provable piece by piece, and reading needs no second copy. docs/formats.md gives the octets.
+/// The one file format of a backup: a signed header, then records, each sealed by itself (AES-256-GCM), so that what is
+/// appended is durable and provable piece by piece, and reading needs no second copy. docs/formats.md gives the octets.
 /// </summary>
 /// <remarks>
-/// The whole of a CMS envelope is authentic only at its end, which a journal that grows never reaches, and holds at most 64 GiB; so CMS carries the
-/// key and the gateway's signature, and the records carry the octets. A record's nonce is its number under a key that only this file has; its
-/// associated data are the header's digest, its place in the write-ahead log and whether it is the last: records cannot be changed, moved between
-/// files, left out or exchanged, and a file that must have an end is not taken without it. Who can write into the folder can still take the
-/// youngest records away; what is missing then is found by the peers' checkpoints.
+/// The whole of a CMS envelope is authentic only at its end, which a journal that grows never reaches, and holds at
+/// most 64 GiB; so CMS carries the key and the gateway's signature, and the records carry the octets. A record's nonce
+/// is its number under a key that only this file has; its associated data are the header's digest, its place in the
+/// write-ahead log and whether it is the last: records cannot be changed, moved between files, left out or exchanged,
+/// and a file that must have an end is not taken without it. Who can write into the folder can still take the youngest
+/// records away; what is missing then is found by the peers' checkpoints.
 /// </remarks>
 internal static class SealedFile
 {
@@ -56,10 +57,16 @@ internal sealed class SealedWriter : IDisposable
     public long Length { get; private set; }
 
     /// <exception cref="IOException">The file exists, or cannot be written.</exception>
-    public static async Task<SealedWriter> CreateAsync(string path, BackupSeal seal, string kind, WalPlace place, CancellationToken cancellationToken)
+    public static async Task<SealedWriter> CreateAsync(
+        string path, BackupSeal seal, string kind, WalPlace place, CancellationToken cancellationToken)
     {
         var (header, key) = await SealedHeader.MakeAsync(seal, kind, place, cancellationToken);
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 0 };
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            BufferSize = 0,
+        };
         if (!OperatingSystem.IsWindows())
         {
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -85,7 +92,8 @@ internal sealed class SealedWriter : IDisposable
         head[4] = last ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt64BigEndian(head[5..], position);
         head.CopyTo(_associated.AsSpan(SHA256.HashSizeInBytes));
-        // The key is this file's alone and the number never comes twice, so the nonce may be the number (SP 800-38D §8.2.1).
+        // The key is this file's alone and the number never comes twice, so the nonce may be the number (SP 800-38D
+        // §8.2.1).
         _cipher.Encrypt(
             SealedFile.Nonce(_number++), octets, _buffer.AsSpan(SealedFile.RecordHeader, octets.Length),
             _buffer.AsSpan(SealedFile.RecordHeader + octets.Length, SealedFile.Tag), _associated);
@@ -123,7 +131,8 @@ internal sealed class SealedReader : IDisposable
     private readonly byte[] _open = new byte[SealedFile.LargestRecord];
     private long _number;
 
-    private SealedReader(string name, Stream file, SealedHeader header, X509Certificate2 signer, byte[] key, byte[] octets)
+    private SealedReader(
+        string name, Stream file, SealedHeader header, X509Certificate2 signer, byte[] key, byte[] octets)
     {
         _name = name;
         _file = file;
@@ -141,21 +150,27 @@ internal sealed class SealedReader : IDisposable
     /// <summary>The record marked as the last was read.</summary>
     public bool Ended { get; private set; }
 
-    /// <summary>The file ended within a record: whoever wrote it was stopped there. Nothing of that record was acknowledged.</summary>
+    /// <summary>The file ended within a record: whoever wrote it was stopped there. Nothing of that record was
+    /// acknowledged.</summary>
     public bool Torn { get; private set; }
 
     /// <param name="name">For messages.</param>
     /// <param name="file">Becomes the reader's.</param>
     /// <param name="keys">The recovery key.</param>
     /// <exception cref="BackupException">No sealed file, damaged, or for another key.</exception>
-    public static async Task<SealedReader> OpenAsync(string name, Stream file, IReadOnlyList<RecipientKey> keys, CancellationToken cancellationToken)
+    public static async Task<SealedReader> OpenAsync(
+        string name, Stream file, IReadOnlyList<RecipientKey> keys, CancellationToken cancellationToken)
     {
         try
         {
             var front = new byte[SealedFile.Magic.Length + 4];
-            if (await file.ReadAtLeastAsync(front, front.Length, throwOnEndOfStream: false, cancellationToken) != front.Length || !front.AsSpan().StartsWith(SealedFile.Magic))
+            if (
+                await file.ReadAtLeastAsync(front, front.Length, throwOnEndOfStream: false, cancellationToken)
+                    != front.Length
+                || !front.AsSpan().StartsWith(SealedFile.Magic))
             {
-                throw BackupException.Damaged(name, "không phải tệp sao lưu của SecureMail", "it is no backup file of SecureMail");
+                throw BackupException.Damaged(
+                    name, "không phải tệp sao lưu của SecureMail", "it is no backup file of SecureMail");
             }
 
             var length = BinaryPrimitives.ReadInt32BigEndian(front.AsSpan(SealedFile.Magic.Length));
@@ -188,9 +203,11 @@ internal sealed class SealedReader : IDisposable
         }
     }
 
-    /// <summary>The next record, valid until the next call; null at the end of the file or where it is <see cref="Torn"/>.</summary>
+    /// <summary>The next record, valid until the next call; null at the end of the file or where it is
+    /// <see cref="Torn"/>.</summary>
     /// <exception cref="BackupException">A record was changed, or something follows the last.</exception>
-    public async ValueTask<(ulong Position, ReadOnlyMemory<byte> Octets)?> ReadAsync(CancellationToken cancellationToken)
+    public async ValueTask<(ulong Position, ReadOnlyMemory<byte> Octets)?> ReadAsync(
+        CancellationToken cancellationToken)
     {
         if (Torn)
         {
@@ -215,8 +232,8 @@ internal sealed class SealedReader : IDisposable
             return null;
         }
 
-        // A record of no octets is written in one case only, as the last one. Zeros up to the end are what a file system leaves of octets that
-        // were never flushed.
+        // A record of no octets is written in one case only, as the last one. Zeros up to the end are what a file
+        // system leaves of octets that were never flushed.
         if (!head.AsSpan().ContainsAnyExcept((byte)0))
         {
             Torn = await IsZeroToTheEndAsync(cancellationToken) ? true : throw Changed();
@@ -229,7 +246,11 @@ internal sealed class SealedReader : IDisposable
             throw Changed();
         }
 
-        if (await _file.ReadAtLeastAsync(_sealed.AsMemory(0, length + SealedFile.Tag), length + SealedFile.Tag, throwOnEndOfStream: false, cancellationToken) != length + SealedFile.Tag)
+        if (
+            await _file.ReadAtLeastAsync(
+                _sealed.AsMemory(0, length + SealedFile.Tag), length + SealedFile.Tag, throwOnEndOfStream: false,
+                cancellationToken)
+            != length + SealedFile.Tag)
         {
             Torn = true;
             return null;
@@ -238,7 +259,9 @@ internal sealed class SealedReader : IDisposable
         head.CopyTo(_associated, SHA256.HashSizeInBytes);
         try
         {
-            _cipher.Decrypt(SealedFile.Nonce(_number++), _sealed.AsSpan(0, length), _sealed.AsSpan(length, SealedFile.Tag), _open.AsSpan(0, length), _associated);
+            _cipher.Decrypt(
+                SealedFile.Nonce(_number++), _sealed.AsSpan(0, length), _sealed.AsSpan(length, SealedFile.Tag),
+                _open.AsSpan(0, length), _associated);
         }
         catch (AuthenticationTagMismatchException)
         {
@@ -249,7 +272,8 @@ internal sealed class SealedReader : IDisposable
         return (BinaryPrimitives.ReadUInt64BigEndian(head.AsSpan(5)), _open.AsMemory(0, length));
     }
 
-    /// <summary>The content of a file that has an end, as a stream that fails where the file is cut off or changed.</summary>
+    /// <summary>The content of a file that has an end, as a stream that fails where the file is cut off or
+    /// changed.</summary>
     public Stream OpenContent() => new SealedContent(this, _name);
 
     public void Dispose()
@@ -261,7 +285,7 @@ internal sealed class SealedReader : IDisposable
 
     private async Task<bool> IsZeroToTheEndAsync(CancellationToken cancellationToken)
     {
-        for (int read; (read = await _file.ReadAsync(_sealed, cancellationToken)) > 0;)
+        for (int read; (read = await _file.ReadAsync(_sealed, cancellationToken)) > 0; )
         {
             if (_sealed.AsSpan(0, read).ContainsAnyExcept((byte)0))
             {
@@ -273,7 +297,9 @@ internal sealed class SealedReader : IDisposable
     }
 
     private BackupException Changed() =>
-        BackupException.Damaged(_name, $"bản ghi số {_number} đã bị sửa hoặc khóa không đúng", $"record {_number} was changed, or the key is another");
+        BackupException.Damaged(
+            _name, $"bản ghi số {_number} đã bị sửa hoặc khóa không đúng",
+            $"record {_number} was changed, or the key is another");
 
     private sealed class SealedContent(SealedReader reader, string name) : Stream
     {
@@ -294,14 +320,17 @@ internal sealed class SealedReader : IDisposable
             set => throw new NotSupportedException();
         }
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             while (_rest.IsEmpty && !reader.Ended)
             {
-                var (position, octets) = await reader.ReadAsync(cancellationToken) ?? throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
+                var (position, octets) = await reader.ReadAsync(cancellationToken)
+                    ?? throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
                 if (position != _position)
                 {
-                    throw BackupException.Damaged(name, "nội dung không liền nhau", "its content does not follow on itself");
+                    throw BackupException.Damaged(
+                        name, "nội dung không liền nhau", "its content does not follow on itself");
                 }
 
                 _position += (ulong)octets.Length;
@@ -319,10 +348,15 @@ internal sealed class SealedReader : IDisposable
             return count;
         }
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        public override Task<int> ReadAsync(
+            byte[] buffer,
+            int offset,
+            int count,
+            CancellationToken cancellationToken
+        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("Read asynchronously.");
+        public override int Read(byte[] buffer, int offset, int count) =>
+            throw new NotSupportedException("Read asynchronously.");
 
         public override void Flush()
         {

@@ -11,8 +11,9 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Clock;
 
 /// <summary>
-/// What is written down of clocks: the beginning and the end of an anomaly, each with its entry in the ledger, the beginning with an alarm; and each step of the
-/// database's clock. Several nodes see the same thing at once: the first one writes it.
+/// What is written down of clocks: the beginning and the end of an anomaly, each with its entry in the ledger, the
+/// beginning with an alarm; and each step of the database's clock. Several nodes see the same thing at once: the first
+/// one writes it.
 /// </summary>
 internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, ILogger logger)
 {
@@ -33,33 +34,60 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var open = await connection.QuerySingleOrDefaultAsync<long?>(new CommandDefinition(
-            "SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL AND (@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE",
-            new { subject, atLeast }, transaction, cancellationToken: cancellationToken));
+        var open = await connection.QuerySingleOrDefaultAsync<long?>(
+            new CommandDefinition(
+                "SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL AND (@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE",
+                new { subject, atLeast },
+                transaction,
+                cancellationToken: cancellationToken));
         if (open is not { } anomaly)
         {
             return;
         }
 
         var entry = await LedgerStore.AppendAsync(
-            transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = DirectoryStore.GatewayItself, Kind = "clock.settled", Object = "clock:" + subject }, chain: true, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly", new { entry.EntryId, anomaly }, transaction, cancellationToken: cancellationToken));
+            transaction,
+            new LedgerEntry
+            {
+                Time = time.GetUtcNow(),
+                Agency = DirectoryStore.GatewayItself,
+                Kind = "clock.settled",
+                Object = "clock:" + subject,
+            },
+            chain: true,
+            cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly",
+                new { entry.EntryId, anomaly }, transaction, cancellationToken: cancellationToken));
         // What waited for a clock is looked at by the one that is believed now.
-        await connection.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.work SET run_at = now() WHERE state = 'ready' AND run_at > now() AND last_error = ANY(@waits)",
-            new { waits = new[] { ClockSuspectException.Code, Inbound.Screen.SignedInFuture } }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "UPDATE gateway.work SET run_at = now() WHERE state = 'ready' AND run_at > now() AND last_error = ANY(@waits)",
+                new { waits = new[] { ClockSuspectException.Code, Inbound.Screen.SignedInFuture } },
+                transaction,
+                cancellationToken: cancellationToken));
         await transaction.CommitAsync("clock.end", cancellationToken);
         ClockLog.Ended(logger, subject);
     }
 
     /// <summary>The step, the times that are moved along with it, and the anomaly are one commit.</summary>
-    public async Task DatabaseSteppedAsync(DateTimeOffset before, DateTimeOffset after, string node, CancellationToken cancellationToken)
+    public async Task DatabaseSteppedAsync(
+        DateTimeOffset before, DateTimeOffset after, string node, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var first = await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
-            "SELECT gateway.note_step(@before, @after, @node)", new { before = before.UtcDateTime, after = after.UtcDateTime, node }, transaction, cancellationToken: cancellationToken));
+        var first = await connection.ExecuteScalarAsync<bool>(
+            new CommandDefinition(
+                "SELECT gateway.note_step(@before, @after, @node)",
+                new
+                {
+                    before = before.UtcDateTime,
+                    after = after.UtcDateTime,
+                    node,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         if (!first)
         {
             return;
@@ -74,12 +102,19 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         }
     }
 
-    private async Task<bool> BeginAsync(NpgsqlTransaction transaction, string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
+    private async Task<bool> BeginAsync(
+        NpgsqlTransaction transaction, string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
     {
         var connection = transaction.Connection!;
-        await connection.ExecuteAsync(new CommandDefinition("SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))", new { key = "clock " + subject }, transaction, cancellationToken: cancellationToken));
-        if (await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
-            "SELECT EXISTS (SELECT FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL)", new { subject }, transaction, cancellationToken: cancellationToken)))
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))", new { key = "clock " + subject },
+                transaction, cancellationToken: cancellationToken));
+        if (
+            await connection.ExecuteScalarAsync<bool>(
+                new CommandDefinition(
+                    "SELECT EXISTS (SELECT FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL)",
+                    new { subject }, transaction, cancellationToken: cancellationToken)))
         {
             return false;
         }
@@ -87,22 +122,41 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         var now = time.GetUtcNow();
         var seconds = Math.Round(by.TotalSeconds);
         var said = string.Create(CultureInfo.InvariantCulture, $"{kind}|{seconds}");
-        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = now,
-            Agency = DirectoryStore.GatewayItself,
-            Kind = "clock." + kind,
-            Object = "clock:" + subject,
-            // Not salted: by how much stands in clear in gateway.clock_anomaly, and anybody shall be able to compare.
-            Commitments = new Dictionary<string, string> { ["seconds"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(said))) },
-        }, chain: true, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            """
-            INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind, @seconds, @EntryId);
-            INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject, @Detail, @EntryId);
-            """,
-            new { subject, kind, seconds, entry.EntryId, now = now.UtcDateTime, Alarm = "clock-" + kind, Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s") },
-            transaction, cancellationToken: cancellationToken));
+        var entry = await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = now,
+                Agency = DirectoryStore.GatewayItself,
+                Kind = "clock." + kind,
+                Object = "clock:" + subject,
+                // Not salted: by how much stands in clear in gateway.clock_anomaly, and anybody shall be able to
+                // compare.
+                Commitments = new Dictionary<string, string>
+                {
+                    ["seconds"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(said))),
+                },
+            },
+            chain: true,
+            cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                """
+                INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind, @seconds, @EntryId);
+                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject, @Detail, @EntryId);
+                """,
+                new
+                {
+                    subject,
+                    kind,
+                    seconds,
+                    entry.EntryId,
+                    now = now.UtcDateTime,
+                    Alarm = "clock-" + kind,
+                    Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         return true;
     }
 }

@@ -9,25 +9,30 @@ namespace SecureMail.Gateway.Clock;
 /// Watches the two clocks that a node goes by, its own and the database's, and says when they cannot be believed.
 /// </summary>
 /// <remarks>
-/// Evidence (signatures, ledger entries, numbers of a year) bears the process' time; what is agreed between nodes (leases, retries, overdue, retention)
-/// goes by the database's; how long something takes goes by the monotonic counter, which nobody sets. docs/time.md says which use goes by which, and why.
-/// Each second the three are compared:
+/// Evidence (signatures, ledger entries, numbers of a year) bears the process' time; what is agreed between nodes
+/// (leases, retries, overdue, retention) goes by the database's; how long something takes goes by the monotonic
+/// counter, which nobody sets. docs/time.md says which use goes by which, and why. Each second the three are compared:
 /// <list type="number">
 /// <item>the process' clock against the counter: it <em>stepped</em>;</item>
-/// <item>the database's clock against the counter: that one stepped. What lies ahead of it is moved along (<c>gateway.note_step</c>), and no span of time counts the step;</item>
+/// <item>the database's clock against the counter: that one stepped. What lies ahead of it is moved along
+/// (<c>gateway.note_step</c>), and no span of time counts the step;</item>
 /// <item>one against the other: they are <em>apart</em>.</item>
 /// </list>
-/// A clock that steps into agreement with one that stood firm was corrected, and is believed at once. Clocks that step together (one machine) are believed after
-/// <see cref="GatewayOptions.ClockSettles"/>: nobody else can say which time was right. While a clock is doubted nothing is signed, and nothing is refused, set aside or numbered in
-/// another year for a reason of time: it waits. One entry in the ledger at the beginning of an anomaly, one at its end, however often the clock jumps meanwhile.
-/// What nobody was there to see is not seen: a leap while no node ran. A clock that is behind its own ledger is (the battery of a mainboard).
+/// A clock that steps into agreement with one that stood firm was corrected, and is believed at once. Clocks that step
+/// together (one machine) are believed after <see cref="GatewayOptions.ClockSettles"/>: nobody else can say which time
+/// was right. While a clock is doubted nothing is signed, and nothing is refused, set aside or numbered in another year
+/// for a reason of time: it waits. One entry in the ledger at the beginning of an anomaly, one at its end, however
+/// often the clock jumps meanwhile. What nobody was there to see is not seen: a leap while no node ran. A clock that is
+/// behind its own ledger is (the battery of a mainboard).
 /// </remarks>
-internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
+    : IDisposable
 {
     /// <summary>How far a peer's claimed time may lie ahead of ours before it is an anomaly.</summary>
     public static readonly TimeSpan PeerTolerance = TimeSpan.FromMinutes(5);
 
-    /// <summary>How far ahead a peer's clock is still taken for a clock that is wrong: a leap to tomorrow, in any time zone's dress. What claims more is not believed.</summary>
+    /// <summary>How far ahead a peer's clock is still taken for a clock that is wrong: a leap to tomorrow, in any time
+    /// zone's dress. What claims more is not believed.</summary>
     public static readonly TimeSpan PeerLimit = TimeSpan.FromHours(26);
 
     private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
@@ -35,7 +40,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     // Slewing by NTP is at most 0.5 ms a second: what is more than this in one look is a step.
     private static readonly TimeSpan Step = TimeSpan.FromSeconds(10);
 
-    // Machines that keep time are milliseconds apart. Peers bear five minutes, so what is signed within three is good everywhere.
+    // Machines that keep time are milliseconds apart. Peers bear five minutes, so what is signed within three is good
+    // everywhere.
     private static readonly TimeSpan Noted = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan Bearable = TimeSpan.FromMinutes(3);
 
@@ -65,9 +71,11 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     private string? _node;
 
     /// <summary>When work that waits for the clocks is looked at again.</summary>
-    public TimeSpan AskAgain { get; } = TimeSpan.FromSeconds(Math.Clamp(options.ClockSettles.TotalSeconds / 4, 0.5, 15));
+    public TimeSpan AskAgain { get; } =
+        TimeSpan.FromSeconds(Math.Clamp(options.ClockSettles.TotalSeconds / 4, 0.5, 15));
 
-    /// <summary>Whether what the process' clock shows may be wrong by more than anybody bears. Compares it there and then: a step is known before it is used.</summary>
+    /// <summary>Whether what the process' clock shows may be wrong by more than anybody bears. Compares it there and
+    /// then: a step is known before it is used.</summary>
     public bool IsDoubted
     {
         get
@@ -93,8 +101,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     }
 
     /// <summary>
-    /// What the database's clock must show, by the counter since the last look; null before the first. A step is in it only when everything that lies
-    /// ahead was moved along. UTC.
+    /// What the database's clock must show, by the counter since the last look; null before the first. A step is in it
+    /// only when everything that lies ahead was moved along. UTC.
     /// </summary>
     public DateTime? DatabaseNow
     {
@@ -108,7 +116,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     }
 
     /// <summary>
-    /// A time that never steps and that all nodes share: the database's, without everything it was ever moved by. For intervals, not for dates. Null before the first look.
+    /// A time that never steps and that all nodes share: the database's, without everything it was ever moved by. For
+    /// intervals, not for dates. Null before the first look.
     /// </summary>
     public DateTimeOffset? SteadyNow
     {
@@ -146,7 +155,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
             {
                 await LookAsync(stop);
             }
-            catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            catch (Exception e)
+                when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
             {
                 // Away: health says so, and the counter goes on meanwhile.
             }
@@ -155,7 +165,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
     }
 
-    /// <summary>Compares all three now, and writes down what is new. To be called before something that cannot be taken back goes by the database's clock.</summary>
+    /// <summary>Compares all three now, and writes down what is new. To be called before something that cannot be taken
+    /// back goes by the database's clock.</summary>
     public async Task LookAsync(CancellationToken cancellationToken)
     {
         await _looking.WaitAsync(cancellationToken);
@@ -178,7 +189,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
             }
             else if (_node is not null)
             {
-                // First what lies ahead is moved, then we go by the new time: in between leases are as long as they were.
+                // First what lies ahead is moved, then we go by the new time: in between leases are as long as they
+                // were.
                 await _record.DatabaseSteppedAsync(expected, shown, _node, cancellationToken);
                 (_, leapt) = await database.ClockAsync(cancellationToken);
             }
@@ -208,7 +220,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
     }
 
-    /// <exception cref="ClockSuspectException">A clock is doubted, and it makes the difference of a year: a number drawn now would stand in the wrong register for ever.</exception>
+    /// <exception cref="ClockSuspectException">A clock is doubted, and it makes the difference of a year: a number
+    /// drawn now would stand in the wrong register for ever.</exception>
     public async Task RequireYearAsync(DateTimeOffset now, CancellationToken cancellationToken)
     {
         if (_node is null)
@@ -220,14 +233,19 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         lock (_lock)
         {
             CompareOwn();
-            if (Doubted() && (Register.YearOf(now) != Register.YearOf(now - _moved) || Register.YearOf(now) != Register.YearOf(now + _apart)))
+            if (
+                Doubted()
+                && (
+                    Register.YearOf(now) != Register.YearOf(now - _moved)
+                    || Register.YearOf(now) != Register.YearOf(now + _apart)))
             {
                 throw new ClockSuspectException();
             }
         }
     }
 
-    /// <summary>Whether a time that was read off the process' clock was read off one that ran then as it does now. What says something of other clocks must hang on no other.</summary>
+    /// <summary>Whether a time that was read off the process' clock was read off one that ran then as it does now. What
+    /// says something of other clocks must hang on no other.</summary>
     public bool WentThenAsNow(DateTimeOffset then)
     {
         lock (_lock)
@@ -252,7 +270,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         await _record.BeginAsync("peer:" + peer, "peer", by, cancellationToken);
     }
 
-    /// <summary>A peer signed by a clock like ours: if an anomaly was open for an hour, it is over. (Not sooner: messages signed before and after come mixed.)</summary>
+    /// <summary>A peer signed by a clock like ours: if an anomaly was open for an hour, it is over. (Not sooner:
+    /// messages signed before and after come mixed.)</summary>
     public async Task PeerAgreesAsync(string peer, CancellationToken cancellationToken)
     {
         lock (_lock)
@@ -273,10 +292,14 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
     /// <summary>A clock that is behind what its own ledger says was set back while nobody looked.</summary>
     private async Task LookBackAsync(CancellationToken cancellationToken)
     {
-        await using (var command = database.Source.CreateCommand("SELECT min(time) FROM (SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 20) latest"))
+        await using (
+            var command = database.Source.CreateCommand(
+                "SELECT min(time) FROM (SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 20) latest"))
         {
             // Twenty of them: one node whose clock ran ahead must not make the others doubt theirs.
-            if (await command.ExecuteScalarAsync(cancellationToken) is DateTime latest && new DateTimeOffset(latest, TimeSpan.Zero) - time.GetUtcNow() is var behind && behind > Noted)
+            if (await command.ExecuteScalarAsync(cancellationToken) is DateTime latest
+                && new DateTimeOffset(latest, TimeSpan.Zero) - time.GetUtcNow() is var behind
+                && behind > Noted)
             {
                 lock (_lock)
                 {
@@ -316,7 +339,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
 
         var settled = SinceMoved() >= options.ClockSettles;
-        // The one that stood firm is the witness for the one that came to it. Where both moved and were not believed yet, neither is.
+        // The one that stood firm is the witness for the one that came to it. Where both moved and were not believed
+        // yet, neither is.
         var corrected = _moved.Duration() < Step || _databaseMoved.Duration() < Step;
         if (apart.Duration() < Noted && (settled || corrected))
         {
@@ -324,7 +348,8 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         }
     }
 
-    private bool Doubted() => _apart.Duration() >= Bearable || (_moved.Duration() >= Step && SinceMoved() < options.ClockSettles);
+    private bool Doubted() =>
+        _apart.Duration() >= Bearable || (_moved.Duration() >= Step && SinceMoved() < options.ClockSettles);
 
     private TimeSpan SinceMoved() => _movedAt is { } at ? time.GetElapsedTime(at) : TimeSpan.MaxValue;
 
@@ -335,7 +360,9 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         var apart = (_apart - _databaseMoved).Duration() >= Noted;
         if (!_begun && (ownStep.Duration() >= Step || apart))
         {
-            await _record.BeginAsync(subject, ownStep.Duration() >= Step ? "stepped" : "apart", ownStep.Duration() >= Step ? ownStep : _apart, cancellationToken);
+            await _record.BeginAsync(
+                subject, ownStep.Duration() >= Step ? "stepped" : "apart",
+                ownStep.Duration() >= Step ? ownStep : _apart, cancellationToken);
             _begun = true;
         }
 

@@ -1,7 +1,8 @@
 namespace SecureMail.Gateway.Clock;
 
 /// <summary>
-/// <see cref="ClockWatch.SteadyNow"/> for a library that wants a clock: all nodes have the same, and no step of any clock stops or hurries what recurs. Before the first look, the process' own.
+/// <see cref="ClockWatch.SteadyNow"/> for a library that wants a clock: all nodes have the same, and no step of any
+/// clock stops or hurries what recurs. Before the first look, the process' own.
 /// </summary>
 internal sealed class SteadyTime(ClockWatch clock, TimeProvider time) : TimeProvider
 {
@@ -11,5 +12,6 @@ internal sealed class SteadyTime(ClockWatch clock, TimeProvider time) : TimeProv
 
     public override long GetTimestamp() => time.GetTimestamp();
 
-    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => time.CreateTimer(callback, state, dueTime, period);
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+        time.CreateTimer(callback, state, dueTime, period);
 }

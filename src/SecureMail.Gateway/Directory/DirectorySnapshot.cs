@@ -3,7 +3,8 @@ using SecureMail.Cms;
 
 namespace SecureMail.Gateway.Directory;
 
-/// <summary>One version of the directory, indexed for the questions that mail asks. Immutable: a new version is a new snapshot.</summary>
+/// <summary>One version of the directory, indexed for the questions that mail asks. Immutable: a new version is a new
+/// snapshot.</summary>
 public sealed class DirectorySnapshot
 {
     private readonly Dictionary<Guid, Agency> _agencies;
@@ -17,8 +18,14 @@ public sealed class DirectorySnapshot
         Issued = document.Issued;
         _agencies = document.Agencies.ToDictionary(a => a.Id, a => new Agency(a, document.Issued));
         _gateways = document.Gateways.ToDictionary(g => g.Name, StringComparer.Ordinal);
-        _byCode = _agencies.Values.SelectMany(a => a.Record.Names.Select(n => (n.Code, a))).Distinct().ToLookup(p => p.Code, p => p.a, StringComparer.Ordinal);
-        _byAddress = _agencies.Values.SelectMany(a => a.Record.Names.Select(n => (n.Address, a))).Distinct().ToLookup(p => p.Address, p => p.a, StringComparer.OrdinalIgnoreCase);
+        _byCode = _agencies
+            .Values.SelectMany(a => a.Record.Names.Select(n => (n.Code, a)))
+            .Distinct()
+            .ToLookup(p => p.Code, p => p.a, StringComparer.Ordinal);
+        _byAddress = _agencies
+            .Values.SelectMany(a => a.Record.Names.Select(n => (n.Address, a)))
+            .Distinct()
+            .ToLookup(p => p.Address, p => p.a, StringComparer.OrdinalIgnoreCase);
     }
 
     public long Version { get; }
@@ -33,18 +40,21 @@ public sealed class DirectorySnapshot
     public Agency? Find(Guid id) => _agencies.GetValueOrDefault(id);
 
     /// <summary>The agency that bore this code at that time.</summary>
-    public Agency? FindByCode(string code, DateTimeOffset at) => _byCode[code].FirstOrDefault(a => a.NameAt(at)?.Code == code);
+    public Agency? FindByCode(string code, DateTimeOffset at) =>
+        _byCode[code].FirstOrDefault(a => a.NameAt(at)?.Code == code);
 
     /// <summary>The agency that once bore this code, for saying who its successor is.</summary>
     public Agency? FindEverByCode(string code) => _byCode[code].FirstOrDefault();
 
     /// <summary>The agency that had this mail address at that time.</summary>
     public Agency? FindByAddress(string address, DateTimeOffset at) =>
-        _byAddress[address].FirstOrDefault(a => string.Equals(a.NameAt(at)?.Address, address, StringComparison.OrdinalIgnoreCase));
+        _byAddress[address]
+            .FirstOrDefault(a => string.Equals(a.NameAt(at)?.Address, address, StringComparison.OrdinalIgnoreCase));
 
     public GatewayRecord? FindGateway(string name) => _gateways.GetValueOrDefault(name);
 
-    /// <summary>The gateway that a TLS key speaks for, by the SHA-256 of its SubjectPublicKeyInfo; null for a key that nobody published.</summary>
+    /// <summary>The gateway that a TLS key speaks for, by the SHA-256 of its SubjectPublicKeyInfo; null for a key that
+    /// nobody published.</summary>
     public GatewayRecord? FindGatewayByTlsKey(ReadOnlySpan<byte> spkiSha256)
     {
         foreach (var gateway in _gateways.Values)
@@ -92,7 +102,8 @@ public sealed class Agency
     public bool IsInForce(DateTimeOffset at) => Record.ValidFrom <= at && (Record.ValidTo is not { } to || at < to);
 
     /// <summary>What it was called at that time; null when it did not exist then.</summary>
-    public AgencyName? NameAt(DateTimeOffset at) => IsInForce(at) ? Record.Names.FirstOrDefault(n => n.From <= at && (n.To is not { } to || at < to)) : null;
+    public AgencyName? NameAt(DateTimeOffset at) =>
+        IsInForce(at) ? Record.Names.FirstOrDefault(n => n.From <= at && (n.To is not { } to || at < to)) : null;
 
     /// <summary>Its last name, for showing what has ended.</summary>
     public AgencyName LastName => Record.Names.MaxBy(n => n.From)!;

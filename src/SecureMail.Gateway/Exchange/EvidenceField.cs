@@ -5,15 +5,16 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Exchange;
 
 /// <summary>
-/// The header field that carries ledger evidence beside a message: <c>SecureMail-Ledger</c>, base64 of the JSON that docs/ledger.md gives, folded.
-/// It stands outside the signature because it is made when the message leaves, after a checkpoint covers it; it needs no protection, the
-/// checkpoint in it is signed.
+/// The header field that carries ledger evidence beside a message: <c>SecureMail-Ledger</c>, base64 of the JSON that
+/// docs/ledger.md gives, folded. It stands outside the signature because it is made when the message leaves, after a
+/// checkpoint covers it; it needs no protection, the checkpoint in it is signed.
 /// </summary>
 internal static class EvidenceField
 {
     public const string Name = "SecureMail-Ledger";
 
-    /// <summary>The private SMTP capability by which a receiver says which sizes of the sender's ledger it has seen (RFC 5321 §2.2.2).</summary>
+    /// <summary>The private SMTP capability by which a receiver says which sizes of the sender's ledger it has seen
+    /// (RFC 5321 §2.2.2).</summary>
     public const string Capability = "XLEDGER";
 
     private const int LineLength = 72;
@@ -48,15 +49,24 @@ internal static class EvidenceField
     }
 
     /// <summary>
-    /// From which size the lines of an EHLO reply asked the peer for a proof; 0 when they said that nothing was seen yet, null when they asked nothing at
-    /// all (HELO), which is no excuse for bringing nothing.
+    /// From which size the lines of an EHLO reply asked the peer for a proof; 0 when they said that nothing was seen
+    /// yet, null when they asked nothing at all (HELO), which is no excuse for bringing nothing.
     /// </summary>
     public static long? AskedIn(IReadOnlyList<string> announced) =>
-        announced.FirstOrDefault(l => l == Capability || l.StartsWith(Capability + " ", StringComparison.Ordinal)) is not { } line ? null
-            : ReadSizes(line[Capability.Length..]) is [var highest, ..] ? highest
-            : 0;
+        announced.FirstOrDefault(l => l == Capability || l.StartsWith(Capability + " ", StringComparison.Ordinal))
+            is not { } line
+            ? null
+        : ReadSizes(line[Capability.Length..]) is [var highest, ..] ? highest
+        : 0;
 
-    /// <summary>The sizes in a capability's parameter; what is no number is passed over, since it is only a hint.</summary>
+    /// <summary>The sizes in a capability's parameter; what is no number is passed over, since it is only a
+    /// hint.</summary>
     public static IReadOnlyList<long> ReadSizes(string parameter) =>
-        [.. parameter.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(PeerLedger.MaxProofs).Select(s => long.TryParse(s, out var n) ? n : 0).Where(n => n > 0)];
+        [
+            .. parameter
+                .Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .Take(PeerLedger.MaxProofs)
+                .Select(s => long.TryParse(s, out var n) ? n : 0)
+                .Where(n => n > 0),
+        ];
 }

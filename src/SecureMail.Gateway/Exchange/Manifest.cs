@@ -12,8 +12,9 @@ namespace SecureMail.Gateway.Exchange;
 /// <c>application/vnd.securemail.dispatch+json</c> version 1; docs/formats.md gives the format.
 /// </summary>
 /// <remarks>
-/// The addressees stand inside the signature so that a dispatch cannot be turned to somebody it was not meant for. The salt is random for each
-/// dispatch: the ledger commits to the signed octets under it, and when the manifest is erased the commitment says nothing any more.
+/// The addressees stand inside the signature so that a dispatch cannot be turned to somebody it was not meant for. The
+/// salt is random for each dispatch: the ledger commits to the signed octets under it, and when the manifest is erased
+/// the commitment says nothing any more.
 /// </remarks>
 public sealed record Manifest
 {
@@ -44,13 +45,16 @@ public sealed record Manifest
 
     public byte[] ToOctets() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
-    /// <exception cref="WireFormatException">Damaged, too large, of an unknown version, or with a field out of its bounds.</exception>
+    /// <exception cref="WireFormatException">Damaged, too large, of an unknown version, or with a field out of its
+    /// bounds.</exception>
     public static Manifest Parse(ReadOnlyMemory<byte> octets)
     {
         var manifest = WireJson.Read<Manifest>(octets, LongestOctets, "manifest");
         if (manifest.FirstFault() is { } field)
         {
-            throw new WireFormatException("MANIFEST_FIELD", $"Trường \"{field}\" trong manifest không hợp lệ.", $"The field \"{field}\" of the manifest is out of bounds.");
+            throw new WireFormatException(
+                "MANIFEST_FIELD", $"Trường \"{field}\" trong manifest không hợp lệ.",
+                $"The field \"{field}\" of the manifest is out of bounds.");
         }
 
         return manifest;
@@ -59,13 +63,20 @@ public sealed record Manifest
     /// <summary>The first field that breaks its bounds (DOMAIN.md, Annex VI lengths), or null.</summary>
     internal string? FirstFault() =>
         Salt.Length != 32 ? "salt"
-        : Recipients.Count is 0 or > MostRecipients || Recipients.Any(r => r is not { IsSound: true }) || Recipients.DistinctBy(r => r.Id).Count() != Recipients.Count ? "recipients"
+        : Recipients.Count is 0 or > MostRecipients
+        || Recipients.Any(r => r is not { IsSound: true })
+        || Recipients.DistinctBy(r => r.Id).Count() != Recipients.Count
+            ? "recipients"
         : !Sender.IsSound ? "sender"
-        : Documents.Count is 0 or > MostDocuments || Documents.Any(d => d is not { IsSound: true }) || Documents.DistinctBy(d => d.Name).Count() != Documents.Count ? "documents"
+        : Documents.Count is 0 or > MostDocuments
+        || Documents.Any(d => d is not { IsSound: true })
+        || Documents.DistinctBy(d => d.Name).Count() != Documents.Count
+            ? "documents"
         : Fields.FirstFault();
 }
 
-/// <summary>An agency as a dispatch names it: the id counts, code and name are what they were when it was written.</summary>
+/// <summary>An agency as a dispatch names it: the id counts, code and name are what they were when it was
+/// written.</summary>
 public sealed record Party(Guid Id, string Code, string Name)
 {
     [JsonIgnore]
@@ -76,8 +87,15 @@ public sealed record Party(Guid Id, string Code, string Name)
 public sealed record DocumentDigest(string Name, string MediaType, long Length, byte[] Sha256)
 {
     [JsonIgnore]
-    internal bool IsSound => Name.Length is > 0 and <= 255 && Name.AsSpan().IndexOfAny('/', '\\') < 0 && Name is not ("." or "..") && DispatchFields.IsText(Name)
-        && MediaType.Length is > 0 and <= 127 && IsMediaType(MediaType) && Length >= 0 && Sha256.Length == 32;
+    internal bool IsSound =>
+        Name.Length is > 0 and <= 255
+        && Name.AsSpan().IndexOfAny('/', '\\') < 0
+        && Name is not ("." or "..")
+        && DispatchFields.IsText(Name)
+        && MediaType.Length is > 0 and <= 127
+        && IsMediaType(MediaType)
+        && Length >= 0
+        && Sha256.Length == 32;
 
     private static bool IsMediaType(string text)
     {
@@ -92,7 +110,8 @@ public sealed record DocumentDigest(string Name, string MediaType, long Length, 
     }
 }
 
-/// <summary>What the office writes about a document (Decree 30/2020 Annex VI; names and lengths in DOMAIN.md).</summary>
+/// <summary>What the office writes about a document (Decree 30/2020 Annex VI; names and lengths in
+/// DOMAIN.md).</summary>
 public sealed record DispatchFields
 {
     /// <summary>Number and notation as printed, e.g. <c>36-HD/VPTW</c>.</summary>
@@ -125,7 +144,7 @@ public sealed record DispatchFields
     /// <summary>Whether a header field can carry it: no control character, no half of a surrogate pair.</summary>
     internal static bool IsText(string text)
     {
-        for (var rest = text.AsSpan(); !rest.IsEmpty;)
+        for (var rest = text.AsSpan(); !rest.IsEmpty; )
         {
             if (Rune.DecodeFromUtf16(rest, out var rune, out var used) != OperationStatus.Done || Rune.IsControl(rune))
             {

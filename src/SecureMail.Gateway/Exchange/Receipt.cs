@@ -5,7 +5,8 @@ namespace SecureMail.Gateway.Exchange;
 
 /// <summary>
 /// A recipient's signed answer: what it did with a dispatch, which octets it judged, and where its ledger says so.
-/// <c>application/vnd.securemail.receipt+json</c> version 1, inside a signed <c>multipart/report</c> (RFC 6522, RFC 8098); docs/formats.md gives the format.
+/// <c>application/vnd.securemail.receipt+json</c> version 1, inside a signed <c>multipart/report</c> (RFC 6522, RFC
+/// 8098); docs/formats.md gives the format.
 /// </summary>
 public sealed record Receipt
 {
@@ -45,12 +46,19 @@ public sealed record Receipt
     public static Receipt Parse(ReadOnlyMemory<byte> octets)
     {
         var receipt = WireJson.Read<Receipt>(octets, LongestOctets, "receipt");
-        return receipt.Digest.Length == 32 && ReceiptEvent.All.Contains(receipt.Event) && IsName(receipt.Verdict) && receipt.ArrivalNumber is null or > 0 && receipt.Reason is null or { IsSound: true }
+        return
+            receipt.Digest.Length == 32
+            && ReceiptEvent.All.Contains(receipt.Event)
+            && IsName(receipt.Verdict)
+            && receipt.ArrivalNumber is null or > 0
+            && receipt.Reason is null or { IsSound: true }
             ? receipt
-            : throw new WireFormatException("RECEIPT_FIELD", "Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds.");
+            : throw new WireFormatException(
+                "RECEIPT_FIELD", "Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds.");
     }
 
-    internal static bool IsName(string text) => text.Length is > 0 and <= 60 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
+    internal static bool IsName(string text) =>
+        text.Length is > 0 and <= 60 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
 }
 
 /// <summary>Why a dispatch was not taken: a code and a sentence in both languages, nothing of its content.</summary>

@@ -12,10 +12,13 @@ using SecureMail.Smime;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Receipt due → queued: what became of a dispatch, signed by its addressee's key as a report (RFC 6522, RFC 8098), with the ledger entry that says
-/// so and the proof that a checkpoint covers it. It runs only once one does. Receipts are signed, not encrypted: they name no content.
+/// Receipt due → queued: what became of a dispatch, signed by its addressee's key as a report (RFC 6522, RFC 8098),
+/// with the ledger entry that says so and the proof that a checkpoint covers it. It runs only once one does. Receipts
+/// are signed, not encrypted: they name no content.
 /// </summary>
-internal sealed class Answer(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayOptions options, TimeProvider time)
+internal sealed class Answer(
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayOptions options,
+    TimeProvider time)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
     public async Task AnswerAsync(WorkItem item, CancellationToken cancellationToken)
@@ -43,13 +46,16 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
             InReplyTo = $"<{due.Dispatch}@{due.Peer}>",
             // RFC 3834 §5: nothing answers a receipt.
             AutoSubmitted = "auto-replied",
-            Body = () => MailReport.DispositionNotification(
-                Sentence(receipt), $"{options.Name}; SecureMail", new Mailbox(null, from.Address), $"<{due.Dispatch}@{due.Peer}>",
-                receipt.Event == ReceiptEvent.ContentConsignment ? "processed" : "processed/error",
-                MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
+            Body = () =>
+                MailReport.DispositionNotification(
+                    Sentence(receipt), $"{options.Name}; SecureMail", new Mailbox(null, from.Address),
+                    $"<{due.Dispatch}@{due.Peer}>",
+                    receipt.Event == ReceiptEvent.ContentConsignment ? "processed" : "processed/error",
+                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
         };
         await using var writing = inner.OpenWrite();
-        var prepared = await SmimeComposer.PrepareAsync(message, willBeEncrypted: false, signer.Request(now), writing, cancellationToken);
+        var prepared = await SmimeComposer.PrepareAsync(
+            message, willBeEncrypted: false, signer.Request(now), writing, cancellationToken);
         var signedData = signer.Sign(prepared);
 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -63,20 +69,44 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
         var stored = await blob.FinishAsync(cancellationToken);
         var transmission = Guid.CreateVersion7(now);
         // A dispatch set aside and later taken in is answered again: the row is the same, its message the newer.
-        var replaced = await connection.ExecuteScalarAsync<Guid?>(new CommandDefinition(
-            "SELECT message_blob FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE",
-            new { due.Dispatch, due.Agency, to.Code }, transaction, cancellationToken: cancellationToken));
-        transmission = await connection.ExecuteScalarAsync<Guid>(new CommandDefinition(
-            """
-            INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
-            VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, now())
-            ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-              SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL, delayed_at = NULL
-            RETURNING transmission_id
-            """,
-            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry }, transaction, cancellationToken: cancellationToken));
-        await connection.ExecuteAsync(new CommandDefinition("DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction, cancellationToken: cancellationToken));
-        await WorkQueue.EnqueueAsync(transaction, "send", transmission, lane: sender.Record.Gateway, cancellationToken: cancellationToken);
+        var replaced = await connection.ExecuteScalarAsync<Guid?>(
+            new CommandDefinition(
+                "SELECT message_blob FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE",
+                new
+                {
+                    due.Dispatch,
+                    due.Agency,
+                    to.Code,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
+        transmission = await connection.ExecuteScalarAsync<Guid>(
+            new CommandDefinition(
+                """
+                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
+                VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, now())
+                ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
+                  SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL, delayed_at = NULL
+                RETURNING transmission_id
+                """,
+                new
+                {
+                    transmission,
+                    due.Dispatch,
+                    due.Agency,
+                    due.Sender,
+                    to.Code,
+                    Blob = stored.Id,
+                    due.Entry,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction,
+                cancellationToken: cancellationToken));
+        await WorkQueue.EnqueueAsync(
+            transaction, "send", transmission, lane: sender.Record.Gateway, cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
         await transaction.CommitAsync("receipt.answer", cancellationToken);
@@ -91,33 +121,47 @@ internal sealed class Answer(GatewayDatabase database, BlobStore blobs, Director
             DispatchId = due.Dispatch,
             Sender = due.Sender,
             Recipient = due.Agency,
-            Event = due.Place switch { "inbox" => ReceiptEvent.ContentConsignment, "returned" => ReceiptEvent.RelayRejection, _ => ReceiptEvent.ContentConsignmentFailure },
+            Event = due.Place switch
+            {
+                "inbox" => ReceiptEvent.ContentConsignment,
+                "returned" => ReceiptEvent.RelayRejection,
+                _ => ReceiptEvent.ContentConsignmentFailure,
+            },
             Digest = due.Digest,
             Verdict = due.Verdict,
             ArrivalNumber = due.Arrival,
             Time = now,
-            Reason = due.Reason is null ? null : new ReceiptReason(due.Reason, "Văn bản không vào hộp thư; xem mã lý do.", "The dispatch did not enter the inbox; see the reason code."),
+            Reason = due.Reason is null
+                ? null
+                : new ReceiptReason(
+                    due.Reason, "Văn bản không vào hộp thư; xem mã lý do.",
+                    "The dispatch did not enter the inbox; see the reason code."),
             Ledger = Convert.ToBase64String(evidence.ToBytes()),
         };
     }
 
-    private static string Sentence(Receipt receipt) => receipt.Event switch
-    {
-        ReceiptEvent.ContentConsignment => $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number {receipt.ArrivalNumber}.\r\n",
-        ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
-        _ => "Văn bản được giữ lại để xem xét.\r\nThe dispatch was kept aside.\r\n",
-    };
+    private static string Sentence(Receipt receipt) =>
+        receipt.Event switch
+        {
+            ReceiptEvent.ContentConsignment =>
+                $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number {receipt.ArrivalNumber}.\r\n",
+            ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
+            _ => "Văn bản được giữ lại để xem xét.\r\nThe dispatch was kept aside.\r\n",
+        };
 
     private async Task<Due?> LoadAsync(Guid incoming, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.QuerySingleOrDefaultAsync<Due>(new CommandDefinition(
-            """
-            SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
-              i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
-            FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-            WHERE i.incoming_id = @incoming AND i.state = 'recorded' AND i.kind = 'dispatch' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
-            """, new { incoming }, cancellationToken: cancellationToken));
+        return await connection.QuerySingleOrDefaultAsync<Due>(
+            new CommandDefinition(
+                """
+                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
+                  i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
+                FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+                WHERE i.incoming_id = @incoming AND i.state = 'recorded' AND i.kind = 'dispatch' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
+                """,
+                new { incoming },
+                cancellationToken: cancellationToken));
     }
 
     private sealed class Due

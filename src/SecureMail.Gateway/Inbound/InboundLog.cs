@@ -16,6 +16,7 @@ internal static partial class InboundLog
     [LoggerMessage(1304, LogLevel.Warning, "The receipt for {Incoming} waits: {Reason}")]
     public static partial void ReceiptWaits(ILogger logger, Guid incoming, string reason);
 
-    [LoggerMessage(1305, LogLevel.Warning, "Agency {Agency} announces weaker encryption than before, by message {Incoming}")]
+    [LoggerMessage(
+        1305, LogLevel.Warning, "Agency {Agency} announces weaker encryption than before, by message {Incoming}")]
     public static partial void Weakened(ILogger logger, Guid agency, Guid incoming);
 }

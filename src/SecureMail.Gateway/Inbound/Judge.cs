@@ -13,20 +13,28 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// A message of which it is known what its signature is worth. Only <see cref="Judge"/> makes one. Judged is not accepted: <see cref="Screen"/> decides.
+/// A message of which it is known what its signature is worth. Only <see cref="Judge"/> makes one. Judged is not
+/// accepted: <see cref="Screen"/> decides.
 /// </summary>
-/// <param name="Evidence">The sender's ledger evidence beside the message; null when there is none that can be read.</param>
+/// <param name="Evidence">The sender's ledger evidence beside the message; null when there is none that can be
+/// read.</param>
 /// <param name="SignedDigest">SHA-256 of the octets that were signed; empty when nothing is.</param>
 /// <param name="Signer">The certificate of the one signature; null when there is none, or several.</param>
-/// <param name="SignedAt">The time that the signature claims, or the time of reception where it claims none or a later one.</param>
+/// <param name="SignedAt">The time that the signature claims, or the time of reception where it claims none or a later
+/// one.</param>
 /// <param name="From">The one address of From inside the signature; null otherwise.</param>
 /// <param name="Payload">What was signed; null unless the verdict is valid.</param>
-/// <param name="Ahead">How far the claimed time lay ahead of the reception, where that is more than clocks differ; else zero.</param>
-/// <param name="NotBefore">A wrong clock, ours or the signer's, makes the message come too early: when its time has come. Null where it is not early.</param>
-/// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless the verdict is valid and a time is claimed.</param>
+/// <param name="Ahead">How far the claimed time lay ahead of the reception, where that is more than clocks differ; else
+/// zero.</param>
+/// <param name="NotBefore">A wrong clock, ours or the signer's, makes the message come too early: when its time has
+/// come. Null where it is not early.</param>
+/// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless
+/// the verdict is valid and a time is claimed.</param>
 internal sealed record JudgedMessage(
-    ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence, byte[] SignedDigest, X509Certificate2? Signer,
-    DateTimeOffset SignedAt, string? From, MimePart? Payload, TimeSpan Ahead, DateTimeOffset? NotBefore, Announcement? Announced, params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
+    ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
+    byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
+    TimeSpan Ahead, DateTimeOffset? NotBefore, Announcement? Announced,
+    params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
 {
     public ValueTask DisposeAsync()
     {
@@ -40,16 +48,19 @@ internal sealed record JudgedMessage(
 }
 
 /// <summary>
-/// Received → judged: parse the octets as they came, open them with the addressee's keys, judge every signature. Whatever the octets are, this
-/// answers with a verdict; it throws only for what is ours (a token that is not there, the database).
+/// Received → judged: parse the octets as they came, open them with the addressee's keys, judge every signature.
+/// Whatever the octets are, this answers with a verdict; it throws only for what is ours (a token that is not there,
+/// the database).
 /// </summary>
-internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayTrust trust, TimeProvider time)
+internal sealed class Judge(
+    BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayTrust trust, TimeProvider time)
 {
     internal const string NotYetValid = "certificate-not-yet-valid";
     internal const string InFuture = "time-in-future";
     internal const string Expired = "certificate-expired";
 
-    /// <exception cref="KeyUnavailableException">The addressee's token is not there; the message waits for it.</exception>
+    /// <exception cref="KeyUnavailableException">The addressee's token is not there; the message waits for
+    /// it.</exception>
     public async Task<JudgedMessage> JudgeAsync(ReceivedMessage received, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
@@ -58,8 +69,9 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
         MessageJudgement? judgement = null;
         try
         {
-            // Judged by the time it came: what arrived in time is not worth less because a token was missing for days. Unless that time was a wrong clock's: one that
-            // has not come yet, or one at which the signature did not exist yet. Then now is what is known.
+            // Judged by the time it came: what arrived in time is not worth less because a token was missing for days.
+            // Unless that time was a wrong clock's: one that has not come yet, or one at which the signature did not
+            // exist yet. Then now is what is known.
             var now = time.GetUtcNow();
             var at = received.ReceivedAt < now ? received.ReceivedAt : now;
             judgement = await JudgeAsync(octets, agency, at, cancellationToken);
@@ -72,10 +84,13 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
 
             var only = judgement.Findings.Count == 1 ? judgement.Findings[0] : null;
             return new JudgedMessage(
-                received, judgement.Verdict, judgement.Findings, judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedOctetsDigest ?? [], only?.SignerCertificate,
-                only?.ClaimedTime is { } claimed && claimed < at ? claimed : at, judgement.Headers?.From is [var from] ? from.Address : null, judgement.Verdict == Verdict.Valid ? judgement.Payload : null,
-                AheadOf(received.ReceivedAt, judgement), EarlyUntil(now, judgement),
-                judgement.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, judgement, octets);
+                received, judgement.Verdict, judgement.Findings,
+                judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedOctetsDigest ?? [],
+                only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
+                judgement.Headers?.From is [var from] ? from.Address : null,
+                judgement.Verdict == Verdict.Valid ? judgement.Payload : null, AheadOf(received.ReceivedAt, judgement),
+                EarlyUntil(now, judgement), judgement.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, judgement,
+                octets);
         }
         catch (Exception e)
         {
@@ -91,31 +106,48 @@ internal sealed class Judge(BlobStore blobs, DirectoryStore directories, AgencyK
     }
 
     /// <summary>
-    /// The claimed time proves nothing, so it does not decide whether the signature is good; when it lies ahead it decides when a dispatch is let in. A certificate that is not valid
-    /// yet is not valid, whatever anybody claims.
+    /// The claimed time proves nothing, so it does not decide whether the signature is good; when it lies ahead it
+    /// decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever anybody claims.
     /// </summary>
-    private Task<MessageJudgement> JudgeAsync(Stream octets, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
-        SmimeJudge.JudgeAsync(octets, agency is null ? [] : keys.DecryptersOf(agency), trust.JudgeOptions(at) with { ClockTolerance = ClockWatch.PeerLimit }, cancellationToken);
+    private Task<MessageJudgement> JudgeAsync(
+        Stream octets, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
+        SmimeJudge.JudgeAsync(
+            octets,
+            agency is null ? [] : keys.DecryptersOf(agency),
+            trust.JudgeOptions(at) with
+            {
+                ClockTolerance = ClockWatch.PeerLimit,
+            },
+            cancellationToken);
 
     private static TimeSpan AheadOf(DateTimeOffset received, MessageJudgement judgement) =>
-        judgement.Findings.Max(f => f.ClaimedTime) - received is { } ahead && ahead > ClockWatch.PeerTolerance ? ahead : TimeSpan.Zero;
+        judgement.Findings.Max(f => f.ClaimedTime) - received is { } ahead && ahead > ClockWatch.PeerTolerance
+            ? ahead
+            : TimeSpan.Zero;
 
     private static DateTimeOffset? EarlyUntil(DateTimeOffset now, MessageJudgement judgement)
     {
-        if (judgement.Findings.Max(f => f.ClaimedTime) - ClockWatch.PeerTolerance is { } claimed && claimed > now && judgement.Verdict == Verdict.Valid)
+        if (judgement.Findings.Max(f => f.ClaimedTime) - ClockWatch.PeerTolerance is { } claimed
+            && claimed > now
+            && judgement.Verdict == Verdict.Valid)
         {
             return claimed;
         }
 
-        var young = judgement.Findings.Where(f => f.Reason.Code == NotYetValid).Max(f => (DateTimeOffset?)f.SignerCertificate?.NotBefore);
+        var young = judgement
+            .Findings.Where(f => f.Reason.Code == NotYetValid)
+            .Max(f => (DateTimeOffset?)f.SignerCertificate?.NotBefore);
         return young > now && young < now + ClockWatch.PeerLimit ? young : null;
     }
 
     /// <summary>
-    /// By the time that is claimed, as it is: put at the reception, an old message would be new each time that somebody sends it again. So one that claims no time announces nothing.
+    /// By the time that is claimed, as it is: put at the reception, an old message would be new each time that somebody
+    /// sends it again. So one that claims no time announces nothing.
     /// </summary>
     private static Announcement? AnnouncedBy(SignatureFinding? signature) =>
-        signature is { Capabilities: { } capabilities, ClaimedTime: { } claimed } ? new Announcement(capabilities, claimed) : null;
+        signature is { Capabilities: { } capabilities, ClaimedTime: { } claimed }
+            ? new Announcement(capabilities, claimed)
+            : null;
 
     private static LedgerEvidence? EvidenceOf(MailMessage message)
     {

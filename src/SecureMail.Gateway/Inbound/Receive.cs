@@ -11,18 +11,19 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are committed before the
-/// answer 250. Until then the sender still has the message; from then on it is ours.
+/// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are
+/// committed before the answer 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
-internal sealed class Receive(GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, ClockWatch clock, GatewayOptions options, TimeProvider time)
+internal sealed class Receive(
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, ClockWatch clock,
+    GatewayOptions options, TimeProvider time)
 {
     /// <summary>RCPT: only for agencies of the directory that this gateway serves.</summary>
     public async Task<SmtpReply> RecipientAsync(string address, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.FindByAddress(address, time.GetUtcNow());
-        return agency is not null && agency.Record.Gateway == options.Name
-            ? new SmtpReply(250, "2.1.5", "Recipient ok")
+        return agency is not null && agency.Record.Gateway == options.Name ? new SmtpReply(250, "2.1.5", "Recipient ok")
             // Names are dated: by a clock that is wrong an agency may not exist yet, or any more.
             : clock.IsDoubted ? new SmtpReply(451, "4.3.0", "The clock here is wrong; try again later")
             : new SmtpReply(550, "5.1.1", "No agency here has this address");
@@ -44,34 +45,59 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         }
     }
 
-    private async Task CommitAsync(SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
+    private async Task CommitAsync(
+        SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
-        // The snapshot that RCPT went by: asking the database would take a second connection while this reception holds one, and enough
-        // receptions at once would wait for one another.
+        // The snapshot that RCPT went by: asking the database would take a second connection while this reception holds
+        // one, and enough receptions at once would wait for one another.
         var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
-        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
-            new { received, Peer = envelope.Session.Peer.Id ?? "", From = envelope.From.Address ?? "", Blob = blob.Id, salt, now = now.UtcDateTime, Asked = EvidenceField.AskedIn(envelope.Session.Announced) },
-            transaction, cancellationToken: cancellationToken));
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
+                new
+                {
+                    received,
+                    Peer = envelope.Session.Peer.Id ?? "",
+                    From = envelope.From.Address ?? "",
+                    Blob = blob.Id,
+                    salt,
+                    now = now.UtcDateTime,
+                    Asked = EvidenceField.AskedIn(envelope.Session.Announced),
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
         {
             var agency = directory.FindByAddress(recipient.Address, now)
                 ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
             var incoming = Guid.CreateVersion7(now);
-            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-                "INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, 'received')",
-                new { incoming, received, Agency = agency.Id, recipient.Address }, transaction, cancellationToken: cancellationToken));
-            await LedgerStore.AppendAsync(transaction, new LedgerEntry
-            {
-                Time = now,
-                Agency = agency.Id,
-                Kind = "message.received",
-                Object = incoming.ToString(),
-                Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
-            }, chain: true, cancellationToken);
+            await transaction.Connection!.ExecuteAsync(
+                new CommandDefinition(
+                    "INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, 'received')",
+                    new
+                    {
+                        incoming,
+                        received,
+                        Agency = agency.Id,
+                        recipient.Address,
+                    },
+                    transaction,
+                    cancellationToken: cancellationToken));
+            await LedgerStore.AppendAsync(
+                transaction,
+                new LedgerEntry
+                {
+                    Time = now,
+                    Agency = agency.Id,
+                    Kind = "message.received",
+                    Object = incoming.ToString(),
+                    Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
+                },
+                chain: true,
+                cancellationToken);
             await WorkQueue.EnqueueAsync(transaction, "judge", incoming, cancellationToken: cancellationToken);
         }
 
@@ -91,13 +117,15 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
         return new SmtpRefusalException(new SmtpReply(452, "4.3.1", "The disk is full, try again later"), e);
     }
 
-    private sealed class Reception(Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction, BlobWriteStream blob) : SmtpReception
+    private sealed class Reception(
+        Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction,
+        BlobWriteStream blob) : SmtpReception
     {
-        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken ct)
+        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken cancellationToken)
         {
             try
             {
-                await blob.WriteAsync(octets, ct);
+                await blob.WriteAsync(octets, cancellationToken);
             }
             catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
             {
@@ -105,11 +133,12 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
             }
         }
 
-        public override async Task<SmtpReply> CommitAsync(CancellationToken ct)
+        public override async Task<SmtpReply> CommitAsync(CancellationToken cancellationToken)
         {
             try
             {
-                await step.CommitAsync(envelope, transaction, await blob.FinishAsync(ct), ct);
+                await step.CommitAsync(
+                    envelope, transaction, await blob.FinishAsync(cancellationToken), cancellationToken);
                 return new SmtpReply(250, "2.6.0", "Taken and kept");
             }
             catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
@@ -118,7 +147,8 @@ internal sealed class Receive(GatewayDatabase database, BlobStore blobs, Directo
             }
         }
 
-        // Disposal rolls back where there is something to roll back: a server that ran out of disk takes the connection with it, and asking it fails.
+        // Disposal rolls back where there is something to roll back: a server that ran out of disk takes the connection
+        // with it, and asking it fails.
         public override async Task AbortAsync() => await transaction.DisposeAsync();
 
         public override async ValueTask DisposeAsync()

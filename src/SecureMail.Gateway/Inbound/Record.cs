@@ -16,18 +16,21 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Screened → recorded: the finding, the place, the arrival number, the opened documents (sealed), the ledger entry and the receipt that falls
-/// due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly when the ledger says so.
+/// Screened → recorded: the finding, the place, the arrival number, the opened documents (sealed), the ledger entry and
+/// the receipt that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly
+/// when the ledger says so.
 /// </summary>
 internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
 {
-    /// <summary>Writes everything; the caller commits. Answers where the message lies now, and whether its sender's reader can do less than before.</summary>
-    public async Task<(string Place, bool Weakened)> RecordAsync(NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
+    /// <summary>Writes everything; the caller commits. Answers where the message lies now, and whether its sender's
+    /// reader can do less than before.</summary>
+    public async Task<(string Place, bool Weakened)> RecordAsync(
+        NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
         var incoming = screened.Judged.Received;
         var place = PlaceOf(screened);
-        string? reason = screened.Reason;
+        var reason = screened.Reason;
         if (screened is { Kind: MessageKind.Receipt, Place: Place.Inbox })
         {
             reason = await acknowledge.AcknowledgeAsync(transaction, screened, cancellationToken);
@@ -35,49 +38,71 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         }
 
         var findings = JsonSerializer.Serialize(screened.Judged.Findings, FindingJson.Options);
-        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, @findings::jsonb)",
-            new { incoming.Id, now = now.UtcDateTime, Verdict = FindingJson.Name(screened.Judged.Verdict), findings }, transaction, cancellationToken: cancellationToken));
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, @findings::jsonb)",
+                new
+                {
+                    incoming.Id,
+                    now = now.UtcDateTime,
+                    Verdict = FindingJson.Name(screened.Judged.Verdict),
+                    findings,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
 
-        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = now,
-            Agency = incoming.AgencyId,
-            Kind = screened.Kind == MessageKind.Receipt && place == "matched" ? "receipt.matched" : "message.judged",
-            Object = incoming.Id.ToString(),
-            Commitments = CommitmentsOf(screened, place, findings),
-        }, chain: true, cancellationToken);
+        var entry = await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = now,
+                Agency = incoming.AgencyId,
+                Kind =
+                    screened.Kind == MessageKind.Receipt && place == "matched" ? "receipt.matched" : "message.judged",
+                Object = incoming.Id.ToString(),
+                Commitments = CommitmentsOf(screened, place, findings),
+            },
+            chain: true,
+            cancellationToken);
 
         if (place == "inbox")
         {
             await clock.RequireYearAsync(now, cancellationToken);
         }
 
-        int? arrival = place == "inbox" ? await Register.NextAsync(transaction, incoming.AgencyId, "incoming", Register.YearOf(now), cancellationToken) : null;
-        var manifest = screened is { Manifest: { } m, IsDuplicate: false } ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken) : null;
-        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            """
-            UPDATE gateway.incoming SET state = 'recorded', kind = @Kind, place = @place, verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
-              signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest, entry_id = @EntryId, recorded_at = @now
-            WHERE incoming_id = @Id AND state = 'received'
-            """,
-            new
-            {
-                incoming.Id,
-                Kind = screened.Kind.ToString().ToLowerInvariant(),
-                place,
-                Verdict = FindingJson.Name(screened.Judged.Verdict),
-                reason,
-                Sender = screened.Sender?.Id,
-                Dispatch = screened.Manifest?.DispatchId ?? screened.Receipt?.DispatchId,
-                Digest = screened.Judged.SignedDigest is { Length: 32 } digest ? digest : null,
-                Year = arrival is null ? (int?)null : Register.YearOf(now),
-                arrival,
-                Manifest = manifest?.Id,
-                entry.EntryId,
-                now = now.UtcDateTime,
-            },
-            transaction, cancellationToken: cancellationToken));
+        int? arrival =
+            place == "inbox"
+                ? await Register.NextAsync(
+                    transaction, incoming.AgencyId, "incoming", Register.YearOf(now), cancellationToken)
+                : null;
+        var manifest = screened is { Manifest: { } m, IsDuplicate: false }
+            ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
+            : null;
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                """
+                UPDATE gateway.incoming SET state = 'recorded', kind = @Kind, place = @place, verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
+                  signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest, entry_id = @EntryId, recorded_at = @now
+                WHERE incoming_id = @Id AND state = 'received'
+                """,
+                new
+                {
+                    incoming.Id,
+                    Kind = screened.Kind.ToString().ToLowerInvariant(),
+                    place,
+                    Verdict = FindingJson.Name(screened.Judged.Verdict),
+                    reason,
+                    Sender = screened.Sender?.Id,
+                    Dispatch = screened.Manifest?.DispatchId ?? screened.Receipt?.DispatchId,
+                    Digest = screened.Judged.SignedDigest is { Length: 32 } digest ? digest : null,
+                    Year = arrival is null ? (int?)null : Register.YearOf(now),
+                    arrival,
+                    Manifest = manifest?.Id,
+                    entry.EntryId,
+                    now = now.UtcDateTime,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
 
         if (screened is { Kind: MessageKind.Dispatch, IsDuplicate: false })
         {
@@ -88,23 +113,28 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
             await AnswerAgainAsync(transaction, first, cancellationToken);
         }
 
-        // What is kept aside says nothing of its sender: not that it came from it by its own gateway, whose ledger may not stand behind it.
-        var weakened = place != "quarantine" && screened is { Sender: { } sender, Judged: { Announced: { } announced, Signer: { } signer } }
+        // What is kept aside says nothing of its sender: not that it came from it by its own gateway, whose ledger may
+        // not stand behind it.
+        var weakened =
+            place != "quarantine"
+            && screened is { Sender: { } sender, Judged: { Announced: { } announced, Signer: { } signer } }
             && await AgencyCapabilities.NoteAsync(transaction, sender, announced, signer, now, cancellationToken);
         return (place, weakened);
     }
 
-    private static string PlaceOf(ScreenedMessage screened) => screened switch
-    {
-        { IsDuplicate: true } => "duplicate",
-        { Place: Place.Inbox } => "inbox",
-        { Place: Place.Returned } => "returned",
-        _ => "quarantine",
-    };
+    private static string PlaceOf(ScreenedMessage screened) =>
+        screened switch
+        {
+            { IsDuplicate: true } => "duplicate",
+            { Place: Place.Inbox } => "inbox",
+            { Place: Place.Returned } => "returned",
+            _ => "quarantine",
+        };
 
     private static Dictionary<string, string> CommitmentsOf(ScreenedMessage screened, string place, string findings)
     {
-        // The salt of the sender's manifest where there is one, so that both ledgers commit to the dispatch alike; else the reception's own.
+        // The salt of the sender's manifest where there is one, so that both ledgers commit to the dispatch alike; else
+        // the reception's own.
         var salt = screened.Manifest?.Salt ?? screened.Judged.Received.Salt;
         var commitments = new Dictionary<string, string>
         {
@@ -119,33 +149,62 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         return commitments;
     }
 
-    private async Task KeepAsync(NpgsqlTransaction transaction, ScreenedMessage screened, string place, long entry, DateTimeOffset now, CancellationToken cancellationToken)
+    private async Task KeepAsync(
+        NpgsqlTransaction transaction, ScreenedMessage screened, string place, long entry, DateTimeOffset now,
+        CancellationToken cancellationToken)
     {
         var incoming = screened.Judged.Received;
         if (screened.Reason == "CONTENT_CONFLICT")
         {
-            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-                "INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, 'content-conflict', @Subject, @Detail, @entry)",
-                new { now = now.UtcDateTime, Subject = screened.Sender!.LastName.Code, Detail = $"dispatch {screened.Manifest!.DispatchId}, message {incoming.Id}", entry },
-                transaction, cancellationToken: cancellationToken));
+            await transaction.Connection!.ExecuteAsync(
+                new CommandDefinition(
+                    "INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, 'content-conflict', @Subject, @Detail, @entry)",
+                    new
+                    {
+                        now = now.UtcDateTime,
+                        Subject = screened.Sender!.LastName.Code,
+                        Detail = $"dispatch {screened.Manifest!.DispatchId}, message {incoming.Id}",
+                        entry,
+                    },
+                    transaction,
+                    cancellationToken: cancellationToken));
         }
         else if (place is "inbox")
         {
-            await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-                "INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id) VALUES (@Recipient, @Sender, @DispatchId, @Digest, @Id)",
-                new { Recipient = incoming.AgencyId, Sender = screened.Sender!.Id, screened.Manifest!.DispatchId, Digest = screened.Judged.SignedDigest, incoming.Id }, transaction, cancellationToken: cancellationToken));
+            await transaction.Connection!.ExecuteAsync(
+                new CommandDefinition(
+                    "INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id) VALUES (@Recipient, @Sender, @DispatchId, @Digest, @Id)",
+                    new
+                    {
+                        Recipient = incoming.AgencyId,
+                        Sender = screened.Sender!.Id,
+                        screened.Manifest!.DispatchId,
+                        Digest = screened.Judged.SignedDigest,
+                        incoming.Id,
+                    },
+                    transaction,
+                    cancellationToken: cancellationToken));
             var n = 0;
             foreach (var part in screened.Documents)
             {
                 await using var content = part.OpenDecoded();
                 var blob = await blobs.WriteAsync(transaction, content, cancellationToken);
-                await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-                    "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@Id, @n, @Blob)", new { incoming.Id, n = ++n, Blob = blob.Id }, transaction, cancellationToken: cancellationToken));
+                await transaction.Connection!.ExecuteAsync(
+                    new CommandDefinition(
+                        "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@Id, @n, @Blob)",
+                        new
+                        {
+                            incoming.Id,
+                            n = ++n,
+                            Blob = blob.Id,
+                        },
+                        transaction,
+                        cancellationToken: cancellationToken));
             }
         }
 
-        // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand behind the message; the
-        // checkpoint that covers the entry comes first.
+        // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand
+        // behind the message; the checkpoint that covers the entry comes first.
         if (screened.Reason is not (null or "NOT_ADDRESSED_TO_US" or "SECRECY_REFUSED" or "DOCUMENTS_DIFFER"))
         {
             return;
@@ -154,17 +213,24 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         await WorkQueue.EnqueueAsync(transaction, "receipt", incoming.Id, entry, cancellationToken: cancellationToken);
     }
 
-    private static async Task AnswerAgainAsync(NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)
+    private static async Task AnswerAgainAsync(
+        NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)
     {
-        var sent = await transaction.Connection!.QuerySingleOrDefaultAsync<(Guid Id, bool Gone)?>(new CommandDefinition(
-            """
-            SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i JOIN gateway.transmission t ON t.kind = 'receipt' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
-            WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id AND t.state IN ('sent', 'unknown')
-            """, new { first }, transaction, cancellationToken: cancellationToken));
+        var sent = await transaction.Connection!.QuerySingleOrDefaultAsync<(Guid Id, bool Gone)?>(
+            new CommandDefinition(
+                """
+                SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i JOIN gateway.transmission t ON t.kind = 'receipt' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
+                WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id AND t.state IN ('sent', 'unknown')
+                """,
+                new { first },
+                transaction,
+                cancellationToken: cancellationToken));
         if (sent is { } transmission)
         {
             // What was signed then is kept for a time only; after it the same is said and signed again.
-            await WorkQueue.EnqueueAsync(transaction, transmission.Gone ? "receipt" : "send", transmission.Gone ? first : transmission.Id, cancellationToken: cancellationToken);
+            await WorkQueue.EnqueueAsync(
+                transaction, transmission.Gone ? "receipt" : "send", transmission.Gone ? first : transmission.Id,
+                cancellationToken: cancellationToken);
         }
     }
 }

@@ -27,19 +27,23 @@ internal enum MessageKind
 /// <param name="Sender">The agency that signed it, proven; null while nothing is.</param>
 /// <param name="FirstIncoming">For a duplicate: the message that came first.</param>
 internal sealed record ScreenedMessage(
-    JudgedMessage Judged, MessageKind Kind, Place Place, string? Reason, Agency? Sender, Manifest? Manifest, Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
+    JudgedMessage Judged, MessageKind Kind, Place Place, string? Reason, Agency? Sender, Manifest? Manifest,
+    Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
 {
     public bool IsDuplicate => FirstIncoming is not null;
 }
 
 /// <summary>
-/// Judged → screened: is it for us, is it new, does it say what was signed, does the sender's ledger stand behind it, what does policy say.
+/// Judged → screened: is it for us, is it new, does it say what was signed, does the sender's ledger stand behind it,
+/// what does policy say.
 /// </summary>
 /// <remarks>
-/// Nothing of the content is read before the verdict is <c>valid</c>. Every check that fails ends in quarantine or return with its reason; there is
-/// no way through by default. Works in the transaction that records the message: what is new is decided under a lock.
+/// Nothing of the content is read before the verdict is <c>valid</c>. Every check that fails ends in quarantine or
+/// return with its reason; there is no way through by default. Works in the transaction that records the message: what
+/// is new is decided under a lock.
 /// </remarks>
-internal sealed class Screen(DirectoryStore directories, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time)
+internal sealed class Screen(
+    DirectoryStore directories, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time)
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
 
@@ -55,7 +59,12 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
         }
 
         // A clock may be set right at any time, ours too: so never longer than a while.
-        var soonest = new[] { AskAgain, judged.Received.Left > TimeSpan.Zero ? judged.Received.Left : AskAgain, judged.NotBefore - time.GetUtcNow() ?? AskAgain }.Min();
+        var soonest = new[]
+        {
+            AskAgain,
+            judged.Received.Left > TimeSpan.Zero ? judged.Received.Left : AskAgain,
+            judged.NotBefore - time.GetUtcNow() ?? AskAgain,
+        }.Min();
         return (soonest > TimeSpan.Zero ? soonest : TimeSpan.Zero) + TimeSpan.FromMilliseconds(100);
     }
 
@@ -64,27 +73,34 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
 
     /// <summary>Why it waits, as a code.</summary>
     public string WhyWaits(JudgedMessage judged) =>
-        HangsOnDoubt(judged) ? ClockSuspectException.Code : judged.NotBefore is not null ? SignedInFuture : judged.Verdict.ToString();
+        HangsOnDoubt(judged) ? ClockSuspectException.Code
+        : judged.NotBefore is not null ? SignedInFuture
+        : judged.Verdict.ToString();
 
     /// <summary>Nothing is set aside for a reason of time while our own clock is doubted.</summary>
     private bool HangsOnDoubt(JudgedMessage judged) =>
-        judged.Findings.Any(f => f.Reason.Code is Judge.NotYetValid or Judge.InFuture or Judge.Expired) && clock.IsDoubted;
+        judged.Findings.Any(f => f.Reason.Code is Judge.NotYetValid or Judge.InFuture or Judge.Expired)
+        && clock.IsDoubted;
 
     /// <summary>Answers null when the message must wait for what it takes to judge it.</summary>
-    public async Task<ScreenedMessage?> ScreenAsync(NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
+    public async Task<ScreenedMessage?> ScreenAsync(
+        NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var waited = judged.Received.Left <= TimeSpan.Zero;
         var place = Placement.Of(judged.Verdict, waited);
-        if (place == Place.Wait || HangsOnDoubt(judged) || (judged.Verdict != Verdict.Valid && judged.NotBefore is not null && !waited))
+        if (place == Place.Wait
+            || HangsOnDoubt(judged)
+            || (judged.Verdict != Verdict.Valid && judged.NotBefore is not null && !waited))
         {
             return null;
         }
 
         if (judged is { NotBefore: not null, Payload: not { ContentType.MediaType: "multipart/report" } })
         {
-            // Signed in our future: it is let in when its time has come, which the limit on peers' clocks bounds. A receipt counts at once: it says that the
-            // dispatch is there, and a dispatch must not become overdue because its addressee's clock is wrong.
+            // Signed in our future: it is let in when its time has come, which the limit on peers' clocks bounds. A
+            // receipt counts at once: it says that the dispatch is there, and a dispatch must not become overdue
+            // because its addressee's clock is wrong.
             return null;
         }
 
@@ -97,9 +113,13 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
         {
             return judged.Payload switch
             {
-                { ContentType.MediaType: "multipart/mixed", Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children } =>
-                    await DispatchAsync(transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
-                { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(transaction, directory, judged, report, cancellationToken),
+                {
+                    ContentType.MediaType: "multipart/mixed",
+                    Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children
+                } => await DispatchAsync(
+                    transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
+                { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(
+                    transaction, directory, judged, report, cancellationToken),
                 _ => Aside(judged, "NOT_A_DISPATCH"),
             };
         }
@@ -114,7 +134,8 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
     }
 
     private async Task<ScreenedMessage> DispatchAsync(
-        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart first, IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart first,
+        IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
     {
         var manifest = Manifest.Parse(ReadPart(first, Manifest.LongestOctets));
         if (SenderOf(directory, judged, manifest.Sender.Id, out var why) is not { } sender)
@@ -131,8 +152,11 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
             return Put(Place.Quarantine, evidence);
         }
 
-        // The sender's ledger must commit to these very octets: the salt is inside the signature, the commitment in its ledger.
-        if (!IsCommitted(judged.Evidence!.Entry, "dispatch.signed", manifest.DispatchId, manifest.Salt, judged.SignedDigest))
+        // The sender's ledger must commit to these very octets: the salt is inside the signature, the commitment in its
+        // ledger.
+        if (
+            !IsCommitted(
+                judged.Evidence!.Entry, "dispatch.signed", manifest.DispatchId, manifest.Salt, judged.SignedDigest))
         {
             return Put(Place.Quarantine, "LEDGER_EVIDENCE");
         }
@@ -142,26 +166,46 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
             return Put(Place.Returned, "NOT_ADDRESSED_TO_US");
         }
 
-        if (manifest.Fields.Secrecy is not null && await SecrecyRefusedAsync(transaction, judged.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
+        if (
+            manifest.Fields.Secrecy is not null
+            && await SecrecyRefusedAsync(
+                transaction, judged.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
         {
             return Put(Place.Returned, "SECRECY_REFUSED");
         }
 
         // The same dispatch for the same agency is decided one at a time, to the commit.
-        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))", new { key = $"seen {judged.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction, cancellationToken: cancellationToken));
-        var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(new CommandDefinition(
-            "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender AND dispatch_id = @DispatchId",
-            new { Recipient = judged.Received.AgencyId, Sender = sender.Id, manifest.DispatchId }, transaction, cancellationToken: cancellationToken));
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
+                new { key = $"seen {judged.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction,
+                cancellationToken: cancellationToken));
+        var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(
+            new CommandDefinition(
+                "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender AND dispatch_id = @DispatchId",
+                new
+                {
+                    Recipient = judged.Received.AgencyId,
+                    Sender = sender.Id,
+                    manifest.DispatchId,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         if (seen is { } before)
         {
-            return before.Digest.AsSpan().SequenceEqual(judged.SignedDigest) ? Put(Place.Inbox, "DUPLICATE", before.Incoming) : Put(Place.Quarantine, "CONTENT_CONFLICT");
+            return before.Digest.AsSpan().SequenceEqual(judged.SignedDigest)
+                ? Put(Place.Inbox, "DUPLICATE", before.Incoming)
+                : Put(Place.Quarantine, "CONTENT_CONFLICT");
         }
 
-        return AgreesWithManifest(manifest, documents) ? Put(Place.Inbox, null) : Put(Place.Quarantine, "DOCUMENTS_DIFFER");
+        return AgreesWithManifest(manifest, documents)
+            ? Put(Place.Inbox, null)
+            : Put(Place.Quarantine, "DOCUMENTS_DIFFER");
     }
 
-    private async Task<ScreenedMessage> ReceiptAsync(NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart report, CancellationToken cancellationToken)
+    private async Task<ScreenedMessage> ReceiptAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart report,
+        CancellationToken cancellationToken)
     {
         var part = report.Children.FirstOrDefault(c => c.ContentType.MediaType == Receipt.MediaType);
         if (MailReport.Read(report) is null || part is null)
@@ -182,10 +226,13 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
 
         var evidence = await EvidenceAsync(transaction, directory, judged, signer, cancellationToken);
         // A receipt of a gateway whose ledger was rewritten is kept aside like everything of it.
-        return new(judged, MessageKind.Receipt, evidence is null ? Place.Inbox : Place.Quarantine, evidence, signer, null, receipt, [], null);
+        return new(
+            judged, MessageKind.Receipt, evidence is null ? Place.Inbox : Place.Quarantine, evidence, signer, null,
+            receipt, [], null);
     }
 
-    /// <summary>The agency named, when the certificate that signed is one of its own in the directory and it was in force.</summary>
+    /// <summary>The agency named, when the certificate that signed is one of its own in the directory and it was in
+    /// force.</summary>
     private static Agency? SenderOf(DirectorySnapshot directory, JudgedMessage judged, Guid named, out string why)
     {
         why = "SENDER_NOT_IN_DIRECTORY";
@@ -197,17 +244,27 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
         // RFC 3183's idea, by the directory: agency ↔ certificate ↔ address, valid when it was signed.
         why = IsListed(directory, certificate) ? "SENDER_BINDING" : "SENDER_NOT_IN_DIRECTORY";
         var name = agency.NameAt(judged.SignedAt);
-        return name is not null && string.Equals(name.Address, judged.From, StringComparison.OrdinalIgnoreCase)
-            && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span)) ? agency : null;
+        return
+            name is not null
+            && string.Equals(name.Address, judged.From, StringComparison.OrdinalIgnoreCase)
+            && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span))
+            ? agency
+            : null;
     }
 
     private static bool IsListed(DirectorySnapshot directory, X509Certificate2 certificate) =>
-        directory.Agencies.Any(a => a.Record.Certificates.Any(c => c.Use == "sign" && c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
+        directory.Agencies.Any(a =>
+            a.Record.Certificates.Any(c =>
+                c.Use == "sign" && c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
 
     /// <summary>Null when the sender's ledger stands behind the message; else the reason.</summary>
-    private async Task<string?> EvidenceAsync(NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, Agency sender, CancellationToken cancellationToken)
+    private async Task<string?> EvidenceAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, Agency sender,
+        CancellationToken cancellationToken)
     {
-        if (judged.Evidence is not { } evidence || directory.FindGateway(sender.Record.Gateway) is not { } gateway || gateway.Name != judged.Received.Peer)
+        if (judged.Evidence is not { } evidence
+            || directory.FindGateway(sender.Record.Gateway) is not { } gateway
+            || gateway.Name != judged.Received.Peer)
         {
             return "LEDGER_EVIDENCE";
         }
@@ -220,7 +277,8 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
 
         try
         {
-            var observed = await peers.ObserveAsync(transaction, key, evidence.Checkpoint.Note, evidence.Consistency, cancellationToken);
+            var observed = await peers.ObserveAsync(
+                transaction, key, evidence.Checkpoint.Note, evidence.Consistency, cancellationToken);
             var cosigner = VerifierKey.Parse(gateway.CosignerKey);
             foreach (var cosignature in evidence.Cosignatures)
             {
@@ -242,19 +300,28 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
     }
 
     /// <summary>
-    /// Whether an honest peer could have brought no more than this. Deliveries overtake each other, so a checkpoint need not be joined to the highest
-    /// verified by now; but it must be to what its session was asked for. Before anything was seen of the peer its first deliveries come at once, and
-    /// only one of them can be the first. What is let through so is asked about in the next session: that brings the proof, or an alarm.
+    /// Whether an honest peer could have brought no more than this. Deliveries overtake each other, so a checkpoint
+    /// need not be joined to the highest verified by now; but it must be to what its session was asked for. Before
+    /// anything was seen of the peer its first deliveries come at once, and only one of them can be the first. What is
+    /// let through so is asked about in the next session: that brings the proof, or an alarm.
     /// </summary>
-    private static bool IsExcused(PeerObservation observed, ReceivedMessage received) => received.ProofAsked is { } asked && (asked == 0 || observed.JoinedFrom >= asked);
+    private static bool IsExcused(PeerObservation observed, ReceivedMessage received) =>
+        received.ProofAsked is { } asked && (asked == 0 || observed.JoinedFrom >= asked);
 
-    internal static bool IsCommitted(LedgerEntry entry, string kind, Guid subject, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> digest) =>
-        entry.Kind == kind && entry.Object == subject.ToString() && entry.Commitments.TryGetValue("content", out var commitment) && commitment == Commitment.Of(salt, digest);
+    internal static bool IsCommitted(
+        LedgerEntry entry, string kind, Guid subject, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> digest) =>
+        entry.Kind == kind
+        && entry.Object == subject.ToString()
+        && entry.Commitments.TryGetValue("content", out var commitment)
+        && commitment == Commitment.Of(salt, digest);
 
-    private static async Task<bool> SecrecyRefusedAsync(NpgsqlTransaction transaction, Guid agency, string mark, CancellationToken cancellationToken)
+    private static async Task<bool> SecrecyRefusedAsync(
+        NpgsqlTransaction transaction, Guid agency, string mark, CancellationToken cancellationToken)
     {
-        var permitted = await transaction.Connection!.ExecuteScalarAsync<string?>(new CommandDefinition(
-            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction, cancellationToken: cancellationToken));
+        var permitted = await transaction.Connection!.ExecuteScalarAsync<string?>(
+            new CommandDefinition(
+                "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction,
+                cancellationToken: cancellationToken));
         return permitted is null || Secrecy.RankOrHighest(mark) > Secrecy.Rank(permitted);
     }
 
@@ -282,7 +349,7 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
         using var content = part.OpenDecoded();
         using var octets = new MemoryStream();
         var buffer = new byte[16 * 1024];
-        for (int read; (read = content.Read(buffer)) > 0;)
+        for (int read; (read = content.Read(buffer)) > 0; )
         {
             octets.Write(buffer, 0, read);
             if (octets.Length > limit)
@@ -294,5 +361,6 @@ internal sealed class Screen(DirectoryStore directories, PeerLedger peers, Clock
         return octets.ToArray();
     }
 
-    private static ScreenedMessage Aside(JudgedMessage judged, string reason) => new(judged, MessageKind.Other, Place.Quarantine, reason, null, null, null, [], null);
+    private static ScreenedMessage Aside(JudgedMessage judged, string reason) =>
+        new(judged, MessageKind.Other, Place.Quarantine, reason, null, null, null, [], null);
 }

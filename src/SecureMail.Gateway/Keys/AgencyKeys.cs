@@ -9,8 +9,9 @@ using SecureMail.Pkcs11;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// The agencies' keys on the configured tokens. Which key is whose is said by the directory: a certificate that it lists for an agency, lying on a
-/// token, leads to the key beside it. Tokens are opened when first needed and kept open; one that is pulled is looked for again.
+/// The agencies' keys on the configured tokens. Which key is whose is said by the directory: a certificate that it
+/// lists for an agency, lying on a token, leads to the key beside it. Tokens are opened when first needed and kept
+/// open; one that is pulled is looked for again.
 /// </summary>
 /// <remarks>A refused PIN latches its token until <see cref="PersonActed"/>: nothing here tries a PIN twice.</remarks>
 internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certificates) : IDisposable
@@ -20,7 +21,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     private DateTime _lastAct = DateTime.MinValue;
 
     /// <summary>The best valid signing certificate of an agency whose key is at hand, with that key.</summary>
-    /// <exception cref="KeyUnavailableException">No certificate is valid now, or no token at hand has its key.</exception>
+    /// <exception cref="KeyUnavailableException">No certificate is valid now, or no token at hand has its
+    /// key.</exception>
     public AgencySigner SignerOf(Agency agency)
     {
         var valid = certificates.ForSigning(agency);
@@ -50,7 +52,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     }
 
     /// <summary>Every key at hand that mail to this agency may have been encrypted to, old ones among them.</summary>
-    /// <exception cref="KeyUnavailableException">There is none, and a token that may hold one is not at hand.</exception>
+    /// <exception cref="KeyUnavailableException">There is none, and a token that may hold one is not at
+    /// hand.</exception>
     public IReadOnlyList<RecipientKey> DecryptersOf(Agency agency)
     {
         List<RecipientKey> keys = [];
@@ -76,8 +79,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
     }
 
     /// <summary>
-    /// A person has seen to the tokens: a refused PIN may be tried once more. Once for each act, however many pieces of work it freed: each of them
-    /// trying a PIN that is still wrong would lock the token.
+    /// A person has seen to the tokens: a refused PIN may be tried once more. Once for each act, however many pieces of
+    /// work it freed: each of them trying a PIN that is still wrong would lock the token.
     /// </summary>
     /// <param name="at">When it was, by the database's clock.</param>
     public void PersonActed(DateTime at)
@@ -110,7 +113,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         }
     }
 
-    private AsymmetricAlgorithm? Find(X509Certificate2 certificate, Pkcs11KeyUse use, out KeyUnavailableException? missing)
+    private AsymmetricAlgorithm? Find(
+        X509Certificate2 certificate, Pkcs11KeyUse use, out KeyUnavailableException? missing)
     {
         missing = null;
         lock (_lock)
@@ -121,7 +125,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
                 {
                     if (!_open.TryGetValue(configured, out var token))
                     {
-                        _open[configured] = token = new OpenToken(Pkcs11Token.Open(Pkcs11Uri.Parse(configured.Uri), () => ReadPin(configured)));
+                        _open[configured] = token = new OpenToken(
+                            Pkcs11Token.Open(Pkcs11Uri.Parse(configured.Uri), () => ReadPin(configured)));
                     }
 
                     if (token.KeyOf(certificate, use) is { } key)
@@ -129,7 +134,13 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
                         return key;
                     }
                 }
-                catch (Pkcs11Exception e) when (e.Fault is Pkcs11Fault.TokenAbsent or Pkcs11Fault.ModuleMissing or Pkcs11Fault.SessionLost or Pkcs11Fault.DeviceError or Pkcs11Fault.Busy)
+                catch (Pkcs11Exception e)
+                    when (e.Fault
+                            is Pkcs11Fault.TokenAbsent
+                                or Pkcs11Fault.ModuleMissing
+                                or Pkcs11Fault.SessionLost
+                                or Pkcs11Fault.DeviceError
+                                or Pkcs11Fault.Busy)
                 {
                     if (_open.Remove(configured, out var gone))
                     {
@@ -151,7 +162,9 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
             return File.Exists(file) ? SecretFile.ReadPin(file) : null;
         }
 
-        return token.PinEnv is { } name && Environment.GetEnvironmentVariable(name) is { } value ? Encoding.UTF8.GetBytes(value) : null;
+        return token.PinEnv is { } name && Environment.GetEnvironmentVariable(name) is { } value
+            ? Encoding.UTF8.GetBytes(value)
+            : null;
     }
 
     /// <summary>A token and the keys already opened on it, by the certificate beside them.</summary>
@@ -164,7 +177,8 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
         public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate, Pkcs11KeyUse use)
         {
             // What is not there is looked for again each time: it may be put on the token while we run.
-            if (!_keys.TryGetValue((certificate.Thumbprint, use), out var key) && token.OpenKeyOf(certificate, use) is { } found)
+            if (!_keys.TryGetValue((certificate.Thumbprint, use), out var key)
+                && token.OpenKeyOf(certificate, use) is { } found)
             {
                 _keys[(certificate.Thumbprint, use)] = key = found;
             }
@@ -185,11 +199,18 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
 }
 
 /// <summary>A certificate with its key on a token, ready to sign.</summary>
-internal sealed record AgencySigner(X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, AsymmetricAlgorithm Key)
+internal sealed record AgencySigner(
+    X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, AsymmetricAlgorithm Key)
 {
-    /// <summary>For a message: it says what we can read (RFC 8551 §2.5.2), so that the answer is encrypted as well as we can open it.</summary>
+    /// <summary>For a message: it says what we can read (RFC 8551 §2.5.2), so that the answer is encrypted as well as
+    /// we can open it.</summary>
     public SigningRequest Request(DateTimeOffset now) =>
-        new(Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa, now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
+        new(
+            Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa,
+            now)
+        {
+            Attributes = [SmimeCapabilities.Ours.Attribute],
+        };
 
     /// <summary>The detached signature, DER.</summary>
     /// <exception cref="KeyUnavailableException">The token went, or refused.</exception>
@@ -206,18 +227,25 @@ internal sealed record AgencySigner(X509Certificate2 Certificate, IReadOnlyList<
     }
 }
 
-/// <summary>A key is not at hand. The code is one of Wording's; with <paramref name="needsPerson"/> nothing is tried again until a person acts.</summary>
-internal sealed class KeyUnavailableException(string code, bool needsPerson, Exception? inner = null) : Exception(code, inner)
+/// <summary>A key is not at hand. The code is one of Wording's; with <paramref name="needsPerson"/> nothing is tried
+/// again until a person acts.</summary>
+internal sealed class KeyUnavailableException(string code, bool needsPerson, Exception? inner = null)
+    : Exception(code, inner)
 {
     public string Code => Message;
 
     public bool NeedsPerson => needsPerson;
 
-    public static KeyUnavailableException Of(Pkcs11Exception e) => e.Fault switch
-    {
-        Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinRefused or Pkcs11Fault.PinExpired or Pkcs11Fault.PinRequired => new("PIN_REFUSED", true, e),
-        Pkcs11Fault.PinLocked => new("PIN_LOCKED", true, e),
-        Pkcs11Fault.KeyAbsent or Pkcs11Fault.KeyUnusable or Pkcs11Fault.Ambiguous or Pkcs11Fault.MechanismUnsupported => new("KEY_ABSENT", false, e),
-        _ => new("TOKEN_ABSENT", false, e),
-    };
+    public static KeyUnavailableException Of(Pkcs11Exception e) =>
+        e.Fault switch
+        {
+            Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinRefused or Pkcs11Fault.PinExpired or Pkcs11Fault.PinRequired =>
+                new("PIN_REFUSED", true, e),
+            Pkcs11Fault.PinLocked => new("PIN_LOCKED", true, e),
+            Pkcs11Fault.KeyAbsent
+            or Pkcs11Fault.KeyUnusable
+            or Pkcs11Fault.Ambiguous
+            or Pkcs11Fault.MechanismUnsupported => new("KEY_ABSENT", false, e),
+            _ => new("TOKEN_ABSENT", false, e),
+        };
 }

@@ -6,8 +6,8 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// Which of an agency's certificates is used now: one whose path holds and that is not revoked, the youngest first. One that expired never stands in
-/// the way of another that is valid.
+/// Which of an agency's certificates is used now: one whose path holds and that is not revoked, the youngest first. One
+/// that expired never stands in the way of another that is valid.
 /// </summary>
 internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 {
@@ -17,12 +17,19 @@ internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 
     /// <summary>The agency's valid signing certificates, best first: each a path, leaf first.</summary>
     public IReadOnlyList<PathResult> ForSigning(Agency agency) =>
-        [.. Valid(agency.SigningCertificates, _ => X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation)];
+        [
+            .. Valid(agency.SigningCertificates, _ =>
+                X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation),
+        ];
 
-    // A revocation that cannot be checked now does not stop a dispatch: the addressee judges for itself. A revoked certificate does.
-    private IEnumerable<PathResult> Valid(IEnumerable<X509Certificate2> certificates, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
+    // A revocation that cannot be checked now does not stop a dispatch: the addressee judges for itself. A revoked
+    // certificate does.
+    private IEnumerable<PathResult> Valid(
+        IEnumerable<X509Certificate2> certificates, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
         certificates
-            .Where(c => c.Extensions.OfType<X509KeyUsageExtension>().All(e => (e.KeyUsages & usage(c)) != X509KeyUsageFlags.None))
+            .Where(c =>
+                c.Extensions.OfType<X509KeyUsageExtension>()
+                    .All(e => (e.KeyUsages & usage(c)) != X509KeyUsageFlags.None))
             .Select(c => PathValidator.Validate(c, trust.Material, new PathOptions { At = time.GetUtcNow() }))
             .Where(p => p.Status is PathStatus.Valid or PathStatus.Indeterminate)
             .OrderBy(p => p.Status == PathStatus.Valid ? 0 : 1)

@@ -8,8 +8,9 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// The gateway's own keys, each for one purpose and in a file of its own: the TLS key that its peers pin, the ledger's key, the key it cosigns
-/// with, the keys that seal what is stored. None of them signs documents: those keys are the agencies', on tokens.
+/// The gateway's own keys, each for one purpose and in a file of its own: the TLS key that its peers pin, the ledger's
+/// key, the key it cosigns with, the keys that seal what is stored. None of them signs documents: those keys are the
+/// agencies', on tokens.
 /// </summary>
 public sealed class GatewayIdentity : IDisposable
 {
@@ -31,22 +32,26 @@ public sealed class GatewayIdentity : IDisposable
     public StorageKeys Storage { get; }
 
     /// <summary>SHA-256 of the SubjectPublicKeyInfo: what a directory pins.</summary>
-    public static byte[] Pin(X509Certificate2 certificate) => SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo());
+    public static byte[] Pin(X509Certificate2 certificate) =>
+        SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo());
 
-    /// <summary>How this gateway calls another: mutual TLS with its own key, the other's pinned by the directory, no way around.</summary>
+    /// <summary>How this gateway calls another: mutual TLS with its own key, the other's pinned by the directory, no
+    /// way around.</summary>
     /// <param name="ehloName">Our own name.</param>
-    public SmtpClientOptions CallTo(GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts) => new()
-    {
-        Host = gateway.Host,
-        Port = gateway.Port,
-        EhloName = ehloName,
-        RequireTls = true,
-        Timeouts = timeouts,
-        ClientCertificate = Tls,
-        PinServer = certificate => gateway.TlsKeys.Any(pin => Pin(certificate).AsSpan().SequenceEqual(pin)),
-    };
+    public SmtpClientOptions CallTo(GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts) =>
+        new()
+        {
+            Host = gateway.Host,
+            Port = gateway.Port,
+            EhloName = ehloName,
+            RequireTls = true,
+            Timeouts = timeouts,
+            ClientCertificate = Tls,
+            PinServer = certificate => gateway.TlsKeys.Any(pin => Pin(certificate).AsSpan().SequenceEqual(pin)),
+        };
 
-    /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher needs.</summary>
+    /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher
+    /// needs.</summary>
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>
     public static GatewayRecord Create(GatewayOptions options, string host, int port, TimeProvider time)
     {
@@ -67,27 +72,36 @@ public sealed class GatewayIdentity : IDisposable
         }
 
         using var identity = Load(options);
-        return new GatewayRecord(options.Name, host, port, [Pin(identity.Tls)], identity.Ledger.Verifier.ToString(), identity.Cosigner.Verifier.ToString());
+        return new GatewayRecord(
+            options.Name, host, port, [Pin(identity.Tls)], identity.Ledger.Verifier.ToString(),
+            identity.Cosigner.Verifier.ToString());
     }
 
-    /// <exception cref="InvalidDataException">A key file is absent, damaged, or open to others; the message says which and what to do.</exception>
+    /// <exception cref="InvalidDataException">A key file is absent, damaged, or open to others; the message says which
+    /// and what to do.</exception>
     public static GatewayIdentity Load(GatewayOptions options)
     {
         var (certificatePath, keyPath) = TlsFiles(options);
         if (!File.Exists(certificatePath) || !File.Exists(keyPath))
         {
-            throw new InvalidDataException($"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: run \"securemail init\".");
+            throw new InvalidDataException(
+                $"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: run \"securemail init\"."
+            );
         }
 
         SecretFile.RequirePrivate(keyPath);
         try
         {
             var ledger = LedgerKeys(options).Select(k => LedgerKey.Load(k.File, k.Name, k.Kind)).ToArray();
-            return new GatewayIdentity(X509Certificate2.CreateFromPemFile(certificatePath, keyPath), ledger[0], ledger[1], StorageKeys.Open(Path.Combine(options.KeyFolder, "storage")));
+            return new GatewayIdentity(
+                X509Certificate2.CreateFromPemFile(certificatePath, keyPath), ledger[0], ledger[1],
+                StorageKeys.Open(Path.Combine(options.KeyFolder, "storage")));
         }
         catch (Exception e) when (e is CryptographicException or LedgerException)
         {
-            throw new InvalidDataException($"Tệp khóa trong {options.KeyFolder} không đọc được. / A key file in {options.KeyFolder} cannot be read.", e);
+            throw new InvalidDataException(
+                $"Tệp khóa trong {options.KeyFolder} không đọc được. / A key file in {options.KeyFolder} cannot be read.",
+                e);
         }
     }
 
@@ -99,13 +113,15 @@ public sealed class GatewayIdentity : IDisposable
     }
 
     private static (string Certificate, string Key) TlsFiles(GatewayOptions options) =>
-        (options.TlsCertificate ?? Path.Combine(options.KeyFolder, "tls.pem"), options.TlsKey ?? Path.Combine(options.KeyFolder, "tls.key"));
+        (
+            options.TlsCertificate ?? Path.Combine(options.KeyFolder, "tls.pem"),
+            options.TlsKey ?? Path.Combine(options.KeyFolder, "tls.key"));
 
     private static (string File, string Name, NoteKeyKind Kind)[] LedgerKeys(GatewayOptions options) =>
-    [
-        (Path.Combine(options.KeyFolder, "ledger.key"), options.Name, NoteKeyKind.Log),
-        (Path.Combine(options.KeyFolder, "cosigner.key"), options.Name, NoteKeyKind.Cosigner),
-    ];
+        [
+            (Path.Combine(options.KeyFolder, "ledger.key"), options.Name, NoteKeyKind.Log),
+            (Path.Combine(options.KeyFolder, "cosigner.key"), options.Name, NoteKeyKind.Cosigner),
+        ];
 
     private static void CreateTls(string name, string certificatePath, string keyPath, TimeProvider time)
     {
@@ -113,9 +129,11 @@ public sealed class GatewayIdentity : IDisposable
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], false));
+        request.CertificateExtensions.Add(
+            new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], false));
         var now = time.GetUtcNow();
-        // Peers pin the key, so the certificate's dates decide nothing; they are wide so that no library stumbles over them.
+        // Peers pin the key, so the certificate's dates decide nothing; they are wide so that no library stumbles over
+        // them.
         using var certificate = request.CreateSelfSigned(now.AddDays(-1), now.AddYears(10));
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())

@@ -5,8 +5,9 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// What this gateway judges by: the configured anchors, intermediates and CRLs. The files are read again when one of them changed, since CRLs are
-/// renewed while the gateway runs; files that cannot be read then leave what was read before in force.
+/// What this gateway judges by: the configured anchors, intermediates and CRLs. The files are read again when one of
+/// them changed, since CRLs are renewed while the gateway runs; files that cannot be read then leave what was read
+/// before in force.
 /// </summary>
 internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
 {
@@ -19,7 +20,8 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
 
     public string GatewayName => options.Name;
 
-    /// <exception cref="InvalidDataException">At the first reading: a file holds nothing of what it is configured for.</exception>
+    /// <exception cref="InvalidDataException">At the first reading: a file holds nothing of what it is configured
+    /// for.</exception>
     public TrustMaterial Material
     {
         get
@@ -53,7 +55,12 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
 
     private void Reload()
     {
-        var stamp = options.Anchors.Concat(options.Intermediates).Concat(options.Crls).Select(Newest).DefaultIfEmpty().Max();
+        var stamp = options
+            .Anchors.Concat(options.Intermediates)
+            .Concat(options.Crls)
+            .Select(Newest)
+            .DefaultIfEmpty()
+            .Max();
         if (_material is not null && stamp == _stamp)
         {
             return;
@@ -64,13 +71,17 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
             _material = TrustMaterial.Load(options.Anchors, options.Intermediates, options.Crls);
             _stamp = stamp;
         }
-        catch (Exception e) when (_material is not null && e is IOException or InvalidDataException or CryptographicException or UnauthorizedAccessException)
+        catch (Exception e)
+            when (_material is not null
+                && e is IOException or InvalidDataException or CryptographicException or UnauthorizedAccessException)
         {
-            // A CRL half written: the next look finds it whole. What is in force stays, and goes stale by its own dates.
+            // A CRL half written: the next look finds it whole. What is in force stays, and goes stale by its own
+            // dates.
         }
     }
 
-    private static DateTime Newest(string path) => System.IO.Directory.Exists(path)
-        ? System.IO.Directory.EnumerateFiles(path).Select(File.GetLastWriteTimeUtc).DefaultIfEmpty().Max()
-        : File.GetLastWriteTimeUtc(path);
+    private static DateTime Newest(string path) =>
+        System.IO.Directory.Exists(path)
+            ? System.IO.Directory.EnumerateFiles(path).Select(File.GetLastWriteTimeUtc).DefaultIfEmpty().Max()
+            : File.GetLastWriteTimeUtc(path);
 }

@@ -14,43 +14,64 @@ namespace SecureMail.Gateway.Outbound;
 internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifest, IReadOnlyList<Guid> Documents)
 {
     /// <summary>Null when it was queued or refused already.</summary>
-    public static async Task<AcceptedDispatch?> LoadAsync(GatewayDatabase database, BlobStore blobs, Guid id, CancellationToken cancellationToken)
+    public static async Task<AcceptedDispatch?> LoadAsync(
+        GatewayDatabase database, BlobStore blobs, Guid id, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, Guid Manifest)?>(new CommandDefinition(
-            "SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id AND state IN ('accepted', 'awaiting-signature')", new { id }, cancellationToken: cancellationToken));
+        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, Guid Manifest)?>(
+            new CommandDefinition(
+                "SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id AND state IN ('accepted', 'awaiting-signature')",
+                new { id },
+                cancellationToken: cancellationToken));
         if (row is not { } found)
         {
             return null;
         }
 
-        var documents = await connection.QueryAsync<Guid>(new CommandDefinition(
-            "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n", new { id }, cancellationToken: cancellationToken));
-        return new AcceptedDispatch(id, found.Agency, Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)), [.. documents]);
+        var documents = await connection.QueryAsync<Guid>(
+            new CommandDefinition(
+                "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n", new { id },
+                cancellationToken: cancellationToken));
+        return new AcceptedDispatch(
+            id, found.Agency,
+            Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)),
+            [.. documents]);
     }
 }
 
-/// <summary>A dispatch that policy lets go, with the addressees that can be reached and the cipher that all of them read.</summary>
-internal sealed record AuthorisedDispatch(AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<Addressee> Addressees, DispatchCipher Cipher);
+/// <summary>A dispatch that policy lets go, with the addressees that can be reached and the cipher that all of them
+/// read.</summary>
+internal sealed record AuthorisedDispatch(
+    AcceptedDispatch Accepted, Agency Sender, IReadOnlyList<Addressee> Addressees, DispatchCipher Cipher);
 
 /// <summary>An addressee that can be reached: what it is called now, and the certificate to encrypt to.</summary>
 internal sealed record Addressee(Agency Agency, AgencyName Name, X509Certificate2 EncryptTo);
 
 /// <summary>
-/// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid certificate is chosen. An
-/// addressee without one fails by itself; the dispatch is refused only when nobody is left, or when it may not be sent at all.
+/// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid
+/// certificate is chosen. An addressee without one fails by itself; the dispatch is refused only when nobody is left,
+/// or when it may not be sent at all.
 /// </summary>
-internal sealed class Authorise(GatewayDatabase database, DirectoryStore directories, SendingPolicy policy, CertificateChoice certificates, TimeProvider time)
+internal sealed class Authorise(
+    GatewayDatabase database, DirectoryStore directories, SendingPolicy policy, CertificateChoice certificates,
+    TimeProvider time)
 {
     /// <summary>Answers null when the dispatch was refused; its row says why.</summary>
-    public async Task<AuthorisedDispatch?> AuthoriseAsync(AcceptedDispatch accepted, CancellationToken cancellationToken)
+    public async Task<AuthorisedDispatch?> AuthoriseAsync(
+        AcceptedDispatch accepted, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sender = directory.Find(accepted.AgencyId);
-        var refusal = sender is null ? "SENDER_UNKNOWN" : (await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken))?.Code;
-        var routes = refusal is null ? await policy.RoutesAsync(connection, directory, sender!, cancellationToken) : null;
+        var refusal = sender is null
+            ? "SENDER_UNKNOWN"
+            : (
+                await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken)
+            )?.Code;
+        var routes = refusal is null
+            ? await policy.RoutesAsync(connection, directory, sender!, cancellationToken)
+            : null;
         List<Addressee> addressees = [];
         foreach (var party in routes is null ? [] : accepted.Manifest.Recipients)
         {
@@ -68,7 +89,8 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
 
         if (addressees.Count > 0)
         {
-            var cipher = await AgencyCapabilities.ChooseAsync(connection, [.. addressees.Select(a => a.Agency)], cancellationToken);
+            var cipher = await AgencyCapabilities.ChooseAsync(
+                connection, [.. addressees.Select(a => a.Agency)], cancellationToken);
             await transaction.CommitAsync("outbound.authorise", cancellationToken);
             return new AuthorisedDispatch(accepted, sender!, addressees, cipher);
         }
@@ -79,14 +101,25 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
         return null;
     }
 
-    private async Task FailAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, Guid recipient, string reason, CancellationToken cancellationToken)
+    private async Task FailAsync(
+        NpgsqlTransaction transaction, AcceptedDispatch accepted, Guid recipient, string reason,
+        CancellationToken cancellationToken)
     {
-        var failed = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(new CommandDefinition(
-            """
-            UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now
-            WHERE kind = 'dispatch' AND dispatch_id = @Id AND recipient_id = @recipient AND state = 'waiting' RETURNING transmission_id
-            """,
-            new { reason, now = time.GetUtcNow().UtcDateTime, accepted.Id, recipient }, transaction, cancellationToken: cancellationToken));
+        var failed = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(
+            new CommandDefinition(
+                """
+                UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now
+                WHERE kind = 'dispatch' AND dispatch_id = @Id AND recipient_id = @recipient AND state = 'waiting' RETURNING transmission_id
+                """,
+                new
+                {
+                    reason,
+                    now = time.GetUtcNow().UtcDateTime,
+                    accepted.Id,
+                    recipient,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         if (failed is { } transmission)
         {
             await Notice.AddAsync(transaction, [transmission], "failed", reason, null, cancellationToken);
@@ -94,17 +127,38 @@ internal sealed class Authorise(GatewayDatabase database, DirectoryStore directo
         }
     }
 
-    private async Task RefuseAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, string reason, CancellationToken cancellationToken)
+    private async Task RefuseAsync(
+        NpgsqlTransaction transaction, AcceptedDispatch accepted, string reason, CancellationToken cancellationToken)
     {
-        await transaction.Connection!.ExecuteAsync(new CommandDefinition(
-            """
-            UPDATE gateway.outgoing SET state = 'refused', reason = @reason WHERE dispatch_id = @Id;
-            UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting';
-            """,
-            new { reason, accepted.Id, now = time.GetUtcNow().UtcDateTime }, transaction, cancellationToken: cancellationToken));
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                """
+                UPDATE gateway.outgoing SET state = 'refused', reason = @reason WHERE dispatch_id = @Id;
+                UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting';
+                """,
+                new
+                {
+                    reason,
+                    accepted.Id,
+                    now = time.GetUtcNow().UtcDateTime,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         await EntryAsync(transaction, accepted, "dispatch.refused", accepted.Id, cancellationToken);
     }
 
-    private Task EntryAsync(NpgsqlTransaction transaction, AcceptedDispatch accepted, string kind, Guid subject, CancellationToken cancellationToken) =>
-        LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = accepted.AgencyId, Kind = kind, Object = subject.ToString() }, chain: true, cancellationToken);
+    private Task EntryAsync(
+        NpgsqlTransaction transaction, AcceptedDispatch accepted, string kind, Guid subject,
+        CancellationToken cancellationToken) =>
+        LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = time.GetUtcNow(),
+                Agency = accepted.AgencyId,
+                Kind = kind,
+                Object = subject.ToString(),
+            },
+            chain: true,
+            cancellationToken);
 }

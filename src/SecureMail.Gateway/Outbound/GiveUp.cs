@@ -6,26 +6,34 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Queued | unknown → failed, when the time allowed is over, and before that a notice that a dispatch is late. It recurs because a lane that backs off tries one row only: the
-/// others must not wait for their turn to be given up. Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
+/// Queued | unknown → failed, when the time allowed is over, and before that a notice that a dispatch is late. It
+/// recurs because a lane that backs off tries one row only: the others must not wait for their turn to be given up.
+/// Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
 /// </summary>
 internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
 {
     public const string Reason = "GIVEN_UP";
 
-    /// <summary>Tells the clerks once what has not left in <see cref="GatewayOptions.DelayNoticeAfter"/>; answers how many.</summary>
+    /// <summary>Tells the clerks once what has not left in <see cref="GatewayOptions.DelayNoticeAfter"/>; answers how
+    /// many.</summary>
     public async Task<int> TellDelayedAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var late = (await connection.QueryAsync<Guid>(new CommandDefinition(
-            """
-            UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
-              SELECT transmission_id FROM gateway.transmission
-              WHERE kind = 'dispatch' AND state IN ('queued', 'unknown') AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
-              ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
-            RETURNING transmission_id
-            """, new { options.DelayNoticeAfter }, transaction, cancellationToken: cancellationToken))).ToList();
+        var late = (
+            await connection.QueryAsync<Guid>(
+                new CommandDefinition(
+                    """
+                    UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
+                      SELECT transmission_id FROM gateway.transmission
+                      WHERE kind = 'dispatch' AND state IN ('queued', 'unknown') AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
+                      ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+                    RETURNING transmission_id
+                    """,
+                    new { options.DelayNoticeAfter },
+                    transaction,
+                    cancellationToken: cancellationToken))
+        ).ToList();
         if (late.Count == 0)
         {
             return 0;
@@ -37,21 +45,33 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
         return late.Count;
     }
 
-    /// <summary>Ends what is too old, with its entry in the ledger and a notice; what is being sent at this moment ends itself. Answers how many.</summary>
+    /// <summary>Ends what is too old, with its entry in the ledger and a notice; what is being sent at this moment ends
+    /// itself. Answers how many.</summary>
     public async Task<int> GiveUpAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         // The transmission is locked before its work, as Send and Acknowledge do.
-        var old = (await connection.QueryAsync<(Guid Id, string Kind, Guid Agency)>(new CommandDefinition(
-            """
-            SELECT transmission_id, kind, agency_id FROM gateway.transmission
-            WHERE state IN ('queued', 'unknown') AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
-            """, new { options.GiveUpAfter }, transaction, cancellationToken: cancellationToken))).ToDictionary(o => o.Id);
+        var old = (
+            await connection.QueryAsync<(Guid Id, string Kind, Guid Agency)>(
+                new CommandDefinition(
+                    """
+                    SELECT transmission_id, kind, agency_id FROM gateway.transmission
+                    WHERE state IN ('queued', 'unknown') AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+                    """,
+                    new { options.GiveUpAfter },
+                    transaction,
+                    cancellationToken: cancellationToken))
+        ).ToDictionary(o => o.Id);
         var ids = old.Keys.ToArray();
-        var busy = (await connection.QueryAsync<Guid>(new CommandDefinition(
-            "SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids) FOR UPDATE) w WHERE state = 'leased'",
-            new { ids }, transaction, cancellationToken: cancellationToken))).ToHashSet();
+        var busy = (
+            await connection.QueryAsync<Guid>(
+                new CommandDefinition(
+                    "SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids) FOR UPDATE) w WHERE state = 'leased'",
+                    new { ids },
+                    transaction,
+                    cancellationToken: cancellationToken))
+        ).ToHashSet();
         ids = [.. ids.Where(id => !busy.Contains(id))];
         if (ids.Length == 0)
         {
@@ -59,14 +79,28 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
         }
 
         await Notice.AddAsync(transaction, ids, "failed", Reason, null, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            """
-            UPDATE gateway.transmission SET state = 'failed', reason = @Reason, closed_at = now() WHERE transmission_id = ANY(@ids);
-            DELETE FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids);
-            """, new { ids, Reason }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                """
+                UPDATE gateway.transmission SET state = 'failed', reason = @Reason, closed_at = now() WHERE transmission_id = ANY(@ids);
+                DELETE FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids);
+                """,
+                new { ids, Reason },
+                transaction,
+                cancellationToken: cancellationToken));
         foreach (var id in ids)
         {
-            await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = old[id].Agency, Kind = $"{old[id].Kind}.failed", Object = id.ToString() }, chain: true, cancellationToken);
+            await LedgerStore.AppendAsync(
+                transaction,
+                new LedgerEntry
+                {
+                    Time = time.GetUtcNow(),
+                    Agency = old[id].Agency,
+                    Kind = $"{old[id].Kind}.failed",
+                    Object = id.ToString(),
+                },
+                chain: true,
+                cancellationToken);
         }
 
         // The end, its entry, the notice and the work's going are one commit; before it everything is tried on.

@@ -19,6 +19,8 @@ internal static partial class OutboundLog
     [LoggerMessage(1205, LogLevel.Warning, "Receipt overdue for dispatch {Dispatch} at {Recipient}")]
     public static partial void Overdue(ILogger logger, Guid dispatch, string recipient);
 
-    [LoggerMessage(1206, LogLevel.Warning, "Dispatch {Dispatch} is encrypted with {Cipher}, because of {Readers} of its addressees")]
+    [LoggerMessage(
+        1206, LogLevel.Warning,
+        "Dispatch {Dispatch} is encrypted with {Cipher}, because of {Readers} of its addressees")]
     public static partial void Downgraded(ILogger logger, Guid dispatch, string cipher, int readers);
 }

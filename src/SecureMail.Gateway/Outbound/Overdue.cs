@@ -7,8 +7,9 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// The overdue notice: a dispatch that left and whose receipt did not come in time is marked, with its entry in the ledger, and shown to the clerk.
-/// Time is the database's own, so that a node with a wrong clock raises no false notice; what it leapt over does not count.
+/// The overdue notice: a dispatch that left and whose receipt did not come in time is marked, with its entry in the
+/// ledger, and shown to the clerk. Time is the database's own, so that a node with a wrong clock raises no false
+/// notice; what it leapt over does not count.
 /// </summary>
 internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
 {
@@ -17,17 +18,33 @@ internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var due = (await connection.QueryAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(new CommandDefinition(
-            """
-            UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
-              SELECT transmission_id FROM gateway.transmission
-              WHERE kind = 'dispatch' AND state IN ('sent', 'unknown') AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
-              LIMIT 500 FOR UPDATE SKIP LOCKED)
-            RETURNING transmission_id, dispatch_id, agency_id, recipient_code
-            """, new { options.ReceiptDue }, transaction, cancellationToken: cancellationToken))).ToList();
+        var due = (
+            await connection.QueryAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(
+                new CommandDefinition(
+                    """
+                    UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
+                      SELECT transmission_id FROM gateway.transmission
+                      WHERE kind = 'dispatch' AND state IN ('sent', 'unknown') AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
+                      LIMIT 500 FOR UPDATE SKIP LOCKED)
+                    RETURNING transmission_id, dispatch_id, agency_id, recipient_code
+                    """,
+                    new { options.ReceiptDue },
+                    transaction,
+                    cancellationToken: cancellationToken))
+        ).ToList();
         foreach (var (id, _, agency, _) in due)
         {
-            await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = time.GetUtcNow(), Agency = agency, Kind = "dispatch.overdue", Object = id.ToString() }, chain: true, cancellationToken);
+            await LedgerStore.AppendAsync(
+                transaction,
+                new LedgerEntry
+                {
+                    Time = time.GetUtcNow(),
+                    Agency = agency,
+                    Kind = "dispatch.overdue",
+                    Object = id.ToString(),
+                },
+                chain: true,
+                cancellationToken);
         }
 
         await Notice.AddAsync(transaction, [.. due.Select(d => d.Id)], "overdue", null, null, cancellationToken);

@@ -1,6 +1,7 @@
 namespace SecureMail.Gateway.Outbound;
 
-/// <summary>Octets of our own, then those of a stream: one seekable message. The SMTP client reads it twice, once to inspect and once to send.</summary>
+/// <summary>Octets of our own, then those of a stream: one seekable message. The SMTP client reads it twice, once to
+/// inspect and once to send.</summary>
 /// <param name="from">Where the stream is taken up; what stands before is never read.</param>
 internal sealed class PrefixedStream(byte[] prefix, Stream rest, long from) : Stream
 {
@@ -41,14 +42,16 @@ internal sealed class PrefixedStream(byte[] prefix, Stream rest, long from) : St
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("Read asynchronously.");
+    public override int Read(byte[] buffer, int offset, int count) =>
+        throw new NotSupportedException("Read asynchronously.");
 
-    public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
-    {
-        SeekOrigin.Begin => offset,
-        SeekOrigin.Current => _position + offset,
-        _ => Length + offset,
-    };
+    public override long Seek(long offset, SeekOrigin origin) =>
+        Position = origin switch
+        {
+            SeekOrigin.Begin => offset,
+            SeekOrigin.Current => _position + offset,
+            _ => Length + offset,
+        };
 
     public override void Flush()
     {

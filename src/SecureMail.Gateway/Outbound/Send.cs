@@ -13,12 +13,15 @@ using SecureMail.Mail;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, behind a head that has those agencies alone, over mutual TLS with
-/// the key that the directory pins, with the proof that a checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are sent again: the other
-/// side can tell a duplicate, nobody can tell a loss. What an answer means for a transmission and for its destination is <see cref="SendResult"/>'s to say.
+/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, behind a
+/// head that has those agencies alone, over mutual TLS with the key that the directory pins, with the proof that a
+/// checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are
+/// sent again: the other side can tell a duplicate, nobody can tell a loss. What an answer means for a transmission and
+/// for its destination is <see cref="SendResult"/>'s to say.
 /// </summary>
 internal sealed class Send(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers, Lanes lanes, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
+    Lanes lanes, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
 {
     private readonly ShownSizes _shown = new();
 
@@ -38,7 +41,8 @@ internal sealed class Send(
         List<Addressed> addressed = [];
         foreach (var one in item.All)
         {
-            var (ready, outcome) = await AddressAsync(one, transmissions.GetValueOrDefault(one.Subject), directory, cancellationToken);
+            var (ready, outcome) = await AddressAsync(
+                one, transmissions.GetValueOrDefault(one.Subject), directory, cancellationToken);
             if (ready is not null)
             {
                 addressed.Add(ready);
@@ -49,7 +53,10 @@ internal sealed class Send(
             }
         }
 
-        foreach (var mail in addressed.GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob, a.Transmission.Head)).Select(g => g.ToList()))
+        foreach (
+            var mail in addressed
+                .GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob, a.Transmission.Head))
+                .Select(g => g.ToList()))
         {
             var results = await AttemptAsync(mail, ReturnPath(mail[0].Transmission, directory), cancellationToken);
             outcomes.AddRange(await SettleAsync(mail, results, cancellationToken));
@@ -59,7 +66,9 @@ internal sealed class Send(
     }
 
     /// <summary>Where it goes; or its outcome, when it goes nowhere now.</summary>
-    private async Task<(Addressed? Ready, WorkOutcome? Outcome)> AddressAsync(WorkItem item, QueuedTransmission? transmission, DirectorySnapshot directory, CancellationToken cancellationToken)
+    private async Task<(Addressed? Ready, WorkOutcome? Outcome)> AddressAsync(
+        WorkItem item, QueuedTransmission? transmission, DirectorySnapshot directory,
+        CancellationToken cancellationToken)
     {
         if (transmission is null)
         {
@@ -78,18 +87,23 @@ internal sealed class Send(
             return (null, await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken));
         }
 
-        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the place it goes to.
-        return item.Lane != gateway.Name ? (null, new WorkOutcome.Move(gateway.Name)) : (new Addressed(item, transmission, gateway, address), null);
+        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the
+        // place it goes to.
+        return item.Lane != gateway.Name
+            ? (null, new WorkOutcome.Move(gateway.Name))
+            : (new Addressed(item, transmission, gateway, address), null);
     }
 
     /// <summary>One result for each, in order; what was delivered is recorded.</summary>
-    private async Task<IReadOnlyList<SendResult>> AttemptAsync(IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<SendResult>> AttemptAsync(
+        IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
     {
         var (first, gateway) = (mail[0].Transmission, mail[0].Gateway);
         SmtpClient client;
         try
         {
-            client = await SmtpClient.ConnectAsync(identity.CallTo(gateway, options.Name, options.SmtpTimeouts), time, cancellationToken);
+            client = await SmtpClient.ConnectAsync(
+                identity.CallTo(gateway, options.Name, options.SmtpTimeouts), time, cancellationToken);
         }
         catch (SmtpException e)
         {
@@ -100,8 +114,11 @@ internal sealed class Send(
         await using (client)
         {
             client.Capabilities.Has(EvidenceField.Capability, out var seen);
-            await using var message = await OpenAsync(first, await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken), cancellationToken);
-            // Checked just before the octets leave: a slow connection may have outlived the leases, and then another node sends.
+            await using var message = await OpenAsync(
+                first, await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken),
+                cancellationToken);
+            // Checked just before the octets leave: a slow connection may have outlived the leases, and then another
+            // node sends.
             await WorkItem.RequireLeasesAsync([.. mail.Select(m => m.Item)], database.Source, cancellationToken);
             try
             {
@@ -115,7 +132,9 @@ internal sealed class Send(
             if (mail.Where((_, n) => answers[n].Outcome == SmtpOutcome.Delivered).ToList() is { Count: > 0 } delivered)
             {
                 // Recorded before the farewell: what becomes of QUIT changes nothing.
-                await RecordAsync([.. delivered.Select(d => (d.Item, d.Transmission))], "sent", null, complete: true, cancellationToken);
+                await RecordAsync(
+                    [.. delivered.Select(d => (d.Item, d.Transmission))], "sent", null, complete: true,
+                    cancellationToken);
             }
         }
 
@@ -124,35 +143,50 @@ internal sealed class Send(
 
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
     private string? ReturnPath(QueuedTransmission transmission, DirectorySnapshot directory) =>
-        transmission.Kind == "receipt" ? null : directory.Find(transmission.AgencyId)?.NameAt(time.GetUtcNow())?.Address;
+        transmission.Kind == "receipt"
+            ? null
+            : directory.Find(transmission.AgencyId)?.NameAt(time.GetUtcNow())?.Address;
 
-    /// <summary>The mail that leaves: the ledger's field, the head that has this recipient, and what stands behind any head.</summary>
-    private async Task<Stream> OpenAsync(QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
+    /// <summary>The mail that leaves: the ledger's field, the head that has this recipient, and what stands behind any
+    /// head.</summary>
+    private async Task<Stream> OpenAsync(
+        QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
     {
         // Without a head of its own the whole message, which has everybody.
-        var (head, cut) = (transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null) ?? ([], 0);
-        return new PrefixedStream([.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
+        var (head, cut) = (
+            transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null
+        ) ?? ([], 0);
+        return new PrefixedStream(
+            [.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
     }
 
-    private async Task<(byte[] Head, long Cut)?> HeadAsync(Guid message, string gateway, CancellationToken cancellationToken)
+    private async Task<(byte[] Head, long Cut)?> HeadAsync(
+        Guid message, string gateway, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.QuerySingleOrDefaultAsync<(byte[], long)?>(new CommandDefinition(
-            "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway", new { message, gateway }, cancellationToken: cancellationToken));
+        return await connection.QuerySingleOrDefaultAsync<(byte[], long)?>(
+            new CommandDefinition(
+                "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway",
+                new { message, gateway }, cancellationToken: cancellationToken));
     }
 
-    private async Task<byte[]> FieldAsync(QueuedTransmission transmission, GatewayRecord gateway, IReadOnlyList<long> seenSizes, CancellationToken cancellationToken)
+    private async Task<byte[]> FieldAsync(
+        QueuedTransmission transmission, GatewayRecord gateway, IReadOnlyList<long> seenSizes,
+        CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
-        var evidence = await LedgerEvidence.BuildAsync(connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes), cosignature is null ? [] : [cosignature], cancellationToken);
+        var evidence = await LedgerEvidence.BuildAsync(
+            connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes),
+            cosignature is null ? [] : [cosignature], cancellationToken);
         await transaction.CommitAsync("send.evidence", cancellationToken);
         _shown.Add(gateway.Name, evidence.Checkpoint.Size);
         return EvidenceField.Write(evidence);
     }
 
-    private async Task<IReadOnlyList<(WorkItem, WorkOutcome)>> SettleAsync(IReadOnlyList<Addressed> mail, IReadOnlyList<SendResult> results, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<(WorkItem, WorkOutcome)>> SettleAsync(
+        IReadOnlyList<Addressed> mail, IReadOnlyList<SendResult> results, CancellationToken cancellationToken)
     {
         var gateway = mail[0].Gateway;
         foreach (var (one, result) in mail.Zip(results).Where(r => r.Second.Reason is not null))
@@ -161,9 +195,14 @@ internal sealed class Send(
         }
 
         // First what happened to the transmissions: it cannot be learnt again. A destination's back-off can.
-        foreach (var unknown in mail.Zip(results).Where(r => r.Second.Outcome == SmtpOutcome.Unknown).GroupBy(r => r.Second.Reason))
+        foreach (
+            var unknown in mail.Zip(results)
+                .Where(r => r.Second.Outcome == SmtpOutcome.Unknown)
+                .GroupBy(r => r.Second.Reason))
         {
-            await RecordAsync([.. unknown.Select(u => (u.First.Item, u.First.Transmission))], "unknown", unknown.Key, complete: false, cancellationToken);
+            await RecordAsync(
+                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], "unknown", unknown.Key, complete: false,
+                cancellationToken);
         }
 
         if (results.Any(r => r.Host == HostState.Answered))
@@ -178,20 +217,27 @@ internal sealed class Send(
         List<(WorkItem, WorkOutcome)> outcomes = [];
         foreach (var (one, result) in mail.Zip(results))
         {
-            outcomes.Add((one.Item, result switch
-            {
-                { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
-                { Outcome: SmtpOutcome.Permanent } => await FailAsync(one.Item, one.Transmission, result.Reason!, result.Reason, cancellationToken),
-                // Nothing was said about this message: it waits behind its lane, and has not used up an attempt.
-                { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
-                _ => new WorkOutcome.Retry(result.Reason!),
-            }));
+            outcomes.Add(
+                (
+                    one.Item,
+                    result switch
+                    {
+                        { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
+                        { Outcome: SmtpOutcome.Permanent } => await FailAsync(
+                            one.Item, one.Transmission, result.Reason!, result.Reason, cancellationToken),
+                        // Nothing was said about this message: it waits behind its lane, and has not used up an
+                        // attempt.
+                        { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
+                        _ => new WorkOutcome.Retry(result.Reason!),
+                    }));
         }
 
         return outcomes;
     }
 
-    private async Task<WorkOutcome> FailAsync(WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic, CancellationToken cancellationToken)
+    private async Task<WorkOutcome> FailAsync(
+        WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic,
+        CancellationToken cancellationToken)
     {
         await RecordAsync([(item, transmission)], "failed", reason, complete: true, cancellationToken, diagnostic);
         OutboundLog.GivenUp(logger, transmission.Id, reason);
@@ -200,7 +246,8 @@ internal sealed class Send(
 
     /// <summary>Writes down what became of these, all or none.</summary>
     private async Task RecordAsync(
-        IReadOnlyList<(WorkItem Item, QueuedTransmission Transmission)> sent, string state, string? reason, bool complete, CancellationToken cancellationToken, string? diagnostic = null)
+        IReadOnlyList<(WorkItem Item, QueuedTransmission Transmission)> sent, string state, string? reason,
+        bool complete, CancellationToken cancellationToken, string? diagnostic = null)
     {
         var now = time.GetUtcNow();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -209,13 +256,22 @@ internal sealed class Send(
         foreach (var (item, transmission) in sent.OrderBy(s => s.Transmission.Id))
         {
             // A receipt may have overtaken us: what is acknowledged stays acknowledged.
-            var changed = await connection.ExecuteAsync(new CommandDefinition(
-                """
-                UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
-                  closed_at = CASE WHEN @state = 'failed' THEN @now END
-                WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
-                """,
-                new { state, reason, now = now.UtcDateTime, transmission.Id }, transaction, cancellationToken: cancellationToken));
+            var changed = await connection.ExecuteAsync(
+                new CommandDefinition(
+                    """
+                    UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
+                      closed_at = CASE WHEN @state = 'failed' THEN @now END
+                    WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
+                    """,
+                    new
+                    {
+                        state,
+                        reason,
+                        now = now.UtcDateTime,
+                        transmission.Id,
+                    },
+                    transaction,
+                    cancellationToken: cancellationToken));
             if (changed == 1 && state == "failed")
             {
                 await Notice.AddAsync(transaction, [transmission.Id], "failed", reason, diagnostic, cancellationToken);
@@ -223,19 +279,27 @@ internal sealed class Send(
 
             if (changed == 1)
             {
-                await LedgerStore.AppendAsync(transaction, new LedgerEntry
-                {
-                    Time = now,
-                    Agency = transmission.AgencyId,
-                    Kind = $"{transmission.Kind}.{state}",
-                    Object = transmission.Id.ToString(),
-                }, chain: true, cancellationToken);
+                await LedgerStore.AppendAsync(
+                    transaction,
+                    new LedgerEntry
+                    {
+                        Time = now,
+                        Agency = transmission.AgencyId,
+                        Kind = $"{transmission.Kind}.{state}",
+                        Object = transmission.Id.ToString(),
+                    },
+                    chain: true,
+                    cancellationToken);
             }
 
             if (complete)
             {
-                await connection.ExecuteAsync(new CommandDefinition(
-                    "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL", new { transmission.Id }, transaction, cancellationToken: cancellationToken));
+                await connection.ExecuteAsync(
+                    new CommandDefinition(
+                        "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL",
+                        new { transmission.Id },
+                        transaction,
+                        cancellationToken: cancellationToken));
                 await item.CompleteAsync(transaction, cancellationToken);
             }
         }
@@ -244,23 +308,37 @@ internal sealed class Send(
         await transaction.CommitAsync("send.outcome", cancellationToken);
     }
 
-    private sealed record Addressed(WorkItem Item, QueuedTransmission Transmission, GatewayRecord Gateway, string Address);
+    private sealed record Addressed(
+        WorkItem Item, QueuedTransmission Transmission, GatewayRecord Gateway, string Address);
 }
 
-/// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it and asked for it again.</summary>
-/// <param name="Head">Which of the message's heads has its recipient: that of the gateway that served it when the message was composed. Null: the message's own.</param>
-internal sealed record QueuedTransmission(Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? Head, long EntryId, bool IsTooOld)
+/// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it
+/// and asked for it again.</summary>
+/// <param name="Head">Which of the message's heads has its recipient: that of the gateway that served it when the
+/// message was composed. Null: the message's own.</param>
+internal sealed record QueuedTransmission(
+    Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? Head,
+    long EntryId, bool IsTooOld)
 {
-    /// <summary>Those that are not closed and may be sent now. How old they are is the database's to say: a node with a wrong clock gives nothing up.</summary>
-    public static async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
+    /// <summary>Those that are not closed and may be sent now. How old they are is the database's to say: a node with a
+    /// wrong clock gives nothing up.</summary>
+    public static async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(
+        GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.QueryAsync<(Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry, bool TooOld)>(new CommandDefinition(
-            """
-            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
-            FROM gateway.transmission WHERE transmission_id = ANY(@ids) AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
-            """,
-            new { ids, giveUpAfter }, cancellationToken: cancellationToken));
-        return rows.ToDictionary(r => r.Id, r => new QueuedTransmission(r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Head, r.Entry, r.TooOld));
+        var rows = await connection.QueryAsync<(
+            Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry,
+            bool TooOld)>(
+            new CommandDefinition(
+                """
+                SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
+                FROM gateway.transmission WHERE transmission_id = ANY(@ids) AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
+                """,
+                new { ids, giveUpAfter },
+                cancellationToken: cancellationToken));
+        return rows.ToDictionary(
+            r => r.Id,
+            r => new QueuedTransmission(
+                r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Head, r.Entry, r.TooOld));
     }
 }

@@ -7,7 +7,8 @@ internal enum HostState
     /// <summary>The gateway spoke about this message, for or against it: its lane is open.</summary>
     Answered,
 
-    /// <summary>A session came about and broke, or the gateway said that it serves nobody now: its lane backs off, and so does the message that was tried.</summary>
+    /// <summary>A session came about and broke, or the gateway said that it serves nobody now: its lane backs off, and
+    /// so does the message that was tried.</summary>
     Failed,
 
     /// <summary>No session came about: its lane backs off, and nothing was said about any message.</summary>
@@ -19,35 +20,44 @@ internal enum HostState
 /// <code>
 /// what came                                             transmission   destination
 /// no connection, TLS or pin refused, greeting or EHLO
-///   4xx, 5xx, garbage, silence, cut                     waits          backs off     a 554 or 521 at the greeting is the host's (RFC 5321 §3.1, RFC 7504), not the dispatch's
-/// MAIL, RCPT, DATA or the dot: 250 in the end           sent           open          whatever QUIT brings
-///   4xx                                                 again later    open
-///   421; 4.3.x, 4.4.x (RFC 3463 §3.4, §3.5); 53x        again later    backs off     about the system or the session: disk full, shutting down, "STARTTLS first"
-///   5xx                                                 failed         open          RFC 5321 §4.2.1: not the same again. A clerk is told and decides; nothing is sent silently after it
-///   garbage, silence, cut before the dot                again later    backs off
-///   garbage, silence, cut after the dot                 unknown        backs off     sent again: the peer tells the duplicate
-/// our message cannot be sent there (size, 8-bit)        failed         open
-/// our database away, lease lost, told to stop           again later    nothing       no SmtpException: it never comes here
+///   4xx, 5xx, garbage, silence, cut                     waits          backs off     a 554 or 521 at the greeting is
+/// the host's (RFC 5321 §3.1, RFC 7504), not the dispatch's MAIL, RCPT, DATA or the dot: 250 in the end           sent
+///            open          whatever QUIT brings 4xx                                                 again later
+///   open 421; 4.3.x, 4.4.x (RFC 3463 §3.4, §3.5); 53x        again later    backs off     about the system or the
+///   session: disk full, shutting down, "STARTTLS first" 5xx                                                 failed
+///       open          RFC 5321 §4.2.1: not the same again. A clerk is told and decides; nothing is sent silently after
+///   it garbage, silence, cut before the dot                again later    backs off garbage, silence, cut after the
+/// dot                 unknown        backs off     sent again: the peer tells the duplicate our message cannot be sent
+/// there (size, 8-bit)        failed         open our database away, lease lost, told to stop           again later
+/// nothing       no SmtpException: it never comes here
 /// </code>
 /// </remarks>
 internal sealed record SendResult(SmtpOutcome Outcome, HostState Host, string? Reason)
 {
-    public static SendResult NoSession(SmtpException error) => new(SmtpOutcome.Transient, HostState.NoSession, Describe(error.Failure, error.Reply));
+    public static SendResult NoSession(SmtpException error) =>
+        new(SmtpOutcome.Transient, HostState.NoSession, Describe(error.Failure, error.Reply));
 
     /// <summary>Refused by our own side, for what the peer offers.</summary>
-    public static SendResult Unfit(SmtpException error) => new(error.Outcome, HostState.Answered, Describe(error.Failure, error.Reply));
+    public static SendResult Unfit(SmtpException error) =>
+        new(error.Outcome, HostState.Answered, Describe(error.Failure, error.Reply));
 
     public static SendResult Of(SmtpRecipientResult answer) =>
         answer.Outcome == SmtpOutcome.Delivered ? new SendResult(answer.Outcome, HostState.Answered, null)
-        : answer.Reply is { Code: 530 or 534 or 535 or 538 } session ? new SendResult(SmtpOutcome.Transient, HostState.Failed, Describe(answer.Failure, session))
-        : new SendResult(answer.Outcome, IsAboutHost(answer.Reply) ? HostState.Failed : HostState.Answered, Describe(answer.Failure, answer.Reply));
+        : answer.Reply is { Code: 530 or 534 or 535 or 538 } session
+            ? new SendResult(SmtpOutcome.Transient, HostState.Failed, Describe(answer.Failure, session))
+        : new SendResult(
+            answer.Outcome, IsAboutHost(answer.Reply) ? HostState.Failed : HostState.Answered,
+            Describe(answer.Failure, answer.Reply));
 
-    private static bool IsAboutHost(SmtpReply? reply) => reply switch
-    {
-        null or { Code: < 400 } or { Code: 421 } => true,
-        { IsTransient: true, Enhanced: { } enhanced } => enhanced.StartsWith("4.3.", StringComparison.Ordinal) || enhanced.StartsWith("4.4.", StringComparison.Ordinal),
-        _ => false,
-    };
+    private static bool IsAboutHost(SmtpReply? reply) =>
+        reply switch
+        {
+            null or { Code: < 400 } or { Code: 421 } => true,
+            { IsTransient: true, Enhanced: { } enhanced } => enhanced.StartsWith("4.3.", StringComparison.Ordinal)
+                || enhanced.StartsWith("4.4.", StringComparison.Ordinal),
+            _ => false,
+        };
 
-    private static string Describe(SmtpFailure? failure, SmtpReply? reply) => reply is null ? $"{failure}" : $"{failure} {reply.Code} {reply.Enhanced}".Trim();
+    private static string Describe(SmtpFailure? failure, SmtpReply? reply) =>
+        reply is null ? $"{failure}" : $"{failure} {reply.Code} {reply.Enhanced}".Trim();
 }

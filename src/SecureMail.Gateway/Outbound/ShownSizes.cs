@@ -3,8 +3,9 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// The sizes of our ledger that left for each peer lately. A message brings proofs from them beside those that were asked for, so that of many sent at
-/// once each joins the ones before it, in whatever order they are judged: the sessions of a burst all begin before the first of it is seen.
+/// The sizes of our ledger that left for each peer lately. A message brings proofs from them beside those that were
+/// asked for, so that of many sent at once each joins the ones before it, in whatever order they are judged: the
+/// sessions of a burst all begin before the first of it is seen.
 /// </summary>
 /// <remarks>A hint in this node's memory, bounded; what it forgets, the peer asks for in its next session.</remarks>
 internal sealed class ShownSizes
@@ -14,7 +15,8 @@ internal sealed class ShownSizes
     private readonly Dictionary<string, SortedSet<long>> _shown = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
 
-    /// <summary>What was asked for, then what was shown above the highest size that the peer says it verified, the newest first.</summary>
+    /// <summary>What was asked for, then what was shown above the highest size that the peer says it verified, the
+    /// newest first.</summary>
     public IReadOnlyList<long> ProofsFor(string peer, IReadOnlyList<long> asked)
     {
         lock (_lock)

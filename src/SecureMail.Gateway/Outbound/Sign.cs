@@ -15,7 +15,9 @@ namespace SecureMail.Gateway.Outbound;
 /// <summary>A dispatch with its signature, accepted by our own verifier.</summary>
 /// <param name="Inner">The octets that were signed: never written anew from here on.</param>
 /// <param name="ContentDigest">SHA-256 of <paramref name="Inner"/>, whatever digest the signature uses.</param>
-internal sealed record SignedDispatch(AuthorisedDispatch Authorised, OutgoingMessage Message, SecretSpool Inner, PreparedSignature Prepared, byte[] SignedData, byte[] ContentDigest) : IAsyncDisposable
+internal sealed record SignedDispatch(
+    AuthorisedDispatch Authorised, OutgoingMessage Message, SecretSpool Inner, PreparedSignature Prepared,
+    byte[] SignedData, byte[] ContentDigest) : IAsyncDisposable
 {
     public ValueTask DisposeAsync()
     {
@@ -25,10 +27,11 @@ internal sealed record SignedDispatch(AuthorisedDispatch Authorised, OutgoingMes
 }
 
 /// <summary>
-/// Authorised → signed: prepare the octets, have the token sign the digest, complete; then judge the result as a stranger would. What our own
-/// verifier does not accept never leaves.
+/// Authorised → signed: prepare the octets, have the token sign the digest, complete; then judge the result as a
+/// stranger would. What our own verifier does not accept never leaves.
 /// </summary>
-internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, TimeProvider time, ILogger logger)
+internal sealed class Sign(
+    GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, TimeProvider time, ILogger logger)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the dispatch waits for it.</exception>
     public async Task<SignedDispatch> SignAsync(AuthorisedDispatch authorised, CancellationToken cancellationToken)
@@ -40,9 +43,12 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
         {
             var signer = keys.SignerOf(authorised.Sender);
             await using var writing = inner.OpenWrite();
-            var prepared = await SmimeComposer.PrepareAsync(message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);
+            var prepared = await SmimeComposer.PrepareAsync(
+                message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);
             var signedData = signer.Sign(prepared);
-            return new SignedDispatch(authorised, message, inner, prepared, signedData, await RequireAcceptedAsync(inner, signedData, now, cancellationToken));
+            return new SignedDispatch(
+                authorised, message, inner, prepared, signedData,
+                await RequireAcceptedAsync(inner, signedData, now, cancellationToken));
         }
         catch
         {
@@ -55,9 +61,12 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
     public async Task AwaitAsync(Guid dispatch, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(new CommandDefinition(
-            "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
-            new { reason, Id = dispatch }, cancellationToken: cancellationToken)));
+        await connection.CommitAsync("outbound.await-signature", c =>
+            c.ExecuteAsync(
+                new CommandDefinition(
+                    "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
+                    new { reason, Id = dispatch },
+                    cancellationToken: cancellationToken)));
         OutboundLog.AwaitsSignature(logger, dispatch, reason);
     }
 
@@ -75,21 +84,25 @@ internal sealed class Sign(GatewayDatabase database, BlobStore blobs, AgencyKeys
             Parts =
             [
                 new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(octets)),
-                .. manifest.Documents.Zip(accepted.Documents, (document, blob) => new OutgoingPart(MimeContentType.Parse(document.MediaType), document.Name, () => blobs.Open(blob))),
+                .. manifest.Documents.Zip(accepted.Documents, (document, blob) =>
+                    new OutgoingPart(MimeContentType.Parse(document.MediaType), document.Name, () => blobs.Open(blob))),
             ],
         };
     }
 
     /// <summary>SHA-256 of what was signed, out of the pass that judging it takes.</summary>
-    private async Task<byte[]> RequireAcceptedAsync(SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
+    private async Task<byte[]> RequireAcceptedAsync(
+        SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
     {
-        using var data = await CmsSignedData.ReadAsync(new MemoryStream(signedData), cancel: cancellationToken);
+        using var data = await CmsSignedData.ReadAsync(
+            new MemoryStream(signedData), cancellationToken: cancellationToken);
         await using var content = inner.OpenRead();
         var findings = await SignatureJudge.JudgeAsync(data, content, trust.JudgeOptions(now), cancellationToken);
         // A revocation list that is late stops no mail: the addressee judges for itself.
         if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {
-            throw new KeyUnavailableException("SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
+            throw new KeyUnavailableException(
+                "SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
         }
 
         content.Position = 0;

@@ -7,7 +7,8 @@ namespace SecureMail.Gateway.Outbound;
 public sealed record Submission
 {
     /// <summary>
-    /// The dispatch's id, a UUIDv7 that the caller chose so that it may ask again when the answer was lost: the same id is accepted once. Null: one is made.
+    /// The dispatch's id, a UUIDv7 that the caller chose so that it may ask again when the answer was lost: the same id
+    /// is accepted once. Null: one is made.
     /// </summary>
     public Guid? DispatchId { get; init; }
 
@@ -17,7 +18,8 @@ public sealed record Submission
     /// <summary>The addressees' codes.</summary>
     public required IReadOnlyList<string> Recipients { get; init; }
 
-    /// <summary>Number and notation as printed on the document, or null: the register gives the next number under <see cref="Notation"/>.</summary>
+    /// <summary>Number and notation as printed on the document, or null: the register gives the next number under
+    /// <see cref="Notation"/>.</summary>
     public string? Number { get; init; }
 
     /// <summary>The notation to draw a number under, e.g. <c>CV/TU</c>.</summary>
@@ -32,13 +34,15 @@ public sealed record Submission
 /// <summary>A document to be sent; opened once, read to its end.</summary>
 public sealed record SubmittedDocument(string Name, string MediaType, Func<Stream> Open);
 
-/// <summary>The dispatch was refused as a whole and nothing was kept. What to do stands in the message, Vietnamese first.</summary>
+/// <summary>The dispatch was refused as a whole and nothing was kept. What to do stands in the message, Vietnamese
+/// first.</summary>
 public sealed class SubmissionRefusedException(Refusal refusal) : Exception($"{refusal.Vi} / {refusal.En}")
 {
     public Refusal Refusal => refusal;
 }
 
-/// <summary>What the clerk is told: the id and number, and each addressee by name with the reason where it cannot be reached.</summary>
+/// <summary>What the clerk is told: the id and number, and each addressee by name with the reason where it cannot be
+/// reached.</summary>
 public sealed record SubmissionAnswer(Guid DispatchId, string Number, IReadOnlyList<SubmissionRecipient> Recipients);
 
 public sealed record SubmissionRecipient(string Code, string? Name, Refusal? Refusal);

@@ -9,23 +9,36 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Policy;
 
 /// <summary>
-/// The decisions that policy rests on: rules about who may not send to whom, and an agency's permission for marked documents. Each is written with
-/// its entry in the ledger, so that who opened a door, and when, cannot be denied later.
+/// The decisions that policy rests on: rules about who may not send to whom, and an agency's permission for marked
+/// documents. Each is written with its entry in the ledger, so that who opened a door, and when, cannot be denied
+/// later.
 /// </summary>
 public sealed class PolicyBook(GatewayDatabase database, DirectoryStore directories, TimeProvider time)
 {
     /// <summary>Forbids sending. Null stands for any agency.</summary>
     /// <param name="reason">A sentence that the refused clerk reads.</param>
     /// <exception cref="DirectoryException">A code names no agency.</exception>
-    public async Task<long> ForbidAsync(string? senderCode, string? recipientCode, string reason, CancellationToken cancellationToken)
+    public async Task<long> ForbidAsync(
+        string? senderCode, string? recipientCode, string reason, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var (sender, recipient) = (IdOf(directory, senderCode), IdOf(directory, recipientCode));
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var rule = await connection.ExecuteScalarAsync<long>(new CommandDefinition(
-            "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, @reason) RETURNING rule_id", new { sender, recipient, reason }, transaction, cancellationToken: cancellationToken));
-        await EntryAsync(transaction, sender ?? DirectoryStore.GatewayItself, "policy.route-forbidden", $"rule-{rule}", $"{sender}|{recipient}|{reason}", cancellationToken);
+        var rule = await connection.ExecuteScalarAsync<long>(
+            new CommandDefinition(
+                "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, @reason) RETURNING rule_id",
+                new
+                {
+                    sender,
+                    recipient,
+                    reason,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
+        await EntryAsync(
+            transaction, sender ?? DirectoryStore.GatewayItself, "policy.route-forbidden", $"rule-{rule}",
+            $"{sender}|{recipient}|{reason}", cancellationToken);
         await transaction.CommitAsync("policy.forbid", cancellationToken);
         return rule;
     }
@@ -35,36 +48,59 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        if (await connection.ExecuteAsync(new CommandDefinition("DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, transaction, cancellationToken: cancellationToken)) == 0)
+        if (
+            await connection.ExecuteAsync(
+                new CommandDefinition(
+                    "DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, transaction,
+                    cancellationToken: cancellationToken)
+            ) == 0)
         {
             return false;
         }
 
-        await EntryAsync(transaction, DirectoryStore.GatewayItself, "policy.route-permitted", $"rule-{rule}", "", cancellationToken);
+        await EntryAsync(
+            transaction, DirectoryStore.GatewayItself, "policy.route-permitted", $"rule-{rule}", "", cancellationToken);
         await transaction.CommitAsync("policy.permit", cancellationToken);
         return true;
     }
 
-    /// <summary>An agency's explicit decision to send and take documents up to a mark of secrecy; null takes the permission back.</summary>
+    /// <summary>An agency's explicit decision to send and take documents up to a mark of secrecy; null takes the
+    /// permission back.</summary>
     /// <exception cref="DirectoryException">The code names no agency.</exception>
     /// <exception cref="ArgumentException">Not a mark of secrecy.</exception>
     public async Task SetSecrecyAsync(string agencyCode, string? highest, CancellationToken cancellationToken)
     {
         if (highest is not null && Secrecy.Rank(highest) == 0)
         {
-            throw new ArgumentException("Độ mật phải là MẬT, TỐI MẬT hoặc TUYỆT MẬT. / The mark is MẬT, TỐI MẬT or TUYỆT MẬT.", nameof(highest));
+            throw new ArgumentException(
+                "Độ mật phải là MẬT, TỐI MẬT hoặc TUYỆT MẬT. / The mark is MẬT, TỐI MẬT or TUYỆT MẬT.",
+                nameof(highest));
         }
 
         var mark = highest?.Trim().Normalize(NormalizationForm.FormC).ToUpperInvariant();
         var agency = IdOf(await directories.CurrentAsync(cancellationToken), agencyCode)!.Value;
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var entry = await EntryAsync(transaction, agency, mark is null ? "policy.secrecy-refused" : "policy.secrecy-permitted", $"secrecy-{agency}", mark ?? "", cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition("DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction, cancellationToken: cancellationToken));
+        var entry = await EntryAsync(
+            transaction, agency, mark is null ? "policy.secrecy-refused" : "policy.secrecy-permitted",
+            $"secrecy-{agency}", mark ?? "", cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction,
+                cancellationToken: cancellationToken));
         if (mark is not null)
         {
-            await connection.ExecuteAsync(new CommandDefinition(
-                "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)", new { agency, mark, entry }, transaction, cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(
+                new CommandDefinition(
+                    "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)",
+                    new
+                    {
+                        agency,
+                        mark,
+                        entry,
+                    },
+                    transaction,
+                    cancellationToken: cancellationToken));
         }
 
         await transaction.CommitAsync("policy.secrecy", cancellationToken);
@@ -75,10 +111,15 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rules = await connection.QueryAsync<(long Id, Guid? Sender, Guid? Recipient, string Reason)>(new CommandDefinition(
-            "SELECT rule_id, sender_id, recipient_id, reason FROM gateway.route_rule ORDER BY rule_id", cancellationToken: cancellationToken));
-        var permissions = await connection.QueryAsync<(Guid Agency, string Highest)>(new CommandDefinition("SELECT agency_id, highest FROM gateway.secrecy_permission", cancellationToken: cancellationToken));
-        string? CodeOf(Guid? id) => id is { } agency ? directory.Find(agency)?.LastName.Code ?? agency.ToString() : null;
+        var rules = await connection.QueryAsync<(long Id, Guid? Sender, Guid? Recipient, string Reason)>(
+            new CommandDefinition(
+                "SELECT rule_id, sender_id, recipient_id, reason FROM gateway.route_rule ORDER BY rule_id",
+                cancellationToken: cancellationToken));
+        var permissions = await connection.QueryAsync<(Guid Agency, string Highest)>(
+            new CommandDefinition(
+                "SELECT agency_id, highest FROM gateway.secrecy_permission", cancellationToken: cancellationToken));
+        string? CodeOf(Guid? id) =>
+            id is { } agency ? directory.Find(agency)?.LastName.Code ?? agency.ToString() : null;
         return
         [
             .. rules.Select(r => new PolicyLine("route", r.Id, CodeOf(r.Sender), CodeOf(r.Recipient), r.Reason)),
@@ -87,19 +128,36 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     }
 
     private static Guid? IdOf(DirectorySnapshot directory, string? code) =>
-        code is null ? null
-        : directory.FindEverByCode(code)?.Id ?? throw new DirectoryException("AGENCY_UNKNOWN", $"Không có cơ quan {code} trong danh bạ.", $"The directory has no agency {code}.");
+        code is null
+            ? null
+            : directory.FindEverByCode(code)?.Id
+                ?? throw new DirectoryException(
+                    "AGENCY_UNKNOWN", $"Không có cơ quan {code} trong danh bạ.",
+                    $"The directory has no agency {code}.");
 
-    private async Task<long> EntryAsync(NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content, CancellationToken cancellationToken) =>
-        (await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = time.GetUtcNow(),
-            Agency = agency,
-            Kind = kind,
-            Object = subject,
-            Commitments = new Dictionary<string, string> { ["decision"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content))) },
-        }, chain: true, cancellationToken)).EntryId;
+    private async Task<long> EntryAsync(
+        NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content,
+        CancellationToken cancellationToken) =>
+        (
+            await LedgerStore.AppendAsync(
+                transaction,
+                new LedgerEntry
+                {
+                    Time = time.GetUtcNow(),
+                    Agency = agency,
+                    Kind = kind,
+                    Object = subject,
+                    Commitments = new Dictionary<string, string>
+                    {
+                        ["decision"] =
+                            "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content))),
+                    },
+                },
+                chain: true,
+                cancellationToken)
+        ).EntryId;
 }
 
-/// <summary>A decision in force: a route that is forbidden (<paramref name="Detail"/> the reason), or a permission (the highest mark).</summary>
+/// <summary>A decision in force: a route that is forbidden (<paramref name="Detail"/> the reason), or a permission (the
+/// highest mark).</summary>
 public sealed record PolicyLine(string Kind, long? Rule, string? Sender, string? Recipient, string Detail);

@@ -5,26 +5,32 @@ using SecureMail.Gateway.Exchange;
 
 namespace SecureMail.Gateway.Policy;
 
-/// <summary>Why a dispatch or one of its addressees is refused; both sentences are safe to show and say what to do.</summary>
+/// <summary>Why a dispatch or one of its addressees is refused; both sentences are safe to show and say what to
+/// do.</summary>
 public sealed record Refusal(string Code, string Vi, string En);
 
 /// <summary>
-/// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it is signed: between
-/// the two may lie days, and a rule or a directory that changed counts.
+/// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it
+/// is signed: between the two may lie days, and a rule or a directory that changed counts.
 /// </summary>
 internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
 {
     /// <summary>Whether this agency may send a document with these fields at all.</summary>
-    public async Task<Refusal?> MaySendAsync(NpgsqlConnection connection, Agency sender, string? secrecy, CancellationToken cancellationToken)
+    public async Task<Refusal?> MaySendAsync(
+        NpgsqlConnection connection, Agency sender, string? secrecy, CancellationToken cancellationToken)
     {
         if (sender.NameAt(time.GetUtcNow()) is null)
         {
-            return new("SENDER_NOT_IN_FORCE", "Cơ quan gửi không còn hiệu lực trong danh bạ.", "The sending agency is not in force in the directory.");
+            return new(
+                "SENDER_NOT_IN_FORCE", "Cơ quan gửi không còn hiệu lực trong danh bạ.",
+                "The sending agency is not in force in the directory.");
         }
 
         if (sender.Record.Gateway != gatewayName)
         {
-            return new("SENDER_NOT_HERE", $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.", $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
+            return new(
+                "SENDER_NOT_HERE", $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.",
+                $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
         }
 
         var rank = Secrecy.RankOrHighest(secrecy);
@@ -33,20 +39,29 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
             return null;
         }
 
-        var permitted = await connection.ExecuteScalarAsync<string?>(new CommandDefinition(
-            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id", new { sender.Id }, cancellationToken: cancellationToken));
+        var permitted = await connection.ExecuteScalarAsync<string?>(
+            new CommandDefinition(
+                "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id", new { sender.Id },
+                cancellationToken: cancellationToken));
         return permitted is not null && rank <= Secrecy.Rank(permitted)
             ? null
-            : new("SECRECY_REFUSED",
+            : new(
+                "SECRECY_REFUSED",
                 "Văn bản có dấu chỉ mức độ mật không được gửi qua mạng này; hãy gửi theo đường công văn mật.",
-                "A document with a mark of secrecy is not sent over this network: use the channel for classified documents.");
+                "A document with a mark of secrecy is not sent over this network: use the channel for classified documents."
+            );
     }
 
-    /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a dispatch.</summary>
-    public async Task<SendingRoutes> RoutesAsync(NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
+    /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a
+    /// dispatch.</summary>
+    public async Task<SendingRoutes> RoutesAsync(
+        NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
     {
-        var rules = await connection.QueryAsync<(Guid? Recipient, string Reason)>(new CommandDefinition(
-            "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER BY rule_id", new { sender.Id }, cancellationToken: cancellationToken));
+        var rules = await connection.QueryAsync<(Guid? Recipient, string Reason)>(
+            new CommandDefinition(
+                "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER BY rule_id",
+                new { sender.Id },
+                cancellationToken: cancellationToken));
         return new SendingRoutes(directory, rules.ToLookup(r => r.Recipient, r => r.Reason), time);
     }
 }
@@ -55,7 +70,8 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
 /// <param name="rules">Why not, by recipient; null: any.</param>
 internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, string> rules, TimeProvider time)
 {
-    /// <summary>Whether this addressee may be reached; each is asked by itself, one refusal does not stop the others.</summary>
+    /// <summary>Whether this addressee may be reached; each is asked by itself, one refusal does not stop the
+    /// others.</summary>
     public Refusal? MayReach(Agency recipient)
     {
         if (!recipient.IsInForce(time.GetUtcNow()))
@@ -63,10 +79,17 @@ internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, 
             var successor = recipient.Record.Successor is { } id ? directory.Find(id)?.NameAt(time.GetUtcNow()) : null;
             return successor is null
                 ? new("RECIPIENT_NOT_IN_FORCE", "Cơ quan nhận không còn hiệu lực.", "The addressee is not in force.")
-                : new("RECIPIENT_SUCCEEDED", $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.", $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
+                : new(
+                    "RECIPIENT_SUCCEEDED",
+                    $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.",
+                    $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
         }
 
         var rule = rules[recipient.Id].Concat(rules[null]).FirstOrDefault();
-        return rule is null ? null : new("ROUTE_REFUSED", $"Quy định không cho gửi tới cơ quan này: {rule}", $"A rule forbids sending to this addressee: {rule}");
+        return rule is null
+            ? null
+            : new(
+                "ROUTE_REFUSED", $"Quy định không cho gửi tới cơ quan này: {rule}",
+                $"A rule forbids sending to this addressee: {rule}");
     }
 }

@@ -13,6 +13,8 @@ internal static partial class QueueLog
     [LoggerMessage(1103, LogLevel.Error, "Work {Kind} {Subject} failed")]
     public static partial void HandlerFailed(ILogger logger, Exception error, string kind, Guid subject);
 
-    [LoggerMessage(1104, LogLevel.Warning, "What became of {Kind} {Subject} could not be recorded; its lease gives it back: {Error}")]
+    [LoggerMessage(
+        1104, LogLevel.Warning,
+        "What became of {Kind} {Subject} could not be recorded; its lease gives it back: {Error}")]
     public static partial void OutcomeNotRecorded(ILogger logger, string kind, Guid subject, string error);
 }

@@ -5,18 +5,24 @@ using Npgsql;
 namespace SecureMail.Gateway.Queue;
 
 /// <summary>
-/// Runs the handlers of the work kinds on this node, each kind with a concurrency of its own, so that slow sending never starves judging.
+/// Runs the handlers of the work kinds on this node, each kind with a concurrency of its own, so that slow sending
+/// never starves judging.
 /// </summary>
 /// <remarks>
-/// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for. On stop no new work is
-/// leased, what runs may finish, and what does not finish in time is given back by its lease.
+/// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for.
+/// On stop no new work is leased, what runs may finish, and what does not finish in time is given back by its lease.
 /// </remarks>
-internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time, ILogger logger) : IDisposable
+internal sealed class Worker(
+    WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time,
+    ILogger logger) : IDisposable
 {
-    // What a node had under way when it died is taken over by another when this is past; renewed four times before that.
+    // What a node had under way when it died is taken over by another when this is past; renewed four times before
+    // that.
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
-    // A database or a disk of ours that failed is mended for all work at once: whatever it held up goes on soon after, however long it took.
+
+    // A database or a disk of ours that failed is mended for all work at once: whatever it held up goes on soon after,
+    // however long it took.
     private static readonly TimeSpan OursMended = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
@@ -55,15 +61,19 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
                 var leased = 0;
                 foreach (var kind in idle)
                 {
-                    foreach (var item in await queue.LeaseAsync(kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Lanes, stop))
+                    foreach (
+                        var item in await queue.LeaseAsync(
+                            kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Lanes, stop))
                     {
                         leased++;
-                        // One whose lease ran out under our own hands, and that is ours again: what runs goes on, nothing is begun beside it.
+                        // One whose lease ran out under our own hands, and that is ours again: what runs goes on,
+                        // nothing is begun beside it.
                         List<WorkItem> begun = [.. item.All.Where(i => _underWay.TryAdd(i.Id, true))];
                         if (begun.Count > 0)
                         {
                             await free[kind].WaitAsync(stop);
-                            running.Add(RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], abandon.Token));
+                            running.Add(
+                                RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], abandon.Token));
                         }
                     }
                 }
@@ -103,7 +113,10 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
             var outcome = await AttemptAsync(item, handler, lost.Token);
             var took = time.GetElapsedTime(started);
             await finished.CancelAsync();
-            foreach (var (one, how) in outcome is WorkOutcome.Each each ? each.Outcomes : [.. item.All.Select(i => (i, outcome))])
+            foreach (
+                var (one, how) in outcome is WorkOutcome.Each each
+                    ? each.Outcomes
+                    : [.. item.All.Select(i => (i, outcome))])
             {
                 GatewayMeter.WorkDone(one.Kind, how.GetType().Name, took);
                 await ApplyAsync(one, handler, how);
@@ -128,7 +141,8 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         }
     }
 
-    private async Task<WorkOutcome> AttemptAsync(WorkItem item, WorkHandler handler, CancellationToken cancellationToken)
+    private async Task<WorkOutcome> AttemptAsync(
+        WorkItem item, WorkHandler handler, CancellationToken cancellationToken)
     {
         try
         {
@@ -143,28 +157,49 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
         {
             return new WorkOutcome.Snooze(TimeSpan.Zero, "stopped");
         }
-        catch (Exception e) when (e is NpgsqlException or Storage.StorageUnavailableException or IOException or TimeoutException)
+        catch (Exception e)
+            when (e is NpgsqlException or Storage.StorageUnavailableException or IOException or TimeoutException)
         {
             return new WorkOutcome.Retry(e.GetType().Name) { Within = OursMended };
         }
         catch (Exception e)
         {
-            // A bug, or a row that no code of ours can work on: tried again with growing delays, then left for a person. Its message may quote
-            // what it stumbled over, so the queue row names the type alone.
+            // A bug, or a row that no code of ours can work on: tried again with growing delays, then left for a
+            // person. Its message may quote what it stumbled over, so the queue row names the type alone.
             QueueLog.HandlerFailed(logger, e, item.Kind, item.Subject);
-            return new WorkOutcome.Each([.. item.All.Select(i => (i, i.Attempts >= 10 ? new WorkOutcome.Dead(e.GetType().Name) : (WorkOutcome)new WorkOutcome.Retry(e.GetType().Name)))]);
+            return new WorkOutcome.Each([
+                .. item.All.Select(i =>
+                    (
+                        i,
+                        i.Attempts >= 10
+                            ? new WorkOutcome.Dead(e.GetType().Name)
+                            : (WorkOutcome)new WorkOutcome.Retry(e.GetType().Name))),
+            ]);
         }
     }
 
-    private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome) => outcome switch
-    {
-        WorkOutcome.Move m => queue.PutBackAsync(item, "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, m.Lane),
-        WorkOutcome.Retry r => queue.PutBackAsync(item, "ready", r.Within is { } within ? (handler.Retry with { Longest = within }).After(item.Attempts) : handler.Retry.After(item.Attempts), r.Reason, countsAsAttempt: true, CancellationToken.None),
-        WorkOutcome.Snooze s => queue.PutBackAsync(item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
-        WorkOutcome.Hold h => queue.PutBackAsync(item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
-        WorkOutcome.Dead d => queue.PutBackAsync(item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
-        _ => Task.CompletedTask,
-    };
+    private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome) =>
+        outcome switch
+        {
+            WorkOutcome.Move m => queue.PutBackAsync(
+                item, "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, m.Lane),
+            WorkOutcome.Retry r => queue.PutBackAsync(
+                item,
+                "ready",
+                r.Within is { } within
+                    ? (handler.Retry with { Longest = within }).After(item.Attempts)
+                    : handler.Retry.After(item.Attempts),
+                r.Reason,
+                countsAsAttempt: true,
+                CancellationToken.None),
+            WorkOutcome.Snooze s => queue.PutBackAsync(
+                item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
+            WorkOutcome.Hold h => queue.PutBackAsync(
+                item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
+            WorkOutcome.Dead d => queue.PutBackAsync(
+                item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
+            _ => Task.CompletedTask,
+        };
 
     private async Task RenewAsync(WorkItem item, CancellationTokenSource lost, CancellationToken finished)
     {
@@ -187,7 +222,8 @@ internal sealed class Worker(WorkQueue queue, IReadOnlyDictionary<string, WorkHa
 
                 failures = 0;
             }
-            catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+            catch (Exception e)
+                when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
             {
                 // Three renewals missed: the lease may end before the fourth.
                 if (++failures >= 3)

@@ -10,8 +10,9 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Recurring;
 
 /// <summary>
-/// What recurs: the notices of what is overdue, late or given up, what retention destroys, and the alarm over peers' checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own
-/// database: of several nodes one does it, and another takes over when that one is gone.
+/// What recurs: the notices of what is overdue, late or given up, what retention destroys, and the alarm over peers'
+/// checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own database: of several nodes one does
+/// it, and another takes over when that one is gone.
 /// </summary>
 internal sealed class RecurringWork : IAsyncDisposable
 {
@@ -20,10 +21,12 @@ internal sealed class RecurringWork : IAsyncDisposable
     private readonly IScheduler _scheduler;
     private readonly CancellationTokenSource _stop;
 
-    private RecurringWork(IScheduler scheduler, CancellationTokenSource stop) => (_scheduler, _stop) = (scheduler, stop);
+    private RecurringWork(IScheduler scheduler, CancellationTokenSource stop) =>
+        (_scheduler, _stop) = (scheduler, stop);
 
     public static async Task<RecurringWork> StartAsync(
-        GatewayDatabase database, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
+        GatewayDatabase database, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time,
+        ILogger logger, CancellationToken cancellationToken)
     {
         // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
         cancellationToken.ThrowIfCancellationRequested();
@@ -31,24 +34,33 @@ internal sealed class RecurringWork : IAsyncDisposable
         var stop = new CancellationTokenSource();
         var sweep = new RetentionSweep(database, options.Retention, time, logger);
         var giveUp = new GiveUp(database, options, time, logger);
-        var scheduler = await QuartzSchedulerBuilder.Create(quartz =>
-        {
-            // The nodes tell each other's life and death, and when a job is due, by one clock, and that one does not step.
-            quartz.UseTimeProvider(new SteadyTime(clock, time));
-            quartz.UsePersistentStore(store =>
+        var scheduler = await QuartzSchedulerBuilder
+            .Create(quartz =>
             {
-                store.UsePostgres(database.ConnectionString);
-                store.UseClustering(_ => { });
-                store.UseSystemTextJsonSerializer();
-                store.ConfigureStore(o => o.TablePrefix = "quartz.qrtz_");
-            });
-            quartz.AddJobType(_ => new OverdueJob(overdue, giveUp, clock));
-            quartz.AddJobType(_ => new PeersJob(database, peers, clock));
-            quartz.AddJobType(_ => new RetentionJob(sweep, clock, stop.Token));
-            quartz.ScheduleJob<OverdueJob>(t => t.WithIdentity("overdue").WithSimpleSchedule(options.OverdueEvery), j => j.WithIdentity("overdue"));
-            quartz.ScheduleJob<PeersJob>(t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)), j => j.WithIdentity("peers"));
-            quartz.ScheduleJob<RetentionJob>(t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)), j => j.WithIdentity("retention"));
-        }).BuildScheduler(CancellationToken.None);
+                // The nodes tell each other's life and death, and when a job is due, by one clock, and that one does
+                // not step.
+                quartz.UseTimeProvider(new SteadyTime(clock, time));
+                quartz.UsePersistentStore(store =>
+                {
+                    store.UsePostgres(database.ConnectionString);
+                    store.UseClustering(_ => { });
+                    store.UseSystemTextJsonSerializer();
+                    store.ConfigureStore(o => o.TablePrefix = "quartz.qrtz_");
+                });
+                quartz.AddJobType(_ => new OverdueJob(overdue, giveUp, clock));
+                quartz.AddJobType(_ => new PeersJob(database, peers, clock));
+                quartz.AddJobType(_ => new RetentionJob(sweep, clock, stop.Token));
+                quartz.ScheduleJob<OverdueJob>(
+                    t => t.WithIdentity("overdue").WithSimpleSchedule(options.OverdueEvery),
+                    j => j.WithIdentity("overdue"));
+                quartz.ScheduleJob<PeersJob>(
+                    t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)),
+                    j => j.WithIdentity("peers"));
+                quartz.ScheduleJob<RetentionJob>(
+                    t => t.WithIdentity("retention").WithSimpleSchedule(TimeSpan.FromHours(1)),
+                    j => j.WithIdentity("retention"));
+            })
+            .BuildScheduler(CancellationToken.None);
         await scheduler.Start(CancellationToken.None);
         return new RecurringWork(scheduler, stop);
     }

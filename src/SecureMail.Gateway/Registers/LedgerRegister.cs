@@ -5,7 +5,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Registers;
 
-/// <summary>The ledger for reading: its head, what peers said of it, what was seen of theirs, and the story of one dispatch.</summary>
+/// <summary>The ledger for reading: its head, what peers said of it, what was seen of theirs, and the story of one
+/// dispatch.</summary>
 public sealed class LedgerRegister(GatewayDatabase database)
 {
     public async Task<LedgerOverview> OverviewAsync(CancellationToken cancellationToken)
@@ -13,47 +14,63 @@ public sealed class LedgerRegister(GatewayDatabase database)
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var head = await LedgerStore.HeadAsync(connection, cancellationToken);
         var cosignatures = await LedgerStore.CosignaturesAsync(connection, 20, cancellationToken);
-        var pending = await connection.ExecuteScalarAsync<long>(new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
+        var pending = await connection.ExecuteScalarAsync<long>(
+            new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
         // From peer to peer along the index, not through every checkpoint ever seen.
-        var peers = await connection.QueryAsync<PeerSeen>(new CommandDefinition(
-            """
-            WITH RECURSIVE peer AS (
-              (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
-              UNION ALL
-              SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
-            SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
-              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'pending' ORDER BY size DESC LIMIT 1)
-              UNION ALL
-              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'verified' ORDER BY size DESC LIMIT 1)) seen
-            ORDER BY peer.origin, seen.state
-            """, cancellationToken: cancellationToken));
-        return new LedgerOverview(head?.Size ?? 0, pending, head is null ? null : Encoding.UTF8.GetString(head.Note.Span), cosignatures, [.. peers], await AlarmsAsync(cancellationToken));
+        var peers = await connection.QueryAsync<PeerSeen>(
+            new CommandDefinition(
+                """
+                WITH RECURSIVE peer AS (
+                  (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
+                  UNION ALL
+                  SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
+                SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
+                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'pending' ORDER BY size DESC LIMIT 1)
+                  UNION ALL
+                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'verified' ORDER BY size DESC LIMIT 1)) seen
+                ORDER BY peer.origin, seen.state
+                """,
+                cancellationToken: cancellationToken));
+        return new LedgerOverview(
+            head?.Size ?? 0, pending, head is null ? null : Encoding.UTF8.GetString(head.Note.Span), cosignatures,
+            [.. peers], await AlarmsAsync(cancellationToken));
     }
 
-    /// <summary>What a person must look at, newest first: forks of peers' ledgers, and conflicts of our own making or theirs.</summary>
+    /// <summary>What a person must look at, newest first: forks of peers' ledgers, and conflicts of our own making or
+    /// theirs.</summary>
     public async Task<IReadOnlyList<Alarm>> AlarmsAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return [.. await connection.QueryAsync<Alarm>(new CommandDefinition(
-            """
-            SELECT time AS Time, kind AS Kind, peer AS Subject, detail AS Detail FROM ledger.alarm
-            UNION ALL SELECT raised_at, kind, subject, detail FROM gateway.alarm ORDER BY 1 DESC LIMIT 100
-            """, cancellationToken: cancellationToken))];
+        return
+        [
+            .. await connection.QueryAsync<Alarm>(
+                new CommandDefinition(
+                    """
+                    SELECT time AS Time, kind AS Kind, peer AS Subject, detail AS Detail FROM ledger.alarm
+                    UNION ALL SELECT raised_at, kind, subject, detail FROM gateway.alarm ORDER BY 1 DESC LIMIT 100
+                    """,
+                    cancellationToken: cancellationToken)),
+        ];
     }
 
-    /// <summary>Every entry about a dispatch: its own, those of its transmissions, those of the messages that brought it.</summary>
+    /// <summary>Every entry about a dispatch: its own, those of its transmissions, those of the messages that brought
+    /// it.</summary>
     public async Task<IReadOnlyList<LedgerLine>> StoryAsync(Guid dispatch, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var objects = await connection.QueryAsync<Guid>(new CommandDefinition(
-            """
-            SELECT @dispatch UNION SELECT transmission_id FROM gateway.transmission WHERE dispatch_id = @dispatch
-            UNION SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = @dispatch OR incoming_id = @dispatch
-            """, new { dispatch }, cancellationToken: cancellationToken));
+        var objects = await connection.QueryAsync<Guid>(
+            new CommandDefinition(
+                """
+                SELECT @dispatch UNION SELECT transmission_id FROM gateway.transmission WHERE dispatch_id = @dispatch
+                UNION SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = @dispatch OR incoming_id = @dispatch
+                """,
+                new { dispatch },
+                cancellationToken: cancellationToken));
         List<LedgerLine> lines = [];
         foreach (var id in objects)
         {
-            lines.AddRange((await LedgerStore.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
+            lines.AddRange(
+                (await LedgerStore.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
         }
 
         return [.. lines.OrderBy(l => l.EntryId)];
@@ -68,7 +85,9 @@ public sealed class LedgerRegister(GatewayDatabase database)
 }
 
 /// <param name="Note">The latest checkpoint as text; null while there is none.</param>
-public sealed record LedgerOverview(long Size, long Pending, string? Note, IReadOnlyList<Cosignature> Cosignatures, IReadOnlyList<PeerSeen> Peers, IReadOnlyList<Alarm> Alarms);
+public sealed record LedgerOverview(
+    long Size, long Pending, string? Note, IReadOnlyList<Cosignature> Cosignatures, IReadOnlyList<PeerSeen> Peers,
+    IReadOnlyList<Alarm> Alarms);
 
 /// <summary>The highest checkpoint seen of a peer in one state.</summary>
 public sealed class PeerSeen
@@ -93,8 +112,12 @@ public sealed class Alarm
 }
 
 /// <summary>A ledger entry to be shown. <paramref name="Index"/> is null until a checkpoint covers it.</summary>
-public sealed record LedgerLine(long EntryId, long? Index, DateTimeOffset Time, string Kind, string Object, Guid Agency, IReadOnlyDictionary<string, string> Commitments)
+public sealed record LedgerLine(
+    long EntryId, long? Index, DateTimeOffset Time, string Kind, string Object, Guid Agency,
+    IReadOnlyDictionary<string, string> Commitments)
 {
     internal static LedgerLine Of(StoredEntry stored) =>
-        new(stored.EntryId, stored.Index, stored.Entry.Time, stored.Entry.Kind, stored.Entry.Object, stored.Entry.Agency, stored.Entry.Commitments);
+        new(
+            stored.EntryId, stored.Index, stored.Entry.Time, stored.Entry.Kind, stored.Entry.Object,
+            stored.Entry.Agency, stored.Entry.Commitments);
 }

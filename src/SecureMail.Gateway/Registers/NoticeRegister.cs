@@ -4,21 +4,29 @@ using SecureMail.Gateway.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
-/// <summary>What the clerks were told about what they sent: late, given up, refused for good, or without a receipt.</summary>
+/// <summary>What the clerks were told about what they sent: late, given up, refused for good, or without a
+/// receipt.</summary>
 public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore directories)
 {
-    /// <summary>The newest first. A notice whose matter has mended itself (the receipt came, the message left) says so by the transmission's state.</summary>
+    /// <summary>The newest first. A notice whose matter has mended itself (the receipt came, the message left) says so
+    /// by the transmission's state.</summary>
     /// <param name="agency">The sending agency's code; null: all.</param>
-    public async Task<IReadOnlyList<SenderNotice>> ListAsync(string? agency, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<SenderNotice>> ListAsync(
+        string? agency, int limit, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var notices = (await connection.QueryAsync<SenderNotice>(new CommandDefinition(
-            """
-            SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
-              t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State, t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
-            FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT JOIN gateway.outgoing o ON t.kind = 'dispatch' AND o.dispatch_id = t.dispatch_id
-            ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
-            """, new { limit }, cancellationToken: cancellationToken))).ToList();
+        var notices = (
+            await connection.QueryAsync<SenderNotice>(
+                new CommandDefinition(
+                    """
+                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
+                      t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State, t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
+                    FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT JOIN gateway.outgoing o ON t.kind = 'dispatch' AND o.dispatch_id = t.dispatch_id
+                    ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
+                    """,
+                    new { limit },
+                    cancellationToken: cancellationToken))
+        ).ToList();
         if (notices.Count == 0)
         {
             return [];

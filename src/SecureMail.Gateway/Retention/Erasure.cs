@@ -14,86 +14,131 @@ namespace SecureMail.Gateway.Retention;
 public sealed record ErasureAnswer(int Blobs, int Shared, long EntryId);
 
 /// <summary>
-/// Destroys the content of one dispatch by order of a person: the keys of its blobs, their sealed rows and digests, and the salts of its commitments.
+/// Destroys the content of one dispatch by order of a person: the keys of its blobs, their sealed rows and digests, and
+/// the salts of its commitments.
 /// </summary>
 /// <remarks>
-/// The ledger is not touched: its entries and proofs hold and verify as before, only the commitments can be tied to nothing any more. The register keeps the
-/// number, the parties and the states; <c>gateway.seen</c> and the signed digest keep what tells a duplicate. What PostgreSQL has not yet written over (dead
-/// rows until VACUUM, the write-ahead log, backups) holds sealed octets and a wrapped key: unreadable without the storage key, and for good once
-/// the storage keys were rotated and the old one destroyed (docs/growth.md).
+/// The ledger is not touched: its entries and proofs hold and verify as before, only the commitments can be tied to
+/// nothing any more. The register keeps the number, the parties and the states; <c>gateway.seen</c> and the signed
+/// digest keep what tells a duplicate. What PostgreSQL has not yet written over (dead rows until VACUUM, the
+/// write-ahead log, backups) holds sealed octets and a wrapped key: unreadable without the storage key, and for good
+/// once the storage keys were rotated and the old one destroyed (docs/growth.md).
 /// </remarks>
 public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger logger)
 {
     /// <summary>Erases a dispatch that we sent.</summary>
     /// <param name="reason">For the record, in clear; 1 to 1000 characters. It must not repeat the content.</param>
     /// <param name="orderedBy">Who asked for it.</param>
-    /// <exception cref="ErasureRefusedException">There is no such dispatch, it was erased before, or work on it is not done.</exception>
-    public Task<ErasureAnswer> EraseOutgoingAsync(Guid dispatch, string reason, string orderedBy, CancellationToken cancellationToken) => EraseAsync(
-        "outgoing", dispatch, reason, orderedBy,
-        """
-        SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w WHERE w.subject = o.dispatch_id
-          OR w.subject IN (SELECT transmission_id FROM gateway.transmission t WHERE t.dispatch_id = o.dispatch_id AND t.kind = 'dispatch'))
-        FROM gateway.outgoing o WHERE o.dispatch_id = @subject FOR UPDATE
-        """,
-        """
-        WITH gone AS (UPDATE gateway.outgoing SET erased_at = now(), message_gone_at = coalesce(message_gone_at, now()), documents_gone_at = coalesce(documents_gone_at, now())
-          WHERE dispatch_id = @subject RETURNING dispatch_id, manifest_blob, message_blob)
-        SELECT manifest_blob FROM gone UNION ALL SELECT message_blob FROM gone WHERE message_blob IS NOT NULL
-        UNION ALL SELECT d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
-        """,
-        cancellationToken);
+    /// <exception cref="ErasureRefusedException">There is no such dispatch, it was erased before, or work on it is not
+    /// done.</exception>
+    public Task<ErasureAnswer> EraseOutgoingAsync(
+        Guid dispatch, string reason, string orderedBy, CancellationToken cancellationToken) =>
+        EraseAsync(
+            "outgoing",
+            dispatch,
+            reason,
+            orderedBy,
+            """
+            SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w WHERE w.subject = o.dispatch_id
+              OR w.subject IN (SELECT transmission_id FROM gateway.transmission t WHERE t.dispatch_id = o.dispatch_id AND t.kind = 'dispatch'))
+            FROM gateway.outgoing o WHERE o.dispatch_id = @subject FOR UPDATE
+            """,
+            """
+            WITH gone AS (UPDATE gateway.outgoing SET erased_at = now(), message_gone_at = coalesce(message_gone_at, now()), documents_gone_at = coalesce(documents_gone_at, now())
+              WHERE dispatch_id = @subject RETURNING dispatch_id, manifest_blob, message_blob)
+            SELECT manifest_blob FROM gone UNION ALL SELECT message_blob FROM gone WHERE message_blob IS NOT NULL
+            UNION ALL SELECT d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
+            """,
+            cancellationToken);
 
-    /// <summary>Erases a message that came in. Octets that came for several of our agencies go with the last of them.</summary>
-    /// <exception cref="ErasureRefusedException">There is no such message, it was erased before, or work on it is not done.</exception>
-    public Task<ErasureAnswer> EraseIncomingAsync(Guid incoming, string reason, string orderedBy, CancellationToken cancellationToken) => EraseAsync(
-        "incoming", incoming, reason, orderedBy,
-        """
-        SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> 'recorded' OR EXISTS (SELECT FROM gateway.work w WHERE w.subject = i.incoming_id)
-        FROM gateway.incoming i WHERE i.incoming_id = @subject FOR UPDATE
-        """,
-        """
-        WITH gone AS (UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now()) WHERE incoming_id = @subject RETURNING incoming_id, received_id, manifest_blob),
-        others AS (SELECT EXISTS (SELECT FROM gateway.incoming x JOIN gone USING (received_id) WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
-        salt AS (UPDATE gateway.received r SET salt = NULL FROM gone, others WHERE r.received_id = gone.received_id AND NOT others.left_over)
-        SELECT manifest_blob FROM gone WHERE manifest_blob IS NOT NULL
-        UNION ALL SELECT d.blob_id FROM gone JOIN gateway.incoming_document d USING (incoming_id)
-        UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END FROM gone JOIN gateway.received r USING (received_id), others
-        """,
-        cancellationToken);
+    /// <summary>Erases a message that came in. Octets that came for several of our agencies go with the last of
+    /// them.</summary>
+    /// <exception cref="ErasureRefusedException">There is no such message, it was erased before, or work on it is not
+    /// done.</exception>
+    public Task<ErasureAnswer> EraseIncomingAsync(
+        Guid incoming, string reason, string orderedBy, CancellationToken cancellationToken) =>
+        EraseAsync(
+            "incoming",
+            incoming,
+            reason,
+            orderedBy,
+            """
+            SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> 'recorded' OR EXISTS (SELECT FROM gateway.work w WHERE w.subject = i.incoming_id)
+            FROM gateway.incoming i WHERE i.incoming_id = @subject FOR UPDATE
+            """,
+            """
+            WITH gone AS (UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now()) WHERE incoming_id = @subject RETURNING incoming_id, received_id, manifest_blob),
+            others AS (SELECT EXISTS (SELECT FROM gateway.incoming x JOIN gone USING (received_id) WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
+            salt AS (UPDATE gateway.received r SET salt = NULL FROM gone, others WHERE r.received_id = gone.received_id AND NOT others.left_over)
+            SELECT manifest_blob FROM gone WHERE manifest_blob IS NOT NULL
+            UNION ALL SELECT d.blob_id FROM gone JOIN gateway.incoming_document d USING (incoming_id)
+            UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END FROM gone JOIN gateway.received r USING (received_id), others
+            """,
+            cancellationToken);
 
-    private async Task<ErasureAnswer> EraseAsync(string direction, Guid subject, string reason, string orderedBy, string find, string mark, CancellationToken cancellationToken)
+    private async Task<ErasureAnswer> EraseAsync(
+        string direction, Guid subject, string reason, string orderedBy, string find, string mark,
+        CancellationToken cancellationToken)
     {
         if (reason.Trim().Length is 0 or > 1000)
         {
-            throw new ErasureRefusedException("Cần lý do từ 1 tới 1000 ký tự. / A reason of 1 to 1000 characters is needed.");
+            throw new ErasureRefusedException(
+                "Cần lý do từ 1 tới 1000 ký tự. / A reason of 1 to 1000 characters is needed.");
         }
 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(RetentionSweep.LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
-        var found = await connection.QuerySingleOrDefaultAsync<(Guid Agency, bool Erased, bool Busy)?>(new CommandDefinition(find, new { subject }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                RetentionSweep.LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
+        var found = await connection.QuerySingleOrDefaultAsync<(Guid Agency, bool Erased, bool Busy)?>(
+            new CommandDefinition(find, new { subject }, transaction, cancellationToken: cancellationToken));
         var agency = found switch
         {
             null => throw new ErasureRefusedException($"Không có văn bản {subject}. / There is no such dispatch."),
-            { Erased: true } => throw new ErasureRefusedException("Nội dung đã hủy từ trước. / The content was erased before."),
-            { Busy: true } => throw new ErasureRefusedException("Văn bản còn việc đang làm; chờ xong hoặc bỏ việc đó bằng \"securemail queue drop\". / Work on it is not done: wait for it, or drop it with \"securemail queue drop\"."),
+            { Erased: true } => throw new ErasureRefusedException(
+                "Nội dung đã hủy từ trước. / The content was erased before."),
+            { Busy: true } => throw new ErasureRefusedException(
+                "Văn bản còn việc đang làm; chờ xong hoặc bỏ việc đó bằng \"securemail queue drop\". / Work on it is not done: wait for it, or drop it with \"securemail queue drop\"."
+            ),
             { } row => row.Agency,
         };
-        var blobs = (await connection.QueryAsync<Guid?>(new CommandDefinition(mark, new { subject }, transaction, cancellationToken: cancellationToken))).ToList();
+        var blobs = (
+            await connection.QueryAsync<Guid?>(
+                new CommandDefinition(mark, new { subject }, transaction, cancellationToken: cancellationToken))
+        ).ToList();
         await BlobStore.DestroyAsync(transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
         var now = time.GetUtcNow();
-        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = now,
-            Agency = agency,
-            Kind = "dispatch.erased",
-            Object = subject.ToString(),
-            // Not salted: the reason stands in clear in gateway.erasure.
-            Commitments = new Dictionary<string, string> { ["reason"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(reason))) },
-        }, chain: true, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            "INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id) VALUES (@now, @subject, @direction, @reason, @orderedBy, @EntryId)",
-            new { now = now.UtcDateTime, subject, direction, reason, orderedBy, entry.EntryId }, transaction, cancellationToken: cancellationToken));
+        var entry = await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = now,
+                Agency = agency,
+                Kind = "dispatch.erased",
+                Object = subject.ToString(),
+                // Not salted: the reason stands in clear in gateway.erasure.
+                Commitments = new Dictionary<string, string>
+                {
+                    ["reason"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(reason))),
+                },
+            },
+            chain: true,
+            cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id) VALUES (@now, @subject, @direction, @reason, @orderedBy, @EntryId)",
+                new
+                {
+                    now = now.UtcDateTime,
+                    subject,
+                    direction,
+                    reason,
+                    orderedBy,
+                    entry.EntryId,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         // With this commit the content is gone and the ledger says so; before it nothing was touched.
         await transaction.CommitAsync("erasure.erase", cancellationToken);
         var (destroyed, shared) = (blobs.Count(b => b is not null), blobs.Count(b => b is null));

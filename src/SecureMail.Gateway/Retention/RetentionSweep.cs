@@ -11,16 +11,20 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Retention;
 
 /// <summary>
-/// Destroys the octets whose time is over, kind by kind, and keeps the tables in shape: partitions are made ahead, empty ones dropped, checkpoints thinned.
+/// Destroys the octets whose time is over, kind by kind, and keeps the tables in shape: partitions are made ahead,
+/// empty ones dropped, checkpoints thinned.
 /// </summary>
 /// <remarks>
-/// A batch is one transaction: at most <see cref="Batch"/> rows marked, the keys of their blobs destroyed, the sealed rows deleted, and one ledger entry
-/// <c>retention.swept</c> that commits to the counts in <c>gateway.sweep</c>; the absence is explained by the commit that made it. A crash between
-/// two leaves nothing half done, and the next run goes on. After each batch it rests as long as the batch took: mail goes first.
-/// What is still to be sent, judged or answered is never taken: every rule asks for closed rows without work. A blob that two rows share goes with the last.
-/// Time is the database's own, as with the overdue notices, and what that clock leapt over does not count: no wrong clock destroys anything early.
+/// A batch is one transaction: at most <see cref="Batch"/> rows marked, the keys of their blobs destroyed, the sealed
+/// rows deleted, and one ledger entry <c>retention.swept</c> that commits to the counts in <c>gateway.sweep</c>; the
+/// absence is explained by the commit that made it. A crash between two leaves nothing half done, and the next run goes
+/// on. After each batch it rests as long as the batch took: mail goes first. What is still to be sent, judged or
+/// answered is never taken: every rule asks for closed rows without work. A blob that two rows share goes with the
+/// last. Time is the database's own, as with the overdue notices, and what that clock leapt over does not count: no
+/// wrong clock destroys anything early.
 /// </remarks>
-internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger logger)
+internal sealed class RetentionSweep(
+    GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger logger)
 {
     internal const int Batch = 200;
 
@@ -73,7 +77,8 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
         UNION ALL SELECT d.blob_id FROM gateway.incoming_document d WHERE d.incoming_id = ANY(@ids)
         """;
 
-    // Given up for good only where there is nothing left to do: a message not judged and a receipt not given are still owed.
+    // Given up for good only where there is nothing left to do: a message not judged and a receipt not given are still
+    // owed.
     private const string DeadWork = """
         WITH gone AS (DELETE FROM gateway.work w WHERE w.state = 'dead' AND w.created_at < gateway.cutoff(@age) AND CASE w.kind
           WHEN 'seal' THEN EXISTS (SELECT FROM gateway.outgoing o WHERE o.dispatch_id = w.subject AND o.state IN ('queued', 'refused'))
@@ -89,25 +94,34 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
         Dictionary<string, long> taken = [];
         foreach (var (kind, days, take) in Rules())
         {
-            taken[kind] = days is { } limit ? await SweepAsync(kind, TimeSpan.FromDays(limit), take, cancellationToken) : 0;
+            taken[kind] = days is { } limit
+                ? await SweepAsync(kind, TimeSpan.FromDays(limit), take, cancellationToken)
+                : 0;
         }
 
         return taken;
     }
 
     private IEnumerable<(string Kind, int? Days, Take Take)> Rules() =>
-    [
-        ("composed", options.Composed, Simple(Composed)),
-        ("receipts-sent", options.Composed, Simple(ReceiptsSent)),
-        ("duplicates", options.Duplicates, Received("duplicate")),
-        ("quarantine", options.Quarantine, Received("quarantine", "returned")),
-        ("receipts", options.Receipts, Received("matched")),
-        ("documents-in", options.Documents, Received("inbox")),
-        ("documents-out", options.Documents, Simple(DocumentsSent)),
-        ("work", options.DeadWork, Rows(DeadWork)),
-        ("alarms", options.Alarms, Rows("WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT count(*) FROM gone")),
-        ("checkpoints", options.Checkpoints, Rows("SELECT checkpoints + cosignatures + peer_checkpoints FROM ledger.thin(@age)")),
-    ];
+        [
+            ("composed", options.Composed, Simple(Composed)),
+            ("receipts-sent", options.Composed, Simple(ReceiptsSent)),
+            ("duplicates", options.Duplicates, Received("duplicate")),
+            ("quarantine", options.Quarantine, Received("quarantine", "returned")),
+            ("receipts", options.Receipts, Received("matched")),
+            ("documents-in", options.Documents, Received("inbox")),
+            ("documents-out", options.Documents, Simple(DocumentsSent)),
+            ("work", options.DeadWork, Rows(DeadWork)),
+            (
+                "alarms",
+                options.Alarms,
+                Rows(
+                    "WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT count(*) FROM gone"
+                )),
+            (
+                "checkpoints", options.Checkpoints,
+                Rows("SELECT checkpoints + cosignatures + peer_checkpoints FROM ledger.thin(@age)")),
+        ];
 
     /// <summary>Batch after batch until a batch is not full.</summary>
     private async Task<long> SweepAsync(string kind, TimeSpan age, Take take, CancellationToken cancellationToken)
@@ -131,72 +145,125 @@ internal sealed class RetentionSweep(GatewayDatabase database, RetentionOptions 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
         var (rows, blobs) = await take(transaction, age, cancellationToken);
         if (rows == 0)
         {
             return 0;
         }
 
-        var (destroyed, octets) = await BlobStore.DestroyAsync(transaction, blobs, forgetDigest: false, cancellationToken);
+        var (destroyed, octets) = await BlobStore.DestroyAsync(
+            transaction, blobs, forgetDigest: false, cancellationToken);
         var now = time.GetUtcNow();
         var counts = string.Create(CultureInfo.InvariantCulture, $"{kind}|{rows}|{destroyed}|{octets}");
-        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = now,
-            Agency = DirectoryStore.GatewayItself,
-            Kind = "retention.swept",
-            Object = "retention",
-            // Not salted: the counts stand in clear in gateway.sweep, and anybody shall be able to compare.
-            Commitments = new Dictionary<string, string> { ["counts"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(counts))) },
-        }, chain: true, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(
-            "INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id) VALUES (@now, @kind, @rows, @destroyed, @octets, @EntryId)",
-            new { now = now.UtcDateTime, kind, rows, destroyed, octets, entry.EntryId }, transaction, cancellationToken: cancellationToken));
+        var entry = await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = now,
+                Agency = DirectoryStore.GatewayItself,
+                Kind = "retention.swept",
+                Object = "retention",
+                // Not salted: the counts stand in clear in gateway.sweep, and anybody shall be able to compare.
+                Commitments = new Dictionary<string, string>
+                {
+                    ["counts"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(counts))),
+                },
+            },
+            chain: true,
+            cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id) VALUES (@now, @kind, @rows, @destroyed, @octets, @EntryId)",
+                new
+                {
+                    now = now.UtcDateTime,
+                    kind,
+                    rows,
+                    destroyed,
+                    octets,
+                    entry.EntryId,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
         // With this commit the keys are gone, and the ledger says so; before it nothing was touched.
         await transaction.CommitAsync("retention.sweep", cancellationToken);
         RetentionLog.Swept(logger, kind, rows, destroyed, octets);
         return rows;
     }
 
-    /// <summary>Shapes tables. What another holds locked for long is left for the next run: a missing partition refuses nothing, the default one takes it.</summary>
+    /// <summary>Shapes tables. What another holds locked for long is left for the next run: a missing partition refuses
+    /// nothing, the default one takes it.</summary>
     private async Task HousekeepAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        foreach (var shape in new[] { "ledger.make_partitions()", "gateway.make_partitions()", "gateway.drop_empty_partitions()" })
+        foreach (
+            var shape in new[]
+            {
+                "ledger.make_partitions()",
+                "gateway.make_partitions()",
+                "gateway.drop_empty_partitions()",
+            })
         {
             try
             {
                 // Each by itself: locks on tables are held no longer than one of them takes.
-                var changed = await connection.CommitAsync("retention.partitions", c => c.ExecuteScalarAsync<int>(new CommandDefinition("SELECT " + shape, cancellationToken: cancellationToken)));
+                var changed = await connection.CommitAsync("retention.partitions", c =>
+                    c.ExecuteScalarAsync<int>(
+                        new CommandDefinition("SELECT " + shape, cancellationToken: cancellationToken)));
                 if (changed > 0)
                 {
                     RetentionLog.Partitions(logger, shape, changed);
                 }
             }
-            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected)
+            catch (PostgresException e)
+                when (e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected)
             {
                 RetentionLog.PartitionsLater(logger, shape);
             }
         }
     }
 
-    private static Take Simple(string sql) => async (transaction, age, cancellationToken) =>
-    {
-        var taken = (await transaction.Connection!.QueryAsync<(Guid Row, Guid? Blob)>(new CommandDefinition(sql, new { age, Batch }, transaction, cancellationToken: cancellationToken))).ToList();
-        return (taken.DistinctBy(t => t.Row).Count(), [.. taken.Select(t => t.Blob).OfType<Guid>()]);
-    };
+    private static Take Simple(string sql) =>
+        async (transaction, age, cancellationToken) =>
+        {
+            var taken = (
+                await transaction.Connection!.QueryAsync<(Guid Row, Guid? Blob)>(
+                    new CommandDefinition(sql, new { age, Batch }, transaction, cancellationToken: cancellationToken))
+            ).ToList();
+            return (taken.DistinctBy(t => t.Row).Count(), [.. taken.Select(t => t.Blob).OfType<Guid>()]);
+        };
 
-    private static Take Received(params string[] places) => async (transaction, age, cancellationToken) =>
-    {
-        var ids = (await transaction.Connection!.QueryAsync<Guid>(new CommandDefinition(MarkReceived, new { places, age, Batch }, transaction, cancellationToken: cancellationToken))).ToArray();
-        var blobs = await transaction.Connection!.QueryAsync<Guid>(new CommandDefinition(BlobsOfReceived, new { ids }, transaction, cancellationToken: cancellationToken));
-        return (ids.Length, [.. blobs]);
-    };
+    private static Take Received(params string[] places) =>
+        async (transaction, age, cancellationToken) =>
+        {
+            var ids = (
+                await transaction.Connection!.QueryAsync<Guid>(
+                    new CommandDefinition(
+                        MarkReceived,
+                        new
+                        {
+                            places,
+                            age,
+                            Batch,
+                        },
+                        transaction,
+                        cancellationToken: cancellationToken))
+            ).ToArray();
+            var blobs = await transaction.Connection!.QueryAsync<Guid>(
+                new CommandDefinition(BlobsOfReceived, new { ids }, transaction, cancellationToken: cancellationToken));
+            return (ids.Length, [.. blobs]);
+        };
 
     /// <summary>Rows without octets.</summary>
-    private static Take Rows(string sql) => async (transaction, age, cancellationToken) =>
-        (await transaction.Connection!.ExecuteScalarAsync<long>(new CommandDefinition(sql, new { age }, transaction, cancellationToken: cancellationToken)), []);
+    private static Take Rows(string sql) =>
+        async (transaction, age, cancellationToken) =>
+            (
+                await transaction.Connection!.ExecuteScalarAsync<long>(
+                    new CommandDefinition(sql, new { age }, transaction, cancellationToken: cancellationToken)),
+                []);
 
-    private delegate Task<(long Rows, IReadOnlyList<Guid> Blobs)> Take(NpgsqlTransaction transaction, TimeSpan age, CancellationToken cancellationToken);
+    private delegate Task<(long Rows, IReadOnlyList<Guid> Blobs)> Take(
+        NpgsqlTransaction transaction, TimeSpan age, CancellationToken cancellationToken);
 }

@@ -8,13 +8,14 @@ using NpgsqlTypes;
 namespace SecureMail.Gateway.Storage;
 
 /// <summary>
-/// Octets in PostgreSQL: rows of 256 KiB, each sealed with AES-256-GCM under the blob's own random key, written in the caller's transaction.
+/// Octets in PostgreSQL: rows of 256 KiB, each sealed with AES-256-GCM under the blob's own random key, written in the
+/// caller's transaction.
 /// </summary>
 /// <remarks>
-/// The key is used for one blob only, so the nonce may be the row's number; the additional data binds each row to its blob, its place and
-/// whether it is the last, so that rows cannot be swapped, dropped or cut off unnoticed. Destroying the wrapped key erases the blob.
-/// Memory: one row at a time, whatever the length, in arrays that are wiped and used again: fresh ones of this size are collected so rarely that hundreds of them
-/// would lie about after a large message.
+/// The key is used for one blob only, so the nonce may be the row's number; the additional data binds each row to its
+/// blob, its place and whether it is the last, so that rows cannot be swapped, dropped or cut off unnoticed. Destroying
+/// the wrapped key erases the blob. Memory: one row at a time, whatever the length, in arrays that are wiped and used
+/// again: fresh ones of this size are collected so rarely that hundreds of them would lie about after a large message.
 /// </remarks>
 public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 {
@@ -22,18 +23,22 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 
     internal const int TagSize = 16;
 
-    /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>; nothing is durable before its commit.</summary>
-    public async Task<StoredBlob> WriteAsync(NpgsqlTransaction transaction, Stream content, CancellationToken cancellationToken)
+    /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>; nothing is durable before its
+    /// commit.</summary>
+    public async Task<StoredBlob> WriteAsync(
+        NpgsqlTransaction transaction, Stream content, CancellationToken cancellationToken)
     {
         await using var writer = Create(transaction);
         await content.CopyToAsync(writer, ChunkSize, cancellationToken);
         return await writer.FinishAsync(cancellationToken);
     }
 
-    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/> was called and the transaction committed.</summary>
+    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/>
+    /// was called and the transaction committed.</summary>
     public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
-    /// <summary>A seekable stream over a blob; one sealed row in memory at a time. Reading a row that was changed, swapped or dropped throws InvalidDataException.</summary>
+    /// <summary>A seekable stream over a blob; one sealed row in memory at a time. Reading a row that was changed,
+    /// swapped or dropped throws InvalidDataException.</summary>
     /// <exception cref="InvalidDataException">There is no such blob, or its key cannot be unwrapped.</exception>
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
@@ -42,7 +47,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
     }
 
-    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content itself.</summary>
+    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content
+    /// itself.</summary>
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
     public Stream Open(Guid blob)
     {
@@ -64,12 +70,15 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         var all = new byte[stream.Length];
         await stream.ReadExactlyAsync(all, cancellationToken);
         // One more, to the end: an empty blob is read, too.
-        return await stream.ReadAsync(new byte[1], cancellationToken) == 0 ? all : throw new InvalidDataException($"Blob {blob} is longer than it says.");
+        return await stream.ReadAsync(new byte[1], cancellationToken) == 0
+            ? all
+            : throw new InvalidDataException($"Blob {blob} is longer than it says.");
     }
 
     private NpgsqlCommand Parent(Guid blob)
     {
-        var command = database.CreateCommand("SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = $1");
+        var command = database.CreateCommand(
+            "SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = $1");
         command.Parameters.Add(new() { Value = blob });
         return command;
     }
@@ -77,15 +86,21 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
         parent.GetBoolean(3)
             ? throw new ContentErasedException(blob)
-            : new(database, blob, parent.GetInt64(0), keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+            : new(
+                database, blob, parent.GetInt64(0),
+                keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
 
     /// <summary>
-    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted, and the heads of a message with it; the parents stay as tombstones for the rows
-    /// that point to them. Reading one throws <see cref="ContentErasedException"/> from then on. What was destroyed before is passed over.
+    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted, and
+    /// the heads of a message with it; the parents stay as tombstones for the rows that point to them. Reading one
+    /// throws <see cref="ContentErasedException"/> from then on. What was destroyed before is passed over.
     /// </summary>
-    /// <param name="forgetDigest">The SHA-256 of the content goes, too: a guess at the content shall not be confirmed by it.</param>
+    /// <param name="forgetDigest">The SHA-256 of the content goes, too: a guess at the content shall not be confirmed
+    /// by it.</param>
     /// <returns>How many were destroyed, and their octets.</returns>
-    internal static async Task<(long Blobs, long Octets)> DestroyAsync(NpgsqlTransaction transaction, IReadOnlyCollection<Guid> blobs, bool forgetDigest, CancellationToken cancellationToken)
+    internal static async Task<(long Blobs, long Octets)> DestroyAsync(
+        NpgsqlTransaction transaction, IReadOnlyCollection<Guid> blobs, bool forgetDigest,
+        CancellationToken cancellationToken)
     {
         if (blobs.Count == 0)
         {
@@ -100,9 +115,15 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
             chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1)),
             heads AS (DELETE FROM gateway.message_head WHERE message_blob = ANY($1))
             SELECT count(*), coalesce(sum(length), 0)::bigint FROM gone
-            """, transaction.Connection, transaction)
+            """,
+            transaction.Connection,
+            transaction)
         {
-            Parameters = { new() { Value = blobs.ToArray() }, new() { Value = forgetDigest } },
+            Parameters =
+            {
+                new() { Value = blobs.ToArray() },
+                new() { Value = forgetDigest },
+            },
         };
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         await reader.ReadAsync(cancellationToken);
@@ -138,8 +159,12 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 /// <summary>What was stored: the blob's id, its length in octets and the SHA-256 of them.</summary>
 public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 
-/// <summary>The octets were destroyed on purpose, by retention or by an order to erase; the ledger says which and when.</summary>
-public sealed class ContentErasedException(Guid blob) : Exception($"Nội dung đã hủy; sổ cái ghi lý do và thời điểm. / The content was erased (blob {blob}); the ledger says when and why.");
+/// <summary>The octets were destroyed on purpose, by retention or by an order to erase; the ledger says which and
+/// when.</summary>
+public sealed class ContentErasedException(Guid blob)
+    : Exception(
+        $"Nội dung đã hủy; sổ cái ghi lý do và thời điểm. / The content was erased (blob {blob}); the ledger says when and why."
+    );
 
 /// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>
 public sealed class BlobWriteStream : Stream
@@ -171,9 +196,14 @@ public sealed class BlobWriteStream : Stream
 
     public override long Length => _length;
 
-    public override long Position { get => _length; set => throw new NotSupportedException(); }
+    public override long Position
+    {
+        get => _length;
+        set => throw new NotSupportedException();
+    }
 
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteAsync(
+        ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _length += buffer.Length;
         while (!buffer.IsEmpty)
@@ -200,15 +230,24 @@ public sealed class BlobWriteStream : Stream
         var sha256 = _sha256.GetHashAndReset();
         var (name, wrapped) = _keys.Wrap(Id, _key);
         await using var command = new NpgsqlCommand(
-            "INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES ($1, $2, $3, $4, $5)", _transaction.Connection, _transaction)
+            "INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES ($1, $2, $3, $4, $5)",
+            _transaction.Connection, _transaction)
         {
-            Parameters = { new() { Value = Id }, new() { Value = _length }, new() { Value = sha256 }, new() { Value = name }, new() { Value = wrapped } },
+            Parameters =
+            {
+                new() { Value = Id },
+                new() { Value = _length },
+                new() { Value = sha256 },
+                new() { Value = name },
+                new() { Value = wrapped },
+            },
         };
         await command.ExecuteNonQueryAsync(cancellationToken);
         return new StoredBlob(Id, _length, sha256);
     }
 
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("Write asynchronously.");
+    public override void Write(byte[] buffer, int offset, int count) =>
+        throw new NotSupportedException("Write asynchronously.");
 
     public override void Flush()
     {
@@ -238,12 +277,19 @@ public sealed class BlobWriteStream : Stream
     {
         _sha256.AppendData(_buffer, 0, _filled);
         Seal(last);
-        await using var command = new NpgsqlCommand("INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)", _transaction.Connection, _transaction)
+        await using var command = new NpgsqlCommand(
+            "INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)", _transaction.Connection,
+            _transaction)
         {
             Parameters =
             {
-                new() { Value = Id }, new() { Value = _n },
-                new NpgsqlParameter<ReadOnlyMemory<byte>> { TypedValue = _buffer.AsMemory(0, _filled + BlobStore.TagSize), NpgsqlDbType = NpgsqlDbType.Bytea },
+                new() { Value = Id },
+                new() { Value = _n },
+                new NpgsqlParameter<ReadOnlyMemory<byte>>
+                {
+                    TypedValue = _buffer.AsMemory(0, _filled + BlobStore.TagSize),
+                    NpgsqlDbType = NpgsqlDbType.Bytea,
+                },
             },
         };
         await command.ExecuteNonQueryAsync(cancellationToken);
@@ -268,7 +314,8 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
     private readonly AesGcm _aes = new(key, BlobStore.TagSize);
 
     // One more than a row has: what is longer than it should be is seen.
-    private byte[] _row = ArrayPool<byte>.Shared.Rent((int)Math.Min(length, BlobStore.ChunkSize) + BlobStore.TagSize + 1);
+    private byte[] _row = ArrayPool<byte>.Shared.Rent(
+        (int)Math.Min(length, BlobStore.ChunkSize) + BlobStore.TagSize + 1);
     private int _have = -1;
     private long _position;
 
@@ -319,7 +366,9 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
             _have = -1;
             await using var command = Query(n);
             await using var reader = await command.ExecuteReaderAsync(InPieces, cancellationToken);
-            await using var row = await reader.ReadAsync(cancellationToken) ? await reader.GetStreamAsync(0, cancellationToken) : throw Lacks(n);
+            await using var row = await reader.ReadAsync(cancellationToken)
+                ? await reader.GetStreamAsync(0, cancellationToken)
+                : throw Lacks(n);
             Unseal(n, await row.ReadAtLeastAsync(_row, _row.Length, throwOnEndOfStream: false, cancellationToken));
         }
 
@@ -331,12 +380,13 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override long Seek(long offset, SeekOrigin origin) => Position = origin switch
-    {
-        SeekOrigin.Begin => offset,
-        SeekOrigin.Current => _position + offset,
-        _ => length + offset,
-    };
+    public override long Seek(long offset, SeekOrigin origin) =>
+        Position = origin switch
+        {
+            SeekOrigin.Begin => offset,
+            SeekOrigin.Current => _position + offset,
+            _ => length + offset,
+        };
 
     public override void Flush()
     {
@@ -391,7 +441,8 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         BlobStore.Associate(associated, blob, n, last);
         try
         {
-            _aes.Decrypt(nonce, _row.AsSpan(0, size), _row.AsSpan(size, BlobStore.TagSize), _row.AsSpan(0, size), associated);
+            _aes.Decrypt(
+                nonce, _row.AsSpan(0, size), _row.AsSpan(size, BlobStore.TagSize), _row.AsSpan(0, size), associated);
         }
         catch (AuthenticationTagMismatchException e)
         {

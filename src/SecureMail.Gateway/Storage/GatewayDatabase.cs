@@ -3,7 +3,8 @@ using Npgsql;
 
 namespace SecureMail.Gateway.Storage;
 
-/// <summary>The gateway's database, opened: the configured server, or the private cluster. Connections are of the role that cannot change the ledger.</summary>
+/// <summary>The gateway's database, opened: the configured server, or the private cluster. Connections are of the role
+/// that cannot change the ledger.</summary>
 public sealed class GatewayDatabase : IAsyncDisposable
 {
     private readonly PrivateCluster? _cluster;
@@ -23,8 +24,10 @@ public sealed class GatewayDatabase : IAsyncDisposable
     /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
     internal string ConnectionString { get; }
 
-    /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database is not: its owner does that.</summary>
-    /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role that may change the ledger.</exception>
+    /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database
+    /// is not: its owner does that.</summary>
+    /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role
+    /// that may change the ledger.</exception>
     public static async Task<GatewayDatabase> OpenAsync(GatewayOptions options, CancellationToken cancellationToken)
     {
         PrivateCluster? cluster = null;
@@ -37,9 +40,14 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 await Migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
             }
 
-            // A COMMIT that waits for the journal (or another synchronous standby) and is cancelled is answered by the server as committed, with a warning
-            // that nobody reads. So the answer to what was cancelled is not waited for: the connection breaks, and nothing is taken for done.
-            var connectionString = new NpgsqlConnectionStringBuilder(options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway")) { CancellationTimeout = -1 }.ConnectionString;
+            // A COMMIT that waits for the journal (or another synchronous standby) and is cancelled is answered by the
+            // server as committed, with a warning that nobody reads. So the answer to what was cancelled is not waited
+            // for: the connection breaks, and nothing is taken for done.
+            var connectionString = new NpgsqlConnectionStringBuilder(
+                options.DatabaseConnection ?? cluster!.ConnectionString("securemail_gateway"))
+            {
+                CancellationTimeout = -1,
+            }.ConnectionString;
             source = NpgsqlDataSource.Create(connectionString);
             await using var connection = await source.OpenConnectionAsync(cancellationToken);
             await Migrator.RequireCurrentAsync(connection, cancellationToken);
@@ -58,8 +66,12 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 await cluster.DisposeAsync();
             }
 
-            // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind "cannot be reached".
-            if (e is not PostgresException and (NpgsqlException or IOException or TimeoutException or System.Net.Sockets.SocketException))
+            // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind
+            // "cannot be reached".
+            if (
+                e
+                is not PostgresException
+                    and (NpgsqlException or IOException or TimeoutException or System.Net.Sockets.SocketException))
             {
                 throw StorageUnavailableException.Of(e);
             }
@@ -69,8 +81,10 @@ public sealed class GatewayDatabase : IAsyncDisposable
     }
 
     /// <summary>Brings the schema to this build as its owner; answers what was applied.</summary>
-    /// <exception cref="StorageUnavailableException">Unreachable, or no connection of the owner is configured.</exception>
-    public static async Task<IReadOnlyList<string>> MigrateAsync(GatewayOptions options, CancellationToken cancellationToken)
+    /// <exception cref="StorageUnavailableException">Unreachable, or no connection of the owner is
+    /// configured.</exception>
+    public static async Task<IReadOnlyList<string>> MigrateAsync(
+        GatewayOptions options, CancellationToken cancellationToken)
     {
         if (options.DatabaseConnection is null)
         {
@@ -79,15 +93,18 @@ public sealed class GatewayDatabase : IAsyncDisposable
         }
 
         return await Migrator.MigrateAsync(
-            options.OwnerConnection ?? throw new StorageUnavailableException(
-                "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."),
+            options.OwnerConnection
+                ?? throw new StorageUnavailableException(
+                    "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."
+                ),
             cancellationToken);
     }
 
     /// <summary>
-    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while the commit that made it still waits
-    /// for the journal, or was cancelled while it waited: who promises something because a row is there asks this first. A message in the log that
-    /// nobody reads is committed behind it, and waits as every commit does.
+    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while
+    /// the commit that made it still waits for the journal, or was cancelled while it waited: who promises something
+    /// because a row is there asks this first. A message in the log that nobody reads is committed behind it, and waits
+    /// as every commit does.
     /// </summary>
     internal static async Task SettleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
@@ -97,21 +114,26 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     internal const string Settle = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
-    /// <summary>What the database's clock shows, and by how much it was moved since the beginning, as far as that was noted.</summary>
+    /// <summary>What the database's clock shows, and by how much it was moved since the beginning, as far as that was
+    /// noted.</summary>
     internal async Task<(DateTimeOffset Shown, TimeSpan Moved)> ClockAsync(CancellationToken cancellationToken)
     {
         await using var connection = await Source.OpenConnectionAsync(cancellationToken);
-        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(new CommandDefinition(
-            "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
-            cancellationToken: cancellationToken));
+        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(
+            new CommandDefinition(
+                "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
+                cancellationToken: cancellationToken));
         return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
 
-    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how fast, is known only by writing.</summary>
+    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how
+    /// fast, is known only by writing.</summary>
     internal async Task TryCommitAsync(CancellationToken cancellationToken)
     {
         // Locally: whether a standby follows is another question, and would hang this one.
-        await using var command = Source.CreateCommand("SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text");
+        await using var command = Source.CreateCommand(
+            "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text"
+        );
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
@@ -124,9 +146,13 @@ public sealed class GatewayDatabase : IAsyncDisposable
         }
     }
 
-    /// <summary>A migration acknowledges nothing to anybody: it does not wait for a journal, which may need it to start.</summary>
+    /// <summary>A migration acknowledges nothing to anybody: it does not wait for a journal, which may need it to
+    /// start.</summary>
     private static string WithoutJournal(PrivateCluster cluster) =>
-        new NpgsqlConnectionStringBuilder(cluster.ConnectionString("securemail_owner")) { Options = "-c synchronous_commit=local" }.ConnectionString;
+        new NpgsqlConnectionStringBuilder(cluster.ConnectionString("securemail_owner"))
+        {
+            Options = "-c synchronous_commit=local",
+        }.ConnectionString;
 
     private static async Task RequireWeakRoleAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
@@ -135,11 +161,13 @@ public sealed class GatewayDatabase : IAsyncDisposable
             SELECT bool_or(has_table_privilege(t, p)) FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p, (
               SELECT unnest(ARRAY['ledger.entry', 'ledger.leaf', 'ledger.checkpoint'])::regclass
               UNION SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'ledger.entry'::regclass) tables(t)
-            """, connection);
+            """,
+            connection);
         if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
         {
             throw new StorageUnavailableException(
-                "Vai trò trong Database:Connection có quyền sửa sổ cái; hãy dùng vai trò securemail_gateway. / The role of Database:Connection may change ledger rows: connect as securemail_gateway.");
+                "Vai trò trong Database:Connection có quyền sửa sổ cái; hãy dùng vai trò securemail_gateway. / The role of Database:Connection may change ledger rows: connect as securemail_gateway."
+            );
         }
     }
 }

@@ -8,13 +8,14 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Storage;
 
 /// <summary>
-/// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own, under an advisory lock.
-/// A file that was applied and has changed since is refused, and so is a database that is ahead of this build.
+/// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own,
+/// under an advisory lock. A file that was applied and has changed since is refused, and so is a database that is ahead
+/// of this build.
 /// </summary>
 /// <remarks>
-/// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced. So a file that only
-/// expands the schema (what stood there works as before) says so in its first line, <see cref="ExpandsOnly"/>; a node of the build before goes
-/// on working on it, and may be started on it.
+/// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced.
+/// So a file that only expands the schema (what stood there works as before) says so in its first line,
+/// <see cref="ExpandsOnly"/>; a node of the build before goes on working on it, and may be started on it.
 /// </remarks>
 public static class Migrator
 {
@@ -27,15 +28,20 @@ public static class Migrator
 
     /// <summary>What this build brings, in order.</summary>
     internal static IReadOnlyList<(string Name, string Sql)> Known { get; } =
-        [.. Ledger.LedgerSchema.Migrations.Select(m => ("ledger/" + m.Name, m.Sql)), .. Embedded(), Quartz()];
+    [.. Ledger.LedgerSchema.Migrations.Select(m => ("ledger/" + m.Name, m.Sql)), .. Embedded(), Quartz()];
 
     /// <summary>Applies what is missing; answers the names of what was applied.</summary>
-    /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is newer than this build.</exception>
-    public static async Task<IReadOnlyList<string>> MigrateAsync(string ownerConnection, CancellationToken cancellationToken)
+    /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is
+    /// newer than this build.</exception>
+    public static async Task<IReadOnlyList<string>> MigrateAsync(
+        string ownerConnection, CancellationToken cancellationToken)
     {
         await using var connection = await ConnectAsync(ownerConnection, cancellationToken);
         await ExecuteAsync(connection, null, $"SELECT pg_advisory_lock({LockKey})", cancellationToken);
-        await ExecuteAsync(connection, null, """
+        await ExecuteAsync(
+            connection,
+            null,
+            """
             SET client_min_messages = warning;
             CREATE SCHEMA IF NOT EXISTS gateway;
             CREATE SCHEMA IF NOT EXISTS ledger;
@@ -49,7 +55,8 @@ public static class Migrator
                 GRANT SELECT ON gateway.schema_version TO securemail_gateway;
               END IF;
             END $$;
-            """, cancellationToken);
+            """,
+            cancellationToken);
         var pending = await PendingAsync(connection, cancellationToken);
         foreach (var (name, sql) in pending)
         {
@@ -60,28 +67,40 @@ public static class Migrator
     }
 
     /// <summary>Applies one file and writes it down. What flows meanwhile is never undone for it.</summary>
-    internal static async Task ApplyAsync(NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
+    internal static async Task ApplyAsync(
+        NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             try
             {
-                // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for it would make everybody behind wait.
-                // Far sooner than PostgreSQL looks for deadlocks (deadlock_timeout, 1 s): with several tables to change one is near, and the victim would be a clerk's submission.
+                // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for
+                // it would make everybody behind wait. Far sooner than PostgreSQL looks for deadlocks
+                // (deadlock_timeout, 1 s): with several tables to change one is near, and the victim would be a clerk's
+                // submission.
                 await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '200ms'", cancellationToken);
                 await ExecuteAsync(connection, transaction, sql, cancellationToken);
             }
-            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable && attempt < Attempts)
+            catch (PostgresException e)
+                when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable
+                    && attempt < Attempts)
             {
                 await transaction.RollbackAsync(cancellationToken);
                 await Task.Delay(Random.Shared.Next(200, 1000), cancellationToken);
                 continue;
             }
 
-            await using var note = new NpgsqlCommand("INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ($1, $2, $3)", connection, transaction)
+            await using var note = new NpgsqlCommand(
+                "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ($1, $2, $3)", connection,
+                transaction)
             {
-                Parameters = { new() { Value = name }, new() { Value = Digest(sql) }, new() { Value = sql.StartsWith(ExpandsOnly, StringComparison.Ordinal) } },
+                Parameters =
+                {
+                    new() { Value = name },
+                    new() { Value = Digest(sql) },
+                    new() { Value = sql.StartsWith(ExpandsOnly, StringComparison.Ordinal) },
+                },
             };
             await note.ExecuteNonQueryAsync(cancellationToken);
             await transaction.CommitAsync("schema.migrate", cancellationToken);
@@ -92,20 +111,27 @@ public static class Migrator
     /// <summary>Refuses a database whose schema is not the one this build knows.</summary>
     internal static async Task RequireCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        await using var there = new NpgsqlCommand("SELECT to_regclass('gateway.schema_version') IS NOT NULL", connection);
-        if (!(bool)(await there.ExecuteScalarAsync(cancellationToken))! || (await PendingAsync(connection, cancellationToken)).Count > 0)
+        await using var there = new NpgsqlCommand(
+            "SELECT to_regclass('gateway.schema_version') IS NOT NULL", connection);
+        if (!(bool)(await there.ExecuteScalarAsync(cancellationToken))!
+            || (await PendingAsync(connection, cancellationToken)).Count > 0)
         {
             throw new StorageUnavailableException(
-                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this version: run \"securemail migrate\".");
+                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this version: run \"securemail migrate\"."
+            );
         }
     }
 
-    private static async Task<List<(string Name, string Sql)>> PendingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    private static async Task<List<(string Name, string Sql)>> PendingAsync(
+        NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         var applied = new Dictionary<string, byte[]>();
         var expanded = new HashSet<string>();
         // Read as JSON: the column for what expands only is younger than the table.
-        await using (var command = new NpgsqlCommand("SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM gateway.schema_version v", connection))
+        await using (
+            var command = new NpgsqlCommand(
+                "SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM gateway.schema_version v",
+                connection))
         await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
         {
             while (await reader.ReadAsync(cancellationToken))
@@ -118,26 +144,34 @@ public static class Migrator
             }
         }
 
-        if (applied.Keys.FirstOrDefault(name => !expanded.Contains(name) && Known.All(m => m.Name != name)) is { } unknown)
+        if (
+            applied.Keys.FirstOrDefault(name => !expanded.Contains(name) && Known.All(m => m.Name != name)) is
+            { } unknown)
         {
-            throw new StorageUnavailableException($"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown}).");
+            throw new StorageUnavailableException(
+                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown})."
+            );
         }
 
         foreach (var (name, sql) in Known)
         {
             if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
             {
-                throw new StorageUnavailableException($"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was applied.");
+                throw new StorageUnavailableException(
+                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was applied."
+                );
             }
         }
 
         return [.. Known.Where(m => !applied.ContainsKey(m.Name))];
     }
 
-    private static async Task<NpgsqlConnection> ConnectAsync(string connectionString, CancellationToken cancellationToken)
+    private static async Task<NpgsqlConnection> ConnectAsync(
+        string connectionString, CancellationToken cancellationToken)
     {
         // Not pooled: the advisory lock goes with the connection.
-        var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
+        var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
         try
         {
             await connection.OpenAsync(cancellationToken);
@@ -150,7 +184,8 @@ public static class Migrator
         }
     }
 
-    private static async Task ExecuteAsync(NpgsqlConnection connection, NpgsqlTransaction? transaction, string sql, CancellationToken cancellationToken)
+    private static async Task ExecuteAsync(
+        NpgsqlConnection connection, NpgsqlTransaction? transaction, string sql, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(sql, connection, transaction) { CommandTimeout = 0 };
         await command.ExecuteNonQueryAsync(cancellationToken);
@@ -161,22 +196,35 @@ public static class Migrator
     /// <summary>The scheduler's own tables, from the script in its assembly, put into a schema of theirs.</summary>
     private static (string Name, string Sql) Quartz()
     {
-        using var script = new StreamReader(typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!, Encoding.UTF8);
+        using var script = new StreamReader(
+            typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!,
+            Encoding.UTF8);
         // The script's own placeholders: {0} the tables' prefix, {1} the same without the schema.
-        return ("quartz/4.7", $"""
-            {script.ReadToEnd().Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal).Replace("{1}", "qrtz_", StringComparison.Ordinal)}
+        return (
+            "quartz/4.7",
+            $"""
+            {script.ReadToEnd().Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal).Replace(
+                "{1}",
+                "qrtz_",
+                StringComparison.Ordinal
+            )}
             DO $$ BEGIN
               IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
               END IF;
             END $$;
-            """);
+            """
+        );
     }
 
     private static IEnumerable<(string Name, string Sql)> Embedded()
     {
         var assembly = Assembly.GetExecutingAssembly();
-        foreach (var resource in assembly.GetManifestResourceNames().Where(n => n.EndsWith(".sql", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
+        foreach (
+            var resource in assembly
+                .GetManifestResourceNames()
+                .Where(n => n.EndsWith(".sql", StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal))
         {
             var name = string.Join('.', resource.Split('.')[^2..]);
             using var reader = new StreamReader(assembly.GetManifestResourceStream(resource)!, Encoding.UTF8);

@@ -2,22 +2,28 @@ using Npgsql;
 
 namespace SecureMail.Gateway.Storage;
 
-/// <summary>Bringing a private cluster back from a base and its log. It takes its place only when all of it was proven.</summary>
+/// <summary>Bringing a private cluster back from a base and its log. It takes its place only when all of it was
+/// proven.</summary>
 public sealed partial class PrivateCluster
 {
     private static readonly TimeSpan RecoveryTakesAtMost = TimeSpan.FromHours(12);
 
     /// <summary>Whether a cluster lies where this data folder's would be.</summary>
-    internal static bool Exists(string dataFolder) => System.IO.Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
+    internal static bool Exists(string dataFolder) =>
+        System.IO.Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
 
     /// <summary>
-    /// Fills a folder, lets PostgreSQL recover to the end of the log that lies in it, and moves it to where the data folder's cluster belongs.
-    /// Whatever fails before that leaves nothing that could be opened.
+    /// Fills a folder, lets PostgreSQL recover to the end of the log that lies in it, and moves it to where the data
+    /// folder's cluster belongs. Whatever fails before that leaves nothing that could be opened.
     /// </summary>
     /// <param name="fill">Writes the cluster's files into the folder given.</param>
-    /// <param name="prove">Checks and marks what was recovered; a connection string for a role is given by the function.</param>
-    /// <exception cref="StorageUnavailableException">PostgreSQL could not recover; or a cluster is there already.</exception>
-    internal static async Task RestoreAsync(string dataFolder, Func<string, Task> fill, Func<Func<string, string>, Task> prove, CancellationToken cancellationToken)
+    /// <param name="prove">Checks and marks what was recovered; a connection string for a role is given by the
+    /// function.</param>
+    /// <exception cref="StorageUnavailableException">PostgreSQL could not recover; or a cluster is there
+    /// already.</exception>
+    internal static async Task RestoreAsync(
+        string dataFolder, Func<string, Task> fill, Func<Func<string, string>, Task> prove,
+        CancellationToken cancellationToken)
     {
         var folder = Path.GetFullPath(dataFolder);
         var bin = FindBinaries();
@@ -32,7 +38,8 @@ public sealed partial class PrivateCluster
         }
 
         var staging = data + ".restoring";
-        await using var users = new FileStream(Path.Combine(parent, "restore.lock"), FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
+        await using var users = new FileStream(
+            Path.Combine(parent, "restore.lock"), FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
         var cluster = new PrivateCluster(staging, sockets, bin, users, account);
         if (System.IO.Directory.Exists(staging))
         {
@@ -63,27 +70,46 @@ public sealed partial class PrivateCluster
 
     private async Task RecoverAsync(Func<Func<string, string>, Task> prove, CancellationToken cancellationToken)
     {
-        // Archive recovery ends in a new timeline, so that nothing written from now on can be taken for the log of the gateway that was lost. The log
-        // lies in pg_wal already: there is nothing to fetch.
+        // Archive recovery ends in a new timeline, so that nothing written from now on can be taken for the log of the
+        // gateway that was lost. The log lies in pg_wal already: there is nothing to fetch.
         await File.WriteAllTextAsync(Path.Combine(_data, "recovery.signal"), "", cancellationToken);
         if (_account is not null)
         {
             await RunProgramAsync("chown", ["-R", $"{_account.User}:{_account.Group}", _data], cancellationToken);
         }
 
-        // hot_standby off: the server takes connections when recovery is over. What the backup's own settings say of journals is not for this machine.
-        var settings = Settings() + " -c hot_standby=off -c restore_command=/bin/false -c synchronous_standby_names='' -c archive_mode=off";
+        // hot_standby off: the server takes connections when recovery is over. What the backup's own settings say of
+        // journals is not for this machine.
+        var settings =
+            Settings()
+            + " -c hot_standby=off -c restore_command=/bin/false -c synchronous_standby_names='' -c archive_mode=off";
         try
         {
             await RunAsync(
-                "pg_ctl", ["start", "-D", _data, "-w", "-t", "43200", "-s", "-l", Path.Combine(Path.GetDirectoryName(_data)!, "restore.log"), "-o", settings],
-                cancellationToken, newSession: true, patience: RecoveryTakesAtMost);
+                "pg_ctl",
+                [
+                    "start",
+                    "-D",
+                    _data,
+                    "-w",
+                    "-t",
+                    "43200",
+                    "-s",
+                    "-l",
+                    Path.Combine(Path.GetDirectoryName(_data)!, "restore.log"),
+                    "-o",
+                    settings,
+                ],
+                cancellationToken,
+                newSession: true,
+                patience: RecoveryTakesAtMost);
             await using (var postgres = await RecoveredAsync(cancellationToken))
             {
                 await ExecuteAsync(postgres, "ALTER SYSTEM RESET ALL", cancellationToken);
             }
 
-            await prove(role => new NpgsqlConnectionStringBuilder(ConnectionString(role)) { Pooling = false }.ConnectionString);
+            await prove(role =>
+                new NpgsqlConnectionStringBuilder(ConnectionString(role)) { Pooling = false }.ConnectionString);
         }
         finally
         {
@@ -96,7 +122,11 @@ public sealed partial class PrivateCluster
     {
         while (true)
         {
-            var postgres = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres")) { Pooling = false }.ConnectionString);
+            var postgres = new NpgsqlConnection(
+                new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres"))
+                {
+                    Pooling = false,
+                }.ConnectionString);
             try
             {
                 await postgres.OpenAsync(cancellationToken);
@@ -107,7 +137,9 @@ public sealed partial class PrivateCluster
                 await postgres.DisposeAsync();
                 if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
                 {
-                    throw new StorageUnavailableException("PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not recover from the backup: see restore.log.", e);
+                    throw new StorageUnavailableException(
+                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not recover from the backup: see restore.log.",
+                        e);
                 }
             }
 
@@ -115,7 +147,10 @@ public sealed partial class PrivateCluster
         }
     }
 
-    private Task<int> StopAsync() => RunAsync("pg_ctl", ["stop", "-D", _data, "-m", "fast", "-w", "-t", "60", "-s"], CancellationToken.None, mayFail: true);
+    private Task<int> StopAsync() =>
+        RunAsync(
+            "pg_ctl", ["stop", "-D", _data, "-m", "fast", "-w", "-t", "60", "-s"], CancellationToken.None,
+            mayFail: true);
 
     private static void DeleteIfThere(string folder)
     {

@@ -3,8 +3,9 @@ using System.Globalization;
 namespace SecureMail.Gateway.Storage;
 
 /// <summary>
-/// A data folder is served by one process at a time. The lock is the kernel's and goes with the process, however that ends; so whoever holds it
-/// knows that what an earlier holder had under way is nobody's any more, and need not wait for its leases.
+/// A data folder is served by one process at a time. The lock is the kernel's and goes with the process, however that
+/// ends; so whoever holds it knows that what an earlier holder had under way is nobody's any more, and need not wait
+/// for its leases.
 /// </summary>
 internal sealed class ServingLock : IDisposable
 {
@@ -22,12 +23,14 @@ internal sealed class ServingLock : IDisposable
         FileStream file;
         try
         {
-            file = new FileStream(Path.Combine(dataFolder, "node"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            file = new FileStream(
+                Path.Combine(dataFolder, "node"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
         catch (IOException e)
         {
             throw new StorageUnavailableException(
-                $"Một tiến trình khác đang phục vụ thư mục {dataFolder}; mỗi nút cần thư mục riêng. / Another process serves {dataFolder}; each node needs a folder of its own.", e);
+                $"Một tiến trình khác đang phục vụ thư mục {dataFolder}; mỗi nút cần thư mục riêng. / Another process serves {dataFolder}; each node needs a folder of its own.",
+                e);
         }
 
         using var reader = new StreamReader(file, leaveOpen: true);

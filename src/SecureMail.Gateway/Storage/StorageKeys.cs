@@ -3,8 +3,9 @@ using System.Security.Cryptography;
 namespace SecureMail.Gateway.Storage;
 
 /// <summary>
-/// The gateway's named keys that wrap each blob's own key. Files <c>NAME.key</c> of 32 random octets, readable by the gateway's account
-/// alone; the name that sorts last is the one new blobs are wrapped under, so that adding a file rotates the key and old blobs stay readable.
+/// The gateway's named keys that wrap each blob's own key. Files <c>NAME.key</c> of 32 random octets, readable by the
+/// gateway's account alone; the name that sorts last is the one new blobs are wrapped under, so that adding a file
+/// rotates the key and old blobs stay readable.
 /// </summary>
 public sealed class StorageKeys
 {
@@ -12,7 +13,8 @@ public sealed class StorageKeys
     private readonly string _folder;
     private volatile Dictionary<string, byte[]> _keys;
 
-    private StorageKeys(string folder, Dictionary<string, byte[]> keys) => (_folder, _keys, Current) = (folder, keys, keys.Keys.Max(StringComparer.Ordinal)!);
+    private StorageKeys(string folder, Dictionary<string, byte[]> keys) =>
+        (_folder, _keys, Current) = (folder, keys, keys.Keys.Max(StringComparer.Ordinal)!);
 
     /// <summary>The name that new blobs are wrapped under.</summary>
     internal string Current { get; private set; }
@@ -20,7 +22,8 @@ public sealed class StorageKeys
     internal IReadOnlyCollection<string> Names => _keys.Keys;
 
     /// <summary>Reads the keys of a folder; makes the first one where there is none.</summary>
-    /// <exception cref="InvalidDataException">A key file has not 32 octets, or others than its owner may read it.</exception>
+    /// <exception cref="InvalidDataException">A key file has not 32 octets, or others than its owner may read
+    /// it.</exception>
     public static StorageKeys Open(string folder)
     {
         System.IO.Directory.CreateDirectory(folder);
@@ -61,9 +64,12 @@ public sealed class StorageKeys
         {
             SecretFile.RequirePrivate(path);
             var key = File.ReadAllBytes(path);
-            keys[Path.GetFileNameWithoutExtension(path)] = key.Length == KeySize
-                ? key
-                : throw new InvalidDataException($"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold {KeySize} octets.");
+            keys[Path.GetFileNameWithoutExtension(path)] =
+                key.Length == KeySize
+                    ? key
+                    : throw new InvalidDataException(
+                        $"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold {KeySize} octets."
+                    );
         }
 
         return keys;
@@ -75,7 +81,9 @@ public sealed class StorageKeys
         var wrapped = new byte[12 + key.Length + 16];
         RandomNumberGenerator.Fill(wrapped.AsSpan(0, 12));
         using var aes = new AesGcm(_keys[Current], 16);
-        aes.Encrypt(wrapped.AsSpan(0, 12), key, wrapped.AsSpan(12, key.Length), wrapped.AsSpan(12 + key.Length), blob.ToByteArray());
+        aes.Encrypt(
+            wrapped.AsSpan(0, 12), key, wrapped.AsSpan(12, key.Length), wrapped.AsSpan(12 + key.Length),
+            blob.ToByteArray());
         return (Current, wrapped);
     }
 
@@ -90,7 +98,8 @@ public sealed class StorageKeys
 
         if (!_keys.TryGetValue(name, out var storageKey) || wrapped.Length < 28)
         {
-            throw new InvalidDataException($"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
+            throw new InvalidDataException(
+                $"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
         }
 
         var key = new byte[wrapped.Length - 28];
@@ -102,7 +111,8 @@ public sealed class StorageKeys
         }
         catch (AuthenticationTagMismatchException e)
         {
-            throw new InvalidDataException($"The key of blob {blob} was changed, or the storage key {name} is another.", e);
+            throw new InvalidDataException(
+                $"The key of blob {blob} was changed, or the storage key {name} is another.", e);
         }
     }
 }

@@ -33,19 +33,34 @@ public static class FileFormats
     /// <summary>ISO 32000-1, Annex H: readers accept the header anywhere within so many first octets.</summary>
     private const int PdfHeaderWithin = 1024;
 
-    /// <summary>Fields that make a header a mail's or a MIME entity's: text that merely begins "Note: ..." is neither.</summary>
+    /// <summary>Fields that make a header a mail's or a MIME entity's: text that merely begins "Note: ..." is
+    /// neither.</summary>
     private static readonly HashSet<string> KnownFields = new(StringComparer.OrdinalIgnoreCase)
     {
-        "From", "To", "Cc", "Subject", "Date", "Sender", "Reply-To", "Message-ID", "Received", "Return-Path", "Delivered-To", "DKIM-Signature",
-        "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition",
+        "From",
+        "To",
+        "Cc",
+        "Subject",
+        "Date",
+        "Sender",
+        "Reply-To",
+        "Message-ID",
+        "Received",
+        "Return-Path",
+        "Delivered-To",
+        "DKIM-Signature",
+        "MIME-Version",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+        "Content-Disposition",
     };
 
     /// <param name="file">Seekable; read from its beginning and left there.</param>
-    public static async Task<FileFormat> DetectAsync(Stream file, CancellationToken cancel)
+    public static async Task<FileFormat> DetectAsync(Stream file, CancellationToken cancellationToken)
     {
         var head = new byte[HeadLength];
         file.Position = 0;
-        var count = await file.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancel);
+        var count = await file.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
         file.Position = 0;
         return Detect(head.AsSpan(0, count));
     }
@@ -69,10 +84,13 @@ public static class FileFormats
             return FileFormat.Cms;
         }
 
-        return head[..Math.Min(head.Length, PdfHeaderWithin)].IndexOf("%PDF-"u8) >= 0 ? FileFormat.Pdf : FileFormat.Unknown;
+        return head[..Math.Min(head.Length, PdfHeaderWithin)].IndexOf("%PDF-"u8) >= 0
+            ? FileFormat.Pdf
+            : FileFormat.Unknown;
     }
 
-    /// <summary>The first line is a header field (RFC 5322 §2.2), and one of the fields is known, or the header is longer than what is looked at.</summary>
+    /// <summary>The first line is a header field (RFC 5322 §2.2), and one of the fields is known, or the header is
+    /// longer than what is looked at.</summary>
     private static bool LooksLikeMail(ReadOnlySpan<byte> head)
     {
         if (FieldName(head) is null)
@@ -108,8 +126,11 @@ public static class FileFormats
     private static string? FieldName(ReadOnlySpan<byte> line)
     {
         var colon = line.IndexOf((byte)':');
-        // RFC 5322 §3.6.8: printable characters but the colon; its obsolete syntax (§4.5.8) lets blanks stand before the colon.
+        // RFC 5322 §3.6.8: printable characters but the colon; its obsolete syntax (§4.5.8) lets blanks stand before
+        // the colon.
         var name = colon is > 0 and <= 998 ? line[..colon].TrimEnd(" \t"u8) : [];
-        return name.IsEmpty || name.IndexOfAnyExceptInRange((byte)'!', (byte)'~') >= 0 ? null : System.Text.Encoding.ASCII.GetString(name);
+        return name.IsEmpty || name.IndexOfAnyExceptInRange((byte)'!', (byte)'~') >= 0
+            ? null
+            : System.Text.Encoding.ASCII.GetString(name);
     }
 }

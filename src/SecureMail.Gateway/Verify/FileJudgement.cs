@@ -8,8 +8,8 @@ namespace SecureMail.Gateway.Verify;
 public sealed record Sentence(string Vi, string En);
 
 /// <summary>
-/// Everything found out about one file. Serialised with camel-case names it is the object that CLI.md gives for <c>verify</c>. Dispose it: what was
-/// decrypted is held until then.
+/// Everything found out about one file. Serialised with camel-case names it is the object that CLI.md gives for
+/// <c>verify</c>. Dispose it: what was decrypted is held until then.
 /// </summary>
 public sealed class FileJudgement : IDisposable
 {
@@ -49,14 +49,22 @@ public sealed class FileJudgement : IDisposable
     /// <summary>Why it could not be judged to its end; null when it could.</summary>
     public Reason? Error { get; }
 
-    /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be given out.</summary>
+    /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be
+    /// given out.</summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
     /// <summary>The judgement about a file that cannot be opened.</summary>
     public static FileJudgement CannotOpen(string file) =>
-        new(file, FileFormat.Unknown, FileFindings.Unreadable(new Reason("cannot-open", "Không mở được tệp; hãy kiểm tra đường dẫn và quyền đọc.", "The file cannot be opened; check its path and who may read it.")));
+        new(
+            file,
+            FileFormat.Unknown,
+            FileFindings.Unreadable(
+                new Reason(
+                    "cannot-open", "Không mở được tệp; hãy kiểm tra đường dẫn và quyền đọc.",
+                    "The file cannot be opened; check its path and who may read it.")));
 
-    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was opened, or nothing proves it unchanged (a tag, or an intact signature inside).</summary>
+    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was
+    /// opened, or nothing proves it unchanged (a tag, or an intact signature inside).</summary>
     public Stream? OpenEnvelope() => _openEnvelope();
 
     public void Dispose()
@@ -81,11 +89,12 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
 
     public static FileFindings Unreadable(Reason problem) => new(FileState.Unreadable, [], problem);
 
-    public static FileFindings Of(MessageJudgement message) => new(message.State, message.Findings, message.Problem)
-    {
-        Encrypted = message.Encrypted,
-        EnvelopeFindings = message.EnvelopeFindings,
-        OpenEnvelope = message.OpenEnvelope,
-        Owned = [message],
-    };
+    public static FileFindings Of(MessageJudgement message) =>
+        new(message.State, message.Findings, message.Problem)
+        {
+            Encrypted = message.Encrypted,
+            EnvelopeFindings = message.EnvelopeFindings,
+            OpenEnvelope = message.OpenEnvelope,
+            Owned = [message],
+        };
 }

@@ -3,9 +3,10 @@ using System.Buffers;
 namespace SecureMail.Gateway.Verify;
 
 /// <summary>
-/// Whether a PDF may hold a signature, and nothing more: this version does not judge them. Looked for is the name /ByteRange, which a signature
-/// dictionary cannot do without and cannot hide in a compressed object, since its octets are patched after the file is written (ISO 32000-2
-/// §12.8.1). A name met by chance in other octets counts too: the doubt goes to "there may be a signature".
+/// Whether a PDF may hold a signature, and nothing more: this version does not judge them. Looked for is the name
+/// /ByteRange, which a signature dictionary cannot do without and cannot hide in a compressed object, since its octets
+/// are patched after the file is written (ISO 32000-2 §12.8.1). A name met by chance in other octets counts too: the
+/// doubt goes to "there may be a signature".
 /// </summary>
 internal static class PdfSignatures
 {
@@ -15,14 +16,14 @@ internal static class PdfSignatures
     private static readonly SearchValues<byte> NameEnds = SearchValues.Create("\0\t\n\f\r ()<>[]{}/%"u8);
 
     /// <param name="file">Seekable; read from its beginning.</param>
-    public static async Task<bool> MayBePresentAsync(Stream file, CancellationToken cancel)
+    public static async Task<bool> MayBePresentAsync(Stream file, CancellationToken cancellationToken)
     {
         file.Position = 0;
         var buffer = new byte[64 * 1024];
         var held = 0;
         while (true)
         {
-            var count = await file.ReadAsync(buffer.AsMemory(held), cancel);
+            var count = await file.ReadAsync(buffer.AsMemory(held), cancellationToken);
             if (Find(buffer.AsSpan(0, held + count)))
             {
                 return true;
@@ -42,7 +43,7 @@ internal static class PdfSignatures
 
     private static bool Find(ReadOnlySpan<byte> octets)
     {
-        for (int slash; (slash = octets.IndexOf((byte)'/')) >= 0;)
+        for (int slash; (slash = octets.IndexOf((byte)'/')) >= 0; )
         {
             octets = octets[(slash + 1)..];
             var end = octets.IndexOfAny(NameEnds);
@@ -65,7 +66,9 @@ internal static class PdfSignatures
 
         foreach (var expected in ByteRange)
         {
-            if (name is [(byte)'#', var high, var low, ..] && char.IsAsciiHexDigit((char)high) && char.IsAsciiHexDigit((char)low))
+            if (name is [(byte)'#', var high, var low, ..]
+                && char.IsAsciiHexDigit((char)high)
+                && char.IsAsciiHexDigit((char)low))
             {
                 if (Convert.FromHexString([(char)high, (char)low])[0] != expected)
                 {

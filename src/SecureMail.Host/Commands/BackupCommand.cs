@@ -11,49 +11,99 @@ internal static class BackupCommand
     public static Command Create()
     {
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
-        var to = new Option<string?>("--to") { Description = "Thư mục sao lưu, trên ổ đĩa hoặc máy khác. / The backup folder, on another disk or machine.", HelpName = "DIR" };
-        var certificate = new Option<string?>("--recovery-certificate") { Description = "Chứng thư RSA mà khóa riêng được cất ngoài hệ thống. / The RSA certificate whose private key is kept offline.", HelpName = "FILE" };
-        var follow = new Option<bool>("--follow") { Description = "Ghi nhật ký liên tục cho đến khi dừng. / Keep the journal until stopped." };
-        var keep = new Option<int?>("--keep") { Description = "Sau khi xong chỉ giữ N bản gần nhất. / Afterwards keep the N youngest bases only.", HelpName = "N" };
-        var release = new Option<bool>("--release") { Description = "Thôi chờ nhật ký: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no longer: the gateway works without it." };
-        var command = new Command("backup", """
+        var to = new Option<string?>("--to")
+        {
+            Description = "Thư mục sao lưu, trên ổ đĩa hoặc máy khác. / The backup folder, on another disk or machine.",
+            HelpName = "DIR",
+        };
+        var certificate = new Option<string?>("--recovery-certificate")
+        {
+            Description =
+                "Chứng thư RSA mà khóa riêng được cất ngoài hệ thống. / The RSA certificate whose private key is kept offline.",
+            HelpName = "FILE",
+        };
+        var follow = new Option<bool>("--follow")
+        {
+            Description = "Ghi nhật ký liên tục cho đến khi dừng. / Keep the journal until stopped.",
+        };
+        var keep = new Option<int?>("--keep")
+        {
+            Description = "Sau khi xong chỉ giữ N bản gần nhất. / Afterwards keep the N youngest bases only.",
+            HelpName = "N",
+        };
+        var release = new Option<bool>("--release")
+        {
+            Description =
+                "Thôi chờ nhật ký: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no longer: the gateway works without it.",
+        };
+        var command = new Command(
+            "backup",
+            """
             Sao lưu cơ sở dữ liệu và khóa của cổng, mã hóa cho khóa phục hồi; cổng vẫn chạy. / Backs up the gateway's database and keys, encrypted to a recovery key, while it runs.
             Ví dụ / example: securemail backup --to /mnt/backup --recovery-certificate recovery.pem --keep 7
                              securemail backup --to /mnt/backup --recovery-certificate recovery.pem --follow
                              securemail backup --release
-            """) { config, data, to, certificate, follow, keep, release, json };
-        command.SetAction(async (parsed, cancel) =>
+            """
+        )
         {
-            var gateway = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
-            if (parsed.GetValue(keep) is < 1)
+            config,
+            data,
+            to,
+            certificate,
+            follow,
+            keep,
+            release,
+            json,
+        };
+        command.SetAction(
+            async (parsed, cancellationToken) =>
             {
-                throw new UsageException("--keep cần ít nhất 1. / --keep needs 1 at least.");
-            }
+                var gateway = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
+                if (parsed.GetValue(keep) is < 1)
+                {
+                    throw new UsageException("--keep cần ít nhất 1. / --keep needs 1 at least.");
+                }
 
-            using var loggers = LoggerFactory.Create(b => b.AddSimpleConsole(o => o.SingleLine = true).AddFilter(l => parsed.GetValue(follow) && l >= LogLevel.Information)
-                .Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(o => o.LogToStandardErrorThreshold = LogLevel.Trace));
-            await using var node = await GatewayNode.OpenAsync(gateway, TimeProvider.System, loggers, cancel);
-            if (parsed.GetValue(release))
-            {
-                await node.Backups.ReleaseAsync(gateway.Backup, cancel);
-                CommandLine.Say(parsed.GetValue(json), "", new { Released = true }, "Cổng không còn chờ nhật ký sao lưu. / Commits no longer wait for the journal.");
+                using var loggers = LoggerFactory.Create(b =>
+                    b.AddSimpleConsole(o => o.SingleLine = true)
+                        .AddFilter(l => parsed.GetValue(follow) && l >= LogLevel.Information)
+                        .Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(o =>
+                            o.LogToStandardErrorThreshold = LogLevel.Trace));
+                await using var node = await GatewayNode.OpenAsync(
+                    gateway, TimeProvider.System, loggers, cancellationToken);
+                if (parsed.GetValue(release))
+                {
+                    await node.Backups.ReleaseAsync(gateway.Backup, cancellationToken);
+                    CommandLine.Say(
+                        parsed.GetValue(json), "", new { Released = true },
+                        "Cổng không còn chờ nhật ký sao lưu. / Commits no longer wait for the journal.");
+                    return ExitCode.Done;
+                }
+
+                var backup = Options(gateway, parsed.GetValue(to), parsed.GetValue(certificate));
+                if (parsed.GetValue(follow))
+                {
+                    await node.Backups.FollowAsync(backup, cancellationToken);
+                    return ExitCode.Done;
+                }
+
+                var made = await node.Backups.TakeAsync(backup, cancellationToken);
+                var pruned = parsed.GetValue(keep) is { } n ? Backups.Prune(backup.Folder, n) : 0;
+                CommandLine.Say(
+                    parsed.GetValue(json),
+                    "",
+                    new
+                    {
+                        made.Folder,
+                        made.Octets,
+                        made.LedgerSize,
+                        Seconds = Math.Round(made.Took.TotalSeconds, 2),
+                        Pruned = pruned,
+                    },
+                    $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi sổ cái, {made.Took.TotalSeconds:F1} giây). / backed up"
+                );
                 return ExitCode.Done;
-            }
-
-            var backup = Options(gateway, parsed.GetValue(to), parsed.GetValue(certificate));
-            if (parsed.GetValue(follow))
-            {
-                await node.Backups.FollowAsync(backup, cancel);
-                return ExitCode.Done;
-            }
-
-            var made = await node.Backups.TakeAsync(backup, cancel);
-            var pruned = parsed.GetValue(keep) is { } n ? Backups.Prune(backup.Folder, n) : 0;
-            CommandLine.Say(
-                parsed.GetValue(json), "", new { made.Folder, made.Octets, made.LedgerSize, Seconds = Math.Round(made.Took.TotalSeconds, 2), Pruned = pruned },
-                $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi sổ cái, {made.Took.TotalSeconds:F1} giây). / backed up");
-            return ExitCode.Done;
-        });
+            });
         return command;
     }
 
@@ -63,11 +113,14 @@ internal static class BackupCommand
         var recovery = certificate is null ? gateway.Backup?.RecoveryCertificate : Path.GetFullPath(certificate);
         if (folder is null || recovery is null)
         {
-            throw new UsageException("Cần --to và --recovery-certificate, hoặc mục Backup trong cấu hình. / --to and --recovery-certificate are needed, or Backup in the configuration.");
+            throw new UsageException(
+                "Cần --to và --recovery-certificate, hoặc mục Backup trong cấu hình. / --to and --recovery-certificate are needed, or Backup in the configuration."
+            );
         }
 
         return File.Exists(recovery)
             ? new BackupOptions(folder, recovery, gateway.Backup?.Synchronous ?? true, gateway.Backup?.Connection)
-            : throw new FileNotFoundException($"Không có chứng thư phục hồi {recovery}. / There is no recovery certificate {recovery}.");
+            : throw new FileNotFoundException(
+                $"Không có chứng thư phục hồi {recovery}. / There is no recovery certificate {recovery}.");
     }
 }

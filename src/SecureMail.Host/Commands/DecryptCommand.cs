@@ -5,8 +5,9 @@ using SecureMail.Trust;
 namespace SecureMail.Host.Commands;
 
 /// <summary>
-/// Opens what is encrypted and writes what is inside octet for octet, for mail the inner MIME entity. Nothing is written before all of it was
-/// authenticated: by its tag (GCM), or, where the cipher proves nothing (CBC), by an intact signature inside.
+/// Opens what is encrypted and writes what is inside octet for octet, for mail the inner MIME entity. Nothing is
+/// written before all of it was authenticated: by its tag (GCM), or, where the cipher proves nothing (CBC), by an
+/// intact signature inside.
 /// </summary>
 internal static class DecryptCommand
 {
@@ -14,49 +15,87 @@ internal static class DecryptCommand
     {
         var file = new Argument<string>("FILE") { Description = "Thư hoặc CMS đã mã hóa. / Encrypted mail or CMS." };
         file.RefuseOptions();
-        var output = new Option<string?>("--out") { Description = "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.", HelpName = "FILE" };
+        var output = new Option<string?>("--out")
+        {
+            Description =
+                "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.",
+            HelpName = "FILE",
+        };
         var force = CommandLine.Force();
         var keys = new KeySource();
         var json = CommandLine.JsonLines();
-        var command = new Command("decrypt", """
+        var command = new Command(
+            "decrypt",
+            """
             Giải mã một thư hoặc tệp CMS. / Decrypts mail or CMS.
             Ví dụ / example: securemail decrypt --key "pkcs11:token=VanThu;object=encrypt?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt --out inner.eml thu.eml
                              securemail decrypt --p12 khoa.p12 --p12-password-file mk.txt van-ban.docx.p7m
-            """) { file, output, force, json };
+            """
+        )
+        {
+            file,
+            output,
+            force,
+            json,
+        };
         foreach (var option in keys.Options)
         {
             command.Options.Add(option);
         }
 
-        command.SetAction(async (parsed, cancel) =>
-        {
-            var path = parsed.GetValue(file)!;
-            var target = parsed.GetValue(output) ?? (path.EndsWith(".p7m", StringComparison.OrdinalIgnoreCase) ? path[..^4] : path + ".decrypted");
-            await using var input = InputFile.Open(path);
-            OutputFile.RequireFree(target, parsed.GetValue(force));
-            using var opened = keys.OpenRecipients(parsed);
-            if (opened.Recipients.Count == 0)
+        command.SetAction(
+            async (parsed, cancellationToken) =>
             {
-                throw new UsageException("Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or --p12 FILE.");
-            }
+                var path = parsed.GetValue(file)!;
+                var target = parsed.GetValue(output)
+                    ?? (path.EndsWith(".p7m", StringComparison.OrdinalIgnoreCase) ? path[..^4] : path + ".decrypted");
+                await using var input = InputFile.Open(path);
+                OutputFile.RequireFree(target, parsed.GetValue(force));
+                using var opened = keys.OpenRecipients(parsed);
+                if (opened.Recipients.Count == 0)
+                {
+                    throw new UsageException(
+                        "Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or --p12 FILE."
+                    );
+                }
 
-            // Who signed is not asked here; only whether what is inside is whole.
-            var options = new JudgeOptions { Trust = new TrustMaterial([]), At = TimeProvider.System.GetUtcNow(), CheckRevocation = false };
-            using var judgement = await FileJudge.JudgeAsync(path, input, null, opened.Recipients, options, cancel);
-            await using var content = judgement.OpenEnvelope();
-            if (content is null)
-            {
-                // What was opened and is not given out has a finding that says so.
-                var opens = judgement is { Encrypted: true, Error: null };
-                var reason = judgement.Error ?? (judgement.EnvelopeFindings is [.., var said] ? said : null);
-                Console.Error.WriteLine(reason is null ? "Tệp này không được mã hóa. / This file is not encrypted." : $"{reason.Vi} / {reason.En}".ReplaceLineEndings(" "));
-                return opens || judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
-            }
+                // Who signed is not asked here; only whether what is inside is whole.
+                var options = new JudgeOptions
+                {
+                    Trust = new TrustMaterial([]),
+                    At = TimeProvider.System.GetUtcNow(),
+                    CheckRevocation = false,
+                };
+                using var judgement = await FileJudge.JudgeAsync(
+                    path, input, null, opened.Recipients, options, cancellationToken);
+                await using var content = judgement.OpenEnvelope();
+                if (content is null)
+                {
+                    // What was opened and is not given out has a finding that says so.
+                    var opens = judgement is { Encrypted: true, Error: null };
+                    var reason = judgement.Error ?? (judgement.EnvelopeFindings is [.., var said] ? said : null);
+                    Console.Error.WriteLine(
+                        reason is null
+                            ? "Tệp này không được mã hóa. / This file is not encrypted."
+                            : $"{reason.Vi} / {reason.En}".ReplaceLineEndings(" "));
+                    return opens || judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
+                }
 
-            await OutputFile.WriteAsync(target, parsed.GetValue(force), to => content.CopyToAsync(to, cancel));
-            CommandLine.Say(parsed.GetValue(json), target, new { File = path, Output = target, Authenticated = true, judgement.EnvelopeFindings }, $"Đã giải mã: {target} / decrypted");
-            return ExitCode.Done;
-        });
+                await OutputFile.WriteAsync(target, parsed.GetValue(force), to =>
+                    content.CopyToAsync(to, cancellationToken));
+                CommandLine.Say(
+                    parsed.GetValue(json),
+                    target,
+                    new
+                    {
+                        File = path,
+                        Output = target,
+                        Authenticated = true,
+                        judgement.EnvelopeFindings,
+                    },
+                    $"Đã giải mã: {target} / decrypted");
+                return ExitCode.Done;
+            });
         return command;
     }
 }

@@ -17,50 +17,81 @@ internal static class DirectoryCommand
     private static Command Import()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Danh bạ đã ký (CMS). / The signed directory." };
-        return GatewayCommand.Create("import", "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / example: securemail directory import danhba.p7m", [file], async (node, parsed, cancel) =>
-        {
-            var document = await node.Directory.ImportAsync(await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancel), cancel);
-            Console.Out.WriteLine($"Danh bạ phiên bản {document.Version}: {document.Agencies.Count} cơ quan, {document.Gateways.Count} cổng. / Directory version {document.Version}.");
-            return ExitCode.Done;
-        });
+        return GatewayCommand.Create(
+            "import",
+            "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / example: securemail directory import danhba.p7m",
+            [file],
+            async (node, parsed, cancellationToken) =>
+            {
+                var document = await node.Directory.ImportAsync(
+                    await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancellationToken),
+                    cancellationToken);
+                Console.Out.WriteLine(
+                    $"Danh bạ phiên bản {document.Version}: {document.Agencies.Count} cơ quan, {document.Gateways.Count} cổng. / Directory version {document.Version}."
+                );
+                return ExitCode.Done;
+            });
     }
 
     private static Command Export()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write it." };
-        return GatewayCommand.Create("export", "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / example: securemail directory export danhba.p7m", [file], async (node, parsed, cancel) =>
-        {
-            if (await node.Directory.ExportAsync(cancel) is not { } signed)
+        return GatewayCommand.Create(
+            "export",
+            "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / example: securemail directory export danhba.p7m",
+            [file],
+            async (node, parsed, cancellationToken) =>
             {
-                Console.Error.WriteLine("Chưa có danh bạ. / There is no directory yet.");
-                return ExitCode.Unavailable;
-            }
+                if (await node.Directory.ExportAsync(cancellationToken) is not { } signed)
+                {
+                    Console.Error.WriteLine("Chưa có danh bạ. / There is no directory yet.");
+                    return ExitCode.Unavailable;
+                }
 
-            await File.WriteAllBytesAsync(parsed.GetValue(file)!.FullName, signed, cancel);
-            return ExitCode.Done;
-        });
+                await File.WriteAllBytesAsync(parsed.GetValue(file)!.FullName, signed, cancellationToken);
+                return ExitCode.Done;
+            });
     }
 
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create("list", "Liệt kê cơ quan. / Lists the agencies. Ví dụ / example: securemail directory list --json", [json], async (node, parsed, cancel) =>
-        {
-            var directory = await node.Directory.CurrentAsync(cancel);
-            var now = TimeProvider.System.GetUtcNow();
-            foreach (var agency in directory.Agencies.OrderBy(a => a.LastName.Code, StringComparer.Ordinal))
+        return GatewayCommand.Create(
+            "list",
+            "Liệt kê cơ quan. / Lists the agencies. Ví dụ / example: securemail directory list --json",
+            [json],
+            async (node, parsed, cancellationToken) =>
             {
-                if (parsed.GetValue(json))
+                var directory = await node.Directory.CurrentAsync(cancellationToken);
+                var now = TimeProvider.System.GetUtcNow();
+                foreach (var agency in directory.Agencies.OrderBy(a => a.LastName.Code, StringComparer.Ordinal))
                 {
-                    CommandLine.WriteJson(new { agency.Id, agency.LastName.Code, agency.LastName.Name, agency.LastName.Address, agency.Record.Parent, agency.Record.Successor, agency.Record.Gateway, InForce = agency.IsInForce(now), agency.Record.ValidFrom, agency.Record.ValidTo });
+                    if (parsed.GetValue(json))
+                    {
+                        CommandLine.WriteJson(
+                            new
+                            {
+                                agency.Id,
+                                agency.LastName.Code,
+                                agency.LastName.Name,
+                                agency.LastName.Address,
+                                agency.Record.Parent,
+                                agency.Record.Successor,
+                                agency.Record.Gateway,
+                                InForce = agency.IsInForce(now),
+                                agency.Record.ValidFrom,
+                                agency.Record.ValidTo,
+                            });
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            $"{agency.LastName.Code, -14} {agency.LastName.Name} <{agency.LastName.Address}>{(agency.IsInForce(now) ? "" : " (hết hiệu lực)")}"
+                        );
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine($"{agency.LastName.Code,-14} {agency.LastName.Name} <{agency.LastName.Address}>{(agency.IsInForce(now) ? "" : " (hết hiệu lực)")}");
-                }
-            }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 }

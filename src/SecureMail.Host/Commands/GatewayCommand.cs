@@ -8,7 +8,9 @@ namespace SecureMail.Host.Commands;
 internal static class GatewayCommand
 {
     /// <summary>Makes the command with <c>--config</c> and <c>--data</c>, and opens the node for its action.</summary>
-    public static Command Create(string name, string description, IEnumerable<Symbol> symbols, Func<GatewayNode, ParseResult, CancellationToken, Task<int>> action)
+    public static Command Create(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<GatewayNode, ParseResult, CancellationToken, Task<int>> action)
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var command = new Command(name, description) { config, data };
@@ -24,13 +26,15 @@ internal static class GatewayCommand
             }
         }
 
-        command.SetAction(async (parsed, cancel) =>
-        {
-            var configuration = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data));
-            using var loggers = LoggerFactory.Create(_ => { });
-            await using var node = await GatewayNode.OpenAsync(configuration.Gateway, TimeProvider.System, loggers, cancel);
-            return await action(node, parsed, cancel);
-        });
+        command.SetAction(
+            async (parsed, cancellationToken) =>
+            {
+                var configuration = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data));
+                using var loggers = LoggerFactory.Create(_ => { });
+                await using var node = await GatewayNode.OpenAsync(
+                    configuration.Gateway, TimeProvider.System, loggers, cancellationToken);
+                return await action(node, parsed, cancellationToken);
+            });
         return command;
     }
 }

@@ -9,39 +9,56 @@ internal static class InboxCommand
 {
     public static Command Create()
     {
-        var agency = new Option<string?>("--agency") { Description = "Mã cơ quan; bỏ trống: tất cả. / One agency's code." };
-        var place = new Option<string?>("--place") { Description = "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents." };
+        var agency = new Option<string?>("--agency")
+        {
+            Description = "Mã cơ quan; bỏ trống: tất cả. / One agency's code.",
+        };
+        var place = new Option<string?>("--place")
+        {
+            Description =
+                "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents.",
+        };
         place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate", "notice");
         var json = CommandLine.JsonLines();
-        var command = GatewayCommand.Create("inbox", """
+        var command = GatewayCommand.Create(
+            "inbox",
+            """
             Liệt kê văn bản đến; "inbox export" lấy văn bản ra. / Lists what came in; "inbox export" takes documents out.
             Ví dụ / example: securemail inbox --agency H90.SL.101 --json
-            """, [agency, place, json], async (node, parsed, cancel) =>
-        {
-            var (which, asJson) = (parsed.GetValue(place), parsed.GetValue(json));
-            // As JSON only when asked for: a line of this list is a message, and other programs count on it.
-            if (which == "notice" || (which is null && !asJson))
+            """,
+            [agency, place, json],
+            async (node, parsed, cancellationToken) =>
             {
-                foreach (var notice in await node.Notices.ListAsync(parsed.GetValue(agency), 1000, cancel))
+                var (which, asJson) = (parsed.GetValue(place), parsed.GetValue(json));
+                // As JSON only when asked for: a line of this list is a message, and other programs count on it.
+                if (which == "notice" || (which is null && !asJson))
                 {
-                    Tell(notice, asJson);
+                    foreach (
+                        var notice in await node.Notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
+                    {
+                        Tell(notice, asJson);
+                    }
                 }
-            }
 
-            foreach (var message in which == "notice" ? [] : await node.Incoming.ListAsync(parsed.GetValue(agency), which, 1000, cancel))
-            {
-                if (asJson)
+                foreach (
+                    var message in which == "notice"
+                        ? []
+                        : await node.Incoming.ListAsync(parsed.GetValue(agency), which, 1000, cancellationToken))
                 {
-                    CommandLine.WriteJson(await DescribeAsync(node, message, cancel));
+                    if (asJson)
+                    {
+                        CommandLine.WriteJson(await DescribeAsync(node, message, cancellationToken));
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            $"{message.Id} {message.Place ?? "received", -10} {message.Verdict ?? "-", -13} {message.ArrivalNumber, 4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
+                        );
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine($"{message.Id} {message.Place ?? "received",-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}");
-                }
-            }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
         command.Subcommands.Add(Export());
         return command;
     }
@@ -51,28 +68,30 @@ internal static class InboxCommand
         var words = Pages.Wording.Notice(notice);
         if (asJson)
         {
-            CommandLine.WriteJson(new
-            {
-                Place = "notice",
-                notice.AgencyCode,
-                notice.Action,
-                notice.Kind,
-                notice.DispatchId,
-                notice.Number,
-                notice.RecipientCode,
-                notice.State,
-                notice.Reason,
-                notice.Remote,
-                notice.Diagnostic,
-                notice.MayHaveArrived,
-                notice.RaisedAt,
-                notice.RetryUntil,
-                Text = new { words.Vi, words.En },
-            });
+            CommandLine.WriteJson(
+                new
+                {
+                    Place = "notice",
+                    notice.AgencyCode,
+                    notice.Action,
+                    notice.Kind,
+                    notice.DispatchId,
+                    notice.Number,
+                    notice.RecipientCode,
+                    notice.State,
+                    notice.Reason,
+                    notice.Remote,
+                    notice.Diagnostic,
+                    notice.MayHaveArrived,
+                    notice.RaisedAt,
+                    notice.RetryUntil,
+                    Text = new { words.Vi, words.En },
+                });
         }
         else
         {
-            Console.Out.WriteLine($"{notice.RaisedAt:u} notice     {notice.Action,-8} {notice.Number} {words.Vi} / {words.En}");
+            Console.Out.WriteLine(
+                $"{notice.RaisedAt:u} notice     {notice.Action, -8} {notice.Number} {words.Vi} / {words.En}");
         }
     }
 
@@ -80,34 +99,44 @@ internal static class InboxCommand
     {
         var id = new Argument<Guid>("ID") { Description = "Mã thư đến. / The message." };
         var folder = new Argument<DirectoryInfo>("DIR") { Description = "Thư mục để ghi. / Where to write." };
-        return GatewayCommand.Create("export", """
+        return GatewayCommand.Create(
+            "export",
+            """
             Ghi văn bản của một thư ra thư mục, cùng thư gốc (message.eml). / Writes a message's documents, and the mail as it came, to a folder.
             Ví dụ / example: securemail inbox export 0192f0c3-… /tmp/congvan
-            """, [id, folder], async (node, parsed, cancel) =>
-        {
-            var message = await node.Incoming.FindAsync(parsed.GetValue(id), cancel);
-            if (message is null)
+            """,
+            [id, folder],
+            async (node, parsed, cancellationToken) =>
             {
-                Console.Error.WriteLine("Không có thư này. / There is no such message.");
-                return ExitCode.NoInput;
-            }
+                var message = await node.Incoming.FindAsync(parsed.GetValue(id), cancellationToken);
+                if (message is null)
+                {
+                    Console.Error.WriteLine("Không có thư này. / There is no such message.");
+                    return ExitCode.NoInput;
+                }
 
-            var target = parsed.GetValue(folder)!;
-            target.Create();
-            await CopyAsync(await node.Incoming.OpenReceivedAsync(message.Id, cancel), Path.Combine(target.FullName, "message.eml"), cancel);
-            for (var n = 1; message.Place == "inbox" && n <= message.Manifest!.Documents.Count; n++)
-            {
-                // The manifest refuses names with separators; only the name's last part is used all the same.
-                await CopyAsync(await node.Incoming.OpenDocumentAsync(message.Id, n, cancel), Path.Combine(target.FullName, Path.GetFileName(message.Manifest.Documents[n - 1].Name)), cancel);
-            }
+                var target = parsed.GetValue(folder)!;
+                target.Create();
+                await CopyAsync(
+                    await node.Incoming.OpenReceivedAsync(message.Id, cancellationToken),
+                    Path.Combine(target.FullName, "message.eml"), cancellationToken);
+                for (var n = 1; message.Place == "inbox" && n <= message.Manifest!.Documents.Count; n++)
+                {
+                    // The manifest refuses names with separators; only the name's last part is used all the same.
+                    await CopyAsync(
+                        await node.Incoming.OpenDocumentAsync(message.Id, n, cancellationToken),
+                        Path.Combine(target.FullName, Path.GetFileName(message.Manifest.Documents[n - 1].Name)),
+                        cancellationToken);
+                }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 
-    private static async Task<object> DescribeAsync(GatewayNode node, IncomingMessage message, CancellationToken cancel)
+    private static async Task<object> DescribeAsync(
+        GatewayNode node, IncomingMessage message, CancellationToken cancellationToken)
     {
-        var findings = await node.Incoming.FindingsAsync(message.Id, cancel);
+        var findings = await node.Incoming.FindingsAsync(message.Id, cancellationToken);
         return new
         {
             message.Id,
@@ -123,18 +152,20 @@ internal static class InboxCommand
             Number = message.Manifest?.Fields.Number,
             Subject = message.Manifest?.Fields.Subject,
             Documents = message.Manifest?.Documents.Select(d => d.Name).ToArray() ?? [],
-            Findings = findings.Count == 0 ? [] : System.Text.Json.JsonSerializer.Deserialize<System.Text.Json.JsonElement[]>(findings[^1].Json) ?? [],
+            Findings = findings.Count == 0
+                ? []
+                : System.Text.Json.JsonSerializer.Deserialize<System.Text.Json.JsonElement[]>(findings[^1].Json) ?? [],
             message.ReceivedAt,
             message.ErasedAt,
         };
     }
 
-    private static async Task CopyAsync(Stream from, string path, CancellationToken cancel)
+    private static async Task CopyAsync(Stream from, string path, CancellationToken cancellationToken)
     {
         await using (from)
         {
             await using var to = new FileStream(path, FileMode.CreateNew, FileAccess.Write);
-            await from.CopyToAsync(to, cancel);
+            await from.CopyToAsync(to, cancellationToken);
         }
     }
 }

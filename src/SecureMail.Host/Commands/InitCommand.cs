@@ -9,15 +9,28 @@ internal static class InitCommand
     public static Command Create()
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
-        var host = new Option<string>("--host") { Description = "Tên hoặc địa chỉ để cổng khác gửi tới. / Where peers reach this gateway.", DefaultValueFactory = _ => "127.0.0.1" };
-        var command = new Command("init", """
+        var host = new Option<string>("--host")
+        {
+            Description = "Tên hoặc địa chỉ để cổng khác gửi tới. / Where peers reach this gateway.",
+            DefaultValueFactory = _ => "127.0.0.1",
+        };
+        var command = new Command(
+            "init",
+            """
             Tạo khóa của cổng (TLS, sổ cái, lưu trữ) nếu chưa có và in bản ghi cho danh bạ. / Makes the gateway's keys where missing and prints its directory record.
             Ví dụ / example: securemail init --config /etc/securemail.json --host gateway.example.vn
-            """) { config, data, host };
+            """
+        )
+        {
+            config,
+            data,
+            host,
+        };
         command.SetAction(parsed =>
         {
             var options = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
-            CommandLine.WriteJson(GatewayIdentity.Create(options, parsed.GetValue(host)!, options.Smtp?.Port ?? 25, TimeProvider.System));
+            CommandLine.WriteJson(
+                GatewayIdentity.Create(options, parsed.GetValue(host)!, options.Smtp?.Port ?? 25, TimeProvider.System));
             return ExitCode.Done;
         });
         return command;

@@ -4,7 +4,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.Host.Commands;
 
-/// <summary>The ledger: its head, its entries, a proof for one of them, the whole verified, and the whole exported for others to verify.</summary>
+/// <summary>The ledger: its head, its entries, a proof for one of them, the whole verified, and the whole exported for
+/// others to verify.</summary>
 internal static class LedgerCommand
 {
     public static Command Create()
@@ -22,162 +23,214 @@ internal static class LedgerCommand
 
     private static Command Head()
     {
-        var all = new Option<bool>("--all") { Description = "In cả đồng ký trên các điểm trước. / Print cosignatures over earlier checkpoints, too." };
-        return GatewayCommand.Create("head", "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head", [all], async (node, parsed, cancel) =>
+        var all = new Option<bool>("--all")
         {
-            var head = await node.Ledger.OverviewAsync(cancel);
-            if (head.Note is null)
+            Description = "In cả đồng ký trên các điểm trước. / Print cosignatures over earlier checkpoints, too.",
+        };
+        return GatewayCommand.Create(
+            "head",
+            "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head",
+            [all],
+            async (node, parsed, cancellationToken) =>
             {
-                Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
-                return ExitCode.Undecided;
-            }
+                var head = await node.Ledger.OverviewAsync(cancellationToken);
+                if (head.Note is null)
+                {
+                    Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
+                    return ExitCode.Undecided;
+                }
 
-            Console.Out.Write(head.Note);
-            foreach (var cosignature in head.Cosignatures.Where(c => c.Size == head.Size))
-            {
-                Console.Out.WriteLine(cosignature.Line);
-            }
+                Console.Out.Write(head.Note);
+                foreach (var cosignature in head.Cosignatures.Where(c => c.Size == head.Size))
+                {
+                    Console.Out.WriteLine(cosignature.Line);
+                }
 
-            foreach (var earlier in parsed.GetValue(all) ? head.Cosignatures.Where(c => c.Size != head.Size) : [])
-            {
-                Console.Out.WriteLine($"{earlier.Size} {earlier.Line}");
-            }
+                foreach (var earlier in parsed.GetValue(all) ? head.Cosignatures.Where(c => c.Size != head.Size) : [])
+                {
+                    Console.Out.WriteLine($"{earlier.Size} {earlier.Line}");
+                }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        var subject = new Option<Guid?>("--object") { Description = "Chỉ các mục về một văn bản. / The story of one dispatch." };
-        return GatewayCommand.Create("list", "Liệt kê các mục. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…", [json, subject], async (node, parsed, cancel) =>
+        var subject = new Option<Guid?>("--object")
         {
-            foreach (var line in parsed.GetValue(subject) is { } id ? await node.Ledger.StoryAsync(id, cancel) : await node.Ledger.ListAsync(1000, cancel))
+            Description = "Chỉ các mục về một văn bản. / The story of one dispatch.",
+        };
+        return GatewayCommand.Create(
+            "list",
+            "Liệt kê các mục. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…",
+            [json, subject],
+            async (node, parsed, cancellationToken) =>
             {
-                if (parsed.GetValue(json))
+                foreach (
+                    var line in parsed.GetValue(subject) is { } id
+                        ? await node.Ledger.StoryAsync(id, cancellationToken)
+                        : await node.Ledger.ListAsync(1000, cancellationToken))
                 {
-                    CommandLine.WriteJson(line);
+                    if (parsed.GetValue(json))
+                    {
+                        CommandLine.WriteJson(line);
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            $"{line.Index?.ToString() ?? "…", 6} {line.Time:u} {line.Kind, -22} {line.Object}");
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine($"{line.Index?.ToString() ?? "…",6} {line.Time:u} {line.Kind,-22} {line.Object}");
-                }
-            }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 
     private static Command Prove()
     {
-        var subject = new Argument<Guid>("OBJECT") { Description = "Văn bản, lần gửi hoặc thư đến. / The dispatch, transmission or message." };
-        return GatewayCommand.Create("prove", """
+        var subject = new Argument<Guid>("OBJECT")
+        {
+            Description = "Văn bản, lần gửi hoặc thư đến. / The dispatch, transmission or message.",
+        };
+        return GatewayCommand.Create(
+            "prove",
+            """
             Chứng minh các mục của một đối tượng nằm trong sổ cái, và kiểm tra bằng chứng đó. / Proves the entries of an object, and verifies the proofs.
             Ví dụ / example: securemail ledger prove 0192f0c3-…
-            """, [subject], async (node, parsed, cancel) =>
-        {
-            await using var connection = await node.Database.Source.OpenConnectionAsync(cancel);
-            var entries = await LedgerStore.ListAsync(connection, parsed.GetValue(subject).ToString(), 1000, cancel);
-            if (entries.Count == 0)
+            """,
+            [subject],
+            async (node, parsed, cancellationToken) =>
             {
-                Console.Error.WriteLine("Sổ cái không có mục nào về đối tượng này. / The ledger has no entry about it.");
-                return ExitCode.Wanting;
-            }
-
-            foreach (var entry in entries.Reverse())
-            {
-                var evidence = await LedgerEvidence.BuildAsync(connection, entry.EntryId, [], [], cancel);
-                if (evidence.Verify(node.Identity.Ledger.Verifier) is { } problem)
+                await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
+                var entries = await LedgerStore.ListAsync(
+                    connection, parsed.GetValue(subject).ToString(), 1000, cancellationToken);
+                if (entries.Count == 0)
                 {
-                    Console.Error.WriteLine($"{problem.Vi} / {problem.En}");
+                    Console.Error.WriteLine(
+                        "Sổ cái không có mục nào về đối tượng này. / The ledger has no entry about it.");
                     return ExitCode.Wanting;
                 }
 
-                Console.Out.WriteLine(Encoding.UTF8.GetString(evidence.ToBytes()));
-            }
+                foreach (var entry in entries.Reverse())
+                {
+                    var evidence = await LedgerEvidence.BuildAsync(
+                        connection, entry.EntryId, [], [], cancellationToken);
+                    if (evidence.Verify(node.Identity.Ledger.Verifier) is { } problem)
+                    {
+                        Console.Error.WriteLine($"{problem.Vi} / {problem.En}");
+                        return ExitCode.Wanting;
+                    }
 
-            return ExitCode.Done;
-        });
+                    Console.Out.WriteLine(Encoding.UTF8.GetString(evidence.ToBytes()));
+                }
+
+                return ExitCode.Done;
+            });
     }
 
     private static Command Verify()
     {
-        var seen = new Option<FileInfo?>("--seen") { Description = "Các điểm kiểm tra mà cổng khác giữ. / Checkpoints of this ledger that others hold." };
+        var seen = new Option<FileInfo?>("--seen")
+        {
+            Description = "Các điểm kiểm tra mà cổng khác giữ. / Checkpoints of this ledger that others hold.",
+        };
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create("verify", """
+        return GatewayCommand.Create(
+            "verify",
+            """
             Tính lại toàn bộ sổ cái và chỉ ra mục bị sửa, mất hoặc đảo thứ tự. / Recomputes the whole ledger and names what was changed, is missing or reordered.
             Ví dụ / example: securemail ledger verify --seen cong-b.jsonl
-            """, [seen, json], async (node, parsed, cancel) =>
-        {
-            IReadOnlyList<Checkpoint> held = [];
-            if (parsed.GetValue(seen) is { } file)
+            """,
+            [seen, json],
+            async (node, parsed, cancellationToken) =>
             {
-                await using var input = file.OpenRead();
-                held = await LedgerExport.ReadSeenAsync(input, cancel);
-            }
-
-            var report = await LedgerVerifier.VerifyAsync(node.Database.Source, node.Identity.Ledger.Verifier, held, cancel);
-            if (parsed.GetValue(json))
-            {
-                CommandLine.WriteJson(report);
-            }
-            else
-            {
-                foreach (var problem in report.Problems)
+                IReadOnlyList<Checkpoint> held = [];
+                if (parsed.GetValue(seen) is { } file)
                 {
-                    Console.Out.WriteLine($"✗ {problem.Vi} / {problem.En}");
+                    await using var input = file.OpenRead();
+                    held = await LedgerExport.ReadSeenAsync(input, cancellationToken);
                 }
 
-                Console.Out.WriteLine($"{report.Entries} mục, {report.Checkpoints} điểm kiểm tra, {report.SeenAgreed} điểm nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, {report.Problems.Count} problems.");
-            }
+                var report = await LedgerVerifier.VerifyAsync(
+                    node.Database.Source, node.Identity.Ledger.Verifier, held, cancellationToken);
+                if (parsed.GetValue(json))
+                {
+                    CommandLine.WriteJson(report);
+                }
+                else
+                {
+                    foreach (var problem in report.Problems)
+                    {
+                        Console.Out.WriteLine($"✗ {problem.Vi} / {problem.En}");
+                    }
 
-            return report.Problems.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
-        });
+                    Console.Out.WriteLine(
+                        $"{report.Entries} mục, {report.Checkpoints} điểm kiểm tra, {report.SeenAgreed} điểm nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, {report.Problems.Count} problems."
+                    );
+                }
+
+                return report.Problems.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
+            });
     }
 
     private static Command Export()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write." };
-        return GatewayCommand.Create("export", "Xuất sổ cái để người khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to verify. Ví dụ / example: securemail ledger export socai.jsonl", [file], async (node, parsed, cancel) =>
-        {
-            await using var output = parsed.GetValue(file)!.Create();
-            await LedgerExport.WriteAsync(node.Database.Source, node.Identity.Ledger.Verifier, output, cancel);
-            return ExitCode.Done;
-        });
+        return GatewayCommand.Create(
+            "export",
+            "Xuất sổ cái để người khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to verify. Ví dụ / example: securemail ledger export socai.jsonl",
+            [file],
+            async (node, parsed, cancellationToken) =>
+            {
+                await using var output = parsed.GetValue(file)!.Create();
+                await LedgerExport.WriteAsync(
+                    node.Database.Source, node.Identity.Ledger.Verifier, output, cancellationToken);
+                return ExitCode.Done;
+            });
     }
 
     private static Command Seen()
     {
         var peer = new Argument<string>("GATEWAY") { Description = "Tên cổng khác. / The peer's name." };
-        return GatewayCommand.Create("seen", "In các điểm kiểm tra đã thấy của một cổng khác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl", [peer], async (node, parsed, cancel) =>
-        {
-            await using var connection = await node.Database.Source.OpenConnectionAsync(cancel);
-            await using var output = Console.OpenStandardOutput();
-            await LedgerExport.WriteSeenAsync(connection, parsed.GetValue(peer)!, output, cancel);
-            return ExitCode.Done;
-        });
+        return GatewayCommand.Create(
+            "seen",
+            "In các điểm kiểm tra đã thấy của một cổng khác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl",
+            [peer],
+            async (node, parsed, cancellationToken) =>
+            {
+                await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
+                await using var output = Console.OpenStandardOutput();
+                await LedgerExport.WriteSeenAsync(connection, parsed.GetValue(peer)!, output, cancellationToken);
+                return ExitCode.Done;
+            });
     }
 
     private static Command Alarms()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create("alarms", "Liệt kê báo động: sổ cái bị viết lại, nội dung xung đột. / Lists alarms. Ví dụ / example: securemail ledger alarms", [json], async (node, parsed, cancel) =>
-        {
-            var alarms = await node.Ledger.AlarmsAsync(cancel);
-            foreach (var alarm in alarms)
+        return GatewayCommand.Create(
+            "alarms",
+            "Liệt kê báo động: sổ cái bị viết lại, nội dung xung đột. / Lists alarms. Ví dụ / example: securemail ledger alarms",
+            [json],
+            async (node, parsed, cancellationToken) =>
             {
-                if (parsed.GetValue(json))
+                var alarms = await node.Ledger.AlarmsAsync(cancellationToken);
+                foreach (var alarm in alarms)
                 {
-                    CommandLine.WriteJson(alarm);
+                    if (parsed.GetValue(json))
+                    {
+                        CommandLine.WriteJson(alarm);
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            $"{alarm.Time:u} {Pages.Wording.Alarm(alarm.Kind)} — {alarm.Subject}: {alarm.Detail}");
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine($"{alarm.Time:u} {Pages.Wording.Alarm(alarm.Kind)} — {alarm.Subject}: {alarm.Detail}");
-                }
-            }
 
-            return alarms.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
-        });
+                return alarms.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
+            });
     }
 }

@@ -9,16 +9,26 @@ internal static class MigrateCommand
     public static Command Create()
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
-        var command = new Command("migrate", """
+        var command = new Command(
+            "migrate",
+            """
             Cập nhật lược đồ cơ sở dữ liệu (dùng Database:OwnerConnection). / Brings the database to this version's schema.
             Ví dụ / example: securemail migrate --config /etc/securemail.json
-            """) { config, data };
-        command.SetAction(async (parsed, cancel) =>
+            """
+        )
         {
-            var applied = await GatewayDatabase.MigrateAsync(Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, cancel);
-            Console.Out.WriteLine(applied.Count == 0 ? "Lược đồ đã mới nhất. / The schema is current." : string.Join('\n', applied));
-            return ExitCode.Done;
-        });
+            config,
+            data,
+        };
+        command.SetAction(
+            async (parsed, cancellationToken) =>
+            {
+                var applied = await GatewayDatabase.MigrateAsync(
+                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, cancellationToken);
+                Console.Out.WriteLine(
+                    applied.Count == 0 ? "Lược đồ đã mới nhất. / The schema is current." : string.Join('\n', applied));
+                return ExitCode.Done;
+            });
         return command;
     }
 }

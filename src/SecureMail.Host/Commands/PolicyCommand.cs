@@ -2,7 +2,8 @@ using System.CommandLine;
 
 namespace SecureMail.Host.Commands;
 
-/// <summary>The decisions that policy rests on: routes that are forbidden, and permissions for marked documents. Each leaves an entry in the ledger.</summary>
+/// <summary>The decisions that policy rests on: routes that are forbidden, and permissions for marked documents. Each
+/// leaves an entry in the ledger.</summary>
 internal static class PolicyCommand
 {
     public static Command Create()
@@ -18,60 +19,98 @@ internal static class PolicyCommand
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create("list", "Liệt kê quy định đang có. / Lists what is in force. Ví dụ / example: securemail policy list", [json], async (node, parsed, cancel) =>
-        {
-            foreach (var line in await node.Policy.ListAsync(cancel))
+        return GatewayCommand.Create(
+            "list",
+            "Liệt kê quy định đang có. / Lists what is in force. Ví dụ / example: securemail policy list",
+            [json],
+            async (node, parsed, cancellationToken) =>
             {
-                if (parsed.GetValue(json))
+                foreach (var line in await node.Policy.ListAsync(cancellationToken))
                 {
-                    CommandLine.WriteJson(line);
+                    if (parsed.GetValue(json))
+                    {
+                        CommandLine.WriteJson(line);
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            line.Kind == "route"
+                                ? $"{line.Rule, 4} cấm / forbidden: {line.Sender ?? "*"} → {line.Recipient ?? "*"}: {line.Detail}"
+                                : $"     cho phép / permitted: {line.Sender} tới / up to {line.Detail}");
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine(line.Kind == "route" ? $"{line.Rule,4} cấm / forbidden: {line.Sender ?? "*"} → {line.Recipient ?? "*"}: {line.Detail}" : $"     cho phép / permitted: {line.Sender} tới / up to {line.Detail}");
-                }
-            }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 
     private static Command Forbid()
     {
-        var from = new Option<string?>("--from") { Description = "Mã cơ quan gửi; bỏ trống: mọi cơ quan. / The sender; none: any." };
-        var to = new Option<string?>("--to") { Description = "Mã cơ quan nhận; bỏ trống: mọi cơ quan. / The addressee; none: any." };
-        var reason = new Option<string>("--reason") { Description = "Lý do người gửi sẽ đọc. / The reason the sender reads.", Required = true };
-        return GatewayCommand.Create("forbid", "Cấm một chiều gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"", [from, to, reason], async (node, parsed, cancel) =>
+        var from = new Option<string?>("--from")
         {
-            Console.Out.WriteLine(await node.Policy.ForbidAsync(parsed.GetValue(from), parsed.GetValue(to), parsed.GetValue(reason)!, cancel));
-            return ExitCode.Done;
-        });
+            Description = "Mã cơ quan gửi; bỏ trống: mọi cơ quan. / The sender; none: any.",
+        };
+        var to = new Option<string?>("--to")
+        {
+            Description = "Mã cơ quan nhận; bỏ trống: mọi cơ quan. / The addressee; none: any.",
+        };
+        var reason = new Option<string>("--reason")
+        {
+            Description = "Lý do người gửi sẽ đọc. / The reason the sender reads.",
+            Required = true,
+        };
+        return GatewayCommand.Create(
+            "forbid",
+            "Cấm một chiều gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"",
+            [from, to, reason],
+            async (node, parsed, cancellationToken) =>
+            {
+                Console.Out.WriteLine(
+                    await node.Policy.ForbidAsync(
+                        parsed.GetValue(from), parsed.GetValue(to), parsed.GetValue(reason)!, cancellationToken));
+                return ExitCode.Done;
+            });
     }
 
     private static Command Permit()
     {
         var rule = new Argument<long>("RULE") { Description = "Số của quy định. / The rule's number." };
-        return GatewayCommand.Create("permit", "Bỏ một quy định cấm. / Takes a rule back. Ví dụ / example: securemail policy permit 3", [rule], async (node, parsed, cancel) =>
-            await node.Policy.PermitAsync(parsed.GetValue(rule), cancel) ? ExitCode.Done : ExitCode.Wanting);
+        return GatewayCommand.Create(
+            "permit",
+            "Bỏ một quy định cấm. / Takes a rule back. Ví dụ / example: securemail policy permit 3",
+            [rule],
+            async (node, parsed, cancellationToken) =>
+                await node.Policy.PermitAsync(parsed.GetValue(rule), cancellationToken)
+                    ? ExitCode.Done
+                    : ExitCode.Wanting);
     }
 
     private static Command SecrecyMark()
     {
         var agency = new Option<string>("--agency") { Description = "Mã cơ quan. / The agency.", Required = true };
-        var highest = new Option<string>("--highest") { Description = "MẬT, TỐI MẬT, TUYỆT MẬT, hoặc none để cấm lại. / The highest mark, or none.", Required = true };
-        return GatewayCommand.Create("secrecy", "Quyết định của cơ quan về văn bản có độ mật; ghi vào sổ cái. / An agency's decision on marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT", [agency, highest], async (node, parsed, cancel) =>
+        var highest = new Option<string>("--highest")
         {
-            var mark = parsed.GetValue(highest)!;
-            try
+            Description = "MẬT, TỐI MẬT, TUYỆT MẬT, hoặc none để cấm lại. / The highest mark, or none.",
+            Required = true,
+        };
+        return GatewayCommand.Create(
+            "secrecy",
+            "Quyết định của cơ quan về văn bản có độ mật; ghi vào sổ cái. / An agency's decision on marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT",
+            [agency, highest],
+            async (node, parsed, cancellationToken) =>
             {
-                await node.Policy.SetSecrecyAsync(parsed.GetValue(agency)!, mark == "none" ? null : mark, cancel);
-            }
-            catch (ArgumentException e)
-            {
-                throw new UsageException(e.Message);
-            }
+                var mark = parsed.GetValue(highest)!;
+                try
+                {
+                    await node.Policy.SetSecrecyAsync(
+                        parsed.GetValue(agency)!, mark == "none" ? null : mark, cancellationToken);
+                }
+                catch (ArgumentException e)
+                {
+                    throw new UsageException(e.Message);
+                }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 }

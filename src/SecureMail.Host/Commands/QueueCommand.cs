@@ -17,47 +17,71 @@ internal static class QueueCommand
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create("list", "Liệt kê việc đang chờ. / Lists what waits. Ví dụ / example: securemail queue list", [json], async (node, parsed, cancel) =>
-        {
-            foreach (var row in await node.Queue.ListAsync(cancel))
+        return GatewayCommand.Create(
+            "list",
+            "Liệt kê việc đang chờ. / Lists what waits. Ví dụ / example: securemail queue list",
+            [json],
+            async (node, parsed, cancellationToken) =>
             {
-                if (parsed.GetValue(json))
+                foreach (var row in await node.Queue.ListAsync(cancellationToken))
                 {
-                    CommandLine.WriteJson(row);
+                    if (parsed.GetValue(json))
+                    {
+                        CommandLine.WriteJson(row);
+                    }
+                    else
+                    {
+                        Console.Out.WriteLine(
+                            $"{row.Id, 8} {row.Kind, -8} {row.State, -7} {row.Attempts, 3} {row.RunAt:u} {row.Subject} {row.Lane ?? "-"} {row.LastError}"
+                        );
+                    }
                 }
-                else
-                {
-                    Console.Out.WriteLine($"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.Lane ?? "-"} {row.LastError}");
-                }
-            }
 
-            if (!parsed.GetValue(json))
-            {
-                foreach (var lane in await node.Lanes.BackingOffAsync(cancel))
+                if (!parsed.GetValue(json))
                 {
-                    Console.Out.WriteLine($"{lane.Lane}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then.");
+                    foreach (var lane in await node.Lanes.BackingOffAsync(cancellationToken))
+                    {
+                        Console.Out.WriteLine(
+                            $"{lane.Lane}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then."
+                        );
+                    }
                 }
-            }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
     }
 
     private static Command Retry()
     {
-        var id = new Argument<long?>("ID") { Description = "Số của việc; bỏ trống: mọi việc đang chờ người xử lý. / The row; none: all that is held.", Arity = ArgumentArity.ZeroOrOne };
-        return GatewayCommand.Create("retry", "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, token). / Does it again now. Ví dụ / example: securemail queue retry 42", [id], async (node, parsed, cancel) =>
+        var id = new Argument<long?>("ID")
         {
-            var done = parsed.GetValue(id) is { } one ? await node.Queue.RetryAsync(one, cancel) ? 1 : 0 : await node.Queue.ReleaseHeldAsync(cancel);
-            Console.Out.WriteLine($"{done} việc được làm lại. / {done} put back.");
-            return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
-        });
+            Description = "Số của việc; bỏ trống: mọi việc đang chờ người xử lý. / The row; none: all that is held.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        return GatewayCommand.Create(
+            "retry",
+            "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, token). / Does it again now. Ví dụ / example: securemail queue retry 42",
+            [id],
+            async (node, parsed, cancellationToken) =>
+            {
+                var done = parsed.GetValue(id) is { } one
+                    ? await node.Queue.RetryAsync(one, cancellationToken)
+                        ? 1
+                        : 0
+                    : await node.Queue.ReleaseHeldAsync(cancellationToken);
+                Console.Out.WriteLine($"{done} việc được làm lại. / {done} put back.");
+                return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
+            });
     }
 
     private static Command Drop()
     {
         var id = new Argument<long>("ID") { Description = "Số của việc. / The row." };
-        return GatewayCommand.Create("drop", "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42", [id], async (node, parsed, cancel) =>
-            await node.Queue.DropAsync(parsed.GetValue(id), cancel) ? ExitCode.Done : ExitCode.Wanting);
+        return GatewayCommand.Create(
+            "drop",
+            "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42",
+            [id],
+            async (node, parsed, cancellationToken) =>
+                await node.Queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
     }
 }

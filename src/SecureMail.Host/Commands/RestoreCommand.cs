@@ -11,87 +11,167 @@ internal static class RestoreCommand
     public static Command Create()
     {
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
-        var from = new Option<string?>("--from") { Description = "Thư mục sao lưu. / The backup folder.", HelpName = "DIR" };
-        var tail = new Option<bool>("--drop-damaged-tail") { Description = "Khôi phục tới trước bản ghi nhật ký bị hỏng thay vì từ chối. / Restore up to a journal record that is damaged instead of refusing." };
-        var check = new Option<bool>("--check") { Description = "Hỏi các cổng khác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores nothing." };
-        var without = new Option<string[]>("--without-peer") { Description = "Cùng --check: mở cổng mà không chờ cổng này (ghi vào sổ cái). / With --check: go on without this peer's word (an entry of the ledger).", HelpName = "GATEWAY" };
+        var from = new Option<string?>("--from")
+        {
+            Description = "Thư mục sao lưu. / The backup folder.",
+            HelpName = "DIR",
+        };
+        var tail = new Option<bool>("--drop-damaged-tail")
+        {
+            Description =
+                "Khôi phục tới trước bản ghi nhật ký bị hỏng thay vì từ chối. / Restore up to a journal record that is damaged instead of refusing.",
+        };
+        var check = new Option<bool>("--check")
+        {
+            Description =
+                "Hỏi các cổng khác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores nothing.",
+        };
+        var without = new Option<string[]>("--without-peer")
+        {
+            Description =
+                "Cùng --check: mở cổng mà không chờ cổng này (ghi vào sổ cái). / With --check: go on without this peer's word (an entry of the ledger).",
+            HelpName = "GATEWAY",
+        };
         var keys = new KeySource();
-        var command = new Command("restore", """
+        var command = new Command(
+            "restore",
+            """
             Khôi phục cổng từ bản sao lưu vào thư mục dữ liệu trống, bằng khóa phục hồi. / Restores the gateway from its backup into an empty data folder, with the recovery key.
             Ví dụ / example: securemail restore --from /mnt/backup --key recovery.key --cert recovery.pem --data /var/lib/securemail/data
                              securemail restore --from /mnt/backup --key "pkcs11:token=Recovery;object=recovery?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt
                              securemail restore --check --json
                              securemail restore --check --without-peer gw-b.example.vn
-            """) { config, data, from, tail, check, without, json };
+            """
+        )
+        {
+            config,
+            data,
+            from,
+            tail,
+            check,
+            without,
+            json,
+        };
         foreach (var option in keys.Options)
         {
             command.Options.Add(option);
         }
 
-        command.SetAction(async (parsed, cancel) =>
-        {
-            var gateway = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
-            if (parsed.GetValue(check))
+        command.SetAction(
+            async (parsed, cancellationToken) =>
             {
-                return await CheckAsync(gateway, parsed.GetValue(without) ?? [], parsed.GetValue(json), cancel);
-            }
+                var gateway = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
+                if (parsed.GetValue(check))
+                {
+                    return await CheckAsync(
+                        gateway, parsed.GetValue(without) ?? [], parsed.GetValue(json), cancellationToken);
+                }
 
-            var folder = parsed.GetValue(from) ?? throw new UsageException("Cần --from THƯ-MỤC hoặc --check. / --from DIR or --check is needed.");
-            if (!Directory.Exists(folder))
-            {
-                throw new DirectoryNotFoundException($"Không có thư mục sao lưu {folder}. / There is no backup folder {folder}.");
-            }
+                var folder = parsed.GetValue(from)
+                    ?? throw new UsageException("Cần --from THƯ-MỤC hoặc --check. / --from DIR or --check is needed.");
+                if (!Directory.Exists(folder))
+                {
+                    throw new DirectoryNotFoundException(
+                        $"Không có thư mục sao lưu {folder}. / There is no backup folder {folder}.");
+                }
 
-            using var opened = keys.OpenRecipients(parsed);
-            if (opened.Recipients.Count == 0)
-            {
-                throw new UsageException("Cần khóa phục hồi: --key hoặc --p12. / The recovery key is needed: --key or --p12.");
-            }
+                using var opened = keys.OpenRecipients(parsed);
+                if (opened.Recipients.Count == 0)
+                {
+                    throw new UsageException(
+                        "Cần khóa phục hồi: --key hoặc --p12. / The recovery key is needed: --key or --p12.");
+                }
 
-            var report = await Restore.RunAsync(Path.GetFullPath(folder), opened.Recipients, gateway, parsed.GetValue(tail), TimeProvider.System, cancel);
-            CommandLine.Say(
-                parsed.GetValue(json), "",
-                new { report.Gateway, report.Base, report.BaseMade, report.LedgerSize, report.BaseEnd, report.JournalEnd, report.JournalOctets, report.JournalFiles, report.JournalGap, report.TornRecords, Seconds = Math.Round(report.Took.TotalSeconds, 2) },
-                $"""
-                Đã khôi phục cổng {report.Gateway}: {report.LedgerSize} bản ghi sổ cái, tới vị trí {report.JournalEnd}, {report.Took.TotalSeconds:F1} giây. / restored
-                Hãy chạy "securemail serve"; cổng chỉ làm việc khi các cổng khác xác nhận không thiếu gì ("securemail restore --check"). / Run "securemail serve": it works once its peers have shown that nothing is missing.
-                """);
-            if (report.JournalGap is { } gap)
-            {
-                Console.Error.WriteLine($"Nhật ký bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at {gap}: what follows was not restored.");
-            }
+                var report = await Restore.RunAsync(
+                    Path.GetFullPath(folder), opened.Recipients, gateway, parsed.GetValue(tail), TimeProvider.System,
+                    cancellationToken);
+                CommandLine.Say(
+                    parsed.GetValue(json),
+                    "",
+                    new
+                    {
+                        report.Gateway,
+                        report.Base,
+                        report.BaseMade,
+                        report.LedgerSize,
+                        report.BaseEnd,
+                        report.JournalEnd,
+                        report.JournalOctets,
+                        report.JournalFiles,
+                        report.JournalGap,
+                        report.TornRecords,
+                        Seconds = Math.Round(report.Took.TotalSeconds, 2),
+                    },
+                    $"""
+                    Đã khôi phục cổng {report.Gateway}: {report.LedgerSize} bản ghi sổ cái, tới vị trí {report.JournalEnd}, {report.Took.TotalSeconds:F1} giây. / restored
+                    Hãy chạy "securemail serve"; cổng chỉ làm việc khi các cổng khác xác nhận không thiếu gì ("securemail restore --check"). / Run "securemail serve": it works once its peers have shown that nothing is missing.
+                    """
+                );
+                if (report.JournalGap is { } gap)
+                {
+                    Console.Error.WriteLine(
+                        $"Nhật ký bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at {gap}: what follows was not restored."
+                    );
+                }
 
-            return ExitCode.Done;
-        });
+                return ExitCode.Done;
+            });
         return command;
     }
 
-    /// <summary>0: nothing is missing, or never restored · 1: a peer holds more, or another history · 2: a peer has not answered.</summary>
-    private static async Task<int> CheckAsync(GatewayOptions gateway, string[] without, bool json, CancellationToken cancel)
+    /// <summary>0: nothing is missing, or never restored · 1: a peer holds more, or another history · 2: a peer has not
+    /// answered.</summary>
+    private static async Task<int> CheckAsync(
+        GatewayOptions gateway, string[] without, bool json, CancellationToken cancellationToken)
     {
         using var loggers = LoggerFactory.Create(_ => { });
-        await using var node = await GatewayNode.OpenAsync(gateway, TimeProvider.System, loggers, cancel);
+        await using var node = await GatewayNode.OpenAsync(gateway, TimeProvider.System, loggers, cancellationToken);
         foreach (var peer in without)
         {
-            await node.Restoration.ExcuseAsync(peer, cancel);
+            await node.Restoration.ExcuseAsync(peer, cancellationToken);
         }
 
-        if (await node.Restoration.AskAsync(cancel) is not { } report)
+        if (await node.Restoration.AskAsync(cancellationToken) is not { } report)
         {
-            CommandLine.Say(json, "", new { Restored = false }, "Cổng này chưa từng được khôi phục. / This gateway was never restored.");
+            CommandLine.Say(
+                json, "", new { Restored = false },
+                "Cổng này chưa từng được khôi phục. / This gateway was never restored.");
             return ExitCode.Done;
         }
 
-        CommandLine.Say(json, "", new { Restored = true, report.Proven, report.RestoredAt, report.LedgerSize, report.Peers }, Sentence(report));
-        return report.Peers.Any(p => p.State is "ahead" or "fork") ? ExitCode.Wanting : report.Proven || report.Peers.All(p => p.State is "consistent" or "excused") ? ExitCode.Done : ExitCode.Undecided;
+        CommandLine.Say(
+            json,
+            "",
+            new
+            {
+                Restored = true,
+                report.Proven,
+                report.RestoredAt,
+                report.LedgerSize,
+                report.Peers,
+            },
+            Sentence(report));
+        return report.Peers.Any(p => p.State is "ahead" or "fork") ? ExitCode.Wanting
+            : report.Proven || report.Peers.All(p => p.State is "consistent" or "excused") ? ExitCode.Done
+            : ExitCode.Undecided;
     }
 
-    private static string Sentence(RestorationReport report) => string.Join('\n', report.Peers.Select(p => p.State switch
-    {
-        "ahead" => $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi sổ cái, số {p.Missing.From} đến {p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, {p.Missing.From} to {p.Missing.To}.",
-        "fork" => $"{p.Peer}: giữ một sổ cái khác ở cỡ {p.HeldSize}. / It holds another history at size {p.HeldSize}.",
-        "consistent" => $"{p.Peer}: khớp. / Nothing is missing.",
-        "excused" => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
-        _ => $"{p.Peer}: chưa trả lời ({p.Problem}). / No answer yet ({p.Problem}).",
-    }).Prepend($"Khôi phục lúc {report.RestoredAt:u} với {report.LedgerSize} bản ghi; {(report.Proven ? "đã mở" : "chưa mở")}. / Restored with {report.LedgerSize} entries; {(report.Proven ? "open" : "closed")}."));
+    private static string Sentence(RestorationReport report) =>
+        string.Join(
+            '\n',
+            report
+                .Peers.Select(p =>
+                    p.State switch
+                    {
+                        "ahead" =>
+                            $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi sổ cái, số {p.Missing.From} đến {p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, {p.Missing.From} to {p.Missing.To}.",
+                        "fork" =>
+                            $"{p.Peer}: giữ một sổ cái khác ở cỡ {p.HeldSize}. / It holds another history at size {p.HeldSize}.",
+                        "consistent" => $"{p.Peer}: khớp. / Nothing is missing.",
+                        "excused" => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
+                        _ => $"{p.Peer}: chưa trả lời ({p.Problem}). / No answer yet ({p.Problem}).",
+                    })
+                .Prepend(
+                    $"Khôi phục lúc {report.RestoredAt:u} với {report.LedgerSize} bản ghi; {(report.Proven ? "đã mở" : "chưa mở")}. / Restored with {report.LedgerSize} entries; {(report.Proven ? "open" : "closed")}."
+                ));
 }

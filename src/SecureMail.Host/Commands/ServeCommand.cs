@@ -15,21 +15,52 @@ internal static class ServeCommand
     public static Command Create()
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
-        var http = new Option<string?>("--http") { Description = "Địa chỉ loopback của trang quản trị, ví dụ 127.0.0.1:8080. / Where the console listens." };
-        var smtp = new Option<string?>("--smtp") { Description = "Địa chỉ nhận thư từ các cổng khác, ví dụ 0.0.0.0:2525. / Where mail is taken." };
-        var command = new Command("serve", """
+        var http = new Option<string?>("--http")
+        {
+            Description = "Địa chỉ loopback của trang quản trị, ví dụ 127.0.0.1:8080. / Where the console listens.",
+        };
+        var smtp = new Option<string?>("--smtp")
+        {
+            Description = "Địa chỉ nhận thư từ các cổng khác, ví dụ 0.0.0.0:2525. / Where mail is taken.",
+        };
+        var command = new Command(
+            "serve",
+            """
             Chạy cổng và trang quản trị. / Runs the gateway and its console.
             Ví dụ / example: securemail serve --config /etc/securemail.json --http 127.0.0.1:8080 --smtp 0.0.0.0:2525
-            """) { config, data, http, smtp };
-        command.SetAction((parsed, cancel) => RunAsync(Configuration.Load(parsed.GetValue(config), parsed.GetValue(data), parsed.GetValue(http), parsed.GetValue(smtp)), cancel));
+            """
+        )
+        {
+            config,
+            data,
+            http,
+            smtp,
+        };
+        command.SetAction(
+            (parsed, cancellationToken) =>
+                RunAsync(
+                    Configuration.Load(
+                        parsed.GetValue(config), parsed.GetValue(data), parsed.GetValue(http), parsed.GetValue(smtp)),
+                    cancellationToken));
         return command;
     }
 
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
-        await using var app = ConsoleApp.Create(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080), logging => logging.ClearProviders()
-            .AddSimpleConsole(o => { o.SingleLine = true; o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ "; o.UseUtcTimestamp = true; })
-            .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Quartz", LogLevel.Warning).AddFilter("Npgsql", LogLevel.Warning));
+        await using var app = ConsoleApp.Create(
+            configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080),
+            logging =>
+                logging
+                    .ClearProviders()
+                    .AddSimpleConsole(o =>
+                    {
+                        o.SingleLine = true;
+                        o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ ";
+                        o.UseUtcTimestamp = true;
+                    })
+                    .AddFilter("Microsoft", LogLevel.Warning)
+                    .AddFilter("Quartz", LogLevel.Warning)
+                    .AddFilter("Npgsql", LogLevel.Warning));
         var loggers = app.Services.GetRequiredService<ILoggerFactory>();
         using var telemetry = Telemetry.Start(configuration);
         await using var node = await GatewayNode.OpenAsync(configuration.Gateway, TimeProvider.System, loggers, stop);

@@ -8,18 +8,31 @@ internal static class StorageCommand
     public static Command Create()
     {
         var command = new Command("storage", "Khóa lưu trữ. / The storage keys.");
-        var resume = new Option<bool>("--resume") { Description = "Không tạo khóa mới, chỉ làm nốt. / Make no new key, only go on." };
-        var json = CommandLine.JsonLines();
-        command.Subcommands.Add(GatewayCommand.Create("rotate", """
-            Tạo khóa lưu trữ mới và bọc lại khóa của mọi khối dữ liệu. / Makes a new storage key and wraps every blob's key under it.
-            Chép thư mục khóa sang mọi nút trước khi chạy lại nút; tệp khóa cũ chỉ được hủy khi mọi nút đã chạy lại và không còn cần bản sao lưu cũ.
-            Ví dụ / example: securemail storage rotate
-            """, [resume, json], async (node, parsed, cancel) =>
+        var resume = new Option<bool>("--resume")
         {
-            var answer = await node.Rotation.RotateAsync(!parsed.GetValue(resume), cancel);
-            CommandLine.Say(parsed.GetValue(json), "", answer, $"Khóa {answer.Key}: {answer.Rewrapped} khối được bọc lại. Khóa không còn dùng: {string.Join(", ", answer.Unused.DefaultIfEmpty("-"))}. / {answer.Rewrapped} rewrapped; unused keys are listed.");
-            return ExitCode.Done;
-        }));
+            Description = "Không tạo khóa mới, chỉ làm nốt. / Make no new key, only go on.",
+        };
+        var json = CommandLine.JsonLines();
+        command.Subcommands.Add(
+            GatewayCommand.Create(
+                "rotate",
+                """
+                Tạo khóa lưu trữ mới và bọc lại khóa của mọi khối dữ liệu. / Makes a new storage key and wraps every blob's key under it.
+                Chép thư mục khóa sang mọi nút trước khi chạy lại nút; tệp khóa cũ chỉ được hủy khi mọi nút đã chạy lại và không còn cần bản sao lưu cũ.
+                Ví dụ / example: securemail storage rotate
+                """,
+                [resume, json],
+                async (node, parsed, cancellationToken) =>
+                {
+                    var answer = await node.Rotation.RotateAsync(!parsed.GetValue(resume), cancellationToken);
+                    CommandLine.Say(
+                        parsed.GetValue(json),
+                        "",
+                        answer,
+                        $"Khóa {answer.Key}: {answer.Rewrapped} khối được bọc lại. Khóa không còn dùng: {string.Join(", ", answer.Unused.DefaultIfEmpty("-"))}. / {answer.Rewrapped} rewrapped; unused keys are listed."
+                    );
+                    return ExitCode.Done;
+                }));
         return command;
     }
 }

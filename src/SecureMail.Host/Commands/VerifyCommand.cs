@@ -7,54 +7,80 @@ using SecureMail.Trust;
 
 namespace SecureMail.Host.Commands;
 
-/// <summary>Judges files: mail, CMS, PDF. Needs neither database nor gateway; with <c>--trust</c> no configuration either.</summary>
+/// <summary>Judges files: mail, CMS, PDF. Needs neither database nor gateway; with <c>--trust</c> no configuration
+/// either.</summary>
 internal static class VerifyCommand
 {
     public static Command Create()
     {
-        var files = new Argument<string[]>("FILE") { Description = "Thư, CMS hoặc PDF. / Mail, CMS or PDF.", Arity = ArgumentArity.OneOrMore };
+        var files = new Argument<string[]>("FILE")
+        {
+            Description = "Thư, CMS hoặc PDF. / Mail, CMS or PDF.",
+            Arity = ArgumentArity.OneOrMore,
+        };
         files.RefuseOptions();
         var trust = new TrustOptions();
-        var content = new Option<string?>("--content") { Description = "Tệp đã ký, cho chữ ký CMS rời. / The signed file, for a detached CMS signature.", HelpName = "FILE" };
+        var content = new Option<string?>("--content")
+        {
+            Description = "Tệp đã ký, cho chữ ký CMS rời. / The signed file, for a detached CMS signature.",
+            HelpName = "FILE",
+        };
         var keys = new KeySource();
         var json = CommandLine.JsonLines();
-        var command = new Command("verify", """
+        var command = new Command(
+            "verify",
+            """
             Kiểm tra chữ ký của thư, CMS hoặc PDF. / Judges the signatures of mail, CMS or PDF.
             Ví dụ / example: securemail verify --trust root.pem --crl ca.crl thu.eml
                              securemail verify --trust root.pem --content van-ban.docx van-ban.docx.p7s
-            """) { files, content, json };
+            """
+        )
+        {
+            files,
+            content,
+            json,
+        };
         foreach (var option in trust.Options.Concat(keys.Options))
         {
             command.Options.Add(option);
         }
 
-        command.SetAction(async (parsed, cancel) =>
-        {
-            var options = trust.Read(parsed);
-            if (parsed.GetValue(content) is { } path && !File.Exists(path))
+        command.SetAction(
+            async (parsed, cancellationToken) =>
             {
-                throw new FileNotFoundException($"Không mở được tệp nội dung {path}. / The content {path} cannot be opened.");
-            }
+                var options = trust.Read(parsed);
+                if (parsed.GetValue(content) is { } path && !File.Exists(path))
+                {
+                    throw new FileNotFoundException(
+                        $"Không mở được tệp nội dung {path}. / The content {path} cannot be opened.");
+                }
 
-            using var opened = keys.OpenRecipients(parsed);
-            List<int> codes = [];
-            foreach (var file in parsed.GetValue(files)!)
-            {
-                codes.Add(await VerifyAsync(file, parsed.GetValue(content), opened.Recipients, options, parsed.GetValue(json), parsed.GetValue(CommandLine.Verbose), cancel));
-            }
+                using var opened = keys.OpenRecipients(parsed);
+                List<int> codes = [];
+                foreach (var file in parsed.GetValue(files)!)
+                {
+                    codes.Add(
+                        await VerifyAsync(
+                            file, parsed.GetValue(content), opened.Recipients, options, parsed.GetValue(json),
+                            parsed.GetValue(CommandLine.Verbose), cancellationToken));
+                }
 
-            return ExitCode.Of(codes);
-        });
+                return ExitCode.Of(codes);
+            });
         return command;
     }
 
-    private static async Task<int> VerifyAsync(string path, string? content, IReadOnlyList<RecipientKey> keys, JudgeOptions options, bool json, bool verbose, CancellationToken cancel)
+    private static async Task<int> VerifyAsync(
+        string path, string? content, IReadOnlyList<RecipientKey> keys, JudgeOptions options, bool json, bool verbose,
+        CancellationToken cancellationToken)
     {
         try
         {
             await using var file = InputFile.TryOpen(path);
             await using var detached = content is null ? null : InputFile.Open(content);
-            using var judgement = file is null ? FileJudgement.CannotOpen(path) : await FileJudge.JudgeAsync(path, file, detached, keys, options, cancel);
+            using var judgement = file is null
+                ? FileJudgement.CannotOpen(path)
+                : await FileJudge.JudgeAsync(path, file, detached, keys, options, cancellationToken);
             Report(judgement, json);
             return file is null ? ExitCode.NoInput : Verdicts.ExitCodeOf(judgement.Verdict);
         }
@@ -74,12 +100,15 @@ internal static class VerifyCommand
         }
 
         var output = Console.Out;
-        output.WriteLine($"{judgement.File}: {Name(judgement.Verdict)} / {FindingJson.Name(judgement.Verdict)}{(judgement.Encrypted ? " (mã hóa / encrypted)" : "")}");
+        output.WriteLine(
+            $"{judgement.File}: {Name(judgement.Verdict)} / {FindingJson.Name(judgement.Verdict)}{(judgement.Encrypted ? " (mã hóa / encrypted)" : "")}"
+        );
         output.WriteLine($"  {judgement.Summary.Vi}");
         output.WriteLine($"  {judgement.Summary.En}");
         foreach (var (signature, n) in judgement.Signatures.Select((s, i) => (s, i + 1)))
         {
-            output.WriteLine($"  Chữ ký / signature {n}: {signature.Signer.Subject ?? "(không có chứng thư / no certificate)"}");
+            output.WriteLine(
+                $"  Chữ ký / signature {n}: {signature.Signer.Subject ?? "(không có chứng thư / no certificate)"}");
             Line("thư điện tử / e-mail", string.Join(", ", signature.Signer.Emails));
             Line("cấp bởi / issuer", signature.Signer.Issuer);
             Line("số hiệu / serial", signature.Signer.Serial);
@@ -95,22 +124,26 @@ internal static class VerifyCommand
             if (!string.IsNullOrEmpty(text))
             {
                 // What stands in a certificate may try to write to the terminal.
-                output.WriteLine($"    {(label.Length == 0 ? "" : label + ": ")}{new string([.. text.Select(c => char.IsControl(c) ? '?' : c)])}");
+                output.WriteLine(
+                    $"    {(label.Length == 0 ? "" : label + ": ")}{new string([.. text.Select(c => char.IsControl(c) ? '?' : c)])}"
+                );
             }
         }
     }
 
-    private static string? LocalTime(DateTimeOffset? time) => time?.ToOffset(TimeSpan.FromHours(7)).ToString("yyyy-MM-dd HH:mm:ss zzz", CultureInfo.InvariantCulture);
+    private static string? LocalTime(DateTimeOffset? time) =>
+        time?.ToOffset(TimeSpan.FromHours(7)).ToString("yyyy-MM-dd HH:mm:ss zzz", CultureInfo.InvariantCulture);
 
-    private static string Name(Verdict verdict) => verdict switch
-    {
-        Verdict.Valid => "HỢP LỆ",
-        Verdict.WrongSender => "NGƯỜI KÝ KHÔNG PHẢI NGƯỜI GỬI",
-        Verdict.Partial => "CHỈ KÝ MỘT PHẦN",
-        Verdict.Indeterminate => "CHƯA KẾT LUẬN ĐƯỢC",
-        Verdict.Untrusted => "KHÔNG TIN CẬY",
-        Verdict.Invalid => "KHÔNG HỢP LỆ",
-        Verdict.Unsigned => "KHÔNG CÓ CHỮ KÝ",
-        _ => "KHÔNG ĐỌC ĐƯỢC",
-    };
+    private static string Name(Verdict verdict) =>
+        verdict switch
+        {
+            Verdict.Valid => "HỢP LỆ",
+            Verdict.WrongSender => "NGƯỜI KÝ KHÔNG PHẢI NGƯỜI GỬI",
+            Verdict.Partial => "CHỈ KÝ MỘT PHẦN",
+            Verdict.Indeterminate => "CHƯA KẾT LUẬN ĐƯỢC",
+            Verdict.Untrusted => "KHÔNG TIN CẬY",
+            Verdict.Invalid => "KHÔNG HỢP LỆ",
+            Verdict.Unsigned => "KHÔNG CÓ CHỮ KÝ",
+            _ => "KHÔNG ĐỌC ĐƯỢC",
+        };
 }

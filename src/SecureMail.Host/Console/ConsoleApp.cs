@@ -17,8 +17,9 @@ using SecureMail.Gateway.Storage;
 namespace SecureMail.Host.Pages;
 
 /// <summary>
-/// The console: pages rendered on the server, for reading. They listen on loopback alone until sign-in comes, and answer only to a host name that
-/// is the loopback's, so that a page of another site cannot read them through the clerk's browser (DNS rebinding).
+/// The console: pages rendered on the server, for reading. They listen on loopback alone until sign-in comes, and
+/// answer only to a host name that is the loopback's, so that a page of another site cannot read them through the
+/// clerk's browser (DNS rebinding).
 /// </summary>
 internal static class ConsoleApp
 {
@@ -28,7 +29,8 @@ internal static class ConsoleApp
     // Vietnamese letters stand in the page as they are; what HTML gives a meaning to is still escaped.
     private static readonly HtmlEncoder Letters = HtmlEncoder.Create(UnicodeRanges.All);
 
-    /// <summary>The web server of the console, not started: nothing of the process's configuration reaches it but what is given here.</summary>
+    /// <summary>The web server of the console, not started: nothing of the process's configuration reaches it but what
+    /// is given here.</summary>
     public static WebApplication Create(IPEndPoint listen, Action<ILoggingBuilder> logging)
     {
         var builder = WebApplication.CreateSlimBuilder();
@@ -51,53 +53,80 @@ internal static class ConsoleApp
 
     public static void Map(WebApplication app, GatewayNode node)
     {
-        app.Use(async (context, next) =>
-        {
-            if (context.Request.Host.Host is not ("127.0.0.1" or "localhost" or "[::1]" or "::1"))
+        app.Use(
+            async (context, next) =>
             {
-                context.Response.StatusCode = StatusCodes.Status421MisdirectedRequest;
-                return;
-            }
+                if (context.Request.Host.Host is not ("127.0.0.1" or "localhost" or "[::1]" or "::1"))
+                {
+                    context.Response.StatusCode = StatusCodes.Status421MisdirectedRequest;
+                    return;
+                }
 
-            var headers = context.Response.Headers;
-            headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
-            headers.XContentTypeOptions = "nosniff";
-            headers["Referrer-Policy"] = "no-referrer";
-            headers.CacheControl = "no-store";
-            await next();
-        });
+                var headers = context.Response.Headers;
+                headers.ContentSecurityPolicy =
+                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+                headers.XContentTypeOptions = "nosniff";
+                headers["Referrer-Policy"] = "no-referrer";
+                headers.CacheControl = "no-store";
+                await next();
+            });
         app.MapGet("/", () => Results.Redirect("/incoming"));
         app.MapGet("/health/live", () => Results.Text("live"));
-        app.MapGet("/health/ready", async (CancellationToken cancel) =>
+        app.MapGet("/health/ready", async (CancellationToken cancellationToken) =>
         {
-            var health = await node.HealthAsync(cancel);
-            return Results.Json(health, CommandLine.Json, statusCode: health.Ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
+            var health = await node.HealthAsync(cancellationToken);
+            return Results.Json(
+                health, CommandLine.Json,
+                statusCode: health.Ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
         });
-        app.MapGet("/outgoing", async (CancellationToken cancel) => await PageAsync<Outgoing>(node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancel)),
-            (nameof(Outgoing.Notices), await node.Notices.ListAsync(null, Noticed, cancel)), (nameof(Outgoing.Down), await node.Lanes.BackingOffAsync(cancel))));
-        app.MapGet("/outgoing/{id:guid}", async (Guid id, CancellationToken cancel) =>
-            await node.Outgoing.FindAsync(id, cancel) is { } dispatch
-                ? await PageAsync<OutgoingDetail>(node, (nameof(OutgoingDetail.Dispatch), dispatch), (nameof(OutgoingDetail.Entries), await node.Ledger.StoryAsync(id, cancel)))
+        app.MapGet("/outgoing", async (CancellationToken cancellationToken) =>
+            await PageAsync<Outgoing>(
+                node, (nameof(Outgoing.Dispatches), await node.Outgoing.ListAsync(Listed, cancellationToken)),
+                (nameof(Outgoing.Notices), await node.Notices.ListAsync(null, Noticed, cancellationToken)),
+                (nameof(Outgoing.Down), await node.Lanes.BackingOffAsync(cancellationToken))));
+        app.MapGet("/outgoing/{id:guid}", async (Guid id, CancellationToken cancellationToken) =>
+            await node.Outgoing.FindAsync(id, cancellationToken) is { } dispatch
+                ? await PageAsync<OutgoingDetail>(
+                    node, (nameof(OutgoingDetail.Dispatch), dispatch),
+                    (nameof(OutgoingDetail.Entries), await node.Ledger.StoryAsync(id, cancellationToken)))
                 : Results.NotFound());
-        app.MapGet("/incoming", async (CancellationToken cancel) => await PageAsync<Incoming>(node, (nameof(Incoming.Messages), await node.Incoming.ListAsync(null, null, Listed, cancel))));
-        app.MapGet("/incoming/{id:guid}", async (Guid id, CancellationToken cancel) =>
-            await node.Incoming.FindAsync(id, cancel) is { } message
-                ? await PageAsync<IncomingDetail>(node, (nameof(IncomingDetail.Message), message), (nameof(IncomingDetail.Findings), await node.Incoming.FindingsAsync(id, cancel)),
-                    (nameof(IncomingDetail.Entries), await node.Ledger.StoryAsync(message.DispatchId ?? id, cancel)))
+        app.MapGet("/incoming", async (CancellationToken cancellationToken) =>
+            await PageAsync<Incoming>(
+                node, (nameof(Incoming.Messages), await node.Incoming.ListAsync(null, null, Listed, cancellationToken)))
+        );
+        app.MapGet("/incoming/{id:guid}", async (Guid id, CancellationToken cancellationToken) =>
+            await node.Incoming.FindAsync(id, cancellationToken) is { } message
+                ? await PageAsync<IncomingDetail>(
+                    node,
+                    (nameof(IncomingDetail.Message), message),
+                    (nameof(IncomingDetail.Findings), await node.Incoming.FindingsAsync(id, cancellationToken)),
+                    (
+                        nameof(IncomingDetail.Entries),
+                        await node.Ledger.StoryAsync(message.DispatchId ?? id, cancellationToken)))
                 : Results.NotFound());
-        app.MapGet("/incoming/{id:guid}/documents/{n:int}", async (Guid id, int n, CancellationToken cancel) =>
-            await node.Incoming.FindAsync(id, cancel) is { Manifest: { } manifest } && n >= 1 && n <= manifest.Documents.Count
-                // Always as a download of unknown type: a document of another agency is never run in the console's origin.
-                ? await DocumentAsync(node, id, n, manifest.Documents[n - 1].Name, cancel)
-                : Results.NotFound());
-        app.MapGet("/ledger", async (CancellationToken cancel) => await PageAsync<LedgerHead>(node, (nameof(LedgerHead.Head), await node.Ledger.OverviewAsync(cancel))));
+        app.MapGet(
+            "/incoming/{id:guid}/documents/{n:int}",
+            async (Guid id, int n, CancellationToken cancellationToken) =>
+                await node.Incoming.FindAsync(id, cancellationToken) is { Manifest: { } manifest }
+                && n >= 1
+                && n <= manifest.Documents.Count
+                    // Always as a download of unknown type: a document of another agency is never run in the console's
+                    // origin.
+                    ? await DocumentAsync(node, id, n, manifest.Documents[n - 1].Name, cancellationToken)
+                    : Results.NotFound());
+        app.MapGet("/ledger", async (CancellationToken cancellationToken) =>
+            await PageAsync<LedgerHead>(
+                node, (nameof(LedgerHead.Head), await node.Ledger.OverviewAsync(cancellationToken))));
     }
 
-    private static async Task<IResult> DocumentAsync(GatewayNode node, Guid incoming, int n, string name, CancellationToken cancel)
+    private static async Task<IResult> DocumentAsync(
+        GatewayNode node, Guid incoming, int n, string name, CancellationToken cancellationToken)
     {
         try
         {
-            return Results.Stream(await node.Incoming.OpenDocumentAsync(incoming, n, cancel), "application/octet-stream", name);
+            return Results.Stream(
+                await node.Incoming.OpenDocumentAsync(incoming, n, cancellationToken), "application/octet-stream",
+                name);
         }
         catch (ContentErasedException e)
         {
@@ -109,11 +138,13 @@ internal static class ConsoleApp
     private static async Task<IResult> PageAsync<T>(GatewayNode node, params (string Name, object Value)[] parameters)
         where T : IComponent
     {
-        // The renderer alone: the web services for components would bring forms, and keys for them that lie in somebody's home.
+        // The renderer alone: the web services for components would bring forms, and keys for them that lie in
+        // somebody's home.
         await using var services = new ServiceCollection().AddSingleton(Letters).BuildServiceProvider();
         await using var renderer = new HtmlRenderer(services, NullLoggerFactory.Instance);
         var values = parameters.Append(("Gateway", node.Name)).ToDictionary(p => p.Item1, p => (object?)p.Item2);
-        var html = await renderer.Dispatcher.InvokeAsync(async () => (await renderer.RenderComponentAsync<T>(ParameterView.FromDictionary(values))).ToHtmlString());
+        var html = await renderer.Dispatcher.InvokeAsync(async () =>
+            (await renderer.RenderComponentAsync<T>(ParameterView.FromDictionary(values))).ToHtmlString());
         return Results.Content(html, "text/html; charset=utf-8");
     }
 }

@@ -2,7 +2,8 @@ using System.Text;
 
 namespace SecureMail.Mail;
 
-/// <summary>The character sets that mail may name. A short list on purpose: UTF-7 and its like hide markup from whoever looks at the octets.</summary>
+/// <summary>The character sets that mail may name. A short list on purpose: UTF-7 and its like hide markup from whoever
+/// looks at the octets.</summary>
 internal static class Charset
 {
     /// <summary>The encoding, with U+FFFD for what does not decode; null when it is not one we read.</summary>
@@ -17,8 +18,20 @@ internal static class Charset
                 return Encoding.Latin1;
         }
 
-        var known = lower.StartsWith("iso-8859-", StringComparison.Ordinal) || lower.StartsWith("windows-125", StringComparison.Ordinal)
-            || lower is "koi8-r" or "koi8-u" or "gb2312" or "gbk" or "gb18030" or "big5" or "shift_jis" or "euc-jp" or "euc-kr" or "iso-2022-jp";
+        var known =
+            lower.StartsWith("iso-8859-", StringComparison.Ordinal)
+            || lower.StartsWith("windows-125", StringComparison.Ordinal)
+            || lower
+                is "koi8-r"
+                    or "koi8-u"
+                    or "gb2312"
+                    or "gbk"
+                    or "gb18030"
+                    or "big5"
+                    or "shift_jis"
+                    or "euc-jp"
+                    or "euc-kr"
+                    or "iso-2022-jp";
         return known ? CodePagesEncodingProvider.Instance.GetEncoding(lower) : null;
     }
 }

@@ -4,12 +4,14 @@ using System.Text;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// RFC 2047, both ways. Reading joins the octets of neighbouring words of one charset before decoding: older clients split a
-/// character between two words. Writing makes one run of UTF-8 base64 words, so that spaces, NFC and NFD come back exactly.
+/// RFC 2047, both ways. Reading joins the octets of neighbouring words of one charset before decoding: older clients
+/// split a character between two words. Writing makes one run of UTF-8 base64 words, so that spaces, NFC and NFD come
+/// back exactly.
 /// </summary>
 internal static class EncodedWord
 {
-    /// <summary>RFC 2047 §2 allows 75; fewer, so that a word fits into a line of 76 beside the name of its field or parameter.</summary>
+    /// <summary>RFC 2047 §2 allows 75; fewer, so that a word fits into a line of 76 beside the name of its field or
+    /// parameter.</summary>
     private const int MaxWord = 56;
 
     private const string Prefix = "=?UTF-8?B?";
@@ -18,17 +20,23 @@ internal static class EncodedWord
     public static string Decode(string text)
     {
         if (!text.Contains("=?", StringComparison.Ordinal))
+        {
             return text;
+        }
+
         var output = new StringBuilder(text.Length);
         var run = new List<byte>();
         Encoding? runCharset = null;
         var gapStart = -1; // white space behind a word: dropped when another word follows (RFC 2047 §6.2)
-        for (var i = 0; i < text.Length;)
+        for (var i = 0; i < text.Length; )
         {
             if (text[i] == '=' && TryReadWord(text, i, out var length, out var charset, out var octets))
             {
                 if (runCharset is not null && !runCharset.Equals(charset))
+                {
                     FlushRun();
+                }
+
                 runCharset = charset;
                 run.AddRange(octets);
                 i += length;
@@ -44,20 +52,29 @@ internal static class EncodedWord
 
             FlushRun();
             if (gapStart >= 0)
+            {
                 output.Append(text, gapStart, i - gapStart);
+            }
+
             gapStart = -1;
             output.Append(text[i++]);
         }
 
         FlushRun();
         if (gapStart >= 0)
+        {
             output.Append(text, gapStart, text.Length - gapStart);
+        }
+
         return output.ToString();
 
         void FlushRun()
         {
             if (runCharset is null)
+            {
                 return;
+            }
+
             output.Append(runCharset.GetString(run.ToArray()));
             run.Clear();
             runCharset = null;
@@ -79,13 +96,19 @@ internal static class EncodedWord
             // RFC 2047 §5: a word holds whole characters.
             var count = rune.EncodeToUtf8(utf8);
             if (used + count > word.Length)
+            {
                 Flush();
+            }
+
             utf8[..count].CopyTo(word.AsSpan(used));
             used += count;
         }
 
         if (used > 0)
+        {
             Flush();
+        }
+
         return words;
 
         void Flush()
@@ -101,22 +124,36 @@ internal static class EncodedWord
         charset = Encoding.UTF8;
         octets = [];
         if (start + 1 >= text.Length || text[start + 1] != '?')
+        {
             return false;
+        }
+
         var charsetEnd = text.IndexOf('?', start + 2);
         if (charsetEnd < 0 || charsetEnd - start > 60 || charsetEnd + 2 >= text.Length || text[charsetEnd + 2] != '?')
+        {
             return false;
+        }
+
         var end = text.IndexOf("?=", charsetEnd + 3, StringComparison.Ordinal);
         if (end < 0)
+        {
             return false;
+        }
+
         var payload = text.AsSpan(charsetEnd + 3, end - charsetEnd - 3);
         if (payload.ContainsAny(' ', '\t'))
+        {
             return false;
+        }
 
         // RFC 2231 §5: a language may follow the charset behind '*'.
         var name = text.AsSpan(start + 2, charsetEnd - start - 2);
         var star = name.IndexOf('*');
         if (Charset.Find((star < 0 ? name : name[..star]).ToString()) is not { } found)
+        {
             return false;
+        }
+
         charset = found;
         length = end + 2 - start;
         return text[charsetEnd + 1] switch
@@ -131,12 +168,18 @@ internal static class EncodedWord
     {
         octets = [];
         if (!Ascii.IsValid(payload))
+        {
             return false;
+        }
         // Padding is often left out by older software; nothing is lost by adding it.
-        var padded = Encoding.ASCII.GetBytes(payload.TrimEnd('=').ToString() + new string('=', (4 - payload.TrimEnd('=').Length % 4) % 4));
+        var padded = Encoding.ASCII.GetBytes(
+            payload.TrimEnd('=').ToString() + new string('=', (4 - payload.TrimEnd('=').Length % 4) % 4));
         var buffer = new byte[Base64.GetMaxDecodedFromUtf8Length(padded.Length)];
         if (Base64.DecodeFromUtf8(padded, buffer, out _, out var written) != System.Buffers.OperationStatus.Done)
+        {
             return false;
+        }
+
         octets = buffer[..written];
         return true;
     }
@@ -153,8 +196,13 @@ internal static class EncodedWord
                     buffer.Add((byte)' ');
                     break;
                 case '=':
-                    if (i + 2 >= payload.Length || !char.IsAsciiHexDigit(payload[i + 1]) || !char.IsAsciiHexDigit(payload[i + 2]))
+                    if (i + 2 >= payload.Length
+                        || !char.IsAsciiHexDigit(payload[i + 1])
+                        || !char.IsAsciiHexDigit(payload[i + 2]))
+                    {
                         return false;
+                    }
+
                     buffer.Add((byte)(Convert.FromHexString(payload.Slice(i + 1, 2))[0]));
                     i += 2;
                     break;

@@ -3,7 +3,8 @@ using System.Text;
 
 namespace SecureMail.Mail;
 
-/// <summary>Tokens, quoted strings and comments of structured header values (RFC 2045 §5.1, RFC 5322 §3.2), without recursion.</summary>
+/// <summary>Tokens, quoted strings and comments of structured header values (RFC 2045 §5.1, RFC 5322 §3.2), without
+/// recursion.</summary>
 internal ref struct HeaderLexer(string text)
 {
     private const int MaxCommentDepth = 20;
@@ -43,7 +44,10 @@ internal ref struct HeaderLexer(string text)
     public bool TryTake(char c)
     {
         if (Peek() != c || _position == _text.Length)
+        {
             return false;
+        }
+
         _position++;
         return true;
     }
@@ -51,7 +55,9 @@ internal ref struct HeaderLexer(string text)
     public void Expect(char c)
     {
         if (!TryTake(c))
+        {
             throw new MimeException(MimeReason.Malformed, $"A header field lacks '{c}' where its grammar needs it.");
+        }
     }
 
     public string Token()
@@ -65,14 +71,20 @@ internal ref struct HeaderLexer(string text)
     public string TokenOrQuoted()
     {
         if (Peek() == '"')
+        {
             return Quoted();
-        // Older clients leave spaces, slashes or 8-bit letters unquoted; what runs to the next ';' without '"' is read as it stands.
+        }
+        // Older clients leave spaces, slashes or 8-bit letters unquoted; what runs to the next ';' without '"' is read
+        // as it stands.
         var rest = _text.AsSpan(_position);
         var length = rest.IndexOfAny(';', '"');
         var run = length < 0 ? rest : rest[..length];
         var blank = run.IndexOf('(');
         if (blank >= 0)
+        {
             run = run[..blank];
+        }
+
         return Take(run.TrimEnd(" \t").Length);
     }
 
@@ -106,7 +118,10 @@ internal ref struct HeaderLexer(string text)
         SkipBlank();
         var end = _position;
         while (end < _text.Length && IsAtext(_text[end]))
+        {
             end++;
+        }
+
         var atom = _text[_position..end];
         _position = end;
         return atom;
@@ -118,7 +133,10 @@ internal ref struct HeaderLexer(string text)
         SkipBlank();
         var end = _text.IndexOf(']', _position);
         if (end < 0)
+        {
             throw new MimeException(MimeReason.InvalidAddress, "A domain literal does not end.");
+        }
+
         var literal = _text[_position..(end + 1)];
         _position = end + 1;
         return literal;
@@ -127,7 +145,10 @@ internal ref struct HeaderLexer(string text)
     private string Take(int length)
     {
         if (length == 0)
+        {
             throw new MimeException(MimeReason.Malformed, "A header field lacks a token where its grammar needs one.");
+        }
+
         var taken = _text.Substring(_position, length);
         _position += length;
         return taken;
@@ -142,7 +163,9 @@ internal ref struct HeaderLexer(string text)
             if (c == '(')
             {
                 if (++depth > MaxCommentDepth)
+                {
                     throw new MimeException(MimeReason.TooDeep, "Comments in a header field are nested too deep.");
+                }
             }
             else if (depth > 0 && c == ')')
             {
@@ -151,7 +174,9 @@ internal ref struct HeaderLexer(string text)
             else if (depth > 0 && c == '\\')
             {
                 if (_position + 1 < _text.Length)
+                {
                     _position++;
+                }
             }
             else if (depth == 0 && c is not (' ' or '\t'))
             {
@@ -160,6 +185,8 @@ internal ref struct HeaderLexer(string text)
         }
 
         if (depth > 0)
+        {
             throw new MimeException(MimeReason.Malformed, "A comment in a header field does not end.");
+        }
     }
 }

@@ -3,8 +3,8 @@ using System.Text;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Writing header fields: lines of at most 76 characters, US-ASCII only, nothing in them that could begin another field.
-/// Signed parts carry these, so a relay must find nothing to mend.
+/// Writing header fields: lines of at most 76 characters, US-ASCII only, nothing in them that could begin another
+/// field. Signed parts carry these, so a relay must find nothing to mend.
 /// </summary>
 internal static class HeaderText
 {
@@ -18,9 +18,18 @@ internal static class HeaderText
         {
             // RFC 5322 §2.2: CR and LF end a field, whatever a caller meant by them.
             if (char.IsControl(text[i]) && text[i] != '\t')
-                throw new MimeException(MimeReason.UnsafeHeader, "A header or an address would hold a CR, LF, NUL or other control character.");
-            if (char.IsSurrogate(text[i]) && !(char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[++i])))
-                throw new MimeException(MimeReason.UnsafeHeader, "A header would hold half a surrogate pair, which UTF-8 cannot carry.");
+            {
+                throw new MimeException(
+                    MimeReason.UnsafeHeader,
+                    "A header or an address would hold a CR, LF, NUL or other control character.");
+            }
+
+            if (char.IsSurrogate(text[i])
+                && !(char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[++i])))
+            {
+                throw new MimeException(
+                    MimeReason.UnsafeHeader, "A header would hold half a surrogate pair, which UTF-8 cannot carry.");
+            }
         }
     }
 
@@ -32,7 +41,8 @@ internal static class HeaderText
     }
 
     /// <summary>Refuses a field that may not be written: its name, and each token of its value.</summary>
-    /// <exception cref="MimeException">UnsafeHeader: a token is not printable US-ASCII or longer than a line.</exception>
+    /// <exception cref="MimeException">UnsafeHeader: a token is not printable US-ASCII or longer than a
+    /// line.</exception>
     public static void RequireField(string name, IReadOnlyList<string> tokens)
     {
         RequireName(name);
@@ -40,7 +50,10 @@ internal static class HeaderText
         {
             RequireSafe(token);
             if (!Ascii.IsValid(token) || token.Length > 900)
-                throw new MimeException(MimeReason.UnsafeHeader, "A header token is not US-ASCII or longer than 900 characters.");
+            {
+                throw new MimeException(
+                    MimeReason.UnsafeHeader, "A header token is not US-ASCII or longer than 900 characters.");
+            }
         }
     }
 
@@ -52,7 +65,10 @@ internal static class HeaderText
         foreach (var token in tokens)
         {
             if (token.Length == 0)
+            {
                 continue; // an empty value: a space behind the colon would be a trailing blank
+            }
+
             if (column + 1 + token.Length > MaxLine && column > 0)
             {
                 output.Append("\r\n");
@@ -68,14 +84,21 @@ internal static class HeaderText
 
     private static void RequireName(string name)
     {
-        if (name.Length is 0 or > 70 || name.AsSpan().IndexOfAnyExceptInRange('!', '~') >= 0 || name.Contains(':', StringComparison.Ordinal))
+        if (name.Length is 0 or > 70
+            || name.AsSpan().IndexOfAnyExceptInRange('!', '~') >= 0
+            || name.Contains(':', StringComparison.Ordinal))
+        {
             throw new MimeException(MimeReason.UnsafeHeader, "A header name is not printable US-ASCII.");
+        }
     }
 
-    /// <summary>Whether the text survives being folded at its spaces: single spaces, no long word, nothing that looks encoded.</summary>
+    /// <summary>Whether the text survives being folded at its spaces: single spaces, no long word, nothing that looks
+    /// encoded.</summary>
     private static bool IsPlain(string text) =>
         text.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0
         && !text.Contains("=?", StringComparison.Ordinal)
-        && !text.StartsWith(' ') && !text.EndsWith(' ') && !text.Contains("  ", StringComparison.Ordinal)
+        && !text.StartsWith(' ')
+        && !text.EndsWith(' ')
+        && !text.Contains("  ", StringComparison.Ordinal)
         && text.Split(' ').All(word => word.Length <= 60);
 }

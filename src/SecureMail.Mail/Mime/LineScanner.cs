@@ -1,8 +1,9 @@
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Walks the lines of a seekable stream and knows the offset of each. Holds one buffer whatever the size of the mail: a line
-/// that does not fit is passed over and reported as <see cref="IsLong"/>, since neither a delimiter nor a legal header is that long.
+/// Walks the lines of a seekable stream and knows the offset of each. Holds one buffer whatever the size of the mail: a
+/// line that does not fit is passed over and reported as <see cref="IsLong"/>, since neither a delimiter nor a legal
+/// header is that long.
 /// </summary>
 internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
 {
@@ -27,7 +28,8 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
 
     public bool IsLong { get; private set; }
 
-    /// <summary>Whether the current line holds a bare CR or a NUL: legal only in binary bodies, never in headers.</summary>
+    /// <summary>Whether the current line holds a bare CR or a NUL: legal only in binary bodies, never in
+    /// headers.</summary>
     public bool HasStrayOctets { get; private set; }
 
     /// <summary>Octets of the line end: 2, 1 or, for the last line of a truncated text, 0.</summary>
@@ -56,7 +58,10 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             {
                 scanned = _end;
                 if (Fill(ref scanned))
+                {
                     continue;
+                }
+
                 return Finish(_end, 0);
             }
 
@@ -65,15 +70,26 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             {
                 case (byte)'\n':
                     if (!_bareLf)
-                        throw new MimeException(MimeReason.BareLineEnd, "A line ends with LF alone; only CRLF ends a line of mail.");
+                    {
+                        throw new MimeException(
+                            MimeReason.BareLineEnd, "A line ends with LF alone; only CRLF ends a line of mail.");
+                    }
+
                     return Finish(scanned, 1);
                 case (byte)'\r':
                     if (scanned + 1 == _end && !Fill(ref scanned))
+                    {
                         Stray();
+                    }
                     else if (_buffer[scanned + 1] == (byte)'\n')
+                    {
                         return Finish(scanned, 2);
+                    }
                     else
+                    {
                         Stray();
+                    }
+
                     scanned++;
                     break;
                 default:
@@ -85,28 +101,37 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
     }
 
     /// <summary>
-    /// Moves to the next line that begins with "--", as delimiters do; false at the end. Where bare line ends and NUL are forgiven nothing between can
-    /// be refused, and it is searched for those three octets alone instead of line by line.
+    /// Moves to the next line that begins with "--", as delimiters do; false at the end. Where bare line ends and NUL
+    /// are forgiven nothing between can be refused, and it is searched for those three octets alone instead of line by
+    /// line.
     /// </summary>
     public bool MoveNextDashes()
     {
         if (!MoveNext())
+        {
             return false;
+        }
+
         if (Line.StartsWith("--"u8))
+        {
             return true;
+        }
+
         if (!_bareLf || !_binary)
         {
             while (MoveNext())
             {
                 if (Line.StartsWith("--"u8))
+                {
                     return true;
+                }
             }
 
             return false;
         }
 
         // From the end of this line on: the delimiter may stand right behind it.
-        for (var from = _next - EndLength; ;)
+        for (var from = _next - EndLength; ; )
         {
             var found = _buffer.AsSpan(from, _end - from).IndexOf("\n--"u8);
             if (found >= 0)
@@ -124,15 +149,21 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             _end -= keep;
             (_start, _next, from) = (0, _end, 0);
             if (!Read())
+            {
                 return MoveNext(); // sets what the end of the stream is
+            }
         }
     }
 
-    /// <summary>Moves behind the last line without a look at any, where nothing could be refused; see <see cref="MoveNextDashes"/>.</summary>
+    /// <summary>Moves behind the last line without a look at any, where nothing could be refused; see
+    /// <see cref="MoveNextDashes"/>.</summary>
     public bool TryMoveToEnd()
     {
         if (!_bareLf || !_binary)
+        {
             return false;
+        }
+
         (_bufferOffset, _start, _next, _end) = (stream.Length, 0, 0, 0);
         return !MoveNext();
     }
@@ -140,7 +171,10 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
     private void Stray()
     {
         if (!_binary)
+        {
             throw new MimeException(MimeReason.BareLineEnd, "A CR without LF, or a NUL, stands in the mail.");
+        }
+
         HasStrayOctets = true;
     }
 
@@ -152,14 +186,18 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         return IsLong || LineLength > 0 || endLength > 0;
     }
 
-    /// <summary>Reads more behind what is buffered; <paramref name="scanned"/> moves along. False at the end of the stream.</summary>
+    /// <summary>Reads more behind what is buffered; <paramref name="scanned"/> moves along. False at the end of the
+    /// stream.</summary>
     private bool Fill(ref int scanned)
     {
         if (_end == _buffer.Length)
         {
             // A line longer than the buffer: let go of what was scanned, keep what was not.
             if (_start == 0)
+            {
                 IsLong = true;
+            }
+
             var keep = IsLong ? scanned : _start;
             _buffer.AsSpan(keep, _end - keep).CopyTo(_buffer);
             _bufferOffset += keep;

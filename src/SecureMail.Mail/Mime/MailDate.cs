@@ -5,13 +5,29 @@ namespace SecureMail.Mail;
 /// <summary>Dates of RFC 5322 §3.3.</summary>
 public static class MailDate
 {
-    private static readonly string[] Months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    private static readonly string[] Months =
+    [
+        "Jan",
+        "Feb",
+        "Mar",
+        "Apr",
+        "May",
+        "Jun",
+        "Jul",
+        "Aug",
+        "Sep",
+        "Oct",
+        "Nov",
+        "Dec",
+    ];
 
     /// <summary>"Fri, 21 Nov 2025 09:30:00 +0700", with the offset given.</summary>
     public static string Format(DateTimeOffset date) =>
-        date.ToString("ddd, dd MMM yyyy HH:mm:ss ", CultureInfo.InvariantCulture) + date.ToString("zzz", CultureInfo.InvariantCulture).Replace(":", "", StringComparison.Ordinal);
+        date.ToString("ddd, dd MMM yyyy HH:mm:ss ", CultureInfo.InvariantCulture)
+        + date.ToString("zzz", CultureInfo.InvariantCulture).Replace(":", "", StringComparison.Ordinal);
 
-    /// <summary>Reads a date; comments and a wrong day of the week are passed over. Zone names other than UT and GMT are +0000 (RFC 5322 §4.3).</summary>
+    /// <summary>Reads a date; comments and a wrong day of the week are passed over. Zone names other than UT and GMT
+    /// are +0000 (RFC 5322 §4.3).</summary>
     public static bool TryParse(string value, out DateTimeOffset date)
     {
         date = default;
@@ -20,18 +36,36 @@ public static class MailDate
         var comma = text.IndexOf(',', StringComparison.Ordinal);
         var words = text[(comma + 1)..].Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
         if (words.Length is < 4 or > 5)
+        {
             return false;
+        }
+
         var month = Array.FindIndex(Months, m => m.Equals(words[1], StringComparison.OrdinalIgnoreCase)) + 1;
         var clock = words[3].Split(':');
-        if (month == 0 || clock.Length is < 2 or > 3 || words[2].Length != 4
-            || !Number(words[0], 31, out var day) || !Number(words[2], 9999, out var year)
-            || !Number(clock[0], 23, out var hour) || !Number(clock[1], 59, out var minute))
+        if (month == 0
+            || clock.Length is < 2 or > 3
+            || words[2].Length != 4
+            || !Number(words[0], 31, out var day)
+            || !Number(words[2], 9999, out var year)
+            || !Number(clock[0], 23, out var hour)
+            || !Number(clock[1], 59, out var minute))
+        {
             return false;
+        }
+
         var second = 0;
         if (clock.Length == 3 && !Number(clock[2], 60, out second))
+        {
             return false;
-        if (year < 1900 || day < 1 || day > DateTime.DaysInMonth(year, month) || !Zone(words.Length == 5 ? words[4] : "-0000", out var offset))
+        }
+
+        if (year < 1900
+            || day < 1
+            || day > DateTime.DaysInMonth(year, month)
+            || !Zone(words.Length == 5 ? words[4] : "-0000", out var offset))
+        {
             return false;
+        }
         // A leap second is the one before it: no type here holds 60.
         date = new DateTimeOffset(year, month, day, hour, minute, Math.Min(second, 59), offset);
         return true;
@@ -43,7 +77,10 @@ public static class MailDate
     private static bool Zone(string zone, out TimeSpan offset)
     {
         offset = TimeSpan.Zero;
-        if (zone.Length == 5 && zone[0] is '+' or '-' && Number(zone[1..3], 13, out var hours) && Number(zone[3..5], 59, out var minutes))
+        if (zone.Length == 5
+            && zone[0] is '+' or '-'
+            && Number(zone[1..3], 13, out var hours)
+            && Number(zone[3..5], 59, out var minutes))
         {
             offset = new TimeSpan(hours, minutes, 0) * (zone[0] == '-' ? -1 : 1);
             return true;

@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Reading mail. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps offsets into the received octets;
-/// bodies are opened as streams when asked for and never copied, so what is hashed is what came. It leaves out on purpose:
-/// meaning (who signed, what may be shown), character sets of bodies, HTML.
+/// Reading mail. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps offsets
+/// into the received octets; bodies are opened as streams when asked for and never copied, so what is hashed is what
+/// came. It leaves out on purpose: meaning (who signed, what may be shown), character sets of bodies, HTML.
 /// </summary>
 public sealed class MailMessage
 {
@@ -16,7 +16,8 @@ public sealed class MailMessage
 
     public IReadOnlyList<MimeHeader> Headers => Root.Headers;
 
-    /// <summary>Reads a message. The stream must be seekable, stay open while the message is used, and belong to it alone.</summary>
+    /// <summary>Reads a message. The stream must be seekable, stay open while the message is used, and belong to it
+    /// alone.</summary>
     /// <exception cref="MimeException">The octets are not acceptable mail.</exception>
     public static MailMessage Parse(Stream stream, MimeReaderOptions? options = null) =>
         new(MimeReader.Read(new OctetSource(stream), options ?? MimeReaderOptions.Received));
@@ -25,7 +26,10 @@ public sealed class MailMessage
     public static MailMessage Parse(ReadOnlyMemory<byte> octets, MimeReaderOptions? options = null)
     {
         if (!MemoryMarshal.TryGetArray(octets, out var array))
+        {
             array = octets.ToArray();
+        }
+
         return Parse(new MemoryStream(array.Array!, array.Offset, array.Count, writable: false), options);
     }
 
@@ -37,5 +41,6 @@ public sealed class MailMessage
     public string Subject => Root.Header("Subject")?.Text ?? "";
 
     /// <summary>The first Date, or null when absent or not a date (RFC 5322 §3.3).</summary>
-    public DateTimeOffset? Date => Root.Header("Date") is { } header && MailDate.TryParse(header.Value, out var date) ? date : null;
+    public DateTimeOffset? Date =>
+        Root.Header("Date") is { } header && MailDate.TryParse(header.Value, out var date) ? date : null;
 }

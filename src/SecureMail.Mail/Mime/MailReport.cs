@@ -3,8 +3,9 @@ using System.Text;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Reports (RFC 6522): a sentence for people, groups of fields for programs, and perhaps the message they speak of. Disposition
-/// notifications (RFC 8098) have one group; delivery status (RFC 3464) has one for the message and one for each recipient.
+/// Reports (RFC 6522): a sentence for people, groups of fields for programs, and perhaps the message they speak of.
+/// Disposition notifications (RFC 8098) have one group; delivery status (RFC 3464) has one for the message and one for
+/// each recipient.
 /// </summary>
 public sealed class MailReport
 {
@@ -38,44 +39,64 @@ public sealed class MailReport
     /// <exception cref="MimeException">It says it is a report and is not one.</exception>
     public static MailReport? Read(MimePart part)
     {
-        if (part.ContentType.MediaType != "multipart/report" || !part.ContentType.Parameters.TryGetValue("report-type", out var type))
+        if (part.ContentType.MediaType != "multipart/report"
+            || !part.ContentType.Parameters.TryGetValue("report-type", out var type))
+        {
             return null;
+        }
         // RFC 6522 §3: the second part is the machine-readable one, named by report-type.
-        if (part.Children.Count < 2 || !part.Children[1].ContentType.MediaType.Equals($"message/{type}", StringComparison.OrdinalIgnoreCase))
+        if (part.Children.Count < 2
+            || !part.Children[1].ContentType.MediaType.Equals($"message/{type}", StringComparison.OrdinalIgnoreCase))
+        {
             throw new MimeException(MimeReason.Malformed, "A report lacks the part that its report-type names.");
-        var text = part.Children[0].ContentType.MediaType == "text/plain" ? part.Children[0].ReadText(MaxReportBytes) : "";
+        }
+
+        var text =
+            part.Children[0].ContentType.MediaType == "text/plain" ? part.Children[0].ReadText(MaxReportBytes) : "";
         return new MailReport(type, text, FieldsOf(part.Children[1]), part);
     }
 
     /// <summary>
     /// A disposition notification (RFC 8098 §3): the answer to one message by one recipient.
     /// </summary>
-    /// <param name="disposition">The disposition type: "processed", "deleted", "displayed" … (§3.2.6); the mode written is automatic.</param>
+    /// <param name="disposition">The disposition type: "processed", "deleted", "displayed" … (§3.2.6); the mode written
+    /// is automatic.</param>
     /// <param name="parts">Further parts, such as our own receipt.</param>
-    public static MimeEntity DispositionNotification(string text, string reportingUa, Mailbox finalRecipient, string? originalMessageId,
-        string disposition, params IReadOnlyList<MimeEntity> parts)
+    public static MimeEntity DispositionNotification(
+        string text, string reportingUa, Mailbox finalRecipient, string? originalMessageId, string disposition,
+        params IReadOnlyList<MimeEntity> parts)
     {
-        var fields = MimeEntity.Fields()
+        var fields = MimeEntity
+            .Fields()
             .AddText("Reporting-UA", reportingUa)
             .AddRaw("Final-Recipient", $"rfc822; {finalRecipient.Address}");
         if (originalMessageId is not null)
+        {
             fields.AddRaw("Original-Message-ID", originalMessageId);
+        }
+
         fields.AddRaw("Disposition", $"automatic-action/MDN-sent-automatically; {disposition}");
         return Report("disposition-notification", text, [fields], parts);
     }
 
     /// <summary>A delivery status notification (RFC 3464 §2) about the recipients named.</summary>
-    public static MimeEntity DeliveryStatus(string text, string reportingMta, IReadOnlyList<RecipientStatus> recipients, params IReadOnlyList<MimeEntity> parts)
+    public static MimeEntity DeliveryStatus(
+        string text, string reportingMta, IReadOnlyList<RecipientStatus> recipients,
+        params IReadOnlyList<MimeEntity> parts)
     {
         List<MimeEntity> groups = [MimeEntity.Fields().AddRaw("Reporting-MTA", $"dns; {reportingMta}")];
         foreach (var recipient in recipients)
         {
-            var group = MimeEntity.Fields()
+            var group = MimeEntity
+                .Fields()
                 .AddRaw("Final-Recipient", $"rfc822; {recipient.Recipient.Address}")
                 .AddRaw("Action", recipient.Action)
                 .AddRaw("Status", recipient.Status);
             if (recipient.Diagnostic is not null)
+            {
                 group.AddText("Diagnostic-Code", $"smtp; {recipient.Diagnostic}");
+            }
+
             groups.Add(group);
         }
 
@@ -92,15 +113,20 @@ public sealed class MailReport
             : throw new MimeException(MimeReason.HeaderTooLarge, "A report is larger than 256 KiB.");
     }
 
-    private static MimeEntity Report(string type, string text, IReadOnlyList<MimeEntity> groups, IReadOnlyList<MimeEntity> parts)
+    private static MimeEntity Report(
+        string type, string text, IReadOnlyList<MimeEntity> groups, IReadOnlyList<MimeEntity> parts)
     {
-        // RFC 3464 §2.1.1, RFC 8098 §3.1: the fields are 7bit text and not encoded; ours are short, US-ASCII and folded.
+        // RFC 3464 §2.1.1, RFC 8098 §3.1: the fields are 7bit text and not encoded; ours are short, US-ASCII and
+        // folded.
         var machine = MimeEntity.Written(() =>
         {
             var buffer = new MemoryStream();
             buffer.Write(Encoding.ASCII.GetBytes($"Content-Type: message/{type}\r\n\r\n"));
             foreach (var group in groups)
+            {
                 group.WriteAsync(buffer).GetAwaiter().GetResult(); // to memory: completes at once
+            }
+
             buffer.Position = 0;
             return buffer;
         });

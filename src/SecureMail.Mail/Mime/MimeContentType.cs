@@ -4,7 +4,8 @@ using System.Text;
 
 namespace SecureMail.Mail;
 
-/// <summary>A media type and its parameters (RFC 2045 §5.1), parameters decoded (RFC 2231). Names lower case, values as they are.</summary>
+/// <summary>A media type and its parameters (RFC 2045 §5.1), parameters decoded (RFC 2231). Names lower case, values as
+/// they are.</summary>
 public sealed class MimeContentType
 {
     private const int MaxParameters = 100;
@@ -25,14 +26,22 @@ public sealed class MimeContentType
     public static MimeContentType Of(string mediaType, params ReadOnlySpan<(string Name, string Value)> parameters)
     {
         var slash = mediaType.IndexOf('/', StringComparison.Ordinal);
-        if (slash < 0 || !HeaderLexer.IsToken(mediaType.AsSpan(0, slash)) || !HeaderLexer.IsToken(mediaType.AsSpan(slash + 1)))
+        if (slash < 0
+            || !HeaderLexer.IsToken(mediaType.AsSpan(0, slash))
+            || !HeaderLexer.IsToken(mediaType.AsSpan(slash + 1)))
+        {
             throw new MimeException(MimeReason.UnsafeHeader, "That is not a media type.");
+        }
+
         var map = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var (name, value) in parameters)
         {
             HeaderText.RequireSafe(value);
             if (!HeaderLexer.IsToken(name))
+            {
                 throw new MimeException(MimeReason.UnsafeHeader, "That is not a parameter name.");
+            }
+
             map.Add(Lower(name), value);
         }
 
@@ -57,22 +66,30 @@ public sealed class MimeContentType
         return new MimeContentType(Lower(lexer.Token()), ReadParameters(ref lexer, encodedWordsInQuotes));
     }
 
-    /// <summary>The tokens of a header value that carries this type and its parameters, for folding between them.</summary>
+    /// <summary>The tokens of a header value that carries this type and its parameters, for folding between
+    /// them.</summary>
     internal List<string> ToTokens()
     {
         List<string> tokens = [MediaType];
         foreach (var (name, value) in Parameters)
+        {
             Append(tokens, name, value, wordsForOlderClients: name == "name");
+        }
+
         return tokens;
     }
 
     /// <summary>
-    /// Adds "; name=value" in the form that value needs. Beyond US-ASCII that is RFC 2231; with <paramref name="wordsForOlderClients"/> it is RFC
-    /// 2047 words in quotes, which no standard allows and older clients alone understand.
+    /// Adds "; name=value" in the form that value needs. Beyond US-ASCII that is RFC 2231; with
+    /// <paramref name="wordsForOlderClients"/> it is RFC 2047 words in quotes, which no standard allows and older
+    /// clients alone understand.
     /// </summary>
     internal static void Append(List<string> tokens, string name, string value, bool wordsForOlderClients)
     {
-        var plain = value.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0 && value.Length <= 60 && !value.Contains("=?", StringComparison.Ordinal);
+        var plain =
+            value.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0
+            && value.Length <= 60
+            && !value.Contains("=?", StringComparison.Ordinal);
         tokens[^1] += ";";
         if (plain)
         {
@@ -112,9 +129,13 @@ public sealed class MimeContentType
             foreach (var octet in utf8[..count])
             {
                 if (char.IsAsciiLetterOrDigit((char)octet) || octet is (byte)'.' or (byte)'-' or (byte)'_')
+                {
                     section.Append((char)octet);
+                }
                 else
+                {
                     section.Append('%').Append(octet.ToString("X2", CultureInfo.InvariantCulture));
+                }
             }
         }
 
@@ -132,18 +153,30 @@ public sealed class MimeContentType
         while (lexer.TryTake(';'))
         {
             if (lexer.AtEnd)
+            {
                 break; // a trailing semicolon is common and says nothing
+            }
+
             var name = Lower(lexer.Token());
             lexer.Expect('=');
             var value = lexer.TokenOrQuoted();
             if (raw.Count == MaxParameters)
-                throw new MimeException(MimeReason.TooManyParameters, $"A header field has more than {MaxParameters} parameters.");
+            {
+                throw new MimeException(
+                    MimeReason.TooManyParameters, $"A header field has more than {MaxParameters} parameters.");
+            }
+
             if (!raw.TryAdd(name, value))
+            {
                 throw new MimeException(MimeReason.Malformed, "A parameter stands twice in one header field.");
+            }
         }
 
         if (!lexer.AtEnd)
+        {
             throw new MimeException(MimeReason.Malformed, "Something stands behind the parameters of a header field.");
+        }
+
         return Assemble(raw, encodedWordsInQuotes);
     }
 
@@ -155,14 +188,18 @@ public sealed class MimeContentType
         {
             var star = key.IndexOf('*', StringComparison.Ordinal);
             if (star < 0)
+            {
                 result.TryAdd(key, encodedWordsInQuotes ? EncodedWord.Decode(value) : value);
+            }
         }
 
         foreach (var key in raw.Keys)
         {
             var star = key.IndexOf('*', StringComparison.Ordinal);
             if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryExtended(raw, key[..star], out var value))
+            {
                 result[key[..star]] = value;
+            }
         }
 
         return result;
@@ -180,13 +217,21 @@ public sealed class MimeContentType
             string? section;
             bool encoded;
             if (single)
+            {
                 (section, encoded) = (raw[$"{name}*"], true);
+            }
             else if (raw.TryGetValue($"{key}*", out section))
+            {
                 encoded = true;
+            }
             else if (raw.TryGetValue(key, out section))
+            {
                 encoded = false;
+            }
             else
+            {
                 break;
+            }
 
             if (i == 0 && encoded)
             {
@@ -194,21 +239,34 @@ public sealed class MimeContentType
                 var first = section.IndexOf('\'', StringComparison.Ordinal);
                 var second = first < 0 ? -1 : section.IndexOf('\'', first + 1);
                 if (second < 0)
+                {
                     return false;
+                }
+
                 charsetName = section[..first];
                 section = section[(second + 1)..];
             }
 
             if (encoded)
+            {
                 AddPercentDecoded(octets, section);
+            }
             else
+            {
                 octets.AddRange(Encoding.UTF8.GetBytes(section));
+            }
+
             if (single)
+            {
                 break;
+            }
         }
 
         if (Charset.Find(charsetName is null or "" ? "utf-8" : charsetName) is not { } charset)
+        {
             return false;
+        }
+
         value = charset.GetString([.. octets]);
         return true;
     }
@@ -217,7 +275,10 @@ public sealed class MimeContentType
     {
         for (var i = 0; i < section.Length; i++)
         {
-            if (section[i] == '%' && i + 2 < section.Length && char.IsAsciiHexDigit(section[i + 1]) && char.IsAsciiHexDigit(section[i + 2]))
+            if (section[i] == '%'
+                && i + 2 < section.Length
+                && char.IsAsciiHexDigit(section[i + 1])
+                && char.IsAsciiHexDigit(section[i + 2]))
             {
                 octets.Add(Convert.FromHexString(section.AsSpan(i + 1, 2))[0]);
                 i += 2;
@@ -233,6 +294,8 @@ public sealed class MimeContentType
         }
     }
 
-    [SuppressMessage("Globalization", "CA1308", Justification = "Media types and parameter names are lower case by custom; no round trip is made through it.")]
+    [SuppressMessage(
+        "Globalization", "CA1308",
+        Justification = "Media types and parameter names are lower case by custom; no round trip is made through it.")]
     private static string Lower(string text) => text.ToLowerInvariant();
 }

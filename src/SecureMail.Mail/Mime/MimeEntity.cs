@@ -4,7 +4,8 @@ using System.Text;
 
 namespace SecureMail.Mail;
 
-/// <summary>How a leaf is written. There is no 7bit or 8bit: signed parts must survive relays (RFC 8551 §3.1.2).</summary>
+/// <summary>How a leaf is written. There is no 7bit or 8bit: signed parts must survive relays (RFC 8551
+/// §3.1.2).</summary>
 public enum LeafEncoding
 {
     /// <summary>Any octets.</summary>
@@ -15,10 +16,10 @@ public enum LeafEncoding
 }
 
 /// <summary>
-/// Writing mail: a tree of entities, written in one pass from streams. Every line is US-ASCII, at most 76 characters, ended by CRLF and
-/// free of trailing blanks, and no line begins with "From " or ".", so that what is signed arrives as it left. Header values are refused
-/// (<see cref="MimeException"/>, UnsafeHeader or InvalidAddress) when they hold CR, LF or NUL. It leaves out: signing, and the order of
-/// fields, which is the caller's.
+/// Writing mail: a tree of entities, written in one pass from streams. Every line is US-ASCII, at most 76 characters,
+/// ended by CRLF and free of trailing blanks, and no line begins with "From " or ".", so that what is signed arrives as
+/// it left. Header values are refused (<see cref="MimeException"/>, UnsafeHeader or InvalidAddress) when they hold CR,
+/// LF or NUL. It leaves out: signing, and the order of fields, which is the caller's.
 /// </summary>
 public sealed class MimeEntity
 {
@@ -30,8 +31,9 @@ public sealed class MimeEntity
     private readonly string? _boundary;
     private readonly MimeEntity? _embedded;
 
-    private MimeEntity(Func<Stream>? open, LeafEncoding? encoding, IReadOnlyList<MimeEntity> children, string? boundary, MimeEntity? embedded,
-        Func<Stream, CancellationToken, Task>? produce = null)
+    private MimeEntity(
+        Func<Stream>? open, LeafEncoding? encoding, IReadOnlyList<MimeEntity> children, string? boundary,
+        MimeEntity? embedded, Func<Stream, CancellationToken, Task>? produce = null)
     {
         _open = open;
         _produce = produce;
@@ -41,8 +43,10 @@ public sealed class MimeEntity
         _embedded = embedded;
     }
 
-    /// <summary>A body from a stream, opened and closed at each writing. The file name goes into both forms (RFC 2231, and RFC 2047 words in name=).</summary>
-    public static MimeEntity Leaf(MimeContentType type, Func<Stream> open, LeafEncoding encoding = LeafEncoding.Base64, string? fileName = null,
+    /// <summary>A body from a stream, opened and closed at each writing. The file name goes into both forms (RFC 2231,
+    /// and RFC 2047 words in name=).</summary>
+    public static MimeEntity Leaf(
+        MimeContentType type, Func<Stream> open, LeafEncoding encoding = LeafEncoding.Base64, string? fileName = null,
         string? disposition = null)
     {
         var entity = new MimeEntity(open, encoding, [], null, null);
@@ -50,8 +54,10 @@ public sealed class MimeEntity
         return entity;
     }
 
-    /// <summary>A base64 body that <paramref name="produce"/> writes when the entity is written: for what comes into being only then.</summary>
-    public static MimeEntity Produced(MimeContentType type, Func<Stream, CancellationToken, Task> produce, string? fileName = null)
+    /// <summary>A base64 body that <paramref name="produce"/> writes when the entity is written: for what comes into
+    /// being only then.</summary>
+    public static MimeEntity Produced(
+        MimeContentType type, Func<Stream, CancellationToken, Task> produce, string? fileName = null)
     {
         var entity = new MimeEntity(null, LeafEncoding.Base64, [], null, null, produce);
         entity.AddLeafFields(type, LeafEncoding.Base64, fileName, null);
@@ -60,14 +66,21 @@ public sealed class MimeEntity
 
     /// <summary>UTF-8 text as quoted-printable.</summary>
     public static MimeEntity Text(string text, string mediaType = "text/plain") =>
-        Leaf(MimeContentType.Of(mediaType, ("charset", "utf-8")), () => new MemoryStream(Encoding.UTF8.GetBytes(text)), LeafEncoding.QuotedPrintable);
+        Leaf(
+            MimeContentType.Of(mediaType, ("charset", "utf-8")), () => new MemoryStream(Encoding.UTF8.GetBytes(text)),
+            LeafEncoding.QuotedPrintable);
 
-    /// <summary>A multipart with a fresh random boundary. <paramref name="parameters"/> go into its Content-Type beside the boundary.</summary>
-    public static MimeEntity Multipart(string subtype, IReadOnlyList<MimeEntity> children, params ReadOnlySpan<(string Name, string Value)> parameters)
+    /// <summary>A multipart with a fresh random boundary. <paramref name="parameters"/> go into its Content-Type beside
+    /// the boundary.</summary>
+    public static MimeEntity Multipart(
+        string subtype, IReadOnlyList<MimeEntity> children, params ReadOnlySpan<(string Name, string Value)> parameters)
     {
         if (children.Count == 0)
+        {
             throw new ArgumentException("A multipart has at least one part.", nameof(children));
-        // RFC 2045 §6.7 (note): "=_" stands in no quoted-printable and no base64 text, so the boundary cannot occur in a body.
+        }
+        // RFC 2045 §6.7 (note): "=_" stands in no quoted-printable and no base64 text, so the boundary cannot occur in
+        // a body.
         var boundary = $"=_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(18))}";
         var entity = new MimeEntity(null, null, children, boundary, null);
         entity.AddContentType(MimeContentType.Of($"multipart/{subtype}", [.. parameters, ("boundary", boundary)]));
@@ -88,22 +101,28 @@ public sealed class MimeEntity
     /// <summary>Adds a field of free text (Subject); beyond US-ASCII as encoded words (RFC 2047).</summary>
     public MimeEntity AddText(string name, string text) => Add(name, HeaderText.TokensOf(text));
 
-    /// <summary>Adds a field of addresses (From, To); none at all is written as an empty group (RFC 5322 §3.4).</summary>
+    /// <summary>Adds a field of addresses (From, To); none at all is written as an empty group (RFC 5322
+    /// §3.4).</summary>
     public MimeEntity AddMailboxes(string name, IReadOnlyList<Mailbox> mailboxes)
     {
         List<string> tokens = mailboxes.Count == 0 ? ["undisclosed-recipients:;"] : [];
         foreach (var mailbox in mailboxes)
         {
             if (tokens.Count > 0)
+            {
                 tokens[^1] += ",";
+            }
+
             tokens.AddRange(mailbox.ToTokens());
         }
 
         return Add(name, tokens);
     }
 
-    /// <summary>Writes the lines of a base64 body by themselves: what goes on behind lines already written, whose octets were a multiple of three.</summary>
-    public static Task WriteBase64Async(Stream octets, Stream output, CancellationToken ct = default) => TransferEncoding.WriteBase64Async(octets, output, ct);
+    /// <summary>Writes the lines of a base64 body by themselves: what goes on behind lines already written, whose
+    /// octets were a multiple of three.</summary>
+    public static Task WriteBase64Async(Stream octets, Stream output, CancellationToken cancellationToken = default) =>
+        TransferEncoding.WriteBase64Async(octets, output, cancellationToken);
 
     /// <summary>Adds a Date-like field (RFC 5322 §3.3).</summary>
     public MimeEntity AddDate(string name, DateTimeOffset date) => AddRaw(name, MailDate.Format(date));
@@ -130,57 +149,67 @@ public sealed class MimeEntity
         return this;
     }
 
-    /// <summary>Adds a field of that name for each field of <paramref name="fields"/>; its value is the whole other field (RFC 9788 §2.2).</summary>
+    /// <summary>Adds a field of that name for each field of <paramref name="fields"/>; its value is the whole other
+    /// field (RFC 9788 §2.2).</summary>
     public MimeEntity AddFieldsAs(string name, MimeEntity fields)
     {
         foreach (var (inner, tokens) in fields._fields)
+        {
             Add(name, [$"{inner}:", .. tokens]);
+        }
+
         return this;
     }
 
     /// <summary>A carrier of fields alone, for <see cref="Prepend"/>.</summary>
     public static MimeEntity Fields() => new(null, null, [], null, null);
 
-    /// <summary>Writes header and body. The last line ends with CRLF, except in a <see cref="Written"/> entity that did not end so.</summary>
-    public async Task WriteAsync(Stream output, CancellationToken ct = default)
+    /// <summary>Writes header and body. The last line ends with CRLF, except in a <see cref="Written"/> entity that did
+    /// not end so.</summary>
+    public async Task WriteAsync(Stream output, CancellationToken cancellationToken = default)
     {
         if (_open is not null && _encoding is null)
         {
             await using var written = _open();
-            await written.CopyToAsync(output, ct);
+            await written.CopyToAsync(output, cancellationToken);
             return;
         }
 
         var header = string.Concat(_fields.Select(f => HeaderText.Fold(f.Name, f.Tokens)));
-        await output.WriteAsync(Encoding.ASCII.GetBytes(header + "\r\n"), ct);
+        await output.WriteAsync(Encoding.ASCII.GetBytes(header + "\r\n"), cancellationToken);
         if (_embedded is not null)
         {
-            await _embedded.WriteAsync(output, ct);
+            await _embedded.WriteAsync(output, cancellationToken);
         }
         else if (_produce is not null)
         {
             var encoder = new Base64Writer(output);
-            await _produce(encoder, ct);
-            await encoder.FinishAsync(ct);
+            await _produce(encoder, cancellationToken);
+            await encoder.FinishAsync(cancellationToken);
         }
         else if (_encoding is { } encoding)
         {
             await using var source = _open!();
             if (encoding == LeafEncoding.Base64)
-                await TransferEncoding.WriteBase64Async(source, output, ct);
+            {
+                await TransferEncoding.WriteBase64Async(source, output, cancellationToken);
+            }
             else
-                await TransferEncoding.WriteQuotedPrintableAsync(source, output, ct);
+            {
+                await TransferEncoding.WriteQuotedPrintableAsync(source, output, cancellationToken);
+            }
         }
         else if (_boundary is not null)
         {
-            // RFC 2046 §5.1.1: the CRLF before a delimiter is the delimiter's, so each part keeps its own last CRLF besides.
+            // RFC 2046 §5.1.1: the CRLF before a delimiter is the delimiter's, so each part keeps its own last CRLF
+            // besides.
             foreach (var child in _children)
             {
-                await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}\r\n"), ct);
-                await child.WriteAsync(output, ct);
+                await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}\r\n"), cancellationToken);
+                await child.WriteAsync(output, cancellationToken);
             }
 
-            await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}--\r\n"), ct);
+            await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}--\r\n"), cancellationToken);
         }
     }
 
@@ -201,7 +230,10 @@ public sealed class MimeEntity
         {
             List<string> tokens = [disposition ?? "attachment"];
             if (fileName is not null)
+            {
                 MimeContentType.Append(tokens, "filename", fileName, wordsForOlderClients: false);
+            }
+
             Add("Content-Disposition", tokens);
         }
 

@@ -1,6 +1,7 @@
 namespace SecureMail.Mail;
 
-/// <summary>Why octets are not mail, or text may not become mail. The caller branches on this, never on the message.</summary>
+/// <summary>Why octets are not mail, or text may not become mail. The caller branches on this, never on the
+/// message.</summary>
 public enum MimeReason
 {
     /// <summary>Breaks the grammar where guessing would be unsafe.</summary>

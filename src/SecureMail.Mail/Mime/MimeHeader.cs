@@ -24,26 +24,33 @@ public sealed class MimeHeader
     /// <summary>The whole field as received: name, colon, folding and the last line end.</summary>
     public ReadOnlyMemory<byte> Raw { get; }
 
-    /// <summary>The value unfolded (RFC 5322 §2.2.3) and trimmed, octets read as UTF-8 (RFC 6532); encoded words still encoded.</summary>
+    /// <summary>The value unfolded (RFC 5322 §2.2.3) and trimmed, octets read as UTF-8 (RFC 6532); encoded words still
+    /// encoded.</summary>
     public string Value { get; }
 
-    /// <summary>The value with its encoded words decoded (RFC 2047). For people and unstructured fields only: addresses are split before decoding.</summary>
+    /// <summary>The value with its encoded words decoded (RFC 2047). For people and unstructured fields only: addresses
+    /// are split before decoding.</summary>
     public string Text => _text ??= EncodedWord.Decode(Value);
 
     public bool Is(string name) => Name.Equals(name, StringComparison.OrdinalIgnoreCase);
 
     internal static MimeHeader Read(byte[] raw, long offset)
     {
-        // RFC 5322 §2.2: a field name is printable US-ASCII but colon; no space before the colon (obs-syntax is not read).
+        // RFC 5322 §2.2: a field name is printable US-ASCII but colon; no space before the colon (obs-syntax is not
+        // read).
         var colon = raw.AsSpan().IndexOf((byte)':');
         if (colon <= 0 || raw.AsSpan(0, colon).IndexOfAnyExceptInRange((byte)33, (byte)126) >= 0)
+        {
             throw new MimeException(MimeReason.Malformed, "A header line is not \"Name: value\".");
+        }
 
         var builder = new StringBuilder(raw.Length);
         foreach (var c in Encoding.UTF8.GetString(raw, colon + 1, raw.Length - colon - 1))
         {
             if (c is not ('\r' or '\n'))
+            {
                 builder.Append(c);
+            }
         }
 
         return new MimeHeader(raw, offset, Encoding.ASCII.GetString(raw, 0, colon), builder.ToString().Trim(' ', '\t'));

@@ -3,10 +3,11 @@ using System.Text;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Reads the structure of a message in one pass over its lines: header sections, delimiters, offsets. It decodes no body and
-/// copies none. What is legal is RFC 5322 and RFC 2045/2046; what is forgiven stands in <see cref="MimeLeniency"/>. Anything two
-/// readers could split differently (two boundaries, a delimiter of an outer part inside an open inner one) is refused, because a
-/// signature would then cover something else than what another reader shows.
+/// Reads the structure of a message in one pass over its lines: header sections, delimiters, offsets. It decodes no
+/// body and copies none. What is legal is RFC 5322 and RFC 2045/2046; what is forgiven stands in
+/// <see cref="MimeLeniency"/>. Anything two readers could split differently (two boundaries, a delimiter of an outer
+/// part inside an open inner one) is refused, because a signature would then cover something else than what another
+/// reader shows.
 /// </summary>
 internal sealed class MimeReader
 {
@@ -27,13 +28,15 @@ internal sealed class MimeReader
         _lines = new LineScanner(source.Stream, options);
     }
 
-    /// <summary>Where an entity ended: at a delimiter of <paramref name="Level"/>, or at the end of the octets (-1).</summary>
+    /// <summary>Where an entity ended: at a delimiter of <paramref name="Level"/>, or at the end of the octets
+    /// (-1).</summary>
     private readonly record struct Stop(int Level, bool Closing, long End);
 
     public static MimePart Read(OctetSource source, MimeReaderOptions options) =>
         new MimeReader(source, options).ReadEntity(0, "text/plain");
 
-    /// <summary>Reads header sections one behind the other, as reports have them (RFC 3464 §2.1), within the same limits.</summary>
+    /// <summary>Reads header sections one behind the other, as reports have them (RFC 3464 §2.1), within the same
+    /// limits.</summary>
     public static List<IReadOnlyList<MimeHeader>> ReadFieldGroups(OctetSource source, MimeReaderOptions options)
     {
         var reader = new MimeReader(source, options);
@@ -44,18 +47,24 @@ internal sealed class MimeReader
             var fields = new List<MimeHeader>();
             ended = reader.ReadHeaders(fields, depth: 1);
             if (fields.Count > 0)
+            {
                 groups.Add(fields);
-        }
-        while (!ended);
+            }
+        } while (!ended);
         return groups;
     }
 
     private MimePart ReadEntity(int depth, string defaultType)
     {
         if (depth > _limits.Depth)
+        {
             throw new MimeException(MimeReason.TooDeep, $"Parts are nested deeper than {_limits.Depth}.");
+        }
+
         if (++_parts > _limits.Parts)
+        {
             throw new MimeException(MimeReason.TooManyParts, $"The message has more than {_limits.Parts} parts.");
+        }
 
         var offset = _lines.NextOffset;
         var headers = new List<MimeHeader>();
@@ -64,12 +73,18 @@ internal sealed class MimeReader
         {
             headersOnly = ReadHeaders(headers, depth);
         }
-        catch (MimeException e) when (e.Reason == MimeReason.Malformed && depth > 0 && _options.Allows(MimeLeniency.HeaderlessParts))
+        catch (MimeException e)
+            when (e.Reason == MimeReason.Malformed && depth > 0 && _options.Allows(MimeLeniency.HeaderlessParts))
         {
             // The line that was no field may be the one that made the next line's turn: that one may be the delimiter.
             if (!AtDelimiter())
+            {
                 SkipToDelimiter();
-            return new MimePart(_source, _options, [], MimeContentType.Of("application/octet-stream"), "7bit", offset, offset, Math.Max(_stop.End, offset), []);
+            }
+
+            return new MimePart(
+                _source, _options, [], MimeContentType.Of("application/octet-stream"), "7bit", offset, offset,
+                Math.Max(_stop.End, offset), []);
         }
 
         var bodyOffset = _lines.NextOffset;
@@ -79,11 +94,17 @@ internal sealed class MimeReader
         if (!headersOnly)
         {
             if (type.MediaType.StartsWith("multipart/", StringComparison.Ordinal))
+            {
                 ReadMultipart(type, encoding, children, depth);
+            }
             else if (type.MediaType is "message/rfc822" or "message/global" && encoding is "7bit" or "8bit" or "binary")
+            {
                 children.Add(ReadEntity(depth + 1, "text/plain"));
+            }
             else
+            {
                 SkipToDelimiter();
+            }
         }
 
         var end = Math.Max(_stop.End, offset);
@@ -95,24 +116,41 @@ internal sealed class MimeReader
     {
         // RFC 2045 §6.4: a multipart may not be encoded as a whole.
         if (encoding is not ("7bit" or "8bit" or "binary"))
+        {
             throw new MimeException(MimeReason.Malformed, "A multipart carries a transfer encoding.");
-        if (!type.Parameters.TryGetValue("boundary", out var boundary) || boundary.Length is 0 or > 70 || !Ascii.IsValid(boundary))
+        }
+
+        if (!type.Parameters.TryGetValue("boundary", out var boundary)
+            || boundary.Length is 0 or > 70
+            || !Ascii.IsValid(boundary))
+        {
             throw new MimeException(MimeReason.Malformed, "A multipart names no boundary of 1 to 70 characters.");
+        }
 
         var level = _boundaries.Count;
         _boundaries.Add(Encoding.ASCII.GetBytes(boundary));
         SkipToDelimiter();
         var childType = type.MediaType == "multipart/digest" ? "message/rfc822" : "text/plain";
         while (_stop.Level == level && !_stop.Closing)
+        {
             children.Add(ReadEntity(depth + 1, childType));
+        }
+
         if (_stop.Level != level && !_options.Allows(MimeLeniency.MissingFinalDelimiter))
+        {
             throw new MimeException(MimeReason.Truncated, "A multipart ends before its closing delimiter.");
+        }
+
         if (children.Count == 0)
+        {
             throw new MimeException(MimeReason.Malformed, "A multipart has no part.");
+        }
 
         _boundaries.RemoveAt(level);
         if (_stop.Level == level)
+        {
             SkipToDelimiter(); // the epilogue
+        }
     }
 
     private void SkipToDelimiter()
@@ -123,7 +161,9 @@ internal sealed class MimeReader
             while (_lines.MoveNextDashes())
             {
                 if (AtDelimiter())
+                {
                     return;
+                }
             }
         }
 
@@ -135,19 +175,31 @@ internal sealed class MimeReader
     {
         var line = _lines.Line;
         if (line.Length < 3 || line[0] != '-' || line[1] != '-')
+        {
             return false;
+        }
 
-        // RFC 2046 §5.1.1: "--" boundary, "--" again when closing, then transport padding and nothing else. Inner ones first.
+        // RFC 2046 §5.1.1: "--" boundary, "--" again when closing, then transport padding and nothing else. Inner ones
+        // first.
         for (var level = _boundaries.Count - 1; level >= 0; level--)
         {
             if (!line[2..].StartsWith(_boundaries[level]))
+            {
                 continue;
+            }
+
             var rest = line[(2 + _boundaries[level].Length)..];
             var closing = rest.StartsWith("--"u8);
             if (closing)
+            {
                 rest = rest[2..];
+            }
+
             if (rest.IndexOfAnyExcept((byte)' ', (byte)'\t') >= 0)
+            {
                 continue;
+            }
+
             _stop = new Stop(level, closing, _lines.LineOffset - _lines.PreviousEndLength);
             return true;
         }
@@ -169,25 +221,39 @@ internal sealed class MimeReader
             {
                 Finish(headers, raw, offset);
                 if (depth == 0 && headers.Count == 0)
+                {
                     throw new MimeException(MimeReason.Malformed, "The message has no header.");
+                }
+
                 return !line.IsEmpty;
             }
 
             if (_lines.HasStrayOctets)
+            {
                 throw new MimeException(MimeReason.BareLineEnd, "A CR without LF, or a NUL, stands in a header.");
+            }
+
             if (_lines.EndLength == 0)
+            {
                 throw new MimeException(MimeReason.Truncated, "The message ends within a header.");
+            }
+
             if (line[0] is (byte)' ' or (byte)'\t')
             {
                 if (raw.Count == 0)
+                {
                     throw new MimeException(MimeReason.Malformed, "The header begins with a continuation line.");
+                }
             }
             else
             {
                 Finish(headers, raw, offset);
                 offset = _lines.LineOffset;
                 if (headers.Count == _limits.HeaderFields)
-                    throw new MimeException(MimeReason.TooManyHeaders, $"A header has more than {_limits.HeaderFields} fields.");
+                {
+                    throw new MimeException(
+                        MimeReason.TooManyHeaders, $"A header has more than {_limits.HeaderFields} fields.");
+                }
             }
 
             raw.AddRange(line);
@@ -195,7 +261,10 @@ internal sealed class MimeReader
         }
 
         if (raw.Count == 0 && headers.Count == 0 && depth == 0)
+        {
             throw new MimeException(MimeReason.Truncated, "There is no message: no octets.");
+        }
+
         Finish(headers, raw, offset);
         _stop = new Stop(-1, Closing: true, _lines.LineOffset);
         return true;
@@ -204,18 +273,31 @@ internal sealed class MimeReader
     private int CountHeaderLine(int sectionBytes)
     {
         if (_lines.IsLong || _lines.LineLength > _limits.HeaderLineBytes)
-            throw new MimeException(MimeReason.LineTooLong, $"A header line is longer than {_limits.HeaderLineBytes} octets.");
+        {
+            throw new MimeException(
+                MimeReason.LineTooLong, $"A header line is longer than {_limits.HeaderLineBytes} octets.");
+        }
+
         var count = _lines.LineLength + _lines.EndLength;
         _headerBytes += count;
         if (sectionBytes + count > _limits.HeaderSectionBytes || _headerBytes > _limits.AllHeaderBytes)
-            throw new MimeException(MimeReason.HeaderTooLarge, $"A header is larger than {_limits.HeaderSectionBytes} octets, or all headers than {_limits.AllHeaderBytes}.");
+        {
+            throw new MimeException(
+                MimeReason.HeaderTooLarge,
+                $"A header is larger than {_limits.HeaderSectionBytes} octets, or all headers than {_limits.AllHeaderBytes}."
+            );
+        }
+
         return count;
     }
 
     private static void Finish(List<MimeHeader> headers, List<byte> raw, long offset)
     {
         if (raw.Count == 0)
+        {
             return;
+        }
+
         headers.Add(MimeHeader.Read(raw.ToArray(), offset));
         raw.Clear();
     }
@@ -224,28 +306,40 @@ internal sealed class MimeReader
     {
         var header = Single(headers, "Content-Type");
         if (header is null)
+        {
             return MimeContentType.Of(defaultType);
+        }
+
         try
         {
             return MimeContentType.Parse(header.Value, _options.Allows(MimeLeniency.EncodedWordsInQuotes));
         }
-        catch (MimeException e) when (e.Reason == MimeReason.Malformed && _options.Allows(MimeLeniency.OpaqueMalformedTypes)
-            && !header.Value.Contains("multipart", StringComparison.OrdinalIgnoreCase))
+        catch (MimeException e)
+            when (e.Reason == MimeReason.Malformed
+                && _options.Allows(MimeLeniency.OpaqueMalformedTypes)
+                && !header.Value.Contains("multipart", StringComparison.OrdinalIgnoreCase))
         {
             return MimeContentType.Of("application/octet-stream");
         }
     }
 
-    /// <summary>The one field of that name. Two that steer the reading would be read differently by different software.</summary>
+    /// <summary>The one field of that name. Two that steer the reading would be read differently by different
+    /// software.</summary>
     private static MimeHeader? Single(List<MimeHeader> headers, string name)
     {
         MimeHeader? found = null;
         foreach (var header in headers)
         {
             if (!header.Is(name))
+            {
                 continue;
+            }
+
             if (found is not null)
+            {
                 throw new MimeException(MimeReason.Malformed, $"Two {name} fields stand in one header.");
+            }
+
             found = header;
         }
 

@@ -31,7 +31,8 @@ public enum MimeLeniency
     /// <summary>A line may end with LF alone: files stored by Unix tools. SMTP never lets one in.</summary>
     BareLineFeeds = 1,
 
-    /// <summary>Bodies may hold bare CR and NUL: what was opened from an encrypted layer may be binary (RFC 8551 §3.1.3).</summary>
+    /// <summary>Bodies may hold bare CR and NUL: what was opened from an encrypted layer may be binary (RFC 8551
+    /// §3.1.3).</summary>
     BinaryBodies = 2,
 
     /// <summary>A multipart may lack its closing delimiter.</summary>
@@ -40,10 +41,12 @@ public enum MimeLeniency
     /// <summary>RFC 2047 words inside quoted parameters and names, as older clients write file names.</summary>
     EncodedWordsInQuotes = 8,
 
-    /// <summary>A Content-Type that does not parse makes the part opaque (application/octet-stream) instead of the message unreadable.</summary>
+    /// <summary>A Content-Type that does not parse makes the part opaque (application/octet-stream) instead of the
+    /// message unreadable.</summary>
     OpaqueMalformedTypes = 16,
 
-    /// <summary>A part of a multipart whose first lines are no header is opaque, all of it body: openssl signs plain text so, without -text.</summary>
+    /// <summary>A part of a multipart whose first lines are no header is opaque, all of it body: openssl signs plain
+    /// text so, without -text.</summary>
     HeaderlessParts = 32,
 }
 
@@ -54,11 +57,16 @@ public sealed record MimeReaderOptions
     public static MimeReaderOptions Received { get; } = new();
 
     /// <summary>For files and opened layers, whose line ends may be local ones.</summary>
-    public static MimeReaderOptions Stored { get; } = new()
-    {
-        Leniency = MimeLeniency.EncodedWordsInQuotes | MimeLeniency.OpaqueMalformedTypes
-            | MimeLeniency.BareLineFeeds | MimeLeniency.BinaryBodies | MimeLeniency.HeaderlessParts,
-    };
+    public static MimeReaderOptions Stored { get; } =
+        new()
+        {
+            Leniency =
+                MimeLeniency.EncodedWordsInQuotes
+                | MimeLeniency.OpaqueMalformedTypes
+                | MimeLeniency.BareLineFeeds
+                | MimeLeniency.BinaryBodies
+                | MimeLeniency.HeaderlessParts,
+        };
 
     public MimeLimits Limits { get; init; } = new();
 

@@ -3,34 +3,38 @@ using System.Buffers;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Writes octets as base64 or quoted-printable with lines of at most 76 characters and CRLF (RFC 2045 §6.7, §6.8): nothing a relay would
-/// wrap, strip or convert.
+/// Writes octets as base64 or quoted-printable with lines of at most 76 characters and CRLF (RFC 2045 §6.7, §6.8):
+/// nothing a relay would wrap, strip or convert.
 /// </summary>
 internal static class TransferEncoding
 {
-    public static async Task WriteBase64Async(Stream source, Stream output, CancellationToken ct)
+    public static async Task WriteBase64Async(Stream source, Stream output, CancellationToken cancellationToken)
     {
         var encoder = new Base64Writer(output);
-        await source.CopyToAsync(encoder, ct);
-        await encoder.FinishAsync(ct);
+        await source.CopyToAsync(encoder, cancellationToken);
+        await encoder.FinishAsync(cancellationToken);
     }
 
     /// <summary>Text whose line ends, CRLF or LF, become CRLF (RFC 2045 §6.7 rule 4).</summary>
-    public static async Task WriteQuotedPrintableAsync(Stream source, Stream output, CancellationToken ct)
+    public static async Task WriteQuotedPrintableAsync(
+        Stream source, Stream output, CancellationToken cancellationToken)
     {
         var encoder = new QuotedPrintableLine();
         var input = new byte[8192];
         var encoded = new ArrayBufferWriter<byte>(32 * 1024);
-        for (int read; (read = await source.ReadAsync(input, ct)) > 0;)
+        for (int read; (read = await source.ReadAsync(input, cancellationToken)) > 0; )
         {
             foreach (var octet in input.AsSpan(0, read))
+            {
                 encoder.Add(octet, encoded);
-            await output.WriteAsync(encoded.WrittenMemory, ct);
+            }
+
+            await output.WriteAsync(encoded.WrittenMemory, cancellationToken);
             encoded.ResetWrittenCount();
         }
 
         encoder.Finish(encoded);
-        await output.WriteAsync(encoded.WrittenMemory, ct);
+        await output.WriteAsync(encoded.WrittenMemory, cancellationToken);
     }
 
     /// <summary>One line in the making. An octet waits until the next one shows whether it ends the line.</summary>
@@ -50,19 +54,29 @@ internal static class TransferEncoding
             }
 
             if (_afterCr)
+            {
                 Put((byte)'\r', output); // a CR alone is data
+            }
+
             _afterCr = octet == '\r';
             if (!_afterCr)
+            {
                 Put(octet, output);
+            }
         }
 
         public void Finish(ArrayBufferWriter<byte> output)
         {
             if (_afterCr)
+            {
                 Put((byte)'\r', output);
+            }
+
             _afterCr = false;
             if (_length == 0)
+            {
                 return;
+            }
             // The text ends within a line: a soft break keeps it so.
             ProtectLastBlank(output);
             SoftBreak(output);
@@ -80,13 +94,19 @@ internal static class TransferEncoding
         {
             var literal = octet is >= 33 and <= 126 and not (byte)'=' or (byte)' ' or (byte)'\t';
             if (_length + (literal ? 1 : 3) > 75)
+            {
                 SoftBreak(output);
+            }
             // Not by RFC 2045, but relays are known to change "From ", "." and "-" at the start of a line.
             literal &= _length > 0 || octet is not ((byte)'F' or (byte)'.' or (byte)'-');
             if (literal)
+            {
                 _line[_length++] = octet;
+            }
             else
+            {
                 PutEscaped(octet);
+            }
         }
 
         private void PutEscaped(byte octet)
@@ -99,10 +119,16 @@ internal static class TransferEncoding
         private void ProtectLastBlank(ArrayBufferWriter<byte> output)
         {
             if (_length == 0 || _line[_length - 1] is not ((byte)' ' or (byte)'\t'))
+            {
                 return;
+            }
+
             var blank = _line[--_length];
             if (_length + 3 > 75)
+            {
                 SoftBreak(output);
+            }
+
             PutEscaped(blank);
         }
 
@@ -117,7 +143,8 @@ internal static class TransferEncoding
     }
 }
 
-/// <summary>Encodes what is written to it. <see cref="FinishAsync"/> writes the last line; the stream below stays open.</summary>
+/// <summary>Encodes what is written to it. <see cref="FinishAsync"/> writes the last line; the stream below stays
+/// open.</summary>
 internal sealed class Base64Writer(Stream output) : Stream
 {
     private const int Line = 57; // octets that make one line of 76
@@ -143,10 +170,13 @@ internal sealed class Base64Writer(Stream output) : Stream
         set => throw new NotSupportedException();
     }
 
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteAsync(
+        ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         while (Next(ref buffer) is var ready && !ready.IsEmpty)
+        {
             await output.WriteAsync(Encode(ready.Span), cancellationToken);
+        }
     }
 
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
@@ -156,20 +186,20 @@ internal sealed class Base64Writer(Stream output) : Stream
     {
         ReadOnlyMemory<byte> rest = buffer.AsMemory(offset, count);
         while (Next(ref rest) is var ready && !ready.IsEmpty)
+        {
             output.Write(Encode(ready.Span).Span);
+        }
     }
 
     /// <summary>Writes the last line, which may be short.</summary>
-    public async Task FinishAsync(CancellationToken ct)
+    public async Task FinishAsync(CancellationToken cancellationToken)
     {
         var last = Encode(_held.AsSpan(0, _heldCount));
         _heldCount = 0;
-        await output.WriteAsync(last, ct);
+        await output.WriteAsync(last, cancellationToken);
     }
 
-    public override void Flush()
-    {
-    }
+    public override void Flush() { }
 
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
@@ -177,7 +207,8 @@ internal sealed class Base64Writer(Stream output) : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
-    /// <summary>The next block to encode, straight from what is written where nothing is held; empty when it does not make one yet, and is held.</summary>
+    /// <summary>The next block to encode, straight from what is written where nothing is held; empty when it does not
+    /// make one yet, and is held.</summary>
     private ReadOnlyMemory<byte> Next(ref ReadOnlyMemory<byte> rest)
     {
         if (_heldCount == 0 && rest.Length >= Block)
@@ -192,7 +223,10 @@ internal sealed class Base64Writer(Stream output) : Stream
         rest = rest[count..];
         _heldCount += count;
         if (_heldCount < Block)
+        {
             return default;
+        }
+
         _heldCount = 0;
         return _held;
     }

@@ -3,7 +3,8 @@ using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Cms;
 
-/// <summary>Our signatures against GnuTLS's certtool; it does not encrypt. Without --p7-time it writes no signed attributes. PSS it takes for SHA-256 whatever the parameters say (3.7).</summary>
+/// <summary>Our signatures against GnuTLS's certtool; it does not encrypt. Without --p7-time it writes no signed
+/// attributes. PSS it takes for SHA-256 whatever the parameters say (3.7).</summary>
 public sealed class GnuTlsTests : IDisposable
 {
     private readonly PeerFolder _folder = new();
@@ -21,10 +22,15 @@ public sealed class GnuTlsTests : IDisposable
         TestIdentity signer = PeerFolder.Pki.Issue("CN=Van thu", ["vanthu@a.vn"], key);
         await _folder.SignAsync("detached", signer, scheme, digest);
         Verify("detached", "--load-data", "content");
-        _folder.RunRefused("certtool", "--p7-verify", "--inder", "--load-ca-certificate", "root.pem", "--infile", "detached", "--load-data", "changed");
+        _folder.RunRefused(
+            "certtool", "--p7-verify", "--inder", "--load-ca-certificate", "root.pem", "--infile", "detached",
+            "--load-data", "changed");
         // Of a constructed octet string it takes the encoding for the content, so ECDSA's BER is not for it.
         if (scheme == SignatureScheme.Ecdsa)
+        {
             return;
+        }
+
         await _folder.SignAsync("attached", signer, scheme, digest, attached: true);
         Verify("attached");
     }
@@ -32,14 +38,15 @@ public sealed class GnuTlsTests : IDisposable
     [Fact]
     public async Task GnuTLS_verifies_Ed25519_and_each_of_several_signers()
     {
-        TestEd25519 edwards = TestEd25519.Issue(PeerFolder.Pki, "CN=Chanh van phong", "cvp@a.vn");
+        var edwards = TestEd25519.Issue(PeerFolder.Pki, "CN=Chanh van phong", "cvp@a.vn");
         await _folder.SignAsync("ed", edwards);
         Verify("ed", "--load-data", "content").ShouldContain("EdDSA-Ed25519");
         await _folder.SignAsync("attached", edwards, attached: true);
         Verify("attached");
-        await _folder.SignAsync("rsa", PeerFolder.Pki.Issue("CN=Van thu", ["vanthu@a.vn"]), SignatureScheme.RsaPkcs1, "SHA256");
+        await _folder.SignAsync(
+            "rsa", PeerFolder.Pki.Issue("CN=Van thu", ["vanthu@a.vn"]), SignatureScheme.RsaPkcs1, "SHA256");
         _folder.Write("both", CmsSigner.Join(_folder.Read("ed"), _folder.Read("rsa")));
-        string said = Verify("both", "--load-data", "content");
+        var said = Verify("both", "--load-data", "content");
         said.Split("Signature status: ok").Length.ShouldBe(3, said);
     }
 
@@ -51,14 +58,32 @@ public sealed class GnuTlsTests : IDisposable
     public async Task We_verify_what_GnuTLS_signs(TestKey? key)
     {
         if (key is { } known)
-            _folder.Add("own", PeerFolder.Pki.Issue("CN=GnuTLS", ["gnutls@a.vn"], known, slot: 2));
-        else
-            _folder.Add("own", TestEd25519.Issue(PeerFolder.Pki, "CN=GnuTLS", "gnutls@a.vn"));
-        foreach (string verb in new[] { "--p7-sign", "--p7-detached-sign" })
         {
-            foreach (string[] form in new string[][] { [], ["--p7-time"], ["--p7-time", "--outder"] })
+            _folder.Add("own", PeerFolder.Pki.Issue("CN=GnuTLS", ["gnutls@a.vn"], known, slot: 2));
+        }
+        else
+        {
+            _folder.Add("own", TestEd25519.Issue(PeerFolder.Pki, "CN=GnuTLS", "gnutls@a.vn"));
+        }
+
+        foreach (var verb in new[] { "--p7-sign", "--p7-detached-sign" })
+        {
+            foreach (var form in new string[][] { [], ["--p7-time"], ["--p7-time", "--outder"] })
             {
-                _folder.Run("certtool", [verb, .. form, "--load-certificate", "own.pem", "--load-privkey", "own.key", "--infile", "content", "--outfile", "signed"]);
+                _folder.Run(
+                    "certtool",
+                    [
+                        verb,
+                        .. form,
+                        "--load-certificate",
+                        "own.pem",
+                        "--load-privkey",
+                        "own.key",
+                        "--infile",
+                        "content",
+                        "--outfile",
+                        "signed",
+                    ]);
                 await _folder.AcceptAsync("signed", attached: verb == "--p7-sign");
             }
         }
@@ -66,7 +91,8 @@ public sealed class GnuTlsTests : IDisposable
 
     private string Verify(string name, params string[] more)
     {
-        string said = _folder.Run("certtool", ["--p7-verify", "--inder", "--load-ca-certificate", "root.pem", "--infile", name, .. more]);
+        var said = _folder.Run(
+            "certtool", ["--p7-verify", "--inder", "--load-ca-certificate", "root.pem", "--infile", name, .. more]);
         said.ShouldContain("Signature status: ok");
         return said;
     }

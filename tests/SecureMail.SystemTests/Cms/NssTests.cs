@@ -3,7 +3,8 @@ using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Cms;
 
-/// <summary>Our CMS against NSS's cmsutil, the library of Thunderbird, with a certificate database of its own. It knows neither AES-GCM nor Ed25519, and signs alone.</summary>
+/// <summary>Our CMS against NSS's cmsutil, the library of Thunderbird, with a certificate database of its own. It knows
+/// neither AES-GCM nor Ed25519, and signs alone.</summary>
 public sealed class NssTests : IDisposable
 {
     private const string Database = "sql:nss";
@@ -46,9 +47,10 @@ public sealed class NssTests : IDisposable
     public async Task We_verify_what_NSS_signs(TestKey key, string digest)
     {
         Import("own", PeerFolder.Pki.Issue("CN=Nss", ["nss@a.vn"], key, slot: 2));
-        foreach (string[] form in new string[][] { [], ["-T"], ["-G", "-P"], ["-T", "-G"] })
+        foreach (var form in new string[][] { [], ["-T"], ["-G", "-P"], ["-T", "-G"] })
         {
-            _folder.Run("cmsutil", ["-S", "-d", Database, "-N", "own", "-H", digest, .. form, "-i", "content", "-o", "signed"]);
+            _folder.Run(
+                "cmsutil", ["-S", "-d", Database, "-N", "own", "-H", digest, .. form, "-i", "content", "-o", "signed"]);
             await _folder.AcceptAsync("signed", attached: !form.Contains("-T"));
         }
     }
@@ -59,7 +61,8 @@ public sealed class NssTests : IDisposable
         TestIdentity own = Import("own", PeerFolder.Pki.Issue("CN=Nss", ["nss@a.vn"], slot: 2));
         _folder.Run("cmsutil", "-E", "-d", Database, "-r", "nss@a.vn", "-i", "content", "-o", "theirs");
         await _folder.OpenAsync("theirs", own, "AES-128-CBC");
-        await _folder.EncryptAsync("ours", ContentCipher.Aes256Cbc, PeerFolder.Pki.Issue("CN=Xa C", slot: 3).Certificate, own.Certificate);
+        await _folder.EncryptAsync(
+            "ours", ContentCipher.Aes256Cbc, PeerFolder.Pki.Issue("CN=Xa C", slot: 3).Certificate, own.Certificate);
         _folder.Run("cmsutil", "-D", "-d", Database, "-i", "ours", "-o", "out");
         _folder.Read("out").ShouldBe(PeerFolder.Content);
     }
@@ -69,7 +72,7 @@ public sealed class NssTests : IDisposable
         _folder.Add(name, identity);
         // The certificate first: it gives the key its name, which a PKCS#12 of .NET on Linux does not hold.
         _folder.Run("certutil", "-A", "-d", Database, "-n", name, "-t", ",,", "-i", name + ".pem");
-        string said = _folder.Run("pk12util", "-i", name + ".p12", "-d", Database, "-W", PeerFolder.Password, "-K", "");
+        var said = _folder.Run("pk12util", "-i", name + ".p12", "-d", Database, "-W", PeerFolder.Password, "-K", "");
         said.ShouldContain("SUCCESSFUL");
         return identity;
     }

@@ -6,7 +6,8 @@ using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Cms;
 
-/// <summary>Every kind of recipient against the `openssl cms` command, both ways. X25519 is not among them: OpenSSL 3.0 has no CMS for it.</summary>
+/// <summary>Every kind of recipient against the `openssl cms` command, both ways. X25519 is not among them: OpenSSL 3.0
+/// has no CMS for it.</summary>
 public sealed class OpenSslRecipientTests : IDisposable
 {
     private static readonly byte[] Content = [.. Enumerable.Range(0, 150_000).Select(i => (byte)(i * 31 ^ i >> 7))];
@@ -36,12 +37,14 @@ public sealed class OpenSslRecipientTests : IDisposable
         get
         {
             var data = new TheoryData<string, KeyTransport, bool, ContentCipher>();
-            foreach (string key in new[] { "rsa", "p256", "p384" })
+            foreach (var key in new[] { "rsa", "p256", "p384" })
             {
-                foreach (bool byKeyIdentifier in new[] { false, true })
+                foreach (var byKeyIdentifier in new[] { false, true })
                 {
                     foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
+                    {
                         data.Add(key, KeyTransport.Pkcs1, byKeyIdentifier, cipher);
+                    }
                 }
             }
             data.Add("rsa", KeyTransport.OaepSha1, false, ContentCipher.Aes256Gcm);
@@ -52,12 +55,21 @@ public sealed class OpenSslRecipientTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Written))]
-    public async Task OpenSSL_opens_what_we_encrypt_to_any_of_mixed_recipients(string key, KeyTransport transport, bool byKeyIdentifier, ContentCipher cipher)
+    public async Task OpenSSL_opens_what_we_encrypt_to_any_of_mixed_recipients(
+        string key, KeyTransport transport, bool byKeyIdentifier, ContentCipher cipher)
     {
-        EnvelopeRecipient[] recipients = [.. Keys.Values.Select(k => new EnvelopeRecipient(k.Certificate, transport, byKeyIdentifier))];
+        EnvelopeRecipient[] recipients =
+        [
+            .. Keys.Values.Select(k => new EnvelopeRecipient(k.Certificate, transport, byKeyIdentifier)),
+        ];
         await using (FileStream output = File.Create(At("encrypted.der")))
+        {
             await CmsEnveloper.EncryptAsync(new MemoryStream(Content), output, recipients, cipher);
-        OpenSsl("cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"), "-inkey", At(key + ".key"), "-out", At("out"));
+        }
+
+        OpenSsl(
+            "cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"),
+            "-inkey", At(key + ".key"), "-out", At("out"));
         File.ReadAllBytes(At("out")).ShouldBe(Content);
     }
 
@@ -65,12 +77,24 @@ public sealed class OpenSslRecipientTests : IDisposable
     public async Task OpenSSL_opens_what_was_sealed_once_for_two_destinations()
     {
         var ciphertext = new MemoryStream();
-        using SealedContent once = await SealedContent.SealAsync(new MemoryStream(Content), ciphertext, ContentCipher.Aes256Gcm);
-        // Heads of threes hold an empty originatorInfo, unless they came out right by themselves: of some of these they do not.
-        foreach ((string key, bool byKeyIdentifier) in Keys.Keys.SelectMany(k => new[] { (k, false), (k, true) }))
+        using SealedContent once = await SealedContent.SealAsync(
+            new MemoryStream(Content), ciphertext, ContentCipher.Aes256Gcm);
+        // Heads of threes hold an empty originatorInfo, unless they came out right by themselves: of some of these they
+        // do not.
+        foreach ((var key, var byKeyIdentifier) in Keys.Keys.SelectMany(k => new[] { (k, false), (k, true) }))
         {
-            File.WriteAllBytes(At("encrypted.der"), [.. once.WriteHead([new EnvelopeRecipient(Keys[key].Certificate, byKeyIdentifier: byKeyIdentifier)], inTriples: true), .. ciphertext.ToArray(), .. once.Tail.Span]);
-            OpenSsl("cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"), "-inkey", At(key + ".key"), "-out", At("out"));
+            File.WriteAllBytes(
+                At("encrypted.der"),
+                [
+                    .. once.WriteHead(
+                        [new EnvelopeRecipient(Keys[key].Certificate, byKeyIdentifier: byKeyIdentifier)],
+                        inTriples: true),
+                    .. ciphertext.ToArray(),
+                    .. once.Tail.Span,
+                ]);
+            OpenSsl(
+                "cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"),
+                "-inkey", At(key + ".key"), "-out", At("out"));
             File.ReadAllBytes(At("out")).ShouldBe(Content);
         }
     }
@@ -80,11 +104,35 @@ public sealed class OpenSslRecipientTests : IDisposable
     [InlineData("-aes-128-cbc")]
     public async Task We_open_what_OpenSSL_encrypts_to_mixed_recipients_a_password_and_a_shared_key(string cipher)
     {
-        string[] password = cipher.EndsWith("cbc", StringComparison.Ordinal) ? ["-pwri_password", "mat-khau", "-secretkey", "000102030405060708090A0B0C0D0E0F", "-secretkeyid", "7465"] : [];
-        foreach (string[] form in new string[][] { [], ["-stream"], ["-keyid"] })
+        string[] password = cipher.EndsWith("cbc", StringComparison.Ordinal)
+            ? ["-pwri_password", "mat-khau", "-secretkey", "000102030405060708090A0B0C0D0E0F", "-secretkeyid", "7465"]
+            : [];
+        foreach (var form in new string[][] { [], ["-stream"], ["-keyid"] })
         {
-            OpenSsl(["cms", "-encrypt", "-binary", "-in", At("content"), cipher, .. form, .. password, "-outform", "DER", "-out", At("encrypted"),
-                "-recip", At("p256.pem"), "-keyopt", "ecdh_kdf_md:sha256", "-recip", At("rsa.pem"), "-keyopt", "rsa_padding_mode:oaep", "-recip", At("p384.pem")]);
+            OpenSsl([
+                "cms",
+                "-encrypt",
+                "-binary",
+                "-in",
+                At("content"),
+                cipher,
+                .. form,
+                .. password,
+                "-outform",
+                "DER",
+                "-out",
+                At("encrypted"),
+                "-recip",
+                At("p256.pem"),
+                "-keyopt",
+                "ecdh_kdf_md:sha256",
+                "-recip",
+                At("rsa.pem"),
+                "-keyopt",
+                "rsa_padding_mode:oaep",
+                "-recip",
+                At("p384.pem"),
+            ]);
             foreach (RecipientKey key in Keys.Values)
             {
                 using FileStream file = File.OpenRead(At("encrypted"));
@@ -100,21 +148,30 @@ public sealed class OpenSslRecipientTests : IDisposable
 
     private static RecipientKey Agreement(string subject, ECCurve curve, byte serial)
     {
-        ECDiffieHellman key = ECDiffieHellman.Create(curve);
+        var key = ECDiffieHellman.Create(curve);
         var publicKey = new PublicKey(key);
         var request = new CertificateRequest(new X500DistinguishedName(subject), publicKey, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(publicKey, critical: false));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyAgreement, critical: true));
         TestIdentity ca = TestPki.Shared.Ca;
-        return new RecipientKey(request.Create(ca.Certificate.SubjectName, TestPki.Generator(ca.Key), TestPki.Now.AddYears(-1), TestPki.Now.AddYears(20), [0x30, serial]), key);
+        return new RecipientKey(
+            request.Create(
+                ca.Certificate.SubjectName, TestPki.Generator(ca.Key), TestPki.Now.AddYears(-1),
+                TestPki.Now.AddYears(20), [0x30, serial]),
+            key);
     }
 
     private static void OpenSsl(params string[] arguments)
     {
-        var start = new ProcessStartInfo("openssl", arguments) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true };
+        var start = new ProcessStartInfo("openssl", arguments)
+        {
+            UseShellExecute = false,
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
-        string error = process.StandardError.ReadToEnd();
+        var error = process.StandardError.ReadToEnd();
         process.WaitForExit();
         output.Wait();
         process.ExitCode.ShouldBe(0, error);

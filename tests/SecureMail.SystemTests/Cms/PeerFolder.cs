@@ -49,7 +49,9 @@ public sealed class PeerFolder : IDisposable
         File.WriteAllText(PathOf(name + ".key"), identity.Key.ExportPkcs8PrivateKeyPem());
         Write(name + ".crt", identity.Certificate.RawData);
         Write(name + ".pk8", identity.Key.ExportPkcs8PrivateKey());
-        using X509Certificate2 whole = identity.Key is RSA rsa ? identity.Certificate.CopyWithPrivateKey(rsa) : identity.Certificate.CopyWithPrivateKey((ECDsa)identity.Key);
+        using X509Certificate2 whole = identity.Key is RSA rsa
+            ? identity.Certificate.CopyWithPrivateKey(rsa)
+            : identity.Certificate.CopyWithPrivateKey((ECDsa)identity.Key);
         // The oldest encryption of PKCS#12 is the one that every peer reads.
         Write(name + ".p12", whole.ExportPkcs12(Pkcs12ExportPbeParameters.Pkcs12TripleDesSha1, Password));
         return identity;
@@ -68,7 +70,7 @@ public sealed class PeerFolder : IDisposable
     /// <returns>What it wrote to both outputs.</returns>
     public string Run(string program, params string[] arguments)
     {
-        (int code, string said) = TryRun(program, arguments);
+        (var code, var said) = TryRun(program, arguments);
         code.ShouldBe(0, $"{program} {string.Join(' ', arguments)}: {said}");
         return said;
     }
@@ -76,7 +78,7 @@ public sealed class PeerFolder : IDisposable
     /// <summary>Runs a command that must refuse what it is given.</summary>
     public void RunRefused(string program, params string[] arguments)
     {
-        (int code, string said) = TryRun(program, arguments);
+        (var code, var said) = TryRun(program, arguments);
         code.ShouldNotBe(0, said);
     }
 
@@ -86,12 +88,23 @@ public sealed class PeerFolder : IDisposable
         await using FileStream file = File.OpenRead(PathOf(name));
         using CmsSignedData data = await CmsSignedData.ReadAsync(file);
         data.HasContent.ShouldBe(attached, name);
-        var options = new JudgeOptions { Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()), At = TestPki.Now, ClockTolerance = TimeSpan.FromDays(36500) };
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, attached ? null : new MemoryStream(Content), options);
+        var options = new JudgeOptions
+        {
+            Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()),
+            At = TestPki.Now,
+            ClockTolerance = TimeSpan.FromDays(36500),
+        };
+        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+            data, attached ? null : new MemoryStream(Content), options);
         findings.Count.ShouldBe(signers, name);
-        findings.ShouldAllBe(f => f.Indication == Indication.TotalPassed, $"{name}: {string.Join(' ', findings.Select(f => f.Reason.Code))}");
+        findings.ShouldAllBe(
+            f => f.Indication == Indication.TotalPassed,
+            $"{name}: {string.Join(' ', findings.Select(f => f.Reason.Code))}");
         if (attached)
+        {
             (await BytesAsync(data.OpenContent())).ShouldBe(Content);
+        }
+
         findings = await SignatureJudge.JudgeAsync(data, new MemoryStream(Read("changed")), options);
         findings.ShouldAllBe(f => f.Indication == Indication.TotalFailed, name);
     }
@@ -100,20 +113,26 @@ public sealed class PeerFolder : IDisposable
     public async Task OpenAsync(string name, TestIdentity recipient, string algorithm)
     {
         await using FileStream file = File.OpenRead(PathOf(name));
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(file, [new RecipientKey(recipient.Certificate, recipient.Rsa)]);
+        using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+            file, [new RecipientKey(recipient.Certificate, recipient.Rsa)]);
         opened.Algorithm.ShouldBe(algorithm);
         (await BytesAsync(opened.OpenContent())).ShouldBe(Content);
     }
 
     /// <summary>Our signature by a key, detached or attached, in a file.</summary>
-    public async Task SignAsync(string name, TestIdentity signer, SignatureScheme scheme, string digest, bool attached = false)
+    public async Task SignAsync(
+        string name, TestIdentity signer, SignatureScheme scheme, string digest, bool attached = false)
     {
         SigningRequest request = Request(signer.Certificate, scheme, digest);
         await using FileStream output = File.Create(PathOf(name));
         if (attached)
+        {
             await CmsSigner.SignAttachedAsync(new MemoryStream(Content), output, request, signer.Key);
+        }
         else
+        {
             await output.WriteAsync(await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Key));
+        }
     }
 
     /// <summary>Our signature by Ed25519.</summary>
@@ -122,9 +141,13 @@ public sealed class PeerFolder : IDisposable
         SigningRequest request = Request(signer.Certificate, SignatureScheme.Ed25519, "SHA512");
         await using FileStream output = File.Create(PathOf(name));
         if (attached)
+        {
             await CmsSigner.SignAttachedAsync(new MemoryStream(Content), output, request, signer.Sign);
+        }
         else
+        {
             await output.WriteAsync(await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Sign));
+        }
     }
 
     public async Task EncryptAsync(string name, ContentCipher cipher, params X509Certificate2[] recipients)
@@ -137,7 +160,10 @@ public sealed class PeerFolder : IDisposable
 
     /// <summary>As a message is signed, with what we can read: an attribute that each peer parses.</summary>
     private static SigningRequest Request(X509Certificate2 certificate, SignatureScheme scheme, string digest) =>
-        new(certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme, TestPki.Now) { Attributes = [SmimeCapabilities.Ours.Attribute] };
+        new(certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme, TestPki.Now)
+        {
+            Attributes = [SmimeCapabilities.Ours.Attribute],
+        };
 
     private (int Code, string Said) TryRun(string program, string[] arguments)
     {
@@ -150,9 +176,14 @@ public sealed class PeerFolder : IDisposable
             RedirectStandardOutput = true,
         };
         start.Environment["TZ"] = "UTC";
-        // Not by the wrapper: what was killed with it leaves a semaphore behind, and a later process of the same number then cannot start.
-        foreach ((string key, string value) in FakeTime.Environment($"@{TestPki.Now:yyyy-MM-dd HH:mm:ss}").Concat(Environment))
+        // Not by the wrapper: what was killed with it leaves a semaphore behind, and a later process of the same number
+        // then cannot start.
+        foreach (
+            (var key, var value) in FakeTime.Environment($"@{TestPki.Now:yyyy-MM-dd HH:mm:ss}").Concat(Environment))
+        {
             start.Environment[key] = value;
+        }
+
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();

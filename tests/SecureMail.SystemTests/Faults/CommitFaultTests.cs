@@ -4,7 +4,8 @@ using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Faults;
 
-/// <summary>Every commit, four times: killed before it, killed after it, the write fails, the write is durable and its answer lost.</summary>
+/// <summary>Every commit, four times: killed before it, killed after it, the write fails, the write is durable and its
+/// answer lost.</summary>
 [Collection("postgres")]
 public sealed class CommitFaultTests(PostgresFixture postgres, ITestOutputHelper output)
 {
@@ -19,7 +20,8 @@ public sealed class CommitFaultTests(PostgresFixture postgres, ITestOutputHelper
     [Theory]
     [InlineData("fail")]
     [InlineData("lose-answer")]
-    public Task A_write_that_fails_or_whose_answer_is_lost_changes_nothing_in_the_end(string kind) => VisitAllAsync(kind);
+    public Task A_write_that_fails_or_whose_answer_is_lost_changes_nothing_in_the_end(string kind) =>
+        VisitAllAsync(kind);
 
     private async Task VisitAllAsync(string kind)
     {
@@ -39,7 +41,8 @@ public sealed class CommitFaultTests(PostgresFixture postgres, ITestOutputHelper
                 failures[point.Key] = $"{e}\n{run.Said}";
             }
         });
-        output.WriteLine($"{kind}: {points.Count} commits visited, {failures.Count} failed, {clock.Elapsed.TotalSeconds:F1} s");
+        output.WriteLine(
+            $"{kind}: {points.Count} commits visited, {failures.Count} failed, {clock.Elapsed.TotalSeconds:F1} s");
         failures.Select(f => $"{kind} {f.Key}: {f.Value}").ShouldBeEmpty();
     }
 }

@@ -5,7 +5,8 @@ using System.Net.Sockets;
 namespace SecureMail.SystemTests.Faults;
 
 /// <summary>
-/// A wire on loopback to a port that may change: it can hang, reset a connection after so many octets in either direction, and lose what comes back.
+/// A wire on loopback to a port that may change: it can hang, reset a connection after so many octets in either
+/// direction, and lose what comes back.
 /// </summary>
 internal sealed class FaultyWire : IAsyncDisposable
 {
@@ -44,7 +45,8 @@ internal sealed class FaultyWire : IAsyncDisposable
     /// <summary>Asked before each piece that comes back; the connection ends where it answers false.</summary>
     public Func<Task<bool>> MayComeBack { get; init; } = () => Task.FromResult(true);
 
-    /// <summary>While set, new connections are taken and nothing is said on them; when it is taken back they are closed.</summary>
+    /// <summary>While set, new connections are taken and nothing is said on them; when it is taken back they are
+    /// closed.</summary>
     public bool Hangs
     {
         get => _hangs;
@@ -65,7 +67,8 @@ internal sealed class FaultyWire : IAsyncDisposable
     /// <summary>One connection, the first over which so many octets go to the target, is reset there.</summary>
     public void CutOnceAfter(long octets) => Interlocked.Exchange(ref _wanted, octets);
 
-    /// <summary>The next connection that nothing was said about is reset after so many octets in one direction; a shorter one passes whole.</summary>
+    /// <summary>The next connection that nothing was said about is reset after so many octets in one direction; a
+    /// shorter one passes whole.</summary>
     public void CutNext(bool up, long after) => _cuts.Enqueue((up, after));
 
     public async ValueTask DisposeAsync()
@@ -75,7 +78,10 @@ internal sealed class FaultyWire : IAsyncDisposable
         Hangs = false;
         Task[] all;
         lock (_lock)
+        {
             all = [.. _running];
+        }
+
         await Task.WhenAll(all);
         _stop.Dispose();
     }
@@ -90,9 +96,14 @@ internal sealed class FaultyWire : IAsyncDisposable
                 lock (_lock)
                 {
                     if (_hangs)
+                    {
                         _held.Add(near);
+                    }
                     else
+                    {
                         _running.Add(JoinAsync(near, _cuts.TryDequeue(out var cut) ? cut : null));
+                    }
+
                     _running.RemoveAll(t => t.IsCompletedSuccessfully);
                 }
             }
@@ -112,13 +123,16 @@ internal sealed class FaultyWire : IAsyncDisposable
             try
             {
                 await far.ConnectAsync(IPAddress.Loopback, Target(), _stop.Token);
-                var up = PassAsync(near, far, cut is { Up: true } u ? u.After : long.MaxValue, ask: cut is null, () => Task.FromResult(true));
-                var down = PassAsync(far, near, cut is { Up: false } d ? d.After : long.MaxValue, ask: false, MayComeBack);
+                var up = PassAsync(near, far, cut is { Up: true } u ? u.After : long.MaxValue, ask: cut is null, () =>
+                    Task.FromResult(true));
+                var down = PassAsync(
+                    far, near, cut is { Up: false } d ? d.After : long.MaxValue, ask: false, MayComeBack);
                 var first = await Task.WhenAny(up, down);
                 switch ((await first).End)
                 {
                     case End.Cut:
-                        // With SO_LINGER 0 a close is a reset, and what is on its way is lost: neither side is told that the other was done.
+                        // With SO_LINGER 0 a close is a reset, and what is on its way is lost: neither side is told
+                        // that the other was done.
                         Interlocked.Increment(ref _made);
                         near.LingerState = far.LingerState = new LingerOption(true, 0);
                         near.Close();
@@ -135,7 +149,9 @@ internal sealed class FaultyWire : IAsyncDisposable
 
                 await Task.WhenAll(up, down);
                 if (cut is null)
+                {
                     Passed.Enqueue(Tuple.Create((await up).Octets, (await down).Octets));
+                }
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
             {
@@ -146,7 +162,9 @@ internal sealed class FaultyWire : IAsyncDisposable
 
     /// <summary>Answers true to one asker alone.</summary>
     private bool IsWanted(long passed) =>
-        Interlocked.Read(ref _wanted) is >= 0 and var after && passed > after && Interlocked.CompareExchange(ref _wanted, -1, after) == after;
+        Interlocked.Read(ref _wanted) is >= 0 and var after
+        && passed > after
+        && Interlocked.CompareExchange(ref _wanted, -1, after) == after;
 
     private enum End
     {
@@ -157,7 +175,8 @@ internal sealed class FaultyWire : IAsyncDisposable
 
     /// <param name="most">So many octets pass before the cut.</param>
     /// <param name="ask">Whether the cut that waits for a connection may fall upon this one.</param>
-    private async Task<(long Octets, End End)> PassAsync(Socket from, Socket to, long most, bool ask, Func<Task<bool>> mayPass)
+    private async Task<(long Octets, End End)> PassAsync(
+        Socket from, Socket to, long most, bool ask, Func<Task<bool>> mayPass)
     {
         var buffer = new byte[16 * 1024];
         long passed = 0;
@@ -165,13 +184,23 @@ internal sealed class FaultyWire : IAsyncDisposable
         {
             while (passed < most)
             {
-                var read = await from.ReceiveAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, most - passed)), _stop.Token);
+                var read = await from.ReceiveAsync(
+                    buffer.AsMemory(0, (int)Math.Min(buffer.Length, most - passed)), _stop.Token);
                 if (read == 0)
+                {
                     return (passed, End.Closed);
+                }
+
                 if (ask && IsWanted(passed + read))
+                {
                     return (passed, End.Cut);
+                }
+
                 if (!await mayPass().WaitAsync(_stop.Token))
+                {
                     return (passed, End.Lost);
+                }
+
                 await to.SendAsync(buffer.AsMemory(0, read), _stop.Token);
                 passed += read;
             }

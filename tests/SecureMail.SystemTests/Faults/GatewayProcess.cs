@@ -6,7 +6,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Faults;
 
-/// <summary>The program as it is shipped, in a process of its own that can be killed: <c>securemail serve</c>, or one command on a gateway's database.</summary>
+/// <summary>The program as it is shipped, in a process of its own that can be killed: <c>securemail serve</c>, or one
+/// command on a gateway's database.</summary>
 internal sealed class GatewayProcess : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
@@ -32,7 +33,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
         get
         {
             lock (_said)
+            {
                 return _said.ToString();
+            }
         }
     }
 
@@ -40,8 +43,12 @@ internal sealed class GatewayProcess : IAsyncDisposable
     /// <param name="environment">More of it, such as <see cref="FakeTime.Environment"/>.</param>
     /// <param name="program">Another build's <c>securemail.dll</c>; null: this one's.</param>
     /// <param name="temporary">Where it makes temporary files; null: where everybody does.</param>
-    public static GatewayProcess Serve(GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null, IReadOnlyDictionary<string, string>? environment = null) =>
-        Start(program, fault, temporary, environment, "serve", "--config", WriteConfiguration(options), "--http", $"127.0.0.1:{http}");
+    public static GatewayProcess Serve(
+        GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null,
+        IReadOnlyDictionary<string, string>? environment = null) =>
+        Start(
+            program, fault, temporary, environment, "serve", "--config", WriteConfiguration(options), "--http",
+            $"127.0.0.1:{http}");
 
     /// <summary>One command on the gateway's own database.</summary>
     public static GatewayProcess Run(GatewayOptions options, string? fault, params string[] arguments) =>
@@ -59,7 +66,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
         {
             await _reading;
             if (!_faulted.Task.IsCompleted)
+            {
                 throw new InvalidOperationException($"It ended with {_process.ExitCode} before its fault: {Said}");
+            }
         }
     }
 
@@ -76,7 +85,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public async Task KillAsync()
     {
         if (!_process.HasExited)
+        {
             _process.Kill();
+        }
+
         await _process.WaitForExitAsync();
     }
 
@@ -84,7 +96,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public async Task StopAsync()
     {
         if (!_process.HasExited)
+        {
             await SoftHsm.RunAsync("kill", "-TERM", _process.Id.ToString());
+        }
+
         await EndAsync();
     }
 
@@ -95,10 +110,14 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _process.Dispose();
     }
 
-    private static GatewayProcess Start(string? program, string? fault, string? temporary, IReadOnlyDictionary<string, string>? environment, params string[] arguments)
+    private static GatewayProcess Start(
+        string? program, string? fault, string? temporary, IReadOnlyDictionary<string, string>? environment,
+        params string[] arguments)
     {
-        var dotnet = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
-        var start = new ProcessStartInfo(dotnet, ["exec", program ?? Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
+        var dotnet =
+            Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
+        var start = new ProcessStartInfo(
+            dotnet, ["exec", program ?? Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -107,11 +126,20 @@ internal sealed class GatewayProcess : IAsyncDisposable
         };
         start.Environment.Remove("SECUREMAIL_CONFIG");
         if (fault is not null)
+        {
             start.Environment[DurableCommit.Variable] = fault;
+        }
+
         if (temporary is not null)
+        {
             start.Environment["TMPDIR"] = temporary;
+        }
+
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+        {
             start.Environment[name] = value;
+        }
+
         var process = Process.Start(start)!;
         process.StandardInput.Close();
         return new GatewayProcess(process);
@@ -122,9 +150,14 @@ internal sealed class GatewayProcess : IAsyncDisposable
         while (await reader.ReadLineAsync() is { } line)
         {
             lock (_said)
+            {
                 _said.AppendLine(line);
+            }
+
             if (line.StartsWith(DurableCommit.Variable, StringComparison.Ordinal))
+            {
                 _faulted.TrySetResult();
+            }
         }
     }
 
@@ -132,39 +165,55 @@ internal sealed class GatewayProcess : IAsyncDisposable
     {
         System.IO.Directory.CreateDirectory(options.DataFolder);
         var file = Path.Combine(options.DataFolder, "securemail.json");
-        File.WriteAllText(file, JsonSerializer.Serialize(new
-        {
-            options.Name,
-            Data = options.DataFolder,
-            Smtp = options.Smtp?.ToString(),
-            Database = new { Connection = options.DatabaseConnection, options.OwnerConnection },
-            Trust = new { options.Anchors, options.Intermediates, options.Crls },
-            Directory = new { Publisher = options.DirectoryPublisher },
-            Delivery = new { options.ReceiptDue, options.GiveUpAfter, options.IndeterminateFor, options.ClockSettles, options.LargestMessage },
-            Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
-            Limits = LimitsOf(options.Limits),
-            options.Backup,
-        }));
+        File.WriteAllText(
+            file,
+            JsonSerializer.Serialize(
+                new
+                {
+                    options.Name,
+                    Data = options.DataFolder,
+                    Smtp = options.Smtp?.ToString(),
+                    Database = new { Connection = options.DatabaseConnection, options.OwnerConnection },
+                    Trust = new
+                    {
+                        options.Anchors,
+                        options.Intermediates,
+                        options.Crls,
+                    },
+                    Directory = new { Publisher = options.DirectoryPublisher },
+                    Delivery = new
+                    {
+                        options.ReceiptDue,
+                        options.GiveUpAfter,
+                        options.IndeterminateFor,
+                        options.ClockSettles,
+                        options.LargestMessage,
+                    },
+                    Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
+                    Limits = LimitsOf(options.Limits),
+                    options.Backup,
+                }));
         return file;
     }
 
-    private static object LimitsOf(GatewayLimits limits) => new
-    {
-        limits.LeastFree,
-        limits.LeastFreeTemporary,
-        limits.QueueDepth,
-        limits.SlowDatabase,
-        limits.Smtp.Connections,
-        limits.Smtp.ConnectionsPerAddress,
-        limits.Smtp.ConnectionsPerPeer,
-        limits.Smtp.Messages,
-        limits.Smtp.MessagesPerPeer,
-        limits.Smtp.CommandTimeout,
-        limits.Smtp.TimeToTls,
-        limits.Smtp.TlsTimeout,
-        limits.Smtp.SessionTime,
-        limits.Smtp.DataBlockTimeout,
-        limits.Smtp.DataGrace,
-        limits.Smtp.DataBytesPerSecond,
-    };
+    private static object LimitsOf(GatewayLimits limits) =>
+        new
+        {
+            limits.LeastFree,
+            limits.LeastFreeTemporary,
+            limits.QueueDepth,
+            limits.SlowDatabase,
+            limits.Smtp.Connections,
+            limits.Smtp.ConnectionsPerAddress,
+            limits.Smtp.ConnectionsPerPeer,
+            limits.Smtp.Messages,
+            limits.Smtp.MessagesPerPeer,
+            limits.Smtp.CommandTimeout,
+            limits.Smtp.TimeToTls,
+            limits.Smtp.TlsTimeout,
+            limits.Smtp.SessionTime,
+            limits.Smtp.DataBlockTimeout,
+            limits.Smtp.DataGrace,
+            limits.Smtp.DataBytesPerSecond,
+        };
 }

@@ -4,7 +4,8 @@ using SecureMail.Gateway.Storage;
 
 namespace SecureMail.SystemTests.Faults;
 
-/// <summary>A small file system of its own, in memory, and a ballast file on it: full when the test says so. Needs root, or sudo that asks nothing.</summary>
+/// <summary>A small file system of its own, in memory, and a ballast file on it: full when the test says so. Needs
+/// root, or sudo that asks nothing.</summary>
 internal sealed class SmallVolume : IDisposable
 {
     private readonly string? _cluster;
@@ -20,15 +21,22 @@ internal sealed class SmallVolume : IDisposable
     public static SmallVolume Mount(string folder, int mebibytes, string mode = "1777", string? cluster = null)
     {
         System.IO.Directory.CreateDirectory(folder);
-        As("mount", "-t", "tmpfs", "-o", $"size={mebibytes}m,mode={mode},uid={Id("-u")},gid={Id("-g")}", "tmpfs", folder);
+        As(
+            "mount", "-t", "tmpfs", "-o", $"size={mebibytes}m,mode={mode},uid={Id("-u")},gid={Id("-g")}", "tmpfs",
+            folder);
         return new SmallVolume(folder, cluster);
     }
 
-    /// <summary>Where a private cluster of this data folder lies, made a volume: <see cref="PrivateCluster"/> finds it empty.</summary>
+    /// <summary>Where a private cluster of this data folder lies, made a volume: <see cref="PrivateCluster"/> finds it
+    /// empty.</summary>
     public static SmallVolume MountForCluster(string dataFolder, int mebibytes)
     {
-        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Path.GetFullPath(dataFolder))))[..12];
-        return Mount(Environment.IsPrivilegedProcess ? $"/var/lib/securemail/{name}" : dataFolder, mebibytes, "0700", dataFolder);
+        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Path.GetFullPath(dataFolder))))[
+            ..12
+        ];
+        return Mount(
+            Environment.IsPrivilegedProcess ? $"/var/lib/securemail/{name}" : dataFolder, mebibytes, "0700",
+            dataFolder);
     }
 
     /// <summary>Leaves so much room and no more.</summary>
@@ -52,9 +60,14 @@ internal sealed class SmallVolume : IDisposable
         // Lazily: a process that is still ending may have a file open on it.
         As("umount", "-l", Folder);
         if (System.IO.Directory.Exists(Folder))
+        {
             System.IO.Directory.Delete(Folder, recursive: true);
+        }
+
         if (_cluster is not null)
+        {
             PrivateCluster.DeleteFiles(_cluster);
+        }
     }
 
     private static string Id(string which) => SoftHsm.RunAsync("id", which).GetAwaiter().GetResult().Trim();
@@ -62,8 +75,12 @@ internal sealed class SmallVolume : IDisposable
     private static void As(string program, params string[] arguments)
     {
         if (Environment.IsPrivilegedProcess)
+        {
             SoftHsm.RunAsync(program, arguments).GetAwaiter().GetResult();
+        }
         else
+        {
             SoftHsm.RunAsync("sudo", ["-n", program, .. arguments]).GetAwaiter().GetResult();
+        }
     }
 }

@@ -2,7 +2,8 @@ using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Each addressee succeeds or fails by itself and by name; what is refused as a whole leaves nothing behind.</summary>
+/// <summary>Each addressee succeeds or fails by itself and by name; what is refused as a whole leaves nothing
+/// behind.</summary>
 [Collection("postgres")]
 public sealed class AddresseeTests(PostgresFixture postgres)
 {
@@ -33,7 +34,34 @@ public sealed class AddresseeTests(PostgresFixture postgres)
 
         // What no header could carry must be said now, not when it is signed.
         var document = good.Documents[0];
-        foreach (var bad in new[] { document with { Name = "a/b.pdf" }, document with { Name = ".." }, document with { Name = "a\nb.pdf" }, document with { MediaType = "pdf" }, document with { MediaType = "text/plain\r\nX: y" }, document with { Name = "\ud800.pdf" } })
+        foreach (
+            var bad in new[]
+            {
+                document with
+                {
+                    Name = "a/b.pdf",
+                },
+                document with
+                {
+                    Name = "..",
+                },
+                document with
+                {
+                    Name = "a\nb.pdf",
+                },
+                document with
+                {
+                    MediaType = "pdf",
+                },
+                document with
+                {
+                    MediaType = "text/plain\r\nX: y",
+                },
+                document with
+                {
+                    Name = "\ud800.pdf",
+                },
+            })
         {
             await RefusedAsync(pair, good with { Documents = [bad] }, "FIELD_INVALID");
         }
@@ -41,7 +69,13 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         await RefusedAsync(pair, good with { Documents = [document, document] }, "FIELD_INVALID");
         await RefusedAsync(pair, good with { Documents = [] }, "FIELD_INVALID");
         await RefusedAsync(pair, good with { Recipients = [] }, "NO_RECIPIENT");
-        await Should.ThrowAsync<IOException>(() => pair.A.Node.SubmitAsync(good with { Documents = [document, document with { Name = "2.txt", Open = () => throw new IOException() }] }, CancellationToken.None));
+        await Should.ThrowAsync<IOException>(() =>
+            pair.A.Node.SubmitAsync(
+                good with
+                {
+                    Documents = [document, document with { Name = "2.txt", Open = () => throw new IOException() }],
+                },
+                CancellationToken.None));
         (await TracesAsync(pair)).ShouldBe(before);
 
         // And the next one has the first number.
@@ -52,8 +86,13 @@ public sealed class AddresseeTests(PostgresFixture postgres)
     public async Task A_bad_addressee_is_named_with_its_reason_and_stops_no_other()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        await pair.A.ScalarAsync<object>("INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES ('0192f000-0000-7000-8000-000000000001', '0192f000-0000-7000-8000-000000000102', 'tạm dừng')");
-        var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa, "H99.XX.999", Revoked, Succeeded, TwoGateways.BinhMinh, TwoGateways.AnHoa), CancellationToken.None);
+        await pair.A.ScalarAsync<object>(
+            "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES ('0192f000-0000-7000-8000-000000000001', '0192f000-0000-7000-8000-000000000102', 'tạm dừng')"
+        );
+        var answer = await pair.A.Node.SubmitAsync(
+            TwoGateways.Submission(
+                TwoGateways.AnHoa, "H99.XX.999", Revoked, Succeeded, TwoGateways.BinhMinh, TwoGateways.AnHoa),
+            CancellationToken.None);
         var told = answer.Recipients.ToDictionary(r => r.Code, r => r.Refusal);
         told.Count.ShouldBe(5);
         told[TwoGateways.AnHoa].ShouldBeNull();
@@ -64,14 +103,17 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         told[TwoGateways.BinhMinh]!.Vi.ShouldContain("tạm dừng");
 
         var sent = await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.ClosedAt is not null));
-        sent.Recipients.ToDictionary(r => r.Code, r => (r.State, r.Reason)).ShouldBe(new Dictionary<string, (string, string?)>
-        {
-            [TwoGateways.AnHoa] = ("acknowledged", null),
-            ["H99.XX.999"] = ("failed", "RECIPIENT_UNKNOWN"),
-            [Revoked] = ("failed", "RECIPIENT_CERTIFICATE"),
-            [Succeeded] = ("failed", "RECIPIENT_SUCCEEDED"),
-            [TwoGateways.BinhMinh] = ("failed", "ROUTE_REFUSED"),
-        }, ignoreOrder: true);
+        sent.Recipients.ToDictionary(r => r.Code, r => (r.State, r.Reason))
+            .ShouldBe(
+                new Dictionary<string, (string, string?)>
+                {
+                    [TwoGateways.AnHoa] = ("acknowledged", null),
+                    ["H99.XX.999"] = ("failed", "RECIPIENT_UNKNOWN"),
+                    [Revoked] = ("failed", "RECIPIENT_CERTIFICATE"),
+                    [Succeeded] = ("failed", "RECIPIENT_SUCCEEDED"),
+                    [TwoGateways.BinhMinh] = ("failed", "ROUTE_REFUSED"),
+                },
+                ignoreOrder: true);
         (await pair.B.Node.Incoming.ListAsync(TwoGateways.BinhMinh, null, 10, CancellationToken.None)).ShouldBeEmpty();
     }
 
@@ -84,8 +126,12 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         refused.Reason.ShouldBe("NO_RECIPIENT");
         refused.Recipients.ShouldHaveSingleItem().Reason.ShouldBe("RECIPIENT_CERTIFICATE");
         refused.Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).Select(l => l.Kind).ShouldBe(["dispatch.accepted", "dispatch.failed", "dispatch.refused"]);
-        (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).Number.ShouldBe("02-CV/VPTU");
+        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+            .Select(l => l.Kind)
+            .ShouldBe(["dispatch.accepted", "dispatch.failed", "dispatch.refused"]);
+        (
+            await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+        ).Number.ShouldBe("02-CV/VPTU");
     }
 
     [Fact]
@@ -95,16 +141,28 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         var secret = TwoGateways.Submission(TwoGateways.AnHoa);
         secret = secret with { Fields = secret.Fields with { Secrecy = "MẬT" } };
         await RefusedAsync(pair, secret, "SECRECY_REFUSED");
-        await pair.A.ScalarAsync<object>("INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000001', 'MẬT', 1)");
-        await RefusedAsync(pair, secret with { Fields = secret.Fields with { Secrecy = "TUYỆT MẬT" } }, "SECRECY_REFUSED");
+        await pair.A.ScalarAsync<object>(
+            "INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000001', 'MẬT', 1)");
+        await RefusedAsync(
+            pair,
+            secret with
+            {
+                Fields = secret.Fields with { Secrecy = "TUYỆT MẬT" },
+            },
+            "SECRECY_REFUSED");
         await RefusedAsync(pair, secret with { Fields = secret.Fields with { Secrecy = "Kín" } }, "SECRECY_REFUSED");
 
         // The receiver decides for itself.
         var first = await pair.A.Node.SubmitAsync(secret, CancellationToken.None);
-        (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients[0].ClosedAt is not null)).Recipients[0].Reason.ShouldBe("SECRECY_REFUSED");
-        await pair.B.ScalarAsync<object>("INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000101', 'TỐI MẬT', 1)");
+        (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients[0].ClosedAt is not null))
+            .Recipients[0]
+            .Reason.ShouldBe("SECRECY_REFUSED");
+        await pair.B.ScalarAsync<object>(
+            "INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000101', 'TỐI MẬT', 1)");
         var second = await pair.A.Node.SubmitAsync(secret, CancellationToken.None);
-        (await pair.A.OutgoingAsync(second.DispatchId, d => d.Recipients[0].ClosedAt is not null)).Recipients[0].State.ShouldBe("acknowledged");
+        (await pair.A.OutgoingAsync(second.DispatchId, d => d.Recipients[0].ClosedAt is not null))
+            .Recipients[0]
+            .State.ShouldBe("acknowledged");
     }
 
     [Fact]
@@ -120,14 +178,22 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         using (youngKey)
         {
             var document = await TestDirectory.ReadAsync(await pair.PublishAsync(2));
-            document = document.With(TwoGateways.AnHoa, a => a with { Certificates = [new("encrypt", old.RawData), new("encrypt", young.RawData), .. a.Certificates] });
+            document = document.With(TwoGateways.AnHoa, a =>
+                a with
+                {
+                    Certificates = [new("encrypt", old.RawData), new("encrypt", young.RawData), .. a.Certificates],
+                });
             foreach (var gateway in new[] { pair.A, pair.B })
             {
-                await gateway.Node.Directory.ImportAsync(await TestDirectory.SignAsync(document), CancellationToken.None);
+                await gateway.Node.Directory.ImportAsync(
+                    await TestDirectory.SignAsync(document), CancellationToken.None);
             }
 
-            var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
-            (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].ClosedAt is not null)).Recipients[0].State.ShouldBe("acknowledged");
+            var answer = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+            (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].ClosedAt is not null))
+                .Recipients[0]
+                .State.ShouldBe("acknowledged");
         }
     }
 
@@ -142,24 +208,36 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         using (key)
         {
             var document = await TestDirectory.ReadAsync(await pair.PublishAsync(2));
-            document = document.With(TwoGateways.AnHoa, a => a with { Certificates = [new("encrypt", young.RawData), .. a.Certificates] });
+            document = document.With(TwoGateways.AnHoa, a =>
+                a with
+                {
+                    Certificates = [new("encrypt", young.RawData), .. a.Certificates],
+                });
             await pair.B.Node.Directory.ImportAsync(await TestDirectory.SignAsync(document), CancellationToken.None);
-            var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
-            (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].ClosedAt is not null)).Recipients[0].State.ShouldBe("acknowledged");
+            var answer = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+            (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].ClosedAt is not null))
+                .Recipients[0]
+                .State.ShouldBe("acknowledged");
         }
     }
 
     private static async Task RefusedAsync(TwoGateways pair, Submission submission, string code)
     {
-        var refusal = (await Should.ThrowAsync<SubmissionRefusedException>(() => pair.A.Node.SubmitAsync(submission, CancellationToken.None), code)).Refusal;
+        var refusal = (
+            await Should.ThrowAsync<SubmissionRefusedException>(
+                () => pair.A.Node.SubmitAsync(submission, CancellationToken.None), code)
+        ).Refusal;
         refusal.Code.ShouldBe(code);
         refusal.Vi.ShouldNotBeEmpty();
     }
 
     /// <summary>What a submission could leave: rows, numbers, blobs, entries.</summary>
-    private static async Task<string?> TracesAsync(TwoGateways pair) => await pair.A.ScalarAsync<string>(
-        """
-        SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.transmission), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.blob),
-          (SELECT count(*) FROM gateway.blob_chunk), (SELECT count(*) FROM gateway.work), (SELECT count(*) FROM ledger.entry))
-        """);
+    private static async Task<string?> TracesAsync(TwoGateways pair) =>
+        await pair.A.ScalarAsync<string>(
+            """
+            SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.transmission), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.blob),
+              (SELECT count(*) FROM gateway.blob_chunk), (SELECT count(*) FROM gateway.work), (SELECT count(*) FROM ledger.entry))
+            """
+        );
 }

@@ -4,7 +4,8 @@ using SecureMail.Gateway.Registers;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>What the readers of agencies announce decides how dispatches to them are encrypted; nobody else's word and no old message does.</summary>
+/// <summary>What the readers of agencies announce decides how dispatches to them are encrypted; nobody else's word and
+/// no old message does.</summary>
 [Collection("postgres")]
 public sealed class CapabilityTests(PostgresFixture postgres)
 {
@@ -26,7 +27,10 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         (await EnvelopeAsync(pair.A, first)).AsSpan().IndexOf(Binding).ShouldBe(-1);
 
         // The receipt said what An Hòa reads, and the dispatch what the province does.
-        (await pair.B.ScalarAsync<string[]>($"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'")).ShouldBe(SmimeCapabilities.Ours.Algorithms);
+        (
+            await pair.B.ScalarAsync<string[]>(
+                $"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'")
+        ).ShouldBe(SmimeCapabilities.Ours.Algorithms);
         var second = await DeliveredAsync(pair.A, TwoGateways.AnHoa);
         second.Cipher.ShouldBe(Best);
         (await EnvelopeAsync(pair.A, second)).AsSpan().IndexOf(Binding).ShouldBeGreaterThan(0);
@@ -35,7 +39,10 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         var third = await DeliveredAsync(pair.A, TwoGateways.AnHoa, TwoGateways.BinhMinh);
         (third.Cipher, third.CipherLimitedBy.Count).ShouldBe(("AES-256-GCM", 0));
         (await DeliveredAsync(pair.A, TwoGateways.AnHoa, TwoGateways.BinhMinh)).Cipher.ShouldBe(Best);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind IN ('dispatch.downgraded', 'capabilities.weakened')")).ShouldBe(0);
+        (
+            await pair.A.ScalarAsync<long>(
+                "SELECT count(*) FROM ledger.entry WHERE kind IN ('dispatch.downgraded', 'capabilities.weakened')")
+        ).ShouldBe(0);
         (await pair.A.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
@@ -47,9 +54,15 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         (await DeliverAsync(pair, Announcing(pair, -60, OnlyCbc))).Place.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(1);
         var alarm = (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldHaveSingleItem();
-        (alarm.Kind, alarm.Subject, alarm.Detail).ShouldBe(("capabilities-weakened", TwoGateways.Province, "AES-256-GCM → AES-256-CBC"));
+        (alarm.Kind, alarm.Subject, alarm.Detail).ShouldBe(
+            ("capabilities-weakened", TwoGateways.Province, "AES-256-GCM → AES-256-CBC"));
 
-        var dispatch = await DeliveredAsync(pair.B, TwoGateways.Submission(TwoGateways.Province) with { Sender = TwoGateways.AnHoa });
+        var dispatch = await DeliveredAsync(
+            pair.B,
+            TwoGateways.Submission(TwoGateways.Province) with
+            {
+                Sender = TwoGateways.AnHoa,
+            });
         (dispatch.Cipher, string.Join(' ', dispatch.CipherLimitedBy)).ShouldBe(("AES-256-CBC", TwoGateways.Province));
         var octets = await EnvelopeAsync(pair.B, dispatch);
         octets.AsSpan().IndexOf(Aes256Cbc).ShouldBeGreaterThan(0);
@@ -59,7 +72,12 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         story.Single(l => l.Kind == "dispatch.signed").Commitments.Keys.ShouldContain("cipher");
 
         // Its receipt was signed later and announces more.
-        var next = await DeliveredAsync(pair.B, TwoGateways.Submission(TwoGateways.Province) with { Sender = TwoGateways.AnHoa });
+        var next = await DeliveredAsync(
+            pair.B,
+            TwoGateways.Submission(TwoGateways.Province) with
+            {
+                Sender = TwoGateways.AnHoa,
+            });
         (next.Cipher, next.CipherLimitedBy.Count).ShouldBe((Best, 0));
         (await WeakenedAsync(pair.B)).ShouldBe(1);
     }
@@ -78,14 +96,22 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         (await WeakenedAsync(pair.B)).ShouldBe(0);
 
         // The same, signed in the second of what is known.
-        var second = new DateTimeOffset(await pair.B.ScalarAsync<DateTime>($"SELECT signed_at FROM gateway.capability WHERE agency_id = '{ProvinceId}'"), TimeSpan.Zero);
-        (await DeliverAsync(pair, new TestDispatch(pair) { Request = r => r with { Attributes = [OnlyCbc], SigningTime = second } })).Place.ShouldBe("inbox");
+        var second = new DateTimeOffset(
+            await pair.B.ScalarAsync<DateTime>(
+                $"SELECT signed_at FROM gateway.capability WHERE agency_id = '{ProvinceId}'"),
+            TimeSpan.Zero);
+        (
+            await DeliverAsync(
+                pair, new TestDispatch(pair) { Request = r => r with { Attributes = [OnlyCbc], SigningTime = second } })
+        ).Place.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(0);
         // A later one counts: that an agency's reader changes is its business, and the ledger's.
         (await DeliverAsync(pair, Announcing(pair, -10, OnlyCbc))).Place.ShouldBe("inbox");
         (await KnownAsync(pair.B)).ShouldBe(["2.16.840.1.101.3.4.1.42"]);
         (await WeakenedAsync(pair.B)).ShouldBe(1);
-        (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldHaveSingleItem().Detail.ShouldBe($"{Best} → AES-256-CBC");
+        (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None))
+            .ShouldHaveSingleItem()
+            .Detail.ShouldBe($"{Best} → AES-256-CBC");
         // The word that stands, again and again, is no change.
         (await DeliverAsync(pair, Announcing(pair, -5, OnlyCbc))).Place.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(1);
@@ -98,29 +124,41 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         await pair.ListeningAsync();
         var cbc = Announcing(pair, -10, OnlyCbc);
         const string Address = "vanthu@tinhuy.songlam.test";
-        foreach (var (made, reason) in new (TestDispatch, string)[]
-        {
-            (cbc with { Signer = TestSigners.Unlisted(Address) }, "SENDER_NOT_IN_DIRECTORY"),
-            (cbc with { Signer = TestSigners.Stranger(Address) }, "UNTRUSTED"),
-            (cbc with { AfterSigning = o => [.. o, (byte)'x'] }, "INVALID"),
-            (cbc with { Change = m => m with { Sender = m.Recipients[0] } }, "SENDER_BINDING"),
-        })
+        foreach (
+            var (made, reason) in new (TestDispatch, string)[]
+            {
+                (cbc with { Signer = TestSigners.Unlisted(Address) }, "SENDER_NOT_IN_DIRECTORY"),
+                (cbc with { Signer = TestSigners.Stranger(Address) }, "UNTRUSTED"),
+                (cbc with { AfterSigning = o => [.. o, (byte)'x'] }, "INVALID"),
+                (cbc with { Change = m => m with { Sender = m.Recipients[0] } }, "SENDER_BINDING"),
+            })
         {
             var message = await DeliverAsync(pair, made with { Id = Guid.CreateVersion7() });
             (message.Place, message.Reason).ShouldBe(("quarantine", reason));
         }
 
         // Without its ledger's evidence it did not come by its gateway.
-        (await SharedPair.DeliverAsync(pair, (await (cbc with { Id = Guid.CreateVersion7() }).ComposeAsync()).Mail.Message)).Reason.ShouldBe("LEDGER_EVIDENCE");
+        (
+            await SharedPair.DeliverAsync(
+                pair, (await (cbc with { Id = Guid.CreateVersion7() }).ComposeAsync()).Mail.Message)
+        ).Reason.ShouldBe("LEDGER_EVIDENCE");
         // Good dispatches that announce nothing, or in a way that does not count.
-        foreach (Func<SigningRequest, SigningRequest> request in new Func<SigningRequest, SigningRequest>[]
-        {
-            r => r with { Attributes = [] },
-            r => r with { Attributes = [OnlyCbc], SigningTime = null },
-            r => r with { Attributes = [OnlyCbc, OnlyCbc] },
-            r => r with { Attributes = [OnlyCbc with { Values = [new byte[] { 0x30, 0x02, 0x05, 0x00 }] }] },
-            r => r with { Attributes = [SmimeCapabilities.Of([.. Enumerable.Repeat("2.16.840.1.101.3.4.1.42", 5000)]).Attribute] },
-        })
+        foreach (
+            Func<SigningRequest, SigningRequest> request in new Func<SigningRequest, SigningRequest>[]
+            {
+                r => r with { Attributes = [] },
+                r => r with { Attributes = [OnlyCbc], SigningTime = null },
+                r => r with { Attributes = [OnlyCbc, OnlyCbc] },
+                r => r with { Attributes = [OnlyCbc with { Values = [new byte[] { 0x30, 0x02, 0x05, 0x00 }] }] },
+                r =>
+                    r with
+                    {
+                        Attributes =
+                        [
+                            SmimeCapabilities.Of([.. Enumerable.Repeat("2.16.840.1.101.3.4.1.42", 5000)]).Attribute,
+                        ],
+                    },
+            })
         {
             (await DeliverAsync(pair, new TestDispatch(pair) { Request = request })).Place.ShouldBe("inbox");
         }
@@ -132,25 +170,35 @@ public sealed class CapabilityTests(PostgresFixture postgres)
     [Fact]
     public async Task The_directorys_word_counts_until_a_message_was_signed_after_it()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d => Stating(d, 1, d.Issued.AddMinutes(-5)));
+        await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            Stating(d, 1, d.Issued.AddMinutes(-5)));
         var first = await DeliveredAsync(pair.A, TwoGateways.AnHoa, TwoGateways.BinhMinh);
         (first.Cipher, string.Join(' ', first.CipherLimitedBy)).ShouldBe(("AES-256-CBC", TwoGateways.AnHoa));
         (await DeliveredAsync(pair.A, TwoGateways.AnHoa)).Cipher.ShouldBe(Best);
 
         // Its publisher takes it back, by a directory that is younger than every message.
-        var document = await TestDirectory.ReadAsync((await pair.A.Node.Directory.ExportAsync(CancellationToken.None))!);
-        await pair.A.Node.Directory.ImportAsync(await TestDirectory.SignAsync(Stating(document, 2, DateTimeOffset.UtcNow.AddHours(1))), CancellationToken.None);
+        var document = await TestDirectory.ReadAsync(
+            (await pair.A.Node.Directory.ExportAsync(CancellationToken.None))!);
+        await pair.A.Node.Directory.ImportAsync(
+            await TestDirectory.SignAsync(Stating(document, 2, DateTimeOffset.UtcNow.AddHours(1))),
+            CancellationToken.None);
         for (var n = 0; n < 2; n++)
         {
             (await DeliveredAsync(pair.A, TwoGateways.AnHoa)).Cipher.ShouldBe("AES-256-CBC");
         }
 
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.downgraded'")).ShouldBe(3);
+        (
+            await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.downgraded'")
+        ).ShouldBe(3);
         (await WeakenedAsync(pair.A)).ShouldBe(0);
     }
 
     private static DirectoryDocument Stating(DirectoryDocument document, long version, DateTimeOffset issued) =>
-        document.With(TwoGateways.AnHoa, a => a with { Capabilities = ["id-aes256-CBC", "id-aes999-GCM"] }) with { Version = version, Issued = issued };
+        document.With(TwoGateways.AnHoa, a => a with { Capabilities = ["id-aes256-CBC", "id-aes999-GCM"] }) with
+        {
+            Version = version,
+            Issued = issued,
+        };
 
     /// <summary>A dispatch of the province, signed so many seconds from now, that announces this.</summary>
     private static TestDispatch Announcing(TwoGateways pair, int seconds, CmsAttribute announced)
@@ -159,15 +207,20 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         return new TestDispatch(pair) { Request = r => r with { Attributes = [announced], SigningTime = at } };
     }
 
-    private static async Task<IncomingMessage> DeliverAsync(TwoGateways pair, TestDispatch dispatch) => await SharedPair.DeliverAsync(pair, await dispatch.MakeAsync());
+    private static async Task<IncomingMessage> DeliverAsync(TwoGateways pair, TestDispatch dispatch) =>
+        await SharedPair.DeliverAsync(pair, await dispatch.MakeAsync());
 
-    private static Task<string[]?> KnownAsync(RunningGateway gateway) => gateway.ScalarAsync<string[]>($"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'");
+    private static Task<string[]?> KnownAsync(RunningGateway gateway) =>
+        gateway.ScalarAsync<string[]>($"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'");
 
-    private static Task<long> WeakenedAsync(RunningGateway gateway) => gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'capabilities.weakened'");
+    private static Task<long> WeakenedAsync(RunningGateway gateway) =>
+        gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'capabilities.weakened'");
 
-    private static Task<OutgoingDispatch> DeliveredAsync(RunningGateway from, params string[] recipients) => DeliveredAsync(from, TwoGateways.Submission(recipients));
+    private static Task<OutgoingDispatch> DeliveredAsync(RunningGateway from, params string[] recipients) =>
+        DeliveredAsync(from, TwoGateways.Submission(recipients));
 
-    private static async Task<OutgoingDispatch> DeliveredAsync(RunningGateway from, SecureMail.Gateway.Outbound.Submission submission)
+    private static async Task<OutgoingDispatch> DeliveredAsync(
+        RunningGateway from, SecureMail.Gateway.Outbound.Submission submission)
     {
         var answer = await from.Node.SubmitAsync(submission, CancellationToken.None);
         return await from.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
@@ -176,7 +229,8 @@ public sealed class CapabilityTests(PostgresFixture postgres)
     /// <summary>The envelope of a composed message, DER.</summary>
     private static async Task<byte[]> EnvelopeAsync(RunningGateway gateway, OutgoingDispatch dispatch)
     {
-        using var reader = new StreamReader(await gateway.Node.OpenMessageAsync(dispatch.MessageBlob!.Value, CancellationToken.None));
+        using var reader = new StreamReader(
+            await gateway.Node.OpenMessageAsync(dispatch.MessageBlob!.Value, CancellationToken.None));
         var message = await reader.ReadToEndAsync();
         return Convert.FromBase64String(message[(message.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..]);
     }

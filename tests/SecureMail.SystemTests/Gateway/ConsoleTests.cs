@@ -9,13 +9,15 @@ using SecureMail.Host.Pages;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>The console's pages over HTTP, with what was really exchanged, some of it meant to hurt a browser.</summary>
+/// <summary>The console's pages over HTTP, with what was really exchanged, some of it meant to hurt a
+/// browser.</summary>
 [Collection("postgres")]
 public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClassFixture<ConsoleTests.Exchange>
 {
     private const string Hostile = "<script>alert(1)</script> \"'&";
 
-    /// <summary>One dispatch from A to B with hostile words in it, one mail that nobody signed, and both consoles.</summary>
+    /// <summary>One dispatch from A to B with hostile words in it, one mail that nobody signed, and both
+    /// consoles.</summary>
     public sealed class Exchange(PostgresFixture postgres) : IAsyncLifetime
     {
         private readonly List<WebApplication> _apps = [];
@@ -35,12 +37,23 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
             (A, B) = (await ServeAsync(Pair.A), await ServeAsync(Pair.B));
             var submission = TwoGateways.Submission(TwoGateways.AnHoa) with
             {
-                Fields = new DispatchFields { Number = "", Subject = $"V/v {Hostile}", SignerInfo = new Signatory("Chánh Văn phòng", "<b>Nguyễn</b>") },
-                Documents = [new SubmittedDocument("<img src=x onerror=alert(1)> số 1.html", "text/html", () => new MemoryStream("<script>alert(2)</script>"u8.ToArray()))],
+                Fields = new DispatchFields
+                {
+                    Number = "",
+                    Subject = $"V/v {Hostile}",
+                    SignerInfo = new Signatory("Chánh Văn phòng", "<b>Nguyễn</b>"),
+                },
+                Documents =
+                [
+                    new SubmittedDocument("<img src=x onerror=alert(1)> số 1.html", "text/html", () =>
+                        new MemoryStream("<script>alert(2)</script>"u8.ToArray())),
+                ],
             };
             Dispatch = (await Pair.A.Node.SubmitAsync(submission, CancellationToken.None)).DispatchId;
             await Pair.A.OutgoingAsync(Dispatch, d => d.Recipients.All(r => r.State == "acknowledged"));
-            await SharedPair.DeliverAsync(Pair, Encoding.UTF8.GetBytes("From: <script>@b.test\r\nSubject: <script>alert(3)</script>\r\n\r\nBody\r\n"));
+            await SharedPair.DeliverAsync(
+                Pair,
+                Encoding.UTF8.GetBytes("From: <script>@b.test\r\nSubject: <script>alert(3)</script>\r\n\r\nBody\r\n"));
         }
 
         public async Task DisposeAsync()
@@ -69,14 +82,27 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     public async Task Outgoing_tells_the_clerk_what_could_not_be_sent_and_which_gateway_is_down()
     {
         var a = exchange.Pair.A;
-        await a.ScalarAsync<object>("""
+        await a.ScalarAsync<object>(
+            """
             INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
             SELECT agency_id, transmission_id, v.action, v.reason, 'gateway-b.test', 'Refused 550 <script>alert(4)</script>', now()
             FROM gateway.transmission, (VALUES ('delayed', NULL), ('failed', 'GIVEN_UP'), ('failed', 'Refused 550 5.1.1'), ('overdue', NULL)) v (action, reason) WHERE kind = 'dispatch';
             INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-down.test', 3, now() + interval '1 minute', 'TlsRefused <script>', now())
-            """);
+            """
+        );
         var list = await PageAsync(exchange.A, "/outgoing");
-        foreach (var text in new[] { "chưa gửi được tới H90.SL.101 (gateway-b.test)", "Không rõ đã tới hay chưa", "Cổng nhận từ chối hẳn: Refused 550 5.1.1", "hãy hỏi nơi nhận", "Chưa liên lạc được với cổng gateway-down.test", "3 lần liền", "TlsRefused &lt;script&gt;", $"/outgoing/{exchange.Dispatch}" })
+        foreach (
+            var text in new[]
+            {
+                "chưa gửi được tới H90.SL.101 (gateway-b.test)",
+                "Không rõ đã tới hay chưa",
+                "Cổng nhận từ chối hẳn: Refused 550 5.1.1",
+                "hãy hỏi nơi nhận",
+                "Chưa liên lạc được với cổng gateway-down.test",
+                "3 lần liền",
+                "TlsRefused &lt;script&gt;",
+                $"/outgoing/{exchange.Dispatch}",
+            })
         {
             list.ShouldContain(text);
         }
@@ -96,7 +122,17 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         list.ShouldContain("01-CV/VPTU");
         list.ShouldContain("Đã có biên nhận");
         var detail = await PageAsync(exchange.A, $"/outgoing/{exchange.Dispatch}");
-        foreach (var text in new[] { "Đảng ủy xã An Hòa", "Đã ký và mã hóa", "Đã có biên nhận", "Đã vào hộp thư", "&lt;script&gt;alert(1)", "&lt;img src=x onerror=alert(1)&gt; số 1.html", "&lt;b&gt;Nguyễn" })
+        foreach (
+            var text in new[]
+            {
+                "Đảng ủy xã An Hòa",
+                "Đã ký và mã hóa",
+                "Đã có biên nhận",
+                "Đã vào hộp thư",
+                "&lt;script&gt;alert(1)",
+                "&lt;img src=x onerror=alert(1)&gt; số 1.html",
+                "&lt;b&gt;Nguyễn",
+            })
         {
             detail.ShouldContain(text);
         }
@@ -108,7 +144,9 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         var path = $"/outgoing/{exchange.Dispatch}";
         (await PageAsync(exchange.A, path)).ShouldNotContain("Mã hóa yếu hơn");
         const string Set = "UPDATE gateway.outgoing SET cipher = ";
-        await exchange.Pair.A.ScalarAsync<object>($"{Set} 'AES-256-CBC', cipher_limited_by = ARRAY(SELECT recipient_id FROM gateway.transmission WHERE kind = 'dispatch') WHERE dispatch_id = '{exchange.Dispatch}'");
+        await exchange.Pair.A.ScalarAsync<object>(
+            $"{Set} 'AES-256-CBC', cipher_limited_by = ARRAY(SELECT recipient_id FROM gateway.transmission WHERE kind = 'dispatch') WHERE dispatch_id = '{exchange.Dispatch}'"
+        );
         (await PageAsync(exchange.A, path)).ShouldContain("Mã hóa yếu hơn (AES-256-CBC) vì phần mềm của H90.SL.101 ");
         // An older node wrote neither.
         await exchange.Pair.A.ScalarAsync<object>($"{Set} NULL, cipher_limited_by = NULL");
@@ -119,7 +157,16 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     public async Task Incoming_shows_what_was_judged_and_keeps_what_was_not_proven_to_itself()
     {
         var list = await PageAsync(exchange.B, "/incoming");
-        foreach (var text in new[] { "Văn bản đến", "Hợp lệ", "Văn phòng Tỉnh ủy Sông Lam", "Đảng ủy xã An Hòa", "chưa xác thực", "Không có chữ ký" })
+        foreach (
+            var text in new[]
+            {
+                "Văn bản đến",
+                "Hợp lệ",
+                "Văn phòng Tỉnh ủy Sông Lam",
+                "Đảng ủy xã An Hòa",
+                "chưa xác thực",
+                "Không có chữ ký",
+            })
         {
             list.ShouldContain(text);
         }
@@ -129,7 +176,16 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         (await PageAsync(exchange.B, $"/incoming/{unsigned.Id}")).ShouldContain("Thư không có chữ ký");
         var message = await exchange.Pair.B.IncomingAsync(m => m.DispatchId == exchange.Dispatch);
         var detail = await PageAsync(exchange.B, $"/incoming/{message.Id}");
-        foreach (var text in new[] { "Kết luận về chữ ký", "TOTAL-PASSED", "gateway-a.test", "Đã kiểm tra và ghi sổ", "&lt;img src=x", $"/incoming/{message.Id}/documents/1" })
+        foreach (
+            var text in new[]
+            {
+                "Kết luận về chữ ký",
+                "TOTAL-PASSED",
+                "gateway-a.test",
+                "Đã kiểm tra và ghi sổ",
+                "&lt;img src=x",
+                $"/incoming/{message.Id}/documents/1",
+            })
         {
             detail.ShouldContain(text);
         }
@@ -139,14 +195,25 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     public async Task A_document_is_a_download_and_nothing_else()
     {
         var message = await exchange.Pair.B.IncomingAsync(m => m.DispatchId == exchange.Dispatch);
-        using var response = await exchange.B.GetAsync(new Uri($"/incoming/{message.Id}/documents/1", UriKind.Relative));
+        using var response = await exchange.B.GetAsync(
+            new Uri($"/incoming/{message.Id}/documents/1", UriKind.Relative));
         response.StatusCode.ShouldBe(HttpStatusCode.OK);
         response.Content.Headers.ContentType!.MediaType.ShouldBe("application/octet-stream");
         response.Content.Headers.ContentDisposition!.DispositionType.ShouldBe("attachment");
         response.Content.Headers.ContentDisposition.FileNameStar.ShouldBe("<img src=x onerror=alert(1)> số 1.html");
         RequireHeaders(response);
         (await response.Content.ReadAsStringAsync()).ShouldBe("<script>alert(2)</script>");
-        foreach (var path in new[] { $"/incoming/{message.Id}/documents/0", $"/incoming/{message.Id}/documents/2", $"/incoming/{message.Id}/documents/x", $"/incoming/{Guid.NewGuid()}", $"/outgoing/{Guid.NewGuid()}", "/nothing", "/incoming/../../etc/passwd" })
+        foreach (
+            var path in new[]
+            {
+                $"/incoming/{message.Id}/documents/0",
+                $"/incoming/{message.Id}/documents/2",
+                $"/incoming/{message.Id}/documents/x",
+                $"/incoming/{Guid.NewGuid()}",
+                $"/outgoing/{Guid.NewGuid()}",
+                "/nothing",
+                "/incoming/../../etc/passwd",
+            })
         {
             using var missing = await exchange.B.GetAsync(new Uri(path, UriKind.Relative));
             missing.StatusCode.ShouldBe(HttpStatusCode.NotFound, path);
@@ -157,7 +224,13 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     public async Task The_ledger_shows_its_checkpoint_and_the_peers_cosignature()
     {
         // A page may be asked for just before the receipt's evidence is recorded.
-        var page = await TwoGateways.EventuallyAsync(async () => await PageAsync(exchange.A, "/ledger") is var p && p.Contains("gateway-b.test", StringComparison.Ordinal) ? p : null, "the cosignature");
+        var page = await TwoGateways.EventuallyAsync(
+            async () =>
+                await PageAsync(exchange.A, "/ledger") is var p
+                && p.Contains("gateway-b.test", StringComparison.Ordinal)
+                    ? p
+                    : null,
+            "the cosignature");
         page.ShouldContain("Điểm kiểm tra mới nhất");
         page.ShouldContain("gateway-a.test");
         page.ShouldContain("Nhất quán");
@@ -180,14 +253,18 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     {
         foreach (var path in new[] { "/incoming", "/ledger", "/health/ready" })
         {
-            using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(path, UriKind.Relative)) { Headers = { Host = host } };
+            using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(path, UriKind.Relative))
+            {
+                Headers = { Host = host },
+            };
             using var response = await exchange.B.SendAsync(request);
             response.StatusCode.ShouldBe(HttpStatusCode.MisdirectedRequest);
             (await response.Content.ReadAsStringAsync()).ShouldBeEmpty();
         }
     }
 
-    /// <summary>A page with its headers checked: it fetches nothing, runs nothing, and what others wrote is text in it.</summary>
+    /// <summary>A page with its headers checked: it fetches nothing, runs nothing, and what others wrote is text in
+    /// it.</summary>
     private static async Task<string> PageAsync(HttpClient client, string path)
     {
         using var response = await client.GetAsync(new Uri(path, UriKind.Relative));
@@ -204,15 +281,22 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     private static void RequireHeaders(HttpResponseMessage response)
     {
         string Header(string name) => string.Join(",", response.Headers.GetValues(name));
-        Header("Content-Security-Policy").ShouldBe("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+        Header("Content-Security-Policy")
+            .ShouldBe(
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+            );
         Header("X-Content-Type-Options").ShouldBe("nosniff");
         Header("Referrer-Policy").ShouldBe("no-referrer");
         Header("Cache-Control").ShouldBe("no-store");
         response.Headers.Contains("Server").ShouldBeFalse();
     }
 
-    // Elements and attributes that make a browser fetch or run something; links that a person follows stay on the console.
-    [GeneratedRegex("""<(script|link|img|iframe|object|embed|video|audio|svg|form)\b|<[^<>]*\s(on\w+|src|srcset|action|style)\s*=|url\(|@import|href="(?!/)""", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture)]
+    // Elements and attributes that make a browser fetch or run something; links that a person follows stay on the
+    // console.
+    [GeneratedRegex(
+        """<(script|link|img|iframe|object|embed|video|audio|svg|form)\b|<[^<>]*\s(on\w+|src|srcset|action|style)\s*=|url\(|@import|href="(?!/)""",
+        RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture
+    )]
     private static partial Regex Fetching();
 
     [GeneratedRegex("&#x(?<code>[0-9A-Fa-f]{2,4});", RegexOptions.ExplicitCapture)]

@@ -6,8 +6,9 @@ using Xunit.Abstractions;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>
-/// The connection between two real gateways is reset after each of many octet counts, in either direction, from before the greeting to behind the answer to QUIT:
-/// whatever the count, each dispatch is in the addressee's inbox once and acknowledged.
+/// The connection between two real gateways is reset after each of many octet counts, in either direction, from before
+/// the greeting to behind the answer to QUIT: whatever the count, each dispatch is in the addressee's inbox once and
+/// acknowledged.
 /// </summary>
 [Collection("postgres")]
 public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelper output)
@@ -19,21 +20,41 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
     {
         TwoGateways? pair = null;
         await using var wire = new FaultyWire(() => pair!.B.Port);
-        await using var started = pair = await TwoGateways.StartAsync(postgres,
-            changeA: o => o with { Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)), Probe = new RetrySchedule(TimeSpan.FromMilliseconds(50), TimeSpan.FromMilliseconds(100)) },
-            changeDirectory: d => d with { Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-b.test" ? g with { Port = wire.Port } : g)] });
+        await using var started = pair = await TwoGateways.StartAsync(
+            postgres,
+            changeA: o =>
+                o with
+                {
+                    Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)),
+                    Probe = new RetrySchedule(TimeSpan.FromMilliseconds(50), TimeSpan.FromMilliseconds(100)),
+                },
+            changeDirectory: d =>
+                d with
+                {
+                    Gateways =
+                    [
+                        .. d.Gateways.Select(g => g.Name == "gateway-b.test" ? g with { Port = wire.Port } : g),
+                    ],
+                });
 
         // Some that are not cut say how many octets there are to cut at.
         List<Guid> sent = [];
         for (var n = 1; n <= 3; n++)
         {
-            sent.Add((await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId);
+            sent.Add(
+                (
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+                ).DispatchId);
             await pair.A.OutgoingAsync(sent[^1], d => d.Recipients[0].State == "acknowledged");
-            await TwoGateways.EventuallyAsync(() => Task.FromResult(wire.Passed.Count == n ? "" : null), "the connection's end");
+            await TwoGateways.EventuallyAsync(
+                () => Task.FromResult(wire.Passed.Count == n ? "" : null), "the connection's end");
         }
 
         var (up, down) = wire.Passed.Last();
-        var cuts = Samples(up).Select(after => (Up: true, After: after)).Concat(Samples(down).Select(after => (Up: false, After: after))).ToList();
+        var cuts = Samples(up)
+            .Select(after => (Up: true, After: after))
+            .Concat(Samples(down).Select(after => (Up: false, After: after)))
+            .ToList();
         // Interleaved, so that a run of one kind of cut does not fall upon one dispatch.
         foreach (var cut in cuts.OrderBy(c => (c.After * 7919L) % 1009))
         {
@@ -43,16 +64,29 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
         var began = Stopwatch.GetTimestamp();
         for (var n = 0; n < Dispatches; n++)
         {
-            sent.Add((await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId);
+            sent.Add(
+                (
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+                ).DispatchId);
         }
 
         // While cuts are left, there must be something to send.
         while (wire.CutsLeft > 0)
         {
-            await TwoGateways.EventuallyAsync(async () => wire.CutsLeft == 0 || await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind IN ('seal', 'send')") == 0 ? "" : null, "the cuts to be made");
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    wire.CutsLeft == 0
+                    || await pair.A.ScalarAsync<long>(
+                        "SELECT count(*) FROM gateway.work WHERE kind IN ('seal', 'send')") == 0
+                        ? ""
+                        : null,
+                "the cuts to be made");
             if (wire.CutsLeft > 0)
             {
-                sent.Add((await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId);
+                sent.Add(
+                    (
+                        await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+                    ).DispatchId);
             }
         }
 
@@ -61,24 +95,40 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
             await pair.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "acknowledged");
         }
 
-        await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work") + await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work") == 0 ? "" : null, "nothing left to do");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work")
+                    + await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work")
+                == 0
+                    ? ""
+                    : null,
+            "nothing left to do");
         var inbox = await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 1000, CancellationToken.None);
         inbox.Select(m => m.DispatchId!.Value).Order().ShouldBe(sent.Order());
         var received = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
-        var unknown = await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.unknown'");
-        // What came twice is known as such, and it came twice only where the sender knew that it might. It comes twice seldom: where the receipt is quicker than
-        // the next try, nothing is sent again.
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'duplicate'")).ShouldBe(received - sent.Count);
+        var unknown = await pair.A.ScalarAsync<long>(
+            "SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.unknown'");
+        // What came twice is known as such, and it came twice only where the sender knew that it might. It comes twice
+        // seldom: where the receipt is quicker than the next try, nothing is sent again.
+        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'duplicate'")).ShouldBe(
+            received - sent.Count);
         (received - sent.Count).ShouldBeLessThanOrEqualTo(unknown);
         unknown.ShouldBeGreaterThan(0);
-        output.WriteLine($"{cuts.Count} cuts in {up} octets one way and {down} the other, {sent.Count} dispatches: {unknown} times unknown, {received - sent.Count} duplicates recognised, each in the inbox once and acknowledged, {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s");
+        output.WriteLine(
+            $"{cuts.Count} cuts in {up} octets one way and {down} the other, {sent.Count} dispatches: {unknown} times unknown, {received - sent.Count} duplicates recognised, each in the inbox once and acknowledged, {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s"
+        );
     }
 
     /// <summary>
-    /// The beginning and the middle by steps, the end octet-near: there are the final dot, its answer and QUIT. Later sessions are longer by the sizes of the
-    /// ledger that were seen meanwhile, so the samples reach beyond what was measured; a connection that is shorter passes whole.
+    /// The beginning and the middle by steps, the end octet-near: there are the final dot, its answer and QUIT. Later
+    /// sessions are longer by the sizes of the ledger that were seen meanwhile, so the samples reach beyond what was
+    /// measured; a connection that is shorter passes whole.
     /// </summary>
     private static IEnumerable<int> Samples(long total) =>
-        new long[] { 0, 1, 5 }.Concat(Enumerable.Range(1, 11).Select(n => total * n / 12)).Concat(Enumerable.Range(0, 18).Select(n => total - 120 + (n * 14)))
-            .Where(n => n >= 0).Distinct().Select(n => (int)n);
+        new long[] { 0, 1, 5 }
+            .Concat(Enumerable.Range(1, 11).Select(n => total * n / 12))
+            .Concat(Enumerable.Range(0, 18).Select(n => total - 120 + (n * 14)))
+            .Where(n => n >= 0)
+            .Distinct()
+            .Select(n => (int)n);
 }

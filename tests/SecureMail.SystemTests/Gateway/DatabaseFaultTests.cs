@@ -20,10 +20,21 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     public async Task A_gateway_whose_database_is_down_says_so_at_its_start()
     {
         var owner = await _postgres.CreateDatabaseAsync();
-        var options = new GatewayOptions { Name = "gateway.test", DataFolder = _postgres.Folder, DatabaseConnection = PostgresFixture.AsGateway(owner), OwnerConnection = owner };
+        var options = new GatewayOptions
+        {
+            Name = "gateway.test",
+            DataFolder = _postgres.Folder,
+            DatabaseConnection = PostgresFixture.AsGateway(owner),
+            OwnerConnection = owner,
+        };
         await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
         await KillServerAsync();
-        foreach (var open in new Func<Task>[] { () => GatewayDatabase.OpenAsync(options, CancellationToken.None), () => GatewayDatabase.MigrateAsync(options, CancellationToken.None) })
+        foreach (
+            var open in new Func<Task>[]
+            {
+                () => GatewayDatabase.OpenAsync(options, CancellationToken.None),
+                () => GatewayDatabase.MigrateAsync(options, CancellationToken.None),
+            })
         {
             (await Should.ThrowAsync<StorageUnavailableException>(open)).Message.ShouldContain("Database:Connection");
         }
@@ -45,7 +56,8 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         }
 
         await KillServerAsync();
-        await Should.ThrowAsync<StorageUnavailableException>(() => pair.A.Node.SubmitAsync(submission, CancellationToken.None));
+        await Should.ThrowAsync<StorageUnavailableException>(() =>
+            pair.A.Node.SubmitAsync(submission, CancellationToken.None));
         (await pair.A.Node.HealthAsync(CancellationToken.None)).Problems.ShouldContain("database");
         (await OutcomeAsync(pair)).ShouldBe(SmtpOutcome.Transient);
 
@@ -70,7 +82,10 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
 
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            (await LedgerVerifier.VerifyAsync(gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None)).Problems.ShouldBeEmpty();
+            (
+                await LedgerVerifier.VerifyAsync(
+                    gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None)
+            ).Problems.ShouldBeEmpty();
             (await gateway.Node.HealthAsync(CancellationToken.None)).Problems.ShouldBeEmpty();
         }
     }
@@ -81,29 +96,43 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         await using var pair = await TwoGateways.StartAsync(_postgres);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            await gateway.ScalarAsync<object>("""
+            await gateway.ScalarAsync<object>(
+                """
                 CREATE FUNCTION gateway.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
                 CREATE TRIGGER full_disk BEFORE INSERT ON gateway.blob_chunk FOR EACH ROW EXECUTE FUNCTION gateway.full_disk()
-                """);
+                """
+            );
         }
 
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.SmtpEndpoint), "a listener");
         var submission = TwoGateways.Submission(TwoGateways.AnHoa);
-        (await Should.ThrowAsync<StorageUnavailableException>(() => pair.A.Node.SubmitAsync(submission, CancellationToken.None))).Message.ShouldContain("đầy");
+        (
+            await Should.ThrowAsync<StorageUnavailableException>(() =>
+                pair.A.Node.SubmitAsync(submission, CancellationToken.None))
+        ).Message.ShouldContain("đầy");
         (await OutcomeAsync(pair)).ShouldBe(SmtpOutcome.Transient);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            (await gateway.ScalarAsync<string>(
-                "SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.received), (SELECT count(*) FROM gateway.blob), (SELECT count(*) FROM gateway.work))"))
-                .ShouldBe("0 0 0 0 0");
+            (
+                await gateway.ScalarAsync<string>(
+                    "SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.received), (SELECT count(*) FROM gateway.blob), (SELECT count(*) FROM gateway.work))"
+                )
+            ).ShouldBe("0 0 0 0 0");
         }
 
         // The receiver's disk is freed later than the sender's: the dispatch waits at the sender.
         await pair.A.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         var answer = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         answer.Number.ShouldBe("01-CV/VPTU");
-        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Kind == "send" && w.LastError is not null && w.LastError.Contains("452", StringComparison.Ordinal)), "a refused attempt");
-        (await pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients[0].ShouldSatisfyAllConditions(r => r.Reason.ShouldBeNull(), r => r.State.ShouldBe("queued"));
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
+                    w.Kind == "send" && w.LastError is not null && w.LastError.Contains("452", StringComparison.Ordinal)
+                ),
+            "a refused attempt");
+        (await pair.A.OutgoingAsync(answer.DispatchId, _ => true))
+            .Recipients[0]
+            .ShouldSatisfyAllConditions(r => r.Reason.ShouldBeNull(), r => r.State.ShouldBe("queued"));
         await pair.B.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");
     }
@@ -112,7 +141,8 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     {
         try
         {
-            return (await pair.InjectAsync("From: a@b.test\r\n\r\nx\r\n"u8.ToArray(), "vanthu@anhoa.songlam.test")).Outcome;
+            return (
+                await pair.InjectAsync("From: a@b.test\r\n\r\nx\r\n"u8.ToArray(), "vanthu@anhoa.songlam.test")).Outcome;
         }
         catch (SmtpException e)
         {
@@ -124,15 +154,29 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     private async Task KillServerAsync()
     {
         string data;
-        await using (var connection = new NpgsqlConnection(_postgres.Cluster.ConnectionString("postgres", "postgres") + ";Pooling=false"))
+        await using (
+            var connection = new NpgsqlConnection(
+                _postgres.Cluster.ConnectionString("postgres", "postgres") + ";Pooling=false"))
         {
             await connection.OpenAsync();
             await using var command = new NpgsqlCommand("SHOW data_directory", connection);
             data = (string)(await command.ExecuteScalarAsync())!;
         }
 
-        string[] stop = [Path.Combine(_postgres.Cluster.BinaryDirectory, "pg_ctl"), "stop", "-D", data, "-m", "immediate", "-w", "-s"];
-        string[] asServer = Environment.IsPrivilegedProcess ? ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", .. stop] : stop;
+        string[] stop =
+        [
+            Path.Combine(_postgres.Cluster.BinaryDirectory, "pg_ctl"),
+            "stop",
+            "-D",
+            data,
+            "-m",
+            "immediate",
+            "-w",
+            "-s",
+        ];
+        var asServer = Environment.IsPrivilegedProcess
+            ? ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", .. stop]
+            : stop;
         await SoftHsm.RunAsync(asServer[0], asServer[1..]);
     }
 }

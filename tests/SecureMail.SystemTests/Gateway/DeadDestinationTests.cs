@@ -4,12 +4,26 @@ using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>A destination that takes connections and then hangs, each time in another state, with the timeouts of a real gateway: nobody else waits for it.</summary>
+/// <summary>A destination that takes connections and then hangs, each time in another state, with the timeouts of a
+/// real gateway: nobody else waits for it.</summary>
 [Collection("postgres")]
 public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHelper output)
 {
-    private const int Dispatches = 10, Each = 10;
-    private static readonly string[] States = ["greeting", "ehlo", "starttls", "tls", "ehlo2", "mail", "rcpt", "data", "body", "dot"];
+    private const int Dispatches = 10,
+        Each = 10;
+    private static readonly string[] States =
+    [
+        "greeting",
+        "ehlo",
+        "starttls",
+        "tls",
+        "ehlo2",
+        "mail",
+        "rcpt",
+        "data",
+        "body",
+        "dot",
+    ];
 
     [Fact]
     public async Task A_destination_that_hangs_in_every_state_delays_no_other()
@@ -25,7 +39,14 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                 return d with
                 {
                     Gateways = [.. d.Gateways, living.Record, hanging.Record],
-                    Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).SelectMany(n => new[] { living.Agency(like, n, "H90.OK"), hanging.Agency(like, n, "H90.NO") })],
+                    Agencies =
+                    [
+                        .. d.Agencies,
+                        .. Enumerable
+                            .Range(0, Each)
+                            .SelectMany(n =>
+                                new[] { living.Agency(like, n, "H90.OK"), hanging.Agency(like, n, "H90.NO") }),
+                    ],
                 };
             });
             try
@@ -36,14 +57,22 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                     await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.NO")), CancellationToken.None);
                 }
 
-                const string UnderWay = "SELECT count(DISTINCT batch) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'";
-                await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>(UnderWay) == 4 ? "" : null, "the hanging lane's share to be taken");
+                const string UnderWay =
+                    "SELECT count(DISTINCT batch) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'";
+                await TwoGateways.EventuallyAsync(
+                    async () => await pair.A.ScalarAsync<long>(UnderWay) == 4 ? "" : null,
+                    "the hanging lane's share to be taken");
                 var with = await RunAsync(pair, living);
-                // All of it passed while four slots hung: no more than its share was ever taken, and not one of its messages was done with.
+                // All of it passed while four slots hung: no more than its share was ever taken, and not one of its
+                // messages was done with.
                 hanging.Connections.ShouldBe(4);
-                (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")).ShouldBe(80);
+                (
+                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")
+                ).ShouldBe(80);
                 (await pair.A.ScalarAsync<long>(UnderWay)).ShouldBe(4);
-                output.WriteLine($"{Dispatches} messages for {Each} agencies of a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})");
+                output.WriteLine(
+                    $"{Dispatches} messages for {Each} agencies of a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})"
+                );
                 (with / without).ShouldBeLessThan(5);
             }
             finally
@@ -67,38 +96,74 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         var peer = new HostilePeer("comes-back.test", folder, _ => down ? new PeerFault("greeting", "reset") : null);
         try
         {
-            await using var pair = await TwoGateways.StartAsync(postgres,
-                changeA: o => o with { Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)) },
+            await using var pair = await TwoGateways.StartAsync(
+                postgres,
+                changeA: o =>
+                    o with
+                    {
+                        Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)),
+                    },
                 changeDirectory: d =>
                 {
                     var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
-                    return d with { Gateways = [.. d.Gateways, peer.Record], Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.UP"))] };
+                    return d with
+                    {
+                        Gateways = [.. d.Gateways, peer.Record],
+                        Agencies =
+                        [
+                            .. d.Agencies,
+                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.UP")),
+                        ],
+                    };
                 });
             for (var n = 0; n < 4; n++)
             {
                 await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.UP")), CancellationToken.None);
             }
 
-            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)) is [{ Failures: >= 5, Waiting: >= 30 }] ? "" : null, "five failed probes");
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None))
+                        is [{ Failures: >= 5, Waiting: >= 30 }]
+                        ? ""
+                        : null,
+                "five failed probes");
             var probes = peer.Connections;
             // Forty wait, and it was not forty times that somebody knocked.
             probes.ShouldBeLessThan(16);
             down = false;
-            await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'") == 40 ? "" : null, "all that waited");
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'")
+                    == 40
+                        ? ""
+                        : null,
+                "all that waited");
             (peer.Messages, peer.Copies).ShouldBe((4, 40));
             (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
 
-            // The database refuses what a send writes: tried again, and the destination, which is well, is not held to have failed.
-            await pair.A.ScalarAsync<object>("""
+            // The database refuses what a send writes: tried again, and the destination, which is well, is not held to
+            // have failed.
+            await pair.A.ScalarAsync<object>(
+                """
                 CREATE FUNCTION gateway.no_evidence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P01'; END $$;
                 CREATE TRIGGER no_evidence BEFORE UPDATE ON gateway.transmission FOR EACH ROW WHEN (new.state = 'sent') EXECUTE FUNCTION gateway.no_evidence()
-                """);
+                """
+            );
             var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission("H90.UP.000"), CancellationToken.None);
-            await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w is { Kind: "send", LastError: not null }), "an attempt that our database spoilt");
-            (await pair.A.ScalarAsync<int>("SELECT failures FROM gateway.destination WHERE lane = 'comes-back.test'")).ShouldBe(0);
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
+                        w is { Kind: "send", LastError: not null }),
+                "an attempt that our database spoilt");
+            (
+                await pair.A.ScalarAsync<int>("SELECT failures FROM gateway.destination WHERE lane = 'comes-back.test'")
+            ).ShouldBe(0);
             await pair.A.ScalarAsync<object>("DROP TRIGGER no_evidence ON gateway.transmission");
             await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
-            output.WriteLine($"40 messages behind one dead destination: {probes} connections while it was down; all 40 went when it came back");
+            output.WriteLine(
+                $"40 messages behind one dead destination: {probes} connections while it was down; all 40 went when it came back"
+            );
         }
         finally
         {
@@ -112,10 +177,17 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         // It was down for long, and its next probe is an hour away; only what it sends shows that it is back.
-        await pair.A.ScalarAsync<object>("INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 9, now() + interval '1 hour', 'Connect', now() - interval '1 minute')");
+        await pair.A.ScalarAsync<object>(
+            "INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 9, now() + interval '1 hour', 'Connect', now() - interval '1 minute')"
+        );
         var waiting = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "queued");
-        await pair.B.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.Province) with { Sender = TwoGateways.AnHoa }, CancellationToken.None);
+        await pair.B.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.Province) with
+            {
+                Sender = TwoGateways.AnHoa,
+            },
+            CancellationToken.None);
         await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "acknowledged");
         (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
     }
@@ -125,28 +197,54 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
     {
         var folder = System.IO.Directory.CreateTempSubdirectory("smmany").FullName;
         // The first connection refuses the second recipient for good, the third one's for now.
-        var peer = new HostilePeer("many.test", folder, n => n switch { 1 => new PeerFault("rcpt2", "550 5.1.1 nobody\r\n"), 2 => new PeerFault("rcpt2", "450 4.2.1 later\r\n"), _ => null });
+        var peer = new HostilePeer("many.test", folder, n => n switch
+            {
+                1 => new PeerFault("rcpt2", "550 5.1.1 nobody\r\n"),
+                2 => new PeerFault("rcpt2", "450 4.2.1 later\r\n"),
+                _ => null,
+            });
         try
         {
-            await using var pair = await TwoGateways.StartAsync(postgres,
-                changeA: o => o with { Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)) },
+            await using var pair = await TwoGateways.StartAsync(
+                postgres,
+                changeA: o =>
+                    o with
+                    {
+                        Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)),
+                    },
                 changeDirectory: d =>
                 {
                     var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
-                    return d with { Gateways = [.. d.Gateways, peer.Record], Agencies = [.. d.Agencies, .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.MY"))] };
+                    return d with
+                    {
+                        Gateways = [.. d.Gateways, peer.Record],
+                        Agencies =
+                        [
+                            .. d.Agencies,
+                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.MY")),
+                        ],
+                    };
                 });
-            var refused = await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
-            var first = await pair.A.OutgoingAsync(refused.DispatchId, d => d.Recipients.All(r => r.State is "sent" or "failed"));
+            var refused = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            var first = await pair.A.OutgoingAsync(refused.DispatchId, d =>
+                d.Recipients.All(r => r.State is "sent" or "failed"));
             first.Recipients.Count(r => r.State == "sent").ShouldBe(Each - 1);
             first.Recipients.Single(r => r.State == "failed").Reason.ShouldBe("Refused 550 5.1.1");
             (peer.Connections, peer.Messages, peer.Copies).ShouldBe((1, 1, Each - 1));
 
-            var delayed = await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            var delayed = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
             await pair.A.OutgoingAsync(delayed.DispatchId, d => d.Recipients.All(r => r.State == "sent"));
             (peer.Connections, peer.Messages, peer.Copies).ShouldBe((3, 3, Each - 1 + Each));
-            (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.sent'")).ShouldBe((2 * Each) - 1);
-            await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work") == 0 ? "" : null, "nothing left to do");
-            output.WriteLine($"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, {peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself");
+            (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.sent'")).ShouldBe(
+                (2 * Each) - 1);
+            await TwoGateways.EventuallyAsync(
+                async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work") == 0 ? "" : null,
+                "nothing left to do");
+            output.WriteLine(
+                $"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, {peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself"
+            );
         }
         finally
         {
@@ -166,7 +264,9 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
             await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.OK")), CancellationToken.None);
         }
 
-        await TwoGateways.EventuallyAsync(() => Task.FromResult(living.Copies >= before + (Dispatches * Each) ? "" : null), "the living gateway's messages");
+        await TwoGateways.EventuallyAsync(
+            () => Task.FromResult(living.Copies >= before + (Dispatches * Each) ? "" : null),
+            "the living gateway's messages");
         living.Copies.ShouldBe(before + (Dispatches * Each));
         return Stopwatch.GetElapsedTime(started);
     }

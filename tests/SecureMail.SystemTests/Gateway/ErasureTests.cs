@@ -10,7 +10,8 @@ using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Erasure by order: keys, salts and octets of one dispatch are destroyed, and nothing that the ledger proved becomes unprovable.</summary>
+/// <summary>Erasure by order: keys, salts and octets of one dispatch are destroyed, and nothing that the ledger proved
+/// becomes unprovable.</summary>
 [Collection("postgres")]
 public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper output)
 {
@@ -21,45 +22,71 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await pair.ListeningAsync();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         var content = Encoding.UTF8.GetBytes("Nội dung phải hủy " + Guid.NewGuid());
-        var dispatch = (await pair.A.Node.SubmitAsync(
-            TwoGateways.Submission(TwoGateways.AnHoa) with { Documents = [new SubmittedDocument("mat.txt", "text/plain", () => new MemoryStream(content))] }, CancellationToken.None)).DispatchId;
-        var other = (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
+        var dispatch = (
+            await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(TwoGateways.AnHoa) with
+                {
+                    Documents = [new SubmittedDocument("mat.txt", "text/plain", () => new MemoryStream(content))],
+                },
+                CancellationToken.None)
+        ).DispatchId;
+        var other = (
+            await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+        ).DispatchId;
         foreach (var id in new[] { dispatch, other })
         {
             await pair.A.OutgoingAsync(id, d => d.Recipients.All(r => r.State == "acknowledged"));
         }
 
         var incoming = await pair.B.IncomingAsync(m => m.DispatchId == dispatch);
-        var mail = await RetentionTests.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
+        var mail = await RetentionTests.ReadAsync(
+            await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
         await RetentionTests.QuietAsync(pair.A);
         await RetentionTests.QuietAsync(pair.B);
         var story = await pair.B.Node.Ledger.StoryAsync(dispatch, CancellationToken.None);
         var wrapped = new List<byte[]>();
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            wrapped.AddRange(await WrappedAsync(gateway, gateway == pair.A
-                ? $"SELECT manifest_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT message_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = '{dispatch}'"
-                : $"SELECT manifest_blob FROM gateway.incoming WHERE incoming_id = '{incoming.Id}' UNION SELECT r.blob_id FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE incoming_id = '{incoming.Id}' UNION SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = '{incoming.Id}'"));
+            wrapped.AddRange(
+                await WrappedAsync(
+                    gateway,
+                    gateway == pair.A
+                        ? $"SELECT manifest_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT message_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = '{dispatch}'"
+                        : $"SELECT manifest_blob FROM gateway.incoming WHERE incoming_id = '{incoming.Id}' UNION SELECT r.blob_id FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE incoming_id = '{incoming.Id}' UNION SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = '{incoming.Id}'"
+                ));
         }
 
         wrapped.Count.ShouldBe(6);
-        var sent = await pair.A.Node.Erasure.EraseOutgoingAsync(dispatch, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
-        var came = await pair.B.Node.Erasure.EraseIncomingAsync(incoming.Id, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
+        var sent = await pair.A.Node.Erasure.EraseOutgoingAsync(
+            dispatch, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
+        var came = await pair.B.Node.Erasure.EraseIncomingAsync(
+            incoming.Id, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
         (sent.Blobs, sent.Shared, came.Blobs, came.Shared).ShouldBe((3, 0, 3, 0));
 
         // Nothing is readable; the registers say so and list the rest as before.
-        await Should.ThrowAsync<ContentErasedException>(() => pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
-        await Should.ThrowAsync<ContentErasedException>(() => pair.B.Node.Incoming.OpenDocumentAsync(incoming.Id, 1, CancellationToken.None));
+        await Should.ThrowAsync<ContentErasedException>(() =>
+            pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
+        await Should.ThrowAsync<ContentErasedException>(() =>
+            pair.B.Node.Incoming.OpenDocumentAsync(incoming.Id, 1, CancellationToken.None));
         var outgoing = (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).ToDictionary(d => d.Id);
-        (outgoing[dispatch].Manifest.Fields.Subject, outgoing[dispatch].Manifest.Fields.Number, outgoing[dispatch].Manifest.Documents.Count).ShouldBe(("Đã hủy nội dung / Content erased", "01-CV/VPTU", 0));
+        (
+            outgoing[dispatch].Manifest.Fields.Subject,
+            outgoing[dispatch].Manifest.Fields.Number,
+            outgoing[dispatch].Manifest.Documents.Count
+        ).ShouldBe(("Đã hủy nội dung / Content erased", "01-CV/VPTU", 0));
         outgoing[dispatch].ErasedAt.ShouldNotBeNull();
         outgoing[other].Manifest.Fields.Subject.ShouldBe("V/v triệu tập hội nghị");
-        var listed = (await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)).Single(m => m.Id == incoming.Id);
-        (listed.Manifest!.Fields.Subject, listed.ArrivalNumber).ShouldBe(("Đã hủy nội dung / Content erased", incoming.ArrivalNumber));
+        var listed = (
+            await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)
+        ).Single(m => m.Id == incoming.Id);
+        (listed.Manifest!.Fields.Subject, listed.ArrivalNumber).ShouldBe(
+            ("Đã hủy nội dung / Content erased", incoming.ArrivalNumber));
 
         // Twice is refused, and so is what is not there.
-        await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(dispatch, "lại", "vanthu", CancellationToken.None));
-        await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(Guid.NewGuid(), "không có", "vanthu", CancellationToken.None));
+        await Should.ThrowAsync<ErasureRefusedException>(() =>
+            pair.A.Node.Erasure.EraseOutgoingAsync(dispatch, "lại", "vanthu", CancellationToken.None));
+        await Should.ThrowAsync<ErasureRefusedException>(() =>
+            pair.A.Node.Erasure.EraseOutgoingAsync(Guid.NewGuid(), "không có", "vanthu", CancellationToken.None));
 
         // The same octets once more are still a duplicate; the receipt is not lost either.
         (await SharedPair.DeliverAsync(pair, mail)).Place.ShouldBe("duplicate");
@@ -73,19 +100,40 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         {
             now.Single(l => l.EntryId == line.EntryId).Index.ShouldBe(line.Index);
             await using var connection = await pair.B.Node.Database.Source.OpenConnectionAsync();
-            (await LedgerEvidence.BuildAsync(connection, line.EntryId, [], [], CancellationToken.None)).Verify(pair.B.Node.Identity.Ledger.Verifier).ShouldBeNull();
+            (await LedgerEvidence.BuildAsync(connection, line.EntryId, [], [], CancellationToken.None))
+                .Verify(pair.B.Node.Identity.Ledger.Verifier)
+                .ShouldBeNull();
         }
 
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            (await LedgerVerifier.VerifyAsync(gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None)).Problems.ShouldBeEmpty();
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.blob WHERE erased_at IS NOT NULL AND (wrapped_key <> '' OR sha256 <> decode(repeat('00', 32), 'hex'))")).ShouldBe(0);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk c JOIN gateway.blob b USING (blob_id) WHERE b.erased_at IS NOT NULL")).ShouldBe(0);
+            (
+                await LedgerVerifier.VerifyAsync(
+                    gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None)
+            ).Problems.ShouldBeEmpty();
+            (
+                await gateway.ScalarAsync<long>(
+                    "SELECT count(*) FROM gateway.blob WHERE erased_at IS NOT NULL AND (wrapped_key <> '' OR sha256 <> decode(repeat('00', 32), 'hex'))"
+                )
+            ).ShouldBe(0);
+            (
+                await gateway.ScalarAsync<long>(
+                    "SELECT count(*) FROM gateway.blob_chunk c JOIN gateway.blob b USING (blob_id) WHERE b.erased_at IS NOT NULL"
+                )
+            ).ShouldBe(0);
         }
 
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE i.incoming_id = '{incoming.Id}' AND salt IS NOT NULL")).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE i.incoming_id = '{incoming.Id}' AND salt IS NOT NULL"
+            )
+        ).ShouldBe(0);
         // Under its salt the commitment could be opened with the content; nothing that is left opens it.
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.blob WHERE sha256 = '\\x{Convert.ToHexString(SHA256.HashData(content))}'")).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.blob WHERE sha256 = '\\x{Convert.ToHexString(SHA256.HashData(content))}'"
+            )
+        ).ShouldBe(0);
 
         var (before, vacuumed, rewritten) = (0, 0, 0);
         var wal = 0;
@@ -108,14 +156,19 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             var answer = await gateway.Node.Rotation.RotateAsync(makeKey: true, CancellationToken.None);
             answer.Rewrapped.ShouldBeGreaterThan(0);
             answer.Unused.ShouldBe(["storage-0001"]);
-            var folder = System.IO.Directory.GetFiles(pair.Folder, answer.Key + ".key", SearchOption.AllDirectories).Single(f => f.Contains(gateway == pair.A ? "/a/" : "/b/", StringComparison.Ordinal));
+            var folder = System
+                .IO.Directory.GetFiles(pair.Folder, answer.Key + ".key", SearchOption.AllDirectories)
+                .Single(f => f.Contains(gateway == pair.A ? "/a/" : "/b/", StringComparison.Ordinal));
             File.Delete(Path.Combine(Path.GetDirectoryName(folder)!, "storage-0001.key"));
             var left = StorageKeys.Open(Path.GetDirectoryName(folder)!);
             wrapped.ForEach(w => Should.Throw<InvalidDataException>(() => left.Unwrap(Guid.Empty, "storage-0001", w)));
         }
 
-        (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Manifest.Fields.Subject.ShouldBe("V/v triệu tập hội nghị");
-        output.WriteLine($"1 dispatch erased at both ends, {wrapped.Count} keys: {before} of them in table files after the commit, {vacuumed} after VACUUM, {rewritten} after VACUUM FULL, {wal} in the write-ahead log, worthless after the rotation of the storage key");
+        (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Manifest.Fields.Subject.ShouldBe(
+            "V/v triệu tập hội nghị");
+        output.WriteLine(
+            $"1 dispatch erased at both ends, {wrapped.Count} keys: {before} of them in table files after the commit, {vacuumed} after VACUUM, {rewritten} after VACUUM FULL, {wal} in the write-ahead log, worthless after the rotation of the storage key"
+        );
     }
 
     [Fact]
@@ -124,21 +177,48 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await using var pair = await TwoGateways.StartAsync(postgres, changeA: o => o with { Tokens = [] });
         await pair.ListeningAsync();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
-        var waiting = (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
-        (await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(waiting, "lý do", "vanthu", CancellationToken.None))).Message.ShouldContain("queue drop");
-        await Should.ThrowAsync<ErasureRefusedException>(() => pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", CancellationToken.None));
-        await using (var client = await SecureMail.Mail.SmtpClient.ConnectAsync(
-            new() { Host = "127.0.0.1", Port = pair.B.Port, EhloName = "gateway-a.test", RequireTls = true, ClientCertificate = pair.A.Node.Identity.Tls, PinServer = _ => true }, TimeProvider.System))
+        var waiting = (
+            await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+        ).DispatchId;
+        (
+            await Should.ThrowAsync<ErasureRefusedException>(() =>
+                pair.A.Node.Erasure.EraseOutgoingAsync(waiting, "lý do", "vanthu", CancellationToken.None))
+        ).Message.ShouldContain("queue drop");
+        await Should.ThrowAsync<ErasureRefusedException>(() =>
+            pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", CancellationToken.None));
+        await using (
+            var client = await SecureMail.Mail.SmtpClient.ConnectAsync(
+                new()
+                {
+                    Host = "127.0.0.1",
+                    Port = pair.B.Port,
+                    EhloName = "gateway-a.test",
+                    RequireTls = true,
+                    ClientCertificate = pair.A.Node.Identity.Tls,
+                    PinServer = _ => true,
+                },
+                TimeProvider.System))
         {
-            await client.SendAsync(null, [SharedPair.AnHoaAddress, SharedPair.BinhMinhAddress], new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
+            await client.SendAsync(
+                null, [SharedPair.AnHoaAddress, SharedPair.BinhMinhAddress],
+                new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
         }
 
         await RetentionTests.QuietAsync(pair.B);
         var ids = await pair.B.ScalarAsync<Guid[]>("SELECT array_agg(incoming_id) FROM gateway.incoming");
-        (await pair.B.Node.Erasure.EraseIncomingAsync(ids![0], "lý do", "vanthu", CancellationToken.None)).Shared.ShouldBe(1);
-        (await RetentionTests.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(ids[1], CancellationToken.None))).Length.ShouldBeGreaterThan(0);
-        (await pair.B.Node.Erasure.EraseIncomingAsync(ids[1], "lý do", "vanthu", CancellationToken.None)).ShouldBe(new ErasureAnswer(1, 0, 0), new IgnoringEntry());
-        (await pair.B.ScalarAsync<long>("SELECT (SELECT count(*) FROM gateway.blob_chunk) + (SELECT count(*) FROM gateway.received WHERE salt IS NOT NULL)")).ShouldBe(0);
+        (
+            await pair.B.Node.Erasure.EraseIncomingAsync(ids![0], "lý do", "vanthu", CancellationToken.None)
+        ).Shared.ShouldBe(1);
+        (
+            await RetentionTests.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(ids[1], CancellationToken.None))
+        ).Length.ShouldBeGreaterThan(0);
+        (await pair.B.Node.Erasure.EraseIncomingAsync(ids[1], "lý do", "vanthu", CancellationToken.None)).ShouldBe(
+            new ErasureAnswer(1, 0, 0), new IgnoringEntry());
+        (
+            await pair.B.ScalarAsync<long>(
+                "SELECT (SELECT count(*) FROM gateway.blob_chunk) + (SELECT count(*) FROM gateway.received WHERE salt IS NOT NULL)"
+            )
+        ).ShouldBe(0);
         output.WriteLine("1 dispatch under way refused, 1 reception for 2 agencies erased with the second");
     }
 
@@ -155,14 +235,22 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         return await connection.QueryAsync<byte[]>($"SELECT wrapped_key FROM gateway.blob WHERE blob_id IN ({ids})");
     }
 
-    /// <summary>How many of the keys stand in any file of the database, after everything in memory was written out.</summary>
-    private async Task<int> InFilesAsync(RunningGateway gateway, List<byte[]> keys) => await FindAsync(gateway, "SELECT current_setting('data_directory') || '/base/' || (SELECT oid FROM pg_database WHERE datname = current_database())", keys);
+    /// <summary>How many of the keys stand in any file of the database, after everything in memory was written
+    /// out.</summary>
+    private async Task<int> InFilesAsync(RunningGateway gateway, List<byte[]> keys) =>
+        await FindAsync(
+            gateway,
+            "SELECT current_setting('data_directory') || '/base/' || (SELECT oid FROM pg_database WHERE datname = current_database())",
+            keys);
 
-    private async Task<int> InWalAsync(RunningGateway gateway, List<byte[]> keys) => await FindAsync(gateway, "SELECT current_setting('data_directory') || '/pg_wal'", keys);
+    private async Task<int> InWalAsync(RunningGateway gateway, List<byte[]> keys) =>
+        await FindAsync(gateway, "SELECT current_setting('data_directory') || '/pg_wal'", keys);
 
     private async Task<int> FindAsync(RunningGateway gateway, string folder, List<byte[]> keys)
     {
-        await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(gateway.Owner) { Username = "postgres", Pooling = false }.ConnectionString);
+        await using var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(gateway.Owner) { Username = "postgres", Pooling = false }.ConnectionString
+        );
         // It writes out what all tests before this one have changed.
         await connection.ExecuteAsync("CHECKPOINT;", commandTimeout: 300);
         var path = (await connection.ExecuteScalarAsync<string>(folder))!;

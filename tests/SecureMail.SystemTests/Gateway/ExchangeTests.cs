@@ -2,7 +2,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>The main path: a dispatch goes out, is judged, lies in the inbox, and its receipt closes it; both ledgers say so.</summary>
+/// <summary>The main path: a dispatch goes out, is judged, lies in the inbox, and its receipt closes it; both ledgers
+/// say so.</summary>
 [Collection("postgres")]
 public sealed class ExchangeTests(PostgresFixture postgres)
 {
@@ -10,7 +11,8 @@ public sealed class ExchangeTests(PostgresFixture postgres)
     public async Task A_dispatch_to_two_communes_is_judged_delivered_and_acknowledged_in_both_ledgers()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
+        var answer = await pair.A.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
         answer.Number.ShouldBe("01-CV/VPTU");
 
         var sent = await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
@@ -19,12 +21,14 @@ public sealed class ExchangeTests(PostgresFixture postgres)
 
         foreach (var code in new[] { TwoGateways.AnHoa, TwoGateways.BinhMinh })
         {
-            var message = (await pair.B.Node.Incoming.ListAsync(code, "inbox", 10, CancellationToken.None)).ShouldHaveSingleItem();
+            var message = (
+                await pair.B.Node.Incoming.ListAsync(code, "inbox", 10, CancellationToken.None)).ShouldHaveSingleItem();
             message.Verdict.ShouldBe("valid");
             message.ArrivalNumber.ShouldBe(1);
             message.SenderName.ShouldBe("Văn phòng Tỉnh ủy Sông Lam");
             message.Manifest!.Recipients.Select(r => r.Code).ShouldBe([TwoGateways.AnHoa, TwoGateways.BinhMinh]);
-            await using var document = await pair.B.Node.Incoming.OpenDocumentAsync(message.Id, 1, CancellationToken.None);
+            await using var document = await pair.B.Node.Incoming.OpenDocumentAsync(
+                message.Id, 1, CancellationToken.None);
             using var reader = new StreamReader(document);
             (await reader.ReadToEndAsync()).ShouldBe("Nội dung công văn");
             message.Manifest.Documents[0].Name.ShouldBe("Công văn số 1.txt");
@@ -34,13 +38,22 @@ public sealed class ExchangeTests(PostgresFixture postgres)
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(1);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            var report = await LedgerVerifier.VerifyAsync(gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
+            var report = await LedgerVerifier.VerifyAsync(
+                gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
             report.Problems.ShouldBeEmpty();
             (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);
         }
 
         // B saw A's checkpoint and cosigned it; A keeps the line.
-        (await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Ledger.OverviewAsync(CancellationToken.None)).Cosignatures is { Count: > 0 } c ? c : null, "a cosignature"))[0].Line.ShouldContain("gateway-b.test");
+        (
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    (await pair.A.Node.Ledger.OverviewAsync(CancellationToken.None)).Cosignatures is { Count: > 0 } c
+                        ? c
+                        : null,
+                "a cosignature")
+        )[0]
+            .Line.ShouldContain("gateway-b.test");
     }
 
     [Fact]
@@ -54,9 +67,18 @@ public sealed class ExchangeTests(PostgresFixture postgres)
             foreach (var clear in new[] { "Nội dung công văn", "V/v triệu tập hội nghị", "Công văn số 1" })
             {
                 var hex = Convert.ToHexStringLower(System.Text.Encoding.UTF8.GetBytes(clear));
-                (await gateway.ScalarAsync<long>($"SELECT count(*) FROM gateway.blob_chunk WHERE position('\\x{hex}'::bytea IN octets) > 0")).ShouldBe(0);
-                (await gateway.ScalarAsync<long>($"SELECT count(*) FROM ledger.entry WHERE position('\\x{hex}'::bytea IN body) > 0")).ShouldBe(0);
-                (await gateway.ScalarAsync<long>($"SELECT count(*) FROM gateway.finding WHERE position('{clear}' IN findings::text) > 0")).ShouldBe(0);
+                (
+                    await gateway.ScalarAsync<long>(
+                        $"SELECT count(*) FROM gateway.blob_chunk WHERE position('\\x{hex}'::bytea IN octets) > 0")
+                ).ShouldBe(0);
+                (
+                    await gateway.ScalarAsync<long>(
+                        $"SELECT count(*) FROM ledger.entry WHERE position('\\x{hex}'::bytea IN body) > 0")
+                ).ShouldBe(0);
+                (
+                    await gateway.ScalarAsync<long>(
+                        $"SELECT count(*) FROM gateway.finding WHERE position('{clear}' IN findings::text) > 0")
+                ).ShouldBe(0);
             }
         }
     }
@@ -66,10 +88,21 @@ public sealed class ExchangeTests(PostgresFixture postgres)
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
-        foreach (var sql in new[] { "UPDATE ledger.entry SET kind = 'x'", "DELETE FROM ledger.entry", "UPDATE ledger.leaf SET idx = 0", "DELETE FROM ledger.checkpoint", "TRUNCATE ledger.entry", "UPDATE gateway.finding SET verdict = 'valid'", "DELETE FROM gateway.finding" })
+        foreach (
+            var sql in new[]
+            {
+                "UPDATE ledger.entry SET kind = 'x'",
+                "DELETE FROM ledger.entry",
+                "UPDATE ledger.leaf SET idx = 0",
+                "DELETE FROM ledger.checkpoint",
+                "TRUNCATE ledger.entry",
+                "UPDATE gateway.finding SET verdict = 'valid'",
+                "DELETE FROM gateway.finding",
+            })
         {
             await using var command = new Npgsql.NpgsqlCommand(sql, connection);
-            (await Should.ThrowAsync<Npgsql.PostgresException>(() => command.ExecuteNonQueryAsync())).SqlState.ShouldBe(Npgsql.PostgresErrorCodes.InsufficientPrivilege);
+            (await Should.ThrowAsync<Npgsql.PostgresException>(() => command.ExecuteNonQueryAsync())).SqlState.ShouldBe(
+                Npgsql.PostgresErrorCodes.InsufficientPrivilege);
         }
     }
 }

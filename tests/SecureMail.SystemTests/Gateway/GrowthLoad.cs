@@ -9,17 +9,22 @@ using SecureMail.Ledger;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>
-/// Days of traffic written straight into a gateway's tables, row for row as the flows would have: half of the dispatches go out to one addressee each and
-/// are acknowledged, half come in and are answered; sealed blobs, findings, ledger entries with the product's own hashing, a signed checkpoint for every
-/// three entries, a peer's checkpoint for every message and its cosignature for every other one. One in a hundred is never answered, one a duplicate, one quarantined.
+/// Days of traffic written straight into a gateway's tables, row for row as the flows would have: half of the
+/// dispatches go out to one addressee each and are acknowledged, half come in and are answered; sealed blobs, findings,
+/// ledger entries with the product's own hashing, a signed checkpoint for every three entries, a peer's checkpoint for
+/// every message and its cosignature for every other one. One in a hundred is never answered, one a duplicate, one
+/// quarantined.
 /// </summary>
 internal sealed class GrowthLoad(RunningGateway gateway)
 {
-    /// <summary>Octets of a document and of a mail here; a real one is larger, and the tables of chunks grow with it alone.</summary>
+    /// <summary>Octets of a document and of a mail here; a real one is larger, and the tables of chunks grow with it
+    /// alone.</summary>
     public const int BlobOctets = 256;
 
     private static readonly Guid Sender = Guid.Parse("0195536e-8f00-7000-8000-000000000001");
-    private static readonly byte[] Finding = Encoding.UTF8.GetBytes("""[{"indication":"TOTAL-PASSED","subIndication":null,"reason":{"code":"VALID","vi":"Chữ ký hợp lệ.","en":"The signature is valid."},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":true,"changesAfterSigning":"none","signer":{"subject":"CN=Văn phòng Tỉnh ủy,O=Tỉnh ủy Song Lam,C=VN","emails":["vanthu@tinhuy.songlam.test"],"issuer":"CN=CA,C=VN","serial":"01ab"},"digestAlgorithm":"SHA-256","claimedTime":"2026-11-21T08:00:00Z","provenTime":null,"path":["CN=Văn phòng Tỉnh ủy","CN=CA","CN=Root"]}]""");
+    private static readonly byte[] Finding = Encoding.UTF8.GetBytes(
+        """[{"indication":"TOTAL-PASSED","subIndication":null,"reason":{"code":"VALID","vi":"Chữ ký hợp lệ.","en":"The signature is valid."},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":true,"changesAfterSigning":"none","signer":{"subject":"CN=Văn phòng Tỉnh ủy,O=Tỉnh ủy Song Lam,C=VN","emails":["vanthu@tinhuy.songlam.test"],"issuer":"CN=CA,C=VN","serial":"01ab"},"digestAlgorithm":"SHA-256","claimedTime":"2026-11-21T08:00:00Z","provenTime":null,"path":["CN=Văn phòng Tỉnh ủy","CN=CA","CN=Root"]}]"""
+    );
     private readonly StorageKeys _keys = gateway.Node.Identity.Storage;
     private readonly byte[] _content = RandomNumberGenerator.GetBytes(BlobOctets);
     private Frontier _frontier = new();
@@ -57,7 +62,16 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             }
             else
             {
-                In(rows, at, recipient, (n % 100) switch { 1 => "duplicate", 51 => "quarantine", _ => "inbox" });
+                In(
+                    rows,
+                    at,
+                    recipient,
+                    (n % 100) switch
+                    {
+                        1 => "duplicate",
+                        51 => "quarantine",
+                        _ => "inbox",
+                    });
             }
         }
 
@@ -65,7 +79,14 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         var nodes = new List<(NodeId, byte[])>();
         foreach (var (time, agency, kind, subject, commitments, prior) in rows.Entries)
         {
-            var entry = new LedgerEntry { Time = time, Agency = agency, Kind = kind, Object = subject, Commitments = commitments };
+            var entry = new LedgerEntry
+            {
+                Time = time,
+                Agency = agency,
+                Kind = kind,
+                Object = subject,
+                Commitments = commitments,
+            };
             var body = entry.ToBytes();
             var hash = MerkleTree.LeafHash(body);
             leaves.Add((_frontier.Size, _nextEntry, hash));
@@ -74,11 +95,29 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             if (_frontier.Size % 3 == 0)
             {
                 var checkpoint = Checkpoint.Sign(gateway.Node.Identity.Ledger, _frontier.Size, _frontier.Root());
-                rows.Checkpoints.Add([checkpoint.Size, checkpoint.Root.ToArray(), checkpoint.Note.ToArray(), time.UtcDateTime]);
+                rows.Checkpoints.Add([
+                    checkpoint.Size,
+                    checkpoint.Root.ToArray(),
+                    checkpoint.Note.ToArray(),
+                    time.UtcDateTime,
+                ]);
                 if (_frontier.Size % 2 == 0)
                 {
-                    rows.Peers.Add([$"gateway-{_frontier.Size % 20}.test", checkpoint.Size, checkpoint.Root.ToArray(), checkpoint.Note.ToArray(), "verified", time.UtcDateTime, time.UtcDateTime]);
-                    rows.Cosignatures.Add([checkpoint.Size, $"gateway-{_frontier.Size % 20}.test/cosigner+0a1b2c3d+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "— " + new string('x', 150) + "\n", time.UtcDateTime]);
+                    rows.Peers.Add([
+                        $"gateway-{_frontier.Size % 20}.test",
+                        checkpoint.Size,
+                        checkpoint.Root.ToArray(),
+                        checkpoint.Note.ToArray(),
+                        "verified",
+                        time.UtcDateTime,
+                        time.UtcDateTime,
+                    ]);
+                    rows.Cosignatures.Add([
+                        checkpoint.Size,
+                        $"gateway-{_frontier.Size % 20}.test/cosigner+0a1b2c3d+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                        "— " + new string('x', 150) + "\n",
+                        time.UtcDateTime,
+                    ]);
                 }
             }
         }
@@ -87,7 +126,12 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         if (_frontier.Size % 3 != 0)
         {
             var checkpoint = Checkpoint.Sign(gateway.Node.Identity.Ledger, _frontier.Size, _frontier.Root());
-            rows.Checkpoints.Add([checkpoint.Size, checkpoint.Root.ToArray(), checkpoint.Note.ToArray(), day.AddHours(10).UtcDateTime]);
+            rows.Checkpoints.Add([
+                checkpoint.Size,
+                checkpoint.Root.ToArray(),
+                checkpoint.Note.ToArray(),
+                day.AddHours(10).UtcDateTime,
+            ]);
         }
 
         await _writing;
@@ -99,25 +143,44 @@ internal sealed class GrowthLoad(RunningGateway gateway)
 
     private async Task WriteAsync(Rows rows, List<(long, long, byte[])> leaves, List<(NodeId, byte[])> nodes, long next)
     {
-        await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(gateway.Owner) { Options = "-c synchronous_commit=off" }.ConnectionString);
+        await using var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(gateway.Owner) { Options = "-c synchronous_commit=off" }.ConnectionString
+        );
         await connection.OpenAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await CopyAsync(connection, "gateway.blob (blob_id, length, sha256, storage_key, wrapped_key, created_at)", rows.Blobs);
+        await CopyAsync(
+            connection, "gateway.blob (blob_id, length, sha256, storage_key, wrapped_key, created_at)", rows.Blobs);
         await CopyAsync(connection, "gateway.blob_chunk (blob_id, n, octets)", rows.Chunks);
-        await CopyAsync(connection, "ledger.entry (entry_id, body, leaf_hash, object, kind, agency, time, prior)", rows.EntryRows);
+        await CopyAsync(
+            connection, "ledger.entry (entry_id, body, leaf_hash, object, kind, agency, time, prior)", rows.EntryRows);
         await TreeRows.WriteAsync(connection, leaves, nodes, CancellationToken.None);
         await CopyAsync(connection, "ledger.checkpoint (size, root, note, time)", rows.Checkpoints);
         await CopyAsync(connection, "ledger.cosignature (size, cosigner, line, stated)", rows.Cosignatures);
-        await CopyAsync(connection, "ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)", rows.Peers);
-        await CopyAsync(connection, "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)", rows.Outgoing);
+        await CopyAsync(
+            connection, "ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)", rows.Peers);
+        await CopyAsync(
+            connection,
+            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
+            rows.Outgoing);
         await CopyAsync(connection, "gateway.outgoing_document (dispatch_id, n, blob_id)", rows.OutgoingDocuments);
-        await CopyAsync(connection, "gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at, first_sent_at, closed_at, overdue_at, receipt_event)", rows.Transmissions);
-        await CopyAsync(connection, "gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)", rows.Received);
-        await CopyAsync(connection, "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, entry_id, recorded_at)", rows.Incoming);
+        await CopyAsync(
+            connection,
+            "gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at, first_sent_at, closed_at, overdue_at, receipt_event)",
+            rows.Transmissions);
+        await CopyAsync(
+            connection, "gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)",
+            rows.Received);
+        await CopyAsync(
+            connection,
+            "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, entry_id, recorded_at)",
+            rows.Incoming);
         await CopyAsync(connection, "gateway.incoming_document (incoming_id, n, blob_id)", rows.IncomingDocuments);
         await CopyAsync(connection, "gateway.finding (incoming_id, judged_at, verdict, findings)", rows.Findings);
-        await CopyAsync(connection, "gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id)", rows.Seen);
-        await using (var command = new NpgsqlCommand($"SELECT setval('ledger.entry_entry_id_seq', {next})", connection, transaction))
+        await CopyAsync(
+            connection, "gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id)", rows.Seen);
+        await using (
+            var command = new NpgsqlCommand(
+                $"SELECT setval('ledger.entry_entry_id_seq', {next})", connection, transaction))
         {
             await command.ExecuteScalarAsync();
         }
@@ -127,13 +190,41 @@ internal sealed class GrowthLoad(RunningGateway gateway)
 
     private void Out(Rows rows, DateTimeOffset at, Guid recipient, bool unanswered, bool middle)
     {
-        var (dispatch, transmission, number) = (Guid.CreateVersion7(at), Guid.CreateVersion7(at), $"{++_number:00}-CV/VPTU");
+        var (dispatch, transmission, number) = (
+            Guid.CreateVersion7(at), Guid.CreateVersion7(at), $"{++_number:00}-CV/VPTU");
         var manifest = Blob(rows, at, ManifestOf(dispatch, at, number, recipient));
         var message = Blob(rows, at, _content);
-        rows.Outgoing.Add([dispatch, Sender, "queued", at.Year, number, manifest, message, _nextEntry, _nextEntry + 1, Digest, at.UtcDateTime, at.UtcDateTime]);
+        rows.Outgoing.Add([
+            dispatch,
+            Sender,
+            "queued",
+            at.Year,
+            number,
+            manifest,
+            message,
+            _nextEntry,
+            _nextEntry + 1,
+            Digest,
+            at.UtcDateTime,
+            at.UtcDateTime,
+        ]);
         rows.OutgoingDocuments.Add([dispatch, 1, Blob(rows, at, _content)]);
-        rows.Transmissions.Add([transmission, "dispatch", dispatch, Sender, recipient, TwoGateways.AnHoa, unanswered ? "sent" : "acknowledged", message, _nextEntry + 1, at.UtcDateTime, at.UtcDateTime,
-            unanswered ? DBNull.Value : at.AddMinutes(1).UtcDateTime, unanswered ? at.AddDays(1).UtcDateTime : DBNull.Value, unanswered ? DBNull.Value : "ContentConsignment"]);
+        rows.Transmissions.Add([
+            transmission,
+            "dispatch",
+            dispatch,
+            Sender,
+            recipient,
+            TwoGateways.AnHoa,
+            unanswered ? "sent" : "acknowledged",
+            message,
+            _nextEntry + 1,
+            at.UtcDateTime,
+            at.UtcDateTime,
+            unanswered ? DBNull.Value : at.AddMinutes(1).UtcDateTime,
+            unanswered ? at.AddDays(1).UtcDateTime : DBNull.Value,
+            unanswered ? DBNull.Value : "ContentConsignment",
+        ]);
         Entry(rows, at, "dispatch.accepted", dispatch, "manifest");
         Entry(rows, at, "dispatch.signed", dispatch, "content", "message");
         Entry(rows, at, "dispatch.sent", transmission);
@@ -152,34 +243,80 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     private void In(Rows rows, DateTimeOffset at, Guid sender, string place)
     {
         var dispatch = Guid.CreateVersion7(at);
-        var manifest = place == "duplicate" ? (Guid?)null : Blob(rows, at, ManifestOf(dispatch, at, "12-CV/UBND", sender));
+        var manifest =
+            place == "duplicate" ? (Guid?)null : Blob(rows, at, ManifestOf(dispatch, at, "12-CV/UBND", sender));
         var incoming = Receive(rows, at, "dispatch", place, sender, dispatch, manifest);
         if (place == "inbox")
         {
             rows.IncomingDocuments.Add([incoming, 1, Blob(rows, at, _content)]);
             rows.Seen.Add([Sender, sender, dispatch, Digest, incoming]);
             var receipt = Guid.CreateVersion7(at);
-            rows.Transmissions.Add([receipt, "receipt", dispatch, Sender, sender, TwoGateways.AnHoa, "sent", Blob(rows, at, _content), _nextEntry, at.UtcDateTime, at.UtcDateTime, DBNull.Value, DBNull.Value, DBNull.Value]);
+            rows.Transmissions.Add([
+                receipt,
+                "receipt",
+                dispatch,
+                Sender,
+                sender,
+                TwoGateways.AnHoa,
+                "sent",
+                Blob(rows, at, _content),
+                _nextEntry,
+                at.UtcDateTime,
+                at.UtcDateTime,
+                DBNull.Value,
+                DBNull.Value,
+                DBNull.Value,
+            ]);
             Entry(rows, at, "receipt.sent", receipt);
         }
     }
 
-    private Guid Receive(Rows rows, DateTimeOffset at, string kind, string place, Guid sender, Guid dispatch, Guid? manifest)
+    private Guid Receive(
+        Rows rows, DateTimeOffset at, string kind, string place, Guid sender, Guid dispatch, Guid? manifest)
     {
         var (received, incoming) = (Guid.CreateVersion7(at), Guid.CreateVersion7(at));
-        rows.Received.Add([received, "gateway-b.test", "vanthu@anhoa.songlam.test", Blob(rows, at, _content), Digest, at.UtcDateTime, 1L]);
-        rows.Incoming.Add([incoming, received, Sender, "vanthu@tinhuy.songlam.test", "recorded", kind, place, "valid", sender, dispatch, Digest,
-            place == "inbox" ? at.Year : DBNull.Value, place == "inbox" ? ++_number : DBNull.Value, manifest is { } m ? m : DBNull.Value, _nextEntry, at.UtcDateTime]);
+        rows.Received.Add([
+            received,
+            "gateway-b.test",
+            "vanthu@anhoa.songlam.test",
+            Blob(rows, at, _content),
+            Digest,
+            at.UtcDateTime,
+            1L,
+        ]);
+        rows.Incoming.Add([
+            incoming,
+            received,
+            Sender,
+            "vanthu@tinhuy.songlam.test",
+            "recorded",
+            kind,
+            place,
+            "valid",
+            sender,
+            dispatch,
+            Digest,
+            place == "inbox" ? at.Year : DBNull.Value,
+            place == "inbox" ? ++_number : DBNull.Value,
+            manifest is { } m ? m : DBNull.Value,
+            _nextEntry,
+            at.UtcDateTime,
+        ]);
         rows.Findings.Add([incoming, at.UtcDateTime, "valid", Finding]);
         Entry(rows, at, "message.received", incoming, "octets");
-        Entry(rows, at, place == "matched" ? "receipt.matched" : "message.judged", incoming, "findings", "place", "content");
+        Entry(
+            rows, at, place == "matched" ? "receipt.matched" : "message.judged", incoming, "findings", "place",
+            "content");
         return incoming;
     }
 
     private static readonly byte[] Digest = SHA256.HashData("content"u8);
 
     private void Entry(Rows rows, DateTimeOffset at, string kind, Guid subject, params string[] commitments) =>
-        rows.Entries.Add((at, Sender, kind, subject.ToString(), commitments.ToDictionary(c => c, _ => Commitment.Of(Digest, Digest)), null));
+        rows.Entries.Add(
+            (
+                at, Sender, kind, subject.ToString(),
+                commitments.ToDictionary(c => c, _ => Commitment.Of(Digest, Digest)), null));
 
     private Guid Blob(Rows rows, DateTimeOffset at, byte[] octets)
     {
@@ -200,16 +337,17 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     private static readonly byte[] Key = RandomNumberGenerator.GetBytes(32);
     private static readonly AesGcm Cipher = new(Key, 16);
 
-    private static byte[] ManifestOf(Guid dispatch, DateTimeOffset at, string number, Guid other) => new Manifest
-    {
-        DispatchId = dispatch,
-        Issued = at,
-        Sender = new Party(Sender, TwoGateways.Province, "Tỉnh ủy Song Lam"),
-        Recipients = [new Party(other, TwoGateways.AnHoa, "Đảng ủy xã An Hòa")],
-        Fields = new DispatchFields { Number = number, Subject = "V/v triệu tập hội nghị" },
-        Documents = [new DocumentDigest("Công văn.pdf", "application/pdf", BlobOctets, Digest)],
-        Salt = Digest,
-    }.ToOctets();
+    private static byte[] ManifestOf(Guid dispatch, DateTimeOffset at, string number, Guid other) =>
+        new Manifest
+        {
+            DispatchId = dispatch,
+            Issued = at,
+            Sender = new Party(Sender, TwoGateways.Province, "Tỉnh ủy Song Lam"),
+            Recipients = [new Party(other, TwoGateways.AnHoa, "Đảng ủy xã An Hòa")],
+            Fields = new DispatchFields { Number = number, Subject = "V/v triệu tập hội nghị" },
+            Documents = [new DocumentDigest("Công văn.pdf", "application/pdf", BlobOctets, Digest)],
+            Salt = Digest,
+        }.ToOctets();
 
     private static async Task CopyAsync(NpgsqlConnection connection, string table, List<object[]> rows)
     {
@@ -254,7 +392,9 @@ internal sealed class GrowthLoad(RunningGateway gateway)
 
     private sealed class Rows
     {
-        public List<(DateTimeOffset Time, Guid Agency, string Kind, string Object, Dictionary<string, string> Commitments, string? Prior)> Entries { get; } = [];
+        public List<(
+            DateTimeOffset Time, Guid Agency, string Kind, string Object, Dictionary<string, string> Commitments,
+            string? Prior)> Entries { get; } = [];
 
         public List<object[]> EntryRows { get; } = [];
 

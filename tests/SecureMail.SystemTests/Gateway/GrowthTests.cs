@@ -13,8 +13,8 @@ using Xunit.Abstractions;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>
-/// What the database becomes with time. Here a month scaled down; <c>scripts/growth</c> runs the same with a year of 2,000 dispatches a day
-/// (<c>SECUREMAIL_GROWTH=DAYSxPERDAY</c>) and prints the table of docs/growth.md.
+/// What the database becomes with time. Here a month scaled down; <c>scripts/growth</c> runs the same with a year of
+/// 2,000 dispatches a day (<c>SECUREMAIL_GROWTH=DAYSxPERDAY</c>) and prints the table of docs/growth.md.
 /// </summary>
 [Collection("postgres")]
 public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper output)
@@ -25,8 +25,13 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
     [Fact]
     public async Task A_long_time_of_traffic_leaves_the_daily_questions_fast_and_retention_gives_the_space_back()
     {
-        var (days, perDay) = Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH")?.Split('x') is [var d, var p] ? (int.Parse(d, CultureInfo.InvariantCulture), int.Parse(p, CultureInfo.InvariantCulture)) : (60, 60);
-        var patience = TimeSpan.FromSeconds(int.Parse(Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH_SECONDS") ?? "600", CultureInfo.InvariantCulture));
+        var (days, perDay) = Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH")?.Split('x') is [var d, var p]
+            ? (int.Parse(d, CultureInfo.InvariantCulture), int.Parse(p, CultureInfo.InvariantCulture))
+            : (60, 60);
+        var patience = TimeSpan.FromSeconds(
+            int.Parse(
+                Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH_SECONDS") ?? "600", CultureInfo.InvariantCulture)
+        );
         var started = Stopwatch.GetTimestamp();
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
@@ -34,7 +39,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await RetentionTests.QuietAsync(pair.A);
         var recipient = await pair.A.ScalarAsync<Guid>("SELECT recipient_id FROM gateway.transmission LIMIT 1");
         var load = new GrowthLoad(pair.A);
-        var empty = await MeasureAsync(pair.A, await pair.A.ScalarAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing LIMIT 1"), "01-CV/VPTU");
+        var empty = await MeasureAsync(
+            pair.A, await pair.A.ScalarAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing LIMIT 1"), "01-CV/VPTU");
         await RetentionTests.QuietAsync(pair.A);
         await load.StartAsync();
         var loading = Stopwatch.GetTimestamp();
@@ -69,26 +75,41 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await ExchangeAsync(pair);
         await RetentionTests.QuietAsync(pair.A);
         var verifying = Stopwatch.GetTimestamp();
-        var report = await LedgerVerifier.VerifyAsync(pair.A.Node.Database.Source, pair.A.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
+        var report = await LedgerVerifier.VerifyAsync(
+            pair.A.Node.Database.Source, pair.A.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
         var verified = Stopwatch.GetElapsedTime(verifying);
         // The load's cosignatures are words of the right length; everything else is real.
         report.Problems.Where(x => x.Code is not ("cosignature" or "more")).ShouldBeEmpty();
 
-        _table.AppendLine(CultureInfo.InvariantCulture, $"{days} days of {perDay} dispatches, blobs of {GrowthLoad.BlobOctets} octets, {load.Entries} ledger entries; loaded in {loaded.TotalSeconds:0} s");
+        _table.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{days} days of {perDay} dispatches, blobs of {GrowthLoad.BlobOctets} octets, {load.Entries} ledger entries; loaded in {loaded.TotalSeconds:0} s"
+        );
         _table.AppendLine("| table | MiB loaded | MiB after retention |").AppendLine("|---|---|---|");
         foreach (var (name, octets) in sizesFull.OrderByDescending(s => s.Value).Take(20))
         {
-            _table.AppendLine(CultureInfo.InvariantCulture, $"| {name} | {octets / 1048576.0:0.0} | {sizesSwept.GetValueOrDefault(name) / 1048576.0:0.0} |");
+            _table.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"| {name} | {octets / 1048576.0:0.0} | {sizesSwept.GetValueOrDefault(name) / 1048576.0:0.0} |");
         }
 
-        _table.AppendLine(CultureInfo.InvariantCulture, $"| sum | {sizesFull.Values.Sum() / 1048576.0:0.0} | {sizesSwept.Values.Sum() / 1048576.0:0.0} |");
-        _table.AppendLine().AppendLine("| question | ms empty | ms loaded | ms after retention |").AppendLine("|---|---|---|---|");
+        _table.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"| sum | {sizesFull.Values.Sum() / 1048576.0:0.0} | {sizesSwept.Values.Sum() / 1048576.0:0.0} |");
+        _table
+            .AppendLine()
+            .AppendLine("| question | ms empty | ms loaded | ms after retention |")
+            .AppendLine("|---|---|---|---|");
         foreach (var (name, ms) in full)
         {
-            _table.AppendLine(CultureInfo.InvariantCulture, $"| {name} | {empty[name]:0.00} | {ms:0.00} | {after[name]:0.00} |");
+            _table.AppendLine(
+                CultureInfo.InvariantCulture, $"| {name} | {empty[name]:0.00} | {ms:0.00} | {after[name]:0.00} |");
         }
 
-        _table.AppendLine(CultureInfo.InvariantCulture, $"retention: {string.Join(", ", swept.Select(s => $"{s.Key} {s.Value}"))}; {dead} octets of blobs destroyed in {sweepTime.TotalSeconds:0.0} s, chunk table {reused >> 20} MiB; ledger of {report.Entries} verified in {verified.TotalSeconds:0.0} s");
+        _table.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"retention: {string.Join(", ", swept.Select(s => $"{s.Key} {s.Value}"))}; {dead} octets of blobs destroyed in {sweepTime.TotalSeconds:0.0} s, chunk table {reused >> 20} MiB; ledger of {report.Entries} verified in {verified.TotalSeconds:0.0} s"
+        );
         output.WriteLine(_table.ToString());
         if (Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH_TABLE") is { } file)
         {
@@ -101,7 +122,9 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             ms.ShouldBeLessThan((empty[name] * 20) + 250, name);
         }
 
-        output.WriteLine($"{days} days x {perDay} dispatches: slowest question {after.MaxBy(m => m.Value).Key} {after.Values.Max():0.0} ms, {swept.Values.Sum()} rows swept, ledger verified, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s");
+        output.WriteLine(
+            $"{days} days x {perDay} dispatches: slowest question {after.MaxBy(m => m.Value).Key} {after.Values.Max():0.0} ms, {swept.Values.Sum()} rows swept, ledger verified, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"
+        );
     }
 
     [Fact]
@@ -112,11 +135,13 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         var folder = System.IO.Directory.CreateTempSubdirectory("smgrow").FullName;
         using var key = LedgerKey.Create(Path.Combine(folder, "log.pem"), "a.example/ledger", NoteKeyKind.Log);
         await using var source = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
-        // Writers of the build before: their statements are these, only the schema under them changes. Only they know columns of the first schema alone.
+        // Writers of the build before: their statements are these, only the schema under them changes. Only they know
+        // columns of the first schema alone.
         var keys = StorageKeys.Open(Path.Combine(folder, "storage"));
         var blobs = new BlobStore(source, keys);
         var before = await WriteAsync(source, blobs, 200);
-        using var sequencer = new Sequencer(source, key, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
+        using var sequencer = new Sequencer(
+            source, key, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
         await sequencer.RunOnceAsync(CancellationToken.None);
         var lastBefore = await ScalarAsync<long>(owner, "SELECT max(entry_id) FROM ledger.entry");
 
@@ -142,7 +167,10 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         (await Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain("ledger/0002_partitions.sql");
         var took = Stopwatch.GetElapsedTime(migrating);
         var soFar = await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry");
-        await TwoGateways.EventuallyAsync(async () => await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry") > soFar + 20 ? "more" : null, "writers that go on after the migration");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry") > soFar + 20 ? "more" : null,
+            "writers that go on after the migration");
         await stop.CancelAsync();
         var during = await writer;
         await sequencer.RunOnceAsync(CancellationToken.None);
@@ -155,13 +183,25 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
 
         (await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry")).ShouldBe(before.Count + during.Count);
         (await LedgerVerifier.VerifyAsync(source, key.Verifier, [], CancellationToken.None)).Problems.ShouldBeEmpty();
-        (await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry_first")).ShouldBe(before.Count + during.Count);
-        (await ScalarAsync<long>(owner, "SELECT last_value FROM ledger.entry_entry_id_seq")).ShouldBeGreaterThan(lastBefore);
+        (await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry_first")).ShouldBe(
+            before.Count + during.Count);
+        (await ScalarAsync<long>(owner, "SELECT last_value FROM ledger.entry_entry_id_seq")).ShouldBeGreaterThan(
+            lastBefore);
         foreach (var table in new[] { "ledger.entry", "ledger.entry_first", "ledger.entry_default" })
         {
-            foreach (var sql in new[] { $"UPDATE {table} SET kind = 'x'", $"DELETE FROM {table}", $"TRUNCATE {table}", $"DROP TABLE {table}" })
+            foreach (
+                var sql in new[]
+                {
+                    $"UPDATE {table} SET kind = 'x'",
+                    $"DELETE FROM {table}",
+                    $"TRUNCATE {table}",
+                    $"DROP TABLE {table}",
+                })
             {
-                (await Should.ThrowAsync<PostgresException>(() => ScalarAsync<int>(PostgresFixture.AsGateway(owner), sql))).SqlState.ShouldBe(PostgresErrorCodes.InsufficientPrivilege);
+                (
+                    await Should.ThrowAsync<PostgresException>(() =>
+                        ScalarAsync<int>(PostgresFixture.AsGateway(owner), sql))
+                ).SqlState.ShouldBe(PostgresErrorCodes.InsufficientPrivilege);
             }
         }
 
@@ -169,38 +209,62 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await ScalarAsync<long>(owner, "SELECT setval('ledger.entry_entry_id_seq', 9000000)");
         var late = await WriteAsync(source, blobs, 3);
         (await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry_default")).ShouldBe(3);
-        (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT ledger.make_partitions()")).ShouldBeGreaterThan(0);
+        (
+            await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT ledger.make_partitions()")
+        ).ShouldBeGreaterThan(0);
         (await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry_default")).ShouldBe(0);
         await sequencer.RunOnceAsync(CancellationToken.None);
         (await LedgerVerifier.VerifyAsync(source, key.Verifier, [], CancellationToken.None)).Problems.ShouldBeEmpty();
 
         // A year of octets that is over: emptied, it is dropped at once; one that holds anything is not.
-        await ScalarAsync<int>(owner, "SELECT 1; ALTER TABLE gateway.blob_chunk DETACH PARTITION gateway.blob_chunk_first");
-        await ScalarAsync<int>(owner, "ALTER TABLE gateway.blob_chunk ATTACH PARTITION gateway.blob_chunk_first FOR VALUES FROM (gateway.uuid_at('2026-01-01')) TO (gateway.uuid_at(now() + interval '1 day'))");
-        await ScalarAsync<int>(owner, "CREATE TABLE gateway.blob_chunk_2024 PARTITION OF gateway.blob_chunk FOR VALUES FROM (gateway.uuid_at('2024-01-01')) TO (gateway.uuid_at('2025-01-01'))");
-        await ScalarAsync<int>(owner, "WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES (gateway.uuid_at('2024-05-01'), 1, sha256('x'), 'k', 'w') RETURNING blob_id) INSERT INTO gateway.blob_chunk SELECT blob_id, 0, 'x' FROM b");
-        (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(0);
-        await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "DELETE FROM gateway.blob_chunk WHERE blob_id < '019b0000-0000-0000-0000-000000000000' AND octets = 'x'");
-        (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(1);
+        await ScalarAsync<int>(
+            owner, "SELECT 1; ALTER TABLE gateway.blob_chunk DETACH PARTITION gateway.blob_chunk_first");
+        await ScalarAsync<int>(
+            owner,
+            "ALTER TABLE gateway.blob_chunk ATTACH PARTITION gateway.blob_chunk_first FOR VALUES FROM (gateway.uuid_at('2026-01-01')) TO (gateway.uuid_at(now() + interval '1 day'))"
+        );
+        await ScalarAsync<int>(
+            owner,
+            "CREATE TABLE gateway.blob_chunk_2024 PARTITION OF gateway.blob_chunk FOR VALUES FROM (gateway.uuid_at('2024-01-01')) TO (gateway.uuid_at('2025-01-01'))"
+        );
+        await ScalarAsync<int>(
+            owner,
+            "WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES (gateway.uuid_at('2024-05-01'), 1, sha256('x'), 'k', 'w') RETURNING blob_id) INSERT INTO gateway.blob_chunk SELECT blob_id, 0, 'x' FROM b"
+        );
+        (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(
+            0);
+        await ScalarAsync<int>(
+            PostgresFixture.AsGateway(owner),
+            "DELETE FROM gateway.blob_chunk WHERE blob_id < '019b0000-0000-0000-0000-000000000000' AND octets = 'x'");
+        (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(
+            1);
         System.IO.Directory.Delete(folder, recursive: true);
-        output.WriteLine($"{before.Count} entries and blobs of the first schema, {during.Count} written while it was migrated in {took.TotalSeconds:0.0} s, {late.Count} after: none lost, 1 empty year dropped");
+        output.WriteLine(
+            $"{before.Count} entries and blobs of the first schema, {during.Count} written while it was migrated in {took.TotalSeconds:0.0} s, {late.Count} after: none lost, 1 empty year dropped"
+        );
     }
 
     private static async Task ApplyFirstSchemaAsync(string owner)
     {
         await using var connection = new NpgsqlConnection(owner);
         await connection.OpenAsync();
-        await connection.ExecuteAsync("""
+        await connection.ExecuteAsync(
+            """
             CREATE SCHEMA gateway; CREATE SCHEMA ledger; CREATE SCHEMA quartz;
             CREATE TABLE gateway.schema_version (name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
             GRANT USAGE ON SCHEMA gateway, ledger, quartz TO securemail_gateway;
             GRANT SELECT ON gateway.schema_version TO securemail_gateway;
-            """);
-        foreach (var (name, sql) in Migrator.Known.Where(m => Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal))))
+            """
+        );
+        foreach (
+            var (name, sql) in Migrator.Known.Where(m => Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal)))
+        )
         {
             await using var command = new NpgsqlCommand(sql, connection);
             await command.ExecuteNonQueryAsync();
-            await connection.ExecuteAsync("INSERT INTO gateway.schema_version (name, sha256) VALUES (@name, @digest)", new { name, digest = SHA256.HashData(Encoding.UTF8.GetBytes(sql.ReplaceLineEndings("\n"))) });
+            await connection.ExecuteAsync(
+                "INSERT INTO gateway.schema_version (name, sha256) VALUES (@name, @digest)",
+                new { name, digest = SHA256.HashData(Encoding.UTF8.GetBytes(sql.ReplaceLineEndings("\n"))) });
         }
     }
 
@@ -212,8 +276,19 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         for (var n = 0; n < many; n++)
         {
             var octets = RandomNumberGenerator.GetBytes(3000);
-            written.Add(((await blobs.WriteAsync(transaction, new MemoryStream(octets), CancellationToken.None)).Id, octets));
-            await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = DateTimeOffset.UtcNow, Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"), Kind = "dispatch.accepted", Object = $"object-{n}" }, chain: true, CancellationToken.None);
+            written.Add(
+                ((await blobs.WriteAsync(transaction, new MemoryStream(octets), CancellationToken.None)).Id, octets));
+            await LedgerStore.AppendAsync(
+                transaction,
+                new LedgerEntry
+                {
+                    Time = DateTimeOffset.UtcNow,
+                    Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
+                    Kind = "dispatch.accepted",
+                    Object = $"object-{n}",
+                },
+                chain: true,
+                CancellationToken.None);
         }
 
         await transaction.CommitAsync();
@@ -240,25 +315,34 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         }
 
         await using var connection = new NpgsqlConnection(gateway.Owner);
-        return (await connection.QueryAsync<(string Kind, decimal Rows)>("SELECT kind, sum(rows) FROM gateway.sweep GROUP BY kind ORDER BY kind")).ToDictionary(r => r.Kind, r => (long)r.Rows);
+        return (
+            await connection.QueryAsync<(string Kind, decimal Rows)>(
+                "SELECT kind, sum(rows) FROM gateway.sweep GROUP BY kind ORDER BY kind")
+        ).ToDictionary(r => r.Kind, r => (long)r.Rows);
     }
 
     private static async Task<Dictionary<string, long>> SizesAsync(RunningGateway gateway)
     {
         await using var connection = new NpgsqlConnection(gateway.Owner);
-        return (await connection.QueryAsync<(string, long)>("""
-            SELECT n.nspname || '.' || c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname IN ('gateway', 'ledger', 'quartz') AND c.relkind = 'r'
-            """)).ToDictionary(r => r.Item1, r => r.Item2);
+        return (
+            await connection.QueryAsync<(string, long)>(
+                """
+                SELECT n.nspname || '.' || c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname IN ('gateway', 'ledger', 'quartz') AND c.relkind = 'r'
+                """
+            )
+        ).ToDictionary(r => r.Item1, r => r.Item2);
     }
 
     /// <summary>The median of five, in milliseconds, of what the product asks all day.</summary>
-    private static async Task<Dictionary<string, double>> MeasureAsync(RunningGateway gateway, Guid dispatch, string number)
+    private static async Task<Dictionary<string, double>> MeasureAsync(
+        RunningGateway gateway, Guid dispatch, string number)
     {
         var node = gateway.Node;
         var source = node.Database.Source;
         var none = CancellationToken.None;
-        var entry = await gateway.ScalarAsync<long>($"SELECT accepted_entry FROM gateway.outgoing WHERE dispatch_id = '{dispatch}'");
+        var entry = await gateway.ScalarAsync<long>(
+            $"SELECT accepted_entry FROM gateway.outgoing WHERE dispatch_id = '{dispatch}'");
         await using var connection = await source.OpenConnectionAsync();
         var results = new Dictionary<string, double>();
         async Task Time(string name, Func<Task> ask)
@@ -277,15 +361,28 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
 
         await Time("register of outgoing, newest 50", () => node.Outgoing.ListAsync(50, none));
         await Time("register of incoming, newest 50", () => node.Incoming.ListAsync(null, null, 50, none));
-        await Time("inbox of one agency, newest 50", () => node.Incoming.ListAsync(TwoGateways.Province, "inbox", 50, none));
+        await Time("inbox of one agency, newest 50", () =>
+            node.Incoming.ListAsync(TwoGateways.Province, "inbox", 50, none));
         await Time("quarantine, newest 50", () => node.Incoming.ListAsync(null, "quarantine", 50, none));
         await Time("one dispatch", () => node.Outgoing.FindAsync(dispatch, none));
         await Time("story of a dispatch", () => node.Ledger.StoryAsync(dispatch, none));
-        await Time("search by number", () => connection.QueryAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = @number", new { dispatch, number, year = DateTimeOffset.UtcNow.Year }));
-        await Time("duplicate?", () => connection.QueryAsync<Guid>("SELECT incoming_id FROM gateway.seen WHERE recipient_id = @dispatch AND sender_id = @dispatch AND dispatch_id = @dispatch", new { dispatch }));
-        await Time("queue lease", () => node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, null, none));
+        await Time("search by number", () => connection.QueryAsync<Guid>(
+                "SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = @number",
+                new
+                {
+                    dispatch,
+                    number,
+                    year = DateTimeOffset.UtcNow.Year,
+                }));
+        await Time("duplicate?", () =>
+            connection.QueryAsync<Guid>(
+                "SELECT incoming_id FROM gateway.seen WHERE recipient_id = @dispatch AND sender_id = @dispatch AND dispatch_id = @dispatch",
+                new { dispatch }));
+        await Time("queue lease", () =>
+            node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, null, none));
         await Time("ledger append, chained, and commit", () => AppendAsync(source));
-        using var sequencer = new Sequencer(source, node.Identity.Ledger, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
+        using var sequencer = new Sequencer(
+            source, node.Identity.Ledger, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
         await Time("sequencer: one entry to checkpoint", async () =>
         {
             await AppendAsync(source);
@@ -302,7 +399,17 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
     {
         await using var connection = await source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await LedgerStore.AppendAsync(transaction, new LedgerEntry { Time = DateTimeOffset.UtcNow, Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"), Kind = "dispatch.sent", Object = "measured" }, chain: true, CancellationToken.None);
+        await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = DateTimeOffset.UtcNow,
+                Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
+                Kind = "dispatch.sent",
+                Object = "measured",
+            },
+            chain: true,
+            CancellationToken.None);
         await transaction.CommitAsync();
     }
 

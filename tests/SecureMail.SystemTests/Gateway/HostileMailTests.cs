@@ -5,7 +5,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Mail that must not be believed: each is kept octet for octet, set aside under its verdict and reason, answered to nobody, and the next good one goes through.</summary>
+/// <summary>Mail that must not be believed: each is kept octet for octet, set aside under its verdict and reason,
+/// answered to nobody, and the next good one goes through.</summary>
 [Collection("postgres")]
 public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPair>
 {
@@ -17,21 +18,45 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         ["nested 100 deep"] = _ => Task.FromResult(Nested(100)),
         ["a header of 10 MB"] = _ => Task.FromResult(LongHeader(10 * 1024 * 1024)),
         ["garbage"] = _ => Task.FromResult(Garbage()),
-        ["unsigned"] = _ => Task.FromResult(Text($"From: {ProvinceAddress}\r\nTo: x@y.test\r\nSubject: hi\r\nDate: Sat, 21 Nov 2026 10:00:00 +0700\r\n\r\nBody\r\n")),
-        ["signed under a stranger's CA"] = pair => new TestDispatch(pair) { Signer = TestSigners.Stranger(ProvinceAddress) }.MakeAsync(),
-        ["signed by a certificate that is in no directory"] = pair => new TestDispatch(pair) { Signer = TestSigners.Unlisted(ProvinceAddress) }.MakeAsync(),
-        ["signed by another agency than named"] = pair => new TestDispatch(pair) { Sender = ThanhBinh, Change = m => m with { Sender = new Party(ProvinceId, TwoGateways.Province, "Tỉnh ủy") } }.MakeAsync(),
-        ["named sender is in no directory"] = pair => new TestDispatch(pair) { Change = m => m with { Sender = new Party(Guid.CreateVersion7(), "H99", "Không có") } }.MakeAsync(),
-        ["two From"] = pair => new TestDispatch(pair) { Inner = i => [.. Text("From: khac@tinhuy.songlam.test\r\n"), .. i] }.MakeAsync(),
+        ["unsigned"] = _ =>
+            Task.FromResult(
+                Text(
+                    $"From: {ProvinceAddress}\r\nTo: x@y.test\r\nSubject: hi\r\nDate: Sat, 21 Nov 2026 10:00:00 +0700\r\n\r\nBody\r\n"
+                )),
+        ["signed under a stranger's CA"] = pair =>
+            new TestDispatch(pair) { Signer = TestSigners.Stranger(ProvinceAddress) }.MakeAsync(),
+        ["signed by a certificate that is in no directory"] = pair =>
+            new TestDispatch(pair) { Signer = TestSigners.Unlisted(ProvinceAddress) }.MakeAsync(),
+        ["signed by another agency than named"] = pair =>
+            new TestDispatch(pair)
+            {
+                Sender = ThanhBinh,
+                Change = m => m with { Sender = new Party(ProvinceId, TwoGateways.Province, "Tỉnh ủy") },
+            }.MakeAsync(),
+        ["named sender is in no directory"] = pair =>
+            new TestDispatch(pair)
+            {
+                Change = m => m with { Sender = new Party(Guid.CreateVersion7(), "H99", "Không có") },
+            }.MakeAsync(),
+        ["two From"] = pair =>
+            new TestDispatch(pair) { Inner = i => [.. Text("From: khac@tinhuy.songlam.test\r\n"), .. i] }.MakeAsync(),
         ["From of another agency"] = pair => new TestDispatch(pair) { From = SharedPair.BinhMinhAddress }.MakeAsync(),
         ["ciphertext with a bit changed"] = async pair => FlipInBody(await new TestDispatch(pair).MakeAsync()),
-        ["inner octets changed after signing"] = pair => new TestDispatch(pair) { AfterSigning = FlipInBody }.MakeAsync(),
-        ["unknown version of the manifest"] = pair => new TestDispatch(pair) { Change = m => m with { V = 2 } }.MakeAsync(),
-        ["no manifest"] = pair => new TestDispatch(pair) { Inner = i => Replace(i, Manifest.MediaType, "application/vnd.somebody.dispatch+json") }.MakeAsync(),
+        ["inner octets changed after signing"] = pair =>
+            new TestDispatch(pair) { AfterSigning = FlipInBody }.MakeAsync(),
+        ["unknown version of the manifest"] = pair =>
+            new TestDispatch(pair) { Change = m => m with { V = 2 } }.MakeAsync(),
+        ["no manifest"] = pair =>
+            new TestDispatch(pair)
+            {
+                Inner = i => Replace(i, Manifest.MediaType, "application/vnd.somebody.dispatch+json"),
+            }.MakeAsync(),
         ["no evidence"] = async pair => (await new TestDispatch(pair).ComposeAsync()).Mail.Message,
-        ["evidence that is no evidence"] = async pair => [.. Text("SecureMail-Ledger: QUJD\r\n"), .. (await new TestDispatch(pair).ComposeAsync()).Mail.Message],
+        ["evidence that is no evidence"] = async pair =>
+            [.. Text("SecureMail-Ledger: QUJD\r\n"), .. (await new TestDispatch(pair).ComposeAsync()).Mail.Message],
         ["evidence with a bit changed"] = DamagedEvidence,
-        ["evidence twice"] = async pair => await new TestDispatch(pair).MakeAsync() is var m ? [.. m.AsSpan(0, EndOfField(m)), .. m] : [],
+        ["evidence twice"] = async pair =>
+            await new TestDispatch(pair).MakeAsync() is var m ? [.. m.AsSpan(0, EndOfField(m)), .. m] : [],
         ["evidence of another ledger"] = ForeignEvidence,
         ["evidence for another entry"] = OtherEvidence,
     };
@@ -72,11 +97,20 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         }
 
         (await DrawnAsync(pair)).ShouldBe(drawn);
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE kind = 'receipt' AND subject = '{message.Id}'")).ShouldBe(0);
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming_document WHERE incoming_id = '{message.Id}'")).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.work WHERE kind = 'receipt' AND subject = '{message.Id}'")
+        ).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.incoming_document WHERE incoming_id = '{message.Id}'")
+        ).ShouldBe(0);
         if (message.DispatchId is { } dispatch)
         {
-            (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{dispatch}'")).ShouldBe(0);
+            (
+                await pair.B.ScalarAsync<long>(
+                    $"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{dispatch}'")
+            ).ShouldBe(0);
         }
 
         var good = await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync());
@@ -86,7 +120,8 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
     private const string ThanhBinh = "H91.TB.001";
     private static readonly Guid ProvinceId = Guid.Parse("0192f000-0000-7000-8000-000000000001");
 
-    private static Task<long> DrawnAsync(TwoGateways pair) => pair.B.ScalarAsync<long>("SELECT coalesce(max(arrival_number), 0)::bigint FROM gateway.incoming");
+    private static Task<long> DrawnAsync(TwoGateways pair) =>
+        pair.B.ScalarAsync<long>("SELECT coalesce(max(arrival_number), 0)::bigint FROM gateway.incoming");
 
     private static async Task<byte[]> DamagedEvidence(TwoGateways pair)
     {
@@ -100,7 +135,9 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
     private static async Task<byte[]> ForeignEvidence(TwoGateways pair)
     {
         var (mail, manifest) = await new TestDispatch(pair).ComposeAsync();
-        var entry = await TestMail.AppendAsync(pair.B, manifest.Sender.Id, "dispatch.signed", manifest.DispatchId, Commitment.Of(manifest.Salt, mail.Digest));
+        var entry = await TestMail.AppendAsync(
+            pair.B, manifest.Sender.Id, "dispatch.signed", manifest.DispatchId,
+            Commitment.Of(manifest.Salt, mail.Digest));
         return TestMail.WithField(await TestMail.EvidenceAsync(pair.B, entry, null), mail.Message);
     }
 
@@ -115,7 +152,8 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
 
     private static byte[] Cut(byte[] message) => [.. message.AsSpan(0, message.Length * 2 / 3), (byte)'\r', (byte)'\n'];
 
-    private static byte[] Replace(byte[] octets, string what, string with) => Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(octets).Replace(what, with, StringComparison.Ordinal));
+    private static byte[] Replace(byte[] octets, string what, string with) =>
+        Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(octets).Replace(what, with, StringComparison.Ordinal));
 
     /// <summary>Where the first header field and its folded lines end.</summary>
     private static int EndOfField(byte[] message)
@@ -124,8 +162,7 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         do
         {
             at += message.AsSpan(at).IndexOf("\r\n"u8) + 2;
-        }
-        while (message[at] == ' ');
+        } while (message[at] == ' ');
         return at;
     }
 
@@ -153,7 +190,7 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         }
 
         text.Append("Content-Type: text/plain\r\n\r\nDeep\r\n");
-        for (var n = depth; --n >= 0;)
+        for (var n = depth; --n >= 0; )
         {
             text.Append($"--b{n}--\r\n");
         }

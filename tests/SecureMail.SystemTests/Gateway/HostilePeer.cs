@@ -10,16 +10,18 @@ using SecureMail.Gateway.Keys;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Where a peer goes wrong, and how: <c>hang</c>, <c>close</c>, <c>reset</c>, <c>raw</c> (octets that are no TLS, on the socket below it), or what it says instead.</summary>
-/// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, rcpt2 (the second one), data, body, dot or quit.</param>
+/// <summary>Where a peer goes wrong, and how: <c>hang</c>, <c>close</c>, <c>reset</c>, <c>raw</c> (octets that are no
+/// TLS, on the socket below it), or what it says instead.</summary>
+/// <param name="At">greeting, ehlo, starttls, tls, ehlo2, mail, rcpt, rcpt2 (the second one), data, body, dot or
+/// quit.</param>
 internal sealed record PeerFault(string At, string Do);
 
 /// <summary>A message that a peer took, and for whom.</summary>
 internal sealed record TakenMail(IReadOnlyList<string> Recipients, byte[] Octets);
 
 /// <summary>
-/// The SMTP side of another gateway, with a TLS key that the directory pins, that takes mail as it should but for the fault that each of its connections is given.
-/// It counts, and keeps what it took.
+/// The SMTP side of another gateway, with a TLS key that the directory pins, that takes mail as it should but for the
+/// fault that each of its connections is given. It counts, and keeps what it took.
 /// </summary>
 internal sealed class HostilePeer : IAsyncDisposable
 {
@@ -39,7 +41,8 @@ internal sealed class HostilePeer : IAsyncDisposable
         _faultOf = faultOf;
         _listener.Start();
         var options = new GatewayOptions { Name = name, DataFolder = Path.Combine(folder, name) };
-        Record = GatewayIdentity.Create(options, "127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port, TimeProvider.System);
+        Record = GatewayIdentity.Create(
+            options, "127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port, TimeProvider.System);
         _identity = GatewayIdentity.Load(options);
         _running.Add(AcceptAsync());
     }
@@ -60,12 +63,21 @@ internal sealed class HostilePeer : IAsyncDisposable
     public IReadOnlyCollection<TakenMail> Taken => _taken;
 
     /// <summary>An agency like another, served by this peer.</summary>
-    public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") => like with
-    {
-        Id = Guid.CreateVersion7(),
-        Gateway = Record.Name,
-        Names = [like.Names[^1] with { Code = $"{prefix}.{number:000}", Name = $"Cơ quan {number}", Address = $"vanthu{number}@{Record.Name}" }],
-    };
+    public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") =>
+        like with
+        {
+            Id = Guid.CreateVersion7(),
+            Gateway = Record.Name,
+            Names =
+            [
+                like.Names[^1] with
+                {
+                    Code = $"{prefix}.{number:000}",
+                    Name = $"Cơ quan {number}",
+                    Address = $"vanthu{number}@{Record.Name}",
+                },
+            ],
+        };
 
     public async ValueTask DisposeAsync()
     {
@@ -105,7 +117,13 @@ internal sealed class HostilePeer : IAsyncDisposable
                 await using var raw = new NetworkStream(socket);
                 await new Session(this, socket, raw, fault).RunAsync(_stop.Token);
             }
-            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or AuthenticationException or ObjectDisposedException)
+            catch (Exception e)
+                when (e
+                        is IOException
+                            or SocketException
+                            or OperationCanceledException
+                            or AuthenticationException
+                            or ObjectDisposedException)
             {
                 // The client went, or the test is over.
             }
@@ -132,11 +150,17 @@ internal sealed class HostilePeer : IAsyncDisposable
                 var verb = line.Split(' ', ':')[0].ToUpperInvariant();
                 var goesOn = verb switch
                 {
-                    "EHLO" => await SayAsync(secured ? "ehlo2" : "ehlo", secured ? "250-peer.test\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n" : "250-peer.test\r\n250 STARTTLS\r\n", stop),
+                    "EHLO" => await SayAsync(
+                        secured ? "ehlo2" : "ehlo",
+                        secured
+                            ? "250-peer.test\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n"
+                            : "250-peer.test\r\n250 STARTTLS\r\n",
+                        stop),
                     "STARTTLS" => await SayAsync("starttls", "220 go\r\n", stop) && (secured = await SecureAsync(stop)),
                     "MAIL" => await SayAsync("mail", "250 2.1.0 ok\r\n", stop),
                     "RCPT" => await RecipientAsync(line, stop),
-                    "DATA" => await SayAsync("data", "354 go\r\n", stop) && (fault is { At: "data" } || await TakeAsync(stop)),
+                    "DATA" => await SayAsync("data", "354 go\r\n", stop)
+                        && (fault is { At: "data" } || await TakeAsync(stop)),
                     _ => await SayAsync("quit", "221 bye\r\n", stop) && verb != "QUIT",
                 };
                 if (!goesOn)
@@ -194,13 +218,15 @@ internal sealed class HostilePeer : IAsyncDisposable
 
             var tls = new SslStream(raw, leaveInnerStreamOpen: true);
             _stream = tls;
-            await tls.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
-            {
-                ServerCertificate = peer._identity.Tls,
-                ClientCertificateRequired = true,
-                EnabledSslProtocols = SslProtocols.Tls13,
-                RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
-            }, stop);
+            await tls.AuthenticateAsServerAsync(
+                new SslServerAuthenticationOptions
+                {
+                    ServerCertificate = peer._identity.Tls,
+                    ClientCertificateRequired = true,
+                    EnabledSslProtocols = SslProtocols.Tls13,
+                    RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
+                },
+                stop);
             return true;
         }
 
@@ -214,9 +240,7 @@ internal sealed class HostilePeer : IAsyncDisposable
                     return true;
                 case "hang":
                     // Until the client goes, or the test is over.
-                    while (await raw.ReadAsync(new byte[4096], stop) > 0)
-                    {
-                    }
+                    while (await raw.ReadAsync(new byte[4096], stop) > 0) { }
 
                     return false;
                 case "close":

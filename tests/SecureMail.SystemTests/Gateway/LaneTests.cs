@@ -6,7 +6,8 @@ using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Lanes on the queue itself: shares, back-off, the one probe, opening again, and what ten thousand waiting rows cost.</summary>
+/// <summary>Lanes on the queue itself: shares, back-off, the one probe, opening again, and what ten thousand waiting
+/// rows cost.</summary>
 [Collection("postgres")]
 public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output) : IAsyncLifetime
 {
@@ -41,13 +42,24 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         await FillAsync("c", 2);
         await FillAsync(null, 3);
         var one = await LeaseAsync("one");
-        one.CountBy(i => i.Lane ?? "-").ToDictionary(c => c.Key, c => c.Value).ShouldBe(new Dictionary<string, int> { ["b"] = 4, ["c"] = 2, ["-"] = 3 });
+        one.CountBy(i => i.Lane ?? "-")
+            .ToDictionary(c => c.Key, c => c.Value)
+            .ShouldBe(
+                new Dictionary<string, int>
+                {
+                    ["b"] = 4,
+                    ["c"] = 2,
+                    ["-"] = 3,
+                });
         (await LeaseAsync("one")).ShouldBeEmpty();
         (await LeaseAsync("two")).Select(i => i.Lane).ShouldBe(["b", "b", "b", "b"]);
 
         // A place that is free is taken by the oldest row that waits; a row that goes elsewhere waits there.
-        await _queue.PutBackAsync(one.First(i => i.Lane == "b"), "ready", Minute, "later", countsAsAttempt: true, CancellationToken.None);
-        await _queue.PutBackAsync(one.First(i => i.Lane is null), "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, "b");
+        await _queue.PutBackAsync(
+            one.First(i => i.Lane == "b"), "ready", Minute, "later", countsAsAttempt: true, CancellationToken.None);
+        await _queue.PutBackAsync(
+            one.First(i => i.Lane is null), "ready", TimeSpan.Zero, "moved", countsAsAttempt: false,
+            CancellationToken.None, "b");
         (await LeaseAsync("one")).ShouldHaveSingleItem().Lane.ShouldBe("b");
         (await _queue.ListAsync(CancellationToken.None)).Count(r => r.Lane is null).ShouldBe(2);
     }
@@ -62,7 +74,9 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
 
         await FillAsync(null, 6);
         var rows = await _queue.LeaseAsync("send", "one", Minute, 5, Limits, CancellationToken.None);
-        rows.CountBy(r => r.Lane ?? "-").ToDictionary(c => c.Key, c => c.Value).ShouldBe(new Dictionary<string, int> { ["z"] = 4, ["y"] = 1 });
+        rows.CountBy(r => r.Lane ?? "-")
+            .ToDictionary(c => c.Key, c => c.Value)
+            .ShouldBe(new Dictionary<string, int> { ["z"] = 4, ["y"] = 1 });
     }
 
     [Fact]
@@ -75,7 +89,8 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         {
             // Four attempts that were under way at once are one failure.
             await _lanes.FailedAsync("b", item.LeasedAt, "Connect", CancellationToken.None);
-            await _queue.PutBackAsync(item, "ready", TimeSpan.Zero, "Connect", countsAsAttempt: false, CancellationToken.None);
+            await _queue.PutBackAsync(
+                item, "ready", TimeSpan.Zero, "Connect", countsAsAttempt: false, CancellationToken.None);
         }
 
         var down = (await _lanes.BackingOffAsync(CancellationToken.None)).ShouldHaveSingleItem();
@@ -83,9 +98,12 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         (down.NotBefore - DateTime.UtcNow).TotalMinutes.ShouldBeInRange(7, 13);
         (await LeaseAsync("one")).ShouldBeEmpty();
 
-        // Its time has come: of six nodes that ask at once, one has the probe. While it runs nobody else goes, and it is none of those tried before.
+        // Its time has come: of six nodes that ask at once, one has the probe. While it runs nobody else goes, and it
+        // is none of those tried before.
         await OwnerAsync("UPDATE gateway.destination SET not_before = now()");
-        var probes = (await Task.WhenAll(Enumerable.Range(0, 6).Select(n => LeaseAsync($"node {n}")))).SelectMany(p => p).ToList();
+        var probes = (await Task.WhenAll(Enumerable.Range(0, 6).Select(n => LeaseAsync($"node {n}"))))
+            .SelectMany(p => p)
+            .ToList();
         var probe = probes.ShouldHaveSingleItem();
         first.Select(f => f.Subject).ShouldNotContain(probe.Subject);
         await OwnerAsync("UPDATE gateway.destination SET not_before = now()");
@@ -93,8 +111,11 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
 
         // It failed again: twice the time.
         await _lanes.FailedAsync("b", probe.LeasedAt, "Timeout", CancellationToken.None);
-        await _queue.PutBackAsync(probe, "ready", TimeSpan.Zero, "Timeout", countsAsAttempt: false, CancellationToken.None);
-        ((await _lanes.BackingOffAsync(CancellationToken.None)).Single().NotBefore - DateTime.UtcNow).TotalMinutes.ShouldBeInRange(14, 26);
+        await _queue.PutBackAsync(
+            probe, "ready", TimeSpan.Zero, "Timeout", countsAsAttempt: false, CancellationToken.None);
+        (
+            (await _lanes.BackingOffAsync(CancellationToken.None)).Single().NotBefore - DateTime.UtcNow
+        ).TotalMinutes.ShouldBeInRange(14, 26);
 
         // The next one gets through: two at once, then three, then its whole share.
         await OwnerAsync("UPDATE gateway.destination SET not_before = now()");
@@ -112,7 +133,9 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
 
         opening.ShouldBe([2, 3, 4, 4]);
         (await _lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
-        output.WriteLine($"20 rows behind one dead destination, 6 nodes: 1 probe at a time; open again with {string.Join(", ", opening)} at once");
+        output.WriteLine(
+            $"20 rows behind one dead destination, 6 nodes: 1 probe at a time; open again with {string.Join(", ", opening)} at once"
+        );
     }
 
     [Fact]
@@ -149,7 +172,9 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
     [Fact]
     public async Task Ten_thousand_rows_behind_dead_destinations_cost_the_living_nothing()
     {
-        await OwnerAsync("INSERT INTO gateway.work (kind, subject, lane) SELECT 'send', gen_random_uuid(), 'dead' || (i % 5) FROM generate_series(1, 10000) i");
+        await OwnerAsync(
+            "INSERT INTO gateway.work (kind, subject, lane) SELECT 'send', gen_random_uuid(), 'dead' || (i % 5) FROM generate_series(1, 10000) i"
+        );
         for (var n = 0; n < 5; n++)
         {
             await _lanes.FailedAsync($"dead{n}", DateTime.UtcNow, "Connect", CancellationToken.None);
@@ -170,20 +195,24 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
             }
         }
 
-        await OwnerAsync("UPDATE gateway.work SET batch = gen_random_uuid() WHERE lane LIKE 'dead%'; ANALYZE gateway.work");
+        await OwnerAsync(
+            "UPDATE gateway.work SET batch = gen_random_uuid() WHERE lane LIKE 'dead%'; ANALYZE gateway.work");
         var plan = await PlanAsync();
         // Not one plan node reads more than the few rows it needs.
         plan.Nodes.ShouldAllBe(n => n.Rows <= 100, plan.Text);
         plan.Text.ShouldNotContain("Seq Scan on work");
         took.Sort();
-        output.WriteLine($"10,000 rows behind 5 dead destinations: a lease of 4 took {took[50]:0.0} ms at the median, {took[99]:0.0} ms at most; the widest plan node read {plan.Nodes.Max(n => n.Rows)} rows");
+        output.WriteLine(
+            $"10,000 rows behind 5 dead destinations: a lease of 4 took {took[50]:0.0} ms at the median, {took[99]:0.0} ms at most; the widest plan node read {plan.Nodes.Max(n => n.Rows)} rows"
+        );
     }
 
     private async Task<(string Text, List<(string Node, double Rows)> Nodes)> PlanAsync()
     {
         await using var connection = await _database.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await using var command = new NpgsqlCommand($"EXPLAIN (ANALYZE) {LeaseByLane.Pick(16, Limits)} SELECT * FROM pick", connection, transaction);
+        await using var command = new NpgsqlCommand(
+            $"EXPLAIN (ANALYZE) {LeaseByLane.Pick(16, Limits)} SELECT * FROM pick", connection, transaction);
         command.Parameters.AddWithValue("kind", "send");
         command.Parameters.AddWithValue("owner", "one");
         command.Parameters.AddWithValue("lease", Minute);
@@ -197,8 +226,14 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         }
 
         await transaction.RollbackAsync();
-        var nodes = lines.Select(l => System.Text.RegularExpressions.Regex.Match(l, @"^\s*(?:->)?\s*(.*?)\s+\(cost.*actual time=\S+ rows=([\d.]+)")).Where(m => m.Success)
-            .Select(m => (m.Groups[1].Value, double.Parse(m.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture))).ToList();
+        var nodes = lines
+            .Select(l =>
+                System.Text.RegularExpressions.Regex.Match(
+                    l, @"^\s*(?:->)?\s*(.*?)\s+\(cost.*actual time=\S+ rows=([\d.]+)"))
+            .Where(m => m.Success)
+            .Select(m =>
+                (m.Groups[1].Value, double.Parse(m.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture)))
+            .ToList();
         nodes.Count.ShouldBeGreaterThan(10);
         return (string.Join('\n', lines), nodes);
     }
@@ -216,8 +251,12 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         var first = await _queue.LeaseAsync("send", "one", Minute, 2, new LaneLimits(1, 8), CancellationToken.None);
         first.Select(i => (i.Lane, i.All.Count)).Order().ShouldBe([("b", WorkQueue.LargestBatch), ("c", 2)]);
         first.SelectMany(i => i.All).Select(i => i.Subject).Distinct().Count().ShouldBe(WorkQueue.LargestBatch + 2);
-        (await _queue.LeaseAsync("send", "one", Minute, 2, new LaneLimits(1, 8), CancellationToken.None)).ShouldBeEmpty();
-        (await _queue.LeaseAsync("send", "one", Minute, 16, new LaneLimits(2, 8), CancellationToken.None)).ShouldHaveSingleItem().All.Count.ShouldBe(50);
+        (
+            await _queue.LeaseAsync("send", "one", Minute, 2, new LaneLimits(1, 8), CancellationToken.None)
+        ).ShouldBeEmpty();
+        (await _queue.LeaseAsync("send", "one", Minute, 16, new LaneLimits(2, 8), CancellationToken.None))
+            .ShouldHaveSingleItem()
+            .All.Count.ShouldBe(50);
         // The large one takes one place of four, the small one the second.
         (await LeaseAsync("one")).Select(i => i.All.Count).ShouldBe([3]);
         (await LeaseAsync("one")).Select(i => i.All.Count).ShouldBe([1, 1]);
@@ -228,7 +267,8 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         await together.All[1].DropAsync(_database, CancellationToken.None);
         (await _queue.RenewAsync(together, Minute, CancellationToken.None)).ShouldBeTrue();
         await WorkItem.RequireLeasesAsync([together], _database, CancellationToken.None);
-        await Should.ThrowAsync<LeaseLostException>(() => WorkItem.RequireLeasesAsync(together.All, _database, CancellationToken.None));
+        await Should.ThrowAsync<LeaseLostException>(() =>
+            WorkItem.RequireLeasesAsync(together.All, _database, CancellationToken.None));
         await together.DropAsync(_database, CancellationToken.None);
         (await _queue.RenewAsync(together, Minute, CancellationToken.None)).ShouldBeFalse();
     }
@@ -245,7 +285,8 @@ public sealed class LaneTests(PostgresFixture postgres, ITestOutputHelper output
         await transaction.CommitAsync();
     }
 
-    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) => _queue.LeaseAsync("send", owner, Minute, 16, Limits, CancellationToken.None);
+    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) =>
+        _queue.LeaseAsync("send", owner, Minute, 16, Limits, CancellationToken.None);
 
     private async Task OwnerAsync(string sql)
     {

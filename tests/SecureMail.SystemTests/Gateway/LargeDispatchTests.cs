@@ -3,7 +3,8 @@ using SecureMail.SystemTests.Faults;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>A dispatch that no buffer holds goes the whole way, through both gateways as processes of their own, and leaves nothing behind but itself.</summary>
+/// <summary>A dispatch that no buffer holds goes the whole way, through both gateways as processes of their own, and
+/// leaves nothing behind but itself.</summary>
 [Collection("postgres")]
 public sealed class LargeDispatchTests(PostgresFixture postgres)
 {
@@ -13,18 +14,29 @@ public sealed class LargeDispatchTests(PostgresFixture postgres)
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         string[] folders = [Path.Combine(pair.Folder, "temporary-a"), Path.Combine(pair.Folder, "temporary-b")];
         foreach (var folder in folders)
+        {
             System.IO.Directory.CreateDirectory(folder);
+        }
+
         await using var a = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), temporary: folders[0]);
         await using var b = GatewayProcess.Serve(pair.B.Options, TwoGateways.FreePort(), temporary: folders[1]);
 
         var document = RandomNumberGenerator.GetBytes(25_000_000);
         var answer = await pair.A.Node.SubmitAsync(
-            TwoGateways.Submission(TwoGateways.AnHoa) with { Documents = [new("Phụ lục ảnh.zip", "application/zip", () => new MemoryStream(document))] }, CancellationToken.None);
+            TwoGateways.Submission(TwoGateways.AnHoa) with
+            {
+                Documents = [new("Phụ lục ảnh.zip", "application/zip", () => new MemoryStream(document))],
+            },
+            CancellationToken.None);
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
 
-        var message = (await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)).ShouldHaveSingleItem();
+        var message = (
+            await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)
+        ).ShouldHaveSingleItem();
         await using var received = await pair.B.Node.Incoming.OpenDocumentAsync(message.Id, 1, CancellationToken.None);
-        Convert.ToHexString(await SHA256.HashDataAsync(received)).ShouldBe(Convert.ToHexString(SHA256.HashData(document)));
+        Convert
+            .ToHexString(await SHA256.HashDataAsync(received))
+            .ShouldBe(Convert.ToHexString(SHA256.HashData(document)));
         received.Length.ShouldBe(document.Length);
 
         await a.StopAsync();

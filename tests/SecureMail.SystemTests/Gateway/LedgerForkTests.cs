@@ -5,7 +5,8 @@ using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>What two gateways hold of each other's ledgers: honest traffic is joined whatever overtakes it, and a rewritten past does not pass.</summary>
+/// <summary>What two gateways hold of each other's ledgers: honest traffic is joined whatever overtakes it, and a
+/// rewritten past does not pass.</summary>
 [Collection("postgres")]
 public sealed class LedgerForkTests(PostgresFixture postgres)
 {
@@ -19,9 +20,14 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
 
         var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         var message = await pair.B.IncomingAsync(m => m.DispatchId == answer.DispatchId && m.State == "recorded");
-        (message.Verdict, message.Place, message.Reason, message.ArrivalNumber).ShouldBe(("valid", "quarantine", "LEDGER_FORK", null));
-        (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a => a.Kind == "fork" && a.Subject == "gateway-a.test");
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{answer.DispatchId}'")).ShouldBe(0, "no receipt");
+        (message.Verdict, message.Place, message.Reason, message.ArrivalNumber).ShouldBe(
+            ("valid", "quarantine", "LEDGER_FORK", null));
+        (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
+            a.Kind == "fork" && a.Subject == "gateway-a.test");
+        (
+            await pair.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{answer.DispatchId}'")
+        ).ShouldBe(0, "no receipt");
 
         // What B holds of A, given to A's own auditor.
         (await ProblemsAsync(pair.A, await SeenAsync(pair.B, "gateway-a.test"))).ShouldNotBeEmpty();
@@ -40,7 +46,8 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         var silent = new TestDispatch(pair);
         var (mail, manifest) = await silent.ComposeAsync();
         var entry = await silent.CommitAsync(mail, manifest);
-        var message = await SharedPair.DeliverAsync(pair, TestMail.WithField(await TestMail.EvidenceAsync(pair.A, entry, asker: null), mail.Message));
+        var message = await SharedPair.DeliverAsync(
+            pair, TestMail.WithField(await TestMail.EvidenceAsync(pair.A, entry, asker: null), mail.Message));
         (message.Verdict, message.Place, message.Reason).ShouldBe(("valid", "quarantine", "LEDGER_EVIDENCE"));
         first.ShouldBeGreaterThan(0);
     }
@@ -60,7 +67,8 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
         var evidence = await LedgerEvidence.BuildAsync(connection, entry, [older], [], CancellationToken.None);
         evidence.Consistency.Keys.ShouldBe([older]);
-        (await SharedPair.DeliverAsync(pair, TestMail.WithField(evidence, mail.Message))).Reason.ShouldBe("LEDGER_EVIDENCE");
+        (await SharedPair.DeliverAsync(pair, TestMail.WithField(evidence, mail.Message))).Reason.ShouldBe(
+            "LEDGER_EVIDENCE");
 
         // An honest message is what it always was.
         await ExchangeAsync(pair, TwoGateways.AnHoa);
@@ -70,17 +78,35 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
     public async Task Fifty_dispatches_at_once_all_arrive_and_both_ledgers_stay_joined()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None)));
+        var answers = await Task.WhenAll(
+            Enumerable
+                .Range(0, 50)
+                .Select(_ =>
+                    pair.A.Node.SubmitAsync(
+                        TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None)));
         answers.Select(a => a.Number).Distinct().Count().ShouldBe(50);
-        await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'acknowledged'") == 100 ? "all" : null, "100 receipts");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'acknowledged'")
+                == 100
+                    ? "all"
+                    : null,
+            "100 receipts");
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'inbox'")).ShouldBe(100);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'inbox'")).ShouldBe(0);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'matched'")).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'inbox'")
+        ).ShouldBe(0);
+        (
+            await pair.A.ScalarAsync<long>(
+                "SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'matched'")
+        ).ShouldBe(0);
 
         await ExchangeAsync(pair, TwoGateways.AnHoa);
         foreach (var (gateway, peer) in new[] { (pair.A, pair.B), (pair.B, pair.A) })
         {
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.peer_checkpoint WHERE state = 'pending'")).ShouldBe(0, gateway.Node.Name);
+            (
+                await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.peer_checkpoint WHERE state = 'pending'")
+            ).ShouldBe(0, gateway.Node.Name);
             (await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.alarm")).ShouldBe(0);
             (await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.cosignature")).ShouldBeGreaterThan(0);
             // Its own tree, its peer's cosignatures over it, and every checkpoint that the peer ever saw of it.
@@ -109,17 +135,30 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
     private async Task RewriteAsync(TwoGateways pair)
     {
         // What is under way must not append while the script works.
-        await TwoGateways.EventuallyAsync(async () => await pair.A.ScalarAsync<long>("SELECT (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.work)") == 0 ? "quiet" : null, "a quiet ledger");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>(
+                    "SELECT (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.work)") == 0
+                    ? "quiet"
+                    : null,
+            "a quiet ledger");
         var database = new NpgsqlConnectionStringBuilder(pair.A.Owner).Database!;
-        await SoftHsm.RunAsync("python3", Path.Combine(Repository.Root, "scripts", "demo.d", "rewrite_ledger.py"), postgres.Cluster.SocketDirectory, Path.Combine(pair.Folder, "a", "keys", "ledger.key"), "-d", database);
+        await SoftHsm.RunAsync(
+            "python3", Path.Combine(Repository.Root, "scripts", "demo.d", "rewrite_ledger.py"),
+            postgres.Cluster.SocketDirectory, Path.Combine(pair.Folder, "a", "keys", "ledger.key"), "-d", database);
     }
 
-    private static async Task<IReadOnlyList<LedgerProblem>> ProblemsAsync(RunningGateway gateway, IReadOnlyList<Checkpoint> seen) =>
-        (await LedgerVerifier.VerifyAsync(gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, seen, CancellationToken.None)).Problems;
+    private static async Task<IReadOnlyList<LedgerProblem>> ProblemsAsync(
+        RunningGateway gateway, IReadOnlyList<Checkpoint> seen) =>
+        (
+            await LedgerVerifier.VerifyAsync(
+                gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, seen, CancellationToken.None)
+        ).Problems;
 
     private static async Task<List<Checkpoint>> SeenAsync(RunningGateway watcher, string peer)
     {
-        var notes = await watcher.ScalarAsync<byte[][]>($"SELECT array_agg(note) FROM ledger.peer_checkpoint WHERE origin = '{peer}'");
+        var notes = await watcher.ScalarAsync<byte[][]>(
+            $"SELECT array_agg(note) FROM ledger.peer_checkpoint WHERE origin = '{peer}'");
         return [.. notes!.Select(n => Checkpoint.Parse(n))];
     }
 
@@ -130,28 +169,37 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         return file;
     }
 
-    /// <summary>The command line on the database of a gateway that runs; answers what it wrote to either stream.</summary>
-    private static async Task<string> RunAsync(TwoGateways pair, RunningGateway gateway, int exit, params string[] arguments)
+    /// <summary>The command line on the database of a gateway that runs; answers what it wrote to either
+    /// stream.</summary>
+    private static async Task<string> RunAsync(
+        TwoGateways pair, RunningGateway gateway, int exit, params string[] arguments)
     {
         var folder = System.IO.Directory.CreateTempSubdirectory("smcli").FullName;
         try
         {
             var config = Path.Combine(folder, "securemail.json");
-            await File.WriteAllTextAsync(config, JsonSerializer.Serialize(new
-            {
-                gateway.Node.Name,
-                Data = Path.Combine(pair.Folder, gateway == pair.A ? "a" : "b"),
-                Database = new { Connection = PostgresFixture.AsGateway(gateway.Owner) },
-                Directory = new { Publisher = Path.Combine(TwoGateways.Pki, "publisher.pem") },
-                Trust = new { Anchors = new[] { Path.Combine(TwoGateways.Pki, "root.pem") } },
-            }));
-            using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments, "--config", config])
-            {
-                UseShellExecute = false,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-                StandardOutputEncoding = Encoding.UTF8,
-            })!;
+            await File.WriteAllTextAsync(
+                config,
+                JsonSerializer.Serialize(
+                    new
+                    {
+                        gateway.Node.Name,
+                        Data = Path.Combine(pair.Folder, gateway == pair.A ? "a" : "b"),
+                        Database = new { Connection = PostgresFixture.AsGateway(gateway.Owner) },
+                        Directory = new { Publisher = Path.Combine(TwoGateways.Pki, "publisher.pem") },
+                        Trust = new { Anchors = new[] { Path.Combine(TwoGateways.Pki, "root.pem") } },
+                    }));
+            using var process = System.Diagnostics.Process.Start(
+                new System.Diagnostics.ProcessStartInfo(
+                    "dotnet",
+                    [Path.Combine(AppContext.BaseDirectory, "securemail.dll"), .. arguments, "--config", config])
+                {
+                    UseShellExecute = false,
+                    RedirectStandardOutput = true,
+                    RedirectStandardError = true,
+                    StandardOutputEncoding = Encoding.UTF8,
+                }
+            )!;
             var error = process.StandardError.ReadToEndAsync();
             var output = await process.StandardOutput.ReadToEndAsync();
             await process.WaitForExitAsync();

@@ -11,29 +11,44 @@ public sealed class MigrationTests(PostgresFixture postgres)
     public async Task Two_migrators_at_once_apply_each_file_once_and_again_nothing()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        var applied = await Task.WhenAll(Migrator.MigrateAsync(owner, CancellationToken.None), Migrator.MigrateAsync(owner, CancellationToken.None));
-        applied.SelectMany(a => a).Order(StringComparer.Ordinal).ShouldBe(Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+        var applied = await Task.WhenAll(
+            Migrator.MigrateAsync(owner, CancellationToken.None), Migrator.MigrateAsync(owner, CancellationToken.None));
+        applied
+            .SelectMany(a => a)
+            .Order(StringComparer.Ordinal)
+            .ShouldBe(Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
         applied.ShouldContain(a => a.Count == 0);
         (await Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
         await using var database = await OpenAsync(owner);
-        ((await database.ClockAsync(CancellationToken.None)).Shown - TimeProvider.System.GetUtcNow()).Duration().ShouldBeLessThan(TimeSpan.FromSeconds(10));
+        ((await database.ClockAsync(CancellationToken.None)).Shown - TimeProvider.System.GetUtcNow())
+            .Duration()
+            .ShouldBeLessThan(TimeSpan.FromSeconds(10));
     }
 
     [Fact]
     public async Task A_migration_that_was_changed_after_it_was_applied_is_refused()
     {
         var owner = await MigratedAsync();
-        await ExecuteAsync(owner, "UPDATE gateway.schema_version SET sha256 = sha256('x') WHERE name = 'gateway/0001_gateway.sql'");
-        (await Should.ThrowAsync<StorageUnavailableException>(() => Migrator.MigrateAsync(owner, CancellationToken.None))).Message.ShouldContain("0001_gateway.sql");
-        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain("0001_gateway.sql");
+        await ExecuteAsync(
+            owner, "UPDATE gateway.schema_version SET sha256 = sha256('x') WHERE name = 'gateway/0001_gateway.sql'");
+        (
+            await Should.ThrowAsync<StorageUnavailableException>(() =>
+                Migrator.MigrateAsync(owner, CancellationToken.None))
+        ).Message.ShouldContain("0001_gateway.sql");
+        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
+            "0001_gateway.sql");
     }
 
     [Fact]
     public async Task A_database_that_is_newer_than_this_build_is_refused()
     {
         var owner = await MigratedAsync();
-        await ExecuteAsync(owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/9999_future.sql', sha256('x'))");
-        (await Should.ThrowAsync<StorageUnavailableException>(() => Migrator.MigrateAsync(owner, CancellationToken.None))).Message.ShouldContain("9999_future.sql");
+        await ExecuteAsync(
+            owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/9999_future.sql', sha256('x'))");
+        (
+            await Should.ThrowAsync<StorageUnavailableException>(() =>
+                Migrator.MigrateAsync(owner, CancellationToken.None))
+        ).Message.ShouldContain("9999_future.sql");
         await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner));
     }
 
@@ -41,25 +56,30 @@ public sealed class MigrationTests(PostgresFixture postgres)
     public async Task A_newer_database_whose_new_files_only_expand_it_is_taken()
     {
         var owner = await MigratedAsync();
-        await ExecuteAsync(owner, "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ('gateway/9999_future.sql', sha256('x'), true)");
+        await ExecuteAsync(
+            owner,
+            "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ('gateway/9999_future.sql', sha256('x'), true)"
+        );
         (await Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
-        await using (await OpenAsync(owner))
-        {
-        }
+        await using (await OpenAsync(owner)) { }
 
         // One that changes what stood there is refused as before, also beside it.
-        await ExecuteAsync(owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/10000_other.sql', sha256('x'))");
-        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain("10000_other.sql");
+        await ExecuteAsync(
+            owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/10000_other.sql', sha256('x'))");
+        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
+            "10000_other.sql");
     }
 
     [Fact]
     public async Task A_database_that_is_not_migrated_is_refused_and_says_which_command_helps()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain("securemail migrate");
+        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
+            "securemail migrate");
         await Migrator.MigrateAsync(owner, CancellationToken.None);
         await ExecuteAsync(owner, "DELETE FROM gateway.schema_version WHERE name LIKE 'quartz%'");
-        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain("securemail migrate");
+        (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
+            "securemail migrate");
     }
 
     [Fact]
@@ -69,7 +89,10 @@ public sealed class MigrationTests(PostgresFixture postgres)
         foreach (var role in new[] { "securemail_owner", "postgres" })
         {
             var strong = new NpgsqlConnectionStringBuilder(owner) { Username = role }.ConnectionString;
-            (await Should.ThrowAsync<StorageUnavailableException>(() => GatewayDatabase.OpenAsync(OptionsFor(strong), CancellationToken.None))).Message.ShouldContain("securemail_gateway");
+            (
+                await Should.ThrowAsync<StorageUnavailableException>(() =>
+                    GatewayDatabase.OpenAsync(OptionsFor(strong), CancellationToken.None))
+            ).Message.ShouldContain("securemail_gateway");
         }
 
         await ExecuteAsync(owner, "GRANT DELETE ON ledger.leaf TO securemail_gateway");
@@ -92,7 +115,8 @@ public sealed class MigrationTests(PostgresFixture postgres)
     public async Task A_migration_gives_way_to_the_flow_that_it_would_lock_out()
     {
         var owner = await MigratedAsync();
-        // The flow has one table and comes to want the other, which the migration has by then; the migration wants the flow's.
+        // The flow has one table and comes to want the other, which the migration has by then; the migration wants the
+        // flow's.
         const string Migration = """
             ALTER TABLE gateway.work ADD COLUMN next_note text;
             DO $$ BEGIN
@@ -109,17 +133,35 @@ public sealed class MigrationTests(PostgresFixture postgres)
         await using var migrator = new NpgsqlConnection(owner);
         await migrator.OpenAsync();
         var migrating = Migrator.ApplyAsync(migrator, "gateway/9999_next.sql", Migration, CancellationToken.None);
-        await TwoGateways.EventuallyAsync(async () => await ScalarAsync<bool>(owner, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND mode = 'AccessExclusiveLock' AND granted)") ? "" : null, "the migration to have its first table");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await ScalarAsync<bool>(
+                    owner,
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND mode = 'AccessExclusiveLock' AND granted)"
+                )
+                    ? ""
+                    : null,
+            "the migration to have its first table");
         await ExecuteAsync(flow, "INSERT INTO gateway.work (kind, subject) VALUES ('seal', gen_random_uuid())");
         await transaction.CommitAsync();
         await migrating;
         (await ScalarAsync<long>(owner, "SELECT count(*) FROM gateway.work WHERE next_note IS NULL")).ShouldBe(1);
-        (await ScalarAsync<long>(owner, "SELECT count(*) FROM gateway.schema_version WHERE name = 'gateway/9999_next.sql'")).ShouldBe(1);
+        (
+            await ScalarAsync<long>(
+                owner, "SELECT count(*) FROM gateway.schema_version WHERE name = 'gateway/9999_next.sql'")
+        ).ShouldBe(1);
     }
 
-    private static GatewayOptions OptionsFor(string connection) => new() { Name = "gateway.test", DataFolder = Path.GetTempPath(), DatabaseConnection = connection };
+    private static GatewayOptions OptionsFor(string connection) =>
+        new()
+        {
+            Name = "gateway.test",
+            DataFolder = Path.GetTempPath(),
+            DatabaseConnection = connection,
+        };
 
-    private static Task<GatewayDatabase> OpenAsync(string owner) => GatewayDatabase.OpenAsync(OptionsFor(PostgresFixture.AsGateway(owner)), CancellationToken.None);
+    private static Task<GatewayDatabase> OpenAsync(string owner) =>
+        GatewayDatabase.OpenAsync(OptionsFor(PostgresFixture.AsGateway(owner)), CancellationToken.None);
 
     private async Task<string> MigratedAsync()
     {

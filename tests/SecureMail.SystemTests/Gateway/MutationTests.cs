@@ -7,7 +7,8 @@ using SecureMail.Tests.Mail;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>A valid message, damaged at random, through the whole of a gateway: listener, storage, judgement, register.</summary>
+/// <summary>A valid message, damaged at random, through the whole of a gateway: listener, storage, judgement,
+/// register.</summary>
 [Collection("postgres")]
 public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
 {
@@ -46,12 +47,22 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
         }
 
         taken.Count.ShouldBeGreaterThan(100);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(good + taken.Count, "what was answered 250 is kept, what was refused is not");
-        await TwoGateways.EventuallyAsync(async () => await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE state = 'received'") == 0 ? "all" : null, "all to be recorded");
+        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(
+            good + taken.Count, "what was answered 250 is kept, what was refused is not");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE state = 'received'") == 0
+                    ? "all"
+                    : null,
+            "all to be recorded");
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'inbox'")).ShouldBe(1);
         (await pair.B.ScalarAsync<long>("SELECT max(arrival_number)::bigint FROM gateway.incoming")).ShouldBe(1);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place NOT IN ('inbox', 'quarantine', 'duplicate')")).ShouldBe(0);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE state IN ('dead', 'held')")).ShouldBe(0);
+        (
+            await pair.B.ScalarAsync<long>(
+                "SELECT count(*) FROM gateway.incoming WHERE place NOT IN ('inbox', 'quarantine', 'duplicate')")
+        ).ShouldBe(0);
+        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE state IN ('dead', 'held')")).ShouldBe(
+            0);
         foreach (var mutant in taken.Where(m => !m.AsSpan().SequenceEqual(octets)))
         {
             (await SharedPair.OfAsync(pair.B, mutant)).ShouldNotBeEmpty();

@@ -14,39 +14,74 @@ public sealed class OverdueTests(PostgresFixture postgres)
     {
         // B's token is not there yet: the dispatch arrives and nobody can open it.
         await using var pair = await TwoGateways.StartAsync(postgres, changeB: b => b with { Tokens = [b.Tokens[1]] });
-        var overdue = new Overdue(pair.A.Node.Database, new GatewayOptions { Name = "gateway-a.test", DataFolder = pair.Folder, ReceiptDue = TimeSpan.FromHours(1) }, TimeProvider.System, NullLogger.Instance);
-        var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
-        await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.Single(r => r.Code == TwoGateways.AnHoa).State == "sent" && d.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).State == "acknowledged");
+        var overdue = new Overdue(
+            pair.A.Node.Database,
+            new GatewayOptions
+            {
+                Name = "gateway-a.test",
+                DataFolder = pair.Folder,
+                ReceiptDue = TimeSpan.FromHours(1),
+            },
+            TimeProvider.System,
+            NullLogger.Instance);
+        var answer = await pair.A.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
+        await pair.A.OutgoingAsync(answer.DispatchId, d =>
+            d.Recipients.Single(r => r.Code == TwoGateways.AnHoa).State == "sent"
+            && d.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).State == "acknowledged");
         (await overdue.MarkAsync(CancellationToken.None)).ShouldBe(0);
-        await pair.A.ScalarAsync<object>("UPDATE gateway.transmission SET first_sent_at = first_sent_at - interval '2 hours'");
-        var marked = await Task.WhenAll(overdue.MarkAsync(CancellationToken.None), overdue.MarkAsync(CancellationToken.None));
+        await pair.A.ScalarAsync<object>(
+            "UPDATE gateway.transmission SET first_sent_at = first_sent_at - interval '2 hours'");
+        var marked = await Task.WhenAll(
+            overdue.MarkAsync(CancellationToken.None), overdue.MarkAsync(CancellationToken.None));
         marked.Sum().ShouldBe(1);
         (await overdue.MarkAsync(CancellationToken.None)).ShouldBe(0);
         var late = await pair.A.OutgoingAsync(answer.DispatchId, _ => true);
         late.Recipients.Single(r => r.Code == TwoGateways.AnHoa).OverdueAt.ShouldNotBeNull();
         late.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).OverdueAt.ShouldBeNull();
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).Count(l => l.Kind == "dispatch.overdue").ShouldBe(1);
+        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+            .Count(l => l.Kind == "dispatch.overdue")
+            .ShouldBe(1);
     }
 
     [Fact]
     public async Task A_dead_destination_is_given_up_in_the_end_and_delays_no_other()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d => (d with { Gateways = [.. d.Gateways, Dead()] }).With(TwoGateways.BinhMinh, a => a with { Gateway = "gateway-dead.test" }));
-        var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
-        var dead = (await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.AnHoa).State == "acknowledged")).Recipients.Single(r => r.Code == TwoGateways.BinhMinh);
+        await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            (d with { Gateways = [.. d.Gateways, Dead()] }).With(TwoGateways.BinhMinh, a =>
+                a with
+                {
+                    Gateway = "gateway-dead.test",
+                }));
+        var answer = await pair.A.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
+        var dead = (
+            await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.AnHoa).State == "acknowledged")
+        ).Recipients.Single(r => r.Code == TwoGateways.BinhMinh);
         dead.State.ShouldBe("queued");
-        var work = await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Subject == dead.Transmission && w.LastError is not null), "a failed attempt");
+        var work = await TwoGateways.EventuallyAsync(
+            async () =>
+                (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
+                    w.Subject == dead.Transmission && w.LastError is not null),
+            "a failed attempt");
         work.State.ShouldBe("ready");
 
-        await pair.A.ScalarAsync<object>("UPDATE gateway.transmission SET queued_at = queued_at - interval '6 days' WHERE state = 'queued'");
-        (await TwoGateways.EventuallyAsync(async () => await pair.A.Node.Queue.RetryAsync(work.Id, CancellationToken.None) ? "" : null, "a retry")).ShouldBe("");
+        await pair.A.ScalarAsync<object>(
+            "UPDATE gateway.transmission SET queued_at = queued_at - interval '6 days' WHERE state = 'queued'");
+        (
+            await TwoGateways.EventuallyAsync(
+                async () => await pair.A.Node.Queue.RetryAsync(work.Id, CancellationToken.None) ? "" : null, "a retry")
+        ).ShouldBe("");
         var given = await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.BinhMinh).State == "failed");
         Of(given, TwoGateways.BinhMinh).Reason.ShouldBe("GIVEN_UP");
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).Count(l => l.Kind == "dispatch.failed").ShouldBe(1);
+        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+            .Count(l => l.Kind == "dispatch.failed")
+            .ShouldBe(1);
         (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);
     }
 
-    private static OutgoingRecipient Of(OutgoingDispatch dispatch, string code) => dispatch.Recipients.Single(r => r.Code == code);
+    private static OutgoingRecipient Of(OutgoingDispatch dispatch, string code) =>
+        dispatch.Recipients.Single(r => r.Code == code);
 
     /// <summary>A gateway at a port where nobody listens.</summary>
     private static SecureMail.Gateway.Directory.GatewayRecord Dead()
@@ -54,7 +89,9 @@ public sealed class OverdueTests(PostgresFixture postgres)
         var folder = System.IO.Directory.CreateTempSubdirectory("smdead").FullName;
         try
         {
-            return SecureMail.Gateway.Keys.GatewayIdentity.Create(new GatewayOptions { Name = "gateway-dead.test", DataFolder = folder }, "127.0.0.1", 1, TimeProvider.System);
+            return SecureMail.Gateway.Keys.GatewayIdentity.Create(
+                new GatewayOptions { Name = "gateway-dead.test", DataFolder = folder }, "127.0.0.1", 1,
+                TimeProvider.System);
         }
         finally
         {

@@ -21,7 +21,10 @@ public sealed class PrivateClusterTests : IDisposable
 
         await using var again = await PrivateCluster.OpenAsync(_folder, CancellationToken.None);
         (await ScalarAsync(again, "SELECT v FROM kept")).ShouldBe(42);
-        (await ScalarAsync(again, "SELECT count(*)::int FROM pg_settings WHERE name = 'listen_addresses' AND setting <> ''")).ShouldBe(0);
+        (
+            await ScalarAsync(
+                again, "SELECT count(*)::int FROM pg_settings WHERE name = 'listen_addresses' AND setting <> ''")
+        ).ShouldBe(0);
         await again.DisposeAsync();
         again.DeleteFiles();
     }

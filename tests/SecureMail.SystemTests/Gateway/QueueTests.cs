@@ -59,7 +59,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
 
         await OwnerAsync("UPDATE gateway.work SET lease_until = now()");
         (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeFalse();
-        await Should.ThrowAsync<LeaseLostException>(() => WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None));
+        await Should.ThrowAsync<LeaseLostException>(() =>
+            WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None));
         (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(1);
         var second = (await LeaseAsync("two")).ShouldHaveSingleItem();
         second.Attempts.ShouldBe(2);
@@ -97,17 +98,23 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         var done = new System.Collections.Concurrent.ConcurrentBag<(Guid Subject, int Worker)>();
         var all = new TaskCompletionSource();
         using var stop = new CancellationTokenSource();
-        var workers = new[] { 1, 2 }.Select(worker => RunAsync(8, async (item, cancel) =>
-        {
-            done.Add((item.Subject, worker));
-            var outcome = await item.DropAsync(_database, cancel);
-            if (done.Count >= Pieces)
-            {
-                all.TrySetResult();
-            }
+        var workers = new[] { 1, 2 }
+            .Select(worker =>
+                RunAsync(
+                    8,
+                    async (item, cancel) =>
+                    {
+                        done.Add((item.Subject, worker));
+                        var outcome = await item.DropAsync(_database, cancel);
+                        if (done.Count >= Pieces)
+                        {
+                            all.TrySetResult();
+                        }
 
-            return outcome;
-        }, stop.Token)).ToArray();
+                        return outcome;
+                    },
+                    stop.Token))
+            .ToArray();
         await all.Task.WaitAsync(Minute);
         await stop.CancelAsync();
         await Task.WhenAll(workers);
@@ -135,12 +142,31 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
 
         await DoAsync(subjects.Count, item => subjects[item.Subject]());
         var rows = (await _queue.ListAsync(CancellationToken.None)).OrderBy(r => r.Id).ToList();
-        rows.Select(r => (r.State, r.Attempts, r.LastError)).ShouldBe([
-            ("ready", 1, "retry"), ("ready", 0, "snooze"), ("held", 0, "hold"), ("dead", 1, "dead"), ("ready", 1, "InvalidOperationException"),
-        ]);
+        rows.Select(r => (r.State, r.Attempts, r.LastError))
+            .ShouldBe([
+                ("ready", 1, "retry"),
+                ("ready", 0, "snooze"),
+                ("held", 0, "hold"),
+                ("dead", 1, "dead"),
+                ("ready", 1, "InvalidOperationException"),
+            ]);
         // The first delay is two seconds, give or take a quarter.
-        ((double)(await OwnerAsync("SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'retry'"))!).ShouldBeInRange(-10, 2.5);
-        ((double)(await OwnerAsync("SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'snooze'"))!).ShouldBeInRange(40, 60);
+        (
+            (double)
+                (
+                    await OwnerAsync(
+                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'retry'"
+                    )
+                )!
+        ).ShouldBeInRange(-10, 2.5);
+        (
+            (double)
+                (
+                    await OwnerAsync(
+                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'snooze'"
+                    )
+                )!
+        ).ShouldBeInRange(40, 60);
 
         // Asking for the subject again wakes what is held or dead and leaves the rest as it is.
         foreach (var subject in subjects.Keys)
@@ -148,7 +174,10 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
             await EnqueueAsync(subject);
         }
 
-        (await _queue.ListAsync(CancellationToken.None)).OrderBy(r => r.Id).Select(r => (r.State, r.Attempts)).ShouldBe([("ready", 1), ("ready", 0), ("ready", 0), ("ready", 0), ("ready", 1)]);
+        (await _queue.ListAsync(CancellationToken.None))
+            .OrderBy(r => r.Id)
+            .Select(r => (r.State, r.Attempts))
+            .ShouldBe([("ready", 1), ("ready", 0), ("ready", 0), ("ready", 0), ("ready", 1)]);
     }
 
     [Fact]
@@ -179,7 +208,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         (await _queue.DropAsync(-1, CancellationToken.None)).ShouldBeFalse();
         foreach (var item in leased)
         {
-            await _queue.PutBackAsync(item, "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
+            await _queue.PutBackAsync(
+                item, "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
         }
 
         (await LeaseAsync("two")).ShouldHaveSingleItem().ActedAt.ShouldBeNull();
@@ -188,7 +218,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         freed.Count.ShouldBe(2);
         // One act: whoever is freed by it bears one time, so that it permits one try.
         freed.Select(f => f.ActedAt!.Value).Distinct().ShouldHaveSingleItem();
-        await _queue.PutBackAsync(freed[0], "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
+        await _queue.PutBackAsync(
+            freed[0], "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
         (await _queue.DropAsync(freed[0].Id, CancellationToken.None)).ShouldBeTrue();
     }
 
@@ -213,7 +244,10 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         }
 
         (await LeaseAsync("one")).ShouldHaveSingleItem();
-        (await _queue.ListAsync(CancellationToken.None)).Where(r => r.AwaitsEntry is not null).ShouldHaveSingleItem().AwaitsEntry.ShouldBe(8);
+        (await _queue.ListAsync(CancellationToken.None))
+            .Where(r => r.AwaitsEntry is not null)
+            .ShouldHaveSingleItem()
+            .AwaitsEntry.ShouldBe(8);
     }
 
     [Fact]
@@ -224,26 +258,29 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         var running = new TaskCompletionSource<WorkItem>();
         var go = new TaskCompletionSource();
         var ended = new TaskCompletionSource<Exception?>();
-        var worker = RunAsync(1, async (item, cancel) =>
-        {
-            running.TrySetResult(item);
-            await go.Task;
-            await using var connection = await _database.OpenConnectionAsync(cancel);
-            await using var transaction = await connection.BeginTransactionAsync(cancel);
-            try
+        var worker = RunAsync(
+            1,
+            async (item, cancel) =>
             {
-                await WorkQueue.EnqueueAsync(transaction, "judge", Guid.NewGuid(), cancellationToken: cancel);
-                await item.CompleteAsync(transaction, cancel);
-                await transaction.CommitAsync(cancel);
-                ended.TrySetResult(null);
-                return new WorkOutcome.Done();
-            }
-            catch (LeaseLostException e)
-            {
-                ended.TrySetResult(e);
-                throw;
-            }
-        }, stop.Token);
+                running.TrySetResult(item);
+                await go.Task;
+                await using var connection = await _database.OpenConnectionAsync(cancel);
+                await using var transaction = await connection.BeginTransactionAsync(cancel);
+                try
+                {
+                    await WorkQueue.EnqueueAsync(transaction, "judge", Guid.NewGuid(), cancellationToken: cancel);
+                    await item.CompleteAsync(transaction, cancel);
+                    await transaction.CommitAsync(cancel);
+                    ended.TrySetResult(null);
+                    return new WorkOutcome.Done();
+                }
+                catch (LeaseLostException e)
+                {
+                    ended.TrySetResult(e);
+                    throw;
+                }
+            },
+            stop.Token);
         await running.Task.WaitAsync(Minute);
         await OwnerAsync("UPDATE gateway.work SET lease_owner = 'another', lease_until = now() + interval '1 hour'");
         go.SetResult();
@@ -257,17 +294,29 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
     [Theory]
     [InlineData("INSERT INTO gateway.work (kind, subject) VALUES ('cook', gen_random_uuid())")]
     [InlineData("INSERT INTO gateway.work (kind, subject, state) VALUES ('send', gen_random_uuid(), 'leased')")]
-    [InlineData("INSERT INTO gateway.work (kind, subject, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'one', now())")]
-    [InlineData("INSERT INTO gateway.work (kind, subject, state, awaits_entry) VALUES ('send', gen_random_uuid(), 'held', 1)")]
+    [InlineData(
+        "INSERT INTO gateway.work (kind, subject, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'one', now())"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.work (kind, subject, state, awaits_entry) VALUES ('send', gen_random_uuid(), 'held', 1)")]
     [InlineData("INSERT INTO gateway.register VALUES (gen_random_uuid(), 'outgoing', 2026, 0)")]
     [InlineData("INSERT INTO gateway.directory (version, document, sha256) VALUES (0, '', sha256(''))")]
-    [InlineData("INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'X', 'sent')")]
-    [InlineData("INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'waiting')")]
-    [InlineData("INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, closed_at) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', now())")]
-    [InlineData("INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', 'X')")]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'X', 'sent')"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'waiting')"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, closed_at) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', now())"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', 'X')"
+    )]
     [InlineData("INSERT INTO gateway.secrecy_permission VALUES (gen_random_uuid(), 'HƠI MẬT', 1)")]
     public async Task An_impossible_row_cannot_be_written(string sql) =>
-        (await Should.ThrowAsync<PostgresException>(() => OwnerAsync(sql))).SqlState.ShouldBe(PostgresErrorCodes.CheckViolation);
+        (await Should.ThrowAsync<PostgresException>(() => OwnerAsync(sql))).SqlState.ShouldBe(
+            PostgresErrorCodes.CheckViolation);
 
     private async Task EnqueueAsync(Guid subject, long? awaits = null)
     {
@@ -277,11 +326,15 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         await transaction.CommitAsync();
     }
 
-    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) => _queue.LeaseAsync("send", owner, Minute, 10, null, CancellationToken.None);
+    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) =>
+        _queue.LeaseAsync("send", owner, Minute, 10, null, CancellationToken.None);
 
-    private async Task RunAsync(int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
+    private async Task RunAsync(
+        int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
     {
-        using var worker = new Worker(_queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) }, Guid.NewGuid().ToString(), TimeProvider.System, NullLogger.Instance);
+        using var worker = new Worker(
+            _queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) },
+            Guid.NewGuid().ToString(), TimeProvider.System, NullLogger.Instance);
         await worker.RunAsync(stop);
     }
 
@@ -290,15 +343,19 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
     {
         using var stop = new CancellationTokenSource();
         var left = pieces;
-        await RunAsync(1, (item, _) =>
-        {
-            if (Interlocked.Decrement(ref left) == 0)
-            {
-                stop.Cancel();
-            }
+        await RunAsync(
+                1,
+                (item, _) =>
+                {
+                    if (Interlocked.Decrement(ref left) == 0)
+                    {
+                        stop.Cancel();
+                    }
 
-            return Task.FromResult(handle(item));
-        }, stop.Token).WaitAsync(Minute);
+                    return Task.FromResult(handle(item));
+                },
+                stop.Token)
+            .WaitAsync(Minute);
     }
 
     private async Task<object?> OwnerAsync(string sql)

@@ -7,7 +7,8 @@ using SecureMail.Smime;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Receipts that come to the sender: the right one closes the transmission, any other changes nothing.</summary>
+/// <summary>Receipts that come to the sender: the right one closes the transmission, any other changes
+/// nothing.</summary>
 [Collection("postgres")]
 public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
 {
@@ -28,14 +29,20 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         (await SharedPair.DeliverToAAsync(Pair, refusal)).Place.ShouldBe("matched");
         var now = await StateAsync(sent);
         (now.State, now.ClosedAt, now.ReceiptEvent).ShouldBe(("acknowledged", closed.ClosedAt, "ContentConsignment"));
-        (await Pair.A.ScalarAsync<long>($"SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.acknowledged' AND object = '{now.Transmission}'")).ShouldBe(1);
+        (
+            await Pair.A.ScalarAsync<long>(
+                $"SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.acknowledged' AND object = '{now.Transmission}'"
+            )
+        ).ShouldBe(1);
     }
 
     [Fact]
     public async Task It_may_overtake_the_record_that_the_dispatch_was_sent()
     {
         var sent = await SentAsync();
-        await Pair.A.ScalarAsync<object>($"UPDATE gateway.transmission SET state = 'queued', first_sent_at = NULL WHERE dispatch_id = '{sent.Manifest.DispatchId}'");
+        await Pair.A.ScalarAsync<object>(
+            $"UPDATE gateway.transmission SET state = 'queued', first_sent_at = NULL WHERE dispatch_id = '{sent.Manifest.DispatchId}'"
+        );
         (await SharedPair.DeliverToAAsync(Pair, await MakeAsync(sent))).Place.ShouldBe("matched");
         var acknowledged = await StateAsync(sent);
         acknowledged.State.ShouldBe("acknowledged");
@@ -48,7 +55,12 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             await transaction.CommitAsync();
         }
 
-        await TwoGateways.EventuallyAsync(async () => await Pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'") == 0 ? "none" : null, "the work to end");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await Pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'") == 0
+                    ? "none"
+                    : null,
+            "the work to end");
         (await StateAsync(sent)).State.ShouldBe("acknowledged");
     }
 
@@ -72,20 +84,35 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             "for nothing" => await MakeAsync(sent, change: r => r with { DispatchId = Guid.CreateVersion7() }),
             "for other content" => await MakeAsync(sent, change: r => r with { Digest = SHA256.HashData(r.Digest) }),
             "by an agency that was not addressed" => await MakeAsync(sent, by: TwoGateways.BinhMinh),
-            "signed by another agency" => await MakeAsync(sent, by: TwoGateways.BinhMinh, change: r => r with { Recipient = AnHoaId }),
-            "to another sender" => await MakeAsync(sent, change: r => r with { Sender = Guid.Parse("0192f000-0000-7000-8000-000000000002") }),
+            "signed by another agency" => await MakeAsync(sent, by: TwoGateways.BinhMinh, change: r =>
+                r with
+                {
+                    Recipient = AnHoaId,
+                }),
+            "to another sender" => await MakeAsync(sent, change: r =>
+                r with
+                {
+                    Sender = Guid.Parse("0192f000-0000-7000-8000-000000000002"),
+                }),
             "with evidence of another ledger" => await MakeAsync(sent, ledger: Pair.A),
             "with evidence for other content" => await MakeAsync(sent, commitment: SHA256.HashData([1])),
             "with evidence that is none" => await MakeAsync(sent, change: r => r with { Ledger = "QUJD" }),
             "with no field" => await MakeAsync(sent, withField: false),
             "with a field for another entry" => TestMail.WithField(
-                await TestMail.EvidenceAsync(Pair.B, await TestMail.AppendAsync(Pair.B, AnHoaId, "message.judged", Guid.CreateVersion7(), Commitment.Of(sent.Manifest.Salt, sent.Mail.Digest)), Pair.A), await MakeAsync(sent, withField: false)),
+                await TestMail.EvidenceAsync(
+                    Pair.B,
+                    await TestMail.AppendAsync(
+                        Pair.B, AnHoaId, "message.judged", Guid.CreateVersion7(),
+                        Commitment.Of(sent.Manifest.Salt, sent.Mail.Digest)),
+                    Pair.A),
+                await MakeAsync(sent, withField: false)),
             _ => await MakeAsync(sent, change: r => r with { Event = "Something" }),
         };
         var message = await SharedPair.DeliverToAAsync(Pair, octets);
         (message.Place, message.Reason, message.Verdict).ShouldBe(("quarantine", reason, "valid"));
         (await StateAsync(sent)).State.ShouldBe("sent");
-        (await Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message.Id}'")).ShouldBe(0, "nothing answers a receipt");
+        (await Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message.Id}'")).ShouldBe(
+            0, "nothing answers a receipt");
     }
 
     [Fact]
@@ -93,8 +120,14 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
     {
         var answer = await Pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await Pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
-        var id = await Pair.A.ScalarAsync<Guid>($"SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = '{answer.DispatchId}' AND place = 'matched'");
-        (await Pair.A.ScalarAsync<string>($"SELECT envelope_from FROM gateway.incoming JOIN gateway.received USING (received_id) WHERE incoming_id = '{id}'")).ShouldBe("");
+        var id = await Pair.A.ScalarAsync<Guid>(
+            $"SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = '{answer.DispatchId}' AND place = 'matched'"
+        );
+        (
+            await Pair.A.ScalarAsync<string>(
+                $"SELECT envelope_from FROM gateway.incoming JOIN gateway.received USING (received_id) WHERE incoming_id = '{id}'"
+            )
+        ).ShouldBe("");
         var file = Path.Combine(Pair.Folder, "receipt.eml");
         await using (var received = await Pair.A.Node.Incoming.OpenReceivedAsync(id, CancellationToken.None))
         await using (var copy = File.Create(file))
@@ -112,8 +145,11 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             print(m.get_content_type(), m["auto-submitted"], report.get_content_type(), report.get_param("report-type"), text.get_content_type(), fields["final-recipient"],
                   fields["disposition"].replace(" ", ""), receipt.get_content_type(), body["event"], body["dispatchId"], signature.get_content_type(), "số đến" in text.get_content(), m.defects + report.defects, sep="|")
             """;
-        (await SoftHsm.RunAsync("python3", "-c", read, file)).Trim().ShouldBe(
-            $"multipart/signed|auto-replied|multipart/report|disposition-notification|text/plain|rfc822; vanthu@anhoa.songlam.test|automatic-action/MDN-sent-automatically;processed|{Receipt.MediaType}|ContentConsignment|{answer.DispatchId}|application/pkcs7-signature|True|[]");
+        (await SoftHsm.RunAsync("python3", "-c", read, file))
+            .Trim()
+            .ShouldBe(
+                $"multipart/signed|auto-replied|multipart/report|disposition-notification|text/plain|rfc822; vanthu@anhoa.songlam.test|automatic-action/MDN-sent-automatically;processed|{Receipt.MediaType}|ContentConsignment|{answer.DispatchId}|application/pkcs7-signature|True|[]"
+            );
     }
 
     private static readonly Guid AnHoaId = Guid.Parse("0192f000-0000-7000-8000-000000000101");
@@ -127,19 +163,25 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         return (mail, manifest);
     }
 
-    private async Task<SecureMail.Gateway.Registers.OutgoingRecipient> StateAsync((MadeMail Mail, Manifest Manifest) sent) =>
-        (await Pair.A.Node.Outgoing.FindAsync(sent.Manifest.DispatchId, CancellationToken.None))!.Recipients.ShouldHaveSingleItem();
+    private async Task<SecureMail.Gateway.Registers.OutgoingRecipient> StateAsync(
+        (MadeMail Mail, Manifest Manifest) sent) =>
+        (
+            await Pair.A.Node.Outgoing.FindAsync(sent.Manifest.DispatchId, CancellationToken.None)
+        )!.Recipients.ShouldHaveSingleItem();
 
     private async Task<byte[]> MakeAsync(
-        (MadeMail Mail, Manifest Manifest) sent, string by = TwoGateways.AnHoa, Func<Receipt, Receipt>? change = null, RunningGateway? ledger = null, byte[]? commitment = null, bool withField = true)
+        (MadeMail Mail, Manifest Manifest) sent, string by = TwoGateways.AnHoa, Func<Receipt, Receipt>? change = null,
+        RunningGateway? ledger = null, byte[]? commitment = null, bool withField = true)
     {
         var directory = await Pair.A.Node.Directory.CurrentAsync(CancellationToken.None);
         var agency = directory.FindEverByCode(by)!;
         var incoming = Guid.CreateVersion7();
         var content = Commitment.Of(sent.Manifest.Salt, commitment ?? sent.Mail.Digest);
         var entry = await TestMail.AppendAsync(Pair.B, agency.Id, "message.judged", incoming, content);
-        var inside = ledger is null ? await TestMail.EvidenceAsync(Pair.B, entry, null)
-            : await TestMail.EvidenceAsync(ledger, await TestMail.AppendAsync(ledger, agency.Id, "message.judged", incoming, content), null);
+        var inside = ledger is null
+            ? await TestMail.EvidenceAsync(Pair.B, entry, null)
+            : await TestMail.EvidenceAsync(
+                ledger, await TestMail.AppendAsync(ledger, agency.Id, "message.judged", incoming, content), null);
         var receipt = new Receipt
         {
             DispatchId = sent.Manifest.DispatchId,
@@ -163,9 +205,14 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             Date = DateTimeOffset.UtcNow,
             MessageId = $"<{incoming}.receipt@gateway-b.test>",
             AutoSubmitted = "auto-replied",
-            Body = () => MailReport.DispositionNotification("Biên nhận\r\n", "test", from, null, "processed", MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
+            Body = () =>
+                MailReport.DispositionNotification(
+                    "Biên nhận\r\n", "test", from, null, "processed",
+                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
         };
         var mail = await TestMail.SecureAsync(message, TestSigners.Of(agency), []);
-        return withField ? TestMail.WithField(await TestMail.EvidenceAsync(Pair.B, entry, Pair.A), mail.Message) : mail.Message;
+        return withField
+            ? TestMail.WithField(await TestMail.EvidenceAsync(Pair.B, entry, Pair.A), mail.Message)
+            : mail.Message;
     }
 }

@@ -3,7 +3,8 @@ using SecureMail.Gateway.Registers;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Numbers of the register of outgoing documents: gapless, per agency and year of Vietnam's calendar.</summary>
+/// <summary>Numbers of the register of outgoing documents: gapless, per agency and year of Vietnam's
+/// calendar.</summary>
 [Collection("postgres")]
 public sealed class RegisterTests(PostgresFixture postgres)
 {
@@ -13,23 +14,34 @@ public sealed class RegisterTests(PostgresFixture postgres)
     public async Task Twenty_submissions_at_once_of_two_agencies_get_gapless_numbers_of_their_own()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        var submitted = await Task.WhenAll(Enumerable.Range(0, 40).Select(async n =>
-        {
-            var submission = TwoGateways.Submission(TwoGateways.AnHoa) with { Sender = n % 2 == 0 ? TwoGateways.Province : OtherAgency };
-            // Every fifth of them fails after its number was drawn.
-            submission = n % 5 == 4 ? submission with { Documents = [] } : submission;
-            try
-            {
-                return (submission.Sender, Number: (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number);
-            }
-            catch (SubmissionRefusedException)
-            {
-                return (submission.Sender, Number: "");
-            }
-        }));
+        var submitted = await Task.WhenAll(
+            Enumerable
+                .Range(0, 40)
+                .Select(async n =>
+                {
+                    var submission = TwoGateways.Submission(TwoGateways.AnHoa) with
+                    {
+                        Sender = n % 2 == 0 ? TwoGateways.Province : OtherAgency,
+                    };
+                    // Every fifth of them fails after its number was drawn.
+                    submission = n % 5 == 4 ? submission with { Documents = [] } : submission;
+                    try
+                    {
+                        return (
+                            submission.Sender,
+                            Number: (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).Number);
+                    }
+                    catch (SubmissionRefusedException)
+                    {
+                        return (submission.Sender, Number: "");
+                    }
+                }));
         foreach (var sender in new[] { TwoGateways.Province, OtherAgency })
         {
-            submitted.Where(s => s.Sender == sender && s.Number != "").Select(s => s.Number).Order(StringComparer.Ordinal)
+            submitted
+                .Where(s => s.Sender == sender && s.Number != "")
+                .Select(s => s.Number)
+                .Order(StringComparer.Ordinal)
                 .ShouldBe(Enumerable.Range(1, 16).Select(n => NumberAndNotation.Of(n, '-', "CV/VPTU").ToString()));
         }
     }
@@ -41,17 +53,45 @@ public sealed class RegisterTests(PostgresFixture postgres)
         var submission = TwoGateways.Submission(TwoGateways.AnHoa);
         foreach (var number in new[] { "36-HD/VPTW", "15/QĐ-BNV", "007-CV/VPTU", "02-CV/VPTU" })
         {
-            (await pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None)).Number.ShouldBe(number);
+            (
+                await pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None)
+            ).Number.ShouldBe(number);
         }
 
-        (await Should.ThrowAsync<SubmissionRefusedException>(() => pair.A.Node.SubmitAsync(submission with { Number = "36-HD/VPTW" }, CancellationToken.None))).Refusal.Code.ShouldBe("NUMBER_TAKEN");
-        foreach (var number in new[] { "", "36", "-HD/VPTW", "36 HD/VPTW", "36-", "36-HD/", "123456789012-HD", "36-HD\r\n/VPTW", "٣-HD" })
+        (
+            await Should.ThrowAsync<SubmissionRefusedException>(() =>
+                pair.A.Node.SubmitAsync(submission with { Number = "36-HD/VPTW" }, CancellationToken.None))
+        ).Refusal.Code.ShouldBe("NUMBER_TAKEN");
+        foreach (
+            var number in new[]
+            {
+                "",
+                "36",
+                "-HD/VPTW",
+                "36 HD/VPTW",
+                "36-",
+                "36-HD/",
+                "123456789012-HD",
+                "36-HD\r\n/VPTW",
+                "٣-HD",
+            })
         {
-            (await Should.ThrowAsync<SubmissionRefusedException>(() => pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None))).Refusal.Code.ShouldBe("NUMBER_INVALID", number);
+            (
+                await Should.ThrowAsync<SubmissionRefusedException>(() =>
+                    pair.A.Node.SubmitAsync(submission with { Number = number }, CancellationToken.None))
+            ).Refusal.Code.ShouldBe("NUMBER_INVALID", number);
         }
 
         // Another agency's register is another.
-        (await pair.A.Node.SubmitAsync(submission with { Sender = OtherAgency, Number = "36-HD/VPTW" }, CancellationToken.None)).Number.ShouldBe("36-HD/VPTW");
+        (
+            await pair.A.Node.SubmitAsync(
+                submission with
+                {
+                    Sender = OtherAgency,
+                    Number = "36-HD/VPTW",
+                },
+                CancellationToken.None)
+        ).Number.ShouldBe("36-HD/VPTW");
         List<string> drawn = [];
         for (var n = 0; n < 3; n++)
         {
@@ -72,11 +112,17 @@ public sealed class RegisterTests(PostgresFixture postgres)
         {
             await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
             await using var transaction = await connection.BeginTransactionAsync();
-            drawn.Add(await Register.NextAsync(transaction, agency, "outgoing", Register.YearOf(time.ToUniversalTime()), CancellationToken.None));
+            drawn.Add(
+                await Register.NextAsync(
+                    transaction, agency, "outgoing", Register.YearOf(time.ToUniversalTime()), CancellationToken.None));
             await transaction.CommitAsync();
         }
 
         drawn.ShouldBe([1, 2, 1, 2]);
-        (await pair.A.ScalarAsync<string>($"SELECT string_agg(year || ':' || last, ' ' ORDER BY year) FROM gateway.register WHERE agency_id = '{agency}'")).ShouldBe($"{newYear.Year - 1}:2 {newYear.Year}:2");
+        (
+            await pair.A.ScalarAsync<string>(
+                $"SELECT string_agg(year || ':' || last, ' ' ORDER BY year) FROM gateway.register WHERE agency_id = '{agency}'"
+            )
+        ).ShouldBe($"{newYear.Year - 1}:2 {newYear.Year}:2");
     }
 }

@@ -28,12 +28,23 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         for (var n = 0; n < 5; n++)
         {
             var again = await shared.DeliverAsync(octets.ToArray());
-            (again.Place, again.Reason, again.Verdict, again.ArrivalNumber).ShouldBe(("duplicate", "DUPLICATE", "valid", null));
+            (again.Place, again.Reason, again.Verdict, again.ArrivalNumber).ShouldBe(
+                ("duplicate", "DUPLICATE", "valid", null));
         }
 
-        (await PlacesAsync(answer.DispatchId)).ShouldBe(["duplicate", "duplicate", "duplicate", "duplicate", "duplicate", "inbox"]);
-        await TwoGateways.EventuallyAsync(async () => await ReceiptsAsync(answer.DispatchId) > receipts ? "again" : null, "the receipt again");
-        (await Pair.A.OutgoingAsync(answer.DispatchId, _ => true)).Recipients.ShouldHaveSingleItem().State.ShouldBe("acknowledged");
+        (await PlacesAsync(answer.DispatchId)).ShouldBe([
+            "duplicate",
+            "duplicate",
+            "duplicate",
+            "duplicate",
+            "duplicate",
+            "inbox",
+        ]);
+        await TwoGateways.EventuallyAsync(
+            async () => await ReceiptsAsync(answer.DispatchId) > receipts ? "again" : null, "the receipt again");
+        (await Pair.A.OutgoingAsync(answer.DispatchId, _ => true))
+            .Recipients.ShouldHaveSingleItem()
+            .State.ShouldBe("acknowledged");
     }
 
     [Fact]
@@ -41,9 +52,11 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
     {
         var dispatch = new TestDispatch(Pair);
         var octets = await dispatch.MakeAsync();
-        var both = await Task.WhenAll(Pair.InjectAsync(octets, SharedPair.AnHoaAddress), Pair.InjectAsync(octets, SharedPair.AnHoaAddress));
+        var both = await Task.WhenAll(
+            Pair.InjectAsync(octets, SharedPair.AnHoaAddress), Pair.InjectAsync(octets, SharedPair.AnHoaAddress));
         both.ShouldAllBe(r => r.Outcome == SmtpOutcome.Delivered);
-        var places = await TwoGateways.EventuallyAsync(async () => await PlacesAsync(dispatch.Id) is { Count: 2 } p ? p : null, "two rows");
+        var places = await TwoGateways.EventuallyAsync(
+            async () => await PlacesAsync(dispatch.Id) is { Count: 2 } p ? p : null, "two rows");
         places.ShouldBe(["duplicate", "inbox"]);
     }
 
@@ -53,9 +66,11 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         var dispatch = new TestDispatch(Pair);
         var first = await shared.DeliverAsync(await dispatch.MakeAsync());
         first.Place.ShouldBe("inbox");
-        var conflict = await shared.DeliverAsync(await (dispatch with { Documents = [("Công văn.txt", "Nội dung khác")] }).MakeAsync());
+        var conflict = await shared.DeliverAsync(
+            await (dispatch with { Documents = [("Công văn.txt", "Nội dung khác")] }).MakeAsync());
         (conflict.Place, conflict.Reason, conflict.ArrivalNumber).ShouldBe(("quarantine", "CONTENT_CONFLICT", null));
-        (await Pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a => a.Kind == "content-conflict" && a.Detail.Contains(dispatch.Id.ToString(), StringComparison.Ordinal));
+        (await Pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
+            a.Kind == "content-conflict" && a.Detail.Contains(dispatch.Id.ToString(), StringComparison.Ordinal));
 
         var now = (await Pair.B.Node.Incoming.FindAsync(first.Id, CancellationToken.None))!;
         (now.Place, now.ArrivalNumber, now.Manifest!.Documents.Count).ShouldBe(("inbox", first.ArrivalNumber, 2));
@@ -73,12 +88,24 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         second.ArrivalNumber.ShouldBe(first.ArrivalNumber + 1);
         second.SenderName.ShouldBe("Văn phòng Tỉnh ủy Thanh Bình");
         // Each sender has its own receipt: both were sent, under one dispatch id.
-        await TwoGateways.EventuallyAsync(async () =>
-            await Pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = '{dispatch.Id}' AND state = 'sent'") == 2 ? "both" : null, "two receipts");
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await Pair.B.ScalarAsync<long>(
+                    $"SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = '{dispatch.Id}' AND state = 'sent'"
+                ) == 2
+                    ? "both"
+                    : null,
+            "two receipts");
     }
 
-    private Task<long> ReceiptsAsync(Guid dispatch) => Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND place = 'matched'");
+    private Task<long> ReceiptsAsync(Guid dispatch) =>
+        Pair.A.ScalarAsync<long>(
+            $"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND place = 'matched'");
 
     private async Task<List<string>> PlacesAsync(Guid dispatch) =>
-        [.. await Pair.B.ScalarAsync<string[]>($"SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND state = 'recorded'") ?? []];
+        [
+            .. await Pair.B.ScalarAsync<string[]>(
+                $"SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND state = 'recorded'"
+            ) ?? [],
+        ];
 }

@@ -30,7 +30,11 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
     public async Task A_peer_that_the_directory_does_not_know_is_refused_before_anything(string certificate)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var unpinned = new CertificateRequest("CN=gateway-a.test", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var unpinned = new CertificateRequest(
+            "CN=gateway-a.test",
+            key,
+            HashAlgorithmName.SHA256
+        ).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         await using var peer = await ConnectAsync();
         await peer.AskAsync("EHLO gateway-a.test");
         (await peer.AskAsync("STARTTLS"))!.ShouldStartWith("220");
@@ -75,8 +79,10 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
         await using var peer = await PinnedAsync();
         (await peer.AskAsync(Mail))!.ShouldStartWith("250");
         (await peer.AskAsync("RCPT TO:<khong.co@anhoa.songlam.test>"))!.ShouldStartWith("550 5.1.1");
-        (await peer.AskAsync("RCPT TO:<vanthu@tinhuy.songlam.test>"))!.ShouldStartWith("550 5.1.1", customMessage: "the province's gateway is another");
-        (await peer.AskAsync("RCPT TO:<vanthu@anphu.songlam.test>"))!.ShouldStartWith("550 5.1.1", customMessage: "an agency that has ended");
+        (await peer.AskAsync("RCPT TO:<vanthu@tinhuy.songlam.test>"))!.ShouldStartWith(
+            "550 5.1.1", customMessage: "the province's gateway is another");
+        (await peer.AskAsync("RCPT TO:<vanthu@anphu.songlam.test>"))!.ShouldStartWith(
+            "550 5.1.1", customMessage: "an agency that has ended");
         (await peer.AskAsync("RCPT TO:<\"a b\"@anhoa.songlam.test>"))!.ShouldStartWith("5");
         (await peer.AskAsync(Rcpt))!.ShouldStartWith("250");
     }
@@ -135,7 +141,8 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
         await peer.AskAsync(Mail);
         await peer.AskAsync(Rcpt);
         (await peer.AskAsync("DATA"))!.ShouldStartWith("354");
-        await peer.WriteAsync($"From: a@b.test\r\n\r\nOne{end}{Mail}\r\n{Rcpt}\r\nDATA\r\nSubject: smuggled\r\n\r\nTwo\r\n.\r\n");
+        await peer.WriteAsync(
+            $"From: a@b.test\r\n\r\nOne{end}{Mail}\r\n{Rcpt}\r\nDATA\r\nSubject: smuggled\r\n\r\nTwo\r\n.\r\n");
         (await peer.ReplyAsync())!.ShouldStartWith("5");
         (await ReceivedAsync()).ShouldBe(before);
     }
@@ -146,7 +153,8 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
         await shared.DeliverAsync(await new TestDispatch(shared.Pair).MakeAsync());
         var dispatch = new TestDispatch(shared.Pair);
         var (mail, manifest) = await dispatch.ComposeAsync();
-        var evidence = await TestMail.EvidenceAsync(shared.Pair.A, await dispatch.CommitAsync(mail, manifest), asker: null);
+        var evidence = await TestMail.EvidenceAsync(
+            shared.Pair.A, await dispatch.CommitAsync(mail, manifest), asker: null);
         var octets = TestMail.WithField(evidence, mail.Message);
         await using var peer = await PinnedAsync("HELO gateway-a.test");
         await peer.AskAsync(Mail);

@@ -5,7 +5,8 @@ using SecureMail.Gateway.Directory;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Directories that differ from the development one: taken apart, changed, and signed again by whoever the test says.</summary>
+/// <summary>Directories that differ from the development one: taken apart, changed, and signed again by whoever the
+/// test says.</summary>
 internal static class TestDirectory
 {
     public static async Task<DirectoryDocument> ReadAsync(byte[] signed)
@@ -19,25 +20,37 @@ internal static class TestDirectory
 
     public static Task<byte[]> SignAsync(DirectoryDocument document) => SignAsync(document.ToOctets());
 
-    /// <summary>CMS SignedData with these octets inside, by the publisher, or by another key of the development PKI.</summary>
-    public static async Task<byte[]> SignAsync(byte[] octets, string certificate = "publisher.pem", string key = "publisher.key")
+    /// <summary>CMS SignedData with these octets inside, by the publisher, or by another key of the development
+    /// PKI.</summary>
+    public static async Task<byte[]> SignAsync(
+        byte[] octets, string certificate = "publisher.pem", string key = "publisher.key")
     {
         using var by = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(TwoGateways.Pki, certificate));
         using var rsa = RSA.Create();
         rsa.ImportFromPem(await File.ReadAllTextAsync(Path.Combine(TwoGateways.Pki, key)));
         using var output = new MemoryStream();
-        await CmsSigner.SignAttachedAsync(new MemoryStream(octets), output, new SigningRequest(by, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, DateTimeOffset.UnixEpoch.AddYears(50)), rsa);
+        await CmsSigner.SignAttachedAsync(
+            new MemoryStream(octets),
+            output,
+            new SigningRequest(
+                by, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, DateTimeOffset.UnixEpoch.AddYears(50)),
+            rsa);
         return output.ToArray();
     }
 
     /// <summary>The document with one agency changed.</summary>
-    public static DirectoryDocument With(this DirectoryDocument document, string code, Func<AgencyRecord, AgencyRecord> change) =>
-        document with { Agencies = [.. document.Agencies.Select(a => a.Names[0].Code == code ? change(a) : a)] };
+    public static DirectoryDocument With(
+        this DirectoryDocument document,
+        string code,
+        Func<AgencyRecord, AgencyRecord> change
+    ) => document with { Agencies = [.. document.Agencies.Select(a => a.Names[0].Code == code ? change(a) : a)] };
 
     /// <summary>A certificate for encryption of the development CA over these dates, with a key of its own.</summary>
-    public static (X509Certificate2 Certificate, RSA Key) EncryptionCertificate(DateTimeOffset from, DateTimeOffset to) => Certificate(X509KeyUsageFlags.KeyEncipherment, from, to);
+    public static (X509Certificate2 Certificate, RSA Key) EncryptionCertificate(
+        DateTimeOffset from, DateTimeOffset to) => Certificate(X509KeyUsageFlags.KeyEncipherment, from, to);
 
-    public static (X509Certificate2 Certificate, RSA Key) Certificate(X509KeyUsageFlags usage, DateTimeOffset from, DateTimeOffset to)
+    public static (X509Certificate2 Certificate, RSA Key) Certificate(
+        X509KeyUsageFlags usage, DateTimeOffset from, DateTimeOffset to)
     {
         using var ca = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(TwoGateways.Pki, "issuing.pem"));
         using var caKey = RSA.Create();
@@ -47,11 +60,16 @@ internal static class TestDirectory
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(usage, true));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(ca, true, false));
-        return (request.Create(ca.SubjectName, X509SignatureGenerator.CreateForRSA(caKey, RSASignaturePadding.Pkcs1), from, to, RandomNumberGenerator.GetBytes(8)), key);
+        return (
+            request.Create(
+                ca.SubjectName, X509SignatureGenerator.CreateForRSA(caKey, RSASignaturePadding.Pkcs1), from, to,
+                RandomNumberGenerator.GetBytes(8)),
+            key);
     }
 }
 
-/// <summary>A clock that is wrong by a span, which may change at any time: it steps. What is measured with it is not wrong.</summary>
+/// <summary>A clock that is wrong by a span, which may change at any time: it steps. What is measured with it is not
+/// wrong.</summary>
 internal sealed class ShiftedTime(TimeSpan by) : TimeProvider
 {
     private long _ticks = by.Ticks;

@@ -31,7 +31,8 @@ internal static class TestSigners
             Crls = [Path.Combine(TwoGateways.Pki, "root.crl.pem"), Path.Combine(TwoGateways.Pki, "issuing.crl.pem")],
             Tokens = [.. Labels.Select(TwoGateways.TokenOf)],
         };
-        return new AgencyKeys(options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
+        return new AgencyKeys(
+            options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
     });
 
     public static AgencySigner Of(Agency agency) => Tokens.Value.SignerOf(agency);
@@ -42,9 +43,16 @@ internal static class TestSigners
     /// <summary>Certified by the agencies' own CA, and in no directory.</summary>
     public static AgencySigner Unlisted(string email)
     {
-        using var issuer = X509Certificate2.CreateFromPemFile(Path.Combine(TwoGateways.Pki, "issuing.pem"), Path.Combine(TwoGateways.Pki, "ca", "issuing.key"));
+        using var issuer = X509Certificate2.CreateFromPemFile(
+            Path.Combine(TwoGateways.Pki, "issuing.pem"), Path.Combine(TwoGateways.Pki, "ca", "issuing.key"));
         var key = RSA.Create(2048);
-        return new AgencySigner(Request(email, key).Create(issuer, new DateTimeOffset(issuer.NotBefore), new DateTimeOffset(issuer.NotBefore).AddDays(30), RandomNumberGenerator.GetBytes(8)), [X509CertificateLoader.LoadCertificate(issuer.RawData)], key);
+        return new AgencySigner(
+            Request(email, key)
+                .Create(
+                    issuer, new DateTimeOffset(issuer.NotBefore), new DateTimeOffset(issuer.NotBefore).AddDays(30),
+                    RandomNumberGenerator.GetBytes(8)),
+            [X509CertificateLoader.LoadCertificate(issuer.RawData)],
+            key);
     }
 
     /// <summary>Certified by a CA that nobody trusts, for the address of another.</summary>
@@ -55,14 +63,19 @@ internal static class TestSigners
         root.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         using var issuer = root.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(60));
         var key = RSA.Create(2048);
-        return new AgencySigner(Request(email, key).Create(issuer, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(30), [1, 2, 3]), [X509CertificateLoader.LoadCertificate(issuer.RawData)], key);
+        return new AgencySigner(
+            Request(email, key)
+                .Create(issuer, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(30), [1, 2, 3]),
+            [X509CertificateLoader.LoadCertificate(issuer.RawData)],
+            key);
     }
 
     private static CertificateRequest Request(string email, RSA key)
     {
         var request = new CertificateRequest("CN=Somebody", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation, true));
+        request.CertificateExtensions.Add(
+            new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation, true));
         var names = new SubjectAlternativeNameBuilder();
         names.AddEmailAddress(email);
         request.CertificateExtensions.Add(names.Build());
@@ -74,7 +87,8 @@ internal static class TestSigners
 /// <param name="Digest">SHA-256 of the signed octets.</param>
 internal sealed record MadeMail(byte[] Message, byte[] Digest);
 
-/// <summary>What composes and proves: the product's own steps, one by one, so that any of them can be done wrong.</summary>
+/// <summary>What composes and proves: the product's own steps, one by one, so that any of them can be done
+/// wrong.</summary>
 internal static class TestMail
 {
     /// <summary>Signs, and encrypts when there is someone to encrypt to.</summary>
@@ -82,7 +96,8 @@ internal static class TestMail
     /// <param name="after">Changes them after.</param>
     /// <param name="change">Changes who signs and how.</param>
     public static async Task<MadeMail> SecureAsync(
-        OutgoingMessage message, AgencySigner signer, IReadOnlyList<X509Certificate2> encryptTo, Func<byte[], byte[]>? inner = null, Func<byte[], byte[]>? after = null,
+        OutgoingMessage message, AgencySigner signer, IReadOnlyList<X509Certificate2> encryptTo,
+        Func<byte[], byte[]>? inner = null, Func<byte[], byte[]>? after = null,
         Func<SigningRequest, SigningRequest>? change = null)
     {
         var request = signer.Request(DateTimeOffset.UtcNow);
@@ -97,7 +112,8 @@ internal static class TestMail
         using var output = new MemoryStream();
         if (encryptTo.Count > 0)
         {
-            await SmimeComposer.WriteEncryptedAsync(message, content, prepared, signedData, encryptTo, ContentCipher.Aes256Gcm, output);
+            await SmimeComposer.WriteEncryptedAsync(
+                message, content, prepared, signedData, encryptTo, ContentCipher.Aes256Gcm, output);
         }
         else
         {
@@ -108,18 +124,23 @@ internal static class TestMail
     }
 
     /// <summary>Writes an entry into a gateway's ledger, as one of its steps would.</summary>
-    public static async Task<long> AppendAsync(RunningGateway gateway, Guid agency, string kind, Guid subject, string content)
+    public static async Task<long> AppendAsync(
+        RunningGateway gateway, Guid agency, string kind, Guid subject, string content)
     {
         await using var connection = await gateway.Node.Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var entry = await LedgerStore.AppendAsync(transaction, new LedgerEntry
-        {
-            Time = DateTimeOffset.UtcNow,
-            Agency = agency,
-            Kind = kind,
-            Object = subject.ToString(),
-            Commitments = new Dictionary<string, string> { ["content"] = content },
-        }, chain: true, CancellationToken.None);
+        var entry = await LedgerStore.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = DateTimeOffset.UtcNow,
+                Agency = agency,
+                Kind = kind,
+                Object = subject.ToString(),
+                Commitments = new Dictionary<string, string> { ["content"] = content },
+            },
+            chain: true,
+            CancellationToken.None);
         await transaction.CommitAsync();
         return entry.EntryId;
     }
@@ -137,26 +158,28 @@ internal static class TestMail
         }
 
         await using var connection = await gateway.Node.Database.Source.OpenConnectionAsync();
-        return await TwoGateways.EventuallyAsync(async () =>
-        {
-            try
+        return await TwoGateways.EventuallyAsync(
+            async () =>
             {
-                return await LedgerEvidence.BuildAsync(connection, entry, sizes, [], CancellationToken.None);
-            }
-            catch (LedgerException e) when (e.Fault == LedgerFault.NotCovered)
-            {
-                return null;
-            }
-        }, "a checkpoint");
+                try
+                {
+                    return await LedgerEvidence.BuildAsync(connection, entry, sizes, [], CancellationToken.None);
+                }
+                catch (LedgerException e) when (e.Fault == LedgerFault.NotCovered)
+                {
+                    return null;
+                }
+            },
+            "a checkpoint");
     }
 
-    public static byte[] WithField(LedgerEvidence evidence, byte[] message) => [.. EvidenceField.Write(evidence), .. message];
+    public static byte[] WithField(LedgerEvidence evidence, byte[] message) =>
+        [.. EvidenceField.Write(evidence), .. message];
 }
 
 /// <summary>A dispatch of the province to An Hòa, or whatever a test makes of it.</summary>
 internal sealed record TestDispatch(TwoGateways Pair)
 {
-
     public Guid Id { get; init; } = Guid.CreateVersion7();
 
     public string Sender { get; init; } = TwoGateways.Province;
@@ -177,7 +200,8 @@ internal sealed record TestDispatch(TwoGateways Pair)
 
     public string? Secrecy { get; init; }
 
-    public IReadOnlyList<(string Name, string Text)> Documents { get; init; } = [("Công văn.txt", "Nội dung"), ("Phụ lục.txt", "Bảng")];
+    public IReadOnlyList<(string Name, string Text)> Documents { get; init; } =
+    [("Công văn.txt", "Nội dung"), ("Phụ lục.txt", "Bảng")];
 
     /// <summary>The documents that are in the mail; null: those of the manifest.</summary>
     public IReadOnlyList<(string Name, string Text)>? Enclosed { get; init; }
@@ -197,16 +221,27 @@ internal sealed record TestDispatch(TwoGateways Pair)
         Agency AgencyOf(string code) => directory.FindEverByCode(code)!;
         Party PartyOf(string code) => new(AgencyOf(code).Id, code, AgencyOf(code).LastName.Name);
         var sender = AgencyOf(Sender);
-        var manifest = Change(new Manifest
-        {
-            DispatchId = Id,
-            Issued = DateTimeOffset.UtcNow,
-            Sender = PartyOf(Sender),
-            Recipients = [.. Recipients.Select(PartyOf)],
-            Fields = new DispatchFields { Number = $"{RandomNumberGenerator.GetInt32(100, 1_000_000)}-CV/VPTU", Subject = Subject, Secrecy = Secrecy },
-            Documents = [.. Documents.Select(d => new DocumentDigest(d.Name, "text/plain", Encoding.UTF8.GetByteCount(d.Text), SHA256.HashData(Encoding.UTF8.GetBytes(d.Text))))],
-            Salt = Commitment.NewSalt(),
-        });
+        var manifest = Change(
+            new Manifest
+            {
+                DispatchId = Id,
+                Issued = DateTimeOffset.UtcNow,
+                Sender = PartyOf(Sender),
+                Recipients = [.. Recipients.Select(PartyOf)],
+                Fields = new DispatchFields
+                {
+                    Number = $"{RandomNumberGenerator.GetInt32(100, 1_000_000)}-CV/VPTU",
+                    Subject = Subject,
+                    Secrecy = Secrecy,
+                },
+                Documents =
+                [
+                    .. Documents.Select(d => new DocumentDigest(
+                        d.Name, "text/plain", Encoding.UTF8.GetByteCount(d.Text),
+                        SHA256.HashData(Encoding.UTF8.GetBytes(d.Text)))),
+                ],
+                Salt = Commitment.NewSalt(),
+            });
         var message = new OutgoingMessage
         {
             From = new Mailbox(null, From ?? sender.LastName.Address),
@@ -216,12 +251,17 @@ internal sealed record TestDispatch(TwoGateways Pair)
             MessageId = $"<{Id}@gateway-a.test>",
             Parts =
             [
-                new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(manifest.ToOctets())),
-                .. (Enclosed ?? Documents).Select(d => new OutgoingPart(MimeContentType.Of("text/plain"), d.Name, () => new MemoryStream(Encoding.UTF8.GetBytes(d.Text)))),
+                new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () =>
+                    new MemoryStream(manifest.ToOctets())),
+                .. (Enclosed ?? Documents).Select(d => new OutgoingPart(MimeContentType.Of("text/plain"), d.Name, () =>
+                    new MemoryStream(Encoding.UTF8.GetBytes(d.Text)))),
             ],
         };
         var encryptTo = (EncryptTo ?? Recipients).Select(r => AgencyOf(r).EncryptionCertificates[0]).ToList();
-        return (await TestMail.SecureAsync(message, Signer ?? TestSigners.Of(sender), encryptTo, Inner, AfterSigning, Request), manifest);
+        return (
+            await TestMail.SecureAsync(
+                message, Signer ?? TestSigners.Of(sender), encryptTo, Inner, AfterSigning, Request),
+            manifest);
     }
 
     /// <summary>The message with the honest evidence of A's ledger.</summary>
@@ -236,9 +276,12 @@ internal sealed record TestDispatch(TwoGateways Pair)
         await TestMail.EvidenceAsync(Pair.A, await CommitAsync(mail, manifest), Pair.B);
 
     public Task<long> CommitAsync(MadeMail mail, Manifest manifest) =>
-        TestMail.AppendAsync(Pair.A, manifest.Sender.Id, "dispatch.signed", manifest.DispatchId, Commitment.Of(manifest.Salt, mail.Digest));
+        TestMail.AppendAsync(
+            Pair.A, manifest.Sender.Id, "dispatch.signed", manifest.DispatchId,
+            Commitment.Of(manifest.Salt, mail.Digest));
 
-    /// <summary>The same, and A's register says that it was sent to these agencies, so that a receipt finds it.</summary>
+    /// <summary>The same, and A's register says that it was sent to these agencies, so that a receipt finds
+    /// it.</summary>
     public async Task<byte[]> MakeSentAsync(params string[] sentTo)
     {
         var (mail, manifest) = await ComposeAsync();
@@ -253,14 +296,29 @@ internal sealed record TestDispatch(TwoGateways Pair)
         var blobs = new BlobStore(Pair.A.Node.Database.Source, Pair.A.Node.Identity.Storage);
         await using var connection = await Pair.A.Node.Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var manifestBlob = await blobs.WriteAsync(transaction, new MemoryStream(manifest.ToOctets()), CancellationToken.None);
+        var manifestBlob = await blobs.WriteAsync(
+            transaction, new MemoryStream(manifest.ToOctets()), CancellationToken.None);
         var messageBlob = await blobs.WriteAsync(transaction, new MemoryStream(mail.Message), CancellationToken.None);
-        await using (var insert = new NpgsqlCommand(
-            """
-            INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)
-            VALUES ($1, $2, 'queued', 2026, $3, $4, $5, $6, $6, $7, now(), now())
-            """, connection, transaction)
-        { Parameters = { new() { Value = manifest.DispatchId }, new() { Value = manifest.Sender.Id }, new() { Value = manifest.Fields.Number }, new() { Value = manifestBlob.Id }, new() { Value = messageBlob.Id }, new() { Value = entry }, new() { Value = mail.Digest } } })
+        await using (
+            var insert = new NpgsqlCommand(
+                """
+                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)
+                VALUES ($1, $2, 'queued', 2026, $3, $4, $5, $6, $6, $7, now(), now())
+                """,
+                connection,
+                transaction)
+            {
+                Parameters =
+                {
+                    new() { Value = manifest.DispatchId },
+                    new() { Value = manifest.Sender.Id },
+                    new() { Value = manifest.Fields.Number },
+                    new() { Value = manifestBlob.Id },
+                    new() { Value = messageBlob.Id },
+                    new() { Value = entry },
+                    new() { Value = mail.Digest },
+                },
+            })
         {
             await insert.ExecuteNonQueryAsync();
         }
@@ -271,8 +329,21 @@ internal sealed record TestDispatch(TwoGateways Pair)
                 """
                 INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at, first_sent_at)
                 VALUES ($1, 'dispatch', $2, $3, $4, $5, 'sent', $6, $7, now(), now())
-                """, connection, transaction)
-            { Parameters = { new() { Value = Guid.CreateVersion7() }, new() { Value = manifest.DispatchId }, new() { Value = manifest.Sender.Id }, new() { Value = directory.FindEverByCode(code)!.Id }, new() { Value = code }, new() { Value = messageBlob.Id }, new() { Value = entry } } };
+                """,
+                connection,
+                transaction)
+            {
+                Parameters =
+                {
+                    new() { Value = Guid.CreateVersion7() },
+                    new() { Value = manifest.DispatchId },
+                    new() { Value = manifest.Sender.Id },
+                    new() { Value = directory.FindEverByCode(code)!.Id },
+                    new() { Value = code },
+                    new() { Value = messageBlob.Id },
+                    new() { Value = entry },
+                },
+            };
             await insert.ExecuteNonQueryAsync();
         }
 

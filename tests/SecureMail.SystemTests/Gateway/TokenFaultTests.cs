@@ -5,7 +5,8 @@ using SecureMail.Gateway.Registers;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>A token or key that cannot sign: nothing leaves, nothing is lost, the number is kept, and it goes on when the cause is gone.</summary>
+/// <summary>A token or key that cannot sign: nothing leaves, nothing is lost, the number is kept, and it goes on when
+/// the cause is gone.</summary>
 [Collection("postgres")]
 public sealed class TokenFaultTests(PostgresFixture postgres)
 {
@@ -15,7 +16,18 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     public async Task A_wrong_pin_is_tried_once_and_the_work_is_held_until_a_person_acts()
     {
         using var pin = new PinFile("00000000");
-        await using var pair = await TwoGateways.StartAsync(postgres, a => a with { Tokens = [TwoGateways.TokenOf("tinh-uy-song-lam"), TwoGateways.TokenOf("tinh-uy-thanh-binh") with { PinFile = pin.Path }] });
+        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+            a with
+            {
+                Tokens =
+                [
+                    TwoGateways.TokenOf("tinh-uy-song-lam"),
+                    TwoGateways.TokenOf("tinh-uy-thanh-binh") with
+                    {
+                        PinFile = pin.Path,
+                    },
+                ],
+            });
         var submission = TwoGateways.Submission(TwoGateways.AnHoa) with { Sender = ThanhBinh };
         var first = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         await AwaitsAsync(pair, first.DispatchId, "PIN_REFUSED", "held");
@@ -24,7 +36,8 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
         pin.Write(await File.ReadAllTextAsync(TwoGateways.TokenOf("tinh-uy-thanh-binh").PinFile!));
         var second = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         await AwaitsAsync(pair, second.DispatchId, "PIN_REFUSED", "held");
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE last_error LIKE '%0000%'")).ShouldBe(0);
+        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE last_error LIKE '%0000%'")).ShouldBe(
+            0);
 
         // The token of another agency is not concerned.
         var other = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
@@ -36,7 +49,8 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
             (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Manifest.Fields.Number.ShouldBe(number);
         }
 
-        (await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)).Count.ShouldBe(3);
+        (await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)).Count.ShouldBe(
+            3);
     }
 
     [Fact]
@@ -50,11 +64,17 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
             DataFolder = pair.Folder,
             Anchors = [System.IO.Path.Combine(TwoGateways.Pki, "root.pem")],
             Intermediates = [System.IO.Path.Combine(TwoGateways.Pki, "issuing.pem")],
-            Crls = [System.IO.Path.Combine(TwoGateways.Pki, "root.crl.pem"), System.IO.Path.Combine(TwoGateways.Pki, "issuing.crl.pem")],
+            Crls =
+            [
+                System.IO.Path.Combine(TwoGateways.Pki, "root.crl.pem"),
+                System.IO.Path.Combine(TwoGateways.Pki, "issuing.crl.pem"),
+            ],
             Tokens = [TwoGateways.TokenOf("hong-ha") with { PinFile = pin.Path }],
         };
-        using var keys = new AgencyKeys(options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
-        var agency = (await pair.A.Node.Directory.CurrentAsync(CancellationToken.None)).FindByCode("H90.SL.103", DateTimeOffset.UtcNow)!;
+        using var keys = new AgencyKeys(
+            options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
+        var agency = (await pair.A.Node.Directory.CurrentAsync(CancellationToken.None)).FindByCode(
+            "H90.SL.103", DateTimeOffset.UtcNow)!;
         var act = DateTime.UtcNow;
         Refused();
         keys.PersonActed(act);
@@ -77,7 +97,25 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     [Fact]
     public async Task A_pin_file_that_is_missing_holds_the_work()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres, a => a with { Tokens = [TwoGateways.TokenOf("phu-loc") with { PinFile = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "no-such-pin") }] }, changeDirectory: d => d.With(TwoGateways.Province, a => a with { Certificates = [.. d.Agencies.Single(p => p.Names[0].Code == "H90.SL.104").Certificates] }));
+        await using var pair = await TwoGateways.StartAsync(
+            postgres,
+            a =>
+                a with
+                {
+                    Tokens =
+                    [
+                        TwoGateways.TokenOf("phu-loc") with
+                        {
+                            PinFile = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "no-such-pin"),
+                        },
+                    ],
+                },
+            changeDirectory: d =>
+                d.With(TwoGateways.Province, a =>
+                    a with
+                    {
+                        Certificates = [.. d.Agencies.Single(p => p.Names[0].Code == "H90.SL.104").Certificates],
+                    }));
         var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await AwaitsAsync(pair, answer.DispatchId, "PIN_REFUSED", "held");
     }
@@ -87,10 +125,18 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     {
         // The module itself comes later: the same as a token put in, as far as anybody can see from here.
         var module = System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"smmodule-{Guid.NewGuid():N}.so");
-        await using var pair = await TwoGateways.StartAsync(postgres, a => a with
-        {
-            Tokens = [new TokenOptions($"pkcs11:token=khong-co?module-path={SoftHsm.Module}", null, null), TwoGateways.TokenOf("tinh-uy-song-lam") with { Uri = $"pkcs11:token=tinh-uy-song-lam?module-path={module}" }],
-        });
+        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+            a with
+            {
+                Tokens =
+                [
+                    new TokenOptions($"pkcs11:token=khong-co?module-path={SoftHsm.Module}", null, null),
+                    TwoGateways.TokenOf("tinh-uy-song-lam") with
+                    {
+                        Uri = $"pkcs11:token=tinh-uy-song-lam?module-path={module}",
+                    },
+                ],
+            });
         var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await AwaitsAsync(pair, answer.DispatchId, "TOKEN_ABSENT", "ready");
         File.CreateSymbolicLink(module, SoftHsm.Module);
@@ -107,8 +153,17 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     [Fact]
     public async Task A_token_without_the_key_keeps_the_dispatch_waiting()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres, a => a with { Tokens = [TwoGateways.TokenOf("tinh-uy-song-lam")] });
-        var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa) with { Sender = "H90.SL.104" }, CancellationToken.None);
+        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+            a with
+            {
+                Tokens = [TwoGateways.TokenOf("tinh-uy-song-lam")],
+            });
+        var answer = await pair.A.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.AnHoa) with
+            {
+                Sender = "H90.SL.104",
+            },
+            CancellationToken.None);
         await AwaitsAsync(pair, answer.DispatchId, "KEY_ABSENT", "ready");
     }
 
@@ -117,18 +172,29 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     {
         // The directory knows no other certificate of the sender than one that ended yesterday.
         var now = DateTimeOffset.UtcNow;
-        var (certificate, key) = TestDirectory.Certificate(X509KeyUsageFlags.DigitalSignature, now.AddYears(-2), now.AddDays(-1));
+        var (certificate, key) = TestDirectory.Certificate(
+            X509KeyUsageFlags.DigitalSignature, now.AddYears(-2), now.AddDays(-1));
         using (certificate)
         using (key)
         {
-            await using var pair = await TwoGateways.StartAsync(
-                postgres, changeDirectory: d => d.With(TwoGateways.Province, a => a with { Certificates = [.. a.Certificates.Where(c => c.Use != "sign"), new("sign", certificate.RawData)] }));
-            var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+            await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+                d.With(TwoGateways.Province, a =>
+                    a with
+                    {
+                        Certificates =
+                        [
+                            .. a.Certificates.Where(c => c.Use != "sign"),
+                            new("sign", certificate.RawData),
+                        ],
+                    }));
+            var answer = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
             await AwaitsAsync(pair, answer.DispatchId, "SIGNING_CERTIFICATE_EXPIRED", "held");
         }
     }
 
-    private static bool Acknowledged(OutgoingDispatch dispatch) => dispatch.Recipients.All(r => r.State == "acknowledged");
+    private static bool Acknowledged(OutgoingDispatch dispatch) =>
+        dispatch.Recipients.All(r => r.State == "acknowledged");
 
     /// <summary>It waits for its signature, with its number; nothing was signed, queued or sent.</summary>
     private static async Task AwaitsAsync(TwoGateways pair, Guid dispatch, string reason, string work)
@@ -137,9 +203,17 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
         waiting.Reason.ShouldBe(reason);
         waiting.Manifest.Fields.Number.ShouldEndWith("-CV/VPTU");
         waiting.Recipients.ShouldAllBe(r => r.State == "waiting");
-        await TwoGateways.EventuallyAsync(async () => (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w => w.Subject == dispatch && w.State == work && w.LastError == reason), $"{work} {reason}");
-        (await pair.A.Node.Ledger.StoryAsync(dispatch, CancellationToken.None)).Select(l => l.Kind).ShouldBe(["dispatch.accepted"]);
-        (await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}'")).ShouldBe(0);
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
+                    w.Subject == dispatch && w.State == work && w.LastError == reason),
+            $"{work} {reason}");
+        (await pair.A.Node.Ledger.StoryAsync(dispatch, CancellationToken.None))
+            .Select(l => l.Kind)
+            .ShouldBe(["dispatch.accepted"]);
+        (
+            await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}'")
+        ).ShouldBe(0);
     }
 
     private sealed class PinFile : IDisposable

@@ -16,8 +16,9 @@ using SecureMail.Mail;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>
-/// Two gateways as in the demo, in this process: A serves the province, B two communes. Each has a database of its own on the run's cluster, keys of
-/// its own and tokens of the development PKI; they meet over SMTP with mutual TLS on loopback.
+/// Two gateways as in the demo, in this process: A serves the province, B two communes. Each has a database of its own
+/// on the run's cluster, keys of its own and tokens of the development PKI; they meet over SMTP with mutual TLS on
+/// loopback.
 /// </summary>
 public sealed class TwoGateways : IAsyncDisposable
 {
@@ -28,12 +29,15 @@ public sealed class TwoGateways : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     // What the gateways say is shown where a run asks for it: SECUREMAIL_TEST_LOG=1.
-    private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null ? NullLoggerFactory.Instance : LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Debug).AddSimpleConsole(o => (o.SingleLine, o.TimestampFormat) = (true, "mm:ss.fff ")));
+    private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null
+        ? NullLoggerFactory.Instance
+        : LoggerFactory.Create(b =>
+            b.SetMinimumLevel(LogLevel.Debug)
+                .AddSimpleConsole(o => (o.SingleLine, o.TimestampFormat) = (true, "mm:ss.fff ")));
 
     private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smgw").FullName;
-    private TwoGateways()
-    {
-    }
+
+    private TwoGateways() { }
 
     public RunningGateway A { get; private set; } = null!;
 
@@ -45,10 +49,13 @@ public sealed class TwoGateways : IAsyncDisposable
     /// <param name="changeA">Changes A's options: other tokens, shorter times.</param>
     /// <param name="changeDirectory">Changes the directory that both import.</param>
     /// <param name="postgresB">B's databases lie on a server of its own; null: on the same.</param>
-    /// <param name="run">False: they are opened, and serve when the test says so, here or as processes of their own.</param>
+    /// <param name="run">False: they are opened, and serve when the test says so, here or as processes of their
+    /// own.</param>
     public static async Task<TwoGateways> StartAsync(
-        PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null, Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
-        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true, PostgresFixture? postgresB = null)
+        PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null,
+        Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
+        Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true,
+        PostgresFixture? postgresB = null)
     {
         var pair = new TwoGateways();
         pair.A = await pair.OpenAsync("a", changeA, timeA, postgres);
@@ -76,20 +83,27 @@ public sealed class TwoGateways : IAsyncDisposable
     {
         var file = Path.Combine(_folder, $"directory-{version}.p7m");
         SoftHsm.SetNativeVariable("SECUREMAIL_DEV_PKI", Pki);
-        await SoftHsm.RunAsync(Path.Combine(Repository.Root, "certs-dev", "publish"), version.ToString(), file, $"a={Path.Combine(_folder, "a.json")}", $"b={Path.Combine(_folder, "b.json")}");
+        await SoftHsm.RunAsync(
+            Path.Combine(Repository.Root, "certs-dev", "publish"), version.ToString(), file,
+            $"a={Path.Combine(_folder, "a.json")}", $"b={Path.Combine(_folder, "b.json")}");
         return await File.ReadAllBytesAsync(file);
     }
 
     public static string Pki => Path.Combine(SoftHsm.Folder, "pki");
 
-    public static Submission Submission(params string[] recipients) => new()
-    {
-        Sender = Province,
-        Recipients = recipients,
-        Notation = "CV/VPTU",
-        Fields = new DispatchFields { Number = "", Subject = "V/v triệu tập hội nghị" },
-        Documents = [new SubmittedDocument("Công văn số 1.txt", "text/plain", () => new MemoryStream(Encoding.UTF8.GetBytes("Nội dung công văn")))],
-    };
+    public static Submission Submission(params string[] recipients) =>
+        new()
+        {
+            Sender = Province,
+            Recipients = recipients,
+            Notation = "CV/VPTU",
+            Fields = new DispatchFields { Number = "", Subject = "V/v triệu tập hội nghị" },
+            Documents =
+            [
+                new SubmittedDocument("Công văn số 1.txt", "text/plain", () =>
+                    new MemoryStream(Encoding.UTF8.GetBytes("Nội dung công văn"))),
+            ],
+        };
 
     /// <summary>Asks until the answer is there; the wait is bounded and its end is a failure.</summary>
     public static async Task<T> EventuallyAsync<T>(Func<Task<T?>> ask, string what)
@@ -109,7 +123,8 @@ public sealed class TwoGateways : IAsyncDisposable
         throw new TimeoutException(what);
     }
 
-    /// <summary>Waits until both take mail: a test that speaks to them itself does not try again as a gateway would.</summary>
+    /// <summary>Waits until both take mail: a test that speaks to them itself does not try again as a gateway
+    /// would.</summary>
     public async Task ListeningAsync()
     {
         await EventuallyAsync(() => Task.FromResult(A.Node.SmtpEndpoint), "gateway A to listen");
@@ -117,10 +132,20 @@ public sealed class TwoGateways : IAsyncDisposable
     }
 
     /// <summary>Delivers octets to B as gateway A would: over TLS with A's key.</summary>
-    public async Task<SmtpRecipientResult> InjectAsync(byte[] message, string recipient, string from = "vanthu@tinhuy.songlam.test")
+    public async Task<SmtpRecipientResult> InjectAsync(
+        byte[] message, string recipient, string from = "vanthu@tinhuy.songlam.test")
     {
         await using var client = await SmtpClient.ConnectAsync(
-            new SmtpClientOptions { Host = "127.0.0.1", Port = B.Port, EhloName = "gateway-a.test", RequireTls = true, ClientCertificate = A.Node.Identity.Tls, PinServer = _ => true }, TimeProvider.System);
+            new SmtpClientOptions
+            {
+                Host = "127.0.0.1",
+                Port = B.Port,
+                EhloName = "gateway-a.test",
+                RequireTls = true,
+                ClientCertificate = A.Node.Identity.Tls,
+                PinServer = _ => true,
+            },
+            TimeProvider.System);
         return (await client.SendAsync(from, [recipient], new MemoryStream(message)))[0];
     }
 
@@ -131,7 +156,8 @@ public sealed class TwoGateways : IAsyncDisposable
         System.IO.Directory.Delete(_folder, recursive: true);
     }
 
-    private async Task<RunningGateway> OpenAsync(string letter, Func<GatewayOptions, GatewayOptions>? change, TimeProvider? time, PostgresFixture postgres)
+    private async Task<RunningGateway> OpenAsync(
+        string letter, Func<GatewayOptions, GatewayOptions>? change, TimeProvider? time, PostgresFixture postgres)
     {
         var owner = await postgres.CreateDatabaseAsync();
         var options = new GatewayOptions
@@ -145,24 +171,35 @@ public sealed class TwoGateways : IAsyncDisposable
             Intermediates = [Path.Combine(Pki, "issuing.pem")],
             Crls = [Path.Combine(Pki, "root.crl.pem"), Path.Combine(Pki, "issuing.crl.pem")],
             DirectoryPublisher = Path.Combine(Pki, "publisher.pem"),
-            Tokens = [.. (letter == "a" ? new[] { "tinh-uy-song-lam", "tinh-uy-thanh-binh" } : ["an-hoa", "binh-minh"]).Select(TokenOf)],
+            Tokens =
+            [
+                .. (
+                    letter == "a" ? new[] { "tinh-uy-song-lam", "tinh-uy-thanh-binh" } : ["an-hoa", "binh-minh"]
+                ).Select(TokenOf),
+            ],
         };
         options = change?.Invoke(options) ?? options;
         await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
-        // The port is chosen now and written into the directory; nobody else takes it in between but by bad luck, and then the test says so.
+        // The port is chosen now and written into the directory; nobody else takes it in between but by bad luck, and
+        // then the test says so.
         var port = FreePort();
         options = options with { Smtp = new IPEndPoint(IPAddress.Loopback, port) };
         var record = GatewayIdentity.Create(options, "127.0.0.1", port, TimeProvider.System);
-        await File.WriteAllTextAsync(Path.Combine(_folder, letter + ".json"), System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));
+        await File.WriteAllTextAsync(
+            Path.Combine(_folder, letter + ".json"),
+            System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));
         var node = await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None);
-        return new RunningGateway(node, options, node.Database.Cluster?.ConnectionString("securemail_owner") ?? owner, port);
+        return new RunningGateway(
+            node, options, node.Database.Cluster?.ConnectionString("securemail_owner") ?? owner, port);
     }
 
-    public static TokenOptions TokenOf(string label) => new($"pkcs11:token={label}?module-path={SoftHsm.Module}", Path.Combine(Pki, "agencies", label + ".pin"), null);
+    public static TokenOptions TokenOf(string label) =>
+        new($"pkcs11:token={label}?module-path={SoftHsm.Module}", Path.Combine(Pki, "agencies", label + ".pin"), null);
 
     private static int _lastPort = Random.Shared.Next(10_000, 30_000);
 
-    /// <summary>A port below those that the kernel gives to outgoing connections: one of these could take it before it is listened on.</summary>
+    /// <summary>A port below those that the kernel gives to outgoing connections: one of these could take it before it
+    /// is listened on.</summary>
     internal static int FreePort()
     {
         while (true)
@@ -192,7 +229,8 @@ public sealed class RunningGateway(GatewayNode node, GatewayOptions options, str
 
     public GatewayOptions Options => options;
 
-    /// <summary>A connection as the owner of the schema, for looking and for damage that the gateway itself could not do.</summary>
+    /// <summary>A connection as the owner of the schema, for looking and for damage that the gateway itself could not
+    /// do.</summary>
     public string Owner => owner;
 
     public int Port => port;
@@ -207,11 +245,15 @@ public sealed class RunningGateway(GatewayNode node, GatewayOptions options, str
     }
 
     public Task<OutgoingDispatch> OutgoingAsync(Guid dispatch, Func<OutgoingDispatch, bool> until) =>
-        TwoGateways.EventuallyAsync(async () => await node.Outgoing.FindAsync(dispatch, CancellationToken.None) is { } d && until(d) ? d : null, $"dispatch {dispatch}");
+        TwoGateways.EventuallyAsync(
+            async () => await node.Outgoing.FindAsync(dispatch, CancellationToken.None) is { } d && until(d) ? d : null,
+            $"dispatch {dispatch}");
 
     /// <summary>The first incoming message that fits.</summary>
     public Task<IncomingMessage> IncomingAsync(Func<IncomingMessage, bool> fits) =>
-        TwoGateways.EventuallyAsync(async () => (await node.Incoming.ListAsync(null, null, 1000, CancellationToken.None)).FirstOrDefault(fits), "an incoming message");
+        TwoGateways.EventuallyAsync(
+            async () => (await node.Incoming.ListAsync(null, null, 1000, CancellationToken.None)).FirstOrDefault(fits),
+            "an incoming message");
 
     public async Task<T?> ScalarAsync<T>(string sql)
     {

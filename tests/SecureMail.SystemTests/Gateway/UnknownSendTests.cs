@@ -2,7 +2,8 @@ using SecureMail.SystemTests.Faults;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>The connection is lost after the peer took the message and before its answer came: unknown, sent again, delivered once.</summary>
+/// <summary>The connection is lost after the peer took the message and before its answer came: unknown, sent again,
+/// delivered once.</summary>
 [Collection("postgres")]
 public sealed class UnknownSendTests(PostgresFixture postgres)
 {
@@ -12,10 +13,13 @@ public sealed class UnknownSendTests(PostgresFixture postgres)
         TwoGateways? pair = null;
         var lost = 0;
         var open = new TaskCompletionSource();
-        // B's answer is lost once, as soon as it has the message; nothing of what B says to A passes before the test lets it.
+        // B's answer is lost once, as soon as it has the message; nothing of what B says to A passes before the test
+        // lets it.
         await using var toB = new FaultyWire(() => pair!.B.Port)
         {
-            MayComeBack = async () => await pair!.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received") == 0 || Interlocked.Exchange(ref lost, 1) == 1,
+            MayComeBack = async () =>
+                await pair!.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received") == 0
+                || Interlocked.Exchange(ref lost, 1) == 1,
         };
         await using var toA = new FaultyWire(() => pair!.A.Port)
         {
@@ -25,15 +29,33 @@ public sealed class UnknownSendTests(PostgresFixture postgres)
                 return true;
             },
         };
-        await using var started = pair = await TwoGateways.StartAsync(postgres, changeDirectory: d => d with { Gateways = [.. d.Gateways.Select(g => g with { Port = g.Name == "gateway-a.test" ? toA.Port : toB.Port })] });
+        await using var started = pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            d with
+            {
+                Gateways =
+                [
+                    .. d.Gateways.Select(g => g with { Port = g.Name == "gateway-a.test" ? toA.Port : toB.Port }),
+                ],
+            });
 
         var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
-        (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State is not ("waiting" or "queued"))).Recipients[0].State.ShouldBe("unknown");
+        (await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State is not ("waiting" or "queued")))
+            .Recipients[0]
+            .State.ShouldBe("unknown");
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
-        var story = (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).Select(l => l.Kind).ToList();
+        var story = (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+            .Select(l => l.Kind)
+            .ToList();
         story.ShouldBe(["dispatch.accepted", "dispatch.signed", "dispatch.unknown", "dispatch.sent"]);
 
-        var came = await TwoGateways.EventuallyAsync(async () => await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, null, 10, CancellationToken.None) is { Count: 2 } two && two.All(m => m.State == "recorded") ? two : null, "two messages");
+        var came = await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, null, 10, CancellationToken.None)
+                    is { Count: 2 } two
+                && two.All(m => m.State == "recorded")
+                    ? two
+                    : null,
+            "two messages");
         came.Select(m => m.Place).Order().ShouldBe(["duplicate", "inbox"]);
         open.SetResult();
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");

@@ -17,15 +17,21 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         Owner = NpgsqlDataSource.Create(connectionString);
         Gateway = NpgsqlDataSource.Create(PostgresFixture.AsGateway(connectionString));
         LogKey = LedgerKey.Create(Path.Combine(directory, "log.pem"), $"{name}.example/ledger", NoteKeyKind.Log);
-        CosignerKey = LedgerKey.Create(Path.Combine(directory, "cosigner.pem"), $"{name}.example/cosigner", NoteKeyKind.Cosigner);
+        CosignerKey = LedgerKey.Create(
+            Path.Combine(directory, "cosigner.pem"), $"{name}.example/cosigner", NoteKeyKind.Cosigner);
         Peers = new PeerLedger(CosignerKey, Time, NullLogger.Instance);
     }
 
     public static async Task<LedgerDatabase> CreateAsync(PostgresFixture postgres, string name = "a")
     {
-        var database = new LedgerDatabase(await postgres.CreateDatabaseAsync(), System.IO.Directory.CreateTempSubdirectory("smledger").FullName, name);
+        var database = new LedgerDatabase(
+            await postgres.CreateDatabaseAsync(), System.IO.Directory.CreateTempSubdirectory("smledger").FullName,
+            name);
         foreach (var (_, sql) in LedgerSchema.Migrations)
+        {
             await database.ExecuteAsync(sql);
+        }
+
         return database;
     }
 
@@ -44,26 +50,32 @@ internal sealed class LedgerDatabase : IAsyncDisposable
 
     public ManualTime Time { get; } = new();
 
-    public LedgerEntry NewEntry(string? objectId = null) => new()
-    {
-        Time = Time.GetUtcNow(),
-        Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
-        Kind = "dispatch.accepted",
-        Object = objectId ?? $"dispatch-{Interlocked.Increment(ref _entries)}",
-        Commitments = new Dictionary<string, string> { ["manifest"] = Commitment.Of(new byte[32], new byte[32]) },
-    };
+    public LedgerEntry NewEntry(string? objectId = null) =>
+        new()
+        {
+            Time = Time.GetUtcNow(),
+            Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
+            Kind = "dispatch.accepted",
+            Object = objectId ?? $"dispatch-{Interlocked.Increment(ref _entries)}",
+            Commitments = new Dictionary<string, string> { ["manifest"] = Commitment.Of(new byte[32], new byte[32]) },
+        };
 
     public Sequencer NewSequencer(
-        Func<NpgsqlTransaction, IReadOnlyList<long>, CancellationToken, Task>? onCovered = null, SequencerOptions? options = null, LedgerKey? key = null)
-        => new(Gateway, key ?? LogKey, options ?? new SequencerOptions(), Time, NullLogger.Instance, onCovered);
+        Func<NpgsqlTransaction, IReadOnlyList<long>, CancellationToken, Task>? onCovered = null,
+        SequencerOptions? options = null,
+        LedgerKey? key = null
+    ) => new(Gateway, key ?? LogKey, options ?? new SequencerOptions(), Time, NullLogger.Instance, onCovered);
 
-    public async Task<LedgerReceipt> AppendAsync(LedgerEntry? entry = null, bool chain = true)
-        => await InTransactionAsync(transaction => LedgerStore.AppendAsync(transaction, entry ?? NewEntry(), chain, CancellationToken.None));
+    public async Task<LedgerReceipt> AppendAsync(LedgerEntry? entry = null, bool chain = true) =>
+        await InTransactionAsync(transaction =>
+            LedgerStore.AppendAsync(transaction, entry ?? NewEntry(), chain, CancellationToken.None));
 
     /// <summary>Appends so many entries and covers them with one checkpoint.</summary>
     public async Task<Checkpoint> GrowAsync(int entries)
     {
-        await InTransactionAsync(transaction => LedgerStore.AppendManyAsync(transaction, [.. Enumerable.Range(0, entries).Select(_ => NewEntry())], CancellationToken.None));
+        await InTransactionAsync(transaction =>
+            LedgerStore.AppendManyAsync(
+                transaction, [.. Enumerable.Range(0, entries).Select(_ => NewEntry())], CancellationToken.None));
         using var sequencer = NewSequencer();
         return (await sequencer.RunOnceAsync(CancellationToken.None))!;
     }
@@ -82,21 +94,30 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         await using var connection = await Gateway.OpenConnectionAsync();
         var proofs = new Dictionary<long, IReadOnlyList<byte[]>>();
         foreach (var size in from)
+        {
             proofs[size] = await LedgerStore.ConsistencyProofAsync(connection, size, to, CancellationToken.None);
+        }
+
         return proofs;
     }
 
-    public Task<PeerObservation> ObserveAsync(LedgerDatabase peer, Checkpoint checkpoint, Dictionary<long, IReadOnlyList<byte[]>>? proofs = null)
-        => InTransactionAsync(transaction => Peers.ObserveAsync(
-            transaction, peer.LogKey.Verifier, checkpoint.Note, proofs ?? [], CancellationToken.None));
+    public Task<PeerObservation> ObserveAsync(
+        LedgerDatabase peer, Checkpoint checkpoint, Dictionary<long, IReadOnlyList<byte[]>>? proofs = null) =>
+        InTransactionAsync(transaction =>
+            Peers.ObserveAsync(transaction, peer.LogKey.Verifier, checkpoint.Note, proofs ?? [], CancellationToken.None)
+        );
 
-    public Task<LedgerReport> VerifyAsync(params Checkpoint[] seen) => LedgerVerifier.VerifyAsync(Gateway, LogKey.Verifier, seen, CancellationToken.None);
+    public Task<LedgerReport> VerifyAsync(params Checkpoint[] seen) =>
+        LedgerVerifier.VerifyAsync(Gateway, LogKey.Verifier, seen, CancellationToken.None);
 
     public async Task<int> ExecuteAsync(string sql, params object[] values)
     {
         await using var command = Owner.CreateCommand(sql);
         foreach (var value in values)
+        {
             command.Parameters.Add(new() { Value = value });
+        }
+
         return await command.ExecuteNonQueryAsync();
     }
 

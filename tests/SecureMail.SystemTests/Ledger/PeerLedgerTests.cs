@@ -7,10 +7,12 @@ namespace SecureMail.SystemTests.Ledger;
 [Collection("postgres")]
 public class PeerLedgerTests(PostgresFixture postgres)
 {
-    private static Task<IReadOnlyList<long>> SeenAsync(LedgerDatabase watcher, LedgerDatabase peer)
-        => watcher.InTransactionAsync(transaction => PeerLedger.SeenSizesAsync(transaction, peer.LogKey.Name, CancellationToken.None));
+    private static Task<IReadOnlyList<long>> SeenAsync(LedgerDatabase watcher, LedgerDatabase peer) =>
+        watcher.InTransactionAsync(transaction =>
+            PeerLedger.SeenSizesAsync(transaction, peer.LogKey.Name, CancellationToken.None));
 
-    private static Task<long> AlarmsAsync(LedgerDatabase watcher, string kind) => watcher.ScalarAsync<long>($"SELECT count(*) FROM ledger.alarm WHERE kind = '{kind}'");
+    private static Task<long> AlarmsAsync(LedgerDatabase watcher, string kind) =>
+        watcher.ScalarAsync<long>($"SELECT count(*) FROM ledger.alarm WHERE kind = '{kind}'");
 
     [Fact]
     public async Task An_honest_log_is_followed_and_cosigned()
@@ -42,7 +44,8 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         var checkpoint = await a.GrowAsync(3);
         var cosignature = (await b.ObserveAsync(a, checkpoint)).Cosignature!;
-        Task<bool> Add(VerifierKey key, Cosignature what) => a.InTransactionAsync(t => PeerLedger.AddCosignatureAsync(t, key, what, CancellationToken.None));
+        Task<bool> Add(VerifierKey key, Cosignature what) =>
+            a.InTransactionAsync(t => PeerLedger.AddCosignatureAsync(t, key, what, CancellationToken.None));
         (await Add(a.CosignerKey.Verifier, cosignature)).ShouldBeFalse();
         (await Add(b.CosignerKey.Verifier, cosignature with { Size = 4 })).ShouldBeFalse();
         (await Add(b.CosignerKey.Verifier, cosignature with { Line = "junk" })).ShouldBeFalse();
@@ -60,11 +63,14 @@ public class PeerLedgerTests(PostgresFixture postgres)
     {
         await using var a = await LedgerDatabase.CreateAsync(postgres);
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
-        var (c2, c5, c9, c12) = (await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4), await a.GrowAsync(3));
+        var (c2, c5, c9, c12) = (
+            await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4), await a.GrowAsync(3));
         await b.ObserveAsync(a, c2);
-        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Verified), o => o.JoinedFrom.ShouldBe(2));
+        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(
+            o => o.State.ShouldBe(PeerState.Verified), o => o.JoinedFrom.ShouldBe(2));
         // 5 comes late, with the proof from 2 that was right when it was sent: that does not join it to 9.
-        (await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
+        (await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2))).ShouldSatisfyAllConditions(
+            o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
         (await SeenAsync(b, a)).ShouldBe([9, 5]);
         (await b.ObserveAsync(a, c12, await a.ProofsAsync(12, 9, 5))).State.ShouldBe(PeerState.Verified);
         (await SeenAsync(b, a)).ShouldBe([12]);
@@ -80,8 +86,10 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (c2, c5, c9) = (await a.GrowAsync(2), await a.GrowAsync(3), await a.GrowAsync(4));
         await b.ObserveAsync(a, c2);
         await b.ObserveAsync(a, c5, await a.ProofsAsync(5, 2));
-        (await b.ObserveAsync(a, c9)).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBeNull());
-        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
+        (await b.ObserveAsync(a, c9)).ShouldSatisfyAllConditions(
+            o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBeNull());
+        (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 2))).ShouldSatisfyAllConditions(
+            o => o.State.ShouldBe(PeerState.Pending), o => o.JoinedFrom.ShouldBe(2));
         (await b.ObserveAsync(a, c9, await a.ProofsAsync(9, 5))).State.ShouldBe(PeerState.Verified);
     }
 
@@ -89,8 +97,10 @@ public class PeerLedgerTests(PostgresFixture postgres)
     private async Task<(LedgerDatabase Rewritten, LedgerKey Key)> RewriteAsync(LedgerDatabase a, int entries)
     {
         var rewritten = await LedgerDatabase.CreateAsync(postgres);
-        await rewritten.InTransactionAsync(t => LedgerStore.AppendManyAsync(t,
-            [.. Enumerable.Range(0, entries).Select(i => rewritten.NewEntry($"other-{i}"))], CancellationToken.None));
+        await rewritten.InTransactionAsync(t =>
+            LedgerStore.AppendManyAsync(
+                t, [.. Enumerable.Range(0, entries).Select(i => rewritten.NewEntry($"other-{i}"))],
+                CancellationToken.None));
         using var sequencer = rewritten.NewSequencer(key: a.LogKey);
         await sequencer.RunOnceAsync(CancellationToken.None);
         return (rewritten, a.LogKey);
@@ -112,7 +122,8 @@ public class PeerLedgerTests(PostgresFixture postgres)
         observation.State.ShouldBe(PeerState.Fork);
         observation.Cosignature.ShouldBeNull();
         observation.AlarmRaised.ShouldBeTrue();
-        (await b.ObserveAsync(a, forged)).ShouldSatisfyAllConditions(o => o.State.ShouldBe(PeerState.Fork), o => o.AlarmRaised.ShouldBeFalse());
+        (await b.ObserveAsync(a, forged)).ShouldSatisfyAllConditions(
+            o => o.State.ShouldBe(PeerState.Fork), o => o.AlarmRaised.ShouldBeFalse());
         var evidence = await b.ScalarAsync<byte[][]>("SELECT evidence FROM ledger.alarm WHERE kind = 'fork'");
         evidence.ShouldBe([honest.Note.ToArray(), forged.Note.ToArray()]);
         // The honest history goes on being followed.
@@ -136,8 +147,9 @@ public class PeerLedgerTests(PostgresFixture postgres)
         (await SeenAsync(b, a))[0].ShouldBe(4, "the fork did not become what is verified");
     }
 
-    private static Task<int> OverdueAsync(LedgerDatabase watcher)
-        => watcher.InTransactionAsync(t => watcher.Peers.AlarmOverdueAsync(t, TimeSpan.FromHours(24), CancellationToken.None));
+    private static Task<int> OverdueAsync(LedgerDatabase watcher) =>
+        watcher.InTransactionAsync(t =>
+            watcher.Peers.AlarmOverdueAsync(t, TimeSpan.FromHours(24), CancellationToken.None));
 
     [Theory]
     [InlineData(3)]
@@ -150,13 +162,18 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (rewritten, _) = await RewriteAsync(a, size);
         await using var __ = rewritten;
         await using var connection = await rewritten.Gateway.OpenConnectionAsync();
-        (await b.ObserveAsync(a, (await LedgerStore.HeadAsync(connection, CancellationToken.None))!)).State.ShouldBe(PeerState.Pending);
+        (await b.ObserveAsync(a, (await LedgerStore.HeadAsync(connection, CancellationToken.None))!)).State.ShouldBe(
+            PeerState.Pending);
         (await OverdueAsync(b)).ShouldBe(0);
         b.Time.Advance(TimeSpan.FromHours(25));
         (await OverdueAsync(b)).ShouldBe(0, "it did not come again");
         await rewritten.AppendAsync();
         using (var sequencer = rewritten.NewSequencer(key: a.LogKey))
-            (await b.ObserveAsync(a, (await sequencer.RunOnceAsync(CancellationToken.None))!)).State.ShouldBeOneOf(PeerState.Pending, PeerState.Fork);
+        {
+            (await b.ObserveAsync(a, (await sequencer.RunOnceAsync(CancellationToken.None))!)).State.ShouldBeOneOf(
+                PeerState.Pending, PeerState.Fork);
+        }
+
         (await OverdueAsync(b)).ShouldBe(1);
         (await OverdueAsync(b)).ShouldBe(0);
         (await AlarmsAsync(b, "rollback")).ShouldBe(1);
@@ -183,7 +200,10 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var stranger = await LedgerDatabase.CreateAsync(postgres);
         var foreign = await stranger.GrowAsync(2);
         (await b.ObserveAsync(a, foreign)).State.ShouldBe(PeerState.BadSignature);
-        var junk = await b.InTransactionAsync(t => b.Peers.ObserveAsync(t, a.LogKey.Verifier, Encoding.UTF8.GetBytes("junk"), new Dictionary<long, IReadOnlyList<byte[]>>(), CancellationToken.None));
+        var junk = await b.InTransactionAsync(t =>
+            b.Peers.ObserveAsync(
+                t, a.LogKey.Verifier, Encoding.UTF8.GetBytes("junk"), new Dictionary<long, IReadOnlyList<byte[]>>(),
+                CancellationToken.None));
         junk.State.ShouldBe(PeerState.BadSignature);
         junk.Checkpoint.ShouldBeNull();
         (await AlarmsAsync(b, "bad-signature")).ShouldBe(2);
@@ -196,13 +216,18 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var a = await LedgerDatabase.CreateAsync(postgres);
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         await b.ObserveAsync(a, await a.GrowAsync(1));
-        await b.ExecuteAsync("""
+        await b.ExecuteAsync(
+            """
             INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at)
             SELECT $1, 100 + i, decode(repeat('00', 32), 'hex'), '\x00', 'pending', now() FROM generate_series(1, 1000) i
-            """, a.LogKey.Name);
+            """,
+            a.LogKey.Name);
         var next = await a.GrowAsync(1);
         (await Should.ThrowAsync<LedgerException>(() => b.ObserveAsync(a, next))).Fault.ShouldBe(LedgerFault.TooLarge);
-        (await SeenAsync(b, a)).ShouldBe([1, .. Enumerable.Range(101, PeerLedger.MaxProofs - 1).Select(size => (long)size)]);
+        (await SeenAsync(b, a)).ShouldBe([
+            1,
+            .. Enumerable.Range(101, PeerLedger.MaxProofs - 1).Select(size => (long)size),
+        ]);
     }
 
     [Fact]
@@ -212,26 +237,39 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         var receipt = await a.AppendAsync();
         await using var connection = await a.Gateway.OpenConnectionAsync();
-        (await Should.ThrowAsync<LedgerException>(() => LedgerEvidence.BuildAsync(connection, receipt.EntryId, [], [], CancellationToken.None)))
-            .Fault.ShouldBe(LedgerFault.NotCovered);
-        (await Should.ThrowAsync<LedgerException>(() => LedgerEvidence.BuildAsync(connection, receipt.EntryId + 100, [], [], CancellationToken.None)))
-            .Fault.ShouldBe(LedgerFault.NotFound);
+        (
+            await Should.ThrowAsync<LedgerException>(() =>
+                LedgerEvidence.BuildAsync(connection, receipt.EntryId, [], [], CancellationToken.None))
+        ).Fault.ShouldBe(LedgerFault.NotCovered);
+        (
+            await Should.ThrowAsync<LedgerException>(() =>
+                LedgerEvidence.BuildAsync(connection, receipt.EntryId + 100, [], [], CancellationToken.None))
+        ).Fault.ShouldBe(LedgerFault.NotFound);
         await b.ObserveAsync(a, await a.GrowAsync(4));
         await a.GrowAsync(3);
         var ours = await b.GrowAsync(2);
         await a.ObserveAsync(b, ours);
-        var cosignature = await a.InTransactionAsync(t => a.Peers.CosignHighestAsync(t, b.LogKey.Name, CancellationToken.None));
+        var cosignature = await a.InTransactionAsync(t =>
+            a.Peers.CosignHighestAsync(t, b.LogKey.Name, CancellationToken.None));
 
-        var built = await LedgerEvidence.BuildAsync(connection, receipt.EntryId, await SeenAsync(b, a), [cosignature!], CancellationToken.None);
+        var built = await LedgerEvidence.BuildAsync(
+            connection, receipt.EntryId, await SeenAsync(b, a), [cosignature!], CancellationToken.None);
         var read = LedgerEvidence.Parse(built.ToBytes());
         read.Verify(a.LogKey.Verifier).ShouldBeNull();
         read.Verify(b.LogKey.Verifier)!.Code.ShouldBe("checkpoint-signature");
         read.Entry.Object.ShouldBe("dispatch-1");
-        var observation = await b.InTransactionAsync(t => b.Peers.ObserveAsync(t, a.LogKey.Verifier, read.Checkpoint.Note, read.Consistency, CancellationToken.None));
+        var observation = await b.InTransactionAsync(t =>
+            b.Peers.ObserveAsync(t, a.LogKey.Verifier, read.Checkpoint.Note, read.Consistency, CancellationToken.None));
         observation.State.ShouldBe(PeerState.Verified);
-        (await b.InTransactionAsync(t => PeerLedger.AddCosignatureAsync(t, a.CosignerKey.Verifier, read.Cosignatures.ShouldHaveSingleItem(), CancellationToken.None))).ShouldBeTrue();
+        (
+            await b.InTransactionAsync(t =>
+                PeerLedger.AddCosignatureAsync(
+                    t, a.CosignerKey.Verifier, read.Cosignatures.ShouldHaveSingleItem(), CancellationToken.None))
+        ).ShouldBeTrue();
 
-        var bent = Encoding.UTF8.GetString(built.ToBytes()).Replace($"\"index\":{built.Index},", $"\"index\":{built.Index + 1},", StringComparison.Ordinal);
+        var bent = Encoding
+            .UTF8.GetString(built.ToBytes())
+            .Replace($"\"index\":{built.Index},", $"\"index\":{built.Index + 1},", StringComparison.Ordinal);
         LedgerEvidence.Parse(Encoding.UTF8.GetBytes(bent)).Verify(a.LogKey.Verifier)!.Code.ShouldBe("inclusion");
     }
 }

@@ -30,23 +30,34 @@ public class SequencerTests(PostgresFixture postgres)
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         var checkpoints = new List<Checkpoint>();
         foreach (var entries in new[] { 1, 1, 2, 3, 7, 1, 16, 5 })
+        {
             checkpoints.Add(await ledger.GrowAsync(entries));
+        }
+
         var head = checkpoints[^1];
         head.Size.ShouldBe(36);
         head.IsSignedBy(ledger.LogKey.Verifier).ShouldBeTrue();
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         foreach (var stored in await LedgerStore.ListAsync(connection, null, 100, CancellationToken.None))
         {
-            var proof = await LedgerStore.InclusionProofAsync(connection, stored.Index!.Value, head.Size, CancellationToken.None);
-            MerkleTree.VerifyInclusion(MerkleTree.LeafHash(stored.Body.Span), stored.Index.Value, head.Size, proof, head.Root.Span).ShouldBeTrue();
+            var proof = await LedgerStore.InclusionProofAsync(
+                connection, stored.Index!.Value, head.Size, CancellationToken.None);
+            MerkleTree
+                .VerifyInclusion(
+                    MerkleTree.LeafHash(stored.Body.Span), stored.Index.Value, head.Size, proof, head.Root.Span)
+                .ShouldBeTrue();
         }
         foreach (var earlier in checkpoints)
         {
-            var proof = await LedgerStore.ConsistencyProofAsync(connection, earlier.Size, head.Size, CancellationToken.None);
-            MerkleTree.VerifyConsistency(earlier.Size, earlier.Root.Span, head.Size, head.Root.Span, proof).ShouldBeTrue();
+            var proof = await LedgerStore.ConsistencyProofAsync(
+                connection, earlier.Size, head.Size, CancellationToken.None);
+            MerkleTree
+                .VerifyConsistency(earlier.Size, earlier.Root.Span, head.Size, head.Root.Span, proof)
+                .ShouldBeTrue();
         }
         (await ledger.VerifyAsync([.. checkpoints])).ShouldSatisfyAllConditions(
-            report => report.Problems.ShouldBeEmpty(), report => report.Entries.ShouldBe(36), report => report.Checkpoints.ShouldBe(8), report => report.SeenAgreed.ShouldBe(8));
+            report => report.Problems.ShouldBeEmpty(), report => report.Entries.ShouldBe(36),
+            report => report.Checkpoints.ShouldBe(8), report => report.SeenAgreed.ShouldBe(8));
     }
 
     [Fact]
@@ -74,7 +85,10 @@ public class SequencerTests(PostgresFixture postgres)
         Task Covered(NpgsqlTransaction _, IReadOnlyList<long> ids, CancellationToken __)
         {
             lock (covered)
+            {
                 covered.AddRange(ids);
+            }
+
             return Task.CompletedTask;
         }
         using var first = ledger.NewSequencer(Covered, new SequencerOptions { BatchSize = 7 });
@@ -82,13 +96,13 @@ public class SequencerTests(PostgresFixture postgres)
         async Task Append()
         {
             for (var i = 0; i < 40; i++)
+            {
                 await ledger.AppendAsync();
+            }
         }
         async Task Sequence(Sequencer sequencer, Task until)
         {
-            while (await sequencer.RunOnceAsync(CancellationToken.None) is not null || !until.IsCompleted)
-            {
-            }
+            while (await sequencer.RunOnceAsync(CancellationToken.None) is not null || !until.IsCompleted) { }
         }
         var appending = Task.WhenAll(Append(), Append(), Append());
         await Task.WhenAll(Sequence(first, appending), Sequence(second, appending), appending);
@@ -103,17 +117,23 @@ public class SequencerTests(PostgresFixture postgres)
     public async Task Writers_of_one_object_make_one_chain()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
-        await Task.WhenAll(Enumerable.Range(0, 6).Select(async _ =>
-        {
-            for (var i = 0; i < 5; i++)
-                await ledger.AppendAsync(ledger.NewEntry("dispatch-x"));
-        }));
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 6)
+                .Select(async _ =>
+                {
+                    for (var i = 0; i < 5; i++)
+                    {
+                        await ledger.AppendAsync(ledger.NewEntry("dispatch-x"));
+                    }
+                }));
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         var entries = await LedgerStore.ListAsync(connection, "dispatch-x", 100, CancellationToken.None);
         entries.Count.ShouldBe(30);
         for (var i = 0; i < entries.Count; i++)
         {
-            var expected = i + 1 < entries.Count ? Convert.ToHexStringLower(MerkleTree.LeafHash(entries[i + 1].Body.Span)) : null;
+            var expected =
+                i + 1 < entries.Count ? Convert.ToHexStringLower(MerkleTree.LeafHash(entries[i + 1].Body.Span)) : null;
             entries[i].Entry.Prior.ShouldBe(expected);
         }
     }
@@ -124,7 +144,8 @@ public class SequencerTests(PostgresFixture postgres)
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead);
-        await Should.ThrowAsync<InvalidOperationException>(() => LedgerStore.AppendAsync(transaction, ledger.NewEntry(), chain: true, CancellationToken.None));
+        await Should.ThrowAsync<InvalidOperationException>(() =>
+            LedgerStore.AppendAsync(transaction, ledger.NewEntry(), chain: true, CancellationToken.None));
     }
 
     [Fact]
@@ -133,7 +154,10 @@ public class SequencerTests(PostgresFixture postgres)
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await ledger.AppendAsync();
         using (var failing = ledger.NewSequencer((_, _, _) => throw new TimeoutException("the queue is away")))
+        {
             await Should.ThrowAsync<TimeoutException>(() => failing.RunOnceAsync(CancellationToken.None));
+        }
+
         (await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint")).ShouldBe(0);
         using var sequencer = ledger.NewSequencer();
         (await sequencer.RunOnceAsync(CancellationToken.None))!.Size.ShouldBe(1);
@@ -157,7 +181,8 @@ public class SequencerTests(PostgresFixture postgres)
         await ledger.ExecuteAsync(damage);
         var before = await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint");
         using var sequencer = ledger.NewSequencer();
-        (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(LedgerFault.Damaged);
+        (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(
+            LedgerFault.Damaged);
         (await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint")).ShouldBe(before);
     }
 
@@ -169,7 +194,8 @@ public class SequencerTests(PostgresFixture postgres)
         await ledger.GrowAsync(3);
         await ledger.AppendAsync();
         using var sequencer = ledger.NewSequencer(key: other.LogKey);
-        (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(LedgerFault.Damaged);
+        (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(
+            LedgerFault.Damaged);
     }
 
     [Fact]
@@ -182,9 +208,17 @@ public class SequencerTests(PostgresFixture postgres)
             covered.Release(ids.Count);
             return Task.CompletedTask;
         }
-        using var sequencer = new Sequencer(ledger.Gateway, ledger.LogKey,
-            new SequencerOptions { PollInterval = TimeSpan.FromMilliseconds(20), MaxBackoff = TimeSpan.FromMilliseconds(50) }, TimeProvider.System,
-            Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance, Covered);
+        using var sequencer = new Sequencer(
+            ledger.Gateway,
+            ledger.LogKey,
+            new SequencerOptions
+            {
+                PollInterval = TimeSpan.FromMilliseconds(20),
+                MaxBackoff = TimeSpan.FromMilliseconds(50),
+            },
+            TimeProvider.System,
+            Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance,
+            Covered);
         using var stop = new CancellationTokenSource();
         var running = sequencer.RunAsync(stop.Token);
         await ledger.AppendAsync();
@@ -192,9 +226,14 @@ public class SequencerTests(PostgresFixture postgres)
         (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
         await ledger.AppendAsync();
         (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue("without a wake the list is looked at");
-        await using (var killer = ledger.Gateway.CreateCommand(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()"))
+        await using (
+            var killer = ledger.Gateway.CreateCommand(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()"
+            ))
+        {
             ((long)(await killer.ExecuteScalarAsync())!).ShouldBeGreaterThan(0);
+        }
+
         ledger.Gateway.Clear();
         await ledger.AppendAsync();
         (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
@@ -223,7 +262,8 @@ public class SequencerTests(PostgresFixture postgres)
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await using var command = ledger.Gateway.CreateCommand(sql);
-        (await Should.ThrowAsync<PostgresException>(() => command.ExecuteNonQueryAsync())).SqlState.ShouldBe(PostgresErrorCodes.InsufficientPrivilege);
+        (await Should.ThrowAsync<PostgresException>(() => command.ExecuteNonQueryAsync())).SqlState.ShouldBe(
+            PostgresErrorCodes.InsufficientPrivilege);
     }
 
     [Theory]
@@ -231,12 +271,19 @@ public class SequencerTests(PostgresFixture postgres)
     [InlineData("INSERT INTO ledger.leaf VALUES (0, 1, '\\x00')")]
     [InlineData("INSERT INTO ledger.node VALUES (0, 0, decode(repeat('00', 32), 'hex'))")]
     [InlineData("INSERT INTO ledger.checkpoint VALUES (0, decode(repeat('00', 32), 'hex'), '\\x00', now())")]
-    [InlineData("INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'verified', now(), NULL)")]
-    [InlineData("INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'maybe', now(), NULL)")]
-    [InlineData("INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES (now(), 'p', 'mood', '', '{\"\\\\x00\"}', decode(repeat('00', 32), 'hex'))")]
+    [InlineData(
+        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'verified', now(), NULL)"
+    )]
+    [InlineData(
+        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'maybe', now(), NULL)"
+    )]
+    [InlineData(
+        "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES (now(), 'p', 'mood', '', '{\"\\\\x00\"}', decode(repeat('00', 32), 'hex'))"
+    )]
     public async Task Impossible_rows_are_refused_by_the_database(string sql)
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
-        (await Should.ThrowAsync<PostgresException>(() => ledger.ExecuteAsync(sql))).SqlState.ShouldBe(PostgresErrorCodes.CheckViolation);
+        (await Should.ThrowAsync<PostgresException>(() => ledger.ExecuteAsync(sql))).SqlState.ShouldBe(
+            PostgresErrorCodes.CheckViolation);
     }
 }

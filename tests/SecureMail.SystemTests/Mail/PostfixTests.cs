@@ -43,7 +43,8 @@ public class PostfixTests
         for (var i = 0; i < 2; i++)
         {
             var body = await ComposeAsync(i);
-            var results = await client.SendAsync("vanthu@tinhuy.vn", ["xa1@huyen.vn", "xa2@huyen.vn"], new MemoryStream(body));
+            var results = await client.SendAsync(
+                "vanthu@tinhuy.vn", ["xa1@huyen.vn", "xa2@huyen.vn"], new MemoryStream(body));
             results.Select(r => r.Outcome).ShouldBe([SmtpOutcome.Delivered, SmtpOutcome.Delivered]);
 
             using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
@@ -60,11 +61,15 @@ public class PostfixTests
     private static async Task<byte[]> ComposeAsync(int number)
     {
         var memory = new MemoryStream();
-        await MimeEntity.Multipart("mixed",
-            [
-                MimeEntity.Text("From đầu dòng\n.chấm\n\n.\ncuối  "),
-                MimeEntity.Leaf(MimeContentType.Of("application/pdf"), () => new MemoryStream(new byte[200_000]), fileName: "Công văn.pdf"),
-            ])
+        await MimeEntity
+            .Multipart(
+                "mixed",
+                [
+                    MimeEntity.Text("From đầu dòng\n.chấm\n\n.\ncuối  "),
+                    MimeEntity.Leaf(
+                        MimeContentType.Of("application/pdf"), () => new MemoryStream(new byte[200_000]),
+                        fileName: "Công văn.pdf"),
+                ])
             .AddMailboxes("From", [new Mailbox("Văn thư", "vanthu@tinhuy.vn")])
             .AddText("Subject", "Về việc tổ chức Hội nghị")
             .AddDate("Date", DateTimeOffset.UnixEpoch)
@@ -78,11 +83,13 @@ public class PostfixTests
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var now = TimeProvider.System.GetUtcNow();
-        using var made = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256).CreateSelfSigned(now.AddDays(-1), now.AddDays(2));
+        using var made = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256).CreateSelfSigned(
+            now.AddDays(-1), now.AddDays(2));
         return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
     }
 
-    private sealed class Reception(SmtpEnvelope envelope, ChannelWriter<(SmtpEnvelope Envelope, byte[] Octets)> taken) : SmtpReception
+    private sealed class Reception(SmtpEnvelope envelope, ChannelWriter<(SmtpEnvelope Envelope, byte[] Octets)> taken)
+        : SmtpReception
     {
         private readonly MemoryStream _octets = new();
 

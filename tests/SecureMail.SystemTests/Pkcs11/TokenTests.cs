@@ -44,7 +44,11 @@ public class TokenTests
             signature.Length.ShouldBe(length);
             elsewhere.VerifyData(Message, signature, new HashAlgorithmName(hash)).ShouldBeTrue();
         }
-        elsewhere.VerifyData(Message, key.SignData(Message, new HashAlgorithmName(hash), DSASignatureFormat.Rfc3279DerSequence), new HashAlgorithmName(hash), DSASignatureFormat.Rfc3279DerSequence).ShouldBeTrue();
+        elsewhere
+            .VerifyData(
+                Message, key.SignData(Message, new HashAlgorithmName(hash), DSASignatureFormat.Rfc3279DerSequence),
+                new HashAlgorithmName(hash), DSASignatureFormat.Rfc3279DerSequence)
+            .ShouldBeTrue();
     }
 
     [Theory]
@@ -65,7 +69,8 @@ public class TokenTests
             key.DeriveRawSecretAgreement(theirs).ShouldBe(other.DeriveRawSecretAgreement(ours));
         }
         Should.Throw<CryptographicException>(() => key.ExportParameters(true));
-        using var elsewhere = ECDiffieHellman.Create(label == "agree256" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256);
+        using var elsewhere = ECDiffieHellman.Create(
+            label == "agree256" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256);
         using var foreign = elsewhere.PublicKey;
         Should.Throw<CryptographicException>(() => key.DeriveRawSecretAgreement(foreign));
     }
@@ -77,7 +82,9 @@ public class TokenTests
         using var key = (ECDiffieHellman)token.OpenKey(TokenFixture.Key("p256"), Pkcs11KeyUse.Decryption);
         using var other = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
         using var theirs = other.PublicKey;
-        Should.Throw<Pkcs11Exception>(() => key.DeriveRawSecretAgreement(theirs)).Fault.ShouldBe(Pkcs11Fault.KeyUnusable);
+        Should
+            .Throw<Pkcs11Exception>(() => key.DeriveRawSecretAgreement(theirs))
+            .Fault.ShouldBe(Pkcs11Fault.KeyUnusable);
     }
 
     [Theory]
@@ -93,10 +100,17 @@ public class TokenTests
             string In(string name) => Path.Combine(folder, name);
             await File.WriteAllBytesAsync(In("message"), Message);
             await File.WriteAllTextAsync(In("key.pem"), key.ExportSubjectPublicKeyInfoPem());
-            await File.WriteAllBytesAsync(In("signature"), key is RSA rsa
-                ? rsa.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-                : ((ECDsa)key).SignData(Message, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence));
-            (await SoftHsm.RunAsync("openssl", "dgst", "-sha256", "-verify", In("key.pem"), "-signature", In("signature"), In("message"))).Trim().ShouldBe("Verified OK");
+            await File.WriteAllBytesAsync(
+                In("signature"),
+                key is RSA rsa
+                    ? rsa.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+                    : ((ECDsa)key).SignData(Message, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence));
+            (
+                await SoftHsm.RunAsync(
+                    "openssl", "dgst", "-sha256", "-verify", In("key.pem"), "-signature", In("signature"),
+                    In("message")))
+                .Trim()
+                .ShouldBe("Verified OK");
         }
         finally
         {
@@ -111,7 +125,9 @@ public class TokenTests
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
         var secret = RandomNumberGenerator.GetBytes(32);
         foreach (var padding in new[] { RSAEncryptionPadding.Pkcs1, RSAEncryptionPadding.OaepSHA1 })
+        {
             key.Decrypt(key.Encrypt(secret, padding), padding).ShouldBe(secret);
+        }
     }
 
     [Fact]
@@ -121,8 +137,12 @@ public class TokenTests
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
         using var other = RSA.Create(2048);
         var secret = new byte[32];
-        foreach (var data in new[] { other.Encrypt(secret, RSAEncryptionPadding.OaepSHA1), new byte[256], new byte[10] })
+        foreach (
+            var data in new[] { other.Encrypt(secret, RSAEncryptionPadding.OaepSHA1), new byte[256], new byte[10] })
+        {
             Should.Throw<CryptographicException>(() => key.Decrypt(data, RSAEncryptionPadding.OaepSHA1));
+        }
+
         key.Decrypt(key.Encrypt(secret, RSAEncryptionPadding.Pkcs1), RSAEncryptionPadding.Pkcs1).ShouldBe(secret);
     }
 
@@ -132,8 +152,11 @@ public class TokenTests
         using var token = TokenFixture.Open();
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
         var data = key.Encrypt(new byte[32], RSAEncryptionPadding.OaepSHA256);
-        Should.Throw<Pkcs11Exception>(() => key.Decrypt(data, RSAEncryptionPadding.OaepSHA256)).Fault.ShouldBe(Pkcs11Fault.MechanismUnsupported);
-        Should.Throw<CryptographicException>(() => key.SignHash(new byte[20], HashAlgorithmName.SHA1, RSASignaturePadding.Pkcs1));
+        Should
+            .Throw<Pkcs11Exception>(() => key.Decrypt(data, RSAEncryptionPadding.OaepSHA256))
+            .Fault.ShouldBe(Pkcs11Fault.MechanismUnsupported);
+        Should.Throw<CryptographicException>(() =>
+            key.SignHash(new byte[20], HashAlgorithmName.SHA1, RSASignaturePadding.Pkcs1));
     }
 
     [Fact]
@@ -161,18 +184,34 @@ public class TokenTests
         using var rsaElsewhere = RSA.Create(rsa.ExportParameters(false));
         using var ecElsewhere = ECDsa.Create(ec.ExportParameters(false));
         var bad = new ConcurrentBag<int>();
-        await Task.WhenAll(Enumerable.Range(0, 8).Select(thread => Task.Factory.StartNew(() =>
-        {
-            for (var i = 0; i < 50; i++)
-            {
-                byte[] message = [(byte)thread, (byte)i];
-                var good = thread % 2 == 0
-                    ? rsaElsewhere.VerifyData(message, rsa.SignData(message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-                    : ecElsewhere.VerifyData(message, ec.SignData(message, HashAlgorithmName.SHA256), HashAlgorithmName.SHA256);
-                if (!good)
-                    bad.Add(i);
-            }
-        }, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 8)
+                .Select(thread =>
+                    Task.Factory.StartNew(
+                        () =>
+                        {
+                            for (var i = 0; i < 50; i++)
+                            {
+                                byte[] message = [(byte)thread, (byte)i];
+                                var good =
+                                    thread % 2 == 0
+                                        ? rsaElsewhere.VerifyData(
+                                            message,
+                                            rsa.SignData(message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
+                                            HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+                                        : ecElsewhere.VerifyData(
+                                            message, ec.SignData(message, HashAlgorithmName.SHA256),
+                                            HashAlgorithmName.SHA256);
+                                if (!good)
+                                {
+                                    bad.Add(i);
+                                }
+                            }
+                        },
+                        CancellationToken.None,
+                        TaskCreationOptions.LongRunning,
+                        TaskScheduler.Default)));
         bad.ShouldBeEmpty();
         asked.ShouldBe(1);
     }
@@ -189,7 +228,8 @@ public class TokenTests
         {
             using var certificate = token.CertificateOf(TokenFixture.Key("seal"));
             using var key = token.OpenRsa(TokenFixture.Key("seal"));
-            using var publicKey = System.Security.Cryptography.X509Certificates.RSACertificateExtensions.GetRSAPublicKey(certificate!)!;
+            using var publicKey =
+                System.Security.Cryptography.X509Certificates.RSACertificateExtensions.GetRSAPublicKey(certificate!)!;
             publicKey.ExportRSAPublicKey().ShouldBe(key.ExportRSAPublicKey());
             token.CertificateOf(TokenFixture.Key("p256")).ShouldBeNull();
             using var again = token.OpenKeyOf(certificate!).ShouldBeAssignableTo<RSA>()!;
@@ -206,35 +246,48 @@ public class TokenTests
         var tokens = module.Tokens();
         // The run's other tokens are listed, too.
         new[] { TokenFixture.Label, "empty" }.ShouldBeSubsetOf(tokens.Where(t => t.Initialized).Select(t => t.Label));
-        tokens.First(t => t.Label == TokenFixture.Label).ShouldSatisfyAllConditions(t => t.Serial.ShouldNotBeEmpty(), t => t.PinLocked.ShouldBeFalse());
+        tokens
+            .First(t => t.Label == TokenFixture.Label)
+            .ShouldSatisfyAllConditions(t => t.Serial.ShouldNotBeEmpty(), t => t.PinLocked.ShouldBeFalse());
     }
 
     [Theory]
     [InlineData("pkcs11:token=nobody", Pkcs11Fault.TokenAbsent)]
     [InlineData("pkcs11:token=empty;serial=0", Pkcs11Fault.TokenAbsent)]
     [InlineData("pkcs11:", Pkcs11Fault.Ambiguous)]
-    public void A_token_that_is_not_there_or_not_one_is_said_so(string uri, Pkcs11Fault fault)
-        => Should.Throw<Pkcs11Exception>(() => Pkcs11Token.Open(Pkcs11Uri.Parse($"{uri}?module-path={SoftHsm.Module}"), TokenFixture.GoodPin)).Fault.ShouldBe(fault);
+    public void A_token_that_is_not_there_or_not_one_is_said_so(string uri, Pkcs11Fault fault) =>
+        Should
+            .Throw<Pkcs11Exception>(() =>
+                Pkcs11Token.Open(Pkcs11Uri.Parse($"{uri}?module-path={SoftHsm.Module}"), TokenFixture.GoodPin))
+            .Fault.ShouldBe(fault);
 
     [Theory]
     [InlineData("/nowhere/libtoken.so")]
     [InlineData("libsofthsm2.so")]
     [InlineData("/usr/lib/x86_64-linux-gnu/libc.so.6")]
     [InlineData("/etc/hostname")]
-    public void A_module_that_is_not_one_is_said_so(string path)
-        => Should.Throw<Pkcs11Exception>(() => Pkcs11Module.Open(path)).Fault.ShouldBe(Pkcs11Fault.ModuleMissing);
+    public void A_module_that_is_not_one_is_said_so(string path) =>
+        Should.Throw<Pkcs11Exception>(() => Pkcs11Module.Open(path)).Fault.ShouldBe(Pkcs11Fault.ModuleMissing);
 
     [Fact]
     public void A_key_that_is_not_there_not_one_or_of_another_kind_is_said_so()
     {
         using var token = TokenFixture.Open();
-        Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("nothing"))).Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
-        Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("p256"))).Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
-        Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("twin"))).Fault.ShouldBe(Pkcs11Fault.Ambiguous);
+        Should
+            .Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("nothing")))
+            .Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
+        Should
+            .Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("p256")))
+            .Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
+        Should
+            .Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("twin")))
+            .Fault.ShouldBe(Pkcs11Fault.Ambiguous);
         using var byId = token.OpenRsa(Pkcs11Uri.Parse("pkcs11:object=twin;id=%05"));
         byId.KeySize.ShouldBe(2048);
         using var empty = TokenFixture.Open(token: "empty");
-        Should.Throw<Pkcs11Exception>(() => empty.OpenKey(TokenFixture.Key("seal"))).Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
+        Should
+            .Throw<Pkcs11Exception>(() => empty.OpenKey(TokenFixture.Key("seal")))
+            .Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
     }
 
     [Fact]

@@ -4,7 +4,8 @@ using SecureMail.Pkcs11;
 
 namespace SecureMail.SystemTests.Pkcs11;
 
-/// <summary>OpenSC's pkcs11-spy stands between us and the token and writes down every call: the witness that no second login happens.</summary>
+/// <summary>OpenSC's pkcs11-spy stands between us and the token and writes down every call: the witness that no second
+/// login happens.</summary>
 [Collection("tokens")]
 public sealed class WrongPinTests : IDisposable
 {
@@ -23,7 +24,10 @@ public sealed class WrongPinTests : IDisposable
 
     private readonly int _before = Logins();
 
-    private static int Logins() => File.Exists(SpyLog) ? File.ReadAllLines(SpyLog).Count(line => line.Contains(" C_Login", StringComparison.Ordinal)) : 0;
+    private static int Logins() =>
+        File.Exists(SpyLog)
+            ? File.ReadAllLines(SpyLog).Count(line => line.Contains(" C_Login", StringComparison.Ordinal))
+            : 0;
 
     private int LoginsHere => Logins() - _before;
 
@@ -52,7 +56,12 @@ public sealed class WrongPinTests : IDisposable
             first.ToString().ShouldNotContain(pin);
             token.PinRefused.ShouldBeTrue();
             for (var i = 0; i < 5; i++)
-                Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("seal"))).Fault.ShouldBe(Pkcs11Fault.PinRefused);
+            {
+                Should
+                    .Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("seal")))
+                    .Fault.ShouldBe(Pkcs11Fault.PinRefused);
+            }
+
             LoginsHere.ShouldBe(1);
             asked.ShouldBe(1);
         }
@@ -61,7 +70,9 @@ public sealed class WrongPinTests : IDisposable
         using (var again = TokenFixture.Open(Ask, module: Spy))
         {
             again.PinRefused.ShouldBeTrue();
-            Should.Throw<Pkcs11Exception>(() => again.OpenRsa(TokenFixture.Key("seal"))).Fault.ShouldBe(Pkcs11Fault.PinRefused);
+            Should
+                .Throw<Pkcs11Exception>(() => again.OpenRsa(TokenFixture.Key("seal")))
+                .Fault.ShouldBe(Pkcs11Fault.PinRefused);
             again.FindCertificates(TokenFixture.Key("seal")).Count.ShouldBe(1, "what needs no PIN still works");
             LoginsHere.ShouldBe(1);
             again.ResetAfterPersonActed();
@@ -75,7 +86,12 @@ public sealed class WrongPinTests : IDisposable
     public async Task Many_threads_with_a_wrong_pin_make_one_attempt()
     {
         using var token = TokenFixture.Open(() => "999999"u8.ToArray(), module: Spy);
-        var faults = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("seal"))).Fault)));
+        var faults = await Task.WhenAll(
+            Enumerable
+                .Range(0, 8)
+                .Select(_ =>
+                    Task.Run(() => Should.Throw<Pkcs11Exception>(() => token.OpenRsa(TokenFixture.Key("seal"))).Fault))
+        );
         LoginsHere.ShouldBe(1);
         faults.Count(fault => fault == Pkcs11Fault.PinIncorrect).ShouldBe(1);
         faults.Count(fault => fault == Pkcs11Fault.PinRefused).ShouldBe(7);
@@ -85,7 +101,12 @@ public sealed class WrongPinTests : IDisposable
     public void Without_a_pin_nothing_is_attempted_and_nothing_is_held_against_the_next()
     {
         using (var none = TokenFixture.Open(() => null, module: Spy))
-            Should.Throw<Pkcs11Exception>(() => none.OpenRsa(TokenFixture.Key("seal"))).Fault.ShouldBe(Pkcs11Fault.PinRequired);
+        {
+            Should
+                .Throw<Pkcs11Exception>(() => none.OpenRsa(TokenFixture.Key("seal")))
+                .Fault.ShouldBe(Pkcs11Fault.PinRequired);
+        }
+
         LoginsHere.ShouldBe(0);
         using var token = TokenFixture.Open(module: Spy);
         using var key = token.OpenRsa(TokenFixture.Key("seal"));

@@ -2,7 +2,8 @@ using System.Diagnostics;
 
 namespace SecureMail.SystemTests.Scripts;
 
-/// <summary>scripts/setup.sh where there is no SDK: each way to one, against a stub in place of the vendor's installer.</summary>
+/// <summary>scripts/setup.sh where there is no SDK: each way to one, against a stub in place of the vendor's
+/// installer.</summary>
 public sealed class SetupTests : IDisposable
 {
     private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smsetup").FullName;
@@ -14,7 +15,23 @@ public sealed class SetupTests : IDisposable
         File.Copy(Path.Combine(Repository.Root, "scripts", "setup.sh"), At("scripts/setup.sh"));
         File.Copy(Path.Combine(Repository.Root, "global.json"), At("global.json"));
         // A PATH with neither dotnet nor apt-get.
-        foreach (var tool in new[] { "bash", "sed", "grep", "id", "dirname", "readlink", "mktemp", "curl", "rm", "cat", "mkdir", "chmod", "env" })
+        foreach (
+            var tool in new[]
+            {
+                "bash",
+                "sed",
+                "grep",
+                "id",
+                "dirname",
+                "readlink",
+                "mktemp",
+                "curl",
+                "rm",
+                "cat",
+                "mkdir",
+                "chmod",
+                "env",
+            })
         {
             var path = new[] { "/usr/bin/", "/bin/" }.Select(d => d + tool).First(File.Exists);
             File.CreateSymbolicLink(At("bin/" + tool), path);
@@ -24,10 +41,13 @@ public sealed class SetupTests : IDisposable
     [Fact]
     public async Task The_vendors_script_puts_the_SDK_of_global_json_into_the_checkout()
     {
-        await File.WriteAllTextAsync(At("install.sh"), """
+        await File.WriteAllTextAsync(
+            At("install.sh"),
+            """
             while [ $# -gt 0 ]; do case $1 in --version) v=$2; shift;; --install-dir) d=$2; shift;; esac; shift; done
             mkdir -p "$d"; printf '#!/bin/bash\necho %s\n' "$v" >"$d/dotnet"; chmod +x "$d/dotnet"
-            """);
+            """
+        );
         var (code, output, _) = await RunAsync("file://" + At("install.sh"));
         code.ShouldBe(0);
         output.Trim().ShouldBe($"{At(".dotnet/dotnet")} 10.0.401");
@@ -58,7 +78,8 @@ public sealed class SetupTests : IDisposable
 
     private async Task<(int Code, string Output, string Error)> RunAsync(string installer)
     {
-        var start = new ProcessStartInfo(At("bin/bash"), ["-c", ". scripts/setup.sh; need_dotnet; echo \"$DOTNET $(\"$DOTNET\" --version)\""])
+        var start = new ProcessStartInfo(
+            At("bin/bash"), ["-c", ". scripts/setup.sh; need_dotnet; echo \"$DOTNET $(\"$DOTNET\" --version)\""])
         {
             WorkingDirectory = _folder,
             RedirectStandardOutput = true,

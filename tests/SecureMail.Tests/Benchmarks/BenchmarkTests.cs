@@ -3,7 +3,8 @@ using SecureMail.Benchmarks;
 
 namespace SecureMail.Tests.Benchmarks;
 
-/// <summary>The measurements themselves take minutes and depend on the machine; here only that both sides of each do the same work.</summary>
+/// <summary>The measurements themselves take minutes and depend on the machine; here only that both sides of each do
+/// the same work.</summary>
 public sealed partial class BenchmarkTests
 {
     public static TheoryData<string> Contests()
@@ -43,7 +44,10 @@ public sealed partial class BenchmarkTests
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder.FullName, "SecureMail.sln")))
+        {
             folder = folder.Parent!;
+        }
+
         return folder.FullName;
     }
 

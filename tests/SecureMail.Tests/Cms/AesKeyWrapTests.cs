@@ -17,8 +17,8 @@ public sealed class AesKeyWrapTests
     [InlineData(32, 32, "28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326CBC7F0E71A99F43BFB988B9B7A02DD21")]
     public void The_vectors_of_the_standard_wrap_and_unwrap(int kekSize, int dataSize, string wrapped)
     {
-        byte[] kek = Convert.FromHexString(Kek)[..kekSize];
-        byte[] data = Convert.FromHexString(Data)[..dataSize];
+        var kek = Convert.FromHexString(Kek)[..kekSize];
+        var data = Convert.FromHexString(Data)[..dataSize];
         Convert.ToHexString(AesKeyWrap.Wrap(kek, data)).ShouldBe(wrapped);
         AesKeyWrap.Unwrap(kek, Convert.FromHexString(wrapped)).ShouldBe(data);
     }
@@ -26,16 +26,19 @@ public sealed class AesKeyWrapTests
     [Fact]
     public void A_changed_bit_or_an_impossible_length_unwraps_to_nothing()
     {
-        byte[] kek = Convert.FromHexString(Kek);
-        byte[] wrapped = AesKeyWrap.Wrap(kek, new byte[32]);
-        for (int i = 0; i < wrapped.Length * 8; i++)
+        var kek = Convert.FromHexString(Kek);
+        var wrapped = AesKeyWrap.Wrap(kek, new byte[32]);
+        for (var i = 0; i < wrapped.Length * 8; i++)
         {
             byte[] changed = [.. wrapped];
             changed[i / 8] ^= (byte)(1 << (i % 8));
             AesKeyWrap.Unwrap(kek, changed).ShouldBeNull();
         }
-        foreach (int length in new[] { 0, 8, 16, 23, 25, 136 })
+        foreach (var length in new[] { 0, 8, 16, 23, 25, 136 })
+        {
             AesKeyWrap.Unwrap(kek, new byte[length]).ShouldBeNull();
+        }
+
         Should.Throw<ArgumentException>(() => AesKeyWrap.Wrap(kek, new byte[8]));
     }
 }

@@ -12,7 +12,7 @@ public sealed class CertificateCacheTests
     public void The_same_octets_give_the_same_certificate()
     {
         var cache = new CertificateCache(8, TimeSpan.FromHours(1), _clock);
-        byte[] one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
+        var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
         X509Certificate2 first = cache.Load(one);
         cache.Load(one.ToArray()).ShouldBeSameAs(first);
         first.RawData.ShouldBe(one);
@@ -26,7 +26,7 @@ public sealed class CertificateCacheTests
     public void What_is_kept_is_a_copy_of_the_octets()
     {
         var cache = new CertificateCache(8, null, _clock);
-        byte[] one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
+        var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
         byte[] given = [.. one];
         X509Certificate2 first = cache.Load(given);
         Array.Clear(given);
@@ -40,7 +40,7 @@ public sealed class CertificateCacheTests
         var cache = new CertificateCache(8, null, _clock);
         byte[][] all = [.. Enumerable.Range(0, 9).Select(i => TestPki.Shared.Issue($"CN={i}").Certificate.RawData)];
         var held = new List<X509Certificate2>();
-        foreach (byte[] one in all[..8])
+        foreach (var one in all[..8])
         {
             _clock.Pass(TimeSpan.FromSeconds(1));
             held.Add(cache.Load(one));
@@ -53,14 +53,16 @@ public sealed class CertificateCacheTests
         cache.Load(all[0]).ShouldBeSameAs(held[0]);
         cache.Load(all[1]).ShouldNotBeSameAs(held[1]);
         foreach (X509Certificate2 certificate in held)
+        {
             certificate.GetRSAPublicKey().ShouldNotBeNull();
+        }
     }
 
     [Fact]
     public void Age_ends_what_use_does_not()
     {
         var cache = new CertificateCache(8, TimeSpan.FromHours(1), _clock);
-        byte[] one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
+        var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
         X509Certificate2 first = cache.Load(one);
         _clock.Pass(TimeSpan.FromMinutes(59));
         cache.Load(one).ShouldBeSameAs(first);
@@ -73,7 +75,10 @@ public sealed class CertificateCacheTests
     {
         var cache = new CertificateCache(8, null, _clock);
         Should.Throw<CryptographicException>(() => cache.Load(new byte[] { 0x30, 0x00 }));
-        byte[] large = TestPki.Shared.Issue("CN=A", edit: r => r.CertificateExtensions.Add(new X509Extension("1.3.6.1.4.1.99999.2", new byte[9000], false))).Certificate.RawData;
+        var large = TestPki
+            .Shared.Issue("CN=A", edit: r =>
+                r.CertificateExtensions.Add(new X509Extension("1.3.6.1.4.1.99999.2", new byte[9000], false)))
+            .Certificate.RawData;
         cache.Load(large).RawData.ShouldBe(large);
         cache.Count.ShouldBe(0);
         var none = new CertificateCache(0);
@@ -85,7 +90,12 @@ public sealed class CertificateCacheTests
     public void Many_threads_share_it_while_it_overflows()
     {
         var cache = new CertificateCache(4, null, _clock);
-        byte[][] all = [.. Enumerable.Range(0, 12).Select(i => TestPki.Shared.Issue($"CN={i}", key: TestKey.P256).Certificate.RawData)];
+        byte[][] all =
+        [
+            .. Enumerable
+                .Range(0, 12)
+                .Select(i => TestPki.Shared.Issue($"CN={i}", key: TestKey.P256).Certificate.RawData),
+        ];
         Parallel.For(0, 600, i =>
         {
             X509Certificate2 certificate = cache.Load(all[i % all.Length]);

@@ -18,7 +18,7 @@ public sealed class CmsEnvelopeTests
         get
         {
             var cases = new TheoryData<ContentCipher, int>();
-            foreach (int length in new[] { 0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 1_048_576, 1_600_003 })
+            foreach (var length in new[] { 0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 1_048_576, 1_600_003 })
             {
                 cases.Add(ContentCipher.Aes256Gcm, length);
                 cases.Add(ContentCipher.Aes256Cbc, length);
@@ -31,16 +31,22 @@ public sealed class CmsEnvelopeTests
     [MemberData(nameof(Cases))]
     public async Task What_is_encrypted_opens_for_each_recipient_whatever_its_length(ContentCipher cipher, int length)
     {
-        byte[] content = RandomNumberGenerator.GetBytes(length);
+        var content = RandomNumberGenerator.GetBytes(length);
         foreach (Stream source in new Stream[] { new MemoryStream(content), new DripStream(content) })
         {
-            byte[] cms = await EncryptAsync(source, cipher, Other, Ours);
-            CmsFormat.Detect(cms).ShouldBe(cipher == ContentCipher.Aes256Gcm ? CmsKind.AuthEnvelopedData : CmsKind.EnvelopedData);
+            var cms = await EncryptAsync(source, cipher, Other, Ours);
+            CmsFormat
+                .Detect(cms)
+                .ShouldBe(cipher == ContentCipher.Aes256Gcm ? CmsKind.AuthEnvelopedData : CmsKind.EnvelopedData);
             if (source.CanSeek)
+            {
                 new AsnReader(cms, AsnEncodingRules.DER).ReadSequence();
+            }
+
             foreach (TestIdentity reader in new[] { Ours, Other })
             {
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [new RecipientKey(reader.Certificate, reader.Rsa)]);
+                using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                    new MemoryStream(cms), [new RecipientKey(reader.Certificate, reader.Rsa)]);
                 opened.Authenticated.ShouldBe(cipher == ContentCipher.Aes256Gcm);
                 opened.Algorithm.ShouldBe(cipher == ContentCipher.Aes256Gcm ? "AES-256-GCM" : "AES-256-CBC");
                 opened.Length.ShouldBe(length);
@@ -54,19 +60,36 @@ public sealed class CmsEnvelopeTests
     {
         var oracle = new EnvelopedCms();
         oracle.Decode(await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Cbc, Other, Ours));
-        RecipientInfo us = oracle.RecipientInfos.Cast<RecipientInfo>().Single(r => ((System.Security.Cryptography.Xml.X509IssuerSerial)r.RecipientIdentifier.Value!).SerialNumber == Ours.Certificate.SerialNumber);
+        RecipientInfo us = oracle
+            .RecipientInfos.Cast<RecipientInfo>()
+            .Single(r =>
+                ((System.Security.Cryptography.Xml.X509IssuerSerial)r.RecipientIdentifier.Value!).SerialNumber
+                == Ours.Certificate.SerialNumber);
         oracle.Decrypt(us, Ours.Rsa);
         oracle.ContentInfo.Content.ShouldBe(Content);
 
-        foreach (string cipher in new[] { "2.16.840.1.101.3.4.1.2", "2.16.840.1.101.3.4.1.22", "2.16.840.1.101.3.4.1.42" })
+        foreach (var cipher in new[] { "2.16.840.1.101.3.4.1.2", "2.16.840.1.101.3.4.1.22", "2.16.840.1.101.3.4.1.42" })
         {
-            foreach (RSAEncryptionPadding padding in new[] { RSAEncryptionPadding.Pkcs1, RSAEncryptionPadding.OaepSHA1, RSAEncryptionPadding.OaepSHA256 })
-            {
-                foreach (SubjectIdentifierType type in new[] { SubjectIdentifierType.IssuerAndSerialNumber, SubjectIdentifierType.SubjectKeyIdentifier })
+            foreach (
+                RSAEncryptionPadding padding in new[]
                 {
-                    var enveloped = new EnvelopedCms(new ContentInfo(Content), new AlgorithmIdentifier(new Oid(cipher)));
+                    RSAEncryptionPadding.Pkcs1,
+                    RSAEncryptionPadding.OaepSHA1,
+                    RSAEncryptionPadding.OaepSHA256,
+                })
+            {
+                foreach (
+                    SubjectIdentifierType type in new[]
+                    {
+                        SubjectIdentifierType.IssuerAndSerialNumber,
+                        SubjectIdentifierType.SubjectKeyIdentifier,
+                    })
+                {
+                    var enveloped = new EnvelopedCms(
+                        new ContentInfo(Content), new AlgorithmIdentifier(new Oid(cipher)));
                     enveloped.Encrypt(new CmsRecipient(type, Ours.Certificate, padding));
-                    using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(enveloped.Encode()), [OurKey]);
+                    using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                        new MemoryStream(enveloped.Encode()), [OurKey]);
                     (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
                 }
             }
@@ -76,19 +99,21 @@ public sealed class CmsEnvelopeTests
     [Fact]
     public async Task Mail_for_others_is_not_for_us()
     {
-        byte[] cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Other);
+        var cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Other);
         (await FailureAsync(cms)).ShouldBe(CmsError.NotForUs);
     }
 
     [Fact]
     public async Task A_wrong_key_a_wrong_padding_and_a_changed_tag_are_one_error()
     {
-        byte[] cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Ours);
+        var cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Ours);
         // The same certificate with another private key: its padding cannot come out right.
-        CmsException wrongKey = await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(new MemoryStream(cms), [new RecipientKey(Ours.Certificate, Other.Rsa)]));
+        CmsException wrongKey = await Should.ThrowAsync<CmsException>(() =>
+            CmsDecryptor.DecryptAsync(new MemoryStream(cms), [new RecipientKey(Ours.Certificate, Other.Rsa)]));
         byte[] changed = [.. cms];
         changed[^1] ^= 1;
-        CmsException wrongTag = await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(new MemoryStream(changed), [OurKey]));
+        CmsException wrongTag = await Should.ThrowAsync<CmsException>(() =>
+            CmsDecryptor.DecryptAsync(new MemoryStream(changed), [OurKey]));
         wrongKey.Error.ShouldBe(CmsError.DecryptionFailed);
         wrongTag.Error.ShouldBe(CmsError.DecryptionFailed);
         wrongTag.Message.ShouldBe(wrongKey.Message);
@@ -97,9 +122,9 @@ public sealed class CmsEnvelopeTests
     [Fact]
     public async Task No_changed_octet_of_authenticated_content_goes_through()
     {
-        byte[] cms = await EncryptAsync(new MemoryStream(new byte[100]), ContentCipher.Aes256Gcm, Ours);
+        var cms = await EncryptAsync(new MemoryStream(new byte[100]), ContentCipher.Aes256Gcm, Ours);
         // From the content to the end: cipher parameters, content, tag.
-        for (int i = cms.Length - 150; i < cms.Length; i++)
+        for (var i = cms.Length - 150; i < cms.Length; i++)
         {
             byte[] changed = [.. cms];
             changed[i] ^= 0x40;
@@ -112,9 +137,12 @@ public sealed class CmsEnvelopeTests
     {
         foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
         {
-            byte[] cms = await EncryptAsync(new DripStream(new byte[300]), cipher, Ours);
-            for (int length = 0; length < cms.Length; length += 5)
-                (await FailureAsync(cms[..length])).ShouldBeOneOf(CmsError.NotCms, CmsError.Truncated, CmsError.Malformed, CmsError.DecryptionFailed);
+            var cms = await EncryptAsync(new DripStream(new byte[300]), cipher, Ours);
+            for (var length = 0; length < cms.Length; length += 5)
+            {
+                (await FailureAsync(cms[..length])).ShouldBeOneOf(
+                    CmsError.NotCms, CmsError.Truncated, CmsError.Malformed, CmsError.DecryptionFailed);
+            }
         }
     }
 
@@ -126,9 +154,10 @@ public sealed class CmsEnvelopeTests
     [InlineData(11, "good", CmsError.Malformed)]
     [InlineData(17, "good", CmsError.Malformed)]
     [InlineData(16, "short tag", CmsError.DecryptionFailed)]
-    public async Task Authenticated_attributes_and_the_length_of_the_tag_are_held_to(int tagSize, string variant, CmsError? expected)
+    public async Task Authenticated_attributes_and_the_length_of_the_tag_are_held_to(
+        int tagSize, string variant, CmsError? expected)
     {
-        byte[] cms = HandMadeGcm(tagSize, variant);
+        var cms = HandMadeGcm(tagSize, variant);
         if (expected is { } error)
         {
             (await FailureAsync(cms)).ShouldBe(error);
@@ -142,21 +171,27 @@ public sealed class CmsEnvelopeTests
     [Fact]
     public async Task What_is_signed_is_not_encrypted_and_text_is_not_CMS()
     {
-        byte[] signed = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(Ours), Ours.Rsa);
+        var signed = await CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content), CmsSignedDataTests.Request(Ours), Ours.Rsa);
         (await FailureAsync(signed)).ShouldBe(CmsError.WrongKind);
         (await FailureAsync(Content)).ShouldBe(CmsError.NotCms);
         (await FailureAsync([])).ShouldBe(CmsError.NotCms);
         (await FailureAsync([0x30, 0x03, 0x06, 0x01, 0x2A])).ShouldBe(CmsError.NotCms);
-        byte[] encrypted = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Cbc, Ours);
-        (await Should.ThrowAsync<CmsException>(() => CmsSignedDataTests.ReadAsync(encrypted))).Error.ShouldBe(CmsError.WrongKind);
+        var encrypted = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Cbc, Ours);
+        (await Should.ThrowAsync<CmsException>(() => CmsSignedDataTests.ReadAsync(encrypted))).Error.ShouldBe(
+            CmsError.WrongKind);
     }
 
     [Fact]
     public async Task A_recipient_on_a_curve_not_known_and_no_recipient_at_all_are_refused()
     {
         TestIdentity brainpool = Readers.Issue(ECDsa.Create(ECCurve.NamedCurves.brainpoolP256r1));
-        (await Should.ThrowAsync<CmsException>(() => EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, brainpool))).Error.ShouldBe(CmsError.CertificateNotUsable);
-        await Should.ThrowAsync<ArgumentException>(() => EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm));
+        (
+            await Should.ThrowAsync<CmsException>(() =>
+                EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, brainpool))
+        ).Error.ShouldBe(CmsError.CertificateNotUsable);
+        await Should.ThrowAsync<ArgumentException>(() =>
+            EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm));
     }
 
     [Fact]
@@ -164,13 +199,26 @@ public sealed class CmsEnvelopeTests
     {
         foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
         {
-            byte[] cms = await EncryptAsync(new MemoryStream(new byte[1000]), cipher, Other, Ours);
-            foreach (CmsLimits limits in new CmsLimits[] { new() { MaxContent = 999 }, new() { MaxPart = 100 }, new() { MaxRecipients = 0 }, new() { MaxDepth = 2 } })
-                (await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey], limits))).Error.ShouldBe(CmsError.LimitExceeded);
+            var cms = await EncryptAsync(new MemoryStream(new byte[1000]), cipher, Other, Ours);
+            foreach (
+                CmsLimits limits in new CmsLimits[]
+                {
+                    new() { MaxContent = 999 },
+                    new() { MaxPart = 100 },
+                    new() { MaxRecipients = 0 },
+                    new() { MaxDepth = 2 },
+                })
+            {
+                (
+                    await Should.ThrowAsync<CmsException>(() =>
+                        CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey], limits))
+                ).Error.ShouldBe(CmsError.LimitExceeded);
+            }
         }
     }
 
-    private static async Task<byte[]> EncryptAsync(Stream content, ContentCipher cipher, params TestIdentity[] recipients)
+    private static async Task<byte[]> EncryptAsync(
+        Stream content, ContentCipher cipher, params TestIdentity[] recipients)
     {
         using var output = new MemoryStream();
         await CmsEnveloper.EncryptAsync(content, output, [.. recipients.Select(r => r.Certificate)], cipher);
@@ -183,23 +231,31 @@ public sealed class CmsEnvelopeTests
     /// <summary>AuthEnvelopedData with an authenticated attribute, made with the platform's AES-GCM.</summary>
     private static byte[] HandMadeGcm(int tagSize, string variant)
     {
-        byte[] key = RandomNumberGenerator.GetBytes(16);
-        byte[] nonce = RandomNumberGenerator.GetBytes(12);
+        var key = RandomNumberGenerator.GetBytes(16);
+        var nonce = RandomNumberGenerator.GetBytes(12);
         var attributes = new AsnWriter(AsnEncodingRules.DER);
         using (attributes.PushSetOf())
         using (attributes.PushSequence())
         {
             attributes.WriteObjectIdentifier("1.2.840.113549.1.9.3");
             using (attributes.PushSetOf())
+            {
                 attributes.WriteObjectIdentifier("1.2.840.113549.1.7.1");
+            }
         }
-        byte[] aad = attributes.Encode();
+        var aad = attributes.Encode();
         var cipher = new byte[Content.Length];
         var tag = new byte[16];
         using (var gcm = new AesGcm(key, 16))
+        {
             gcm.Encrypt(nonce, Content, cipher, tag, aad);
+        }
+
         if (variant == "changed attribute")
+        {
             aad[^1] ^= 1;
+        }
+
         aad[0] = 0xA1;
 
         var context0 = new Asn1Tag(TagClass.ContextSpecific, 0);
@@ -222,13 +278,18 @@ public sealed class CmsEnvelopeTests
                         {
                             writer.WriteOctetString(nonce);
                             if (tagSize != 12)
+                            {
                                 writer.WriteInteger(tagSize);
+                            }
                         }
                     }
                     writer.WriteOctetString(cipher, context0);
                 }
                 if (variant != "no attribute")
+                {
                     writer.WriteEncodedValue(aad);
+                }
+
                 writer.WriteOctetString(tag.AsSpan(0, variant == "short tag" ? 8 : Math.Min(tagSize, 16)));
             }
         }

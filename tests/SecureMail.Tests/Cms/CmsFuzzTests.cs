@@ -5,48 +5,62 @@ using SecureMail.Cms;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>Mutated CMS: only typed errors come out, nothing changed passes for authentic, and time and memory stay bounded.</summary>
+/// <summary>Mutated CMS: only typed errors come out, nothing changed passes for authentic, and time and memory stay
+/// bounded.</summary>
 public sealed class CmsFuzzTests
 {
-    private static readonly byte[][] Corpus = [.. Directory.GetFiles(Vectors.Folder("cms"), "*", SearchOption.AllDirectories).Where(f => Path.GetExtension(f) is ".der" or ".ber" or ".pem").Order().Select(File.ReadAllBytes)];
+    private static readonly byte[][] Corpus =
+    [
+        .. Directory
+            .GetFiles(Vectors.Folder("cms"), "*", SearchOption.AllDirectories)
+            .Where(f => Path.GetExtension(f) is ".der" or ".ber" or ".pem")
+            .Order()
+            .Select(File.ReadAllBytes),
+    ];
 
     [Fact]
     public void Mutated_signed_data_is_read_or_refused_and_never_verifies_as_other_content()
     {
-        byte[] content = Vectors.Read("cms", "content.txt");
+        var content = Vectors.Read("cms", "content.txt");
         Bounded(Corpus, 1, 6000, input =>
         {
             try
             {
                 using CmsSignedData data = CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult();
-                IReadOnlyList<SignerVerification> results = data.VerifyAsync(data.HasContent ? null : new MemoryStream(content)).GetAwaiter().GetResult();
+                IReadOnlyList<SignerVerification> results = data.VerifyAsync(
+                        data.HasContent ? null : new MemoryStream(content))
+                    .GetAwaiter()
+                    .GetResult();
                 if (data.HasContent && results.Any(r => r.Intact))
+                {
                     CmsSignedDataTests.BytesAsync(data.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+                }
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
         });
     }
 
     [Fact]
     public void Mutated_encrypted_data_opens_as_it_was_or_not_at_all()
     {
-        byte[] content = Vectors.Read("cms", "content.txt");
-        using RSA rsa = RSA.Create();
+        var content = Vectors.Read("cms", "content.txt");
+        using var rsa = RSA.Create();
         rsa.ImportFromPem(System.Text.Encoding.ASCII.GetString(Vectors.Read("cms", "recipient.key")));
         RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificate(Vectors.Read("cms", "recipient.pem")), rsa)];
         Bounded(Corpus, 2, 3000, input =>
         {
             try
             {
-                using CmsOpened opened = CmsDecryptor.DecryptAsync(new MemoryStream(input), keys).GetAwaiter().GetResult();
+                using CmsOpened opened = CmsDecryptor
+                    .DecryptAsync(new MemoryStream(input), keys)
+                    .GetAwaiter()
+                    .GetResult();
                 if (opened.Authenticated)
+                {
                     CmsSignedDataTests.BytesAsync(opened.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+                }
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
         });
     }
 
@@ -56,7 +70,10 @@ public sealed class CmsFuzzTests
         {
             CmsKind kind = CmsFormat.Detect(input.AsSpan(0, Math.Min(input.Length, CmsFormat.DetectionLength)));
             if (kind == CmsKind.SignedData || input.Length > 2048)
+            {
                 return;
+            }
+
             Should.Throw<CmsException>(() => CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult());
         });
 
@@ -64,18 +81,16 @@ public sealed class CmsFuzzTests
     public void Mutated_signatures_are_put_together_only_into_what_is_read_again()
     {
         byte[][] detached = [.. Corpus.Where(c => c is [0x30, ..])];
-        byte[] ours = Corpus.First(c => Joins(c, c));
+        var ours = Corpus.First(c => Joins(c, c));
         Bounded(detached, 5, 3000, input =>
         {
             try
             {
-                byte[] joined = SecureMail.Cms.CmsSigner.Join(ours, input);
+                var joined = SecureMail.Cms.CmsSigner.Join(ours, input);
                 using CmsSignedData data = CmsSignedData.ReadAsync(new MemoryStream(joined)).GetAwaiter().GetResult();
                 data.Signers.ShouldNotBeEmpty();
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
         });
 
         static bool Joins(byte[] one, byte[] other)
@@ -97,11 +112,19 @@ public sealed class CmsFuzzTests
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=A", key: TestKey.P256);
         var cache = new CertificateCache(16);
-        byte[][] certificates = [signer.Certificate.RawData, TestPki.Shared.Issue("CN=B").Certificate.RawData, TestEd25519.Issue(TestPki.Shared, "CN=C").Certificate.RawData];
+        byte[][] certificates =
+        [
+            signer.Certificate.RawData,
+            TestPki.Shared.Issue("CN=B").Certificate.RawData,
+            TestEd25519.Issue(TestPki.Shared, "CN=C").Certificate.RawData,
+        ];
         Bounded(certificates, 6, 6000, input =>
         {
             if (cache.Read(input) is not { } read)
+            {
                 return;
+            }
+
             read.Key?.VerifyEcdsa(new byte[32], [0x30, 0x06, 0x02, 0x01, 0x01, 0x02, 0x01, 0x01]).ShouldBeFalse();
             read.Key?.VerifyRsaPkcs1(new byte[32], HashAlgorithmName.SHA256, new byte[256]).ShouldBeFalse();
             read.Key?.VerifyEd25519([1], new byte[64]).ShouldBeFalse();
@@ -113,31 +136,34 @@ public sealed class CmsFuzzTests
     public void A_mutated_prepared_signature_loads_or_is_refused()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=A", key: TestKey.P256);
-        byte[] saved = PreparedSignature.Prepare(CmsSignedDataTests.Request(signer, SignatureScheme.Ecdsa), new byte[32]).Save();
+        var saved = PreparedSignature
+            .Prepare(CmsSignedDataTests.Request(signer, SignatureScheme.Ecdsa), new byte[32])
+            .Save();
         Bounded([saved], 4, 3000, input =>
         {
             try
             {
                 PreparedSignature.Load(input);
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
         });
     }
 
-    /// <summary>Octets one input may make us allocate: some pieces of 64 KiB, far below what a hostile length could claim.</summary>
+    /// <summary>Octets one input may make us allocate: some pieces of 64 KiB, far below what a hostile length could
+    /// claim.</summary>
     private const long MaxAllocated = 4 << 20;
 
-    /// <summary>What one input may cost: ordinary ones take a millisecond, and the slack is for other tests on the same cores.</summary>
+    /// <summary>What one input may cost: ordinary ones take a millisecond, and the slack is for other tests on the same
+    /// cores.</summary>
     private static readonly TimeSpan MaxTime = TimeSpan.FromSeconds(30);
 
     private static void Bounded(IEnumerable<byte[]> corpus, int seed, int iterations, Action<byte[]> target) =>
         Fuzz.Run(corpus, seed, iterations, input =>
         {
-            // Everything here runs on this thread, for a MemoryStream never waits: its own counter does not see what other tests allocate.
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            long began = Stopwatch.GetTimestamp();
+            // Everything here runs on this thread, for a MemoryStream never waits: its own counter does not see what
+            // other tests allocate.
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            var began = Stopwatch.GetTimestamp();
             target(input);
             (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(MaxAllocated);
             Stopwatch.GetElapsedTime(began).ShouldBeLessThan(MaxTime);

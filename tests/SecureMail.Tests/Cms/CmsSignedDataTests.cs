@@ -12,25 +12,28 @@ public sealed class CmsSignedDataTests
     private static readonly byte[] Content = "Kính gửi: Văn phòng Đảng ủy\r\n"u8.ToArray();
     private static readonly DateTimeOffset Signed = new(2026, 5, 20, 8, 30, 0, TimeSpan.Zero);
 
-    public static TheoryData<TestKey, SignatureScheme, string> Algorithms => new()
-    {
-        { TestKey.Rsa2048, SignatureScheme.RsaPkcs1, "SHA256" },
-        { TestKey.Rsa2048, SignatureScheme.RsaPkcs1, "SHA384" },
-        { TestKey.Rsa3072, SignatureScheme.RsaPkcs1, "SHA512" },
-        { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA256" },
-        { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA384" },
-        { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA512" },
-        { TestKey.P256, SignatureScheme.Ecdsa, "SHA256" },
-        { TestKey.P384, SignatureScheme.Ecdsa, "SHA384" },
-        { TestKey.P384, SignatureScheme.Ecdsa, "SHA512" },
-    };
+    public static TheoryData<TestKey, SignatureScheme, string> Algorithms =>
+        new()
+        {
+            { TestKey.Rsa2048, SignatureScheme.RsaPkcs1, "SHA256" },
+            { TestKey.Rsa2048, SignatureScheme.RsaPkcs1, "SHA384" },
+            { TestKey.Rsa3072, SignatureScheme.RsaPkcs1, "SHA512" },
+            { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA256" },
+            { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA384" },
+            { TestKey.Rsa2048, SignatureScheme.RsaPss, "SHA512" },
+            { TestKey.P256, SignatureScheme.Ecdsa, "SHA256" },
+            { TestKey.P384, SignatureScheme.Ecdsa, "SHA384" },
+            { TestKey.P384, SignatureScheme.Ecdsa, "SHA512" },
+        };
 
     [Theory]
     [MemberData(nameof(Algorithms))]
-    public async Task A_detached_signature_verifies_here_and_on_the_platform(TestKey key, SignatureScheme scheme, string digest)
+    public async Task A_detached_signature_verifies_here_and_on_the_platform(
+        TestKey key, SignatureScheme scheme, string digest)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu", ["vanthu@a.vn"], key);
-        byte[] cms = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(signer, scheme, digest), signer.Key);
+        var cms = await CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content), Request(signer, scheme, digest), signer.Key);
 
         CmsFormat.Detect(cms).ShouldBe(CmsKind.SignedData);
         using CmsSignedData data = await ReadAsync(cms);
@@ -49,17 +52,20 @@ public sealed class CmsSignedDataTests
 
     [Theory]
     [MemberData(nameof(Algorithms))]
-    public async Task An_attached_signature_carries_its_content_with_known_and_with_unknown_length(TestKey key, SignatureScheme scheme, string digest)
+    public async Task An_attached_signature_carries_its_content_with_known_and_with_unknown_length(
+        TestKey key, SignatureScheme scheme, string digest)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu", ["vanthu@a.vn"], key);
-        byte[] content = RandomNumberGenerator.GetBytes(200_001);
+        var content = RandomNumberGenerator.GetBytes(200_001);
         foreach (Stream source in new Stream[] { new MemoryStream(content), new DripStream(content) })
         {
             using var output = new MemoryStream();
             await CmsSigner.SignAttachedAsync(source, output, Request(signer, scheme, digest), signer.Key);
-            byte[] cms = output.ToArray();
+            var cms = output.ToArray();
             if (source.CanSeek && scheme != SignatureScheme.Ecdsa)
+            {
                 new AsnReader(cms, AsnEncodingRules.DER).ReadSequence();
+            }
 
             using CmsSignedData data = await ReadAsync(cms);
             (await BytesAsync(data.OpenContent())).ShouldBe(content);
@@ -93,10 +99,19 @@ public sealed class CmsSignedDataTests
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
-        foreach (SubjectIdentifierType type in new[] { SubjectIdentifierType.IssuerAndSerialNumber, SubjectIdentifierType.SubjectKeyIdentifier })
+        foreach (
+            SubjectIdentifierType type in new[]
+            {
+                SubjectIdentifierType.IssuerAndSerialNumber,
+                SubjectIdentifierType.SubjectKeyIdentifier,
+            })
         {
             var oracle = new SignedCms(new ContentInfo(Content));
-            oracle.ComputeSignature(new System.Security.Cryptography.Pkcs.CmsSigner(type, withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
+            oracle.ComputeSignature(
+                new System.Security.Cryptography.Pkcs.CmsSigner(type, withKey)
+                {
+                    IncludeOption = X509IncludeOption.EndCertOnly,
+                });
             using CmsSignedData data = await ReadAsync(oracle.Encode());
             (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         }
@@ -105,15 +120,22 @@ public sealed class CmsSignedDataTests
     [Fact]
     public async Task A_prepared_signature_survives_being_saved_and_is_completed_by_another_process()
     {
-        foreach ((TestKey key, SignatureScheme scheme) in new[] { (TestKey.Rsa2048, SignatureScheme.RsaPkcs1), (TestKey.P256, SignatureScheme.Ecdsa) })
+        foreach (
+            (TestKey key, SignatureScheme scheme) in new[]
+            {
+                (TestKey.Rsa2048, SignatureScheme.RsaPkcs1),
+                (TestKey.P256, SignatureScheme.Ecdsa),
+            })
         {
             TestIdentity signer = TestPki.Shared.Issue("CN=Bi thu", key: key);
-            PreparedSignature prepared = PreparedSignature.Prepare(Request(signer, scheme), SHA256.HashData(Content));
-            PreparedSignature loaded = PreparedSignature.Load(prepared.Save());
+            var prepared = PreparedSignature.Prepare(Request(signer, scheme), SHA256.HashData(Content));
+            var loaded = PreparedSignature.Load(prepared.Save());
             loaded.Digest.ShouldBe(prepared.Digest);
             loaded.HashAlgorithm.ShouldBe(HashAlgorithmName.SHA256);
 
-            byte[] value = signer.Key is RSA rsa ? rsa.SignHash(loaded.Digest, loaded.HashAlgorithm, RSASignaturePadding.Pkcs1) : ((ECDsa)signer.Key).SignHash(loaded.Digest);
+            var value = signer.Key is RSA rsa
+                ? rsa.SignHash(loaded.Digest, loaded.HashAlgorithm, RSASignaturePadding.Pkcs1)
+                : ((ECDsa)signer.Key).SignHash(loaded.Digest);
             using CmsSignedData data = await ReadAsync(loaded.Complete(value));
             (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         }
@@ -123,8 +145,10 @@ public sealed class CmsSignedDataTests
     public void A_value_by_another_key_is_refused_before_it_leaves()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Bi thu");
-        PreparedSignature prepared = PreparedSignature.Prepare(Request(signer), SHA256.HashData(Content));
-        Should.Throw<CmsException>(() => prepared.SignWith(TestPki.Key(TestKey.Rsa2048, 1))).Error.ShouldBe(CmsError.SignatureValueWrong);
+        var prepared = PreparedSignature.Prepare(Request(signer), SHA256.HashData(Content));
+        Should
+            .Throw<CmsException>(() => prepared.SignWith(TestPki.Key(TestKey.Rsa2048, 1)))
+            .Error.ShouldBe(CmsError.SignatureValueWrong);
         Should.Throw<CmsException>(() => prepared.Complete(new byte[256])).Error.ShouldBe(CmsError.SignatureValueWrong);
         Should.Throw<CmsException>(() => prepared.Complete([])).Error.ShouldBe(CmsError.SignatureValueWrong);
         Should.Throw<ArgumentException>(() => prepared.SignWith(TestPki.Key(TestKey.P256)));
@@ -134,17 +158,23 @@ public sealed class CmsSignedDataTests
     public void A_request_that_cannot_be_met_is_refused_at_once()
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Bi thu");
-        Should.Throw<CmsException>(() => PreparedSignature.Prepare(Request(rsa, SignatureScheme.Ecdsa), new byte[32])).Error.ShouldBe(CmsError.CertificateNotUsable);
-        Should.Throw<CmsException>(() => PreparedSignature.Prepare(Request(rsa, digest: "SHA1"), new byte[20])).Error.ShouldBe(CmsError.UnsupportedAlgorithm);
+        Should
+            .Throw<CmsException>(() => PreparedSignature.Prepare(Request(rsa, SignatureScheme.Ecdsa), new byte[32]))
+            .Error.ShouldBe(CmsError.CertificateNotUsable);
+        Should
+            .Throw<CmsException>(() => PreparedSignature.Prepare(Request(rsa, digest: "SHA1"), new byte[20]))
+            .Error.ShouldBe(CmsError.UnsupportedAlgorithm);
         Should.Throw<ArgumentException>(() => PreparedSignature.Prepare(Request(rsa), new byte[20]));
-        Should.Throw<CmsException>(() => PreparedSignature.Load(new byte[] { 0x30, 0x00 })).Error.ShouldBe(CmsError.Malformed);
+        Should
+            .Throw<CmsException>(() => PreparedSignature.Load(new byte[] { 0x30, 0x00 }))
+            .Error.ShouldBe(CmsError.Malformed);
     }
 
     [Fact]
     public async Task Changed_content_is_a_digest_that_does_not_match()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
-        byte[] cms = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(signer), signer.Key);
+        var cms = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(signer), signer.Key);
         byte[] changed = [.. Content];
         changed[3] ^= 1;
         using CmsSignedData data = await ReadAsync(cms);
@@ -161,7 +191,9 @@ public sealed class CmsSignedDataTests
         using var output = new MemoryStream();
         await CmsSigner.SignAttachedAsync(new MemoryStream(Content), output, Request(signer), signer.Key);
         using CmsSignedData data = await ReadAsync(output.ToArray());
-        (await data.VerifyAsync(new MemoryStream("something else"u8.ToArray()))).ShouldHaveSingleItem().DigestMatches.ShouldBe(false);
+        (await data.VerifyAsync(new MemoryStream("something else"u8.ToArray())))
+            .ShouldHaveSingleItem()
+            .DigestMatches.ShouldBe(false);
         (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
     }
 
@@ -171,13 +203,16 @@ public sealed class CmsSignedDataTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
         var oracle = new SignedCms(new ContentInfo(Content), detached: true);
-        oracle.ComputeSignature(new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.None });
+        oracle.ComputeSignature(
+            new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.None });
         using CmsSignedData data = await ReadAsync(oracle.Encode());
 
         SignerVerification none = (await data.VerifyAsync(null)).ShouldHaveSingleItem();
         none.Problems.ShouldBe([SignerProblem.ContentMissing, SignerProblem.CertificateMissing]);
         none.DigestMatches.ShouldBeNull();
-        (await data.VerifyAsync(new MemoryStream(Content), [signer.Certificate])).ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        (await data.VerifyAsync(new MemoryStream(Content), [signer.Certificate]))
+            .ShouldHaveSingleItem()
+            .Intact.ShouldBeTrue();
     }
 
     [Theory]
@@ -188,33 +223,52 @@ public sealed class CmsSignedDataTests
     [InlineData("two digests", SignerProblem.AttributeDuplicated)]
     [InlineData("two values", SignerProblem.AttributeMalformed)]
     [InlineData("other certificate", SignerProblem.SigningCertificateContradicts)]
-    public async Task Contradictory_signed_attributes_are_named_although_the_signature_holds(string defect, SignerProblem? expected)
+    public async Task Contradictory_signed_attributes_are_named_although_the_signature_holds(
+        string defect, SignerProblem? expected)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
-        byte[] digest = SHA256.HashData(Content);
+        var digest = SHA256.HashData(Content);
         using CmsSignedData data = await ReadAsync(HandMade(signer, writer =>
-        {
-            if (defect != "no content type")
-                Attribute(writer, "1.2.840.113549.1.9.3", w => w.WriteObjectIdentifier(defect == "wrong content type" ? "1.2.840.113549.1.7.2" : "1.2.840.113549.1.7.1"));
-            if (defect != "no digest")
-                Attribute(writer, "1.2.840.113549.1.9.4", w => w.WriteOctetString(digest), defect == "two values" ? w => w.WriteOctetString(new byte[32]) : null);
-            if (defect == "two digests")
-                Attribute(writer, "1.2.840.113549.1.9.4", w => w.WriteOctetString(new byte[32]));
-            if (defect == "other certificate")
             {
-                Attribute(writer, "1.2.840.113549.1.9.16.2.47", w =>
+                if (defect != "no content type")
                 {
-                    using (w.PushSequence())
-                    using (w.PushSequence())
-                    using (w.PushSequence())
-                        w.WriteOctetString(new byte[32]);
-                });
-            }
-        }));
+                    Attribute(writer, "1.2.840.113549.1.9.3", w =>
+                        w.WriteObjectIdentifier(
+                            defect == "wrong content type" ? "1.2.840.113549.1.7.2" : "1.2.840.113549.1.7.1"));
+                }
+
+                if (defect != "no digest")
+                {
+                    Attribute(
+                        writer, "1.2.840.113549.1.9.4", w => w.WriteOctetString(digest),
+                        defect == "two values" ? w => w.WriteOctetString(new byte[32]) : null);
+                }
+
+                if (defect == "two digests")
+                {
+                    Attribute(writer, "1.2.840.113549.1.9.4", w => w.WriteOctetString(new byte[32]));
+                }
+
+                if (defect == "other certificate")
+                {
+                    Attribute(writer, "1.2.840.113549.1.9.16.2.47", w =>
+                    {
+                        using (w.PushSequence())
+                        using (w.PushSequence())
+                        using (w.PushSequence())
+                        {
+                            w.WriteOctetString(new byte[32]);
+                        }
+                    });
+                }
+            }));
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem();
         result.SignatureMatches.ShouldBe(true);
         if (expected is { } problem)
+        {
             result.Problems.ShouldContain(problem);
+        }
+
         result.Intact.ShouldBe(expected is null);
     }
 
@@ -229,8 +283,8 @@ public sealed class CmsSignedDataTests
             Attribute(attributes, "1.2.840.113549.1.9.3", w => w.WriteObjectIdentifier("1.2.840.113549.1.7.1"));
             Attribute(attributes, "1.2.840.113549.1.9.4", w => w.WriteOctetString(SHA256.HashData(Content)));
         }
-        byte[] passedOff = attributes.Encode();
-        byte[] value = signer.Rsa.SignData(passedOff, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var passedOff = attributes.Encode();
+        var value = signer.Rsa.SignData(passedOff, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         using CmsSignedData data = await ReadAsync(HandMade(signer, null, value));
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(passedOff))).ShouldHaveSingleItem();
         result.SignatureMatches.ShouldBe(true);
@@ -241,7 +295,7 @@ public sealed class CmsSignedDataTests
     public async Task A_signature_without_signed_attributes_is_over_the_content_itself()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
-        byte[] value = signer.Rsa.SignData(Content, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var value = signer.Rsa.SignData(Content, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         using CmsSignedData data = await ReadAsync(HandMade(signer, null, value));
         (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         (await data.VerifyAsync(new MemoryStream([1]))).ShouldHaveSingleItem().Intact.ShouldBeFalse();
@@ -255,8 +309,8 @@ public sealed class CmsSignedDataTests
         {
             using var output = new MemoryStream();
             await CmsSigner.SignAttachedAsync(source, output, Request(signer), signer.Key);
-            byte[] cms = output.ToArray();
-            for (int length = 0; length < cms.Length; length += 7)
+            var cms = output.ToArray();
+            for (var length = 0; length < cms.Length; length += 7)
             {
                 CmsException error = await Should.ThrowAsync<CmsException>(() => ReadAsync(cms[..length]));
                 error.Error.ShouldBeOneOf(CmsError.NotCms, CmsError.Truncated, CmsError.Malformed);
@@ -271,16 +325,67 @@ public sealed class CmsSignedDataTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using var output = new MemoryStream();
         await CmsSigner.SignAttachedAsync(new MemoryStream(new byte[1000]), output, Request(signer), signer.Key);
-        byte[] cms = output.ToArray();
-        foreach (CmsLimits limits in new CmsLimits[] { new() { MaxContent = 999 }, new() { MaxPart = 100 }, new() { MaxCertificates = 1 }, new() { MaxSigners = 0 }, new() { MaxDepth = 2 } })
-            (await Should.ThrowAsync<CmsException>(() => CmsSignedData.ReadAsync(new MemoryStream(cms), limits))).Error.ShouldBe(CmsError.LimitExceeded);
+        var cms = output.ToArray();
+        foreach (
+            CmsLimits limits in new CmsLimits[]
+            {
+                new() { MaxContent = 999 },
+                new() { MaxPart = 100 },
+                new() { MaxCertificates = 1 },
+                new() { MaxSigners = 0 },
+                new() { MaxDepth = 2 },
+            })
+        {
+            (
+                await Should.ThrowAsync<CmsException>(() => CmsSignedData.ReadAsync(new MemoryStream(cms), limits))
+            ).Error.ShouldBe(CmsError.LimitExceeded);
+        }
     }
 
     [Fact]
     public async Task An_octet_string_nested_without_end_stops_at_the_depth_limit()
     {
-        byte[] cms = [0x30, 0x80, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x02, 0xA0, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0x31, 0x00,
-            0x30, 0x80, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x01, 0xA0, 0x80, .. Enumerable.Repeat<byte[]>([0x24, 0x80], 100_000).SelectMany(b => b)];
+        byte[] cms =
+        [
+            0x30,
+            0x80,
+            0x06,
+            0x09,
+            0x2A,
+            0x86,
+            0x48,
+            0x86,
+            0xF7,
+            0x0D,
+            0x01,
+            0x07,
+            0x02,
+            0xA0,
+            0x80,
+            0x30,
+            0x80,
+            0x02,
+            0x01,
+            0x01,
+            0x31,
+            0x00,
+            0x30,
+            0x80,
+            0x06,
+            0x09,
+            0x2A,
+            0x86,
+            0x48,
+            0x86,
+            0xF7,
+            0x0D,
+            0x01,
+            0x07,
+            0x01,
+            0xA0,
+            0x80,
+            .. Enumerable.Repeat<byte[]>([0x24, 0x80], 100_000).SelectMany(b => b),
+        ];
         (await Should.ThrowAsync<CmsException>(() => ReadAsync(cms))).Error.ShouldBe(CmsError.LimitExceeded);
     }
 
@@ -290,23 +395,28 @@ public sealed class CmsSignedDataTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using var output = new MemoryStream();
         await CmsSigner.SignAttachedAsync(new MemoryStream(new byte[50_000]), output, Request(signer), signer.Key);
-        foreach (string label in new[] { "CMS", "PKCS7" })
+        foreach (var label in new[] { "CMS", "PKCS7" })
         {
-            string pem = PemEncoding.WriteString(label, output.ToArray());
-            foreach (string text in new[] { pem, "Chữ ký\r\n" + pem.ReplaceLineEndings("\r\n") + "\r\n" })
+            var pem = PemEncoding.WriteString(label, output.ToArray());
+            foreach (var text in new[] { pem, "Chữ ký\r\n" + pem.ReplaceLineEndings("\r\n") + "\r\n" })
             {
-                byte[] armoured = System.Text.Encoding.UTF8.GetBytes(text);
+                var armoured = System.Text.Encoding.UTF8.GetBytes(text);
                 CmsFormat.Detect(armoured.AsSpan(0, CmsFormat.DetectionLength)).ShouldBe(CmsKind.SignedData);
                 using CmsSignedData data = await ReadAsync(armoured);
                 (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
             }
-            await Should.ThrowAsync<CmsException>(() => ReadAsync(System.Text.Encoding.ASCII.GetBytes(pem[..(pem.Length / 2)])));
-            await Should.ThrowAsync<CmsException>(() => ReadAsync(System.Text.Encoding.ASCII.GetBytes(pem.Replace("-----END " + label, "-----END X"))));
+            await Should.ThrowAsync<CmsException>(() =>
+                ReadAsync(System.Text.Encoding.ASCII.GetBytes(pem[..(pem.Length / 2)])));
+            await Should.ThrowAsync<CmsException>(() =>
+                ReadAsync(System.Text.Encoding.ASCII.GetBytes(pem.Replace("-----END " + label, "-----END X"))));
         }
     }
 
-    internal static SigningRequest Request(TestIdentity signer, SignatureScheme scheme = SignatureScheme.RsaPkcs1, string digest = "SHA256") =>
-        new(signer.Certificate, [TestPki.Shared.Ca.Certificate], new HashAlgorithmName(digest), scheme, Signed);
+    internal static SigningRequest Request(
+        TestIdentity signer,
+        SignatureScheme scheme = SignatureScheme.RsaPkcs1,
+        string digest = "SHA256"
+    ) => new(signer.Certificate, [TestPki.Shared.Ca.Certificate], new HashAlgorithmName(digest), scheme, Signed);
 
     internal static Task<CmsSignedData> ReadAsync(byte[] cms) => CmsSignedData.ReadAsync(new MemoryStream(cms));
 
@@ -317,12 +427,14 @@ public sealed class CmsSignedDataTests
         return copy.ToArray();
     }
 
-    private static void Attribute(AsnWriter writer, string oid, params Action<AsnWriter>?[] values) => Cms.HandMade.Attribute(writer, oid, values);
+    private static void Attribute(AsnWriter writer, string oid, params Action<AsnWriter>?[] values) =>
+        Cms.HandMade.Attribute(writer, oid, values);
 
-    /// <summary>A detached SignedData whose attributes (null: none) are written by the test and signed by RSA.</summary>
+    /// <summary>A detached SignedData whose attributes (null: none) are written by the test and signed by
+    /// RSA.</summary>
     private static byte[] HandMade(TestIdentity signer, Action<AsnWriter>? attributes, byte[]? value = null) =>
-        Cms.HandMade.SignedData(signer.Certificate, Cms.HandMade.Sha256, "1.2.840.113549.1.1.1", attributes,
-            set => set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+        Cms.HandMade.SignedData(signer.Certificate, Cms.HandMade.Sha256, "1.2.840.113549.1.1.1", attributes, set =>
+            set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
 }
 
 /// <summary>A stream of unknown length that gives odd small pieces.</summary>
@@ -334,18 +446,25 @@ internal sealed class DripStream(byte[] data) : Stream
     public override bool CanSeek => false;
     public override bool CanWrite => false;
     public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
 
     public override int Read(byte[] buffer, int offset, int count)
     {
-        int take = Math.Min(Math.Min(count, 1 + (_at * 7 % 1021)), data.Length - _at);
+        var take = Math.Min(Math.Min(count, 1 + (_at * 7 % 1021)), data.Length - _at);
         data.AsSpan(_at, take).CopyTo(buffer.AsSpan(offset));
         _at += take;
         return take;
     }
 
     public override void Flush() { }
+
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
     public override void SetLength(long value) => throw new NotSupportedException();
+
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

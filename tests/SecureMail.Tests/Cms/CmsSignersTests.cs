@@ -9,7 +9,8 @@ using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>Ed25519, several signers in one object, attributes kept and added, and keys that are for one scheme alone.</summary>
+/// <summary>Ed25519, several signers in one object, attributes kept and added, and keys that are for one scheme
+/// alone.</summary>
 public sealed class CmsSignersTests
 {
     private static readonly byte[] Content = "Kính gửi: Văn phòng Đảng ủy\r\n"u8.ToArray();
@@ -18,7 +19,7 @@ public sealed class CmsSignersTests
     [Fact]
     public async Task Ed25519_signs_the_attributes_themselves_detached_and_attached()
     {
-        byte[] detached = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(Edwards), Edwards.Sign);
+        var detached = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(Edwards), Edwards.Sign);
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(detached);
         SignatureFinding finding = (await JudgeAsync(data, Content)).ShouldHaveSingleItem();
         finding.Indication.ShouldBe(Indication.TotalPassed, finding.Reason.Code);
@@ -29,7 +30,10 @@ public sealed class CmsSignersTests
             using var output = new MemoryStream();
             await CmsSigner.SignAttachedAsync(source, output, Request(Edwards), Edwards.Sign);
             if (source.CanSeek)
+            {
                 new AsnReader(output.ToArray(), AsnEncodingRules.DER).ReadSequence();
+            }
+
             using CmsSignedData attached = await CmsSignedDataTests.ReadAsync(output.ToArray());
             (await attached.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         }
@@ -38,10 +42,19 @@ public sealed class CmsSignersTests
     [Fact]
     public void Ed25519_signs_with_SHA_512_and_its_own_key_only()
     {
-        Should.Throw<CmsException>(() => PreparedSignature.Prepare(Request(Edwards) with { Digest = HashAlgorithmName.SHA256 }, new byte[32])).Error.ShouldBe(CmsError.UnsupportedAlgorithm);
-        PreparedSignature prepared = PreparedSignature.Load(PreparedSignature.Prepare(Request(Edwards), new byte[64]).Save());
-        Should.Throw<CmsException>(() => prepared.Complete(Ed25519.Sign(Ed25519.GenerateSeed(), prepared.ToBeSigned.Span))).Error.ShouldBe(CmsError.SignatureValueWrong);
-        Should.Throw<CmsException>(() => prepared.Complete(Ed25519.Sign(Edwards.Seed, prepared.Digest))).Error.ShouldBe(CmsError.SignatureValueWrong);
+        Should
+            .Throw<CmsException>(() =>
+                PreparedSignature.Prepare(Request(Edwards) with { Digest = HashAlgorithmName.SHA256 }, new byte[32]))
+            .Error.ShouldBe(CmsError.UnsupportedAlgorithm);
+        var prepared = PreparedSignature.Load(
+            PreparedSignature.Prepare(Request(Edwards), new byte[64]).Save());
+        Should
+            .Throw<CmsException>(() =>
+                prepared.Complete(Ed25519.Sign(Ed25519.GenerateSeed(), prepared.ToBeSigned.Span)))
+            .Error.ShouldBe(CmsError.SignatureValueWrong);
+        Should
+            .Throw<CmsException>(() => prepared.Complete(Ed25519.Sign(Edwards.Seed, prepared.Digest)))
+            .Error.ShouldBe(CmsError.SignatureValueWrong);
         Should.Throw<ArgumentException>(() => prepared.SignWith(TestPki.Key(TestKey.P256)));
         prepared.Complete(Edwards.Sign(prepared)).Length.ShouldBeGreaterThan(64);
     }
@@ -53,8 +66,9 @@ public sealed class CmsSignersTests
     [InlineData((1 << 20) + 1, false)]
     public async Task Ed25519_without_signed_attributes_is_verified_as_far_as_content_is_held(int length, bool held)
     {
-        byte[] content = new byte[length];
-        byte[] cms = HandMade.SignedData(Edwards.Certificate, "2.16.840.1.101.3.4.2.3", "1.3.101.112", null, _ => Ed25519.Sign(Edwards.Seed, content));
+        var content = new byte[length];
+        var cms = HandMade.SignedData(Edwards.Certificate, "2.16.840.1.101.3.4.2.3", "1.3.101.112", null, _ =>
+            Ed25519.Sign(Edwards.Seed, content));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(content))).ShouldHaveSingleItem();
         result.Intact.ShouldBe(held);
@@ -67,10 +81,12 @@ public sealed class CmsSignersTests
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
         TestIdentity ec = TestPki.Shared.Issue("CN=Bi thu", key: TestKey.P384);
-        byte[] one = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(rsa), rsa.Key);
-        byte[] two = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(ec, SignatureScheme.Ecdsa, "SHA384"), ec.Key);
-        byte[] three = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(Edwards), Edwards.Sign);
-        byte[] joined = CmsSigner.Join(CmsSigner.Join(one, two), three);
+        var one = await CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content), CmsSignedDataTests.Request(rsa), rsa.Key);
+        var two = await CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content), CmsSignedDataTests.Request(ec, SignatureScheme.Ecdsa, "SHA384"), ec.Key);
+        var three = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), Request(Edwards), Edwards.Sign);
+        var joined = CmsSigner.Join(CmsSigner.Join(one, two), three);
         CmsSigner.Join(joined, two).ShouldBe(joined, "a signature that stands there already is not put in twice");
         AsnDecoder.ReadSequence(joined, AsnEncodingRules.DER, out _, out _, out _);
 
@@ -92,27 +108,37 @@ public sealed class CmsSignersTests
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
         TestIdentity ec = TestPki.Shared.Issue("CN=Bi thu", key: TestKey.P256);
-        byte[] joined = CmsSigner.Join(
+        var joined = CmsSigner.Join(
             await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(rsa), rsa.Key),
-            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(ec, SignatureScheme.Ecdsa), ec.Key));
+            await CmsSigner.SignDetachedAsync(
+                new MemoryStream(Content), CmsSignedDataTests.Request(ec, SignatureScheme.Ecdsa), ec.Key));
         byte[] value;
         using (CmsSignedData whole = await CmsSignedDataTests.ReadAsync(joined))
-            value = whole.Signers.Single(s => s.SignatureAlgorithm!.Scheme == SignatureScheme.RsaPkcs1).SignatureValue.ToArray();
+        {
+            value = whole
+                .Signers.Single(s => s.SignatureAlgorithm!.Scheme == SignatureScheme.RsaPkcs1)
+                .SignatureValue.ToArray();
+        }
+
         joined[joined.AsSpan().IndexOf(value) + 40] ^= 1;
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(joined);
         foreach (SignerVerification result in await data.VerifyAsync(new MemoryStream(Content)))
+        {
             result.Intact.ShouldBe(result.Certificate!.Equals(ec.Certificate));
+        }
     }
 
     [Fact]
     public async Task Signatures_over_different_contents_are_not_put_together()
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
-        byte[] one = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(rsa), rsa.Key);
-        byte[] other = await CmsSigner.SignDetachedAsync(new MemoryStream([1]), CmsSignedDataTests.Request(rsa), rsa.Key);
+        var one = await CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content), CmsSignedDataTests.Request(rsa), rsa.Key);
+        var other = await CmsSigner.SignDetachedAsync(new MemoryStream([1]), CmsSignedDataTests.Request(rsa), rsa.Key);
         Should.Throw<CmsException>(() => CmsSigner.Join(one, other)).Error.ShouldBe(CmsError.SignatureValueWrong);
         using var attached = new MemoryStream();
-        await CmsSigner.SignAttachedAsync(new MemoryStream(Content), attached, CmsSignedDataTests.Request(rsa), rsa.Key);
+        await CmsSigner.SignAttachedAsync(
+            new MemoryStream(Content), attached, CmsSignedDataTests.Request(rsa), rsa.Key);
         Should.Throw<CmsException>(() => CmsSigner.Join(one, attached.ToArray())).Error.ShouldBe(CmsError.WrongKind);
         Should.Throw<CmsException>(() => CmsSigner.Join(one, one.AsMemory(0, 100))).Error.ShouldBe(CmsError.Malformed);
     }
@@ -122,14 +148,30 @@ public sealed class CmsSignersTests
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         byte[] value = [0x0C, 0x03, (byte)'a', (byte)'b', (byte)'c'];
-        SigningRequest request = CmsSignedDataTests.Request(signer) with { Attributes = [new CmsAttribute("1.3.6.1.4.1.99999.1", [value])] };
-        using CmsSignedData data = await CmsSignedDataTests.ReadAsync(await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Key));
+        SigningRequest request = CmsSignedDataTests.Request(signer) with
+        {
+            Attributes = [new CmsAttribute("1.3.6.1.4.1.99999.1", [value])],
+        };
+        using CmsSignedData data = await CmsSignedDataTests.ReadAsync(
+            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Key));
         (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         CmsSignerInfo info = data.Signers.ShouldHaveSingleItem();
-        info.SignedAttributes.Single(a => a.Oid == "1.3.6.1.4.1.99999.1").Values.ShouldHaveSingleItem().ToArray().ShouldBe(value);
+        info.SignedAttributes.Single(a => a.Oid == "1.3.6.1.4.1.99999.1")
+            .Values.ShouldHaveSingleItem()
+            .ToArray()
+            .ShouldBe(value);
         info.UnsignedAttributes.ShouldBeEmpty();
-        foreach (CmsAttribute bad in new CmsAttribute[] { new("1.2.840.113549.1.9.4", [value]), new("1.3.6.1.4.1.99999.1", []), new("1.3.6.1.4.1.99999.1", [new byte[] { 0x04, 0x09, 0x00 }]) })
-            Should.Throw<ArgumentException>(() => PreparedSignature.Prepare(request with { Attributes = [bad] }, new byte[32]));
+        foreach (
+            CmsAttribute bad in new CmsAttribute[]
+            {
+                new("1.2.840.113549.1.9.4", [value]),
+                new("1.3.6.1.4.1.99999.1", []),
+                new("1.3.6.1.4.1.99999.1", [new byte[] { 0x04, 0x09, 0x00 }]),
+            })
+        {
+            Should.Throw<ArgumentException>(() =>
+                PreparedSignature.Prepare(request with { Attributes = [bad] }, new byte[32]));
+        }
     }
 
     [Fact]
@@ -138,12 +180,26 @@ public sealed class CmsSignersTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         foreach (DateTimeOffset? time in new DateTimeOffset?[] { TestPki.Now, null })
         {
-            byte[] cms = await CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(signer) with { SigningTime = time }, signer.Key);
+            var cms = await CmsSigner.SignDetachedAsync(
+                new MemoryStream(Content),
+                CmsSignedDataTests.Request(signer) with
+                {
+                    SigningTime = time,
+                },
+                signer.Key);
             using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
-            // ETSI EN 319 122-1 §6.3: content-type, message-digest, signing-certificate-v2 and signing-time; EN 319 142-1 §6.3: without the last.
+            // ETSI EN 319 122-1 §6.3: content-type, message-digest, signing-certificate-v2 and signing-time; EN 319
+            // 142-1 §6.3: without the last.
             string[] wanted = ["1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.16.2.47"];
-            data.Signers[0].SignedAttributes.Select(a => a.Oid).ShouldBe(
-                [.. wanted, "1.2.840.113549.1.9.52", .. time is null ? Array.Empty<string>() : ["1.2.840.113549.1.9.5"]], ignoreOrder: true);
+            data.Signers[0]
+                .SignedAttributes.Select(a => a.Oid)
+                .ShouldBe(
+                    [
+                        .. wanted,
+                        "1.2.840.113549.1.9.52",
+                        .. time is null ? Array.Empty<string>() : ["1.2.840.113549.1.9.5"],
+                    ],
+                    ignoreOrder: true);
         }
     }
 
@@ -153,8 +209,11 @@ public sealed class CmsSignersTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
         var oracle = new SignedCms(new ContentInfo(Content));
-        oracle.ComputeSignature(new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
-        oracle.SignerInfos[0].AddUnsignedAttribute(new AsnEncodedData(new Oid("1.2.840.113549.1.9.16.2.14"), [0x30, 0x00]));
+        oracle.ComputeSignature(
+            new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
+        oracle
+            .SignerInfos[0]
+            .AddUnsignedAttribute(new AsnEncodedData(new Oid("1.2.840.113549.1.9.16.2.14"), [0x30, 0x00]));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(oracle.Encode());
         (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         CmsAttribute shown = data.Signers[0].UnsignedAttributes.ShouldHaveSingleItem();
@@ -163,8 +222,18 @@ public sealed class CmsSignersTests
     }
 
     private static SigningRequest Request(TestEd25519 signer) =>
-        new(signer.Certificate, [TestPki.Shared.Ca.Certificate], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now);
+        new(
+            signer.Certificate, [TestPki.Shared.Ca.Certificate], HashAlgorithmName.SHA512, SignatureScheme.Ed25519,
+            TestPki.Now);
 
     private static Task<IReadOnlyList<SignatureFinding>> JudgeAsync(CmsSignedData data, byte[] content) =>
-        SignatureJudge.JudgeAsync(data, new MemoryStream(content), new JudgeOptions { Trust = new TrustMaterial([TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()), At = TestPki.Now });
+        SignatureJudge.JudgeAsync(
+            data,
+            new MemoryStream(content),
+            new JudgeOptions
+            {
+                Trust = new TrustMaterial(
+                    [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),
+                At = TestPki.Now,
+            });
 }

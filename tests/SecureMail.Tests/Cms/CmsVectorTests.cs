@@ -22,10 +22,14 @@ public sealed class CmsVectorTests
     {
         JsonElement expected = Cases.GetProperty("signed")[index];
         using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(Vectors.Read("cms", file)));
-        MemoryStream? content = Text(expected, "content") is { } name ? new MemoryStream(Vectors.Read("cms", name)) : null;
+        MemoryStream? content = Text(expected, "content") is { } name
+            ? new MemoryStream(Vectors.Read("cms", name))
+            : null;
         var options = new JudgeOptions
         {
-            Trust = TrustMaterial.Load([Path.Combine(Folder, "root.pem")], [Path.Combine(Folder, "ca.pem")], [Path.Combine(Folder, "root.crl"), Path.Combine(Folder, "ca.crl")]),
+            Trust = TrustMaterial.Load(
+                [Path.Combine(Folder, "root.pem")], [Path.Combine(Folder, "ca.pem")],
+                [Path.Combine(Folder, "root.crl"), Path.Combine(Folder, "ca.crl")]),
             At = Cases.GetProperty("at").GetDateTimeOffset(),
         };
         IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, content, options);
@@ -33,9 +37,14 @@ public sealed class CmsVectorTests
         findings.ShouldAllBe(f => f.Reason.Code == Text(expected, "reason"));
         JsonSerializer.Serialize(Verdicts.Of(FileState.Read, findings)).ShouldBe($"\"{Text(expected, "verdict")}\"");
         if (Text(expected, "digest") is { } digest)
+        {
             findings[0].DigestAlgorithm.ShouldBe(digest);
+        }
+
         if (data.HasContent)
+        {
             (await CmsSignedDataTests.BytesAsync(data.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
+        }
     }
 
     [Theory]
@@ -43,13 +52,18 @@ public sealed class CmsVectorTests
     public async Task What_OpenSSL_encrypted_has_its_expected_outcome(int index, string file)
     {
         JsonElement expected = Cases.GetProperty("encrypted")[index];
-        using RSA key = RSA.Create();
+        using var key = RSA.Create();
         key.ImportFromPem(File.ReadAllText(Path.Combine(Folder, "recipient.key")));
-        RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificateFromFile(Path.Combine(Folder, "recipient.pem")), key)];
+        RecipientKey[] keys =
+        [
+            new(X509CertificateLoader.LoadCertificateFromFile(Path.Combine(Folder, "recipient.pem")), key),
+        ];
         var cms = new MemoryStream(Vectors.Read("cms", file));
         if (Text(expected, "error") is { } error)
         {
-            (await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(cms, keys))).Error.ToString().ShouldBe(error);
+            (await Should.ThrowAsync<CmsException>(() => CmsDecryptor.DecryptAsync(cms, keys)))
+                .Error.ToString()
+                .ShouldBe(error);
             return;
         }
         using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, keys);
@@ -57,5 +71,6 @@ public sealed class CmsVectorTests
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
     }
 
-    private static string? Text(JsonElement element, string name) => element.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
+    private static string? Text(JsonElement element, string name) =>
+        element.TryGetProperty(name, out JsonElement value) ? value.GetString() : null;
 }

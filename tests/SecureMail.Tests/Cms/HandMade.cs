@@ -14,26 +14,25 @@ internal static class HandMade
     /// <param name="algorithm">The signature's, likewise.</param>
     /// <param name="attributes">Writes the signed attributes into their SET; null: there are none.</param>
     /// <param name="sign">The value over the attributes' SET OF, or over what the test knows.</param>
-    /// <param name="writeDigest">Writes the signer's digest AlgorithmIdentifier in place of <paramref name="digest"/>.</param>
+    /// <param name="writeDigest">Writes the signer's digest AlgorithmIdentifier in place of
+    /// <paramref name="digest"/>.</param>
     /// <param name="writeAlgorithm">Writes the signature's in place of <paramref name="algorithm"/>.</param>
     public static byte[] SignedData(
-        X509Certificate2 certificate,
-        string digest,
-        string algorithm,
-        Action<AsnWriter>? attributes,
-        Func<byte[]?, byte[]> sign,
-        Action<AsnWriter>? writeDigest = null,
-        Action<AsnWriter>? writeAlgorithm = null)
+        X509Certificate2 certificate, string digest, string algorithm, Action<AsnWriter>? attributes,
+        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null)
     {
         byte[]? set = null;
         if (attributes is not null)
         {
             var attributeWriter = new AsnWriter(AsnEncodingRules.DER);
             using (attributeWriter.PushSetOf())
+            {
                 attributes(attributeWriter);
+            }
+
             set = attributeWriter.Encode();
         }
-        byte[] value = sign(set);
+        var value = sign(set);
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
         {
@@ -43,11 +42,20 @@ internal static class HandMade
             {
                 writer.WriteInteger(1);
                 using (writer.PushSetOf())
+                {
                     Algorithm(writer, digest);
+                }
+
                 using (writer.PushSequence())
+                {
                     writer.WriteObjectIdentifier("1.2.840.113549.1.7.1");
+                }
+
                 using (writer.PushSetOf(Context0))
+                {
                     writer.WriteEncodedValue(certificate.RawData);
+                }
+
                 using (writer.PushSetOf())
                 using (writer.PushSequence())
                 {
@@ -80,7 +88,9 @@ internal static class HandMade
             using (writer.PushSetOf())
             {
                 foreach (Action<AsnWriter>? value in values)
+                {
                     value?.Invoke(writer);
+                }
             }
         }
     }
@@ -92,7 +102,9 @@ internal static class HandMade
         {
             writer.WriteObjectIdentifier(oid);
             if (parameters is not null)
+            {
                 writer.WriteEncodedValue(parameters);
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms/peers: what other programs made of the same content, read without those programs.</summary>
+/// <summary>tests/vectors/cms/peers: what other programs made of the same content, read without those
+/// programs.</summary>
 public sealed class PeerVectorTests
 {
     private const string Folder = "cms/peers";
@@ -27,19 +28,32 @@ public sealed class PeerVectorTests
         data.HasContent.ShouldBe(expected.GetProperty("attached").GetBoolean());
         data.Signers.Select(s => $"{s.SignatureAlgorithm!.Scheme} {s.DigestAlgorithm!.Value.Name}")
             .ShouldBe(expected.GetProperty("signers").EnumerateArray().Select(s => s.GetString()!), ignoreOrder: true);
-        var options = new JudgeOptions { Trust = TrustMaterial.Load([At("root.pem")], [], [At("root.crl")]), At = Cases.GetProperty("at").GetDateTimeOffset() };
-        foreach (SignatureFinding finding in await SignatureJudge.JudgeAsync(data, data.HasContent ? null : new MemoryStream(Content), options))
+        var options = new JudgeOptions
+        {
+            Trust = TrustMaterial.Load([At("root.pem")], [], [At("root.crl")]),
+            At = Cases.GetProperty("at").GetDateTimeOffset(),
+        };
+        foreach (
+            SignatureFinding finding in await SignatureJudge.JudgeAsync(
+                data, data.HasContent ? null : new MemoryStream(Content), options))
+        {
             finding.Reason.Code.ShouldBe("valid");
+        }
+
         if (data.HasContent)
+        {
             (await CmsSignedDataTests.BytesAsync(data.OpenContent())).ShouldBe(Content);
-        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. Content, 0]), options)).ShouldAllBe(f => f.Indication == Indication.TotalFailed && !f.Intact);
+        }
+
+        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. Content, 0]), options)).ShouldAllBe(f =>
+            f.Indication == Indication.TotalFailed && !f.Intact);
     }
 
     [Theory]
     [MemberData(nameof(Encrypted))]
     public async Task What_a_peer_encrypted_opens(int index, string file)
     {
-        using RSA key = RSA.Create();
+        using var key = RSA.Create();
         key.ImportFromPem(await File.ReadAllTextAsync(At("recipient.key")));
         RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificateFromFile(At("recipient.pem")), key)];
         using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(Vectors.Read(Folder, file)), keys);
@@ -50,9 +64,17 @@ public sealed class PeerVectorTests
     [Fact]
     public void Every_vector_has_an_outcome()
     {
-        IEnumerable<string> listed = Cases.GetProperty("signed").EnumerateArray().Concat(Cases.GetProperty("encrypted").EnumerateArray()).Select(c => c.GetProperty("file").GetString()!);
-        Directory.GetFiles(Vectors.Folder(Folder)).Select(f => Path.GetFileName(f)).Where(f => f is not ("root.pem" or "recipient.pem") && Path.GetExtension(f) is ".der" or ".ber" or ".pem")
-            .Except(["root.pem", "recipient.pem"]).ShouldBe(listed, ignoreOrder: true);
+        IEnumerable<string> listed = Cases
+            .GetProperty("signed")
+            .EnumerateArray()
+            .Concat(Cases.GetProperty("encrypted").EnumerateArray())
+            .Select(c => c.GetProperty("file").GetString()!);
+        Directory
+            .GetFiles(Vectors.Folder(Folder))
+            .Select(f => Path.GetFileName(f))
+            .Where(f => f is not ("root.pem" or "recipient.pem") && Path.GetExtension(f) is ".der" or ".ber" or ".pem")
+            .Except(["root.pem", "recipient.pem"])
+            .ShouldBe(listed, ignoreOrder: true);
     }
 
     private static string At(string name) => Path.Combine(Vectors.Folder(Folder), name);

@@ -21,16 +21,19 @@ internal static class Readers
     public static RecipientKey Of(TestIdentity identity) => new(identity.Certificate, identity.Rsa);
 
     /// <summary>A certificate over a key that TestPki does not make.</summary>
-    public static TestIdentity Issue(ECDsa key, string subject = "CN=EC") => new(Sign(subject, new PublicKey(key)), key);
+    public static TestIdentity Issue(ECDsa key, string subject = "CN=EC") =>
+        new(Sign(subject, new PublicKey(key)), key);
 
     public static RecipientKey NewX25519(byte[]? publicKey = null)
     {
-        X25519Key key = X25519Key.Generate();
-        var encoded = new PublicKey(new Oid(X25519Key.AlgorithmOid), null, new AsnEncodedData(publicKey ?? key.PublicKey.ToArray()));
+        var key = X25519Key.Generate();
+        var encoded = new PublicKey(
+            new Oid(X25519Key.AlgorithmOid), null, new AsnEncodedData(publicKey ?? key.PublicKey.ToArray()));
         return new RecipientKey(Sign("CN=X25519", encoded), key);
     }
 
-    public static async Task<byte[]> EncryptAsync(byte[] content, CipherChoice cipher, params EnvelopeRecipient[] recipients)
+    public static async Task<byte[]> EncryptAsync(
+        byte[] content, CipherChoice cipher, params EnvelopeRecipient[] recipients)
     {
         using var output = new MemoryStream();
         await CmsEnveloper.EncryptAsync(new MemoryStream(content), output, recipients, cipher);
@@ -48,7 +51,7 @@ internal static class Readers
 
     private static RecipientKey Ecdh(string subject, ECCurve curve)
     {
-        ECDiffieHellman key = ECDiffieHellman.Create(curve);
+        var key = ECDiffieHellman.Create(curve);
         return new RecipientKey(Sign(subject, new PublicKey(key)), key);
     }
 
@@ -57,8 +60,10 @@ internal static class Readers
         var request = new CertificateRequest(new X500DistinguishedName(subject), key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(key, critical: false));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyAgreement, critical: true));
-        int serial = Interlocked.Increment(ref _serial);
+        var serial = Interlocked.Increment(ref _serial);
         TestIdentity ca = TestPki.Shared.Ca;
-        return request.Create(ca.Certificate.SubjectName, TestPki.Generator(ca.Key), TestPki.Now.AddYears(-1), TestPki.Now.AddYears(2), [0x20, (byte)(serial >> 8), (byte)serial]);
+        return request.Create(
+            ca.Certificate.SubjectName, TestPki.Generator(ca.Key), TestPki.Now.AddYears(-1), TestPki.Now.AddYears(2),
+            [0x20, (byte)(serial >> 8), (byte)serial]);
     }
 }

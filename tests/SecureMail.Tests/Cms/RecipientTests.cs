@@ -19,9 +19,11 @@ public sealed class RecipientTests
     [MemberData(nameof(Ciphers))]
     public async Task Every_kind_of_recipient_opens_one_message_in_every_cipher(CipherChoice cipher)
     {
-        foreach (bool byKeyIdentifier in new[] { false, true })
+        foreach (var byKeyIdentifier in new[] { false, true })
         {
-            byte[] cms = await Readers.EncryptAsync(Content, cipher, [.. Readers.All.Select(r => new EnvelopeRecipient(r.Certificate, byKeyIdentifier: byKeyIdentifier))]);
+            var cms = await Readers.EncryptAsync(
+                Content, cipher,
+                [.. Readers.All.Select(r => new EnvelopeRecipient(r.Certificate, byKeyIdentifier: byKeyIdentifier))]);
             foreach (RecipientKey reader in Readers.All)
             {
                 using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [reader]);
@@ -37,20 +39,33 @@ public sealed class RecipientTests
     [InlineData(KeyTransport.OaepSha1)]
     [InlineData(KeyTransport.OaepSha256)]
     public async Task Every_transport_of_an_RSA_key_opens(KeyTransport transport) =>
-        (await Readers.OpenAsync(await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(Readers.Rsa.Certificate, transport)), Readers.Rsa)).ShouldBe(Content);
+        (
+            await Readers.OpenAsync(
+                await Readers.EncryptAsync(
+                    Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(Readers.Rsa.Certificate, transport)),
+                Readers.Rsa)
+        ).ShouldBe(Content);
 
     [Theory]
     [InlineData(false, false, false, 0)]
     [InlineData(true, false, false, 2)]
     [InlineData(false, true, false, 2)]
     [InlineData(true, true, true, 0)]
-    public async Task The_version_follows_from_the_recipients(bool byKeyIdentifier, bool agreement, bool authenticated, int version)
+    public async Task The_version_follows_from_the_recipients(
+        bool byKeyIdentifier, bool agreement, bool authenticated, int version)
     {
-        byte[] cms = await Readers.EncryptAsync(Content, authenticated ? ContentCipher.Aes256Gcm : ContentCipher.Aes256Cbc,
-            new EnvelopeRecipient((agreement ? Readers.P256 : Readers.Rsa).Certificate, byKeyIdentifier: byKeyIdentifier));
+        var cms = await Readers.EncryptAsync(
+            Content,
+            authenticated ? ContentCipher.Aes256Gcm : ContentCipher.Aes256Cbc,
+            new EnvelopeRecipient(
+                (agreement ? Readers.P256 : Readers.Rsa).Certificate, byKeyIdentifier: byKeyIdentifier));
         AsnReader contentInfo = new AsnReader(cms, AsnEncodingRules.DER).ReadSequence();
         contentInfo.ReadObjectIdentifier();
-        contentInfo.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0)).ReadSequence().ReadInteger().ShouldBe(version);
+        contentInfo
+            .ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0))
+            .ReadSequence()
+            .ReadInteger()
+            .ShouldBe(version);
     }
 
     [Fact]
@@ -59,8 +74,8 @@ public sealed class RecipientTests
         foreach (RecipientKey reader in new[] { Readers.P256, Readers.X25519 })
         {
             var recipient = new EnvelopeRecipient(reader.Certificate);
-            byte[] first = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, recipient, recipient);
-            byte[] second = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, recipient);
+            var first = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, recipient, recipient);
+            var second = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, recipient);
             byte[][] points = [.. OriginatorKeys(first), .. OriginatorKeys(second)];
             points.Length.ShouldBe(3);
             points.Select(Convert.ToHexString).Distinct().Count().ShouldBe(3);
@@ -71,37 +86,46 @@ public sealed class RecipientTests
     public async Task A_public_key_off_its_curve_or_of_low_order_is_refused_on_both_sides()
     {
         // u = 0 and u = 1 have low order: every secret with them is zero (RFC 7748 §6.1).
-        foreach (byte[] low in new[] { new byte[32], [1, .. new byte[31]] })
+        foreach (var low in new[] { new byte[32], [1, .. new byte[31]] })
         {
             RecipientKey hostile = Readers.NewX25519(low);
-            (await Should.ThrowAsync<CmsException>(() => Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(hostile.Certificate)))).Error.ShouldBe(CmsError.CertificateNotUsable);
-            (await Readers.FailureAsync(await WithOriginatorKeyAsync(Readers.X25519, low), Readers.X25519)).ShouldBe(CmsError.DecryptionFailed);
+            (
+                await Should.ThrowAsync<CmsException>(() =>
+                    Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(hostile.Certificate)))
+            ).Error.ShouldBe(CmsError.CertificateNotUsable);
+            (await Readers.FailureAsync(await WithOriginatorKeyAsync(Readers.X25519, low), Readers.X25519)).ShouldBe(
+                CmsError.DecryptionFailed);
         }
         foreach (RecipientKey reader in new[] { Readers.P256, Readers.P384 })
         {
             var point = new byte[reader == Readers.P256 ? 65 : 97];
             point[0] = 0x04;
             point[^1] = 0x07;
-            (await Readers.FailureAsync(await WithOriginatorKeyAsync(reader, point), reader)).ShouldBe(CmsError.DecryptionFailed);
+            (await Readers.FailureAsync(await WithOriginatorKeyAsync(reader, point), reader)).ShouldBe(
+                CmsError.DecryptionFailed);
         }
     }
 
     [Fact]
     public async Task A_wrong_agreed_key_fails_like_a_changed_message()
     {
-        byte[] cms = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(Readers.X25519.Certificate));
-        (await Readers.FailureAsync(cms, new RecipientKey(Readers.X25519.Certificate, X25519Key.Generate()))).ShouldBe(CmsError.DecryptionFailed);
+        var cms = await Readers.EncryptAsync(
+            Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(Readers.X25519.Certificate));
+        (await Readers.FailureAsync(cms, new RecipientKey(Readers.X25519.Certificate, X25519Key.Generate()))).ShouldBe(
+            CmsError.DecryptionFailed);
     }
 
     [Fact]
     public async Task A_failed_transport_with_CBC_opens_as_noise_that_nothing_tells_apart()
     {
-        using RSA wrong = RSA.Create(2048);
-        byte[] cms = await Readers.EncryptAsync(new byte[4096], ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.Rsa.Certificate));
+        using var wrong = RSA.Create(2048);
+        var cms = await Readers.EncryptAsync(
+            new byte[4096], ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.Rsa.Certificate));
         // Nearly every one of these has wrong padding: none of them may say so.
-        for (int i = 0; i < 50; i++)
+        for (var i = 0; i < 50; i++)
         {
-            using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [new RecipientKey(Readers.Rsa.Certificate, wrong)]);
+            using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                new MemoryStream(cms), [new RecipientKey(Readers.Rsa.Certificate, wrong)]);
             opened.Authenticated.ShouldBeFalse();
         }
     }
@@ -109,9 +133,11 @@ public sealed class RecipientTests
     [Fact]
     public async Task A_rewritten_algorithm_changes_a_bound_key()
     {
-        byte[] cms = await Readers.EncryptAsync(Content, new CipherChoice(ContentCipher.Aes256Gcm, BindsAlgorithm: true), new EnvelopeRecipient(Readers.Rsa.Certificate));
+        var cms = await Readers.EncryptAsync(
+            Content, new CipherChoice(ContentCipher.Aes256Gcm, BindsAlgorithm: true),
+            new EnvelopeRecipient(Readers.Rsa.Certificate));
         // aes256-GCM's identifier, with nonce and tag length of the parameters behind it.
-        int at = cms.AsSpan().IndexOf(new byte[] { 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2E });
+        var at = cms.AsSpan().IndexOf(new byte[] { 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2E });
         byte[] changed = [.. cms];
         changed[at + 13] ^= 1;
         (await Readers.FailureAsync(changed, Readers.Rsa)).ShouldBe(CmsError.DecryptionFailed);
@@ -120,7 +146,11 @@ public sealed class RecipientTests
     /// <summary>RFC 9709 appendix A.1.</summary>
     [Fact]
     public void A_bound_key_is_that_of_the_standard() =>
-        Convert.ToHexStringLower(ContentAlgorithm.Derived(Convert.FromHexString("c702e7d0a9e064b09ba55245fb733cf3"), Convert.FromHexString("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2")))
+        Convert
+            .ToHexStringLower(
+                ContentAlgorithm.Derived(
+                    Convert.FromHexString("c702e7d0a9e064b09ba55245fb733cf3"),
+                    Convert.FromHexString("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2")))
             .ShouldBe("2124ffb29fac4e0fbbc7d5d87492bff3");
 
     [Fact]
@@ -131,12 +161,15 @@ public sealed class RecipientTests
         var ciphers = Gen.Elements(Enum.GetValues<ContentCipher>());
         var all = Gen.Zip(Gen.Zip(sizes, readers), ciphers);
         Check.QuickThrowOnFailure(Prop.ForAll(all.ToArbitrary(), one =>
-        {
-            ((int size, RecipientKey reader), ContentCipher cipher) = one;
-            byte[] content = RandomNumberGenerator.GetBytes(size);
-            byte[] cms = Readers.EncryptAsync(content, cipher, new EnvelopeRecipient(reader.Certificate)).GetAwaiter().GetResult();
-            return Readers.OpenAsync(cms, reader).GetAwaiter().GetResult().AsSpan().SequenceEqual(content);
-        }));
+            {
+                ((var size, RecipientKey reader), ContentCipher cipher) = one;
+                var content = RandomNumberGenerator.GetBytes(size);
+                var cms = Readers
+                    .EncryptAsync(content, cipher, new EnvelopeRecipient(reader.Certificate))
+                    .GetAwaiter()
+                    .GetResult();
+                return Readers.OpenAsync(cms, reader).GetAwaiter().GetResult().AsSpan().SequenceEqual(content);
+            }));
     }
 
     [Fact]
@@ -160,34 +193,99 @@ public sealed class RecipientTests
         (await Readers.FailureAsync(WithRecipients([0xA9, 0x02, 0x05, 0x00]), Readers.Rsa)).ShouldBe(CmsError.NotForUs);
     }
 
-    public static TheoryData<string> Malformed => ["negative length", "beyond the end", "million recipients", "million keys of one agreement", "nesting", "endless length", "no recipients"];
+    public static TheoryData<string> Malformed =>
+        [
+            "negative length",
+            "beyond the end",
+            "million recipients",
+            "million keys of one agreement",
+            "nesting",
+            "endless length",
+            "no recipients",
+        ];
 
     [Theory]
     [MemberData(nameof(Malformed))]
     public void A_malformed_message_is_a_clear_error_in_bounded_time_and_memory(string kind)
     {
-        byte[] cms = kind switch
+        var cms = kind switch
         {
             // Eight length octets with the highest bit set: negative where they are read into a signed number.
             "negative length" => [0x30, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
-            "beyond the end" => [0x30, 0x84, 0x7F, 0xFF, 0xFF, 0xFF, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x03, 0xA0, 0x84, 0x7F, 0xFF, 0xFF, 0xF0, 0x30, 0x84, 0x7F],
-            "million recipients" => WithRecipients([.. Enumerable.Repeat<byte[]>([0xA3, 0x02, 0x05, 0x00], 1_000_000).SelectMany(b => b)]),
+            "beyond the end" =>
+            [
+                0x30,
+                0x84,
+                0x7F,
+                0xFF,
+                0xFF,
+                0xFF,
+                0x06,
+                0x09,
+                0x2A,
+                0x86,
+                0x48,
+                0x86,
+                0xF7,
+                0x0D,
+                0x01,
+                0x07,
+                0x03,
+                0xA0,
+                0x84,
+                0x7F,
+                0xFF,
+                0xFF,
+                0xF0,
+                0x30,
+                0x84,
+                0x7F,
+            ],
+            "million recipients" => WithRecipients([
+                .. Enumerable.Repeat<byte[]>([0xA3, 0x02, 0x05, 0x00], 1_000_000).SelectMany(b => b),
+            ]),
             "million keys of one agreement" => WithRecipients(AgreementWith(1_000_000)),
             "nesting" => [.. Enumerable.Repeat<byte[]>([0x30, 0x80], 1000).SelectMany(b => b)],
-            "endless length" => [0x30, 0x80, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x03, 0xA0, 0x80, 0x30, 0x80, 0x02, 0x01, 0x00, .. Enumerable.Repeat<byte[]>([0x31, 0x80], 1000).SelectMany(b => b)],
+            "endless length" =>
+            [
+                0x30,
+                0x80,
+                0x06,
+                0x09,
+                0x2A,
+                0x86,
+                0x48,
+                0x86,
+                0xF7,
+                0x0D,
+                0x01,
+                0x07,
+                0x03,
+                0xA0,
+                0x80,
+                0x30,
+                0x80,
+                0x02,
+                0x01,
+                0x00,
+                .. Enumerable.Repeat<byte[]>([0x31, 0x80], 1000).SelectMany(b => b),
+            ],
             _ => WithRecipients([]),
         };
         CmsError expected = kind switch
         {
-            "million recipients" or "million keys of one agreement" or "endless length" or "nesting" => CmsError.LimitExceeded,
+            "million recipients" or "million keys of one agreement" or "endless length" or "nesting" =>
+                CmsError.LimitExceeded,
             "no recipients" => CmsError.NotForUs,
             _ => CmsError.Malformed,
         };
         RecipientKey[] keys = Readers.All;
         // On this thread from end to end, so that what other tests allocate meanwhile does not count.
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        long began = Stopwatch.GetTimestamp();
-        Should.Throw<CmsException>(() => CmsDecryptor.DecryptAsync(new MemoryStream(cms), keys).GetAwaiter().GetResult()).Error.ShouldBe(expected);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var began = Stopwatch.GetTimestamp();
+        Should
+            .Throw<CmsException>(() => CmsDecryptor.DecryptAsync(new MemoryStream(cms), keys).GetAwaiter().GetResult())
+            .Error.ShouldBe(expected);
         Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(30));
         (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan((8L * cms.Length) + (4 << 20));
     }
@@ -203,16 +301,24 @@ public sealed class RecipientTests
             writer.WriteInteger(3);
             using (writer.PushSequence(context0))
             using (writer.PushSequence(context1))
+            {
                 writer.WriteNull();
-            using (writer.PushSequence())
-                writer.WriteObjectIdentifier("1.3.132.1.11.1");
+            }
+
             using (writer.PushSequence())
             {
-                for (int i = 0; i < count; i++)
+                writer.WriteObjectIdentifier("1.3.132.1.11.1");
+            }
+
+            using (writer.PushSequence())
+            {
+                for (var i = 0; i < count; i++)
                 {
                     using (writer.PushSequence())
                     using (writer.PushSequence(context0))
+                    {
                         writer.WriteOctetString([1]);
+                    }
                 }
             }
         }
@@ -250,8 +356,9 @@ public sealed class RecipientTests
     /// <summary>A message to the reader in which the sender's public key is another.</summary>
     private static async Task<byte[]> WithOriginatorKeyAsync(RecipientKey reader, byte[] point)
     {
-        byte[] cms = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(reader.Certificate));
-        byte[] own = OriginatorKeys(cms).Single();
+        var cms = await Readers.EncryptAsync(
+            Content, ContentCipher.Aes256Gcm, new EnvelopeRecipient(reader.Certificate));
+        var own = OriginatorKeys(cms).Single();
         own.Length.ShouldBe(point.Length);
         point.CopyTo(cms, cms.AsSpan().IndexOf(own));
         return cms;

@@ -7,7 +7,8 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms/recipients: every kind of recipient as others write it, and the outcome it must have here.</summary>
+/// <summary>tests/vectors/cms/recipients: every kind of recipient as others write it, and the outcome it must have
+/// here.</summary>
 public sealed class RecipientVectorTests
 {
     private const string Module = "cms/recipients";
@@ -20,7 +21,7 @@ public sealed class RecipientVectorTests
     public async Task What_others_encrypted_has_its_expected_outcome(int index, string name)
     {
         JsonElement expected = Cases[index];
-        byte[] cms = Vectors.Read(Module, expected.GetProperty("file").GetString()!);
+        var cms = Vectors.Read(Module, expected.GetProperty("file").GetString()!);
         RecipientKey ours = KeyOf(expected.GetProperty("key").GetString()!);
         if (expected.GetProperty("error").GetString() is { } error)
         {
@@ -28,7 +29,7 @@ public sealed class RecipientVectorTests
             return;
         }
         using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);
-        string algorithm = expected.GetProperty("algorithm").GetString()!;
+        var algorithm = expected.GetProperty("algorithm").GetString()!;
         opened.Algorithm.ShouldBe(algorithm);
         opened.Authenticated.ShouldBe(algorithm.EndsWith("GCM", StringComparison.Ordinal));
         opened.HasWeakCipher.ShouldBe(algorithm.StartsWith("3DES", StringComparison.Ordinal));
@@ -38,22 +39,32 @@ public sealed class RecipientVectorTests
     [Fact]
     public void Mutated_recipients_open_as_they_were_or_not_at_all_in_bounded_time_and_memory()
     {
-        byte[] content = Vectors.Read(Module, "content.txt");
-        byte[][] corpus = [.. Directory.GetFiles(Vectors.Folder(Module)).Where(f => Path.GetExtension(f) is ".der" or ".ber").Order().Select(File.ReadAllBytes)];
+        var content = Vectors.Read(Module, "content.txt");
+        byte[][] corpus =
+        [
+            .. Directory
+                .GetFiles(Vectors.Folder(Module))
+                .Where(f => Path.GetExtension(f) is ".der" or ".ber")
+                .Order()
+                .Select(File.ReadAllBytes),
+        ];
         RecipientKey[] keys = [KeyOf("rsa"), KeyOf("p256"), KeyOf("p384"), KeyOf("p521"), KeyOf("x25519")];
         Fuzz.Run(corpus, 11, 3000, input =>
         {
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            long began = Stopwatch.GetTimestamp();
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            var began = Stopwatch.GetTimestamp();
             try
             {
-                using CmsOpened opened = CmsDecryptor.DecryptAsync(new MemoryStream(input), keys).GetAwaiter().GetResult();
+                using CmsOpened opened = CmsDecryptor
+                    .DecryptAsync(new MemoryStream(input), keys)
+                    .GetAwaiter()
+                    .GetResult();
                 if (opened.Authenticated)
+                {
                     CmsSignedDataTests.BytesAsync(opened.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+                }
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
             (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(4 << 20);
             Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(30));
         });
@@ -62,9 +73,15 @@ public sealed class RecipientVectorTests
     private static RecipientKey KeyOf(string name)
     {
         X509Certificate2 certificate = X509CertificateLoader.LoadCertificate(Vectors.Read(Module, name + ".pem"));
-        string pem = File.ReadAllText(Path.Combine(Vectors.Folder(Module), name + ".key"));
+        var pem = File.ReadAllText(Path.Combine(Vectors.Folder(Module), name + ".key"));
         if (name == "x25519")
-            return new RecipientKey(certificate, X25519Key.FromPkcs8(Convert.FromBase64String(string.Concat(pem.Split('\n').Where(l => !l.StartsWith('-'))))));
+        {
+            return new RecipientKey(
+                certificate,
+                X25519Key.FromPkcs8(
+                    Convert.FromBase64String(string.Concat(pem.Split('\n').Where(l => !l.StartsWith('-'))))));
+        }
+
         AsymmetricAlgorithm key = name == "rsa" ? RSA.Create() : ECDiffieHellman.Create();
         key.ImportFromPem(pem);
         return new RecipientKey(certificate, key);

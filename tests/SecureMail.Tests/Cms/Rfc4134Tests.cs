@@ -7,7 +7,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>RFC 4134's examples: CMS as it was written in 1999, with DSA, SHA-1, triple DES, RC2, indefinite lengths, and attributes of every kind.</summary>
+/// <summary>RFC 4134's examples: CMS as it was written in 1999, with DSA, SHA-1, triple DES, RC2, indefinite lengths,
+/// and attributes of every kind.</summary>
 public sealed class Rfc4134Tests
 {
     private const string Folder = "cms/rfc4134";
@@ -31,18 +32,29 @@ public sealed class Rfc4134Tests
     {
         JsonElement expected = Expected.GetProperty("signed")[index];
         using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(Vectors.Read(Folder, file)));
-        byte[] content = Vectors.Read(Folder, "content.bin");
+        var content = Vectors.Read(Folder, "content.bin");
         data.HasContent.ShouldBe(expected.GetProperty("attached").GetBoolean());
         if (data.HasContent)
+        {
             (await CmsSignedDataTests.BytesAsync(data.OpenContent())).ShouldBe(content);
+        }
+
         data.Certificates.Count.ShouldBe(expected.GetProperty("certificates").GetInt32());
         data.Crls.Count.ShouldBe(expected.GetProperty("crls").GetInt32());
         data.Signers.Select(s => s.DigestAlgorithm?.Name).ShouldAllBe(d => d == "SHA1");
-        data.Signers.SelectMany(s => s.SignedAttributes).Select(a => a.Oid).ShouldBe(Texts(expected, "signedAttributes"));
-        data.Signers.SelectMany(s => s.UnsignedAttributes).Select(a => a.Oid).ShouldBe(Texts(expected, "unsignedAttributes"));
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, data.HasContent ? null : new MemoryStream(content), Options);
-        findings.Select(f => $"{f.Reason.Code} {(f.Intact ? "intact" : "not intact")}").ShouldBe(Texts(expected, "findings"));
-        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. content, 0]), Options)).ShouldAllBe(f => !f.Intact && f.Indication != Indication.TotalPassed);
+        data.Signers.SelectMany(s => s.SignedAttributes)
+            .Select(a => a.Oid)
+            .ShouldBe(Texts(expected, "signedAttributes"));
+        data.Signers.SelectMany(s => s.UnsignedAttributes)
+            .Select(a => a.Oid)
+            .ShouldBe(Texts(expected, "unsignedAttributes"));
+        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+            data, data.HasContent ? null : new MemoryStream(content), Options);
+        findings
+            .Select(f => $"{f.Reason.Code} {(f.Intact ? "intact" : "not intact")}")
+            .ShouldBe(Texts(expected, "findings"));
+        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. content, 0]), Options)).ShouldAllBe(f =>
+            !f.Intact && f.Indication != Indication.TotalPassed);
     }
 
     [Theory]
@@ -68,7 +80,8 @@ public sealed class Rfc4134Tests
     public async Task A_whole_message_has_its_verdict(int index, string file)
     {
         JsonElement expected = Expected.GetProperty("messages")[index];
-        using MessageJudgement judgement = await SmimeJudge.JudgeAsync(new MemoryStream(Vectors.Read(Folder, file)), [Bob()], Options);
+        using MessageJudgement judgement = await SmimeJudge.JudgeAsync(
+            new MemoryStream(Vectors.Read(Folder, file)), [Bob()], Options);
         JsonSerializer.Serialize(judgement.Verdict).Trim('"').ShouldBe(expected.GetProperty("verdict").GetString());
         judgement.Encrypted.ShouldBe(expected.GetProperty("encrypted").GetBoolean());
         judgement.Findings.Select(f => f.Reason.Code).ShouldBe(Texts(expected, "findings"));
@@ -86,15 +99,28 @@ public sealed class Rfc4134Tests
     [Fact]
     public void Every_example_has_an_outcome()
     {
-        IEnumerable<string> listed = new[] { "signed", "encrypted", "messages" }.SelectMany(k => Expected.GetProperty(k).EnumerateArray()).Select(c => c.GetProperty("file").GetString()!);
-        Directory.GetFiles(Vectors.Folder(Folder)).Select(f => Path.GetFileName(f)).Where(f => char.IsAsciiDigit(f[0])).ShouldBe(listed, ignoreOrder: true);
+        IEnumerable<string> listed = new[] { "signed", "encrypted", "messages" }
+            .SelectMany(k => Expected.GetProperty(k).EnumerateArray())
+            .Select(c => c.GetProperty("file").GetString()!);
+        Directory
+            .GetFiles(Vectors.Folder(Folder))
+            .Select(f => Path.GetFileName(f))
+            .Where(f => char.IsAsciiDigit(f[0]))
+            .ShouldBe(listed, ignoreOrder: true);
     }
 
     [Fact]
     public void Mutated_examples_are_read_or_refused_and_never_verify_as_other_content()
     {
-        byte[] content = Vectors.Read(Folder, "content.bin");
-        byte[][] corpus = [.. Directory.GetFiles(Vectors.Folder(Folder), "*.bin").Where(f => char.IsAsciiDigit(Path.GetFileName(f)[0])).Order().Select(File.ReadAllBytes)];
+        var content = Vectors.Read(Folder, "content.bin");
+        byte[][] corpus =
+        [
+            .. Directory
+                .GetFiles(Vectors.Folder(Folder), "*.bin")
+                .Where(f => char.IsAsciiDigit(Path.GetFileName(f)[0]))
+                .Order()
+                .Select(File.ReadAllBytes),
+        ];
         RecipientKey bob = Bob();
         Fuzz.Run(corpus, 4134, 3000, input =>
         {
@@ -102,30 +128,34 @@ public sealed class Rfc4134Tests
             {
                 using CmsSignedData data = CmsSignedData.ReadAsync(new MemoryStream(input)).GetAwaiter().GetResult();
                 if (data.HasContent && data.VerifyAsync(null).GetAwaiter().GetResult().Any(r => r.Intact))
+                {
                     CmsSignedDataTests.BytesAsync(data.OpenContent()).GetAwaiter().GetResult().ShouldBe(content);
+                }
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
             try
             {
-                using CmsOpened opened = CmsDecryptor.DecryptAsync(new MemoryStream(input), [bob]).GetAwaiter().GetResult();
+                using CmsOpened opened = CmsDecryptor
+                    .DecryptAsync(new MemoryStream(input), [bob])
+                    .GetAwaiter()
+                    .GetResult();
                 opened.Authenticated.ShouldBeFalse();
             }
-            catch (CmsException)
-            {
-            }
+            catch (CmsException) { }
         });
     }
 
     private static RecipientKey Bob()
     {
-        RSA key = RSA.Create();
+        var key = RSA.Create();
         key.ImportPkcs8PrivateKey(Vectors.Read(Folder, "bob.p8"), out _);
         return new RecipientKey(X509CertificateLoader.LoadCertificate(Vectors.Read(Folder, "bob.cer")), key);
     }
 
     private static string At(string name) => Path.Combine(Vectors.Folder(Folder), name);
 
-    private static string[] Texts(JsonElement element, string name) => element.TryGetProperty(name, out JsonElement list) ? [.. list.EnumerateArray().Select(v => v.GetString()!)] : [];
+    private static string[] Texts(JsonElement element, string name) =>
+        element.TryGetProperty(name, out JsonElement list)
+            ? [.. list.EnumerateArray().Select(v => v.GetString()!)]
+            : [];
 }

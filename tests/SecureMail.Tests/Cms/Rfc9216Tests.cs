@@ -6,7 +6,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>RFC 9216's people: RSA under an RSA authority, Ed25519 and X25519 under an Ed25519 authority, and across.</summary>
+/// <summary>RFC 9216's people: RSA under an RSA authority, Ed25519 and X25519 under an Ed25519 authority, and
+/// across.</summary>
 public sealed class Rfc9216Tests
 {
     private const string Folder = "cms/rfc9216";
@@ -27,7 +28,8 @@ public sealed class Rfc9216Tests
     public void Every_path_of_the_RFC_holds(string leaf, string anchor, string? between, string email)
     {
         var trust = new TrustMaterial([Certificate(anchor)], between is null ? [] : [Certificate(between)]);
-        PathResult result = PathValidator.Validate(Certificate(leaf), trust, new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        PathResult result = PathValidator.Validate(
+            Certificate(leaf), trust, new PathOptions { At = TestPki.Now, CheckRevocation = false });
         result.Status.ShouldBe(PathStatus.Valid, result.Reason.Code);
         result.Path.Count.ShouldBe(between is null ? 2 : 3);
         CertificateAddresses.Of(Certificate(leaf)).ShouldBe([email]);
@@ -40,17 +42,21 @@ public sealed class Rfc9216Tests
     [InlineData("dana-encryption", "rsa-ca")]
     public void A_path_to_the_other_authority_does_not(string leaf, string anchor)
     {
-        PathResult result = PathValidator.Validate(Certificate(leaf), new TrustMaterial([Certificate(anchor)]), new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        PathResult result = PathValidator.Validate(
+            Certificate(leaf), new TrustMaterial([Certificate(anchor)]),
+            new PathOptions { At = TestPki.Now, CheckRevocation = false });
         result.Status.ShouldBe(PathStatus.Invalid);
     }
 
     [Fact]
     public void A_changed_Ed25519_certificate_is_not_its_authoritys()
     {
-        byte[] changed = Certificate("carlos").RawData;
+        var changed = Certificate("carlos").RawData;
         changed[changed.AsSpan().IndexOf("Turing"u8)] ^= 1;
         using X509Certificate2 certificate = X509CertificateLoader.LoadCertificate(changed);
-        PathResult result = PathValidator.Validate(certificate, new TrustMaterial([Certificate("ed25519-ca")]), new PathOptions { At = TestPki.Now, CheckRevocation = false });
+        PathResult result = PathValidator.Validate(
+            certificate, new TrustMaterial([Certificate("ed25519-ca")]),
+            new PathOptions { At = TestPki.Now, CheckRevocation = false });
         result.Reason.Code.ShouldBe("path-signature-wrong");
     }
 
@@ -58,13 +64,27 @@ public sealed class Rfc9216Tests
     public async Task Alice_and_Carlos_sign_one_document()
     {
         using RSA alice = Rsa("alice.key");
-        byte[] seed = Pkcs8("carlos.key")[^Ed25519.SeedSize..];
-        byte[] joined = CmsSigner.Join(
-            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("alice"), [], HashAlgorithmName.SHA256, SignatureScheme.RsaPss, TestPki.Now), alice),
-            await CmsSigner.SignDetachedAsync(new MemoryStream(Content), new SigningRequest(Certificate("carlos"), [], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now), p => Ed25519.Sign(seed, p.ToBeSigned.Span)));
+        var seed = Pkcs8("carlos.key")[^Ed25519.SeedSize..];
+        var joined = CmsSigner.Join(
+            await CmsSigner.SignDetachedAsync(
+                new MemoryStream(Content),
+                new SigningRequest(
+                    Certificate("alice"), [], HashAlgorithmName.SHA256, SignatureScheme.RsaPss, TestPki.Now),
+                alice),
+            await CmsSigner.SignDetachedAsync(
+                new MemoryStream(Content),
+                new SigningRequest(
+                    Certificate("carlos"), [], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now),
+                p => Ed25519.Sign(seed, p.ToBeSigned.Span)));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(joined);
-        var options = new JudgeOptions { Trust = new TrustMaterial([Certificate("rsa-ca"), Certificate("ed25519-ca")]), At = TestPki.Now, CheckRevocation = false };
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, new MemoryStream(Content), options);
+        var options = new JudgeOptions
+        {
+            Trust = new TrustMaterial([Certificate("rsa-ca"), Certificate("ed25519-ca")]),
+            At = TestPki.Now,
+            CheckRevocation = false,
+        };
+        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+            data, new MemoryStream(Content), options);
         findings.Count.ShouldBe(2);
         findings.ShouldAllBe(f => f.Indication == Indication.TotalPassed);
     }
@@ -73,24 +93,29 @@ public sealed class Rfc9216Tests
     public async Task One_message_to_all_four_opens_with_the_key_of_each()
     {
         string[] names = ["alice", "bob", "carlos", "dana"];
-        byte[] cms = await Readers.EncryptAsync(Content, ContentCipher.Aes256Gcm, [.. names.Select(n => new EnvelopeRecipient(Certificate(n + "-encryption")))]);
-        foreach (string name in names)
+        var cms = await Readers.EncryptAsync(
+            Content, ContentCipher.Aes256Gcm,
+            [.. names.Select(n => new EnvelopeRecipient(Certificate(n + "-encryption")))]);
+        foreach (var name in names)
         {
-            using AsymmetricAlgorithm key = name is "alice" or "bob" ? Rsa(name + "-decryption.key") : X25519Key.FromPkcs8(Pkcs8(name + "-decryption.key"));
-            (await Readers.OpenAsync(cms, new RecipientKey(Certificate(name + "-encryption"), key))).ShouldBe(Content, name);
+            using AsymmetricAlgorithm key = name is "alice" or "bob"
+                ? Rsa(name + "-decryption.key")
+                : X25519Key.FromPkcs8(Pkcs8(name + "-decryption.key"));
+            (await Readers.OpenAsync(cms, new RecipientKey(Certificate(name + "-encryption"), key))).ShouldBe(
+                Content, name);
         }
     }
 
     private static RSA Rsa(string name)
     {
-        RSA key = RSA.Create();
+        var key = RSA.Create();
         key.ImportFromPem(Text(name));
         return key;
     }
 
     private static byte[] Pkcs8(string name)
     {
-        string pem = Text(name);
+        var pem = Text(name);
         return Convert.FromBase64String(pem[PemEncoding.Find(pem).Base64Data]);
     }
 

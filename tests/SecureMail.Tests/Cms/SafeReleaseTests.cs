@@ -5,13 +5,17 @@ using SecureMail.Cms;
 namespace SecureMail.Tests.Cms;
 
 /// <summary>
-/// Messages cut off and changed in every region: no octet of the content comes out, and no temporary file stays. Alone, because it looks at the
-/// files that the process holds open.
+/// Messages cut off and changed in every region: no octet of the content comes out, and no temporary file stays. Alone,
+/// because it looks at the files that the process holds open.
 /// </summary>
 [Collection(nameof(SpoolCleanupTests))]
 public sealed class SafeReleaseTests
 {
-    private static readonly EnvelopeRecipient[] Recipients = [new(Readers.P256.Certificate), new(Readers.X25519.Certificate)];
+    private static readonly EnvelopeRecipient[] Recipients =
+    [
+        new(Readers.P256.Certificate),
+        new(Readers.X25519.Certificate),
+    ];
 
     [Theory]
     [InlineData(0)]
@@ -22,19 +26,25 @@ public sealed class SafeReleaseTests
     [InlineData(10_240)]
     public async Task Nothing_comes_out_of_a_message_that_was_cut_off_or_changed_anywhere(int size)
     {
-        byte[] content = Pattern(0, size);
-        byte[] cms = await Readers.EncryptAsync(content, ContentCipher.Aes256Gcm, Recipients);
-        (int head, int[] lengths) = Regions(cms);
-        int end = cms.Length;
-        int[] places = [.. Enumerable.Range(0, head), .. Spread(head, head + size), .. Enumerable.Range(head + size, end - head - size)];
-        foreach (int place in places)
+        var content = Pattern(0, size);
+        var cms = await Readers.EncryptAsync(content, ContentCipher.Aes256Gcm, Recipients);
+        (var head, var lengths) = Regions(cms);
+        var end = cms.Length;
+        int[] places =
+        [
+            .. Enumerable.Range(0, head),
+            .. Spread(head, head + size),
+            .. Enumerable.Range(head + size, end - head - size),
+        ];
+        foreach (var place in places)
         {
-            foreach (byte change in new byte[] { 0x01, 0x80 })
+            foreach (var change in new byte[] { 0x01, 0x80 })
             {
                 byte[] changed = [.. cms];
                 changed[place] ^= change;
-                byte[]? opened = await TryOpenAsync(changed);
-                // A change that leaves the content and its key alone (the other recipient's name, say) may pass; then all of it is as it was.
+                var opened = await TryOpenAsync(changed);
+                // A change that leaves the content and its key alone (the other recipient's name, say) may pass; then
+                // all of it is as it was.
                 if (opened is not null)
                 {
                     opened.ShouldBe(content, $"octet {place}");
@@ -65,7 +75,8 @@ public sealed class SafeReleaseTests
         var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 20));
         Task writing = WriteAsync();
         var spools = 0;
-        await using (var reading = new WatchedStream(pipe.Reader.AsStream(), () => spools = Math.Max(spools, OpenSpools())))
+        await using (
+            var reading = new WatchedStream(pipe.Reader.AsStream(), () => spools = Math.Max(spools, OpenSpools())))
         {
             Task<CmsOpened> opening = CmsDecryptor.DecryptAsync(reading, [Readers.P256]);
             if (how == "whole")
@@ -82,14 +93,18 @@ public sealed class SafeReleaseTests
             }
             else
             {
-                (await Should.ThrowAsync<CmsException>(() => opening)).Error.ShouldBeOneOf(CmsError.Truncated, CmsError.DecryptionFailed, CmsError.Malformed);
+                (await Should.ThrowAsync<CmsException>(() => opening)).Error.ShouldBeOneOf(
+                    CmsError.Truncated, CmsError.DecryptionFailed, CmsError.Malformed);
             }
         }
         await pipe.Reader.CompleteAsync();
         await writing;
         // What no memory holds was spooled to a file while it was read, and is gone.
         if (OperatingSystem.IsLinux() && size > 100 << 20)
+        {
             spools.ShouldBe(1);
+        }
+
         OpenSpools().ShouldBe(0);
 
         async Task WriteAsync()
@@ -123,19 +138,24 @@ public sealed class SafeReleaseTests
     private static byte[] Pattern(long from, int count)
     {
         var pattern = new byte[count];
-        for (int i = 0; i < count; i++)
+        for (var i = 0; i < count; i++)
+        {
             pattern[i] = (byte)(((from + i) * 31) ^ ((from + i) >> 9));
+        }
+
         return pattern;
     }
 
     private static IEnumerable<int> Spread(int from, int to) =>
-        to - from <= 64 ? Enumerable.Range(from, to - from) : [from, from + 1, from + ((to - from) / 2), to - 2, to - 1];
+        to - from <= 64
+            ? Enumerable.Range(from, to - from)
+            : [from, from + 1, from + ((to - from) / 2), to - 2, to - 1];
 
     /// <summary>Where the ciphertext begins, and the places of the length octets of everything around it.</summary>
     private static (int Head, int[] Lengths) Regions(byte[] cms)
     {
         List<int> lengths = [];
-        int at = 0;
+        var at = 0;
         at = Into(at); // ContentInfo
         at = Past(at);
         at = Into(at); // [0]
@@ -150,14 +170,14 @@ public sealed class SafeReleaseTests
 
         int Into(int from)
         {
-            AsnDecoder.ReadEncodedValue(cms.AsSpan(from), AsnEncodingRules.BER, out int offset, out _, out _);
+            AsnDecoder.ReadEncodedValue(cms.AsSpan(from), AsnEncodingRules.BER, out var offset, out _, out _);
             lengths.AddRange(Enumerable.Range(from + 1, offset - 1));
             return from + offset;
         }
 
         int Past(int from)
         {
-            AsnDecoder.ReadEncodedValue(cms.AsSpan(from), AsnEncodingRules.BER, out _, out _, out int consumed);
+            AsnDecoder.ReadEncodedValue(cms.AsSpan(from), AsnEncodingRules.BER, out _, out _, out var consumed);
             return from + consumed;
         }
     }
@@ -166,14 +186,22 @@ public sealed class SafeReleaseTests
     private static int OpenSpools()
     {
         if (!OperatingSystem.IsLinux())
+        {
             return 0;
-        int count = 0;
-        foreach (string descriptor in Directory.GetFiles("/proc/self/fd"))
+        }
+
+        var count = 0;
+        foreach (var descriptor in Directory.GetFiles("/proc/self/fd"))
         {
             try
             {
-                if (File.ResolveLinkTarget(descriptor, returnFinalTarget: false)?.FullName.StartsWith(Path.Combine(Path.GetTempPath(), "securemail-"), StringComparison.Ordinal) == true)
+                if (
+                    File.ResolveLinkTarget(descriptor, returnFinalTarget: false)
+                        ?.FullName.StartsWith(Path.Combine(Path.GetTempPath(), "securemail-"), StringComparison.Ordinal)
+                    == true)
+                {
                     count++;
+                }
             }
             catch (IOException)
             {
@@ -201,12 +229,16 @@ public sealed class SafeReleaseTests
         }
 
         public override void Flush() { }
+
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 
-    /// <summary>Passes a message on, changed in one way. The tag is the last 18 octets, and the content before it as long as it was.</summary>
+    /// <summary>Passes a message on, changed in one way. The tag is the last 18 octets, and the content before it as
+    /// long as it was.</summary>
     private sealed class ChangingStream(Stream output, long contentLength, string how) : Stream
     {
         private readonly MemoryStream _head = new();
@@ -216,15 +248,28 @@ public sealed class SafeReleaseTests
         public override bool CanSeek => false;
         public override bool CanWrite => true;
         public override long Length => throw new NotSupportedException();
-        public override long Position { get => _position; set => throw new NotSupportedException(); }
+        public override long Position
+        {
+            get => _position;
+            set => throw new NotSupportedException();
+        }
 
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask WriteAsync(
+            ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
             // The first write is the whole head.
             if (_position == 0)
+            {
                 _head.Write(buffer.Span);
-            long content = _position - _head.Length;
-            long? cut = how switch { "cut in the middle" => contentLength / 2, "cut before the tag" => contentLength, _ => null };
+            }
+
+            var content = _position - _head.Length;
+            long? cut = how switch
+            {
+                "cut in the middle" => contentLength / 2,
+                "cut before the tag" => contentLength,
+                _ => null,
+            };
             long? change = how switch
             {
                 "changed at the beginning" => 0,
@@ -233,10 +278,14 @@ public sealed class SafeReleaseTests
                 "changed tag" => contentLength + 10,
                 _ => null,
             };
-            byte[] octets = buffer.ToArray();
+            var octets = buffer.ToArray();
             if (_position > 0 && change is { } at && at >= content && at < content + octets.Length)
+            {
                 octets[at - content] ^= 1;
-            int count = _position > 0 && cut is { } limit ? (int)Math.Clamp(limit - content, 0, octets.Length) : octets.Length;
+            }
+
+            var count =
+                _position > 0 && cut is { } limit ? (int)Math.Clamp(limit - content, 0, octets.Length) : octets.Length;
             _position += octets.Length;
             await output.WriteAsync(octets.AsMemory(0, count), cancellationToken);
         }
@@ -244,14 +293,21 @@ public sealed class SafeReleaseTests
         public async Task FinishAsync()
         {
             if (how == "something after the end")
+            {
                 await output.WriteAsync(new byte[] { 0 });
+            }
+
             await output.FlushAsync();
         }
 
         public override void Flush() { }
+
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 
@@ -264,24 +320,40 @@ public sealed class SafeReleaseTests
         public override bool CanSeek => false;
         public override bool CanWrite => false;
         public override long Length => throw new NotSupportedException();
-        public override long Position { get => _read; set => throw new NotSupportedException(); }
-
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override long Position
         {
-            int count = await source.ReadAsync(buffer, cancellationToken);
+            get => _read;
+            set => throw new NotSupportedException();
+        }
+
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var count = await source.ReadAsync(buffer, cancellationToken);
             if ((_read >> 22) != ((_read + count) >> 22))
+            {
                 watch();
+            }
+
             _read += count;
             return count;
         }
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        public override Task<int> ReadAsync(
+            byte[] buffer,
+            int offset,
+            int count,
+            CancellationToken cancellationToken
+        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
         public override void Flush() { }
+
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
         public override void SetLength(long value) => throw new NotSupportedException();
+
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

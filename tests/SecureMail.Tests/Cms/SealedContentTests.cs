@@ -13,8 +13,10 @@ public sealed class SealedContentTests(ITestOutputHelper output)
             var cases = new TheoryData<ContentCipher, int>();
             foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
             {
-                foreach (int length in new[] { 0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 300_000 })
+                foreach (var length in new[] { 0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 300_000 })
+                {
                     cases.Add(cipher, length);
+                }
             }
             return cases;
         }
@@ -24,16 +26,20 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     [MemberData(nameof(Cases))]
     public async Task Any_number_of_heads_stand_before_one_ciphertext(ContentCipher cipher, int length)
     {
-        byte[] content = RandomNumberGenerator.GetBytes(length);
+        var content = RandomNumberGenerator.GetBytes(length);
         var ciphertext = new MemoryStream();
         // Its length need not be known beforehand: the heads are written after.
-        using SealedContent sealedContent = await SealedContent.SealAsync(new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
+        using SealedContent sealedContent = await SealedContent.SealAsync(
+            new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
         sealedContent.CiphertextLength.ShouldBe(ciphertext.Length);
-        foreach ((RecipientKey reader, bool inTriples) in Readers.All.SelectMany(r => new[] { (r, false), (r, true) }))
+        foreach ((RecipientKey reader, var inTriples) in Readers.All.SelectMany(r => new[] { (r, false), (r, true) }))
         {
-            byte[] head = sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)], inTriples);
+            var head = sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)], inTriples);
             if (inTriples)
+            {
                 (head.Length % 3).ShouldBe(0);
+            }
+
             byte[] cms = [.. head, .. ciphertext.ToArray(), .. sealedContent.Tail.Span];
             // DER to its last octet.
             new System.Formats.Asn1.AsnReader(cms, System.Formats.Asn1.AsnEncodingRules.DER).ReadSequence();
@@ -45,25 +51,31 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     [Fact]
     public async Task A_sealed_content_that_was_wiped_takes_no_more_recipients()
     {
-        SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
+        SealedContent sealedContent = await SealedContent.SealAsync(
+            new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
         Should.Throw<ArgumentException>(() => sealedContent.WriteHead([]));
         sealedContent.Dispose();
-        Should.Throw<ObjectDisposedException>(() => sealedContent.WriteHead([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
+        Should.Throw<ObjectDisposedException>(() =>
+            sealedContent.WriteHead([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
     }
 
-    /// <summary>Lengths on both sides of where a length takes an octet more: whatever is filled in, there is a head of threes.</summary>
+    /// <summary>Lengths on both sides of where a length takes an octet more: whatever is filled in, there is a head of
+    /// threes.</summary>
     [Fact]
     public async Task A_head_of_threes_is_found_at_every_length()
     {
         var recipient = new EnvelopeRecipient(Readers.Rsa.Certificate);
-        int lengthOfHead = (await SealedAsync(65_536)).WriteHead([recipient]).Length;
-        foreach (int boundary in new[] { 65_536, 65_536 - lengthOfHead })
+        var lengthOfHead = (await SealedAsync(65_536)).WriteHead([recipient]).Length;
+        foreach (var boundary in new[] { 65_536, 65_536 - lengthOfHead })
         {
-            for (int length = boundary - 40; length < boundary + 40; length++)
+            for (var length = boundary - 40; length < boundary + 40; length++)
+            {
                 ((await SealedAsync(length)).WriteHead([recipient], inTriples: true).Length % 3).ShouldBe(0);
+            }
         }
 
-        static Task<SealedContent> SealedAsync(int length) => SealedContent.SealAsync(new MemoryStream(new byte[length]), Stream.Null, ContentCipher.Aes256Gcm);
+        static Task<SealedContent> SealedAsync(int length) =>
+            SealedContent.SealAsync(new MemoryStream(new byte[length]), Stream.Null, ContentCipher.Aes256Gcm);
     }
 
     [Fact]
@@ -71,10 +83,11 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     {
         EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(EnvelopeRecipient.Of(Readers.Rsa.Certificate), 1000)];
         EnvelopeRecipient.Of(Readers.Rsa.Certificate).ShouldBeSameAs(recipients[0]);
-        using SealedContent sealedContent = await SealedContent.SealAsync(new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
-        byte[] head = sealedContent.WriteHead(recipients);
+        using SealedContent sealedContent = await SealedContent.SealAsync(
+            new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
+        var head = sealedContent.WriteHead(recipients);
         var best = TimeSpan.MaxValue;
-        for (int i = 0; i < 5; i++)
+        for (var i = 0; i < 5; i++)
         {
             TimeSpan before = Environment.CpuUsage.TotalTime;
             sealedContent.WriteHead(recipients);
@@ -82,7 +95,8 @@ public sealed class SealedContentTests(ITestOutputHelper output)
             best = spent < best ? spent : best;
         }
         // Other tests run beside it, so this is to be read and not judged; scripts/bench judges.
-        output.WriteLine($"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {head.Length / 1000} octets");
+        output.WriteLine(
+            $"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {head.Length / 1000} octets");
         head.Length.ShouldBeInRange(1000 * 300, 1000 * 500);
     }
 }

@@ -15,11 +15,11 @@ public sealed class SecretSpoolTests
     [InlineData(2_500_001)]
     public void What_was_written_in_pieces_is_read_whole_and_from_anywhere(int length)
     {
-        byte[] data = RandomNumberGenerator.GetBytes(length);
+        var data = RandomNumberGenerator.GetBytes(length);
         using var spool = new SecretSpool();
-        for (int at = 0; at < length;)
+        for (var at = 0; at < length; )
         {
-            int count = Math.Min(length - at, 1 + (at * 13 % 100_003));
+            var count = Math.Min(length - at, 1 + (at * 13 % 100_003));
             spool.Write(data.AsSpan(at, count));
             at += count;
         }
@@ -30,7 +30,7 @@ public sealed class SecretSpoolTests
         whole.ReadExactly(read);
         whole.ReadByte().ShouldBe(-1);
         read.AsSpan().SequenceEqual(data).ShouldBeTrue();
-        for (int at = 0; at < length; at += 77_777)
+        for (var at = 0; at < length; at += 77_777)
         {
             other.Seek(at, SeekOrigin.Begin).ShouldBe(at);
             other.ReadByte().ShouldBe(data[at]);
@@ -44,7 +44,10 @@ public sealed class SecretSpoolTests
         spool.Write(new byte[3 << 20]);
         Stream reader = spool.OpenRead();
         if (!OperatingSystem.IsWindows())
+        {
             Directory.GetFiles(Path.GetTempPath(), "securemail-*").ShouldBeEmpty(); // it has no name even while in use
+        }
+
         spool.Dispose();
         Should.Throw<ObjectDisposedException>(() => reader.ReadByte());
         Should.Throw<ObjectDisposedException>(() => spool.Write([1]));

@@ -19,7 +19,7 @@ public sealed class SmimeCapabilitiesTests
     [Fact]
     public void Ours_are_read_as_they_are_written()
     {
-        byte[] value = SmimeCapabilities.Ours.Encode();
+        var value = SmimeCapabilities.Ours.Encode();
         SmimeCapabilities.TryRead(value)!.Algorithms.ShouldBe(SmimeCapabilities.Ours.Algorithms);
         // RFC 9709 §5: the octets of its capability, parameters absent.
         value.AsSpan().IndexOf(Convert.FromHexString("300d060b2a864886f70d010910031f")).ShouldBeGreaterThan(0);
@@ -35,17 +35,21 @@ public sealed class SmimeCapabilitiesTests
             writer.WriteObjectIdentifier("1.2.840.113549.3.2");
             writer.WriteInteger(128);
         }
-        byte[] rc2 = writer.Encode();
+        var rc2 = writer.Encode();
         SmimeCapabilities.TryRead(rc2)!.Has("1.2.840.113549.3.2").ShouldBeTrue();
         SmimeCapabilities.TryRead(rc2.AsMemory(0, rc2.Length - 1)).ShouldBeNull();
         SmimeCapabilities.TryRead(new byte[] { 0x31, 0x00 }).ShouldBeNull();
         SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 65)]).Encode()).ShouldBeNull();
-        SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 64)]).Encode()).ShouldNotBeNull();
+        SmimeCapabilities
+            .TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 64)]).Encode())
+            .ShouldNotBeNull();
     }
 
     [Fact]
     public void A_million_capabilities_count_for_nothing() =>
-        SmimeCapabilities.TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 1_000_000)]).Encode()).ShouldBeNull();
+        SmimeCapabilities
+            .TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 1_000_000)]).Encode())
+            .ShouldBeNull();
 
     [Fact]
     public async Task What_is_announced_is_signed_and_read_again()
@@ -55,22 +59,24 @@ public sealed class SmimeCapabilitiesTests
         (await SignAsync()).Capabilities.ShouldBeNull();
     }
 
-    /// <summary>RFC 8551 §2.5.2: one attribute, one value. What is announced in another way is not believed, and no fault of the signature.</summary>
+    /// <summary>RFC 8551 §2.5.2: one attribute, one value. What is announced in another way is not believed, and no
+    /// fault of the signature.</summary>
     [Fact]
     public async Task What_is_announced_twice_or_damaged_counts_for_nothing_and_the_signature_holds()
     {
         CmsAttribute ours = SmimeCapabilities.Ours.Attribute;
         CmsAttribute other = SmimeCapabilities.Of([Aes128Cbc]).Attribute;
-        foreach (CmsAttribute[] attributes in new CmsAttribute[][]
-        {
-            [ours, ours],
-            [ours, other],
-            [ours with { Values = [ours.Values[0], other.Values[0]] }],
-            [ours with { Values = [new byte[] { 0x30, 0x02, 0x05, 0x00 }] }],
-            [ours with { Values = [new byte[] { 0x04, 0x00 }] }],
-            [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 65)]).Attribute],
-            [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 100_000)]).Attribute],
-        })
+        foreach (
+            CmsAttribute[] attributes in new CmsAttribute[][]
+            {
+                [ours, ours],
+                [ours, other],
+                [ours with { Values = [ours.Values[0], other.Values[0]] }],
+                [ours with { Values = [new byte[] { 0x30, 0x02, 0x05, 0x00 }] }],
+                [ours with { Values = [new byte[] { 0x04, 0x00 }] }],
+                [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 65)]).Attribute],
+                [SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 100_000)]).Attribute],
+            })
         {
             (await SignAsync(attributes)).Capabilities.ShouldBeNull();
         }
@@ -82,8 +88,12 @@ public sealed class SmimeCapabilitiesTests
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
         var oracle = new SignedCms(new ContentInfo(Content));
-        oracle.ComputeSignature(new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
-        oracle.SignerInfos[0].AddUnsignedAttribute(new AsnEncodedData(new Oid(SmimeCapabilities.Ours.Attribute.Oid), SmimeCapabilities.Ours.Encode()));
+        oracle.ComputeSignature(
+            new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = X509IncludeOption.EndCertOnly });
+        oracle
+            .SignerInfos[0]
+            .AddUnsignedAttribute(
+                new AsnEncodedData(new Oid(SmimeCapabilities.Ours.Attribute.Oid), SmimeCapabilities.Ours.Encode()));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(oracle.Encode());
         data.Signers.ShouldHaveSingleItem().UnsignedAttributes.ShouldHaveSingleItem();
         data.Signers[0].Capabilities.ShouldBeNull();
@@ -91,17 +101,31 @@ public sealed class SmimeCapabilitiesTests
 
     [Fact]
     public void Names_are_those_of_the_standards_and_unknown_ones_are_passed_over() =>
-        SmimeCapabilities.Named("id-alg-cek-hkdf-sha256", "id-aes512-GCM", "id-aes256-GCM", "id-aes128-CBC").Algorithms.ShouldBe([Hkdf, Aes256Gcm, Aes128Cbc]);
+        SmimeCapabilities
+            .Named("id-alg-cek-hkdf-sha256", "id-aes512-GCM", "id-aes256-GCM", "id-aes128-CBC")
+            .Algorithms.ShouldBe([Hkdf, Aes256Gcm, Aes128Cbc]);
 
-    /// <summary>From the best to the worst: each is weaker than all before it, and none than itself or a worse one.</summary>
+    /// <summary>From the best to the worst: each is weaker than all before it, and none than itself or a worse
+    /// one.</summary>
     [Fact]
     public void Weaker_is_what_loses_authentication_length_or_binding()
     {
-        CipherChoice[] falling = [ContentCipher.Aes256Gcm, ContentCipher.Aes128Gcm, ContentCipher.Aes256Cbc, ContentCipher.Aes128Cbc];
-        for (int better = 0; better < falling.Length; better++)
+        CipherChoice[] falling =
+        [
+            ContentCipher.Aes256Gcm,
+            ContentCipher.Aes128Gcm,
+            ContentCipher.Aes256Cbc,
+            ContentCipher.Aes128Cbc,
+        ];
+        for (var better = 0; better < falling.Length; better++)
         {
-            for (int worse = 0; worse < falling.Length; worse++)
-                falling[worse].IsWeakerThan(falling[better]).ShouldBe(worse > better, $"{falling[worse].Name} against {falling[better].Name}");
+            for (var worse = 0; worse < falling.Length; worse++)
+            {
+                falling[worse]
+                    .IsWeakerThan(falling[better])
+                    .ShouldBe(worse > better, $"{falling[worse].Name} against {falling[better].Name}");
+            }
+
             CipherChoice bound = falling[better] with { BindsAlgorithm = true };
             falling[better].IsWeakerThan(bound).ShouldBeTrue();
             bound.IsWeakerThan(falling[better]).ShouldBeFalse();
@@ -112,7 +136,13 @@ public sealed class SmimeCapabilitiesTests
     private static async Task<CmsSignerInfo> SignAsync(params CmsAttribute[] attributes)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
-        byte[] cms = await SecureMail.Cms.CmsSigner.SignDetachedAsync(new MemoryStream(Content), CmsSignedDataTests.Request(signer) with { Attributes = attributes }, signer.Key);
+        var cms = await SecureMail.Cms.CmsSigner.SignDetachedAsync(
+            new MemoryStream(Content),
+            CmsSignedDataTests.Request(signer) with
+            {
+                Attributes = attributes,
+            },
+            signer.Key);
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
         (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         return data.Signers[0];
@@ -122,23 +152,27 @@ public sealed class SmimeCapabilitiesTests
     public void Mutated_capabilities_are_read_or_count_for_nothing() =>
         Fuzz.Run([SmimeCapabilities.Ours.Encode()], 7, 5000, input => SmimeCapabilities.TryRead(input));
 
-    public static TheoryData<string[], ContentCipher, bool, bool> Choices => new()
-    {
-        { [$"{Aes256Gcm} {Hkdf}", $"{Aes256Gcm} {Hkdf}"], ContentCipher.Aes256Gcm, true, false },
-        { [$"{Aes256Gcm} {Hkdf}", Aes256Gcm], ContentCipher.Aes256Gcm, false, false },
-        { [$"{Aes256Gcm} {Aes128Gcm}", $"{Aes128Gcm} {Aes128Cbc}"], ContentCipher.Aes128Gcm, false, true },
-        { [Aes256Gcm, Aes256Cbc], ContentCipher.Aes256Cbc, false, true },
-        { [Aes256Gcm, Aes128Cbc], ContentCipher.Aes128Cbc, false, true },
-        { [Aes256Gcm, "1.2.840.113549.3.7"], ContentCipher.Aes256Cbc, false, true },
-        { [Aes256Gcm, ""], ContentCipher.Aes256Cbc, false, true },
-        { [], ContentCipher.Aes256Cbc, false, true },
-    };
+    public static TheoryData<string[], ContentCipher, bool, bool> Choices =>
+        new()
+        {
+            { [$"{Aes256Gcm} {Hkdf}", $"{Aes256Gcm} {Hkdf}"], ContentCipher.Aes256Gcm, true, false },
+            { [$"{Aes256Gcm} {Hkdf}", Aes256Gcm], ContentCipher.Aes256Gcm, false, false },
+            { [$"{Aes256Gcm} {Aes128Gcm}", $"{Aes128Gcm} {Aes128Cbc}"], ContentCipher.Aes128Gcm, false, true },
+            { [Aes256Gcm, Aes256Cbc], ContentCipher.Aes256Cbc, false, true },
+            { [Aes256Gcm, Aes128Cbc], ContentCipher.Aes128Cbc, false, true },
+            { [Aes256Gcm, "1.2.840.113549.3.7"], ContentCipher.Aes256Cbc, false, true },
+            { [Aes256Gcm, ""], ContentCipher.Aes256Cbc, false, true },
+            { [], ContentCipher.Aes256Cbc, false, true },
+        };
 
     [Theory]
     [MemberData(nameof(Choices))]
-    public void The_cipher_is_the_best_that_every_reader_announced_and_a_worse_one_says_why(string[] readers, ContentCipher cipher, bool binds, bool downgrade)
+    public void The_cipher_is_the_best_that_every_reader_announced_and_a_worse_one_says_why(
+        string[] readers, ContentCipher cipher, bool binds, bool downgrade)
     {
-        CipherChoice choice = CipherChoice.For([.. readers.Select(r => r.Length == 0 ? null : SmimeCapabilities.Of(r.Split(' ')))]);
+        var choice = CipherChoice.For([
+            .. readers.Select(r => r.Length == 0 ? null : SmimeCapabilities.Of(r.Split(' '))),
+        ]);
         choice.Cipher.ShouldBe(cipher);
         choice.BindsAlgorithm.ShouldBe(binds);
         (choice.Downgrade is not null).ShouldBe(downgrade);

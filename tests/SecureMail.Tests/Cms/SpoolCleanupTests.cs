@@ -7,7 +7,8 @@ namespace SecureMail.Tests.Cms;
 public sealed class SpoolCleanupGroup;
 
 /// <summary>
-/// What was spooled is gone on every path out. Open files and shared memory are the process's, so nothing else runs beside these.
+/// What was spooled is gone on every path out. Open files and shared memory are the process's, so nothing else runs
+/// beside these.
 /// </summary>
 [Collection(nameof(SpoolCleanupTests))]
 public sealed class SpoolCleanupTests
@@ -34,38 +35,54 @@ public sealed class SpoolCleanupTests
     [MemberData(nameof(Damages))]
     public async Task Opening_an_envelope_leaves_no_file_and_no_memory_behind_however_it_ends(string damage, bool gcm)
     {
-        byte[] whole = await (gcm ? Gcm : Cbc).Value;
+        var whole = await (gcm ? Gcm : Cbc).Value;
         Settle();
-        int taken = SpoolMemory.Taken;
-        byte[] octets = damage switch
+        var taken = SpoolMemory.Taken;
+        var octets = damage switch
         {
             "cut off" => whole[..^1000],
             "changed" or "tag" => [.. whole],
             _ => whole,
         };
         if (damage == "changed")
+        {
             octets[octets.Length / 2] ^= 1;
+        }
+
         if (damage == "tag")
+        {
             octets[^1] ^= 1;
+        }
+
         using var source = new CancellationTokenSource();
-        bool inFile = false;
+        var inFile = false;
         var stream = new WatchedStream(octets, Large - 1_000_000, () =>
         {
             inFile = OpenFiles() > 0;
             if (damage == "cancelled")
+            {
                 source.Cancel();
+            }
+
             if (damage == "read error")
+            {
                 throw new IOException("the disk is gone");
+            }
         });
 
         CmsOpened? opened = null;
-        Exception? thrown = await Record.ExceptionAsync(async () => opened = await CmsDecryptor.DecryptAsync(stream, [new RecipientKey(Ours.Certificate, Ours.Rsa)], cancel: source.Token));
+        Exception? thrown = await Record.ExceptionAsync(async () =>
+            opened = await CmsDecryptor.DecryptAsync(
+                stream, [new RecipientKey(Ours.Certificate, Ours.Rsa)], cancellationToken: source.Token));
         opened?.Dispose();
         // CBC cannot tell that something was changed, and must not tell by its padding either.
-        bool opens = damage == "none" || (damage is "changed" or "tag" && !gcm);
+        var opens = damage == "none" || (damage is "changed" or "tag" && !gcm);
         (thrown is null).ShouldBe(opens);
         if (OperatingSystem.IsLinux())
+        {
             inFile.ShouldBeTrue();
+        }
+
         SpoolMemory.Taken.ShouldBe(taken);
         OpenFiles().ShouldBe(0);
     }
@@ -74,7 +91,7 @@ public sealed class SpoolCleanupTests
     public void A_spool_that_nobody_disposed_gives_its_share_back()
     {
         Settle();
-        int taken = SpoolMemory.Taken;
+        var taken = SpoolMemory.Taken;
         Forget();
         Settle();
         SpoolMemory.Taken.ShouldBe(taken);
@@ -86,7 +103,7 @@ public sealed class SpoolCleanupTests
     [Fact]
     public void Two_spools_share_what_there_is_and_a_third_gets_it_after_them()
     {
-        byte[] data = RandomNumberGenerator.GetBytes(20_000_000);
+        var data = RandomNumberGenerator.GetBytes(20_000_000);
         using (var first = new SecretSpool())
         using (var second = new SecretSpool())
         {
@@ -94,7 +111,9 @@ public sealed class SpoolCleanupTests
             second.Write(data);
             (first.IsInFile, second.IsInFile).ShouldBe((false, true));
             foreach (SecretSpool spool in new[] { first, second })
+            {
                 SHA256.HashData(spool.OpenRead()).ShouldBe(SHA256.HashData(data));
+            }
         }
         using var third = new SecretSpool();
         third.Write(data);
@@ -104,7 +123,7 @@ public sealed class SpoolCleanupTests
     [Fact]
     public void Memory_that_comes_back_is_wiped()
     {
-        byte[] piece = SpoolMemory.Rent();
+        var piece = SpoolMemory.Rent();
         piece.AsSpan().Fill(1);
         SpoolMemory.Return(piece, piece.Length, shared: false);
         piece.ShouldAllBe(b => b == 0);
@@ -113,7 +132,8 @@ public sealed class SpoolCleanupTests
     private static async Task<byte[]> SealAsync(ContentCipher cipher)
     {
         var output = new MemoryStream();
-        await CmsEnveloper.EncryptAsync(new MemoryStream(RandomNumberGenerator.GetBytes(Large)), output, [Ours.Certificate], cipher);
+        await CmsEnveloper.EncryptAsync(
+            new MemoryStream(RandomNumberGenerator.GetBytes(Large)), output, [Ours.Certificate], cipher);
         return output.ToArray();
     }
 
@@ -127,7 +147,15 @@ public sealed class SpoolCleanupTests
     }
 
     /// <summary>Files of spools that this process holds open; they have no name any more.</summary>
-    private static int OpenFiles() => !OperatingSystem.IsLinux() ? 0 : Directory.GetFiles("/proc/self/fd").Count(f => TargetOf(f) is { } target && target.Contains("/securemail-", StringComparison.Ordinal) && target.EndsWith("(deleted)", StringComparison.Ordinal));
+    private static int OpenFiles() =>
+        !OperatingSystem.IsLinux()
+            ? 0
+            : Directory
+                .GetFiles("/proc/self/fd")
+                .Count(f =>
+                    TargetOf(f) is { } target
+                    && target.Contains("/securemail-", StringComparison.Ordinal)
+                    && target.EndsWith("(deleted)", StringComparison.Ordinal));
 
     private static string? TargetOf(string link)
     {

@@ -25,7 +25,8 @@ public sealed class PolicyTests
     [InlineData(Verdict.Unsigned, true, Place.Quarantine)]
     [InlineData(Verdict.Unreadable, false, Place.Quarantine)]
     [InlineData(Verdict.Unreadable, true, Place.Quarantine)]
-    public void Each_verdict_has_its_place(Verdict verdict, bool deadlinePassed, Place place) => Placement.Of(verdict, deadlinePassed).ShouldBe(place);
+    public void Each_verdict_has_its_place(Verdict verdict, bool deadlinePassed, Place place) =>
+        Placement.Of(verdict, deadlinePassed).ShouldBe(place);
 
     [Fact]
     public void Nothing_but_a_valid_verdict_leads_to_the_inbox()
@@ -50,7 +51,8 @@ public sealed class PolicyTests
     [InlineData("HẠN CHẾ", 3)]
     [InlineData("MAT", 3)]
     [InlineData("TỐI  MẬT", 3)]
-    public void A_mark_that_nobody_knows_counts_as_the_highest(string? mark, int rank) => Secrecy.RankOrHighest(mark).ShouldBe(rank);
+    public void A_mark_that_nobody_knows_counts_as_the_highest(string? mark, int rank) =>
+        Secrecy.RankOrHighest(mark).ShouldBe(rank);
 
     [Theory]
     [InlineData("MẬT", 1)]

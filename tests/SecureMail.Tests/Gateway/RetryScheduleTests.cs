@@ -20,7 +20,10 @@ public sealed class RetryScheduleTests
     public void The_delay_doubles_to_half_an_hour_give_or_take_a_quarter(int failures, double seconds)
     {
         var random = new Random(7);
-        var delays = Enumerable.Range(0, 200).Select(_ => RetrySchedule.OfWork.After(failures, random).TotalSeconds).ToList();
+        var delays = Enumerable
+            .Range(0, 200)
+            .Select(_ => RetrySchedule.OfWork.After(failures, random).TotalSeconds)
+            .ToList();
         delays.ShouldAllBe(d => d >= seconds * 0.75 && d <= seconds * 1.25);
         delays.Distinct().Count().ShouldBeGreaterThan(100);
         // Both halves of the span are used: it is a spread, not a shift.
@@ -55,9 +58,14 @@ public sealed class RetryScheduleTests
     [Fact]
     public void A_hundred_senders_do_not_come_back_in_one_moment()
     {
-        // All of them failed at once, ten times: where they stand now is spread over most of a minute, no quarter of them within three seconds.
+        // All of them failed at once, ten times: where they stand now is spread over most of a minute, no quarter of
+        // them within three seconds.
         var random = new Random(3);
-        var next = Enumerable.Range(0, 100).Select(_ => Enumerable.Range(1, 10).Sum(n => RetrySchedule.OfDestination.After(n, random).TotalSeconds)).Order().ToList();
+        var next = Enumerable
+            .Range(0, 100)
+            .Select(_ => Enumerable.Range(1, 10).Sum(n => RetrySchedule.OfDestination.After(n, random).TotalSeconds))
+            .Order()
+            .ToList();
         (next[^1] - next[0]).ShouldBeGreaterThan(45);
         Enumerable.Range(0, 75).ShouldAllBe(i => next[i + 25] - next[i] > 3);
     }

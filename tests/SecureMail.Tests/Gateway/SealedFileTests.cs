@@ -5,7 +5,8 @@ using SecureMail.Gateway.Backup;
 
 namespace SecureMail.Tests.Gateway;
 
-/// <summary>The file format of bases and journals: what is torn is told from what was changed, and nothing that was changed comes out.</summary>
+/// <summary>The file format of bases and journals: what is torn is told from what was changed, and nothing that was
+/// changed comes out.</summary>
 public sealed class SealedFileTests : IDisposable
 {
     private static readonly WalPlace Place = new("7000000000000000001", 1, 0x2000028);
@@ -21,7 +22,8 @@ public sealed class SealedFileTests : IDisposable
         var (records, reader) = await ReadAsync(file);
         records.Select(r => r.Length).ShouldBe([5, SealedFile.LargestRecord, 0]);
         records[0].ShouldBe("một"u8.ToArray());
-        (reader.Ended, reader.Torn, reader.Header.Kind, reader.Header.Gateway, reader.Header.Position).ShouldBe((true, false, "journal", "gateway-a.test", 0x2000028));
+        (reader.Ended, reader.Torn, reader.Header.Kind, reader.Header.Gateway, reader.Header.Position).ShouldBe(
+            (true, false, "journal", "gateway-a.test", 0x2000028));
         reader.Signer.RawData.ShouldBe(Gateway.Certificate.RawData);
         file.AsSpan().IndexOf("một"u8).ShouldBe(-1);
     }
@@ -52,7 +54,8 @@ public sealed class SealedFileTests : IDisposable
         var cut = whole[..^(SealedFile.RecordHeader + 3 + SealedFile.Tag)];
         foreach (var damaged in new[] { cut, whole[..^1], [.. whole, 0] })
         {
-            using var reader = await SealedReader.OpenAsync("x", new MemoryStream(damaged), [Key], CancellationToken.None);
+            using var reader = await SealedReader.OpenAsync(
+                "x", new MemoryStream(damaged), [Key], CancellationToken.None);
             await Should.ThrowAsync<BackupException>(() => reader.OpenContent().CopyToAsync(Stream.Null));
         }
     }
@@ -82,17 +85,28 @@ public sealed class SealedFileTests : IDisposable
     {
         var whole = await WriteAsync(ended: true, [1, 2, 3]);
         var stranger = TestPki.SelfSigned("CN=stranger", TestKey.Rsa2048);
-        (await Should.ThrowAsync<BackupException>(() => SealedReader.OpenAsync("x", new MemoryStream(whole), [new RecipientKey(stranger.Certificate, stranger.Rsa)], CancellationToken.None)))
-            .Message.ShouldContain("not this backup's recovery key");
+        (
+            await Should.ThrowAsync<BackupException>(() =>
+                SealedReader.OpenAsync(
+                    "x", new MemoryStream(whole), [new RecipientKey(stranger.Certificate, stranger.Rsa)],
+                    CancellationToken.None))
+        ).Message.ShouldContain("not this backup's recovery key");
         // Nor does the right certificate with a wrong key, which CMS does not tell from a wrong padding.
         using var wrong = RSA.Create(2048);
-        await Should.ThrowAsync<BackupException>(() => SealedReader.OpenAsync("x", new MemoryStream(whole), [new RecipientKey(Recovery.Certificate, wrong)], CancellationToken.None));
+        await Should.ThrowAsync<BackupException>(() =>
+            SealedReader.OpenAsync(
+                "x", new MemoryStream(whole), [new RecipientKey(Recovery.Certificate, wrong)], CancellationToken.None));
     }
 
     [Fact]
     public async Task Mutated_files_end_in_the_typed_error_or_in_records_that_were_written()
     {
-        byte[][] written = [[1, 2, 3], new byte[2000], [4]];
+        byte[][] written =
+        [
+            [1, 2, 3],
+            new byte[2000],
+            [4],
+        ];
         byte[][] corpus = [await WriteAsync(ended: true, written), await WriteAsync(ended: false, written)];
         var refused = 0;
         Fuzz.Run(corpus, seed: 20261121, iterations: 1500, input =>
@@ -114,7 +128,8 @@ public sealed class SealedFileTests : IDisposable
 
     private static RecipientKey Key => new(Recovery.Certificate, Recovery.Rsa);
 
-    private static async Task RefusedAsync(byte[] file) => await Should.ThrowAsync<BackupException>(() => ReadAsync(file));
+    private static async Task RefusedAsync(byte[] file) =>
+        await Should.ThrowAsync<BackupException>(() => ReadAsync(file));
 
     private static async Task<(List<byte[]> Records, SealedReader Reader)> ReadAsync(byte[] file)
     {
@@ -131,8 +146,13 @@ public sealed class SealedFileTests : IDisposable
     private async Task<byte[]> WriteAsync(bool ended, params byte[][] records)
     {
         var path = Path.Combine(_folder, Guid.NewGuid().ToString("N"));
-        var signer = Gateway.Certificate.HasPrivateKey ? Gateway.Certificate : Gateway.Certificate.CopyWithPrivateKey((ECDsa)Gateway.Key);
-        using (var writer = await SealedWriter.CreateAsync(path, new BackupSeal(Recovery.Certificate, signer, "gateway-a.test", TimeProvider.System), "journal", Place, CancellationToken.None))
+        var signer = Gateway.Certificate.HasPrivateKey
+            ? Gateway.Certificate
+            : Gateway.Certificate.CopyWithPrivateKey((ECDsa)Gateway.Key);
+        using (
+            var writer = await SealedWriter.CreateAsync(
+                path, new BackupSeal(Recovery.Certificate, signer, "gateway-a.test", TimeProvider.System), "journal",
+                Place, CancellationToken.None))
         {
             ulong position = 0;
             for (var i = 0; i < records.Length; i++)

@@ -27,7 +27,9 @@ public sealed class FileCommandTests : IDisposable
         answer.Exit.ShouldBe(0, answer.Error);
         (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
         if (!OperatingSystem.IsWindows())
+        {
             File.GetUnixFileMode(In("out")).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
     }
 
     [Theory]
@@ -42,7 +44,13 @@ public sealed class FileCommandTests : IDisposable
     [Fact]
     public async Task Content_that_nothing_proves_unchanged_is_not_written()
     {
-        var refused = await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-cbc256.der")]);
+        var refused = await Executable.RunAsync([
+            "decrypt",
+            .. CmsKey(),
+            "--out",
+            In("out"),
+            Cms("enveloped-cbc256.der"),
+        ]);
         refused.Exit.ShouldBe(2);
         refused.ErrorLine.ShouldContain("CBC");
         File.Exists(In("out")).ShouldBeFalse();
@@ -77,7 +85,8 @@ public sealed class FileCommandTests : IDisposable
         answer.Exit.ShouldBe(0, answer.Error);
         (await File.ReadAllBytesAsync(In("theirs"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
 
-        var written = await Executable.RunAsync("encrypt", "--to", Recipients(key + ".pem"), "--out", In("ours.p7m"), Recipients("content.txt"));
+        var written = await Executable.RunAsync(
+            "encrypt", "--to", Recipients(key + ".pem"), "--out", In("ours.p7m"), Recipients("content.txt"));
         written.Exit.ShouldBe(0, written.Error);
         (await Executable.RunAsync(["decrypt", .. keyOptions, "--out", In("ours"), In("ours.p7m")])).Exit.ShouldBe(0);
         (await File.ReadAllBytesAsync(In("ours"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
@@ -87,11 +96,31 @@ public sealed class FileCommandTests : IDisposable
     public async Task An_output_that_exists_is_replaced_only_by_force()
     {
         await File.WriteAllTextAsync(In("out"), "giữ lại");
-        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-gcm256.der")])).Exit.ShouldBe(64);
+        (
+            await Executable.RunAsync(["decrypt", .. CmsKey(), "--out", In("out"), Cms("enveloped-gcm256.der")])
+        ).Exit.ShouldBe(64);
         (await File.ReadAllTextAsync(In("out"))).ShouldBe("giữ lại");
-        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--force", "--out", In("out"), Cms("enveloped-gcm256-changed-tag.der")])).Exit.ShouldBe(65);
+        (
+            await Executable.RunAsync([
+                "decrypt",
+                .. CmsKey(),
+                "--force",
+                "--out",
+                In("out"),
+                Cms("enveloped-gcm256-changed-tag.der"),
+            ])
+        ).Exit.ShouldBe(65);
         (await File.ReadAllTextAsync(In("out"))).ShouldBe("giữ lại");
-        (await Executable.RunAsync(["decrypt", .. CmsKey(), "--force", "--out", In("out"), Cms("enveloped-gcm256.der")])).Exit.ShouldBe(0);
+        (
+            await Executable.RunAsync([
+                "decrypt",
+                .. CmsKey(),
+                "--force",
+                "--out",
+                In("out"),
+                Cms("enveloped-gcm256.der"),
+            ])
+        ).Exit.ShouldBe(0);
         (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms", "content.txt"));
     }
 
@@ -106,7 +135,7 @@ public sealed class FileCommandTests : IDisposable
     [Fact]
     public async Task A_wrong_password_is_told_from_nothing_and_said_in_one_line()
     {
-        string[] key = CmsKey();
+        var key = CmsKey();
         await File.WriteAllTextAsync(In("password"), "sai");
         var answer = await Executable.RunAsync(["decrypt", .. key, "--out", In("out"), Cms("enveloped-gcm256.der")]);
         answer.Exit.ShouldBe(65);
@@ -121,10 +150,12 @@ public sealed class FileCommandTests : IDisposable
     {
         var document = In("công văn.docx");
         await File.WriteAllBytesAsync(document, Vectors.Read("cms", "content.txt"));
-        string[] key = Signer();
+        var key = Signer();
         var signed = await Executable.RunAsync(["sign", option, .. key, document]);
         signed.Exit.ShouldBe(0, signed.Error);
-        var judged = await Executable.RunAsync("verify", "--json", "--no-revocation", "--trust", In("signer.pem"), "--content", document, document + ".p7s");
+        var judged = await Executable.RunAsync(
+            "verify", "--json", "--no-revocation", "--trust", In("signer.pem"), "--content", document,
+            document + ".p7s");
         judged.Json[0].GetProperty("verdict").GetString().ShouldBe("valid", judged.Output);
         judged.Json[0].GetProperty("signatures")[0].GetProperty("claimedTime").GetString().ShouldNotBeNull();
 
@@ -134,15 +165,21 @@ public sealed class FileCommandTests : IDisposable
 
         (await Executable.RunAsync("encrypt", "--smime", "--to", In("signer.pem"), document)).Exit.ShouldBe(0);
         (await Executable.RunAsync(["decrypt", .. key, "--out", In("opened.eml"), document + ".eml"])).Exit.ShouldBe(0);
-        (await File.ReadAllTextAsync(In("opened.eml"))).ShouldContain(Convert.ToBase64String(Vectors.Read("cms", "content.txt"))[..40]);
+        (await File.ReadAllTextAsync(In("opened.eml"))).ShouldContain(
+            Convert.ToBase64String(Vectors.Read("cms", "content.txt"))[..40]);
     }
 
     [Fact]
     public async Task A_certificate_out_of_date_neither_signs_nor_is_encrypted_to()
     {
-        string[] key = Signer(TimeProvider.System.GetUtcNow().AddDays(-1));
+        var key = Signer(TimeProvider.System.GetUtcNow().AddDays(-1));
         await File.WriteAllTextAsync(In("x.txt"), "x");
-        foreach (string[] arguments in (string[][])[["sign", .. key, In("x.txt")], ["encrypt", "--to", In("signer.pem"), In("x.txt")]])
+        foreach (
+            var arguments in (string[][])
+                [
+                    ["sign", .. key, In("x.txt")],
+                    ["encrypt", "--to", In("signer.pem"), In("x.txt")],
+                ])
         {
             var answer = await Executable.RunAsync(arguments);
             answer.Exit.ShouldBe(77);
@@ -164,7 +201,8 @@ public sealed class FileCommandTests : IDisposable
         answer.Output.ShouldContain($"Ví dụ / example: securemail {command}");
     }
 
-    /// <summary>A key of today with a certificate that may do everything, as files; the arguments that name it.</summary>
+    /// <summary>A key of today with a certificate that may do everything, as files; the arguments that name
+    /// it.</summary>
     private string[] Signer(DateTimeOffset? notAfter = null)
     {
         var now = TimeProvider.System.GetUtcNow();

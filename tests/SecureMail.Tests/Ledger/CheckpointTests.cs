@@ -11,11 +11,13 @@ public sealed class CheckpointTests : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private LedgerKey NewKey(string name, NoteKeyKind kind = NoteKeyKind.Log) => LedgerKey.Create(Path.Combine(_directory, Guid.NewGuid().ToString("N")), name, kind);
+    private LedgerKey NewKey(string name, NoteKeyKind kind = NoteKeyKind.Log) =>
+        LedgerKey.Create(Path.Combine(_directory, Guid.NewGuid().ToString("N")), name, kind);
 
     private static List<string> ForeignVectors()
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "vectors", "ledger", "checkpoints.json")));
+        using var document = JsonDocument.Parse(
+            File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "vectors", "ledger", "checkpoints.json")));
         return [.. document.RootElement.EnumerateArray().Select(vector => vector.GetRawText())];
     }
 
@@ -38,7 +40,10 @@ public sealed class CheckpointTests : IDisposable
         checkpoint.IsSignedBy(key).ShouldBe(expect.GetProperty("signed").GetBoolean());
         foreach (var cosigner in root.GetProperty("cosigners").EnumerateArray())
         {
-            checkpoint.CosignedAt(VerifierKey.Parse(cosigner.GetProperty("vkey").GetString()!), cosigner.GetProperty("line").GetString()!)
+            checkpoint
+                .CosignedAt(
+                    VerifierKey.Parse(cosigner.GetProperty("vkey").GetString()!),
+                    cosigner.GetProperty("line").GetString()!)
                 .ShouldBe(DateTimeOffset.FromUnixTimeSeconds(cosigner.GetProperty("expectTime").GetInt64()));
         }
     }
@@ -50,12 +55,20 @@ public sealed class CheckpointTests : IDisposable
         using var document = JsonDocument.Parse(vector);
         var root = document.RootElement;
         var size = root.GetProperty("expect").GetProperty("size").GetInt64();
-        var changed = root.GetProperty("note").GetString()!.Replace($"\n{size}\n", $"\n{size + 1}\n", StringComparison.Ordinal);
+        var changed = root.GetProperty("note")
+            .GetString()!
+            .Replace($"\n{size}\n", $"\n{size + 1}\n", StringComparison.Ordinal);
         var checkpoint = Checkpoint.Parse(Encoding.UTF8.GetBytes(changed));
         checkpoint.Size.ShouldBe(size + 1);
         checkpoint.IsSignedBy(VerifierKey.Parse(root.GetProperty("vkey").GetString()!)).ShouldBeFalse();
         foreach (var cosigner in root.GetProperty("cosigners").EnumerateArray())
-            checkpoint.CosignedAt(VerifierKey.Parse(cosigner.GetProperty("vkey").GetString()!), cosigner.GetProperty("line").GetString()!).ShouldBeNull();
+        {
+            checkpoint
+                .CosignedAt(
+                    VerifierKey.Parse(cosigner.GetProperty("vkey").GetString()!),
+                    cosigner.GetProperty("line").GetString()!)
+                .ShouldBeNull();
+        }
     }
 
     [Fact]
@@ -63,9 +76,16 @@ public sealed class CheckpointTests : IDisposable
     {
         // C2SP signed-note, its example key.
         var key = VerifierKey.Parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k");
-        Convert.ToHexStringLower(key.PublicKey.Span).ShouldBe("e932791ae6e7a840a46164c904786426d5e7821dd8b29a00d61cae72afdd4da4");
-        key.Verify("This is an example message.\n"u8,
-            Convert.FromBase64String("Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=").AsSpan(4)).ShouldBeTrue();
+        Convert
+            .ToHexStringLower(key.PublicKey.Span)
+            .ShouldBe("e932791ae6e7a840a46164c904786426d5e7821dd8b29a00d61cae72afdd4da4");
+        key.Verify(
+                "This is an example message.\n"u8,
+                Convert
+                    .FromBase64String(
+                        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=")
+                    .AsSpan(4))
+            .ShouldBeTrue();
     }
 
     [Theory]
@@ -77,8 +97,8 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("example.com/foo+530d903a")]
     [InlineData("+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")]
     [InlineData("")]
-    public void A_verifier_key_that_is_not_one_is_refused(string text)
-        => Should.Throw<LedgerException>(() => VerifierKey.Parse(text)).Fault.ShouldBe(LedgerFault.Malformed);
+    public void A_verifier_key_that_is_not_one_is_refused(string text) =>
+        Should.Throw<LedgerException>(() => VerifierKey.Parse(text)).Fault.ShouldBe(LedgerFault.Malformed);
 
     [Fact]
     public void A_signed_checkpoint_is_its_logs_and_nobody_elses()
@@ -86,8 +106,10 @@ public sealed class CheckpointTests : IDisposable
         using var key = NewKey("a.example/ledger");
         using var sameName = NewKey("a.example/ledger");
         var checkpoint = Checkpoint.Sign(key, 5, MerkleTree.EmptyRoot());
-        Encoding.UTF8.GetString(checkpoint.Note.Span).ShouldStartWith(
-            $"a.example/ledger\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n{Dash} a.example/ledger ");
+        Encoding
+            .UTF8.GetString(checkpoint.Note.Span)
+            .ShouldStartWith(
+                $"a.example/ledger\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n{Dash} a.example/ledger ");
         checkpoint.IsSignedBy(key.Verifier).ShouldBeTrue();
         checkpoint.IsSignedBy(sameName.Verifier).ShouldBeFalse();
         Checkpoint.Parse(checkpoint.Note.Span).Size.ShouldBe(5);
@@ -99,7 +121,10 @@ public sealed class CheckpointTests : IDisposable
         using var key = NewKey("a.example/ledger");
         var checkpoint = Checkpoint.Sign(key, 5, MerkleTree.EmptyRoot());
         var bad = new NoteSignature(key.Name, key.Verifier.KeyId, new byte[64]).ToString();
-        Checkpoint.Parse(Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(checkpoint.Note.Span) + bad)).IsSignedBy(key.Verifier).ShouldBeFalse();
+        Checkpoint
+            .Parse(Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(checkpoint.Note.Span) + bad))
+            .IsSignedBy(key.Verifier)
+            .ShouldBeFalse();
     }
 
     [Fact]
@@ -116,7 +141,10 @@ public sealed class CheckpointTests : IDisposable
         checkpoint.CosignedAt(log.Verifier, line).ShouldBeNull();
         Checkpoint.Sign(log, 6, MerkleTree.EmptyRoot()).CosignedAt(cosigner.Verifier, line).ShouldBeNull();
         // The whole note with the line appended is a note again, as witnesses publish it.
-        Checkpoint.Parse([.. checkpoint.Note.Span, .. Encoding.UTF8.GetBytes(line)]).IsSignedBy(log.Verifier).ShouldBeTrue();
+        Checkpoint
+            .Parse([.. checkpoint.Note.Span, .. Encoding.UTF8.GetBytes(line)])
+            .IsSignedBy(log.Verifier)
+            .ShouldBeTrue();
         Should.Throw<ArgumentException>(() => checkpoint.Cosign(log, now));
         Should.Throw<ArgumentException>(() => Checkpoint.Sign(cosigner, 5, MerkleTree.EmptyRoot()));
     }
@@ -142,25 +170,35 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("o\n5\nROOT\n\n\u2014 name AAAAAAB=\n")]
     public void A_note_that_is_not_a_checkpoint_is_refused(string template)
     {
-        var text = template.Replace("ROOT", Convert.ToBase64String(MerkleTree.EmptyRoot()), StringComparison.Ordinal)
+        var text = template
+            .Replace("ROOT", Convert.ToBase64String(MerkleTree.EmptyRoot()), StringComparison.Ordinal)
             .Replace("SIG", $"{Dash} name AAAAAAA=\n", StringComparison.Ordinal);
-        Should.Throw<LedgerException>(() => Checkpoint.Parse(Encoding.UTF8.GetBytes(text))).Fault.ShouldBe(LedgerFault.Malformed);
+        Should
+            .Throw<LedgerException>(() => Checkpoint.Parse(Encoding.UTF8.GetBytes(text)))
+            .Fault.ShouldBe(LedgerFault.Malformed);
     }
 
     [Fact]
     public void Sixteen_large_signatures_are_read_and_thirty_three_are_not()
     {
-        string Note(int signatures, int size) => $"o\n5\n{Convert.ToBase64String(MerkleTree.EmptyRoot())}\n\n"
+        string Note(int signatures, int size) =>
+            $"o\n5\n{Convert.ToBase64String(MerkleTree.EmptyRoot())}\n\n"
             + string.Concat(Enumerable.Repeat(new NoteSignature("n", 1, new byte[size]).ToString(), signatures));
         Checkpoint.Parse(Encoding.UTF8.GetBytes(Note(16, 5000))).Size.ShouldBe(5);
-        Should.Throw<LedgerException>(() => Checkpoint.Parse(Encoding.UTF8.GetBytes(Note(33, 64)))).Fault.ShouldBe(LedgerFault.TooLarge);
-        Should.Throw<LedgerException>(() => Checkpoint.Parse(new byte[Checkpoint.MaxBytes + 1])).Fault.ShouldBe(LedgerFault.TooLarge);
+        Should
+            .Throw<LedgerException>(() => Checkpoint.Parse(Encoding.UTF8.GetBytes(Note(33, 64))))
+            .Fault.ShouldBe(LedgerFault.TooLarge);
+        Should
+            .Throw<LedgerException>(() => Checkpoint.Parse(new byte[Checkpoint.MaxBytes + 1]))
+            .Fault.ShouldBe(LedgerFault.TooLarge);
     }
 
     [Fact]
     public void Mutated_notes_are_refused_with_a_typed_error_or_read()
     {
-        var corpus = ForeignVectors().Select(vector => Encoding.UTF8.GetBytes(JsonDocument.Parse(vector).RootElement.GetProperty("note").GetString()!));
+        var corpus = ForeignVectors()
+            .Select(vector =>
+                Encoding.UTF8.GetBytes(JsonDocument.Parse(vector).RootElement.GetProperty("note").GetString()!));
         Fuzz.Run(corpus, 2, 10_000, input =>
         {
             try
@@ -197,15 +235,23 @@ public sealed class CheckpointTests : IDisposable
         {
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead);
         }
-        foreach (var (bad, content) in new[] { (path, (string?)null), (Path.Combine(_directory, "none"), null), (Path.Combine(_directory, "junk"), "junk"),
-            (Path.Combine(_directory, "cert"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") })
+        foreach (
+            var (bad, content) in new[]
+            {
+                (path, (string?)null),
+                (Path.Combine(_directory, "none"), null),
+                (Path.Combine(_directory, "junk"), "junk"),
+                (Path.Combine(_directory, "cert"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            })
         {
             if (content is not null)
             {
                 File.WriteAllText(bad, content);
                 File.SetUnixFileMode(bad, UnixFileMode.UserRead);
             }
-            Should.Throw<LedgerException>(() => LedgerKey.Load(bad, "a", NoteKeyKind.Log)).Fault.ShouldBe(LedgerFault.KeyUnreadable);
+            Should
+                .Throw<LedgerException>(() => LedgerKey.Load(bad, "a", NoteKeyKind.Log))
+                .Fault.ShouldBe(LedgerFault.KeyUnreadable);
         }
     }
 }

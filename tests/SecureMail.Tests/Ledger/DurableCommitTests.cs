@@ -3,8 +3,8 @@ using System.Text.RegularExpressions;
 namespace SecureMail.Tests.Ledger;
 
 /// <summary>
-/// The list of commits is the source's own: every write that is durable has a name, each name stands once, and each has its row in the table that
-/// kills the process there. A commit without one fails here.
+/// The list of commits is the source's own: every write that is durable has a name, each name stands once, and each has
+/// its row in the table that kills the process there. A commit without one fails here.
 /// </summary>
 public sealed partial class DurableCommitTests
 {
@@ -13,12 +13,15 @@ public sealed partial class DurableCommitTests
     private static readonly List<(string File, string Text)> Sources =
     [
         .. new[] { "SecureMail.Gateway", "SecureMail.Ledger", "SecureMail.Host" }
-            .SelectMany(p => Directory.EnumerateFiles(Path.Combine(Root, "src", p), "*.cs", SearchOption.AllDirectories))
-            .Where(f => !f.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
+            .SelectMany(p =>
+                Directory.EnumerateFiles(Path.Combine(Root, "src", p), "*.cs", SearchOption.AllDirectories))
+            .Where(f =>
+                !f.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
             .Select(f => (Path.GetRelativePath(Root, f), File.ReadAllText(f))),
     ];
 
-    private static List<string> Points => [.. Sources.SelectMany(s => Named().Matches(s.Text)).Select(m => m.Groups["point"].Value)];
+    private static List<string> Points =>
+        [.. Sources.SelectMany(s => Named().Matches(s.Text)).Select(m => m.Groups["point"].Value)];
 
     [Fact]
     public void Each_commit_has_a_name_of_its_own()
@@ -31,7 +34,8 @@ public sealed partial class DurableCommitTests
     [Fact]
     public void Each_commit_is_visited_by_the_table_of_faults_and_the_table_names_no_other()
     {
-        var table = File.ReadAllText(Path.Combine(Root, "tests", "SecureMail.SystemTests", "Faults", "CommitPoints.cs"));
+        var table = File.ReadAllText(
+            Path.Combine(Root, "tests", "SecureMail.SystemTests", "Faults", "CommitPoints.cs"));
         Row().Matches(table).Select(m => m.Groups["point"].Value).Order().ShouldBe(Points.Order());
     }
 
@@ -45,15 +49,24 @@ public sealed partial class DurableCommitTests
             foreach (Match write in Write().Matches(text))
             {
                 seen++;
-                // The statement of C# round it: from the semicolon or brace before to the end of the line that closes it.
+                // The statement of C# round it: from the semicolon or brace before to the end of the line that closes
+                // it.
                 var begin = text.LastIndexOfAny([';', '{', '}'], Math.Max(0, write.Index - 1));
                 begin = begin < 0 ? 0 : text.LastIndexOf('\n', Math.Max(0, begin));
                 var behind = write.Index + write.Length;
                 // Semicolons within the SQL do not count.
-                var end = text.IndexOf(";\n", write.Value.StartsWith("\"\"\"", StringComparison.Ordinal) ? text.IndexOf("\"\"\"", behind, StringComparison.Ordinal) : behind, StringComparison.Ordinal);
+                var end = text.IndexOf(
+                    ";\n",
+                    write.Value.StartsWith("\"\"\"", StringComparison.Ordinal)
+                        ? text.IndexOf("\"\"\"", behind, StringComparison.Ordinal)
+                        : behind,
+                    StringComparison.Ordinal);
                 var statement = text[Math.Max(0, begin)..(end < 0 ? text.Length : end)];
-                if (!statement.Contains("transaction", StringComparison.OrdinalIgnoreCase) && !statement.Contains("CommitAsync(\"", StringComparison.Ordinal))
+                if (!statement.Contains("transaction", StringComparison.OrdinalIgnoreCase)
+                    && !statement.Contains("CommitAsync(\"", StringComparison.Ordinal))
+                {
                     bare.Add($"{file}: {write.Value.Trim()}");
+                }
             }
         }
 
@@ -65,7 +78,10 @@ public sealed partial class DurableCommitTests
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder!.FullName, "SecureMail.sln")))
+        {
             folder = folder.Parent;
+        }
+
         return folder.FullName;
     }
 

@@ -9,27 +9,31 @@ public class LedgerEntryTests
 {
     private static string Vectors => Path.Combine(AppContext.BaseDirectory, "vectors", "ledger");
 
-    private static LedgerEntry Sample() => new()
-    {
-        Time = new DateTimeOffset(2026, 3, 1, 15, 4, 5, 678, TimeSpan.FromHours(7)),
-        Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
-        Kind = "dispatch.accepted",
-        Object = "0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c",
-        Commitments = new Dictionary<string, string>
+    private static LedgerEntry Sample() =>
+        new()
         {
-            ["manifest"] = "sha256:" + new string('a', 64),
-            ["document.1"] = "sha256:" + new string('0', 64),
-            ["Z"] = "sha256:" + new string('f', 64),
-        },
-        Prior = new string('1', 64),
-    };
+            Time = new DateTimeOffset(2026, 3, 1, 15, 4, 5, 678, TimeSpan.FromHours(7)),
+            Agency = Guid.Parse("0195536e-8f00-7000-8000-000000000001"),
+            Kind = "dispatch.accepted",
+            Object = "0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c",
+            Commitments = new Dictionary<string, string>
+            {
+                ["manifest"] = "sha256:" + new string('a', 64),
+                ["document.1"] = "sha256:" + new string('0', 64),
+                ["Z"] = "sha256:" + new string('f', 64),
+            },
+            Prior = new string('1', 64),
+        };
 
     public static TheoryData<string> FrozenEntries()
     {
         var data = new TheoryData<string>();
         using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Vectors, "entries.json")));
         foreach (var entry in document.RootElement.EnumerateArray())
+        {
             data.Add(entry.GetRawText());
+        }
+
         return data;
     }
 
@@ -41,16 +45,25 @@ public class LedgerEntryTests
         var expected = document.RootElement.GetProperty("body").GetString()!;
         var entry = LedgerEntry.Parse(Encoding.UTF8.GetBytes(expected));
         Encoding.UTF8.GetString(entry.ToBytes()).ShouldBe(expected);
-        Convert.ToHexStringLower(MerkleTree.LeafHash(entry.ToBytes())).ShouldBe(document.RootElement.GetProperty("leafHash").GetString());
+        Convert
+            .ToHexStringLower(MerkleTree.LeafHash(entry.ToBytes()))
+            .ShouldBe(document.RootElement.GetProperty("leafHash").GetString());
     }
 
     [Fact]
-    public void Members_are_sorted_and_the_time_is_utc_to_the_millisecond()
-        => Encoding.UTF8.GetString(Sample().ToBytes()).ShouldBe(
-            "{\"agency\":\"0195536e-8f00-7000-8000-000000000001\",\"commitments\":{\"Z\":\"sha256:" + new string('f', 64)
-            + "\",\"document.1\":\"sha256:" + new string('0', 64) + "\",\"manifest\":\"sha256:" + new string('a', 64)
-            + "\"},\"kind\":\"dispatch.accepted\",\"object\":\"0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"prior\":\"" + new string('1', 64)
-            + "\",\"time\":\"2026-03-01T08:04:05.678Z\",\"v\":1}");
+    public void Members_are_sorted_and_the_time_is_utc_to_the_millisecond() =>
+        Encoding
+            .UTF8.GetString(Sample().ToBytes())
+            .ShouldBe(
+                "{\"agency\":\"0195536e-8f00-7000-8000-000000000001\",\"commitments\":{\"Z\":\"sha256:"
+                    + new string('f', 64)
+                    + "\",\"document.1\":\"sha256:"
+                    + new string('0', 64)
+                    + "\",\"manifest\":\"sha256:"
+                    + new string('a', 64)
+                    + "\"},\"kind\":\"dispatch.accepted\",\"object\":\"0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"prior\":\""
+                    + new string('1', 64)
+                    + "\",\"time\":\"2026-03-01T08:04:05.678Z\",\"v\":1}");
 
     [Fact]
     public void What_is_written_is_read_back()
@@ -84,15 +97,21 @@ public class LedgerEntryTests
     {
         var text = Encoding.UTF8.GetString(Sample().ToBytes());
         text.ShouldContain(from);
-        Should.Throw<LedgerException>(() => LedgerEntry.Parse(Encoding.UTF8.GetBytes(text.Replace(from, to, StringComparison.Ordinal))))
+        Should
+            .Throw<LedgerException>(() =>
+                LedgerEntry.Parse(Encoding.UTF8.GetBytes(text.Replace(from, to, StringComparison.Ordinal))))
             .Fault.ShouldBe(LedgerFault.Malformed);
     }
 
     [Fact]
     public void An_entry_over_the_limits_is_refused()
     {
-        Should.Throw<LedgerException>(() => LedgerEntry.Parse(new byte[LedgerEntry.MaxBytes + 1])).Fault.ShouldBe(LedgerFault.TooLarge);
-        var many = Enumerable.Range(0, LedgerEntry.MaxCommitments + 1).ToDictionary(i => $"c{i}", _ => "sha256:" + new string('0', 64));
+        Should
+            .Throw<LedgerException>(() => LedgerEntry.Parse(new byte[LedgerEntry.MaxBytes + 1]))
+            .Fault.ShouldBe(LedgerFault.TooLarge);
+        var many = Enumerable
+            .Range(0, LedgerEntry.MaxCommitments + 1)
+            .ToDictionary(i => $"c{i}", _ => "sha256:" + new string('0', 64));
         Should.Throw<ArgumentException>(() => (Sample() with { Commitments = many }).ToBytes());
         Should.Throw<ArgumentException>(() => (Sample() with { Object = new string('a', 201) }).ToBytes());
     }
@@ -100,7 +119,9 @@ public class LedgerEntryTests
     [Fact]
     public void The_largest_entry_fits()
     {
-        var most = Enumerable.Range(0, LedgerEntry.MaxCommitments).ToDictionary(i => $"c{i}".PadRight(64, 'x'), _ => "sha256:" + new string('0', 64));
+        var most = Enumerable
+            .Range(0, LedgerEntry.MaxCommitments)
+            .ToDictionary(i => $"c{i}".PadRight(64, 'x'), _ => "sha256:" + new string('0', 64));
         var entry = Sample() with { Commitments = most, Object = new string('a', 200), Kind = new string('k', 64) };
         LedgerEntry.Parse(entry.ToBytes()).Commitments.Count.ShouldBe(LedgerEntry.MaxCommitments);
     }
@@ -119,16 +140,23 @@ public class LedgerEntryTests
     }
 
     [Fact]
-    public void Mutated_entries_are_refused_or_are_canonical()
-        => Fuzz.Run([Sample().ToBytes(), (Sample() with { Prior = null, Commitments = new Dictionary<string, string>() }).ToBytes()], 1, 20_000, input =>
-        {
-            try
+    public void Mutated_entries_are_refused_or_are_canonical() =>
+        Fuzz.Run(
+            [
+                Sample().ToBytes(),
+                (Sample() with { Prior = null, Commitments = new Dictionary<string, string>() }).ToBytes(),
+            ],
+            1,
+            20_000,
+            input =>
             {
-                LedgerEntry.Parse(input).ToBytes().ShouldBe(input);
-            }
-            catch (LedgerException)
-            {
-                // The only error allowed out.
-            }
-        });
+                try
+                {
+                    LedgerEntry.Parse(input).ToBytes().ShouldBe(input);
+                }
+                catch (LedgerException)
+                {
+                    // The only error allowed out.
+                }
+            });
 }

@@ -13,19 +13,26 @@ public sealed class LedgerEvidenceTests : IDisposable
     public LedgerEvidenceTests()
     {
         _key = LedgerKey.Create(Path.Combine(_directory, "log.pem"), "a.example/ledger", NoteKeyKind.Log);
-        var entry = new LedgerEntry { Time = DateTimeOffset.UnixEpoch, Agency = Guid.Empty, Kind = "k", Object = "o" }.ToBytes();
+        var entry = new LedgerEntry
+        {
+            Time = DateTimeOffset.UnixEpoch,
+            Agency = Guid.Empty,
+            Kind = "k",
+            Object = "o",
+        }.ToBytes();
         var sibling = MerkleTree.LeafHash("sibling"u8);
         var checkpoint = Checkpoint.Sign(_key, 2, MerkleTree.NodeHash(MerkleTree.LeafHash(entry), sibling));
-        _evidence = JsonSerializer.Serialize(new
-        {
-            v = 1,
-            entry = Convert.ToBase64String(entry),
-            index = 0,
-            checkpoint = Encoding.UTF8.GetString(checkpoint.Note.Span),
-            inclusion = new[] { Convert.ToBase64String(sibling) },
-            consistency = new Dictionary<string, string[]> { ["1"] = [Convert.ToBase64String(sibling)] },
-            cosignatures = new[] { new { size = 5, line = "\u2014 b AAAAAAA=\n" } },
-        });
+        _evidence = JsonSerializer.Serialize(
+            new
+            {
+                v = 1,
+                entry = Convert.ToBase64String(entry),
+                index = 0,
+                checkpoint = Encoding.UTF8.GetString(checkpoint.Note.Span),
+                inclusion = new[] { Convert.ToBase64String(sibling) },
+                consistency = new Dictionary<string, string[]> { ["1"] = [Convert.ToBase64String(sibling)] },
+                cosignatures = new[] { new { size = 5, line = "\u2014 b AAAAAAA=\n" } },
+            });
     }
 
     public void Dispose()
@@ -64,7 +71,9 @@ public sealed class LedgerEvidenceTests : IDisposable
     public void What_has_not_the_form_is_refused(string from, string to)
     {
         _evidence.ShouldContain(from);
-        Should.Throw<LedgerException>(() => Parse(_evidence.Replace(from, to, StringComparison.Ordinal))).Fault.ShouldBe(LedgerFault.Malformed);
+        Should
+            .Throw<LedgerException>(() => Parse(_evidence.Replace(from, to, StringComparison.Ordinal)))
+            .Fault.ShouldBe(LedgerFault.Malformed);
     }
 
     [Fact]
@@ -72,27 +81,38 @@ public sealed class LedgerEvidenceTests : IDisposable
     {
         string Many(string item, int count) => string.Join(',', Enumerable.Repeat(item, count));
         var hash = $"\"{Convert.ToBase64String(MerkleTree.EmptyRoot())}\"";
-        foreach (var text in new[]
+        foreach (
+            var text in new[]
+            {
+                _evidence.Replace("\"inclusion\":[", $"\"inclusion\":[{Many(hash, 64)},", StringComparison.Ordinal),
+                _evidence.Replace(
+                    "\"consistency\":{",
+                    "\"consistency\":{"
+                        + string.Join(',', Enumerable.Range(10, PeerLedger.MaxProofs).Select(i => $"\"{i}\":[]"))
+                        + ",",
+                    StringComparison.Ordinal),
+                _evidence.Replace(
+                    "\"cosignatures\":[", $"\"cosignatures\":[{Many("{}", 16)},", StringComparison.Ordinal),
+                _evidence + new string(' ', LedgerEvidence.MaxBytes),
+            })
         {
-            _evidence.Replace("\"inclusion\":[", $"\"inclusion\":[{Many(hash, 64)},", StringComparison.Ordinal),
-            _evidence.Replace("\"consistency\":{", "\"consistency\":{" + string.Join(',', Enumerable.Range(10, PeerLedger.MaxProofs).Select(i => $"\"{i}\":[]")) + ",", StringComparison.Ordinal),
-            _evidence.Replace("\"cosignatures\":[", $"\"cosignatures\":[{Many("{}", 16)},", StringComparison.Ordinal),
-            _evidence + new string(' ', LedgerEvidence.MaxBytes),
-        })
             Should.Throw<LedgerException>(() => Parse(text)).Fault.ShouldBe(LedgerFault.TooLarge);
+        }
     }
 
     [Fact]
     public void A_changed_entry_or_place_is_not_included_and_another_log_did_not_sign()
     {
-        Parse(_evidence.Replace("\"index\":0", "\"index\":1", StringComparison.Ordinal)).Verify(_key.Verifier)!.Code.ShouldBe("inclusion");
+        Parse(_evidence.Replace("\"index\":0", "\"index\":1", StringComparison.Ordinal))
+            .Verify(_key.Verifier)!
+            .Code.ShouldBe("inclusion");
         using var other = LedgerKey.Create(Path.Combine(_directory, "other.pem"), "a.example/ledger", NoteKeyKind.Log);
         Parse(_evidence).Verify(other.Verifier)!.Code.ShouldBe("checkpoint-signature");
     }
 
     [Fact]
-    public void Mutated_evidence_is_refused_with_a_typed_error_or_read()
-        => Fuzz.Run([Encoding.UTF8.GetBytes(_evidence)], 4, 10_000, input =>
+    public void Mutated_evidence_is_refused_with_a_typed_error_or_read() =>
+        Fuzz.Run([Encoding.UTF8.GetBytes(_evidence)], 4, 10_000, input =>
         {
             try
             {
@@ -108,25 +128,29 @@ public sealed class LedgerEvidenceTests : IDisposable
     public void Mutated_verifier_keys_and_cosignature_lines_are_refused_with_a_typed_error_or_read()
     {
         var checkpoint = Parse(_evidence).Checkpoint;
-        Fuzz.Run([Encoding.UTF8.GetBytes(_key.Verifier.ToString()), Encoding.UTF8.GetBytes("\u2014 b AAAAAAA=\n")], 5, 10_000, input =>
-        {
-            var text = Encoding.UTF8.GetString(input);
-            try
+        Fuzz.Run(
+            [Encoding.UTF8.GetBytes(_key.Verifier.ToString()), Encoding.UTF8.GetBytes("\u2014 b AAAAAAA=\n")],
+            5,
+            10_000,
+            input =>
             {
-                VerifierKey.Parse(text);
-            }
-            catch (LedgerException)
-            {
-                // The only error allowed out.
-            }
-            try
-            {
-                checkpoint.CosignedAt(_key.Verifier, text).ShouldBeNull();
-            }
-            catch (LedgerException)
-            {
-                // The only error allowed out.
-            }
-        });
+                var text = Encoding.UTF8.GetString(input);
+                try
+                {
+                    VerifierKey.Parse(text);
+                }
+                catch (LedgerException)
+                {
+                    // The only error allowed out.
+                }
+                try
+                {
+                    checkpoint.CosignedAt(_key.Verifier, text).ShouldBeNull();
+                }
+                catch (LedgerException)
+                {
+                    // The only error allowed out.
+                }
+            });
     }
 }

@@ -17,21 +17,39 @@ public class MerkleTreeTests
     private static byte[] Root(ReadOnlySpan<byte[]> leaves)
     {
         if (leaves.Length == 0)
+        {
             return SHA256.HashData([]);
+        }
+
         if (leaves.Length == 1)
+        {
             return leaves[0];
+        }
+
         var k = 1;
         while (k * 2 < leaves.Length)
+        {
             k *= 2;
+        }
+
         return MerkleTree.NodeHash(Root(leaves[..k]), Root(leaves[k..]));
     }
 
-    private static List<byte[]> Hashes(byte[][] leaves, IEnumerable<(long Begin, long End)> ranges)
-        => [.. ranges.Select(range => Root(leaves.AsSpan((int)range.Begin..(int)range.End)))];
+    private static List<byte[]> Hashes(byte[][] leaves, IEnumerable<(long Begin, long End)> ranges) =>
+        [.. ranges.Select(range => Root(leaves.AsSpan((int)range.Begin..(int)range.End)))];
 
     // The test tree of the Certificate Transparency project's reference implementation: eight leaves, published roots.
     private static readonly string[] ReferenceLeaves =
-        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+    [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ];
 
     private static readonly string[] ReferenceRoots =
     [
@@ -49,7 +67,9 @@ public class MerkleTreeTests
     public void The_reference_trees_have_their_published_roots()
     {
         var frontier = new Frontier();
-        Convert.ToHexStringLower(frontier.Root()).ShouldBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        Convert
+            .ToHexStringLower(frontier.Root())
+            .ShouldBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         foreach (var (leaf, root) in ReferenceLeaves.Zip(ReferenceRoots))
         {
             frontier.Append(MerkleTree.LeafHash(Convert.FromHexString(leaf)));
@@ -72,7 +92,9 @@ public class MerkleTreeTests
                 MerkleTree.VerifyInclusion(Leaf(1000), index, size, proof, root).ShouldBeFalse();
                 MerkleTree.VerifyInclusion(leaves[index], index, size, [.. proof, root], root).ShouldBeFalse();
                 if (proof.Count > 0)
+                {
                     MerkleTree.VerifyInclusion(leaves[index], index, size, proof[1..], root).ShouldBeFalse();
+                }
             }
         }
     }
@@ -87,10 +109,14 @@ public class MerkleTreeTests
             for (var first = 1; first <= second; first++)
             {
                 var proof = Hashes(leaves, TreeShape.Consistency(first, second));
-                MerkleTree.VerifyConsistency(first, roots[first], second, roots[second], proof).ShouldBeTrue($"{first} to {second}");
+                MerkleTree
+                    .VerifyConsistency(first, roots[first], second, roots[second], proof)
+                    .ShouldBeTrue($"{first} to {second}");
                 MerkleTree.VerifyConsistency(first, roots[0], second, roots[second], proof).ShouldBeFalse();
                 MerkleTree.VerifyConsistency(first, roots[first], second, roots[0], proof).ShouldBeFalse();
-                MerkleTree.VerifyConsistency(first, roots[first], second, roots[second], [.. proof, roots[0]]).ShouldBeFalse();
+                MerkleTree
+                    .VerifyConsistency(first, roots[first], second, roots[second], [.. proof, roots[0]])
+                    .ShouldBeFalse();
                 for (var i = 0; i < proof.Count; i++)
                 {
                     byte[][] bent = [.. proof];
@@ -124,15 +150,24 @@ public class MerkleTreeTests
             var leaves = Enumerable.Range(0, size).Select(i => Leaf(i + round)).ToArray();
             var frontier = new Frontier();
             foreach (var leaf in leaves)
+            {
                 frontier.Append(leaf);
+            }
+
             var root = Root(leaves);
             frontier.Root().ShouldBe(root);
             for (var i = 0; i < 20; i++)
             {
                 var index = random.Next(size);
-                MerkleTree.VerifyInclusion(leaves[index], index, size, Hashes(leaves, TreeShape.Inclusion(index, size)), root).ShouldBeTrue();
+                MerkleTree
+                    .VerifyInclusion(leaves[index], index, size, Hashes(leaves, TreeShape.Inclusion(index, size)), root)
+                    .ShouldBeTrue();
                 var first = random.Next(1, size + 1);
-                MerkleTree.VerifyConsistency(first, Root(leaves.AsSpan(0, first)), size, root, Hashes(leaves, TreeShape.Consistency(first, size))).ShouldBeTrue();
+                MerkleTree
+                    .VerifyConsistency(
+                        first, Root(leaves.AsSpan(0, first)), size, root,
+                        Hashes(leaves, TreeShape.Consistency(first, size)))
+                    .ShouldBeTrue();
             }
         }
     }
@@ -152,7 +187,8 @@ public class MerkleTreeTests
         {
             foreach (var (begin, end) in TreeShape.Consistency(first, 100).Concat(TreeShape.Inclusion(first - 1, 100)))
             {
-                TreeShape.Fold(TreeShape.Peaks(begin, end).Select(id => complete[id]))
+                TreeShape
+                    .Fold(TreeShape.Peaks(begin, end).Select(id => complete[id]))
                     .ShouldBe(Root(leaves.AsSpan((int)begin..(int)end)));
             }
         }
@@ -163,7 +199,9 @@ public class MerkleTreeTests
     {
         var root = MerkleTree.EmptyRoot();
         TreeShape.Consistency(1, long.MaxValue).Count.ShouldBeLessThanOrEqualTo(MerkleTree.MaxProofHashes);
-        TreeShape.Inclusion(long.MaxValue - 1, long.MaxValue).Count.ShouldBeLessThanOrEqualTo(MerkleTree.MaxProofHashes);
+        TreeShape
+            .Inclusion(long.MaxValue - 1, long.MaxValue)
+            .Count.ShouldBeLessThanOrEqualTo(MerkleTree.MaxProofHashes);
         MerkleTree.VerifyInclusion(root, long.MaxValue - 1, long.MaxValue, [root], root).ShouldBeFalse();
         MerkleTree.VerifyConsistency(long.MaxValue - 1, root, long.MaxValue, root, [root, root]).ShouldBeFalse();
         MerkleTree.VerifyConsistency(0, root, 1, root, []).ShouldBeFalse();

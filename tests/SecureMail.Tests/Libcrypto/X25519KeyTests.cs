@@ -7,11 +7,17 @@ public sealed class X25519KeyTests
 {
     /// <summary>RFC 7748 §5.2 (both vectors' first) and §6.1.</summary>
     [Theory]
-    [InlineData("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4", "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c", "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552")]
-    [InlineData("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")]
+    [InlineData(
+        "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+        "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+        "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552")]
+    [InlineData(
+        "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+        "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+        "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")]
     public void The_vectors_of_the_standard_come_out(string privateKey, string publicKey, string secret)
     {
-        using X25519Key key = X25519Key.FromRaw(Convert.FromHexString(privateKey));
+        using var key = X25519Key.FromRaw(Convert.FromHexString(privateKey));
         var derived = new byte[X25519Key.Size];
         key.TryDerive(Convert.FromHexString(publicKey), derived).ShouldBeTrue();
         Convert.ToHexStringLower(derived).ShouldBe(secret);
@@ -20,9 +26,10 @@ public sealed class X25519KeyTests
     [Fact]
     public void Two_keys_share_one_secret()
     {
-        using X25519Key one = X25519Key.Generate();
-        using X25519Key other = X25519Key.Generate();
-        byte[] first = new byte[32], second = new byte[32];
+        using var one = X25519Key.Generate();
+        using var other = X25519Key.Generate();
+        byte[] first = new byte[32],
+            second = new byte[32];
         one.TryDerive(other.PublicKey.Span, first).ShouldBeTrue();
         other.TryDerive(one.PublicKey.Span, second).ShouldBeTrue();
         first.ShouldBe(second);
@@ -40,7 +47,7 @@ public sealed class X25519KeyTests
     [InlineData("00")]
     public void A_public_key_of_low_order_or_another_length_shares_nothing(string publicKey)
     {
-        using X25519Key key = X25519Key.Generate();
+        using var key = X25519Key.Generate();
         byte[] secret = [.. Enumerable.Repeat((byte)7, 32)];
         key.TryDerive(Convert.FromHexString(publicKey), secret).ShouldBeFalse();
         secret.ShouldNotContain(b => b != 0 && b != 7);
@@ -51,7 +58,7 @@ public sealed class X25519KeyTests
     {
         Should.Throw<ArgumentException>(() => X25519Key.FromRaw(new byte[31]));
         Should.Throw<CryptographicException>(() => X25519Key.FromPkcs8(new byte[40]));
-        using ECDiffieHellman ec = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
+        using var ec = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
         Should.Throw<CryptographicException>(() => X25519Key.FromPkcs8(ec.ExportPkcs8PrivateKey()));
     }
 }

@@ -19,7 +19,8 @@ public class HeaderTests
     [InlineData("=?utf-7?Q?+ADw-?=", "=?utf-7?Q?+ADw-?=")]
     [InlineData("=?UTF-8?X?a?=", "=?UTF-8?X?a?=")]
     [InlineData("=?UTF-8?Q?=ZZ?= =?", "=?UTF-8?Q?=ZZ?= =?")]
-    public void Encoded_words_are_decoded_or_left_alone(string value, string text) => EncodedWord.Decode(value).ShouldBe(text);
+    public void Encoded_words_are_decoded_or_left_alone(string value, string text) =>
+        EncodedWord.Decode(value).ShouldBe(text);
 
     [Theory]
     [InlineData("application/pdf; name*=UTF-8''C%C3%B4ng%20v%C4%83n.pdf", "Công văn.pdf")]
@@ -29,7 +30,8 @@ public class HeaderTests
     [InlineData("application/pdf; name=plain.pdf; name*=UTF-8''%C4%91.pdf", "đ.pdf")]
     [InlineData("application/pdf; name=\"a\\\"b\" (comment (nested)) ;", "a\"b")]
     [InlineData("application/pdf; name=not quoted.pdf; x=y", "not quoted.pdf")]
-    public void File_names_are_read_in_every_form(string value, string name) => MimeContentType.Parse(value).Parameters["name"].ShouldBe(name);
+    public void File_names_are_read_in_every_form(string value, string name) =>
+        MimeContentType.Parse(value).Parameters["name"].ShouldBe(name);
 
     [Theory]
     [InlineData("text", MimeReason.Malformed)]
@@ -44,9 +46,11 @@ public class HeaderTests
     [Fact]
     public void Limits_hold_for_parameters_comments_and_addresses()
     {
-        Refusal(() => MimeContentType.Parse("a/b" + string.Concat(Enumerable.Range(0, 200).Select(i => $"; p{i}=1")))).ShouldBe(MimeReason.TooManyParameters);
+        Refusal(() => MimeContentType.Parse("a/b" + string.Concat(Enumerable.Range(0, 200).Select(i => $"; p{i}=1"))))
+            .ShouldBe(MimeReason.TooManyParameters);
         Refusal(() => Mailbox.ParseList(new string('(', 100_000))).ShouldBe(MimeReason.TooDeep);
-        Refusal(() => Mailbox.ParseList(string.Join(",", Enumerable.Repeat("a@b", 6000)))).ShouldBe(MimeReason.TooManyAddresses);
+        Refusal(() => Mailbox.ParseList(string.Join(",", Enumerable.Repeat("a@b", 6000))))
+            .ShouldBe(MimeReason.TooManyAddresses);
         Refusal(() => Mailbox.Parse(new string('a', 65) + "@b")).ShouldBe(MimeReason.InvalidAddress);
     }
 
@@ -69,7 +73,10 @@ public class HeaderTests
 
     [Fact]
     public void Groups_are_flattened_and_empty_members_passed_over() =>
-        Mailbox.ParseList("Các xã: a@b.vn, X <c@d.vn>;, , e@f.vn, undisclosed-recipients:;").Select(m => m.Address).ShouldBe(["a@b.vn", "c@d.vn", "e@f.vn"]);
+        Mailbox
+            .ParseList("Các xã: a@b.vn, X <c@d.vn>;, , e@f.vn, undisclosed-recipients:;")
+            .Select(m => m.Address)
+            .ShouldBe(["a@b.vn", "c@d.vn", "e@f.vn"]);
 
     [Fact]
     public void A_decoded_name_never_turns_into_an_address()
@@ -171,7 +178,9 @@ public class HeaderTests
             Refused(() =>
             {
                 foreach (var mailbox in Mailbox.ParseList(text))
+                {
                     Mailbox.Parse(mailbox.Address).IsSameAddressAs(mailbox).ShouldBeTrue();
+                }
             });
             Refused(() => Mailbox.Parse(text));
             Refused(() => MimeContentType.Parse(text));
@@ -183,9 +192,7 @@ public class HeaderTests
             {
                 action();
             }
-            catch (MimeException)
-            {
-            }
+            catch (MimeException) { }
         }
     }
 }

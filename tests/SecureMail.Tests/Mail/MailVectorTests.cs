@@ -8,17 +8,25 @@ namespace SecureMail.Tests.Mail;
 public class MailVectorTests
 {
     public static TheoryData<string> Names() =>
-        [.. Directory.GetFiles(Vectors.Folder("mail"), "*.eml").Select(f => Path.GetFileNameWithoutExtension(f)).Order(StringComparer.Ordinal)];
+        [
+            .. Directory
+                .GetFiles(Vectors.Folder("mail"), "*.eml")
+                .Select(f => Path.GetFileNameWithoutExtension(f))
+                .Order(StringComparer.Ordinal),
+        ];
 
     [Theory]
     [MemberData(nameof(Names))]
     public void What_others_write_is_read_as_they_meant_it(string name)
     {
-        using var expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Vectors.Folder("mail"), $"{name}.json")));
+        using var expected = JsonDocument.Parse(
+            File.ReadAllBytes(Path.Combine(Vectors.Folder("mail"), $"{name}.json")));
         using var file = File.OpenRead(Path.Combine(Vectors.Folder("mail"), $"{name}.eml"));
         var mail = MailMessage.Parse(file);
         mail.Subject.ShouldBe(expected.RootElement.GetProperty("subject").GetString());
-        mail.Mailboxes("From").Select(m => $"{m.DisplayName}|{m.Address}").ShouldBe(expected.RootElement.GetProperty("from").EnumerateArray().Select(e => e.GetString()!));
+        mail.Mailboxes("From")
+            .Select(m => $"{m.DisplayName}|{m.Address}")
+            .ShouldBe(expected.RootElement.GetProperty("from").EnumerateArray().Select(e => e.GetString()!));
         var leaves = mail.Root.DescendantsAndSelf().Where(p => p.Children.Count == 0).ToList();
         var parts = expected.RootElement.GetProperty("parts").EnumerateArray().ToList();
         leaves.Count.ShouldBe(parts.Count);

@@ -26,15 +26,41 @@ public class MimeBulkTests
     public void Searching_for_delimiters_splits_as_reading_every_line_does()
     {
         var random = new Random(1);
-        string[] words = ["--b", "--b--", "--b \t", "-", "--", "---b", "\r\n", "\r\n", "\r\n", "text", "--bc", "--b--x", new('x', 100), new('y', 70_000)];
+        string[] words =
+        [
+            "--b",
+            "--b--",
+            "--b \t",
+            "-",
+            "--",
+            "---b",
+            "\r\n",
+            "\r\n",
+            "\r\n",
+            "text",
+            "--bc",
+            "--b--x",
+            new('x', 100),
+            new('y', 70_000),
+        ];
         for (var round = 0; round < 400; round++)
         {
             var text = new StringBuilder("Content-Type: multipart/mixed; boundary=b\r\n\r\n");
             for (var i = random.Next(60); i > 0; i--)
+            {
                 text.Append(words[random.Next(words.Length)]);
+            }
+
             text.Append("\r\n--b--\r\n");
             var octets = Encoding.ASCII.GetBytes(text.ToString());
-            Shape(octets, MimeReaderOptions.Stored).ShouldBe(Shape(octets, MimeReaderOptions.Stored with { Leniency = MimeReaderOptions.Stored.Leniency & ~MimeLeniency.BinaryBodies }));
+            Shape(octets, MimeReaderOptions.Stored)
+                .ShouldBe(
+                    Shape(
+                        octets,
+                        MimeReaderOptions.Stored with
+                        {
+                            Leniency = MimeReaderOptions.Stored.Leniency & ~MimeLeniency.BinaryBodies,
+                        }));
         }
     }
 
@@ -48,10 +74,20 @@ public class MimeBulkTests
             var whole = Convert.ToBase64String(data);
             var lines = new StringBuilder();
             var usual = random.Next(1, 90);
-            for (var at = 0; at < whole.Length;)
+            for (var at = 0; at < whole.Length; )
             {
                 var count = Math.Min(whole.Length - at, random.Next(50) == 0 ? random.Next(1, 90) : usual);
-                lines.Append(whole, at, count).Append(random.Next(40) switch { 0 => "\n", 1 => " \r\n", 2 => "\t", 3 => "\r\n\r\n", _ => "\r\n" });
+                lines
+                    .Append(whole, at, count)
+                    .Append(
+                        random.Next(40) switch
+                        {
+                            0 => "\n",
+                            1 => " \r\n",
+                            2 => "\t",
+                            3 => "\r\n\r\n",
+                            _ => "\r\n",
+                        });
                 at += count;
             }
 
@@ -81,16 +117,22 @@ public class MimeBulkTests
         foreach (var size in new[] { 0, 1, 56, 57, 58, 57 * 512 - 1, 57 * 512, 57 * 512 + 1, 100_000 })
         {
             var data = RandomNumberGenerator.GetBytes(size);
-            var expected = string.Concat(Convert.ToBase64String(data).Chunk(76).Select(line => new string(line) + "\r\n"));
+            var expected = string.Concat(
+                Convert.ToBase64String(data).Chunk(76).Select(line => new string(line) + "\r\n"));
             var output = new MemoryStream();
             var writer = new Base64Writer(output);
-            for (var at = 0; at < size;)
+            for (var at = 0; at < size; )
             {
                 var count = Math.Min(size - at, random.Next(1, 70_000));
                 if (random.Next(2) == 0)
+                {
                     await writer.WriteAsync(data.AsMemory(at, count));
+                }
                 else
+                {
                     writer.Write(data.AsSpan(at, count));
+                }
+
                 at += count;
             }
 
@@ -101,15 +143,25 @@ public class MimeBulkTests
 
     private static byte[] Multipart(int pad, string lineEnd, byte[] more)
     {
-        var filler = string.Concat(Enumerable.Repeat(new string('a', 60) + lineEnd, (pad / (60 + lineEnd.Length)) + 1))[..pad];
-        return Encoding.ASCII.GetBytes(string.Join(lineEnd, "Content-Type: multipart/mixed; boundary=b", "", "--b", "", filler + Encoding.ASCII.GetString(more), "--b", "", "two", "--b--", ""));
+        var filler = string.Concat(Enumerable.Repeat(new string('a', 60) + lineEnd, (pad / (60 + lineEnd.Length)) + 1))[
+            ..pad
+        ];
+        return Encoding.ASCII.GetBytes(
+            string.Join(
+                lineEnd, "Content-Type: multipart/mixed; boundary=b", "", "--b", "",
+                filler + Encoding.ASCII.GetString(more), "--b", "", "two", "--b--", ""));
     }
 
     private static string Shape(byte[] octets, MimeReaderOptions options)
     {
         try
         {
-            return string.Join(' ', MailMessage.Parse(octets, options).Root.DescendantsAndSelf().Select(p => $"{p.Offset}+{p.BodyOffset}+{p.Length}"));
+            return string.Join(
+                ' ',
+                MailMessage
+                    .Parse(octets, options)
+                    .Root.DescendantsAndSelf()
+                    .Select(p => $"{p.Offset}+{p.BodyOffset}+{p.Length}"));
         }
         catch (MimeException e)
         {
@@ -117,7 +169,13 @@ public class MimeBulkTests
         }
     }
 
-    private static byte[] Decoded(string base64) => Body(MailMessage.Parse(Encoding.ASCII.GetBytes("Content-Transfer-Encoding: base64\r\n\r\n" + base64), MimeReaderOptions.Stored).Root);
+    private static byte[] Decoded(string base64) =>
+        Body(
+            MailMessage
+                .Parse(
+                    Encoding.ASCII.GetBytes("Content-Transfer-Encoding: base64\r\n\r\n" + base64),
+                    MimeReaderOptions.Stored)
+                .Root);
 
     private static byte[] Body(MimePart part)
     {

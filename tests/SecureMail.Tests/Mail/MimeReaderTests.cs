@@ -10,7 +10,8 @@ public class MimeReaderTests
 
     private static byte[] Octets(string text) => Encoding.UTF8.GetBytes(text);
 
-    private static MailMessage Read(string text, MimeReaderOptions? options = null) => MailMessage.Parse(Octets(text), options);
+    private static MailMessage Read(string text, MimeReaderOptions? options = null) =>
+        MailMessage.Parse(Octets(text), options);
 
     private static MimeReason Refusal(byte[] octets, MimeReaderOptions? options = null) =>
         Should.Throw<MimeException>(() => MailMessage.Parse(octets, options)).Reason;
@@ -24,7 +25,8 @@ public class MimeReaderTests
     [Fact]
     public void Offsets_point_into_the_received_octets()
     {
-        const string mail = "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\nX-A: 1\r\n\r\none\r\n\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
+        const string mail =
+            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\nX-A: 1\r\n\r\none\r\n\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
         var root = Read(mail).Root;
         root.Children.Count.ShouldBe(2);
         Text(root.Children[0].OpenRaw()).ShouldBe("X-A: 1\r\n\r\none\r\n");
@@ -38,7 +40,8 @@ public class MimeReaderTests
     [Fact]
     public void A_part_without_an_empty_line_is_all_header()
     {
-        var part = Read("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nX-A: 1\r\n\r\n--x--\r\n").Root.Children.Single();
+        var part = Read("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nX-A: 1\r\n\r\n--x--\r\n")
+            .Root.Children.Single();
         Text(part.OpenRaw()).ShouldBe("X-A: 1\r\n");
         part.BodyLength.ShouldBe(0);
     }
@@ -70,7 +73,9 @@ public class MimeReaderTests
     {
         var line = new string('a', 70) + "\r\n";
         var body = string.Concat(Enumerable.Repeat(line, 3000)) + new string('b', 200_000);
-        var root = Read("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n" + body + "\r\n--x\r\n\r\nlast\r\n--x--\r\n").Root;
+        var root = Read(
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n" + body + "\r\n--x\r\n\r\nlast\r\n--x--\r\n"
+        ).Root;
         root.Children[0].BodyLength.ShouldBe(body.Length);
         Text(root.Children[0].OpenBody()).ShouldBe(body);
         Text(root.Children[1].OpenBody()).ShouldBe("last");
@@ -87,26 +92,34 @@ public class MimeReaderTests
     [InlineData("Subject: x\r\n\r\nbody\nmore\r\n", MimeReason.BareLineEnd)]
     [InlineData("Subject: x\0\r\n\r\n", MimeReason.BareLineEnd)]
     [InlineData("Content-Type: multipart/mixed\r\n\r\n", MimeReason.Malformed)]
-    [InlineData("Content-Type: multipart/mixed; boundary=x; boundary=y\r\n\r\n--x\r\n\r\n--x--\r\n", MimeReason.Malformed)]
+    [InlineData(
+        "Content-Type: multipart/mixed; boundary=x; boundary=y\r\n\r\n--x\r\n\r\n--x--\r\n", MimeReason.Malformed)]
     [InlineData("Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\n", MimeReason.Malformed)]
-    [InlineData("Content-Type: multipart/mixed; boundary=x\r\nContent-Transfer-Encoding: base64\r\n\r\n--x\r\n\r\n--x--\r\n", MimeReason.Malformed)]
+    [InlineData(
+        "Content-Type: multipart/mixed; boundary=x\r\nContent-Transfer-Encoding: base64\r\n\r\n--x\r\n\r\n--x--\r\n",
+        MimeReason.Malformed)]
     [InlineData("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ncut", MimeReason.Truncated)]
     [InlineData("Content-Type: multipart/mixed; boundary=x\r\n\r\nno parts\r\n", MimeReason.Truncated)]
     [InlineData("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x--\r\n", MimeReason.Malformed)]
-    public void What_two_readers_could_read_differently_is_refused(string mail, MimeReason reason) => Refusal(Octets(mail)).ShouldBe(reason);
+    public void What_two_readers_could_read_differently_is_refused(string mail, MimeReason reason) =>
+        Refusal(Octets(mail)).ShouldBe(reason);
 
     [Fact]
     public void An_outer_delimiter_inside_an_open_inner_part_is_refused()
     {
-        const string mail = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nx\r\n--o--\r\n";
+        const string mail =
+            "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nx\r\n--o--\r\n";
         Refusal(Octets(mail)).ShouldBe(MimeReason.Truncated);
-        Read(mail, new MimeReaderOptions { Leniency = MimeLeniency.MissingFinalDelimiter }).Root.Children.Single().Children.Count.ShouldBe(1);
+        Read(mail, new MimeReaderOptions { Leniency = MimeLeniency.MissingFinalDelimiter })
+            .Root.Children.Single()
+            .Children.Count.ShouldBe(1);
     }
 
     [Fact]
     public void Local_line_ends_are_read_only_where_they_are_named()
     {
-        var root = Read("Content-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x--\n", MimeReaderOptions.Stored).Root;
+        var root = Read(
+            "Content-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x--\n", MimeReaderOptions.Stored).Root;
         Text(root.Children.Single().OpenBody()).ShouldBe("one");
     }
 
@@ -123,7 +136,10 @@ public class MimeReaderTests
     {
         var mail = new StringBuilder();
         for (var i = 0; i < 100; i++)
+        {
             mail.Append($"Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n");
+        }
+
         Refusal(Octets(mail.ToString())).ShouldBe(MimeReason.TooDeep);
     }
 
@@ -134,23 +150,33 @@ public class MimeReaderTests
         Refusal(Octets("Subject: " + new string('x', 10_000_000) + "\r\n\r\n")).ShouldBe(MimeReason.LineTooLong);
         var folded = string.Concat(Enumerable.Repeat(" " + new string('x', 1000) + "\r\n", 10_000));
         Refusal(Octets("Subject: x\r\n" + folded + "\r\n")).ShouldBe(MimeReason.HeaderTooLarge);
-        Refusal(Octets(string.Concat(Enumerable.Repeat("A: b\r\n", 100_000)) + "\r\n")).ShouldBe(MimeReason.TooManyHeaders);
+        Refusal(Octets(string.Concat(Enumerable.Repeat("A: b\r\n", 100_000)) + "\r\n"))
+            .ShouldBe(MimeReason.TooManyHeaders);
         watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(5));
     }
 
     [Fact]
     public void More_parts_than_allowed_are_refused() =>
-        Refusal(Octets("Content-Type: multipart/mixed; boundary=x\r\n\r\n" + string.Concat(Enumerable.Repeat("--x\r\n\r\n", 2000)) + "--x--\r\n"))
+        Refusal(
+                Octets(
+                    "Content-Type: multipart/mixed; boundary=x\r\n\r\n"
+                        + string.Concat(Enumerable.Repeat("--x\r\n\r\n", 2000))
+                        + "--x--\r\n"))
             .ShouldBe(MimeReason.TooManyParts);
 
     [Fact]
     public void Every_truncation_of_a_message_is_read_or_refused_by_type()
     {
-        var whole = Octets("From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\none\r\n--x--\r\n");
+        var whole = Octets(
+            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\none\r\n--x--\r\n"
+        );
         for (var length = 0; length < whole.Length - 2; length++)
         {
             if (length is 14 or 57) // a header and nothing more: no promise is broken yet... unless it promised parts
+            {
                 continue;
+            }
+
             Refusal(whole[..length]).ShouldBeOneOf(MimeReason.Truncated, MimeReason.Malformed, MimeReason.BareLineEnd);
         }
     }
@@ -180,7 +206,9 @@ public class MimeReaderTests
     public void What_does_not_decode_is_refused_when_read(string encoding, string body)
     {
         var part = Read($"Content-Transfer-Encoding: {encoding}\r\n\r\n{body}").Root;
-        Should.Throw<MimeException>(() => Text(part.OpenDecoded())).Reason.ShouldBeOneOf(MimeReason.BadEncoding, MimeReason.UnknownEncoding);
+        Should
+            .Throw<MimeException>(() => Text(part.OpenDecoded()))
+            .Reason.ShouldBeOneOf(MimeReason.BadEncoding, MimeReason.UnknownEncoding);
     }
 
     [Fact]
@@ -189,7 +217,9 @@ public class MimeReaderTests
         var random = new Random(1);
         var data = new byte[300_000];
         random.NextBytes(data);
-        var mail = "Content-Transfer-Encoding: base64\r\n\r\n" + Convert.ToBase64String(data, Base64FormattingOptions.InsertLineBreaks);
+        var mail =
+            "Content-Transfer-Encoding: base64\r\n\r\n"
+            + Convert.ToBase64String(data, Base64FormattingOptions.InsertLineBreaks);
         var part = Read(mail).Root;
         var memory = new MemoryStream();
         await part.OpenDecoded().CopyToAsync(memory);
@@ -205,8 +235,12 @@ public class MimeReaderTests
         byte[][] corpus =
         [
             Octets(Simple),
-            Octets("From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"),
-            Octets("Content-Type: application/pdf; name*0*=UTF-8''a%20; name*1=b\r\nContent-Disposition: attachment; filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"),
+            Octets(
+                "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"
+            ),
+            Octets(
+                "Content-Type: application/pdf; name*0*=UTF-8''a%20; name*1=b\r\nContent-Disposition: attachment; filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"
+            ),
             Octets("Content-Transfer-Encoding: quoted-printable\r\n\r\na=20=\r\nb =\r\n"),
         ];
         Fuzz.Run(corpus, seed: 1, iterations: 20_000, input =>
@@ -217,14 +251,16 @@ public class MimeReaderTests
                 {
                     foreach (var part in MailMessage.Parse(input, options).Root.DescendantsAndSelf())
                     {
-                        (part.Offset >= 0 && part.BodyOffset >= part.Offset && part.BodyLength >= 0 && part.Offset + part.Length <= input.Length).ShouldBeTrue();
+                        (
+                            part.Offset >= 0
+                            && part.BodyOffset >= part.Offset
+                            && part.BodyLength >= 0
+                            && part.Offset + part.Length <= input.Length).ShouldBeTrue();
                         _ = part.FileName;
                         part.OpenDecoded().CopyTo(Stream.Null);
                     }
                 }
-                catch (MimeException)
-                {
-                }
+                catch (MimeException) { }
             }
         });
     }

@@ -43,11 +43,15 @@ public class MimeWriterTests
     {
         var binary = Enumerable.Range(0, 100_000).Select(i => (byte)(i * 7)).ToArray();
         var text = "From the start\n.dot\n--boundary?\nđầu dòng  \ntail \r\nx" + new string('y', 300) + "\nend";
-        var message = MimeEntity.Multipart("mixed",
-            [
-                MimeEntity.Text(text),
-                MimeEntity.Leaf(MimeContentType.Of("application/pdf"), () => new MemoryStream(binary), fileName: "Công văn số 36-HD/VPTW (bản chính thức của Văn phòng).pdf"),
-            ])
+        var message = MimeEntity
+            .Multipart(
+                "mixed",
+                [
+                    MimeEntity.Text(text),
+                    MimeEntity.Leaf(
+                        MimeContentType.Of("application/pdf"), () => new MemoryStream(binary),
+                        fileName: "Công văn số 36-HD/VPTW (bản chính thức của Văn phòng).pdf"),
+                ])
             .AddMailboxes("From", [new Mailbox("Văn thư Tỉnh ủy", "vanthu@tinhuy.vn")])
             .AddMailboxes("To", [.. Enumerable.Range(0, 40).Select(i => new Mailbox($"Xã số {i}", $"xa{i}@huyen.vn"))])
             .AddText("Subject", Nfc)
@@ -70,7 +74,10 @@ public class MimeWriterTests
     [Fact]
     public void A_file_name_is_written_for_new_clients_and_for_old()
     {
-        var text = Encoding.ASCII.GetString(Write(MimeEntity.Leaf(MimeContentType.Of("application/pdf"), () => new MemoryStream(), fileName: "Đề án.pdf")));
+        var text = Encoding.ASCII.GetString(
+            Write(
+                MimeEntity.Leaf(MimeContentType.Of("application/pdf"), () => new MemoryStream(), fileName: "Đề án.pdf"))
+        );
         text.ShouldContain("name=\"=?UTF-8?B?");
         text.ShouldContain("filename*=UTF-8''%C4%90%E1%BB%81%20%C3%A1n.pdf");
     }
@@ -80,7 +87,11 @@ public class MimeWriterTests
     [InlineData(Nfd)]
     public void Composed_and_decomposed_letters_both_come_back_as_they_were(string name)
     {
-        var part = Read(Write(MimeEntity.Leaf(MimeContentType.Of("a/b"), () => new MemoryStream("x"u8.ToArray()), fileName: name).AddText("Subject", name)));
+        var part = Read(
+            Write(
+                MimeEntity
+                    .Leaf(MimeContentType.Of("a/b"), () => new MemoryStream("x"u8.ToArray()), fileName: name)
+                    .AddText("Subject", name)));
         part.FileName.ShouldBe(name);
         part.ContentType.Parameters["name"].ShouldBe(name);
         part.Header("Subject")!.Text.ShouldBe(name);
@@ -91,37 +102,48 @@ public class MimeWriterTests
     {
         var rune = Gen.OneOf(
             Gen.Choose(' ', '~').Select(c => ((char)c).ToString()),
-            Gen.Elements("ế", "e\u0302\u0301", "Đ", "=?", "?=", "_", "\"", "\\", "'", "%", ";", " ", "  ", "\t", "📄", "\u00a0"));
+            Gen.Elements(
+                "ế", "e\u0302\u0301", "Đ", "=?", "?=", "_", "\"", "\\", "'", "%", ";", " ", "  ", "\t", "📄", "\u00a0"));
         var text = rune.ListOf().Select(string.Concat);
         Check.QuickThrowOnFailure(Prop.ForAll(text.ToArbitrary(), value =>
-        {
-            var mailbox = new Mailbox(value, "a@b.vn");
-            var octets = Write(MimeEntity.Leaf(MimeContentType.Of("a/b"), () => new MemoryStream("x"u8.ToArray()), fileName: value)
-                .AddText("Subject", value).AddMailboxes("From", [mailbox]));
-            ShouldSurviveRelays(octets);
-            var part = Read(octets);
-            return part.Header("Subject")!.Text == value && part.FileName == value
-                && (part.Mailboxes("From")[0].DisplayName ?? "") == value;
-        }));
+            {
+                var mailbox = new Mailbox(value, "a@b.vn");
+                var octets = Write(
+                    MimeEntity
+                        .Leaf(MimeContentType.Of("a/b"), () => new MemoryStream("x"u8.ToArray()), fileName: value)
+                        .AddText("Subject", value)
+                        .AddMailboxes("From", [mailbox]));
+                ShouldSurviveRelays(octets);
+                var part = Read(octets);
+                return part.Header("Subject")!.Text == value
+                    && part.FileName == value
+                    && (part.Mailboxes("From")[0].DisplayName ?? "") == value;
+            }));
     }
 
     [Fact]
     public void Any_text_comes_back_from_quoted_printable()
     {
-        var gen = Gen.Elements("\r\n", " ", "\t", "=", ".", "From ", "-", "ắ", "x", "\r", new string('z', 80)).ListOf().Select(string.Concat);
+        var gen = Gen.Elements("\r\n", " ", "\t", "=", ".", "From ", "-", "ắ", "x", "\r", new string('z', 80))
+            .ListOf()
+            .Select(string.Concat);
         Check.QuickThrowOnFailure(Prop.ForAll(gen.ToArbitrary(), value =>
-        {
-            var octets = Write(MimeEntity.Text(value));
-            ShouldSurviveRelays(octets);
-            return Read(octets).ReadText(100_000) == value;
-        }));
+            {
+                var octets = Write(MimeEntity.Text(value));
+                ShouldSurviveRelays(octets);
+                return Read(octets).ReadText(100_000) == value;
+            }));
     }
 
     [Fact]
     public async Task A_written_entity_is_copied_octet_for_octet()
     {
         var inner = await WriteAsync(MimeEntity.Text("đã ký"));
-        var outer = Read(await WriteAsync(MimeEntity.Multipart("signed", [MimeEntity.Written(() => new MemoryStream(inner)), MimeEntity.Text("x")], ("micalg", "sha-256"))));
+        var outer = Read(
+            await WriteAsync(
+                MimeEntity.Multipart(
+                    "signed", [MimeEntity.Written(() => new MemoryStream(inner)), MimeEntity.Text("x")],
+                    ("micalg", "sha-256"))));
         var raw = new MemoryStream();
         outer.Children[0].OpenRaw().CopyTo(raw);
         raw.ToArray().ShouldBe(inner);
@@ -131,8 +153,16 @@ public class MimeWriterTests
     [Fact]
     public async Task A_disposition_notification_is_read_back()
     {
-        var report = MailReport.DispositionNotification("Đã nhận.", "SecureMail; gateway", new Mailbox(null, "xa@huyen.vn"), "<1@a.vn>", "processed",
-            [MimeEntity.Leaf(MimeContentType.Of("application/vnd.securemail.receipt+json"), () => new MemoryStream("{}"u8.ToArray()))]);
+        var report = MailReport.DispositionNotification(
+            "Đã nhận.",
+            "SecureMail; gateway",
+            new Mailbox(null, "xa@huyen.vn"),
+            "<1@a.vn>",
+            "processed",
+            [
+                MimeEntity.Leaf(MimeContentType.Of("application/vnd.securemail.receipt+json"), () =>
+                    new MemoryStream("{}"u8.ToArray())),
+            ]);
         var octets = await WriteAsync(report);
         ShouldSurviveRelays(octets);
         var read = MailReport.Read(Read(octets))!;
@@ -147,8 +177,14 @@ public class MimeWriterTests
     [Fact]
     public async Task A_delivery_status_has_a_group_for_each_recipient()
     {
-        var octets = await WriteAsync(MailReport.DeliveryStatus("Không gửi được.", "mx.a.vn",
-            [new RecipientStatus(new Mailbox(null, "x@b.vn"), "failed", "5.1.1", "550 5.1.1 no such user"), new RecipientStatus(new Mailbox(null, "y@b.vn"), "delayed", "4.4.1", null)]));
+        var octets = await WriteAsync(
+            MailReport.DeliveryStatus(
+                "Không gửi được.",
+                "mx.a.vn",
+                [
+                    new RecipientStatus(new Mailbox(null, "x@b.vn"), "failed", "5.1.1", "550 5.1.1 no such user"),
+                    new RecipientStatus(new Mailbox(null, "y@b.vn"), "delayed", "4.4.1", null),
+                ]));
         var read = MailReport.Read(Read(octets))!;
         read.Groups.Count.ShouldBe(3);
         read.Field("Status", 1).ShouldBe("5.1.1");
@@ -159,6 +195,12 @@ public class MimeWriterTests
 
     [Fact]
     public void A_report_without_the_part_it_names_is_refused() =>
-        Should.Throw<MimeException>(() => MailReport.Read(Read(Encoding.ASCII.GetBytes(
-            "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--\r\n")))).Reason.ShouldBe(MimeReason.Malformed);
+        Should
+            .Throw<MimeException>(() =>
+                MailReport.Read(
+                    Read(
+                        Encoding.ASCII.GetBytes(
+                            "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--\r\n"
+                        ))))
+            .Reason.ShouldBe(MimeReason.Malformed);
 }

@@ -13,7 +13,8 @@ public class SmtpClientTests
 
     private static MemoryStream Simple() => Message("Subject: x\r\n\r\nbody\r\n");
 
-    private static string Pin(X509Certificate2 certificate) => Convert.ToHexString(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
+    private static string Pin(X509Certificate2 certificate) =>
+        Convert.ToHexString(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
 
     /// <summary>Speaks up to the 354.</summary>
     private static async Task UpToDataAsync(RawPeer peer)
@@ -32,29 +33,35 @@ public class SmtpClientTests
     private static async Task UpToDotAsync(RawPeer peer)
     {
         await UpToDataAsync(peer);
-        while (await peer.LineAsync() is { } line && line != ".")
-        {
-        }
+        while (await peer.LineAsync() is { } line && line != ".") { }
     }
 
-    private static async Task<SmtpRecipientResult> SendAsync(Func<RawPeer, Task> script, Func<SmtpClientOptions, SmtpClientOptions>? change = null, Stream? message = null)
+    private static async Task<SmtpRecipientResult> SendAsync(
+        Func<RawPeer, Task> script, Func<SmtpClientOptions, SmtpClientOptions>? change = null, Stream? message = null)
     {
         await using var server = new ScriptedServer(script);
-        await using var client = await SmtpClient.ConnectAsync(change?.Invoke(server.ClientOptions) ?? server.ClientOptions, TimeProvider.System);
+        await using var client = await SmtpClient.ConnectAsync(
+            change?.Invoke(server.ClientOptions) ?? server.ClientOptions, TimeProvider.System);
         return (await client.SendAsync("a@b.vn", One, message ?? Simple())).ShouldHaveSingleItem();
     }
 
     [Fact]
     public async Task Messages_follow_one_another_on_one_connection()
     {
-        await using var server = await TestServer.StartAsync(o => o with
-        {
-            OnRecipient = (_, _, recipient, _) => Task.FromResult(recipient.Address.StartsWith("no", StringComparison.Ordinal) ? new SmtpReply(550, "5.1.1", "no such") : new SmtpReply(250, "2.1.5", "ok")),
-        });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                OnRecipient = (_, _, recipient, _) =>
+                    Task.FromResult(
+                        recipient.Address.StartsWith("no", StringComparison.Ordinal)
+                            ? new SmtpReply(550, "5.1.1", "no such")
+                            : new SmtpReply(250, "2.1.5", "ok")),
+            });
         await using var client = await SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System);
         client.Capabilities.MaxSize.ShouldBe(100L * 1024 * 1024);
 
-        var mixed = await client.SendAsync("a@b.vn", ["c@d.vn", "no@d.vn", "e@d.vn"], Message(".one\r\n..\r\n.\r\n\r\nlast"));
+        var mixed = await client.SendAsync(
+            "a@b.vn", ["c@d.vn", "no@d.vn", "e@d.vn"], Message(".one\r\n..\r\n.\r\n\r\nlast"));
         mixed.Select(r => r.Outcome).ShouldBe([SmtpOutcome.Delivered, SmtpOutcome.Permanent, SmtpOutcome.Delivered]);
         mixed[1].Reply!.Code.ShouldBe(550);
         mixed[1].Reply!.Enhanced.ShouldBe("5.1.1");
@@ -75,8 +82,10 @@ public class SmtpClientTests
     {
         await using var server = await TestServer.StartAsync();
         await using var client = await SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System);
-        var body = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("." + new string('x', 74) + "\r\n", 40_000)));
-        var results = await client.SendAsync("a@b.vn", [.. Enumerable.Range(0, 1000).Select(i => $"xa{i}@huyen.vn")], new MemoryStream(body));
+        var body = Encoding.ASCII.GetBytes(
+            string.Concat(Enumerable.Repeat("." + new string('x', 74) + "\r\n", 40_000)));
+        var results = await client.SendAsync(
+            "a@b.vn", [.. Enumerable.Range(0, 1000).Select(i => $"xa{i}@huyen.vn")], new MemoryStream(body));
         results.ShouldAllBe(r => r.Outcome == SmtpOutcome.Delivered);
         server.Taken.Single().Octets.AsSpan().SequenceEqual(body).ShouldBeTrue();
     }
@@ -86,14 +95,21 @@ public class SmtpClientTests
     {
         using var ours = TestCertificates.SelfSigned("a");
         using var theirs = TestCertificates.SelfSigned("b");
-        await using var server = await TestServer.StartAsync(o => o with
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Certificate = theirs,
+                RequireTls = true,
+                AuthenticatePeer = shown => Pin(shown) == Pin(ours) ? "agency-a" : null,
+                ExtraEhloLines = (peer, _) =>
+                    Task.FromResult<IReadOnlyList<string>>(peer.Id is null ? [] : [$"XLEDGER {peer.Id}"]),
+            });
+        var options = server.ClientOptions with
         {
-            Certificate = theirs,
             RequireTls = true,
-            AuthenticatePeer = shown => Pin(shown) == Pin(ours) ? "agency-a" : null,
-            ExtraEhloLines = (peer, _) => Task.FromResult<IReadOnlyList<string>>(peer.Id is null ? [] : [$"XLEDGER {peer.Id}"]),
-        });
-        var options = server.ClientOptions with { RequireTls = true, ClientCertificate = ours, PinServer = shown => Pin(shown) == Pin(theirs) };
+            ClientCertificate = ours,
+            PinServer = shown => Pin(shown) == Pin(theirs),
+        };
         for (var i = 0; i < 2; i++)
         {
             await using var client = await SmtpClient.ConnectAsync(options, TimeProvider.System);
@@ -109,9 +125,21 @@ public class SmtpClientTests
     {
         using var ours = TestCertificates.SelfSigned("a");
         using var theirs = TestCertificates.SelfSigned("b");
-        await using var server = await TestServer.StartAsync(o => o with { Certificate = theirs, AuthenticatePeer = _ => "any" });
-        var error = await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(
-            server.ClientOptions with { RequireTls = true, ClientCertificate = ours, PinServer = shown => Pin(shown) == Pin(ours) }, TimeProvider.System));
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Certificate = theirs,
+                AuthenticatePeer = _ => "any",
+            });
+        var error = await Should.ThrowAsync<SmtpException>(() =>
+            SmtpClient.ConnectAsync(
+                server.ClientOptions with
+                {
+                    RequireTls = true,
+                    ClientCertificate = ours,
+                    PinServer = shown => Pin(shown) == Pin(ours),
+                },
+                TimeProvider.System));
         error.Failure.ShouldBe(SmtpFailure.TlsRefused);
         error.Outcome.ShouldBe(SmtpOutcome.Transient);
     }
@@ -123,9 +151,22 @@ public class SmtpClientTests
     {
         using var ours = TestCertificates.SelfSigned("a");
         using var theirs = TestCertificates.SelfSigned("b");
-        await using var server = await TestServer.StartAsync(o => o with { Certificate = theirs, RequireTls = true, AuthenticatePeer = _ => null });
-        var error = await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(
-            server.ClientOptions with { RequireTls = true, ClientCertificate = hasCertificate ? ours : null, PinServer = _ => true }, TimeProvider.System));
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Certificate = theirs,
+                RequireTls = true,
+                AuthenticatePeer = _ => null,
+            });
+        var error = await Should.ThrowAsync<SmtpException>(() =>
+            SmtpClient.ConnectAsync(
+                server.ClientOptions with
+                {
+                    RequireTls = true,
+                    ClientCertificate = hasCertificate ? ours : null,
+                    PinServer = _ => true,
+                },
+                TimeProvider.System));
         error.Failure.ShouldBeOneOf(SmtpFailure.ConnectionLost, SmtpFailure.TlsRefused);
         error.Outcome.ShouldBe(SmtpOutcome.Transient);
     }
@@ -134,8 +175,14 @@ public class SmtpClientTests
     public async Task Without_the_tls_that_is_required_nothing_is_sent()
     {
         await using var server = await TestServer.StartAsync();
-        var error = await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(
-            server.ClientOptions with { RequireTls = true, PinServer = _ => true }, TimeProvider.System));
+        var error = await Should.ThrowAsync<SmtpException>(() =>
+            SmtpClient.ConnectAsync(
+                server.ClientOptions with
+                {
+                    RequireTls = true,
+                    PinServer = _ => true,
+                },
+                TimeProvider.System));
         error.Failure.ShouldBe(SmtpFailure.TlsNotOffered);
     }
 
@@ -151,8 +198,14 @@ public class SmtpClientTests
             await peer.WriteAsync("220 go\r\n250-evil\r\n250 SIZE 1\r\n");
             await peer.LineAsync();
         });
-        var error = await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(
-            server.ClientOptions with { RequireTls = true, PinServer = _ => true }, TimeProvider.System));
+        var error = await Should.ThrowAsync<SmtpException>(() =>
+            SmtpClient.ConnectAsync(
+                server.ClientOptions with
+                {
+                    RequireTls = true,
+                    PinServer = _ => true,
+                },
+                TimeProvider.System));
         error.Failure.ShouldBe(SmtpFailure.Protocol);
     }
 
@@ -176,15 +229,20 @@ public class SmtpClientTests
     public async Task A_greeting_that_is_none_says_what_to_do(string greeting, SmtpOutcome outcome, SmtpFailure failure)
     {
         await using var server = new ScriptedServer(peer => peer.WriteAsync(greeting));
-        var error = await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System));
+        var error = await Should.ThrowAsync<SmtpException>(() =>
+            SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System));
         (error.Outcome, error.Failure).ShouldBe((outcome, failure));
     }
 
     [Fact]
     public async Task A_reply_that_never_ends_is_refused()
     {
-        await using var server = new ScriptedServer(peer => peer.WriteAsync(string.Concat(Enumerable.Repeat("220-x\r\n", 200))));
-        (await Should.ThrowAsync<SmtpException>(() => SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System))).Failure.ShouldBe(SmtpFailure.Protocol);
+        await using var server = new ScriptedServer(peer =>
+            peer.WriteAsync(string.Concat(Enumerable.Repeat("220-x\r\n", 200))));
+        (
+            await Should.ThrowAsync<SmtpException>(() =>
+                SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System))
+        ).Failure.ShouldBe(SmtpFailure.Protocol);
     }
 
     [Theory]
@@ -211,12 +269,14 @@ public class SmtpClientTests
     public async Task Silence_behind_the_final_dot_is_unknown()
     {
         var answered = new TaskCompletionSource();
-        var result = await SendAsync(async peer =>
-        {
-            await UpToDotAsync(peer);
-            await peer.LineAsync(); // until the client goes
-            answered.SetResult();
-        }, o => o with { Timeouts = new() { DataEnd = TimeSpan.FromMilliseconds(150) } });
+        var result = await SendAsync(
+            async peer =>
+            {
+                await UpToDotAsync(peer);
+                await peer.LineAsync(); // until the client goes
+                answered.SetResult();
+            },
+            o => o with { Timeouts = new() { DataEnd = TimeSpan.FromMilliseconds(150) } });
         await answered.Task;
         (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Unknown, (SmtpFailure?)SmtpFailure.Timeout));
     }
@@ -225,12 +285,13 @@ public class SmtpClientTests
     public async Task Cancelling_behind_the_final_dot_is_unknown_and_before_it_an_exception()
     {
         using var cancel = new CancellationTokenSource();
-        await using (var server = new ScriptedServer(async peer =>
-        {
-            await UpToDotAsync(peer);
-            await cancel.CancelAsync();
-            await peer.LineAsync();
-        }))
+        await using (
+            var server = new ScriptedServer(async peer =>
+            {
+                await UpToDotAsync(peer);
+                await cancel.CancelAsync();
+                await peer.LineAsync();
+            }))
         {
             await using var client = await SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System);
             (await client.SendAsync(null, One, Simple(), cancel.Token))[0].Outcome.ShouldBe(SmtpOutcome.Unknown);
@@ -246,11 +307,13 @@ public class SmtpClientTests
     public async Task A_connection_lost_before_the_final_dot_is_transient()
     {
         var body = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(new string('x', 98) + "\r\n", 300_000)));
-        var result = await SendAsync(async peer =>
-        {
-            await UpToDataAsync(peer);
-            await peer.LineAsync();
-        }, message: new MemoryStream(body));
+        var result = await SendAsync(
+            async peer =>
+            {
+                await UpToDataAsync(peer);
+                await peer.LineAsync();
+            },
+            message: new MemoryStream(body));
         result.Outcome.ShouldBe(SmtpOutcome.Transient);
         result.Failure.ShouldBe(SmtpFailure.ConnectionLost);
     }
@@ -290,7 +353,10 @@ public class SmtpClientTests
             foreach (var reply in new[] { "250 mx", mail, rcpt, data })
             {
                 if (await peer.LineAsync() is null)
+                {
                     return;
+                }
+
                 await peer.WriteAsync(reply + "\r\n");
             }
 
@@ -309,7 +375,12 @@ public class SmtpClientTests
             await UpToDataAsync(peer);
             await left.Task;
         });
-        await using var client = await SmtpClient.ConnectAsync(server.ClientOptions with { Timeouts = new() { DataBlock = TimeSpan.FromMilliseconds(300) } }, TimeProvider.System);
+        await using var client = await SmtpClient.ConnectAsync(
+            server.ClientOptions with
+            {
+                Timeouts = new() { DataBlock = TimeSpan.FromMilliseconds(300) },
+            },
+            TimeProvider.System);
         var result = (await client.SendAsync("a@b.vn", One, new MemoryStream(body))).ShouldHaveSingleItem();
         left.SetResult();
         (result.Outcome, result.Failure).ShouldBe((SmtpOutcome.Transient, (SmtpFailure?)SmtpFailure.Timeout));
@@ -351,10 +422,20 @@ public class SmtpClientTests
     [Fact]
     public async Task Lines_size_and_8_bit_are_checked_against_what_the_server_takes()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { MessageBytes = 2000 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { MessageBytes = 2000 },
+            });
         await using var client = await SmtpClient.ConnectAsync(server.ClientOptions, TimeProvider.System);
-        (await Should.ThrowAsync<SmtpException>(() => client.SendAsync(null, One, Message(new string('x', 999) + "\r\n")))).Failure.ShouldBe(SmtpFailure.Message);
-        (await Should.ThrowAsync<SmtpException>(() => client.SendAsync(null, One, Message(string.Concat(Enumerable.Repeat("0123456\r\n", 300)))))).Failure.ShouldBe(SmtpFailure.Message);
+        (
+            await Should.ThrowAsync<SmtpException>(() =>
+                client.SendAsync(null, One, Message(new string('x', 999) + "\r\n")))
+        ).Failure.ShouldBe(SmtpFailure.Message);
+        (
+            await Should.ThrowAsync<SmtpException>(() =>
+                client.SendAsync(null, One, Message(string.Concat(Enumerable.Repeat("0123456\r\n", 300)))))
+        ).Failure.ShouldBe(SmtpFailure.Message);
         (await client.SendAsync(null, One, Message("\u00e9\r\n")))[0].Outcome.ShouldBe(SmtpOutcome.Delivered);
         server.Taken.Single().Envelope.From.EightBit.ShouldBeTrue();
 
@@ -366,7 +447,9 @@ public class SmtpClientTests
             await peer.LineAsync();
         });
         await using var other = await SmtpClient.ConnectAsync(seven.ClientOptions, TimeProvider.System);
-        (await Should.ThrowAsync<SmtpException>(() => other.SendAsync(null, One, Message("\u00e9\r\n")))).Failure.ShouldBe(SmtpFailure.Message);
+        (
+            await Should.ThrowAsync<SmtpException>(() => other.SendAsync(null, One, Message("\u00e9\r\n")))
+        ).Failure.ShouldBe(SmtpFailure.Message);
     }
 
     [Theory]

@@ -43,14 +43,17 @@ public class SmtpServerTests
     [Fact]
     public async Task What_is_offered_is_said_in_the_answer_to_ehlo()
     {
-        await using var server = await TestServer.StartAsync(o => o with
-        {
-            Limits = new SmtpServerLimits { MessageBytes = 4242 },
-            ExtraEhloLines = (_, _) => Task.FromResult<IReadOnlyList<string>>(["XLEDGER mx.test/ledger+1234"]),
-        });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { MessageBytes = 4242 },
+                ExtraEhloLines = (_, _) => Task.FromResult<IReadOnlyList<string>>(["XLEDGER mx.test/ledger+1234"]),
+            });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         await peer.ReplyAsync();
-        (await peer.AskAsync("EHLO [127.0.0.1]")).ShouldBe("250-mx.test|250-PIPELINING|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-SIZE 4242|250 XLEDGER mx.test/ledger+1234");
+        (await peer.AskAsync("EHLO [127.0.0.1]")).ShouldBe(
+            "250-mx.test|250-PIPELINING|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-SIZE 4242|250 XLEDGER mx.test/ledger+1234"
+        );
         (await peer.AskAsync("HELO x")).ShouldBe("250 mx.test");
     }
 
@@ -88,14 +91,18 @@ public class SmtpServerTests
     [InlineData("NO\0OP", "500 5.5.2")]
     [InlineData("NOOP \r x", "500 5.5.2")]
     [InlineData("NOOP \u00e9", "500 5.5.2")]
-    public async Task Commands_out_of_order_or_out_of_grammar_are_answered_as_the_table_says(string commands, string reply)
+    public async Task Commands_out_of_order_or_out_of_grammar_are_answered_as_the_table_says(
+        string commands, string reply)
     {
         await using var server = await TestServer.StartAsync();
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         await peer.ReplyAsync();
         string? last = null;
         foreach (var command in commands.Split(','))
+        {
             last = await peer.AskAsync(command);
+        }
+
         last.ShouldStartWith(reply);
         (await peer.AskAsync("NOOP")).ShouldStartWith("250");
         server.Taken.ShouldBeEmpty();
@@ -132,7 +139,8 @@ public class SmtpServerTests
         (await peer.ReplyAsync()).ShouldBeNull();
     }
 
-    /// <summary>Each holds a false end of data and, behind it, another message. One reply may come, and it must be a refusal.</summary>
+    /// <summary>Each holds a false end of data and, behind it, another message. One reply may come, and it must be a
+    /// refusal.</summary>
     [Theory]
     [InlineData("\n.\n")]
     [InlineData("\n.\r\n")]
@@ -151,7 +159,9 @@ public class SmtpServerTests
     {
         await using var server = await TestServer.StartAsync();
         await using var peer = await InDataAsync(server);
-        await peer.WriteAsync($"Subject: x\r\n\r\nfirst{end}MAIL FROM:<evil@x.vn>\r\nRCPT TO:<c@d.vn>\r\nDATA\r\nSubject: y\r\n\r\nsecond\r\n.\r\n");
+        await peer.WriteAsync(
+            $"Subject: x\r\n\r\nfirst{end}MAIL FROM:<evil@x.vn>\r\nRCPT TO:<c@d.vn>\r\nDATA\r\nSubject: y\r\n\r\nsecond\r\n.\r\n"
+        );
         (await peer.ReplyAsync()).ShouldStartWith("554 5.6.0");
         (await peer.AskAsync("NOOP")).ShouldStartWith("250");
         server.Taken.ShouldBeEmpty();
@@ -170,9 +180,11 @@ public class SmtpServerTests
         var output = new MemoryStream();
         var buffer = new byte[64];
         var position = 0;
-        for (var done = false; !done;)
+        for (var done = false; !done; )
         {
-            done = reader.Feed(input.AsSpan(position, Math.Min(piece, input.Length - position)), buffer, out var consumed, out var written);
+            done = reader.Feed(
+                input.AsSpan(position, Math.Min(piece, input.Length - position)), buffer, out var consumed,
+                out var written);
             output.Write(buffer, 0, written);
             position += consumed;
         }
@@ -206,7 +218,11 @@ public class SmtpServerTests
     [Fact]
     public async Task A_message_that_grows_too_large_is_refused_and_the_session_goes_on()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { MessageBytes = 1000 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { MessageBytes = 1000 },
+            });
         await using var peer = await InDataAsync(server);
         await peer.WriteAsync(new string('x', 900) + "\r\n" + new string('x', 900) + "\r\n.\r\n");
         (await peer.ReplyAsync()).ShouldStartWith("552 5.3.4");
@@ -218,7 +234,11 @@ public class SmtpServerTests
     [Fact]
     public async Task A_refused_message_without_end_ends_the_session()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { MessageBytes = 1000 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { MessageBytes = 1000 },
+            });
         await using var peer = await InDataAsync(server);
         await peer.WriteAsync(string.Concat(Enumerable.Repeat(new string('x', 998) + "\r\n", 100)));
         (await peer.ReplyAsync()).ShouldStartWith("421 4.3.4");
@@ -228,7 +248,16 @@ public class SmtpServerTests
     [Fact]
     public async Task Recipients_errors_and_idle_commands_are_counted()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { Recipients = 2, Errors = 3, IdleCommands = 5 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits
+                {
+                    Recipients = 2,
+                    Errors = 3,
+                    IdleCommands = 5,
+                },
+            });
         await using (var peer = await GreetedAsync(server))
         {
             await peer.AskAsync("MAIL FROM:<>");
@@ -236,7 +265,10 @@ public class SmtpServerTests
             (await peer.AskAsync("RCPT TO:<b@b>")).ShouldStartWith("250");
             (await peer.AskAsync("RCPT TO:<c@b>")).ShouldStartWith("452 4.5.3");
             for (var i = 0; i < 2; i++)
+            {
                 await peer.AskAsync("BAD");
+            }
+
             (await peer.AskAsync("BAD")).ShouldStartWith("500");
             (await peer.ReplyAsync()).ShouldStartWith("421 4.7.0");
             (await peer.ReplyAsync()).ShouldBeNull();
@@ -245,7 +277,10 @@ public class SmtpServerTests
         await using (var peer = await GreetedAsync(server))
         {
             for (var i = 0; i < 4; i++)
+            {
                 await peer.AskAsync("NOOP");
+            }
+
             await peer.AskAsync("NOOP");
             (await peer.ReplyAsync()).ShouldStartWith("421 4.7.0");
         }
@@ -254,7 +289,11 @@ public class SmtpServerTests
     [Fact]
     public async Task Connections_beyond_the_limit_are_turned_away()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { ConnectionsPerAddress = 1 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { ConnectionsPerAddress = 1 },
+            });
         await using var first = await GreetedAsync(server);
         await using var second = await RawPeer.ConnectAsync(server.Endpoint);
         (await second.ReplyAsync()).ShouldStartWith("421 4.7.0");
@@ -264,7 +303,11 @@ public class SmtpServerTests
     [Fact]
     public async Task Messages_beyond_the_places_are_put_off_and_taken_when_a_place_is_free()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { Messages = 2, MessagesPerPeer = 1 } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits { Messages = 2, MessagesPerPeer = 1 },
+            });
         await using var first = await InDataAsync(server);
         await using var second = await GreetedAsync(server);
         for (var i = 0; i < 2; i++)
@@ -273,7 +316,9 @@ public class SmtpServerTests
             await second.AskAsync("RCPT TO:<b@mx.test>");
             (await second.AskAsync("DATA")).ShouldStartWith(i == 0 ? "452 4.3.2" : "354");
             if (i == 0)
+            {
                 (await first.AskAsync("x\r\n.")).ShouldStartWith("250");
+            }
         }
     }
 
@@ -281,7 +326,11 @@ public class SmtpServerTests
     public async Task A_delegate_refuses_with_a_reply_of_its_own_and_421_ends_the_session()
     {
         var code = 452;
-        await using var server = await TestServer.StartAsync(o => o with { OnMail = (_, _, _) => throw new SmtpRefusalException(new SmtpReply(code, "4.3.1", "Full")) });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                OnMail = (_, _, _) => throw new SmtpRefusalException(new SmtpReply(code, "4.3.1", "Full")),
+            });
         await using var peer = await GreetedAsync(server);
         (await peer.AskAsync("MAIL FROM:<a@client.test>")).ShouldBe("452 4.3.1 Full");
         code = 421;
@@ -296,8 +345,16 @@ public class SmtpServerTests
     {
         using var certificate = TestCertificates.SelfSigned("mx.test");
         var brief = TimeSpan.FromMilliseconds(300);
-        var limits = withoutTls ? new SmtpServerLimits { TimeToTls = brief, IdleCommands = int.MaxValue } : new SmtpServerLimits { SessionTime = brief, IdleCommands = int.MaxValue };
-        await using var server = await TestServer.StartAsync(o => o with { Certificate = certificate, RequireTls = withoutTls, Limits = limits });
+        var limits = withoutTls
+            ? new SmtpServerLimits { TimeToTls = brief, IdleCommands = int.MaxValue }
+            : new SmtpServerLimits { SessionTime = brief, IdleCommands = int.MaxValue };
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Certificate = certificate,
+                RequireTls = withoutTls,
+                Limits = limits,
+            });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         var reply = await peer.ReplyAsync();
         var watch = System.Diagnostics.Stopwatch.StartNew();
@@ -318,7 +375,11 @@ public class SmtpServerTests
     [Fact]
     public async Task Whoever_says_nothing_is_told_so_and_let_go()
     {
-        var limits = new SmtpServerLimits { CommandTimeout = TimeSpan.FromMilliseconds(150), DataBlockTimeout = TimeSpan.FromMilliseconds(150) };
+        var limits = new SmtpServerLimits
+        {
+            CommandTimeout = TimeSpan.FromMilliseconds(150),
+            DataBlockTimeout = TimeSpan.FromMilliseconds(150),
+        };
         await using var server = await TestServer.StartAsync(o => o with { Limits = limits });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         await peer.ReplyAsync();
@@ -329,7 +390,15 @@ public class SmtpServerTests
     [Fact]
     public async Task Whoever_sends_commands_for_ever_and_no_message_is_let_go()
     {
-        await using var server = await TestServer.StartAsync(o => o with { Limits = new SmtpServerLimits { TimeToData = TimeSpan.FromMilliseconds(200), IdleCommands = int.MaxValue } });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Limits = new SmtpServerLimits
+                {
+                    TimeToData = TimeSpan.FromMilliseconds(200),
+                    IdleCommands = int.MaxValue,
+                },
+            });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         var reply = await peer.ReplyAsync();
         var watch = System.Diagnostics.Stopwatch.StartNew();
@@ -381,11 +450,19 @@ public class SmtpServerTests
     [Fact]
     public async Task What_the_product_cannot_do_now_is_answered_transient()
     {
-        await using var server = await TestServer.StartAsync(o => o with
-        {
-            OnMail = (_, mail, _) => mail.Address == "throw@b.vn" ? throw new InvalidOperationException("no") : Task.FromResult(new SmtpReply(250, "2.1.0", "ok")),
-            OnRecipient = (_, _, recipient, _) => Task.FromResult(recipient.Address == "no@d.vn" ? new SmtpReply(550, "5.1.1", "no such mailbox") : new SmtpReply(250, "2.1.5", "ok")),
-        });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                OnMail = (_, mail, _) =>
+                    mail.Address == "throw@b.vn"
+                        ? throw new InvalidOperationException("no")
+                        : Task.FromResult(new SmtpReply(250, "2.1.0", "ok")),
+                OnRecipient = (_, _, recipient, _) =>
+                    Task.FromResult(
+                        recipient.Address == "no@d.vn"
+                            ? new SmtpReply(550, "5.1.1", "no such mailbox")
+                            : new SmtpReply(250, "2.1.5", "ok")),
+            });
         server.OnCommit = () => throw new IOException("disk full");
         await using var peer = await GreetedAsync(server);
         (await peer.AskAsync("MAIL FROM:<throw@b.vn>")).ShouldStartWith("451 4.3.0");
@@ -404,7 +481,10 @@ public class SmtpServerTests
     {
         await using var server = await TestServer.StartAsync();
         await using (var peer = await InDataAsync(server))
+        {
             await peer.WriteAsync("half a mess");
+        }
+
         await server.DisposeAsync();
         server.Taken.ShouldBeEmpty();
         server.Aborted.ShouldBe(1);
@@ -427,7 +507,12 @@ public class SmtpServerTests
     public async Task Where_tls_is_required_nothing_else_is_done_before()
     {
         using var certificate = TestCertificates.SelfSigned("mx.test");
-        await using var server = await TestServer.StartAsync(o => o with { Certificate = certificate, RequireTls = true });
+        await using var server = await TestServer.StartAsync(o =>
+            o with
+            {
+                Certificate = certificate,
+                RequireTls = true,
+            });
         await using var peer = await GreetedAsync(server);
         (await peer.AskAsync("MAIL FROM:<a@b.vn>")).ShouldStartWith("530 5.7.0");
         (await peer.AskAsync("VRFY x")).ShouldStartWith("530 5.7.0");
@@ -456,14 +541,29 @@ public class SmtpServerTests
     [Fact]
     public void Fuzzed_commands_are_read_without_error()
     {
-        byte[][] corpus = [.. new[] { "MAIL FROM:<a@b.vn> SIZE=10 BODY=8BITMIME", "RCPT TO:<\"a b\"@[1.2.3.4]>", "EHLO x.vn", "RCPT TO:<@x,@y:c@d.vn>", "QUIT" }.Select(Encoding.ASCII.GetBytes)];
+        byte[][] corpus =
+        [
+            .. new[]
+            {
+                "MAIL FROM:<a@b.vn> SIZE=10 BODY=8BITMIME",
+                "RCPT TO:<\"a b\"@[1.2.3.4]>",
+                "EHLO x.vn",
+                "RCPT TO:<@x,@y:c@d.vn>",
+                "QUIT",
+            }.Select(Encoding.ASCII.GetBytes),
+        ];
         Fuzz.Run(corpus, seed: 3, iterations: 30_000, input =>
         {
             var command = SmtpCommand.Parse(input);
             foreach (var argument in new[] { command.Argument, Encoding.Latin1.GetString(input) })
             {
-                if (MailFrom.TryParse(argument, out var mail, out _) && mail.Address is { } address && address != "postmaster")
+                if (MailFrom.TryParse(argument, out var mail, out _)
+                    && mail.Address is { } address
+                    && address != "postmaster")
+                {
                     Mailbox.Parse(address).Address.ShouldBe(address);
+                }
+
                 _ = RcptTo.TryParse(argument, out _, out _);
                 _ = Hello.TryParse(argument, out _);
             }
@@ -480,10 +580,15 @@ public class SmtpServerTests
         {
             var reader = new DataReader();
             var done = reader.Feed(input, new byte[input.Length], out var consumed, out _);
-            var expected = input.AsSpan().StartsWith(".\r\n"u8) ? 3 : input.AsSpan().IndexOf("\r\n.\r\n"u8) is >= 0 and var at ? at + 5 : -1;
+            var expected =
+                input.AsSpan().StartsWith(".\r\n"u8) ? 3
+                : input.AsSpan().IndexOf("\r\n.\r\n"u8) is >= 0 and var at ? at + 5
+                : -1;
             done.ShouldBe(expected >= 0);
             if (done)
+            {
                 consumed.ShouldBe(expected);
+            }
         });
     }
 
@@ -492,22 +597,31 @@ public class SmtpServerTests
     {
         using var own = TestCertificates.SelfSigned("mx.test");
         using var client = TestCertificates.SelfSigned("peer.test");
-        await using var server = await TestServer.StartAsync(o => o with
-        {
-            Certificate = own,
-            AuthenticatePeer = _ => "peer.test",
-            PrivateCommands = new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>
+        await using var server = await TestServer.StartAsync(o =>
+            o with
             {
-                ["XHELD"] = (peer, argument, _) => Task.FromResult(new SmtpReply(250, "2.0.0", [$"{peer.Id} {argument}", "more"])),
-                ["XFAIL"] = (_, _, _) => throw new InvalidOperationException(),
-            },
-        });
+                Certificate = own,
+                AuthenticatePeer = _ => "peer.test",
+                PrivateCommands = new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>
+                {
+                    ["XHELD"] = (peer, argument, _) =>
+                        Task.FromResult(new SmtpReply(250, "2.0.0", [$"{peer.Id} {argument}", "more"])),
+                    ["XFAIL"] = (_, _, _) => throw new InvalidOperationException(),
+                },
+            });
         await using (var stranger = await GreetedAsync(server))
         {
             (await stranger.AskAsync("XHELD 3")).ShouldStartWith("500 5.5.2");
         }
 
-        await using var known = await SmtpClient.ConnectAsync(server.ClientOptions with { RequireTls = true, ClientCertificate = client, PinServer = _ => true }, TimeProvider.System);
+        await using var known = await SmtpClient.ConnectAsync(
+            server.ClientOptions with
+            {
+                RequireTls = true,
+                ClientCertificate = client,
+                PinServer = _ => true,
+            },
+            TimeProvider.System);
         var reply = await known.CommandAsync("xheld 3");
         (reply.Code, string.Join('|', reply.Lines)).ShouldBe((250, "peer.test 3|more"));
         (await known.CommandAsync("XFAIL")).Code.ShouldBe(451);
@@ -516,7 +630,10 @@ public class SmtpServerTests
         (await known.CommandAsync("XHELD 3")).Code.ShouldBe(500);
         (await known.CommandAsync("RSET")).Code.ShouldBe(250);
         foreach (var bad in new[] { "", "XHELD 3\r\nMAIL", "XHELD é", new string('X', 511) })
+        {
             await Should.ThrowAsync<ArgumentException>(() => known.CommandAsync(bad));
+        }
+
         (await known.CommandAsync("NOOP")).Code.ShouldBe(250);
     }
 }

@@ -25,7 +25,8 @@ internal sealed class TestServer : IAsyncDisposable
 
     public IPEndPoint Endpoint => _server.Endpoint;
 
-    public static async Task<TestServer> StartAsync(Func<SmtpServerOptions, SmtpServerOptions>? change = null, TimeProvider? time = null)
+    public static async Task<TestServer> StartAsync(
+        Func<SmtpServerOptions, SmtpServerOptions>? change = null, TimeProvider? time = null)
     {
         var test = new TestServer();
         var options = new SmtpServerOptions
@@ -34,12 +35,20 @@ internal sealed class TestServer : IAsyncDisposable
             HostName = "mx.test",
             OnData = (envelope, _) => Task.FromResult<SmtpReception>(new Reception(test, envelope)),
         };
-        test._server = new SmtpServer(change?.Invoke(options) ?? options, time ?? TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
+        test._server = new SmtpServer(
+            change?.Invoke(options) ?? options, time ?? TimeProvider.System,
+            Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
         await test._server.StartAsync();
         return test;
     }
 
-    public SmtpClientOptions ClientOptions => new() { Host = "127.0.0.1", Port = Endpoint.Port, EhloName = "client.test" };
+    public SmtpClientOptions ClientOptions =>
+        new()
+        {
+            Host = "127.0.0.1",
+            Port = Endpoint.Port,
+            EhloName = "client.test",
+        };
 
     public ValueTask DisposeAsync() => _server.DisposeAsync();
 
@@ -58,14 +67,20 @@ internal sealed class TestServer : IAsyncDisposable
         {
             var reply = test.OnCommit();
             lock (test._gate)
+            {
                 test.Taken.Add((envelope, _octets.ToArray()));
+            }
+
             return Task.FromResult(reply);
         }
 
         public override Task AbortAsync()
         {
             lock (test._gate)
+            {
                 test.Aborted++;
+            }
+
             return Task.CompletedTask;
         }
     }
@@ -82,7 +97,10 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
     {
         var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         if (from is not null)
+        {
             socket.Bind(new IPEndPoint(from, 0));
+        }
+
         await socket.ConnectAsync(endpoint);
         return new RawPeer(new NetworkStream(socket, ownsSocket: true));
     }
@@ -108,9 +126,15 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
             }
 
             if (read == 0)
+            {
                 return line.Length == 0 ? null : line.ToString();
+            }
+
             if (octet[0] == '\n')
+            {
                 return line.ToString().TrimEnd('\r');
+            }
+
             line.Append((char)octet[0]);
         }
     }
@@ -123,7 +147,9 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
         {
             lines.Add(line);
             if (line.Length < 4 || line[3] != '-')
+            {
                 return string.Join('|', lines);
+            }
         }
 
         return lines.Count == 0 ? null : string.Join('|', lines);
@@ -157,12 +183,13 @@ internal sealed class RawPeer(Stream stream) : IAsyncDisposable
     public async Task AsClientAsync(X509Certificate2? own)
     {
         var tls = new SslStream(_stream);
-        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
-        {
-            TargetHost = "mx.test",
-            ClientCertificates = own is null ? null : [own],
-            RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
-        });
+        await tls.AuthenticateAsClientAsync(
+            new SslClientAuthenticationOptions
+            {
+                TargetHost = "mx.test",
+                ClientCertificates = own is null ? null : [own],
+                RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
+            });
         _stream = tls;
     }
 
@@ -188,12 +215,13 @@ internal sealed class ScriptedServer : IAsyncDisposable
         _script = RunAsync(script);
     }
 
-    public SmtpClientOptions ClientOptions => new()
-    {
-        Host = "127.0.0.1",
-        Port = ((IPEndPoint)_listener.LocalEndpoint).Port,
-        EhloName = "client.test",
-    };
+    public SmtpClientOptions ClientOptions =>
+        new()
+        {
+            Host = "127.0.0.1",
+            Port = ((IPEndPoint)_listener.LocalEndpoint).Port,
+            EhloName = "client.test",
+        };
 
     public async ValueTask DisposeAsync()
     {
@@ -215,7 +243,8 @@ internal static class TestCertificates
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
-        using var made = request.CreateSelfSigned(DateTimeOffset.UnixEpoch.AddYears(50), DateTimeOffset.UnixEpoch.AddYears(80));
+        using var made = request.CreateSelfSigned(
+            DateTimeOffset.UnixEpoch.AddYears(50), DateTimeOffset.UnixEpoch.AddYears(80));
         return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
     }
 }

@@ -9,7 +9,9 @@ public class CkrTests
     [Fact]
     public void Every_return_value_of_the_standard_has_its_name_and_a_meaning()
     {
-        var lines = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "vectors", "pkcs11", "ckr.txt")).Where(line => line.StartsWith("CKR_", StringComparison.Ordinal)).ToList();
+        var lines = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "vectors", "pkcs11", "ckr.txt"))
+            .Where(line => line.StartsWith("CKR_", StringComparison.Ordinal))
+            .ToList();
         lines.Count.ShouldBe(97);
         foreach (var fields in lines.Select(line => line.Split(' ')).Where(fields => fields[0] != "CKR_OK"))
         {
@@ -34,8 +36,8 @@ public class CkrTests
     [Theory]
     [InlineData(0x80000123, "CKR_VENDOR_DEFINED_0x80000123")]
     [InlineData(0x4321, "CKR_UNKNOWN_0x00004321")]
-    public void A_value_nobody_knows_is_a_device_error_with_its_number(ulong value, string name)
-        => Ckr.Describe(value).ShouldBe((name, Pkcs11Fault.DeviceError));
+    public void A_value_nobody_knows_is_a_device_error_with_its_number(ulong value, string name) =>
+        Ckr.Describe(value).ShouldBe((name, Pkcs11Fault.DeviceError));
 
     [Fact]
     public void The_structures_lie_in_memory_as_the_c_compiler_lays_them()

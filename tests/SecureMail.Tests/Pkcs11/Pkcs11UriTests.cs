@@ -10,28 +10,46 @@ public class Pkcs11UriTests
     {
         // RFC 7512 §3, in the order they stand there.
         Pkcs11Uri.Parse("pkcs11:").ShouldSatisfyAllConditions(u => u.Token.ShouldBeNull(), u => u.Id.ShouldBeNull());
-        Pkcs11Uri.Parse("pkcs11:object=my-pubkey;type=public").ShouldSatisfyAllConditions(u => u.Object.ShouldBe("my-pubkey"), u => u.Type.ShouldBe("public"));
-        Pkcs11Uri.Parse("pkcs11:object=my-key;type=private?pin-source=file:/etc/token").PinSource.ShouldBe("file:/etc/token");
-        Pkcs11Uri.Parse("pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;object=my-certificate;type=cert;"
-            + "id=%69%95%3E%5C%F4%BD%EC%91;serial=?pin-source=file:/etc/token_pin").ShouldSatisfyAllConditions(
-            u => u.Token.ShouldBe("The Software PKCS#11 Softtoken"), u => u.Manufacturer.ShouldBe("Snake Oil, Inc."), u => u.Model.ShouldBe("1.0"),
-            u => u.Object.ShouldBe("my-certificate"), u => u.Type.ShouldBe("cert"), u => u.Serial.ShouldBe(""),
-            u => Convert.ToHexString(u.Id!.Value.Span).ShouldBe("69953E5CF4BDEC91"));
+        Pkcs11Uri
+            .Parse("pkcs11:object=my-pubkey;type=public")
+            .ShouldSatisfyAllConditions(u => u.Object.ShouldBe("my-pubkey"), u => u.Type.ShouldBe("public"));
+        Pkcs11Uri
+            .Parse("pkcs11:object=my-key;type=private?pin-source=file:/etc/token")
+            .PinSource.ShouldBe("file:/etc/token");
+        Pkcs11Uri
+            .Parse(
+                "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;object=my-certificate;type=cert;"
+                    + "id=%69%95%3E%5C%F4%BD%EC%91;serial=?pin-source=file:/etc/token_pin")
+            .ShouldSatisfyAllConditions(
+                u => u.Token.ShouldBe("The Software PKCS#11 Softtoken"),
+                u => u.Manufacturer.ShouldBe("Snake Oil, Inc."), u => u.Model.ShouldBe("1.0"),
+                u => u.Object.ShouldBe("my-certificate"), u => u.Type.ShouldBe("cert"), u => u.Serial.ShouldBe(""),
+                u => Convert.ToHexString(u.Id!.Value.Span).ShouldBe("69953E5CF4BDEC91"));
         Pkcs11Uri.Parse("pkcs11:object=my-sign-key;type=private?module-name=mypkcs11").ModulePath.ShouldBeNull();
-        Pkcs11Uri.Parse("pkcs11:object=my-sign-key;type=private?module-path=/mnt/libmypkcs11.so.1").ModulePath.ShouldBe("/mnt/libmypkcs11.so.1");
-        Pkcs11Uri.Parse("pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-source=%7Cprog").PinSource.ShouldBe("|prog");
+        Pkcs11Uri
+            .Parse("pkcs11:object=my-sign-key;type=private?module-path=/mnt/libmypkcs11.so.1")
+            .ModulePath.ShouldBe("/mnt/libmypkcs11.so.1");
+        Pkcs11Uri
+            .Parse("pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-source=%7Cprog")
+            .PinSource.ShouldBe("|prog");
         Pkcs11Uri.Parse("pkcs11:slot-description=Sun%20Metaslot").SlotDescription.ShouldBe("Sun Metaslot");
-        Pkcs11Uri.Parse("pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;library-version=1.23").Token.ShouldBeNull();
+        Pkcs11Uri
+            .Parse(
+                "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;library-version=1.23"
+            )
+            .Token.ShouldBeNull();
         Pkcs11Uri.Parse("pkcs11:slot-id=327;object=key").SlotId.ShouldBe(327UL);
     }
 
     [Fact]
     public void Diacritics_survive_a_round_trip()
     {
-        var uri = Pkcs11Uri.Parse("PKCS11:token=V%C4%83n%20th%c6%b0;object=con%20d%E1%BA%A5u;id=%01%ff?module-path=/usr/lib/x.so");
+        var uri = Pkcs11Uri.Parse(
+            "PKCS11:token=V%C4%83n%20th%c6%b0;object=con%20d%E1%BA%A5u;id=%01%ff?module-path=/usr/lib/x.so");
         uri.Token.ShouldBe("Văn thư");
         uri.Object.ShouldBe("con dấu");
-        uri.ToString().ShouldBe("pkcs11:token=V%C4%83n%20th%C6%B0;object=con%20d%E1%BA%A5u;id=%01%FF?module-path=/usr/lib/x.so");
+        uri.ToString()
+            .ShouldBe("pkcs11:token=V%C4%83n%20th%C6%B0;object=con%20d%E1%BA%A5u;id=%01%FF?module-path=/usr/lib/x.so");
         Pkcs11Uri.Parse(uri.ToString()).ToString().ShouldBe(uri.ToString());
     }
 
@@ -66,18 +84,25 @@ public class Pkcs11UriTests
     }
 
     [Fact]
-    public void An_unknown_attribute_of_the_query_is_passed_over()
-        => Pkcs11Uri.Parse("pkcs11:token=a?x-colour=red&module-path=/m").ModulePath.ShouldBe("/m");
+    public void An_unknown_attribute_of_the_query_is_passed_over() =>
+        Pkcs11Uri.Parse("pkcs11:token=a?x-colour=red&module-path=/m").ModulePath.ShouldBe("/m");
 
     [Fact]
-    public void A_uri_of_great_length_is_refused()
-        => Should.Throw<Pkcs11Exception>(() => Pkcs11Uri.Parse("pkcs11:token=" + new string('a', 5000)));
+    public void A_uri_of_great_length_is_refused() =>
+        Should.Throw<Pkcs11Exception>(() => Pkcs11Uri.Parse("pkcs11:token=" + new string('a', 5000)));
 
     [Fact]
-    public void Mutated_uris_are_refused_or_mean_the_same_when_written_again()
-        => Fuzz.Run(
-            new[] { "pkcs11:token=V%C4%83n;object=a;id=%01%02;slot-id=3;type=private?module-path=/m&pin-source=file:/p", "pkcs11:", "pkcs11:serial=?x=1" }.Select(Encoding.Latin1.GetBytes),
-            3, 20_000, input =>
+    public void Mutated_uris_are_refused_or_mean_the_same_when_written_again() =>
+        Fuzz.Run(
+            new[]
+            {
+                "pkcs11:token=V%C4%83n;object=a;id=%01%02;slot-id=3;type=private?module-path=/m&pin-source=file:/p",
+                "pkcs11:",
+                "pkcs11:serial=?x=1",
+            }.Select(Encoding.Latin1.GetBytes),
+            3,
+            20_000,
+            input =>
             {
                 try
                 {

@@ -16,11 +16,15 @@ public sealed class SealedMessageTests
     [Fact]
     public async Task One_dispatch_to_a_whole_province_is_signed_and_encrypted_once()
     {
-        var message = Message with { To = [.. Enumerable.Range(0, Recipients).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))] };
+        var message = Message with
+        {
+            To = [.. Enumerable.Range(0, Recipients).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))],
+        };
         var (inner, prepared, signature) = await SignAsync(encrypted: true, message: message);
         var readings = new CountingStream(inner.ToArray());
         var ciphertext = new MemoryStream();
-        using var once = await SmimeComposer.SealAsync(message, readings, prepared, signature, ContentCipher.Aes256Gcm, ciphertext);
+        using var once = await SmimeComposer.SealAsync(
+            message, readings, prepared, signature, ContentCipher.Aes256Gcm, ciphertext);
         readings.OctetsRead.ShouldBe(inner.Length);
         // Ciphertext of the signed message, and not one octet for any recipient.
         ciphertext.Length.ShouldBeInRange(inner.Length, inner.Length + 16_384);
@@ -28,8 +32,15 @@ public sealed class SealedMessageTests
         await once.WriteBodyAsync(ciphertext, body);
 
         // Certificates of their own; a handful of keys behind them, for making thousands is slow.
-        var identities = Enumerable.Range(0, Recipients).Select(i => Pki.Issue($"CN=Xã {i},C=VN", slot: i % 4)).ToArray();
-        var groups = identities.Select((identity, i) => (identity, i)).GroupBy(x => x.i % Destinations, x => x.identity).Select(g => g.ToArray()).ToArray();
+        var identities = Enumerable
+            .Range(0, Recipients)
+            .Select(i => Pki.Issue($"CN=Xã {i},C=VN", slot: i % 4))
+            .ToArray();
+        var groups = identities
+            .Select((identity, i) => (identity, i))
+            .GroupBy(x => x.i % Destinations, x => x.identity)
+            .Select(g => g.ToArray())
+            .ToArray();
         for (var destination = 0; destination < Destinations; destination++)
         {
             var output = new MemoryStream();
@@ -58,13 +69,15 @@ public sealed class SealedMessageTests
     {
         var (inner, prepared, signature) = await SignAsync(encrypted: true);
         var ciphertext = new MemoryStream();
-        using var once = await SmimeComposer.SealAsync(Message, inner, prepared, signature, ContentCipher.Aes256Cbc, ciphertext);
+        using var once = await SmimeComposer.SealAsync(
+            Message, inner, prepared, signature, ContentCipher.Aes256Cbc, ciphertext);
         var recipients = new[] { new EnvelopeRecipient(Recipient.Certificate) };
         var output = new MemoryStream();
         await once.WriteHeadAsync(recipients, output);
         await once.WriteBodyAsync(ciphertext, output);
         (await VerdictAsync(output.ToArray())).ShouldBe(Verdict.Valid);
-        await Should.ThrowAsync<IOException>(() => once.WriteBodyAsync(new MemoryStream(ciphertext.ToArray()[..^16]), new MemoryStream()));
+        await Should.ThrowAsync<IOException>(() =>
+            once.WriteBodyAsync(new MemoryStream(ciphertext.ToArray()[..^16]), new MemoryStream()));
     }
 
     private static RecipientKey Key(TestIdentity identity) => new(identity.Certificate, identity.Key);
@@ -99,11 +112,15 @@ public sealed class SealedMessageTests
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-        public override long Seek(long offset, SeekOrigin origin) => Position = offset + (origin == SeekOrigin.Begin ? 0 : origin == SeekOrigin.Current ? Position : Length);
+        public override long Seek(long offset, SeekOrigin origin) =>
+            Position =
+                offset
+                + (
+                    origin == SeekOrigin.Begin ? 0
+                    : origin == SeekOrigin.Current ? Position
+                    : Length);
 
-        public override void Flush()
-        {
-        }
+        public override void Flush() { }
 
         public override void SetLength(long value) => throw new NotSupportedException();
 

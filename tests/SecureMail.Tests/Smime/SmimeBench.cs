@@ -19,7 +19,11 @@ internal static class SmimeBench
     public static readonly TestIdentity Stranger = Pki.Issue("CN=Người khác,C=VN", ["nguoikhac@huyen.vn"], slot: 2);
     public static readonly byte[] Document = [.. Enumerable.Range(0, 5000).Select(i => (byte)(i * 31))];
 
-    public static readonly JudgeOptions Options = new() { Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()), At = TestPki.Now };
+    public static readonly JudgeOptions Options = new()
+    {
+        Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()),
+        At = TestPki.Now,
+    };
 
     public static readonly OutgoingMessage Message = new()
     {
@@ -30,26 +34,33 @@ internal static class SmimeBench
         MessageId = "<1@tinhuy.vn>",
         Parts =
         [
-            new OutgoingPart(MimeContentType.Of("application/vnd.securemail.dispatch+json"), null, () => new MemoryStream("{\"v\":1}"u8.ToArray())),
-            new OutgoingPart(MimeContentType.Of("application/pdf"), "Công văn số 36.pdf", () => new MemoryStream(Document)),
+            new OutgoingPart(MimeContentType.Of("application/vnd.securemail.dispatch+json"), null, () =>
+                new MemoryStream("{\"v\":1}"u8.ToArray())),
+            new OutgoingPart(MimeContentType.Of("application/pdf"), "Công văn số 36.pdf", () =>
+                new MemoryStream(Document)),
         ],
     };
 
     public static IReadOnlyList<RecipientKey> Keys => [new RecipientKey(Recipient.Certificate, Recipient.Rsa)];
 
     public static async Task<(MemoryStream Inner, PreparedSignature Prepared, byte[] Signature)> SignAsync(
-        bool encrypted, TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1, string digest = "SHA256", OutgoingMessage? message = null)
+        bool encrypted, TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1,
+        string digest = "SHA256", OutgoingMessage? message = null)
     {
         signer ??= Sender;
         var inner = new MemoryStream();
-        var request = new SigningRequest(signer.Certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme, TestPki.Now.AddMinutes(-1));
+        var request = new SigningRequest(
+            signer.Certificate, [Pki.Ca.Certificate], new HashAlgorithmName(digest), scheme,
+            TestPki.Now.AddMinutes(-1));
         var prepared = await SmimeComposer.PrepareAsync(message ?? Message, encrypted, request, inner);
         // The key may be in another process, days later.
         prepared = PreparedSignature.Load(prepared.Save());
         return (inner, prepared, prepared.SignWith(signer.Key));
     }
 
-    public static async Task<byte[]> SignedAsync(TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1, string digest = "SHA256", OutgoingMessage? message = null)
+    public static async Task<byte[]> SignedAsync(
+        TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1, string digest = "SHA256",
+        OutgoingMessage? message = null)
     {
         var (inner, prepared, signature) = await SignAsync(false, signer, scheme, digest, message);
         var output = new MemoryStream();
@@ -57,19 +68,25 @@ internal static class SmimeBench
         return output.ToArray();
     }
 
-    public static async Task<byte[]> EncryptedAsync(ContentCipher cipher = ContentCipher.Aes256Gcm, TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1,
-        string digest = "SHA256", OutgoingMessage? message = null)
+    public static async Task<byte[]> EncryptedAsync(
+        ContentCipher cipher = ContentCipher.Aes256Gcm, TestIdentity? signer = null,
+        SignatureScheme scheme = SignatureScheme.RsaPkcs1, string digest = "SHA256", OutgoingMessage? message = null)
     {
         var (inner, prepared, signature) = await SignAsync(true, signer, scheme, digest, message);
         var output = new MemoryStream();
-        await SmimeComposer.WriteEncryptedAsync(message ?? Message, inner, prepared, signature, [Recipient.Certificate], cipher, output);
+        await SmimeComposer.WriteEncryptedAsync(
+            message ?? Message, inner, prepared, signature, [Recipient.Certificate], cipher, output);
         return output.ToArray();
     }
 
-    public static async Task<MessageJudgement> JudgeAsync(byte[] octets, JudgeOptions? options = null, IReadOnlyList<RecipientKey>? keys = null) =>
-        await SmimeJudge.JudgeAsync(new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
+    public static async Task<MessageJudgement> JudgeAsync(
+        byte[] octets,
+        JudgeOptions? options = null,
+        IReadOnlyList<RecipientKey>? keys = null
+    ) => await SmimeJudge.JudgeAsync(new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
 
-    public static async Task<Verdict> VerdictAsync(byte[] octets, JudgeOptions? options = null, IReadOnlyList<RecipientKey>? keys = null)
+    public static async Task<Verdict> VerdictAsync(
+        byte[] octets, JudgeOptions? options = null, IReadOnlyList<RecipientKey>? keys = null)
     {
         using var judgement = await JudgeAsync(octets, options, keys);
         return judgement.Verdict;
@@ -84,10 +101,16 @@ internal static class SmimeBench
     }
 
     /// <summary>Everything that a reader is shown, as one text to compare.</summary>
-    public static string Shown(MessageJudgement judgement) => string.Join('\n',
-    [
-        judgement.Headers!.Subject, string.Join(',', judgement.Headers.From), string.Join(',', judgement.Headers.To.Select(m => $"{m.DisplayName} {m}")),
-        judgement.Headers.Date?.ToString("O") ?? "", judgement.Headers.MessageId ?? "",
-        .. judgement.Parts.Select(p => $"{p.ContentType.MediaType} {p.FileName} {Convert.ToHexString(SHA256.HashData(Read(p)))}"),
-    ]);
+    public static string Shown(MessageJudgement judgement) =>
+        string.Join(
+            '\n',
+            [
+                judgement.Headers!.Subject,
+                string.Join(',', judgement.Headers.From),
+                string.Join(',', judgement.Headers.To.Select(m => $"{m.DisplayName} {m}")),
+                judgement.Headers.Date?.ToString("O") ?? "",
+                judgement.Headers.MessageId ?? "",
+                .. judgement.Parts.Select(p =>
+                    $"{p.ContentType.MediaType} {p.FileName} {Convert.ToHexString(SHA256.HashData(Read(p)))}"),
+            ]);
 }

@@ -21,12 +21,16 @@ public class SmimeJudgeTests
         return Octets(text.Replace(old, with, StringComparison.Ordinal));
     }
 
-    private static string HeaderOf(byte[] mail) => Text(mail)[..(Text(mail).IndexOf("\r\n\r\n", StringComparison.Ordinal) + 2)];
+    private static string HeaderOf(byte[] mail) =>
+        Text(mail)[..(Text(mail).IndexOf("\r\n\r\n", StringComparison.Ordinal) + 2)];
 
-    private static string BodyOf(byte[] mail) => Text(mail)[(Text(mail).IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..];
+    private static string BodyOf(byte[] mail) =>
+        Text(mail)[(Text(mail).IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..];
 
-    /// <summary>The mail's own entity: its Content-… fields and body, without the fields that say who and when.</summary>
-    private static string EntityOf(byte[] mail) => Text(mail)[Text(mail).IndexOf("Content-Type:", StringComparison.Ordinal)..];
+    /// <summary>The mail's own entity: its Content-… fields and body, without the fields that say who and
+    /// when.</summary>
+    private static string EntityOf(byte[] mail) =>
+        Text(mail)[Text(mail).IndexOf("Content-Type:", StringComparison.Ordinal)..];
 
     private static string MixedWith(byte[] mail, string unsigned) =>
         $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
@@ -35,7 +39,10 @@ public class SmimeJudgeTests
     public async Task Mail_without_a_signature_is_unsigned()
     {
         (await VerdictAsync(Octets($"From: {Address}\r\nSubject: x\r\n\r\nbody\r\n"))).ShouldBe(Verdict.Unsigned);
-        using var judgement = await JudgeAsync(Octets($"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"));
+        using var judgement = await JudgeAsync(
+            Octets(
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
+            ));
         judgement.Verdict.ShouldBe(Verdict.Unsigned);
         judgement.Parts.Count.ShouldBe(2);
     }
@@ -44,7 +51,9 @@ public class SmimeJudgeTests
     public async Task Encryption_alone_is_no_signature()
     {
         var cms = new MemoryStream();
-        await CmsEnveloper.EncryptAsync(new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
+        await CmsEnveloper.EncryptAsync(
+            new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate],
+            ContentCipher.Aes256Gcm);
         using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
         judgement.Verdict.ShouldBe(Verdict.Unsigned);
         judgement.Encrypted.ShouldBeTrue();
@@ -55,7 +64,9 @@ public class SmimeJudgeTests
     public async Task Unauthenticated_cleartext_is_shown_to_nobody_without_a_signature_over_it()
     {
         var cms = new MemoryStream();
-        await CmsEnveloper.EncryptAsync(new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate], ContentCipher.Aes256Cbc);
+        await CmsEnveloper.EncryptAsync(
+            new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate],
+            ContentCipher.Aes256Cbc);
         using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
         judgement.Verdict.ShouldBe(Verdict.Unsigned);
         judgement.Parts.ShouldBeEmpty();
@@ -65,7 +76,8 @@ public class SmimeJudgeTests
     [Fact]
     public async Task Without_the_key_an_encrypted_message_is_indeterminate()
     {
-        using var judgement = await JudgeAsync(await EncryptedAsync(), keys: [new RecipientKey(Stranger.Certificate, Stranger.Rsa)]);
+        using var judgement = await JudgeAsync(
+            await EncryptedAsync(), keys: [new RecipientKey(Stranger.Certificate, Stranger.Rsa)]);
         judgement.Verdict.ShouldBe(Verdict.Indeterminate);
         judgement.State.ShouldBe(FileState.Locked);
         judgement.Problem!.Code.ShouldBe("no-key");
@@ -77,9 +89,25 @@ public class SmimeJudgeTests
     public async Task Trust_decides_as_it_does_for_any_signature()
     {
         var mail = await SignedAsync();
-        (await VerdictAsync(mail, Options with { Trust = new TrustMaterial([Stranger.Certificate]) })).ShouldBe(Verdict.Untrusted);
-        (await VerdictAsync(mail, Options with { Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate]) })).ShouldBe(Verdict.Indeterminate);
-        (await VerdictAsync(mail, Options with { Trust = new TrustMaterial([Pki.Root.Certificate]), CheckRevocation = false })).ShouldBe(Verdict.Valid);
+        (await VerdictAsync(mail, Options with { Trust = new TrustMaterial([Stranger.Certificate]) })).ShouldBe(
+            Verdict.Untrusted);
+        (
+            await VerdictAsync(
+                mail,
+                Options with
+                {
+                    Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate]),
+                })
+        ).ShouldBe(Verdict.Indeterminate);
+        (
+            await VerdictAsync(
+                mail,
+                Options with
+                {
+                    Trust = new TrustMaterial([Pki.Root.Certificate]),
+                    CheckRevocation = false,
+                })
+        ).ShouldBe(Verdict.Valid);
         (await VerdictAsync(mail, Options with { At = TestPki.Now.AddYears(10) })).ShouldBe(Verdict.Untrusted);
     }
 
@@ -87,9 +115,17 @@ public class SmimeJudgeTests
     public async Task Signed_content_inside_the_cms_is_judged_and_read()
     {
         var cms = new MemoryStream();
-        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
-        await CmsSigner.SignAttachedAsync(new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nopaque\r\n")), cms, request, Sender.Key);
-        foreach (var type in new[] { "application/pkcs7-mime; smime-type=signed-data", "application/x-pkcs7-mime", "application/octet-stream; name=smime.p7m" })
+        var request = new SigningRequest(
+            Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        await CmsSigner.SignAttachedAsync(
+            new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nopaque\r\n")), cms, request, Sender.Key);
+        foreach (
+            var type in new[]
+            {
+                "application/pkcs7-mime; smime-type=signed-data",
+                "application/x-pkcs7-mime",
+                "application/octet-stream; name=smime.p7m",
+            })
         {
             using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), type));
             judgement.Verdict.ShouldBe(Verdict.Valid);
@@ -102,12 +138,22 @@ public class SmimeJudgeTests
     {
         var encrypted = await EncryptedAsync();
         var inner = Octets(EntityOf(encrypted));
-        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var request = new SigningRequest(
+            Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
         var signature = await CmsSigner.SignDetachedAsync(new MemoryStream(inner), request, Sender.Key);
         var mail = new MemoryStream();
-        await MimeEntity.Multipart("signed",
-            [MimeEntity.Written(() => new MemoryStream(inner)), MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(signature))],
-            ("protocol", "application/pkcs7-signature"), ("micalg", "sha-256")).Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From])).WriteAsync(mail);
+        await MimeEntity
+            .Multipart(
+                "signed",
+                [
+                    MimeEntity.Written(() => new MemoryStream(inner)),
+                    MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () =>
+                        new MemoryStream(signature)),
+                ],
+                ("protocol", "application/pkcs7-signature"),
+                ("micalg", "sha-256"))
+            .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
+            .WriteAsync(mail);
         using var judgement = await JudgeAsync(mail.ToArray());
         judgement.Verdict.ShouldBe(Verdict.Valid);
         judgement.Findings.Count.ShouldBe(2);
@@ -119,14 +165,26 @@ public class SmimeJudgeTests
     public async Task A_signature_around_an_unauthenticated_envelope_does_not_vouch_for_what_is_inside()
     {
         var cms = new MemoryStream();
-        await CmsEnveloper.EncryptAsync(new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate], ContentCipher.Aes256Cbc);
+        await CmsEnveloper.EncryptAsync(
+            new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate],
+            ContentCipher.Aes256Cbc);
         var inner = Octets(EntityOf(Wrapped(cms.ToArray(), "application/pkcs7-mime")));
-        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var request = new SigningRequest(
+            Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
         var signature = await CmsSigner.SignDetachedAsync(new MemoryStream(inner), request, Sender.Key);
         var mail = new MemoryStream();
-        await MimeEntity.Multipart("signed",
-            [MimeEntity.Written(() => new MemoryStream(inner)), MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(signature))],
-            ("protocol", "application/pkcs7-signature"), ("micalg", "sha-256")).Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From])).WriteAsync(mail);
+        await MimeEntity
+            .Multipart(
+                "signed",
+                [
+                    MimeEntity.Written(() => new MemoryStream(inner)),
+                    MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () =>
+                        new MemoryStream(signature)),
+                ],
+                ("protocol", "application/pkcs7-signature"),
+                ("micalg", "sha-256"))
+            .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
+            .WriteAsync(mail);
         using var judgement = await JudgeAsync(mail.ToArray());
         judgement.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
         judgement.Payload.ShouldBeNull();
@@ -144,7 +202,10 @@ public class SmimeJudgeTests
         judgement.EnvelopeIsProven.ShouldBeTrue();
         var inner = new MemoryStream();
         await using (var envelope = judgement.OpenEnvelope()!)
+        {
             await envelope.CopyToAsync(inner);
+        }
+
         (await VerdictAsync(inner.ToArray())).ShouldBe(Verdict.Valid);
         (await VerdictAsync([.. Octets("Subject: x\r\n"), .. inner.ToArray()])).ShouldBe(Verdict.WrongSender);
     }
@@ -179,10 +240,13 @@ public class SmimeJudgeTests
         foreach (var mail in new[] { await SignedAsync(), await EncryptedAsync() })
         {
             using var before = await JudgeAsync(mail);
-            var header = HeaderOf(mail).Replace("Message-ID: <1@tinhuy.vn>", "Message-ID: <2@evil.vn>", StringComparison.Ordinal).Replace("2026", "2027", StringComparison.Ordinal);
+            var header = HeaderOf(mail)
+                .Replace("Message-ID: <1@tinhuy.vn>", "Message-ID: <2@evil.vn>", StringComparison.Ordinal)
+                .Replace("2026", "2027", StringComparison.Ordinal);
             var subject = header.IndexOf("Subject:", StringComparison.Ordinal);
             header = header[..subject] + "Subject: Khac\r\nX-Old-" + header[subject..];
-            using var after = await JudgeAsync(Octets("Received: from relay\r\n\tby mx\r\n" + header + "\r\n" + BodyOf(mail)));
+            using var after = await JudgeAsync(
+                Octets("Received: from relay\r\n\tby mx\r\n" + header + "\r\n" + BodyOf(mail)));
             after.Verdict.ShouldBe(Verdict.Valid);
             Shown(after).ShouldBe(Shown(before));
         }
@@ -192,9 +256,17 @@ public class SmimeJudgeTests
     public async Task A_relay_that_folds_headers_anew_breaks_nothing_outside_and_everything_inside()
     {
         var mail = await SignedAsync();
-        var header = HeaderOf(mail).Replace(" boundary=", "\r\n\tboundary=", StringComparison.Ordinal).Replace("\r\n\r\n\t", "\r\n\t", StringComparison.Ordinal);
+        var header = HeaderOf(mail)
+            .Replace(" boundary=", "\r\n\tboundary=", StringComparison.Ordinal)
+            .Replace("\r\n\r\n\t", "\r\n\t", StringComparison.Ordinal);
         (await VerdictAsync(Octets(header + "\r\n" + BodyOf(mail)))).ShouldBe(Verdict.Valid);
-        (await VerdictAsync(Octets(HeaderOf(mail) + "\r\n" + BodyOf(mail).Replace("Message-ID: <", "Message-ID:  <", StringComparison.Ordinal)))).ShouldBe(Verdict.Invalid);
+        (
+            await VerdictAsync(
+                Octets(
+                    HeaderOf(mail)
+                        + "\r\n"
+                        + BodyOf(mail).Replace("Message-ID: <", "Message-ID:  <", StringComparison.Ordinal)))
+        ).ShouldBe(Verdict.Invalid);
     }
 
     [Fact]
@@ -203,7 +275,8 @@ public class SmimeJudgeTests
         var signed = await SignedAsync();
         (await VerdictAsync(Octets(Text(signed) + "-- \r\nGui tu nhom thu\r\n"))).ShouldBe(Verdict.Partial);
         (await VerdictAsync(Octets(Text(signed) + "\r\n \r\n"))).ShouldBe(Verdict.Valid);
-        (await VerdictAsync(Octets(Text(await EncryptedAsync()) + "-- \r\nGui tu nhom thu\r\n"))).ShouldBe(Verdict.Unreadable);
+        (await VerdictAsync(Octets(Text(await EncryptedAsync()) + "-- \r\nGui tu nhom thu\r\n"))).ShouldBe(
+            Verdict.Unreadable);
     }
 
     [Fact]
@@ -220,7 +293,10 @@ public class SmimeJudgeTests
     public async Task A_signed_message_forwarded_is_not_the_forwarders()
     {
         var mail = await SignedAsync();
-        (await VerdictAsync(Octets($"From: {Address}\r\nSubject: Fwd\r\nContent-Type: message/rfc822\r\n\r\n{Text(mail)}"))).ShouldBe(Verdict.Partial);
+        (
+            await VerdictAsync(
+                Octets($"From: {Address}\r\nSubject: Fwd\r\nContent-Type: message/rfc822\r\n\r\n{Text(mail)}"))
+        ).ShouldBe(Verdict.Partial);
     }
 
     [Fact]
@@ -228,7 +304,8 @@ public class SmimeJudgeTests
     {
         var mail = await SignedAsync();
         var boundary = MailMessage.Parse(mail).Root.ContentType.Parameters["boundary"];
-        (await VerdictAsync(Replace(mail, $"--{boundary}--", $"--{boundary}\r\n\r\nmore\r\n--{boundary}--"))).ShouldBe(Verdict.Partial);
+        (await VerdictAsync(Replace(mail, $"--{boundary}--", $"--{boundary}\r\n\r\nmore\r\n--{boundary}--"))).ShouldBe(
+            Verdict.Partial);
     }
 
     [Fact]
@@ -246,14 +323,23 @@ public class SmimeJudgeTests
     {
         var mail = await SignedAsync();
         var cms = new MemoryStream();
-        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var request = new SigningRequest(
+            Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
         await CmsSigner.SignAttachedAsync(new MemoryStream("another content"u8.ToArray()), cms, request, Sender.Key);
         var output = new MemoryStream();
         var content = new MemoryStream();
         MailMessage.Parse(mail).Root.Children[0].OpenRaw().CopyTo(content);
-        await MimeEntity.Multipart("signed",
-            [MimeEntity.Written(() => new MemoryStream(content.ToArray())), MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () => new MemoryStream(cms.ToArray()))],
-            ("protocol", "application/pkcs7-signature")).Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From])).WriteAsync(output);
+        await MimeEntity
+            .Multipart(
+                "signed",
+                [
+                    MimeEntity.Written(() => new MemoryStream(content.ToArray())),
+                    MimeEntity.Leaf(MimeContentType.Of("application/pkcs7-signature"), () =>
+                        new MemoryStream(cms.ToArray())),
+                ],
+                ("protocol", "application/pkcs7-signature"))
+            .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
+            .WriteAsync(output);
         using var judgement = await JudgeAsync(output.ToArray());
         judgement.Verdict.ShouldBe(Verdict.Invalid);
         judgement.Findings[0].SubIndication.ShouldBe(SubIndication.HashFailure);
@@ -276,7 +362,10 @@ public class SmimeJudgeTests
         using var judgement = await JudgeAsync(stored);
         judgement.Verdict.ShouldBe(Verdict.Valid);
         Read(judgement.Parts[1]).ShouldBe(Document);
-        (await VerdictAsync(Octets(Text(stored).Replace("Message-ID: <", "Message-ID:  <", StringComparison.Ordinal)))).ShouldBe(Verdict.Invalid);
+        (
+            await VerdictAsync(
+                Octets(Text(stored).Replace("Message-ID: <", "Message-ID:  <", StringComparison.Ordinal)))
+        ).ShouldBe(Verdict.Invalid);
     }
 
     [Theory]
@@ -286,12 +375,18 @@ public class SmimeJudgeTests
     public async Task Plain_text_signed_without_a_header_of_its_own_is_judged(string text)
     {
         var content = Encoding.UTF8.GetBytes(text);
-        var request = new SigningRequest(Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        var request = new SigningRequest(
+            Sender.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
         var signature = await CmsSigner.SignDetachedAsync(new MemoryStream(content), request, Sender.Key);
         byte[] mail =
         [
-            .. Octets($"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n"), .. content,
-            .. Octets($"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"),
+            .. Octets(
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n"
+            ),
+            .. content,
+            .. Octets(
+                $"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
+            ),
         ];
         using var judgement = await JudgeAsync(mail);
         judgement.Verdict.ShouldBe(Verdict.Valid);
@@ -304,21 +399,29 @@ public class SmimeJudgeTests
         async Task<byte[]> MailOf(byte[] content)
         {
             var cms = new MemoryStream();
-            await CmsEnveloper.EncryptAsync(new MemoryStream(content), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
+            await CmsEnveloper.EncryptAsync(
+                new MemoryStream(content), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
             return Wrapped(cms.ToArray(), "application/pkcs7-mime");
         }
 
         (await VerdictAsync(await MailOf(Octets("no mail\r\n")))).ShouldBe(Verdict.Unsigned);
-        var request = new SigningRequest(Sender.Certificate, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
-        (await VerdictAsync(await MailOf(await CmsSigner.SignDetachedAsync(new MemoryStream(), request, Sender.Key)))).ShouldBe(Verdict.Unreadable);
+        var request = new SigningRequest(
+            Sender.Certificate, [], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, TestPki.Now);
+        (
+            await VerdictAsync(await MailOf(await CmsSigner.SignDetachedAsync(new MemoryStream(), request, Sender.Key)))
+        ).ShouldBe(Verdict.Unreadable);
     }
 
     [Theory]
     [InlineData("", "mail-truncated")]
     [InlineData("no mail at all\r\n", "mail-malformed")]
     [InlineData("From: a@b.vn\r\nContent-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\na", "mail-truncated")]
-    [InlineData("From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n", "mail-encoding")]
-    [InlineData("From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n", "mail-malformed")]
+    [InlineData(
+        "From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n",
+        "mail-encoding")]
+    [InlineData(
+        "From: a@b.vn\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n",
+        "mail-malformed")]
     public async Task What_cannot_be_read_says_why(string mail, string code)
     {
         using var judgement = await JudgeAsync(Octets(mail));
@@ -335,7 +438,8 @@ public class SmimeJudgeTests
         for (var i = 0; i < 12; i++)
         {
             var cms = new MemoryStream();
-            await CmsEnveloper.EncryptAsync(new MemoryStream(entity), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
+            await CmsEnveloper.EncryptAsync(
+                new MemoryStream(entity), cms, [Recipient.Certificate], ContentCipher.Aes256Gcm);
             entity = Wrapped(cms.ToArray(), "application/pkcs7-mime");
         }
 
@@ -358,9 +462,13 @@ public class SmimeJudgeTests
             changed[position] ^= 0x01;
             using var judgement = await JudgeAsync(changed);
             if (judgement.Verdict == Verdict.Valid)
+            {
                 Shown(judgement).ShouldBe(shown, $"octet {position}");
+            }
             else
+            {
                 invalid++;
+            }
         }
 
         invalid.ShouldBeGreaterThan(50);
@@ -372,24 +480,36 @@ public class SmimeJudgeTests
         foreach (var mail in new[] { await SignedAsync(), await EncryptedAsync() })
         {
             for (var length = 0; length < mail.Length - 8; length += 211)
+            {
                 (await VerdictAsync(mail[..length])).ShouldNotBe(Verdict.Valid);
+            }
         }
     }
 
     [Fact]
     public async Task Fuzzed_messages_get_a_verdict_and_no_false_one()
     {
-        byte[][] corpus = [await SignedAsync(), await EncryptedAsync(), await EncryptedAsync(ContentCipher.Aes256Cbc), Octets(MixedWith(await SignedAsync(), "x"))];
+        byte[][] corpus =
+        [
+            await SignedAsync(),
+            await EncryptedAsync(),
+            await EncryptedAsync(ContentCipher.Aes256Cbc),
+            Octets(MixedWith(await SignedAsync(), "x")),
+        ];
         using var good = await JudgeAsync(corpus[0]);
         var shown = Shown(good);
         Fuzz.Run(corpus, seed: 5, iterations: 1500, input =>
         {
             using var judgement = JudgeAsync(input).GetAwaiter().GetResult();
             if (judgement.Verdict == Verdict.Valid)
+            {
                 Shown(judgement).ShouldBe(shown);
+            }
         });
     }
 
     private static byte[] Wrapped(byte[] cms, string type) =>
-        Octets($"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n");
+        Octets(
+            $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
+        );
 }

@@ -19,7 +19,9 @@ public class SmimeRoundTripTests
             foreach (var scheme in new[] { SignatureScheme.RsaPkcs1, SignatureScheme.RsaPss, SignatureScheme.Ecdsa })
             {
                 foreach (var digest in new[] { "SHA256", "SHA384", "SHA512" })
+                {
                     data.Add(form, scheme, digest);
+                }
             }
         }
 
@@ -28,12 +30,15 @@ public class SmimeRoundTripTests
 
     [Theory]
     [MemberData(nameof(Combinations))]
-    public async Task What_is_composed_is_judged_valid_and_comes_back_whole(string form, SignatureScheme scheme, string digest)
+    public async Task What_is_composed_is_judged_valid_and_comes_back_whole(
+        string form, SignatureScheme scheme, string digest)
     {
         var signer = scheme == SignatureScheme.Ecdsa ? EcSender : Sender;
-        var octets = form == "signed"
-            ? await SignedAsync(signer, scheme, digest)
-            : await EncryptedAsync(form == "gcm" ? ContentCipher.Aes256Gcm : ContentCipher.Aes256Cbc, signer, scheme, digest);
+        var octets =
+            form == "signed"
+                ? await SignedAsync(signer, scheme, digest)
+                : await EncryptedAsync(
+                    form == "gcm" ? ContentCipher.Aes256Gcm : ContentCipher.Aes256Cbc, signer, scheme, digest);
         using var judgement = await JudgeAsync(octets);
         judgement.Verdict.ShouldBe(Verdict.Valid);
         judgement.Encrypted.ShouldBe(form != "signed");
@@ -46,7 +51,9 @@ public class SmimeRoundTripTests
         judgement.Headers.To.ShouldBe(Message.To);
         judgement.Headers.Date.ShouldBe(Message.Date);
         judgement.Headers.MessageId.ShouldBe(Message.MessageId);
-        judgement.Parts.Select(p => p.ContentType.MediaType).ShouldBe(["application/vnd.securemail.dispatch+json", "application/pdf"]);
+        judgement
+            .Parts.Select(p => p.ContentType.MediaType)
+            .ShouldBe(["application/vnd.securemail.dispatch+json", "application/pdf"]);
         judgement.Parts[1].FileName.ShouldBe("Công văn số 36.pdf");
         Read(judgement.Parts[1]).ShouldBe(Document);
         judgement.Message!.Subject.ShouldBe(form == "signed" ? Subject : "[...]");
@@ -59,7 +66,8 @@ public class SmimeRoundTripTests
         foreach (var _ in new[] { 1, 2 })
         {
             var output = new MemoryStream();
-            await SmimeComposer.WriteEncryptedAsync(Message, inner, prepared, signature, [Recipient.Certificate], ContentCipher.Aes256Gcm, output);
+            await SmimeComposer.WriteEncryptedAsync(
+                Message, inner, prepared, signature, [Recipient.Certificate], ContentCipher.Aes256Gcm, output);
             using var judgement = await JudgeAsync(output.ToArray());
             judgement.SignedOctetsDigest.ShouldBe(SHA256.HashData(inner.ToArray()));
         }
@@ -82,10 +90,14 @@ public class SmimeRoundTripTests
         var (inner, _, _) = await SignAsync(encrypted: true);
         var part = MailMessage.Parse(inner.ToArray()).Root;
         part.ContentType.Parameters["hp"].ShouldBe("cipher");
-        part.Headers.Where(h => h.Is("HP-Outer")).Select(h => h.Value.Split(':')[0]).ShouldBe(["From", "To", "Subject", "Date", "Message-ID"]);
-        part.Headers.Single(h => h.Is("HP-Outer") && h.Value.StartsWith("Subject", StringComparison.Ordinal)).Value.ShouldBe("Subject: [...]");
+        part.Headers.Where(h => h.Is("HP-Outer"))
+            .Select(h => h.Value.Split(':')[0])
+            .ShouldBe(["From", "To", "Subject", "Date", "Message-ID"]);
+        part.Headers.Single(h => h.Is("HP-Outer") && h.Value.StartsWith("Subject", StringComparison.Ordinal))
+            .Value.ShouldBe("Subject: [...]");
         var outer = MailMessage.Parse(await EncryptedAsync());
-        part.Headers.Single(h => h.Is("HP-Outer") && h.Value.StartsWith("From", StringComparison.Ordinal)).Value.ShouldBe($"From: {outer.Root.Header("From")!.Value}");
+        part.Headers.Single(h => h.Is("HP-Outer") && h.Value.StartsWith("From", StringComparison.Ordinal))
+            .Value.ShouldBe($"From: {outer.Root.Header("From")!.Value}");
     }
 
     [Fact]
@@ -93,7 +105,10 @@ public class SmimeRoundTripTests
     {
         var message = Message with { To = [.. Message.To, new Mailbox("Phường", "phuong@huyen.vn")] };
         var (inner, _, _) = await SignAsync(encrypted: true, message: message);
-        MailMessage.Parse(inner.ToArray()).Root.Headers.Where(h => h.Is("HP-Outer")).ShouldContain(h => h.Value == "To: undisclosed-recipients:;");
+        MailMessage
+            .Parse(inner.ToArray())
+            .Root.Headers.Where(h => h.Is("HP-Outer"))
+            .ShouldContain(h => h.Value == "To: undisclosed-recipients:;");
         var octets = await EncryptedAsync(message: message);
         Encoding.ASCII.GetString(octets).ShouldNotContain("huyen.vn");
         using var judgement = await JudgeAsync(octets);
@@ -106,7 +121,10 @@ public class SmimeRoundTripTests
     [Fact]
     public async Task A_dispatch_to_a_whole_province_fits()
     {
-        var message = Message with { To = [.. Enumerable.Range(0, 3300).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))] };
+        var message = Message with
+        {
+            To = [.. Enumerable.Range(0, 3300).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))],
+        };
         using var judgement = await JudgeAsync(await EncryptedAsync(message: message));
         judgement.Verdict.ShouldBe(Verdict.Valid);
         judgement.Headers!.To.Count.ShouldBe(3300);
@@ -120,35 +138,50 @@ public class SmimeRoundTripTests
         {
             AutoSubmitted = "auto-replied",
             InReplyTo = "<0@b.vn>",
-            Body = () => MailReport.DispositionNotification("Đã nhận.", "SecureMail", Message.From, "<0@b.vn>", "processed"),
+            Body = () =>
+                MailReport.DispositionNotification("Đã nhận.", "SecureMail", Message.From, "<0@b.vn>", "processed"),
         };
         var octets = await SignedAsync(message: report);
         using var judgement = await JudgeAsync(octets);
         judgement.Verdict.ShouldBe(Verdict.Valid);
         judgement.Headers!.AutoSubmitted.ShouldBe("auto-replied");
         judgement.Headers.InReplyTo.ShouldBe("<0@b.vn>");
-        MailReport.Read(judgement.Payload!)!.Field("Disposition").ShouldBe("automatic-action/MDN-sent-automatically; processed");
+        MailReport
+            .Read(judgement.Payload!)!
+            .Field("Disposition")
+            .ShouldBe("automatic-action/MDN-sent-automatically; processed");
     }
 
     [Theory]
     [InlineData("x\r\nBcc: a@b.vn")]
     [InlineData("x\0")]
     public async Task A_subject_that_would_begin_another_field_is_refused(string subject) =>
-        (await Should.ThrowAsync<MimeException>(() => SignedAsync(message: Message with { Subject = subject }))).Reason.ShouldBe(MimeReason.UnsafeHeader);
+        (
+            await Should.ThrowAsync<MimeException>(() => SignedAsync(message: Message with { Subject = subject }))
+        ).Reason.ShouldBe(MimeReason.UnsafeHeader);
 
     [Theory]
     [InlineData("1@b.vn")]
     [InlineData("<1@b.vn>\r\nX: y")]
     [InlineData("<a b@c>")]
     public async Task A_message_id_that_is_none_is_refused(string id) =>
-        (await Should.ThrowAsync<MimeException>(() => SignedAsync(message: Message with { MessageId = id }))).Reason.ShouldBe(MimeReason.UnsafeHeader);
+        (
+            await Should.ThrowAsync<MimeException>(() => SignedAsync(message: Message with { MessageId = id }))
+        ).Reason.ShouldBe(MimeReason.UnsafeHeader);
 
     [Fact]
     public async Task A_large_message_is_composed_and_judged_without_being_held_in_memory()
     {
         var large = new byte[20_000_000];
         new Random(1).NextBytes(large);
-        var message = Message with { Parts = [new OutgoingPart(MimeContentType.Of("application/octet-stream"), "lớn.bin", () => new MemoryStream(large))] };
+        var message = Message with
+        {
+            Parts =
+            [
+                new OutgoingPart(MimeContentType.Of("application/octet-stream"), "lớn.bin", () =>
+                    new MemoryStream(large)),
+            ],
+        };
         var octets = await EncryptedAsync(message: message);
         using var judgement = await JudgeAsync(octets);
         judgement.Verdict.ShouldBe(Verdict.Valid);

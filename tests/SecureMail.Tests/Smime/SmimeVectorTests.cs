@@ -7,7 +7,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Smime;
 
-/// <summary>S/MIME that openssl wrote, and what was done to it, with the verdict that must come out (tests/vectors/smime, made by make.sh there).</summary>
+/// <summary>S/MIME that openssl wrote, and what was done to it, with the verdict that must come out
+/// (tests/vectors/smime, made by make.sh there).</summary>
 public class SmimeVectorTests
 {
     private static readonly string Folder = Vectors.Folder("smime");
@@ -43,10 +44,16 @@ public class SmimeVectorTests
         judgement.Encrypted.ShouldBe(encrypted);
         (judgement.Problem ?? judgement.Findings[0].Reason).Code.ShouldBe(code);
         if (verdict == "valid")
+        {
             judgement.Parts.ShouldHaveSingleItem().ReadText(1000).ShouldBe("Cong van so 36\r\n\r\nNoi dung.  \r\n");
+        }
     }
 
     [Fact]
     public void Every_vector_has_its_verdict() =>
-        Directory.GetFiles(Folder, "*.eml").Select(f => Path.GetFileNameWithoutExtension(f)).ShouldBe(File.ReadLines(Path.Combine(Folder, "expect.txt")).Select(l => l.Split(' ')[0]), ignoreOrder: true);
+        Directory
+            .GetFiles(Folder, "*.eml")
+            .Select(f => Path.GetFileNameWithoutExtension(f))
+            .ShouldBe(
+                File.ReadLines(Path.Combine(Folder, "expect.txt")).Select(l => l.Split(' ')[0]), ignoreOrder: true);
 }

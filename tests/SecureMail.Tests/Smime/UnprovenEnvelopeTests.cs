@@ -6,7 +6,8 @@ using static SecureMail.Tests.Smime.SmimeBench;
 
 namespace SecureMail.Tests.Smime;
 
-/// <summary>CBC proves nothing: what is answered to a changed message must be one answer, whatever came out of the decryption.</summary>
+/// <summary>CBC proves nothing: what is answered to a changed message must be one answer, whatever came out of the
+/// decryption.</summary>
 public sealed class UnprovenEnvelopeTests
 {
     [Fact]
@@ -17,7 +18,10 @@ public sealed class UnprovenEnvelopeTests
         var head = 600;
         HashSet<string> answers = [];
         for (var place = head; place < cms.Length; place += Math.Max(1, (cms.Length - head) / 150))
+        {
             await AnswerAsync(place, 0x10);
+        }
+
         for (var place = cms.Length - 40; place < cms.Length; place++)
         {
             await AnswerAsync(place, 0x01);
@@ -25,13 +29,21 @@ public sealed class UnprovenEnvelopeTests
         }
 
         // The wrong key, which is what PKCS#1 padding that does not come out leads to (RFC 3218).
-        using (var judgement = await JudgeAsync(Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
+        using (
+            var judgement = await JudgeAsync(Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
+        {
             answers.Add(Answer(judgement));
+        }
         // What was never signed.
         var unsigned = new MemoryStream();
-        await CmsEnveloper.EncryptAsync(new MemoryStream("Content-Type: text/plain\r\n\r\nsecret\r\n"u8.ToArray()), unsigned, [Recipient.Certificate], ContentCipher.Aes256Cbc);
+        await CmsEnveloper.EncryptAsync(
+            new MemoryStream("Content-Type: text/plain\r\n\r\nsecret\r\n"u8.ToArray()), unsigned,
+            [Recipient.Certificate], ContentCipher.Aes256Cbc);
         using (var judgement = await JudgeAsync(Mail(unsigned.ToArray())))
+        {
             answers.Add(Answer(judgement));
+        }
+
         answers.ShouldHaveSingleItem().ShouldBe("Unsigned Read  0 findings, envelope-unproven, nothing shown");
 
         async Task AnswerAsync(int place, byte change)
@@ -39,11 +51,16 @@ public sealed class UnprovenEnvelopeTests
             byte[] changed = [.. cms];
             changed[place] ^= change;
             using var judgement = await JudgeAsync(Mail(changed));
-            // The last octets are line ends behind the signed part and padding: with another signature value or text there it stays what was signed.
+            // The last octets are line ends behind the signed part and padding: with another signature value or text
+            // there it stays what was signed.
             if (judgement.Verdict == Verdict.Valid)
+            {
                 judgement.SignedOctetsDigest.ShouldBe(await DigestAsync());
+            }
             else
+            {
                 answers.Add(Answer(judgement));
+            }
         }
 
         async Task<byte[]?> DigestAsync()
@@ -59,8 +76,16 @@ public sealed class UnprovenEnvelopeTests
     {
         using var key = System.Security.Cryptography.RSA.Create();
         key.ImportFromPem(await File.ReadAllTextAsync(Path.Combine(Vectors.Folder("smime"), "recipient-key.pem")));
-        using var recipient = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificate(Vectors.Read("smime", "recipient.pem"));
-        using var judgement = await JudgeAsync(Vectors.Read("smime", "triple-des.eml"), Options with { Trust = TrustMaterial.Load([Path.Combine(Vectors.Folder("smime"), "root.pem")]), At = new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero), CheckRevocation = false },
+        using var recipient = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificate(
+            Vectors.Read("smime", "recipient.pem"));
+        using var judgement = await JudgeAsync(
+            Vectors.Read("smime", "triple-des.eml"),
+            Options with
+            {
+                Trust = TrustMaterial.Load([Path.Combine(Vectors.Folder("smime"), "root.pem")]),
+                At = new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero),
+                CheckRevocation = false,
+            },
             [new RecipientKey(recipient, key)]);
         judgement.Verdict.ShouldBe(Verdict.Valid);
         judgement.EnvelopeFindings.ShouldHaveSingleItem().Code.ShouldBe("cipher-weak");
@@ -71,8 +96,12 @@ public sealed class UnprovenEnvelopeTests
         $"{judgement.Verdict} {judgement.State} {judgement.Problem?.Code} {judgement.Findings.Count} findings, {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}, {(judgement.Payload is null && judgement.Parts.Count == 0 && !judgement.EnvelopeIsProven ? "nothing shown" : "shown")}";
 
     private static byte[] Mail(byte[] cms) =>
-        [.. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
-            .. System.Text.Encoding.ASCII.GetBytes(Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)), .. "\r\n"u8];
+        [
+            .. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
+            .. System.Text.Encoding.ASCII.GetBytes(
+                Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)),
+            .. "\r\n"u8,
+        ];
 
     private static async Task<byte[]> CmsOfAsync(byte[] octets)
     {

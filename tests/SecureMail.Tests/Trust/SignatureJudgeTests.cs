@@ -39,21 +39,54 @@ public sealed class SignatureJudgeTests
     public async Task Every_way_to_fail_has_its_indication_and_its_verdict()
     {
         TestIdentity signer = Pki.Issue("CN=A");
-        byte[] good = await SignAsync(signer);
+        var good = await SignAsync(signer);
 
-        await ExpectAsync(good, "else"u8.ToArray(), null, Indication.TotalFailed, SubIndication.HashFailure, "content-changed", Verdict.Invalid);
-        await ExpectAsync(WithChangedValue(good), Content, null, Indication.TotalFailed, SubIndication.SigCryptoFailure, "signature-wrong", Verdict.Invalid);
-        await ExpectAsync(good, null, null, Indication.Indeterminate, SubIndication.SignedDataNotFound, "content-missing", Verdict.Indeterminate);
-        await ExpectAsync(WithoutCertificates(signer), Content, null, Indication.Indeterminate, SubIndication.NoSigningCertificateFound, "signer-certificate-missing", Verdict.Untrusted);
-        await ExpectAsync(good, Content, Options(new TrustMaterial([new TestPki("X").Root.Certificate])), Indication.Indeterminate, SubIndication.NoCertificateChainFound, "no-path", Verdict.Untrusted);
-        await ExpectAsync(good, Content, Options(new TrustMaterial([Pki.Root.Certificate])), Indication.Indeterminate, SubIndication.TryLater, "revocation-unknown", Verdict.Indeterminate);
-        await ExpectAsync(good, Content, Options(new TrustMaterial([Pki.Root.Certificate], [], [Pki.Crl(Pki.Root), Pki.Crl(revoked: [signer.Certificate])])), Indication.Indeterminate, SubIndication.RevokedNoPoe, "certificate-revoked", Verdict.Untrusted);
-        await ExpectAsync(await SignAsync(Pki.Issue("CN=A", notAfter: TestPki.Now.AddDays(-1))), Content, null, Indication.Indeterminate, SubIndication.OutOfBoundsNoPoe, "certificate-expired", Verdict.Untrusted);
-        await ExpectAsync(await SignAsync(signer, TestPki.Now.AddHours(1)), Content, null, Indication.Indeterminate, SubIndication.SigConstraintsFailure, "time-in-future", Verdict.Untrusted);
-        await ExpectAsync(await SignAsync(Pki.Issue("CN=A", usage: X509KeyUsageFlags.KeyEncipherment)), Content, null, Indication.Indeterminate, SubIndication.ChainConstraintsFailure, "certificate-purpose", Verdict.Untrusted);
-        await ExpectAsync(await SignAsync(Pki.Issue("CN=A", extendedUsages: ["1.3.6.1.5.5.7.3.1"])), Content, null, Indication.Indeterminate, SubIndication.ChainConstraintsFailure, "certificate-purpose", Verdict.Untrusted);
-        await ExpectAsync(Weak(signer, "1.3.14.3.2.26"), Content, null, Indication.Indeterminate, SubIndication.CryptoConstraintsFailure, "algorithm-weak", Verdict.Untrusted);
-        await ExpectAsync(await SignAsync(Pki.Issue("CN=A", key: TestKey.Rsa1024)), Content, null, Indication.Indeterminate, SubIndication.CryptoConstraintsFailure, "algorithm-weak", Verdict.Untrusted);
+        await ExpectAsync(
+            good, "else"u8.ToArray(), null, Indication.TotalFailed, SubIndication.HashFailure, "content-changed",
+            Verdict.Invalid);
+        await ExpectAsync(
+            WithChangedValue(good), Content, null, Indication.TotalFailed, SubIndication.SigCryptoFailure,
+            "signature-wrong", Verdict.Invalid);
+        await ExpectAsync(
+            good, null, null, Indication.Indeterminate, SubIndication.SignedDataNotFound, "content-missing",
+            Verdict.Indeterminate);
+        await ExpectAsync(
+            WithoutCertificates(signer), Content, null, Indication.Indeterminate,
+            SubIndication.NoSigningCertificateFound, "signer-certificate-missing", Verdict.Untrusted);
+        await ExpectAsync(
+            good, Content, Options(new TrustMaterial([new TestPki("X").Root.Certificate])), Indication.Indeterminate,
+            SubIndication.NoCertificateChainFound, "no-path", Verdict.Untrusted);
+        await ExpectAsync(
+            good, Content, Options(new TrustMaterial([Pki.Root.Certificate])), Indication.Indeterminate,
+            SubIndication.TryLater, "revocation-unknown", Verdict.Indeterminate);
+        await ExpectAsync(
+            good,
+            Content,
+            Options(
+                new TrustMaterial(
+                    [Pki.Root.Certificate], [], [Pki.Crl(Pki.Root), Pki.Crl(revoked: [signer.Certificate])])),
+            Indication.Indeterminate,
+            SubIndication.RevokedNoPoe,
+            "certificate-revoked",
+            Verdict.Untrusted);
+        await ExpectAsync(
+            await SignAsync(Pki.Issue("CN=A", notAfter: TestPki.Now.AddDays(-1))), Content, null,
+            Indication.Indeterminate, SubIndication.OutOfBoundsNoPoe, "certificate-expired", Verdict.Untrusted);
+        await ExpectAsync(
+            await SignAsync(signer, TestPki.Now.AddHours(1)), Content, null, Indication.Indeterminate,
+            SubIndication.SigConstraintsFailure, "time-in-future", Verdict.Untrusted);
+        await ExpectAsync(
+            await SignAsync(Pki.Issue("CN=A", usage: X509KeyUsageFlags.KeyEncipherment)), Content, null,
+            Indication.Indeterminate, SubIndication.ChainConstraintsFailure, "certificate-purpose", Verdict.Untrusted);
+        await ExpectAsync(
+            await SignAsync(Pki.Issue("CN=A", extendedUsages: ["1.3.6.1.5.5.7.3.1"])), Content, null,
+            Indication.Indeterminate, SubIndication.ChainConstraintsFailure, "certificate-purpose", Verdict.Untrusted);
+        await ExpectAsync(
+            Weak(signer, "1.3.14.3.2.26"), Content, null, Indication.Indeterminate,
+            SubIndication.CryptoConstraintsFailure, "algorithm-weak", Verdict.Untrusted);
+        await ExpectAsync(
+            await SignAsync(Pki.Issue("CN=A", key: TestKey.Rsa1024)), Content, null, Indication.Indeterminate,
+            SubIndication.CryptoConstraintsFailure, "algorithm-weak", Verdict.Untrusted);
     }
 
     [Fact]
@@ -104,19 +137,27 @@ public sealed class SignatureJudgeTests
             {
                 var email = new System.Formats.Asn1.Asn1Tag(System.Formats.Asn1.TagClass.ContextSpecific, 1);
                 writer.WriteCharacterString(System.Formats.Asn1.UniversalTagNumber.IA5String, "a@danguy.vn", email);
-                writer.WriteCharacterString(System.Formats.Asn1.UniversalTagNumber.IA5String, "a@" + new System.Globalization.IdnMapping().GetAscii("văn.vn"), email);
+                writer.WriteCharacterString(
+                    System.Formats.Asn1.UniversalTagNumber.IA5String,
+                    "a@" + new System.Globalization.IdnMapping().GetAscii("văn.vn"), email);
                 var context0 = new System.Formats.Asn1.Asn1Tag(System.Formats.Asn1.TagClass.ContextSpecific, 0);
                 using (writer.PushSequence(context0))
                 {
                     writer.WriteObjectIdentifier("1.3.6.1.5.5.7.8.9");
                     using (writer.PushSequence(context0))
-                        writer.WriteCharacterString(System.Formats.Asn1.UniversalTagNumber.UTF8String, "tỉnh@danguy.vn");
+                    {
+                        writer.WriteCharacterString(
+                            System.Formats.Asn1.UniversalTagNumber.UTF8String, "tỉnh@danguy.vn");
+                    }
                 }
             }
             r.CertificateExtensions.Add(new X509Extension("2.5.29.17", writer.Encode(), critical: false));
         });
         if (address.Contains("xn--"))
+        {
             address = "a@" + new System.Globalization.IdnMapping().GetAscii("văn.vn");
+        }
+
         CertificateAddresses.CertificateNames(identity.Certificate, address).ShouldBe(named);
     }
 
@@ -129,7 +170,9 @@ public sealed class SignatureJudgeTests
 
     private static JudgeOptions Options(TrustMaterial material) => new() { Trust = material, At = TestPki.Now };
 
-    private static async Task ExpectAsync(byte[] cms, byte[]? content, JudgeOptions? options, Indication indication, SubIndication sub, string code, Verdict verdict)
+    private static async Task ExpectAsync(
+        byte[] cms, byte[]? content, JudgeOptions? options, Indication indication, SubIndication sub, string code,
+        Verdict verdict)
     {
         SignatureFinding finding = await JudgeAsync(cms, content, options);
         finding.Reason.Code.ShouldBe(code);
@@ -138,17 +181,23 @@ public sealed class SignatureJudgeTests
         Verdicts.Of(FileState.Read, [finding]).ShouldBe(verdict);
     }
 
-    private static Task<SignatureFinding> JudgeAsync(byte[] cms, JudgeOptions? options = null) => JudgeAsync(cms, Content, options);
+    private static Task<SignatureFinding> JudgeAsync(byte[] cms, JudgeOptions? options = null) =>
+        JudgeAsync(cms, Content, options);
 
     private static async Task<SignatureFinding> JudgeAsync(byte[] cms, byte[]? content, JudgeOptions? options)
     {
         using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(cms));
-        return (await SignatureJudge.JudgeAsync(data, content is null ? null : new MemoryStream(content), options ?? Options(Material))).ShouldHaveSingleItem();
+        return (
+            await SignatureJudge.JudgeAsync(
+                data, content is null ? null : new MemoryStream(content), options ?? Options(Material))
+        ).ShouldHaveSingleItem();
     }
 
     private static Task<byte[]> SignAsync(TestIdentity signer, DateTimeOffset? claimed = null)
     {
-        var request = new SigningRequest(signer.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1, claimed ?? TestPki.Now.AddHours(-1));
+        var request = new SigningRequest(
+            signer.Certificate, [Pki.Ca.Certificate], HashAlgorithmName.SHA256, SignatureScheme.RsaPkcs1,
+            claimed ?? TestPki.Now.AddHours(-1));
         return CmsSigner.SignDetachedAsync(new MemoryStream(Content), request, signer.Key);
     }
 
@@ -160,17 +209,26 @@ public sealed class SignatureJudgeTests
         return changed;
     }
 
-    private static byte[] WithoutCertificates(TestIdentity signer) => Oracle(signer, X509IncludeOption.None, "2.16.840.1.101.3.4.2.1");
+    private static byte[] WithoutCertificates(TestIdentity signer) =>
+        Oracle(signer, X509IncludeOption.None, "2.16.840.1.101.3.4.2.1");
 
-    private static byte[] Weak(TestIdentity signer, string digest) => Oracle(signer, X509IncludeOption.EndCertOnly, digest);
+    private static byte[] Weak(TestIdentity signer, string digest) =>
+        Oracle(signer, X509IncludeOption.EndCertOnly, digest);
 
     private static byte[] Oracle(TestIdentity signer, X509IncludeOption include, string digest)
     {
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
         var cms = new SignedCms(new ContentInfo(Content), detached: true);
-        var oracle = new System.Security.Cryptography.Pkcs.CmsSigner(withKey) { IncludeOption = include, DigestAlgorithm = new Oid(digest) };
+        var oracle = new System.Security.Cryptography.Pkcs.CmsSigner(withKey)
+        {
+            IncludeOption = include,
+            DigestAlgorithm = new Oid(digest),
+        };
         if (include != X509IncludeOption.None)
+        {
             oracle.Certificates.Add(Pki.Ca.Certificate);
+        }
+
         cms.ComputeSignature(oracle);
         return cms.Encode();
     }

@@ -18,8 +18,16 @@ public sealed class VerdictTests
         Path = ["CN=A", "CN=CA"],
     };
 
-    private static readonly SignatureFinding Failed = Passed with { Indication = Indication.TotalFailed, SubIndication = SubIndication.HashFailure };
-    private static readonly SignatureFinding Late = Passed with { Indication = Indication.Indeterminate, SubIndication = SubIndication.TryLater };
+    private static readonly SignatureFinding Failed = Passed with
+    {
+        Indication = Indication.TotalFailed,
+        SubIndication = SubIndication.HashFailure,
+    };
+    private static readonly SignatureFinding Late = Passed with
+    {
+        Indication = Indication.Indeterminate,
+        SubIndication = SubIndication.TryLater,
+    };
 
     [Fact]
     public void Every_row_of_the_table_has_its_verdict()
@@ -29,7 +37,8 @@ public sealed class VerdictTests
         Of(FileState.Read).ShouldBe(Verdict.Unsigned);
         Of(FileState.Locked).ShouldBe(Verdict.Indeterminate);
         Of(FileState.Read, Failed).ShouldBe(Verdict.Invalid);
-        Of(FileState.Read, Passed with { ChangesAfterSigning = ChangesAfterSigning.Forbidden }).ShouldBe(Verdict.Invalid);
+        Of(FileState.Read, Passed with { ChangesAfterSigning = ChangesAfterSigning.Forbidden })
+            .ShouldBe(Verdict.Invalid);
         Of(FileState.Read, Passed with { ChangesAfterSigning = ChangesAfterSigning.Permitted }).ShouldBe(Verdict.Valid);
         Of(FileState.Read, Late).ShouldBe(Verdict.Indeterminate);
         Of(FileState.Locked, Passed).ShouldBe(Verdict.Indeterminate);
@@ -51,13 +60,19 @@ public sealed class VerdictTests
     [InlineData(SubIndication.SigConstraintsFailure, Verdict.Untrusted)]
     [InlineData(SubIndication.TryLater, Verdict.Indeterminate)]
     [InlineData(SubIndication.SignedDataNotFound, Verdict.Indeterminate)]
-    public void What_waiting_cannot_cure_is_untrusted_and_the_rest_is_indeterminate(SubIndication sub, Verdict expected) =>
-        Of(FileState.Read, Passed, Passed with { Indication = Indication.Indeterminate, SubIndication = sub }).ShouldBe(expected);
+    public void What_waiting_cannot_cure_is_untrusted_and_the_rest_is_indeterminate(
+        SubIndication sub, Verdict expected) =>
+        Of(FileState.Read, Passed, Passed with { Indication = Indication.Indeterminate, SubIndication = sub })
+            .ShouldBe(expected);
 
     [Fact]
     public void The_first_row_that_fits_decides()
     {
-        SignatureFinding untrusted = Passed with { Indication = Indication.Indeterminate, SubIndication = SubIndication.RevokedNoPoe };
+        SignatureFinding untrusted = Passed with
+        {
+            Indication = Indication.Indeterminate,
+            SubIndication = SubIndication.RevokedNoPoe,
+        };
         Of(FileState.Read, Late, untrusted, Failed).ShouldBe(Verdict.Invalid);
         Of(FileState.Read, Late, untrusted).ShouldBe(Verdict.Untrusted);
         Of(FileState.Read, Late, Passed with { CoversWhole = false }).ShouldBe(Verdict.Indeterminate);
@@ -87,7 +102,14 @@ public sealed class VerdictTests
     public void Every_verdict_has_its_exit_code_and_a_sentence_in_both_languages(Verdict verdict, int code)
     {
         Verdicts.ExitCodeOf(verdict).ShouldBe(code);
-        foreach (IReadOnlyList<SignatureFinding> findings in new IReadOnlyList<SignatureFinding>[] { [], [Passed], [Failed], [Late] })
+        foreach (
+            IReadOnlyList<SignatureFinding> findings in new IReadOnlyList<SignatureFinding>[]
+            {
+                [],
+                [Passed],
+                [Failed],
+                [Late],
+            })
         {
             Reason summary = Verdicts.SummaryOf(verdict, findings);
             summary.Vi.ShouldNotBeNullOrWhiteSpace();
@@ -98,11 +120,15 @@ public sealed class VerdictTests
     [Fact]
     public void A_finding_is_serialised_as_the_contract_of_the_command_line_says()
     {
-        string json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
-        json.ShouldBe("""{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"},"digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null,"path":["CN=A","CN=CA"]}""");
+        var json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
+        json.ShouldBe(
+            """{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"},"digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null,"path":["CN=A","CN=CA"]}"""
+        );
         JsonSerializer.Serialize(Verdict.WrongSender).ShouldBe("\"wrong-sender\"");
         foreach (Verdict verdict in Enum.GetValues<Verdict>())
+        {
             JsonSerializer.Serialize(verdict).ShouldBe(JsonSerializer.Serialize(verdict).ToLowerInvariant());
+        }
     }
 
     private static Verdict Of(FileState state, params SignatureFinding[] findings) => Verdicts.Of(state, findings);

@@ -19,20 +19,40 @@ public sealed class FileFormatTests
     [InlineData("%PDF-1.7\n", FileFormat.Pdf)]
     [InlineData("junk before\n%PDF-1.4\n", FileFormat.Pdf)]
     [InlineData("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", FileFormat.Unknown)]
-    public void The_kind_is_found_from_the_octets(string text, FileFormat format) => FileFormats.Detect(Encoding.UTF8.GetBytes(text)).ShouldBe(format);
+    public void The_kind_is_found_from_the_octets(string text, FileFormat format) =>
+        FileFormats.Detect(Encoding.UTF8.GetBytes(text)).ShouldBe(format);
 
     [Fact]
     public void Every_cms_vector_is_cms_and_every_mail_vector_is_mail()
     {
-        foreach (var file in Directory.GetFiles(Vectors.Folder("cms")).Where(f => Path.GetExtension(f) is ".der" or ".ber" || Path.GetFileName(f) is "attached-rsa.pem" or "enveloped-cbc128.pem"))
+        foreach (
+            var file in Directory
+                .GetFiles(Vectors.Folder("cms"))
+                .Where(f =>
+                    Path.GetExtension(f) is ".der" or ".ber"
+                    || Path.GetFileName(f) is "attached-rsa.pem" or "enveloped-cbc128.pem"))
+        {
             FileFormats.Detect(File.ReadAllBytes(file)).ShouldBe(FileFormat.Cms, file);
-        foreach (var file in Directory.GetFiles(Vectors.Folder("smime"), "*.eml").Concat(Directory.GetFiles(Vectors.Folder("mail"), "*.eml")))
+        }
+
+        foreach (
+            var file in Directory
+                .GetFiles(Vectors.Folder("smime"), "*.eml")
+                .Concat(Directory.GetFiles(Vectors.Folder("mail"), "*.eml")))
+        {
             FileFormats.Detect(File.ReadAllBytes(file)).ShouldBe(FileFormat.Mime, file);
+        }
     }
 
     [Fact]
     public void The_kind_of_anything_is_found_without_an_error() =>
-        Fuzz.Run([.. Directory.GetFiles(Vectors.Folder("smime"), "*.eml").Select(File.ReadAllBytes), .. Directory.GetFiles(Vectors.Folder("cms"), "*.der").Select(File.ReadAllBytes)], 7, 5000,
+        Fuzz.Run(
+            [
+                .. Directory.GetFiles(Vectors.Folder("smime"), "*.eml").Select(File.ReadAllBytes),
+                .. Directory.GetFiles(Vectors.Folder("cms"), "*.der").Select(File.ReadAllBytes),
+            ],
+            7,
+            5000,
             input => FileFormats.Detect(input));
 
     [Theory]
@@ -44,7 +64,8 @@ public sealed class FileFormatTests
     [InlineData("%PDF-1.7\n<</ByteRang#", "unsigned")]
     public async Task A_pdf_is_never_valid(string pdf, string verdict)
     {
-        using var judgement = await FileJudge.JudgeAsync("x.pdf", new MemoryStream(Encoding.ASCII.GetBytes(pdf)), null, [], Options);
+        using var judgement = await FileJudge.JudgeAsync(
+            "x.pdf", new MemoryStream(Encoding.ASCII.GetBytes(pdf)), null, [], Options);
         judgement.Format.ShouldBe(FileFormat.Pdf);
         SecureMail.Gateway.Exchange.FindingJson.Name(judgement.Verdict).ShouldBe(verdict);
         (judgement.Error?.Code).ShouldBe(verdict == "indeterminate" ? "pdf-not-judged" : null);
@@ -56,7 +77,8 @@ public sealed class FileFormatTests
         for (var at = 65500; at < 65580; at++)
         {
             byte[] pdf = [.. "%PDF-1.7\n"u8, .. Enumerable.Repeat((byte)' ', at), .. "/#42yteRange "u8];
-            (await PdfSignatures.MayBePresentAsync(new MemoryStream(pdf), CancellationToken.None)).ShouldBeTrue($"at {at}");
+            (await PdfSignatures.MayBePresentAsync(new MemoryStream(pdf), CancellationToken.None)).ShouldBeTrue(
+                $"at {at}");
         }
     }
 }

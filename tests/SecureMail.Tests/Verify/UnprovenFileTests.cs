@@ -10,14 +10,21 @@ namespace SecureMail.Tests.Verify;
 public sealed class UnprovenFileTests
 {
     private static readonly TestIdentity Signer = TestPki.Shared.Issue("CN=Van thu", ["vanthu@a.vn"]);
-    private static readonly JudgeOptions Options = new() { Trust = new TrustMaterial([TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()), At = TestPki.Now };
+    private static readonly JudgeOptions Options = new()
+    {
+        Trust = new TrustMaterial(
+            [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),
+        At = TestPki.Now,
+    };
 
     [Fact]
     public async Task Every_changed_file_in_CBC_gets_one_and_the_same_answer()
     {
         using var signed = new MemoryStream();
-        await CmsSigner.SignAttachedAsync(new MemoryStream(new byte[2000]), signed, CmsSignedDataTests.Request(Signer), Signer.Rsa);
-        byte[] cms = await Readers.EncryptAsync(signed.ToArray(), ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.P256.Certificate));
+        await CmsSigner.SignAttachedAsync(
+            new MemoryStream(new byte[2000]), signed, CmsSignedDataTests.Request(Signer), Signer.Rsa);
+        var cms = await Readers.EncryptAsync(
+            signed.ToArray(), ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.P256.Certificate));
         using (FileJudgement judgement = await JudgeAsync(cms))
         {
             judgement.Verdict.ShouldBe(Verdict.Valid);
@@ -26,23 +33,31 @@ public sealed class UnprovenFileTests
             judgement.EnvelopeFindings.ShouldBeEmpty();
         }
 
-        int ciphertext = (int)(((signed.Length / 16) + 1) * 16);
+        var ciphertext = (int)(((signed.Length / 16) + 1) * 16);
         HashSet<string> answers = [];
-        for (int place = cms.Length - ciphertext; place < cms.Length; place += 7)
+        for (var place = cms.Length - ciphertext; place < cms.Length; place += 7)
         {
             byte[] changed = [.. cms];
             changed[place] ^= 0x20;
             using FileJudgement judgement = await JudgeAsync(changed);
-            // Beside the content and its signature lie certificates, which nobody signed: changed there, the signature may still be intact.
+            // Beside the content and its signature lie certificates, which nobody signed: changed there, the signature
+            // may still be intact.
             await using Stream? content = judgement.OpenEnvelope();
             if (content is not null)
+            {
                 judgement.Signatures.ShouldAllBe(s => s.Intact);
+            }
             else
-                answers.Add($"{judgement.Verdict} {judgement.Summary.En} {judgement.Error?.Code} {judgement.Signatures.Count} {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}");
+            {
+                answers.Add(
+                    $"{judgement.Verdict} {judgement.Summary.En} {judgement.Error?.Code} {judgement.Signatures.Count} {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}"
+                );
+            }
         }
         answers.ShouldHaveSingleItem().ShouldEndWith(" 0 envelope-unproven");
         answers.Single().ShouldStartWith("Unsigned");
     }
 
-    private static Task<FileJudgement> JudgeAsync(byte[] cms) => FileJudge.JudgeAsync("x", new MemoryStream(cms), null, [Readers.P256], Options);
+    private static Task<FileJudgement> JudgeAsync(byte[] cms) =>
+        FileJudge.JudgeAsync("x", new MemoryStream(cms), null, [Readers.P256], Options);
 }

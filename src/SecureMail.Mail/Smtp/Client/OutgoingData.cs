@@ -1,7 +1,8 @@
 namespace SecureMail.Mail;
 
 /// <summary>
-/// A message about to be DATA: looked through once before anything is sent, then written with its dots stuffed (RFC 5321 §4.5.2).
+/// A message about to be DATA: looked through once before anything is sent, then written with its dots stuffed (RFC
+/// 5321 §4.5.2).
 /// </summary>
 internal sealed class OutgoingData
 {
@@ -21,16 +22,21 @@ internal sealed class OutgoingData
 
     public bool HasEightBit { get; private set; }
 
-    /// <exception cref="SmtpException">Permanent, Message: a bare CR or LF, a NUL, a line too long, or nothing at all.</exception>
-    public static async Task<OutgoingData> InspectAsync(Stream message, CancellationToken ct)
+    /// <exception cref="SmtpException">Permanent, Message: a bare CR or LF, a NUL, a line too long, or nothing at
+    /// all.</exception>
+    public static async Task<OutgoingData> InspectAsync(Stream message, CancellationToken cancellationToken)
     {
         if (!message.CanSeek)
-            throw new ArgumentException("The message is looked through before it is sent: its stream must be seekable.", nameof(message));
+        {
+            throw new ArgumentException(
+                "The message is looked through before it is sent: its stream must be seekable.", nameof(message));
+        }
+
         var data = new OutgoingData(message);
         var buffer = new byte[64 * 1024];
         byte previous = 0;
         var column = 0;
-        for (int read; (read = await message.ReadAsync(buffer, ct)) > 0;)
+        for (int read; (read = await message.ReadAsync(buffer, cancellationToken)) > 0; )
         {
             data.Size += read;
             data.HasEightBit |= buffer.AsSpan(0, read).IndexOfAnyInRange((byte)128, (byte)255) >= 0;
@@ -38,15 +44,23 @@ internal sealed class OutgoingData
         }
 
         if (previous == '\r' || data.Size == 0)
+        {
             throw Refused("The message is empty or ends within a line end.");
+        }
+
         data._endsWithLine = previous == '\n';
         if (!data._endsWithLine)
+        {
             data.Size += 2;
+        }
+
         return data;
     }
 
-    /// <summary>Writes the message and the final dot. <paramref name="beforeLast"/> is called before the write that holds the dot.</summary>
-    public async Task WriteAsync(Func<ReadOnlyMemory<byte>, ValueTask> write, Action beforeLast, CancellationToken ct)
+    /// <summary>Writes the message and the final dot. <paramref name="beforeLast"/> is called before the write that
+    /// holds the dot.</summary>
+    public async Task WriteAsync(
+        Func<ReadOnlyMemory<byte>, ValueTask> write, Action beforeLast, CancellationToken cancellationToken)
     {
         _message.Position = _origin;
         var input = new byte[32 * 1024];
@@ -54,7 +68,8 @@ internal sealed class OutgoingData
         var atLineStart = true;
         while (true)
         {
-            var read = await _message.ReadAtLeastAsync(input, input.Length, throwOnEndOfStream: false, ct);
+            var read = await _message.ReadAtLeastAsync(
+                input, input.Length, throwOnEndOfStream: false, cancellationToken);
             var count = Stuff(input.AsSpan(0, read), output, ref atLineStart);
             if (read == input.Length)
             {
@@ -77,7 +92,10 @@ internal sealed class OutgoingData
             if (previous == '\r')
             {
                 if (octets[0] != '\n')
+                {
                     throw Refused("The message holds a CR without LF.");
+                }
+
                 previous = (byte)'\n';
                 column = 0;
                 octets = octets[1..];
@@ -87,7 +105,10 @@ internal sealed class OutgoingData
             var end = octets.IndexOfAny((byte)'\r', (byte)'\n', (byte)0);
             column += end < 0 ? octets.Length : end;
             if (column > MaxLine)
+            {
                 throw Refused("The message holds a line longer than 998 octets.");
+            }
+
             if (end < 0)
             {
                 previous = octets[^1];
@@ -95,7 +116,10 @@ internal sealed class OutgoingData
             }
 
             if (octets[end] != '\r')
+            {
                 throw Refused("The message holds an LF without CR, or a NUL.");
+            }
+
             previous = (byte)'\r';
             octets = octets[(end + 1)..];
         }
@@ -107,7 +131,10 @@ internal sealed class OutgoingData
         while (!input.IsEmpty)
         {
             if (atLineStart && input[0] == '.')
+            {
                 output[count++] = (byte)'.';
+            }
+
             var end = input.IndexOf((byte)'\n');
             var line = end < 0 ? input : input[..(end + 1)];
             line.CopyTo(output[count..]);

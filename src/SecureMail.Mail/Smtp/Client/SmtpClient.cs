@@ -7,13 +7,14 @@ using System.Text;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// One SMTP session as a client (RFC 5321): connect, EHLO, STARTTLS when required and EHLO again, then any number of messages. Each
-/// recipient of each message gets an outcome of its own, and nothing is tried twice: whether and when is the queue's to decide. It leaves
-/// out on purpose: MX lookup, AUTH, SMTPUTF8, and falling back to clear text.
+/// One SMTP session as a client (RFC 5321): connect, EHLO, STARTTLS when required and EHLO again, then any number of
+/// messages. Each recipient of each message gets an outcome of its own, and nothing is tried twice: whether and when is
+/// the queue's to decide. It leaves out on purpose: MX lookup, AUTH, SMTPUTF8, and falling back to clear text.
 /// </summary>
 public sealed class SmtpClient : IAsyncDisposable
 {
-    /// <summary>Commands sent before reading replies: few enough that neither side fills its buffers and waits for the other (RFC 2920 §3.1).</summary>
+    /// <summary>Commands sent before reading replies: few enough that neither side fills its buffers and waits for the
+    /// other (RFC 2920 §3.1).</summary>
     private const int PipelineDepth = 50;
     private const int MaxReplyLine = 2000;
 
@@ -39,21 +40,29 @@ public sealed class SmtpClient : IAsyncDisposable
 
     /// <summary>Opens a session.</summary>
     /// <exception cref="SmtpException">Transient or Permanent; nothing was sent.</exception>
-    public static async Task<SmtpClient> ConnectAsync(SmtpClientOptions options, TimeProvider time, CancellationToken ct = default)
+    public static async Task<SmtpClient> ConnectAsync(
+        SmtpClientOptions options, TimeProvider time, CancellationToken cancellationToken = default)
     {
         if (options.RequireTls && options.PinServer is null)
-            throw new ArgumentException("TLS is required, but nothing says which server is the right one.", nameof(options));
+        {
+            throw new ArgumentException(
+                "TLS is required, but nothing says which server is the right one.", nameof(options));
+        }
+
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
             using var timer = new CancellationTokenSource(options.Timeouts.Connect, time);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, ct);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
             await socket.ConnectAsync(options.Host, options.Port, either.Token);
         }
-        catch (Exception e) when (e is SocketException || (e is OperationCanceledException && !ct.IsCancellationRequested))
+        catch (Exception e)
+            when (e is SocketException
+                || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             socket.Dispose();
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Connect, "The server cannot be reached.", null, e);
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Connect, "The server cannot be reached.", null, e);
         }
         catch (OperationCanceledException)
         {
@@ -64,7 +73,7 @@ public sealed class SmtpClient : IAsyncDisposable
         var client = new SmtpClient(new NetworkStream(socket, ownsSocket: true), options, time);
         try
         {
-            await client.OpenAsync(ct);
+            await client.OpenAsync(cancellationToken);
             return client;
         }
         catch
@@ -78,20 +87,37 @@ public sealed class SmtpClient : IAsyncDisposable
     /// <summary>Sends one message.</summary>
     /// <param name="from">The return path; null is &lt;&gt;.</param>
     /// <param name="message">Seekable, from its position on; lines end with CRLF.</param>
-    /// <returns>One result for each recipient, in order. Cancelling while the reply to the final dot is awaited gives Unknown, not an exception.</returns>
+    /// <returns>One result for each recipient, in order. Cancelling while the reply to the final dot is awaited gives
+    /// Unknown, not an exception.</returns>
     /// <exception cref="SmtpException">Permanent, Message: the message itself may not be sent; nothing was.</exception>
     /// <exception cref="MimeException">An address is none.</exception>
-    public async Task<IReadOnlyList<SmtpRecipientResult>> SendAsync(string? from, IReadOnlyList<string> recipients, Stream message, CancellationToken ct = default)
+    public async Task<IReadOnlyList<SmtpRecipientResult>> SendAsync(
+        string? from, IReadOnlyList<string> recipients, Stream message, CancellationToken cancellationToken = default)
     {
         if (recipients.Count == 0)
+        {
             throw new ArgumentException("A message needs a recipient.", nameof(recipients));
+        }
+
         if (!IsUsable)
+        {
             throw new InvalidOperationException("This connection has ended.");
-        var data = await OutgoingData.InspectAsync(message, ct);
+        }
+
+        var data = await OutgoingData.InspectAsync(message, cancellationToken);
         if (data.HasEightBit && !Capabilities.Has(SmtpCapabilities.EightBitMime))
-            throw new SmtpException(SmtpOutcome.Permanent, SmtpFailure.Message, "The message holds 8-bit octets and the server takes 7-bit only.");
+        {
+            throw new SmtpException(
+                SmtpOutcome.Permanent, SmtpFailure.Message,
+                "The message holds 8-bit octets and the server takes 7-bit only.");
+        }
+
         if (Capabilities.MaxSize < data.Size)
-            throw new SmtpException(SmtpOutcome.Permanent, SmtpFailure.Message, "The message is larger than the server takes.");
+        {
+            throw new SmtpException(
+                SmtpOutcome.Permanent, SmtpFailure.Message, "The message is larger than the server takes.");
+        }
+
         var mail = new MailFrom(from, data.Size, data.HasEightBit).ToWire(Capabilities);
         var commands = recipients.Select(r => new RcptTo(r).ToWire()).ToList();
 
@@ -99,18 +125,23 @@ public sealed class SmtpClient : IAsyncDisposable
         var dotOnItsWay = false;
         try
         {
-            await TransactAsync(mail, commands, recipients, results, data, () => dotOnItsWay = true, ct);
+            await TransactAsync(mail, commands, recipients, results, data, () => dotOnItsWay = true, cancellationToken);
         }
         catch (SmtpException e)
         {
             IsUsable = false;
-            Decide(results, recipients, dotOnItsWay && e.Reply is null ? SmtpOutcome.Unknown : SmtpOutcome.Transient, e.Failure, e.Reply);
+            Decide(
+                results, recipients, dotOnItsWay && e.Reply is null ? SmtpOutcome.Unknown : SmtpOutcome.Transient,
+                e.Failure, e.Reply);
         }
         catch (OperationCanceledException)
         {
             IsUsable = false;
             if (!dotOnItsWay)
+            {
                 throw;
+            }
+
             Decide(results, recipients, SmtpOutcome.Unknown, SmtpFailure.Timeout, null);
         }
         catch
@@ -123,17 +154,24 @@ public sealed class SmtpClient : IAsyncDisposable
     }
 
     /// <summary>Issues a private command between messages and answers the server's reply, whatever it is.</summary>
-    /// <param name="command">Verb and argument: US-ASCII without controls, at most 510 octets (RFC 5321 §4.5.3.1.4).</param>
+    /// <param name="command">Verb and argument: US-ASCII without controls, at most 510 octets (RFC 5321
+    /// §4.5.3.1.4).</param>
     /// <exception cref="SmtpException">The connection was lost or the answer is no reply.</exception>
-    public async Task<SmtpReply> CommandAsync(string command, CancellationToken ct = default)
+    public async Task<SmtpReply> CommandAsync(string command, CancellationToken cancellationToken = default)
     {
         if (command.Length is 0 or > 510 || command.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+        {
             throw new ArgumentException("A command is one line of US-ASCII.", nameof(command));
+        }
+
         if (!IsUsable)
+        {
             throw new InvalidOperationException("This connection has ended.");
+        }
+
         try
         {
-            return await AskAsync(command, ct);
+            return await AskAsync(command, cancellationToken);
         }
         catch
         {
@@ -170,63 +208,100 @@ public sealed class SmtpClient : IAsyncDisposable
         }
     }
 
-    private async Task OpenAsync(CancellationToken ct)
+    private async Task OpenAsync(CancellationToken cancellationToken)
     {
-        Require(await ReadReplyAsync(_options.Timeouts.Greeting, ct), 220);
-        await GreetAsync(ct);
+        Require(await ReadReplyAsync(_options.Timeouts.Greeting, cancellationToken), 220);
+        await GreetAsync(cancellationToken);
         if (!_options.RequireTls)
+        {
             return;
+        }
+
         if (!Capabilities.Has(SmtpCapabilities.StartTls))
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.TlsNotOffered, "The server offers no TLS, and nothing is sent without.");
-        Require(await AskAsync(SmtpCapabilities.StartTls, ct), 220);
-        // RFC 3207 §4.2: what the server, or someone before it, said in the clear behind its 220 must not pass for something said under TLS.
+        {
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.TlsNotOffered,
+                "The server offers no TLS, and nothing is sent without.");
+        }
+
+        Require(await AskAsync(SmtpCapabilities.StartTls, cancellationToken), 220);
+        // RFC 3207 §4.2: what the server, or someone before it, said in the clear behind its 220 must not pass for
+        // something said under TLS.
         if (_input.HasBuffered)
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "Something was sent in the clear behind the answer to STARTTLS.");
+        {
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Protocol,
+                "Something was sent in the clear behind the answer to STARTTLS.");
+        }
+
         var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
         _stream = tls;
         try
         {
-            await LimitedAsync(_options.Timeouts.Tls, async limit =>
-            {
-                await tls.AuthenticateAsClientAsync(Tls.Client(_options.Host, _options.ClientCertificate, _options.PinServer!), limit);
-                return true;
-            }, ct);
+            await LimitedAsync(
+                _options.Timeouts.Tls,
+                async limit =>
+                {
+                    await tls.AuthenticateAsClientAsync(
+                        Tls.Client(_options.Host, _options.ClientCertificate, _options.PinServer!), limit);
+                    return true;
+                },
+                cancellationToken);
         }
         catch (Exception e) when (e is AuthenticationException or CryptographicException)
         {
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.TlsRefused, "The server's certificate is not the one expected, or TLS failed.", null, e);
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.TlsRefused,
+                "The server's certificate is not the one expected, or TLS failed.", null, e);
         }
 
         _input.Reset(tls);
-        await GreetAsync(ct);
+        await GreetAsync(cancellationToken);
     }
 
-    private async Task GreetAsync(CancellationToken ct)
+    private async Task GreetAsync(CancellationToken cancellationToken)
     {
         if (!Hello.TryParse(_options.EhloName, out var hello))
+        {
             throw new ArgumentException("Our own name is no domain.");
-        var reply = await AskAsync(hello.Value.ToWire(), ct);
+        }
+
+        var reply = await AskAsync(hello.Value.ToWire(), cancellationToken);
         Require(reply, 250);
         Capabilities = new SmtpCapabilities([.. reply.Lines.Skip(1)]);
     }
 
-    /// <summary>MAIL, RCPTs, DATA. Each recipient is decided by its own reply or, once accepted, by the reply to the message.</summary>
-    private async Task TransactAsync(string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results,
-        OutgoingData data, Action dotLeaves, CancellationToken ct)
+    /// <summary>MAIL, RCPTs, DATA. Each recipient is decided by its own reply or, once accepted, by the reply to the
+    /// message.</summary>
+    private async Task TransactAsync(
+        string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results,
+        OutgoingData data, Action dotLeaves, CancellationToken cancellationToken)
     {
         if (_transactionOpen)
-            Require(await AskAsync("RSET", ct), 250);
-        _transactionOpen = true;
-        if (!await AddressAsync(mail, commands, recipients, results, ct))
-            return;
-        if (results.All(r => r is not null))
-            return; // nobody is left to send to; the next message begins with RSET
+        {
+            Require(await AskAsync("RSET", cancellationToken), 250);
+        }
 
-        await SendAsync(Lines(["DATA"]), _options.Timeouts.DataBlock, ct);
-        var go = await ReadReplyAsync(_options.Timeouts.DataStart, ct);
+        _transactionOpen = true;
+        if (!await AddressAsync(mail, commands, recipients, results, cancellationToken))
+        {
+            return;
+        }
+
+        if (results.All(r => r is not null))
+        {
+            return; // nobody is left to send to; the next message begins with RSET
+        }
+
+        await SendAsync(Lines(["DATA"]), _options.Timeouts.DataBlock, cancellationToken);
+        var go = await ReadReplyAsync(_options.Timeouts.DataStart, cancellationToken);
         if (go.Code < 400 && go.Code != 354)
+        {
             // A 250 here is no taking of a message: it has not been sent.
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to DATA means nothing.");
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to DATA means nothing.");
+        }
+
         if (go.Code != 354)
         {
             DecideByReply(results, recipients, go);
@@ -236,43 +311,61 @@ public sealed class SmtpClient : IAsyncDisposable
         SmtpReply end;
         try
         {
-            await data.WriteAsync(async octets => await SendAsync(octets, _options.Timeouts.DataBlock, ct), dotLeaves, ct);
-            end = await ReadReplyAsync(_options.Timeouts.DataEnd, ct);
+            await data.WriteAsync(
+                async octets => await SendAsync(octets, _options.Timeouts.DataBlock, cancellationToken), dotLeaves,
+                cancellationToken);
+            end = await ReadReplyAsync(_options.Timeouts.DataEnd, cancellationToken);
         }
         catch (SmtpException e) when (e.Failure == SmtpFailure.ConnectionLost)
         {
             if (await LastWordAsync() is not { } word)
+            {
                 throw;
+            }
             // A server that says why before it closes (552, 421) has not taken the message.
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Refused, "The server refused the message and closed.", word, e);
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Refused, "The server refused the message and closed.", word, e);
         }
 
         if (end.Code is >= 300 and < 400) // no answer to a message: whether it was taken is not known
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to the message means nothing.");
+        {
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to the message means nothing.");
+        }
+
         _transactionOpen = false;
         DecideByReply(results, recipients, end);
     }
 
-    /// <summary>Sends MAIL and every RCPT, pipelined when the server allows (RFC 2920). False when the sender was refused.</summary>
-    private async Task<bool> AddressAsync(string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results, CancellationToken ct)
+    /// <summary>Sends MAIL and every RCPT, pipelined when the server allows (RFC 2920). False when the sender was
+    /// refused.</summary>
+    private async Task<bool> AddressAsync(
+        string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results,
+        CancellationToken cancellationToken)
     {
         var depth = Capabilities.Has(SmtpCapabilities.Pipelining) ? PipelineDepth : 1;
-        var mailReply = depth == 1 ? await AskAsync(mail, ct) : null;
+        var mailReply = depth == 1 ? await AskAsync(mail, cancellationToken) : null;
         for (var first = 0; first < commands.Count && (mailReply is null || IsTaken(mailReply)); first += depth)
         {
             var batch = commands.Skip(first).Take(depth).ToList();
-            await SendAsync(Lines(mailReply is null ? [mail, .. batch] : batch), _options.Timeouts.DataBlock, ct);
-            mailReply ??= await ReadReplyAsync(_options.Timeouts.Reply, ct);
+            await SendAsync(
+                Lines(mailReply is null ? [mail, .. batch] : batch), _options.Timeouts.DataBlock, cancellationToken);
+            mailReply ??= await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
             for (var i = 0; i < batch.Count; i++)
             {
-                var reply = await ReadReplyAsync(_options.Timeouts.Reply, ct);
+                var reply = await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
                 if (IsTaken(mailReply) && !IsTaken(reply))
+                {
                     results[first + i] = Refused(recipients[first + i], reply);
+                }
             }
         }
 
         if (IsTaken(mailReply!))
+        {
             return true;
+        }
+
         DecideByReply(results, recipients, mailReply!);
         return false;
     }
@@ -293,63 +386,95 @@ public sealed class SmtpClient : IAsyncDisposable
     private static SmtpRecipientResult Refused(string recipient, SmtpReply reply) =>
         reply.IsPermanent
             ? new SmtpRecipientResult(recipient, SmtpOutcome.Permanent, SmtpFailure.Refused, reply)
-            : new SmtpRecipientResult(recipient, SmtpOutcome.Transient, reply.IsTransient ? SmtpFailure.Refused : SmtpFailure.Protocol, reply);
+            : new SmtpRecipientResult(
+                recipient, SmtpOutcome.Transient, reply.IsTransient ? SmtpFailure.Refused : SmtpFailure.Protocol,
+                reply);
 
-    /// <summary>The same for all that are not decided yet; a reply with a permanent code says more than the outcome given.</summary>
-    private static void Decide(SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpOutcome outcome, SmtpFailure failure, SmtpReply? reply)
+    /// <summary>The same for all that are not decided yet; a reply with a permanent code says more than the outcome
+    /// given.</summary>
+    private static void Decide(
+        SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpOutcome outcome, SmtpFailure failure,
+        SmtpReply? reply)
     {
         for (var i = 0; i < results.Length; i++)
-            results[i] ??= new SmtpRecipientResult(recipients[i], reply is { IsPermanent: true } ? SmtpOutcome.Permanent : outcome, failure, reply);
+        {
+            results[i] ??= new SmtpRecipientResult(
+                recipients[i], reply is { IsPermanent: true } ? SmtpOutcome.Permanent : outcome, failure, reply);
+        }
     }
 
     private static void Require(SmtpReply reply, int code)
     {
         if (reply.Code == code)
-            return;
-        throw new SmtpException(reply.IsPermanent ? SmtpOutcome.Permanent : SmtpOutcome.Transient, reply.Code >= 400 ? SmtpFailure.Refused : SmtpFailure.Protocol,
-            "The server refused the session.", reply);
-    }
-
-    private async Task<SmtpReply> AskAsync(string command, CancellationToken ct)
-    {
-        await SendAsync(Lines([command]), _options.Timeouts.DataBlock, ct);
-        return await ReadReplyAsync(_options.Timeouts.Reply, ct);
-    }
-
-    private static byte[] Lines(IEnumerable<string> commands) => Encoding.ASCII.GetBytes(string.Concat(commands.Select(c => c + "\r\n")));
-
-    private async ValueTask SendAsync(ReadOnlyMemory<byte> octets, TimeSpan limit, CancellationToken ct) =>
-        await LimitedAsync(limit, async token =>
         {
-            await _stream.WriteAsync(octets, token);
-            await _stream.FlushAsync(token);
-            return true;
-        }, ct);
+            return;
+        }
 
-    private async Task<SmtpReply> ReadReplyAsync(TimeSpan limit, CancellationToken ct)
+        throw new SmtpException(
+            reply.IsPermanent ? SmtpOutcome.Permanent : SmtpOutcome.Transient,
+            reply.Code >= 400 ? SmtpFailure.Refused : SmtpFailure.Protocol, "The server refused the session.", reply);
+    }
+
+    private async Task<SmtpReply> AskAsync(string command, CancellationToken cancellationToken)
     {
-        var reply = await LimitedAsync(limit, ReadReplyAsync, ct);
+        await SendAsync(Lines([command]), _options.Timeouts.DataBlock, cancellationToken);
+        return await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
+    }
+
+    private static byte[] Lines(IEnumerable<string> commands) =>
+        Encoding.ASCII.GetBytes(string.Concat(commands.Select(c => c + "\r\n")));
+
+    private async ValueTask SendAsync(
+        ReadOnlyMemory<byte> octets, TimeSpan limit, CancellationToken cancellationToken) =>
+        await LimitedAsync(
+            limit,
+            async token =>
+            {
+                await _stream.WriteAsync(octets, token);
+                await _stream.FlushAsync(token);
+                return true;
+            },
+            cancellationToken);
+
+    private async Task<SmtpReply> ReadReplyAsync(TimeSpan limit, CancellationToken cancellationToken)
+    {
+        var reply = await LimitedAsync(limit, ReadReplyAsync, cancellationToken);
         if (reply.Code == 421)
+        {
             IsUsable = false; // RFC 5321 §3.8: the server closes
+        }
+
         return reply;
     }
 
-    private async ValueTask<SmtpReply> ReadReplyAsync(CancellationToken ct)
+    private async ValueTask<SmtpReply> ReadReplyAsync(CancellationToken cancellationToken)
     {
         List<string> lines = [];
         var first = 0;
         while (true)
         {
-            var (kind, line) = await _input.ReadLineAsync(MaxReplyLine, ct);
+            var (kind, line) = await _input.ReadLineAsync(MaxReplyLine, cancellationToken);
             if (kind == SmtpLineKind.End)
-                throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The server closed the connection.");
-            if (kind != SmtpLineKind.Line || !SmtpReply.TryParseLine(line.Span, out var code, out var more, out var text)
-                || (lines.Count > 0 && code != first) || lines.Count == SmtpReply.MaxLines)
-                throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer is no SMTP reply.");
+            {
+                throw new SmtpException(
+                    SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The server closed the connection.");
+            }
+
+            if (kind != SmtpLineKind.Line
+                || !SmtpReply.TryParseLine(line.Span, out var code, out var more, out var text)
+                || (lines.Count > 0 && code != first)
+                || lines.Count == SmtpReply.MaxLines)
+            {
+                throw new SmtpException(
+                    SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer is no SMTP reply.");
+            }
+
             first = code;
             lines.Add(text);
             if (!more)
+            {
                 return SmtpReply.FromLines(code, lines);
+            }
         }
     }
 
@@ -368,21 +493,24 @@ public sealed class SmtpClient : IAsyncDisposable
         }
     }
 
-    private async Task<T> LimitedAsync<T>(TimeSpan limit, Func<CancellationToken, ValueTask<T>> wait, CancellationToken ct)
+    private async Task<T> LimitedAsync<T>(
+        TimeSpan limit, Func<CancellationToken, ValueTask<T>> wait, CancellationToken cancellationToken)
     {
         using var timer = new CancellationTokenSource(limit, _time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, ct);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
         try
         {
             return await wait(either.Token);
         }
-        catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.Timeout, "The server did not answer in time.", null, e);
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.Timeout, "The server did not answer in time.", null, e);
         }
         catch (IOException e)
         {
-            throw new SmtpException(SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The connection was lost.", null, e);
+            throw new SmtpException(
+                SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The connection was lost.", null, e);
         }
     }
 }

@@ -19,15 +19,17 @@ public sealed record SmtpClientOptions
     /// <summary>Ours, with its key; when set TLS is 1.3 and mutual.</summary>
     public X509Certificate2? ClientCertificate { get; init; }
 
-    /// <summary>Says alone whether the server's certificate is the one expected; no path is built and nothing fetched.</summary>
+    /// <summary>Says alone whether the server's certificate is the one expected; no path is built and nothing
+    /// fetched.</summary>
     public Func<X509Certificate2, bool>? PinServer { get; init; }
 
     public SmtpClientTimeouts Timeouts { get; init; } = new();
 }
 
 /// <summary>
-/// How long each state of a session may last (RFC 5321 §4.5.3.2). Each limit is for the whole reply or block: a server that drips one octet at a
-/// time gains nothing by it. Every state has one, so that no server can hold a session for ever.
+/// How long each state of a session may last (RFC 5321 §4.5.3.2). Each limit is for the whole reply or block: a server
+/// that drips one octet at a time gains nothing by it. Every state has one, so that no server can hold a session for
+/// ever.
 /// </summary>
 public sealed record SmtpClientTimeouts
 {
@@ -55,7 +57,17 @@ public sealed record SmtpClientTimeouts
 
     /// <summary>The same limit for every state; for tests.</summary>
     public static SmtpClientTimeouts All(TimeSpan limit) =>
-        new() { Connect = limit, Greeting = limit, Tls = limit, Reply = limit, DataStart = limit, DataBlock = limit, DataEnd = limit, Farewell = limit };
+        new()
+        {
+            Connect = limit,
+            Greeting = limit,
+            Tls = limit,
+            Reply = limit,
+            DataStart = limit,
+            DataBlock = limit,
+            DataEnd = limit,
+            Farewell = limit,
+        };
 }
 
 /// <summary>What the sender does next with one recipient.</summary>
@@ -70,7 +82,8 @@ public enum SmtpOutcome
     /// <summary>Not sent, may be sent later.</summary>
     Transient,
 
-    /// <summary>The final dot was on its way and no answer came: it may be theirs. Sent again only by who can tell a duplicate.</summary>
+    /// <summary>The final dot was on its way and no answer came: it may be theirs. Sent again only by who can tell a
+    /// duplicate.</summary>
     Unknown,
 }
 
@@ -86,7 +99,8 @@ public enum SmtpFailure
     /// <summary>The server offers no TLS and it is required.</summary>
     TlsNotOffered,
 
-    /// <summary>The server's certificate is not the pinned one, or the handshake failed. A person should look.</summary>
+    /// <summary>The server's certificate is not the pinned one, or the handshake failed. A person should
+    /// look.</summary>
     TlsRefused,
 
     /// <summary>The server does not speak SMTP as the RFC has it.</summary>
@@ -96,13 +110,15 @@ public enum SmtpFailure
 
     ConnectionLost,
 
-    /// <summary>Our own message or address may not be sent: bare CR or LF, NUL, lines too long, 8-bit to a 7-bit server, too large.</summary>
+    /// <summary>Our own message or address may not be sent: bare CR or LF, NUL, lines too long, 8-bit to a 7-bit
+    /// server, too large.</summary>
     Message,
 }
 
 /// <summary>A session that could not be opened or went on no longer.</summary>
-public sealed class SmtpException(SmtpOutcome outcome, SmtpFailure failure, string message, SmtpReply? reply = null, Exception? inner = null)
-    : Exception(message, inner)
+public sealed class SmtpException(
+    SmtpOutcome outcome, SmtpFailure failure, string message, SmtpReply? reply = null,
+    Exception? inner = null) : Exception(message, inner)
 {
     public SmtpOutcome Outcome { get; } = outcome;
 

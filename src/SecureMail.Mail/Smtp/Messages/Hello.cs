@@ -3,14 +3,19 @@ using System.Globalization;
 
 namespace SecureMail.Mail;
 
-/// <summary>The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. Recorded, never believed.</summary>
+/// <summary>The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. Recorded, never
+/// believed.</summary>
 internal readonly record struct Hello(string Name)
 {
     public static bool TryParse(string argument, [NotNullWhen(true)] out Hello? hello)
     {
         hello = null;
-        if (argument.Length is 0 or > 255 || !argument.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '[' or ']' or ':'))
+        if (argument.Length is 0 or > 255
+            || !argument.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '[' or ']' or ':'))
+        {
             return false;
+        }
+
         hello = new Hello(argument);
         return true;
     }
@@ -52,5 +57,10 @@ public sealed class SmtpCapabilities
     public bool Has(string keyword) => Has(keyword, out _);
 
     /// <summary>The largest message the server takes, or null when it does not say (RFC 1870 §3).</summary>
-    public long? MaxSize => Has(Size, out var text) && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var size) && size > 0 ? size : null;
+    public long? MaxSize =>
+        Has(Size, out var text)
+        && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var size)
+        && size > 0
+            ? size
+            : null;
 }

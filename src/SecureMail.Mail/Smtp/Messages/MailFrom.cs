@@ -3,17 +3,22 @@ using System.Globalization;
 namespace SecureMail.Mail;
 
 /// <summary>MAIL FROM (RFC 5321 §4.1.1.2).</summary>
-/// <param name="Address">The return path; null is the null path &lt;&gt;, which reports carry and nobody answers.</param>
+/// <param name="Address">The return path; null is the null path &lt;&gt;, which reports carry and nobody
+/// answers.</param>
 /// <param name="Size">Octets announced (RFC 1870), or null.</param>
 /// <param name="EightBit">BODY=8BITMIME (RFC 6152).</param>
 public sealed record MailFrom(string? Address, long? Size = null, bool EightBit = false)
 {
-    /// <summary>Reads "FROM:&lt;path&gt; parameters". On failure <paramref name="error"/> is the reply to give.</summary>
+    /// <summary>Reads "FROM:&lt;path&gt; parameters". On failure <paramref name="error"/> is the reply to
+    /// give.</summary>
     internal static bool TryParse(string argument, out MailFrom mail, out SmtpReply error)
     {
         mail = new MailFrom(Address: null);
         if (!SmtpPath.TryParse(argument, "FROM:", out var path, out var parameters, out error))
+        {
             return false;
+        }
+
         long? size = null;
         string? body = null;
         foreach (var parameter in parameters)
@@ -23,7 +28,9 @@ public sealed record MailFrom(string? Address, long? Size = null, bool EightBit 
             switch ((equals < 0 ? parameter : parameter[..equals]).ToUpperInvariant())
             {
                 // RFC 1870 §4: up to 20 digits.
-                case "SIZE" when size is null && long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                case "SIZE"
+                    when size is null
+                        && long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
                     size = number;
                     break;
                 case "BODY" when body is null && value.ToUpperInvariant() is "7BIT" or "8BITMIME":
@@ -47,9 +54,15 @@ public sealed record MailFrom(string? Address, long? Size = null, bool EightBit 
     {
         var line = $"MAIL FROM:<{(Address is null ? "" : SmtpPath.Checked(Address))}>";
         if (Size is { } size && capabilities.Has(SmtpCapabilities.Size))
+        {
             line += string.Create(CultureInfo.InvariantCulture, $" SIZE={size}");
+        }
+
         if (EightBit)
+        {
             line += " BODY=8BITMIME";
+        }
+
         return line;
     }
 }

@@ -9,7 +9,10 @@ public sealed record RcptTo(string Address)
     {
         recipient = new RcptTo("");
         if (!SmtpPath.TryParse(argument, "TO:", out var path, out var parameters, out error))
+        {
             return false;
+        }
+
         if (path.Length == 0)
         {
             error = new SmtpReply(501, "5.1.3", "A recipient is needed");

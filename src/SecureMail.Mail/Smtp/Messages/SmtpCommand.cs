@@ -28,7 +28,10 @@ internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument, stri
     {
         // Octets beyond US-ASCII or controls make no command here: SMTPUTF8 is not offered.
         if (line.IndexOfAnyExceptInRange((byte)' ', (byte)'~') >= 0)
+        {
             return new SmtpCommand(SmtpVerb.Unknown, "");
+        }
+
         var text = Encoding.ASCII.GetString(line).TrimEnd(' ');
         var space = text.IndexOf(' ', StringComparison.Ordinal);
         var word = space < 0 ? text : text[..space];
@@ -52,10 +55,11 @@ internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument, stri
     }
 
     /// <summary>Whether the verb takes no argument and has one, or needs one and has none.</summary>
-    public bool HasWrongArgument => Verb switch
-    {
-        SmtpVerb.Helo or SmtpVerb.Ehlo or SmtpVerb.Mail or SmtpVerb.Rcpt or SmtpVerb.Vrfy => Argument.Length == 0,
-        SmtpVerb.Noop or SmtpVerb.Unknown => false,
-        _ => Argument.Length > 0,
-    };
+    public bool HasWrongArgument =>
+        Verb switch
+        {
+            SmtpVerb.Helo or SmtpVerb.Ehlo or SmtpVerb.Mail or SmtpVerb.Rcpt or SmtpVerb.Vrfy => Argument.Length == 0,
+            SmtpVerb.Noop or SmtpVerb.Unknown => false,
+            _ => Argument.Length > 0,
+        };
 }

@@ -1,9 +1,9 @@
 namespace SecureMail.Mail;
 
 /// <summary>
-/// Finds the end of DATA and takes the stuffed dots out (RFC 5321 §4.5.2), whatever pieces the octets come in. Only CRLF.CRLF ends the
-/// data (§4.1.1.4). A bare CR, a bare LF or a NUL makes <see cref="IsBad"/>; the reader then still goes on to the true end, so that
-/// what a smuggler hid behind a false end is never read as a command.
+/// Finds the end of DATA and takes the stuffed dots out (RFC 5321 §4.5.2), whatever pieces the octets come in. Only
+/// CRLF.CRLF ends the data (§4.1.1.4). A bare CR, a bare LF or a NUL makes <see cref="IsBad"/>; the reader then still
+/// goes on to the true end, so that what a smuggler hid behind a false end is never read as a command.
 /// </summary>
 internal sealed class DataReader
 {
@@ -21,8 +21,8 @@ internal sealed class DataReader
     public bool IsBad { get; private set; }
 
     /// <summary>
-    /// Reads from <paramref name="input"/>; unstuffed octets go to <paramref name="output"/>, which is as long. True when the data ended: what is
-    /// behind <paramref name="consumed"/> is the next command.
+    /// Reads from <paramref name="input"/>; unstuffed octets go to <paramref name="output"/>, which is as long. True
+    /// when the data ended: what is behind <paramref name="consumed"/> is the next command.
     /// </summary>
     public bool Feed(ReadOnlySpan<byte> input, Span<byte> output, out int consumed, out int written)
     {
@@ -39,12 +39,17 @@ internal sealed class DataReader
                 written += run.Length;
                 consumed += run.Length;
                 if (plain < 0)
+                {
                     return false;
+                }
             }
 
             var octet = input[consumed++];
             if (_state == State.DotCr && octet == '\n')
+            {
                 return true;
+            }
+
             Step(octet, output, ref written);
         }
 
@@ -71,7 +76,10 @@ internal sealed class DataReader
         }
 
         if (octet is (byte)'\n' or 0)
+        {
             IsBad = true; // a bare LF or a NUL
+        }
+
         output[written++] = octet;
         _state = octet == '\r' ? State.Cr : State.Text;
     }

@@ -2,8 +2,11 @@ using Microsoft.Extensions.Logging;
 
 namespace SecureMail.Mail;
 
-/// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true end.</summary>
-internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits limits, TimeProvider time, long sessionBegan, ILogger logger, string session, CancellationToken stop)
+/// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true
+/// end.</summary>
+internal sealed class DataTransfer(
+    SmtpReception reception, SmtpServerLimits limits, TimeProvider time, long sessionBegan, ILogger logger,
+    string session, CancellationToken stop)
 {
     private readonly DataReader _reader = new();
     private readonly byte[] _unstuffed = new byte[64 * 1024];
@@ -21,12 +24,16 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
     public static SmtpReply ReplyTo(Exception e, ILogger logger, string session, string step)
     {
         if (e is SmtpRefusalException refusal)
+        {
             return refusal.Reply;
+        }
+
         Log.StepFailed(logger, e, session, step);
         return new SmtpReply(451, "4.3.0", "Local error, try again later");
     }
 
-    /// <summary>Reads to the end of data. Null when the message is whole and good; otherwise the reply to give.</summary>
+    /// <summary>Reads to the end of data. Null when the message is whole and good; otherwise the reply to
+    /// give.</summary>
     /// <param name="input">Where the octets are buffered.</param>
     /// <param name="peek">Waits for octets, no longer than it is told.</param>
     /// <exception cref="IOException">The peer has gone.</exception>
@@ -40,16 +47,25 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
         {
             var octets = await peek(Patience(began, received));
             if (octets.IsEmpty)
+            {
                 throw new IOException("The peer has gone within DATA.");
+            }
+
             var done = _reader.Feed(octets.Span, _unstuffed, out var consumed, out var written);
             input.Advance(consumed);
             received += consumed;
             kept += written;
             Judge(kept);
             if (_refusal is null && written > 0)
+            {
                 await WriteAsync(written);
+            }
+
             if (done)
+            {
                 return _refusal;
+            }
+
             if (received > (2 * limits.MessageBytes) + _unstuffed.Length)
             {
                 HasNoEnd = true;
@@ -63,7 +79,8 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
         if (_reader.IsBad && _refusal?.Code != 554)
         {
             Log.BareLineEnds(logger, session);
-            // RFC 5321 §2.3.8, §4.1.1.4: neither alone. Passing it on would let the next server see another end of data.
+            // RFC 5321 §2.3.8, §4.1.1.4: neither alone. Passing it on would let the next server see another end of
+            // data.
             _refusal = new SmtpReply(554, "5.6.0", "The message holds a bare CR, a bare LF or a NUL");
         }
         else if (kept > limits.MessageBytes)
@@ -84,15 +101,25 @@ internal sealed class DataTransfer(SmtpReception reception, SmtpServerLimits lim
         }
     }
 
-    /// <summary>How long to wait for the next octets: a block's time, or less when the whole transfer is slower than is borne.</summary>
+    /// <summary>How long to wait for the next octets: a block's time, or less when the whole transfer is slower than is
+    /// borne.</summary>
     private TimeSpan Patience(long began, long received)
     {
-        var left = limits.DataGrace + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond) - time.GetElapsedTime(began);
+        var left =
+            limits.DataGrace
+            + TimeSpan.FromSeconds((double)received / limits.DataBytesPerSecond)
+            - time.GetElapsedTime(began);
         var whole = limits.SessionTime - time.GetElapsedTime(sessionBegan);
         if (whole < left)
+        {
             left = whole;
+        }
+
         if (left <= TimeSpan.Zero)
+        {
             throw new OperationCanceledException("The transfer is slower than is borne.");
+        }
+
         return left < limits.DataBlockTimeout ? left : limits.DataBlockTimeout;
     }
 }

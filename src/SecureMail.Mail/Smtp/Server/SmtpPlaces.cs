@@ -2,7 +2,8 @@ using System.Net;
 
 namespace SecureMail.Mail;
 
-/// <summary>The places of one server: connections by address, sessions by named peer, messages by whoever sends them. Nobody waits for one: there is a place, or a refusal at once.</summary>
+/// <summary>The places of one server: connections by address, sessions by named peer, messages by whoever sends them.
+/// Nobody waits for one: there is a place, or a refusal at once.</summary>
 internal sealed class SmtpPlaces(SmtpServerLimits limits)
 {
     public Places<IPAddress> Addresses { get; } = new(limits.Connections, limits.ConnectionsPerAddress);
@@ -26,7 +27,10 @@ internal sealed class Places<T>(int all, int each)
         {
             var own = _taken.GetValueOrDefault(by);
             if (own >= each || _total >= all)
+            {
                 return false;
+            }
+
             _taken[by] = own + 1;
             _total++;
             return true;
@@ -39,7 +43,9 @@ internal sealed class Places<T>(int all, int each)
         {
             _total--;
             if (--_taken[by] == 0)
+            {
                 _taken.Remove(by);
+            }
         }
     }
 }

@@ -5,9 +5,10 @@ using Microsoft.Extensions.Logging;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// An SMTP server (RFC 5321) with STARTTLS, SIZE, 8BITMIME, PIPELINING and enhanced status codes. It listens, counts connections and runs a
-/// session for each; a session knows the protocol and hands messages to the delegates of <see cref="SmtpServerOptions"/>. It leaves out on
-/// purpose: AUTH, SMTPUTF8, CHUNKING, relaying, and every opinion about who may send what to whom.
+/// An SMTP server (RFC 5321) with STARTTLS, SIZE, 8BITMIME, PIPELINING and enhanced status codes. It listens, counts
+/// connections and runs a session for each; a session knows the protocol and hands messages to the delegates of
+/// <see cref="SmtpServerOptions"/>. It leaves out on purpose: AUTH, SMTPUTF8, CHUNKING, relaying, and every opinion
+/// about who may send what to whom.
 /// </summary>
 public sealed class SmtpServer : IAsyncDisposable
 {
@@ -25,9 +26,16 @@ public sealed class SmtpServer : IAsyncDisposable
     public SmtpServer(SmtpServerOptions options, TimeProvider time, ILogger logger)
     {
         if (options.Certificate is null && (options.RequireTls || options.AuthenticatePeer is not null))
-            throw new ArgumentException("TLS is required of peers, but the server has no certificate.", nameof(options));
+        {
+            throw new ArgumentException(
+                "TLS is required of peers, but the server has no certificate.", nameof(options));
+        }
+
         if (options.Certificate is { HasPrivateKey: false })
+        {
             throw new ArgumentException("The server's certificate comes without its private key.", nameof(options));
+        }
+
         _options = options;
         _time = time;
         _logger = logger;
@@ -48,18 +56,25 @@ public sealed class SmtpServer : IAsyncDisposable
         return Task.CompletedTask;
     }
 
-    /// <summary>Stops listening, tells each session to end (421) and waits for them; a commit under way is cancelled through its token.</summary>
+    /// <summary>Stops listening, tells each session to end (421) and waits for them; a commit under way is cancelled
+    /// through its token.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_disposed)
+        {
             return;
+        }
+
         _disposed = true;
         await _stop.CancelAsync();
         _listener.Stop();
         await _accepting;
         Task[] sessions;
         lock (_gate)
+        {
             sessions = [.. _sessions];
+        }
+
         await Task.WhenAll(sessions);
         _listener.Dispose();
         _stop.Dispose();
@@ -108,7 +123,10 @@ public sealed class SmtpServer : IAsyncDisposable
         // The session is started by a task of its own so that no delegate of it can hold up the accepting.
         var session = Task.Run(() => RunAsync(socket, remote));
         lock (_gate)
+        {
             _sessions.Add(session);
+        }
+
         _ = session.ContinueWith(Forget, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
     }
 
@@ -117,7 +135,8 @@ public sealed class SmtpServer : IAsyncDisposable
         try
         {
             socket.NoDelay = true;
-            await using var session = new SmtpSession(new NetworkStream(socket, ownsSocket: true), remote, _options, _places, _time, _logger, _stop.Token);
+            await using var session = new SmtpSession(
+                new NetworkStream(socket, ownsSocket: true), remote, _options, _places, _time, _logger, _stop.Token);
             await session.RunAsync();
         }
         catch (SocketException)
@@ -133,7 +152,9 @@ public sealed class SmtpServer : IAsyncDisposable
     private void Forget(Task session)
     {
         lock (_gate)
+        {
             _sessions.Remove(session);
+        }
     }
 
     private static void Refuse(Socket socket)

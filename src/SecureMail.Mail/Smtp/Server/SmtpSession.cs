@@ -8,8 +8,9 @@ using Microsoft.Extensions.Logging;
 namespace SecureMail.Mail;
 
 /// <summary>
-/// One connection: reads a command, asks the state table whether it is legal now, does it, answers. Replies to pipelined commands are
-/// gathered and leave together (RFC 2920 §3.2). Every wait has a limit; whatever goes wrong ends this session and no other.
+/// One connection: reads a command, asks the state table whether it is legal now, does it, answers. Replies to
+/// pipelined commands are gathered and leave together (RFC 2920 §3.2). Every wait has a limit; whatever goes wrong ends
+/// this session and no other.
 /// </summary>
 internal sealed class SmtpSession : IAsyncDisposable
 {
@@ -37,7 +38,9 @@ internal sealed class SmtpSession : IAsyncDisposable
     private bool _tooMany;
     private bool _ending;
 
-    public SmtpSession(Stream stream, IPEndPoint remote, SmtpServerOptions options, SmtpPlaces places, TimeProvider time, ILogger logger, CancellationToken stop)
+    public SmtpSession(
+        Stream stream, IPEndPoint remote, SmtpServerOptions options, SmtpPlaces places, TimeProvider time,
+        ILogger logger, CancellationToken stop)
     {
         _stream = stream;
         _input = new SmtpInput(stream);
@@ -62,14 +65,17 @@ internal sealed class SmtpSession : IAsyncDisposable
             Answer(new SmtpReply(220, null, $"{_options.HostName} ESMTP SecureMail"));
             await FlushAsync();
             while (!_ending)
+            {
                 await NextCommandAsync();
+            }
         }
         catch (OperationCanceledException)
         {
             reason = _stop.IsCancellationRequested ? "server stops" : "timeout";
-            await GoodbyeAsync(_stop.IsCancellationRequested
-                ? new SmtpReply(421, "4.3.2", "The server is shutting down")
-                : new SmtpReply(421, "4.4.2", "Timeout"));
+            await GoodbyeAsync(
+                _stop.IsCancellationRequested
+                    ? new SmtpReply(421, "4.3.2", "The server is shutting down")
+                    : new SmtpReply(421, "4.4.2", "Timeout"));
         }
         catch (Exception e) when (e is IOException or AuthenticationException or ObjectDisposedException)
         {
@@ -89,7 +95,10 @@ internal sealed class SmtpSession : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         if (_peer.Id is { } known)
+        {
             _places.Peers.GiveBack(known);
+        }
+
         try
         {
             await _stream.DisposeAsync();
@@ -103,8 +112,12 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task NextCommandAsync()
     {
         if (!_input.HasBuffered)
+        {
             await FlushAsync();
-        var (kind, line) = await LimitedAsync(CommandPatience(), ct => _input.ReadLineAsync(_limits.CommandLineBytes, ct));
+        }
+
+        var (kind, line) = await LimitedAsync(CommandPatience(), cancellationToken =>
+            _input.ReadLineAsync(_limits.CommandLineBytes, cancellationToken));
         switch (kind)
         {
             case SmtpLineKind.End:
@@ -117,7 +130,8 @@ internal sealed class SmtpSession : IAsyncDisposable
                 Answer(new SmtpReply(500, "5.5.2", "A command holds neither CR nor NUL"));
                 break;
             case SmtpLineKind.Unbounded:
-                // RFC 5321 §2.3.8: only CRLF ends a line. Where this one ends is anyone's guess, so nothing behind it is read.
+                // RFC 5321 §2.3.8: only CRLF ends a line. Where this one ends is anyone's guess, so nothing behind it
+                // is read.
                 Answer(new SmtpReply(500, "5.5.2", "Lines end with CRLF and nothing else"));
                 _ending = true;
                 break;
@@ -128,22 +142,36 @@ internal sealed class SmtpSession : IAsyncDisposable
 
         if (!_ending && (_errors > _limits.Errors || _idleCommands > _limits.IdleCommands))
         {
-            Answer(new SmtpReply(421, "4.7.0", _errors > _limits.Errors ? "Too many errors" : "Too many commands without a message"));
+            Answer(
+                new SmtpReply(
+                    421, "4.7.0", _errors > _limits.Errors ? "Too many errors" : "Too many commands without a message")
+            );
             _ending = true;
         }
 
         if (_ending)
+        {
             await FlushAsync();
+        }
     }
 
-    /// <summary>How long to wait for the next line: a command's time, or less when no message has come for long, or no TLS, or the session has lasted.</summary>
+    /// <summary>How long to wait for the next line: a command's time, or less when no message has come for long, or no
+    /// TLS, or the session has lasted.</summary>
     private TimeSpan CommandPatience()
     {
-        var left = Least(_limits.TimeToData - _time.GetElapsedTime(_waitingSince), _limits.SessionTime - _time.GetElapsedTime(_began));
+        var left = Least(
+            _limits.TimeToData - _time.GetElapsedTime(_waitingSince),
+            _limits.SessionTime - _time.GetElapsedTime(_began));
         if (_options.RequireTls && !_peer.IsTls)
+        {
             left = Least(left, _limits.TimeToTls - _time.GetElapsedTime(_began));
+        }
+
         if (left <= TimeSpan.Zero)
+        {
             throw new OperationCanceledException("This has gone on for too long.");
+        }
+
         return Least(left, _limits.CommandTimeout);
     }
 
@@ -152,25 +180,43 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task DoAsync(SmtpCommand command)
     {
         if (command.Verb is SmtpVerb.Ehlo or SmtpVerb.Helo or SmtpVerb.Noop or SmtpVerb.Rset or SmtpVerb.Vrfy)
-            _idleCommands++;
-        if (_tooMany)
-            // RFC 3207 §4.2: under TLS the client speaks first; RFC 5321 §3.8: 421 may be the answer to any command.
-            Answer(new SmtpReply(421, "4.7.0", "Too many connections of this gateway, try again later"));
-        else if (_state == SmtpState.Greeted && _peer.Id is not null && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
         {
             _idleCommands++;
-            Answer(await AskAsync(command.Word, ct => answer(_peer, command.Argument, ct)));
+        }
+
+        if (_tooMany)
+        {
+            // RFC 3207 §4.2: under TLS the client speaks first; RFC 5321 §3.8: 421 may be the answer to any command.
+            Answer(new SmtpReply(421, "4.7.0", "Too many connections of this gateway, try again later"));
+        }
+        else if (_state == SmtpState.Greeted
+            && _peer.Id is not null
+            && _options.PrivateCommands.TryGetValue(command.Word, out var answer))
+        {
+            _idleCommands++;
+            Answer(
+                await AskAsync(command.Word, cancellationToken => answer(_peer, command.Argument, cancellationToken)));
         }
         else if (command.Verb == SmtpVerb.Unknown)
+        {
             Answer(new SmtpReply(500, "5.5.2", "That is no command known here"));
+        }
         else if (_options.RequireTls && !_peer.IsTls && SmtpStateTable.NeedsTls(command.Verb))
+        {
             Answer(new SmtpReply(530, "5.7.0", "Must issue a STARTTLS command first"));
+        }
         else if (!SmtpStateTable.TryNext(_state, command.Verb, out var next))
+        {
             Answer(new SmtpReply(503, "5.5.1", "Not now: the order of commands is wrong"));
+        }
         else if (command.HasWrongArgument)
+        {
             Answer(new SmtpReply(501, "5.5.4", "The command has an argument too many or too few"));
+        }
         else if (await ObeyAsync(command))
+        {
             _state = next;
+        }
     }
 
     /// <summary>Does a command that is legal now, and answers it. True when it succeeded.</summary>
@@ -208,19 +254,31 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task<bool> GreetAsync(SmtpCommand command)
     {
         if (!Hello.TryParse(command.Argument, out var hello))
+        {
             return Answer(new SmtpReply(501, "5.5.4", "The argument is a domain or an address literal"));
+        }
+
         ClearTransaction();
         (_hello, _announced) = (hello.Value.Name, []);
         if (command.Verb == SmtpVerb.Helo)
+        {
             return Answer(new SmtpReply(250, null, _options.HostName));
+        }
+
         List<string> lines =
         [
-            _options.HostName, SmtpCapabilities.Pipelining, SmtpCapabilities.EightBitMime, SmtpCapabilities.EnhancedStatusCodes,
+            _options.HostName,
+            SmtpCapabilities.Pipelining,
+            SmtpCapabilities.EightBitMime,
+            SmtpCapabilities.EnhancedStatusCodes,
             string.Create(CultureInfo.InvariantCulture, $"{SmtpCapabilities.Size} {_limits.MessageBytes}"),
         ];
         // RFC 3207 §4.2: not offered again under TLS.
         if (_options.Certificate is not null && !_peer.IsTls)
+        {
             lines.Add(SmtpCapabilities.StartTls);
+        }
+
         try
         {
             _announced = await _options.ExtraEhloLines(_peer, _stop);
@@ -237,26 +295,39 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task<bool> StartTlsAsync()
     {
         if (_options.Certificate is null)
+        {
             return Answer(new SmtpReply(502, "5.5.1", "TLS is not offered"));
+        }
+
         if (_peer.IsTls)
+        {
             return Answer(new SmtpReply(503, "5.5.1", "TLS is on already"));
-        var injected = (await LimitedAsync(_limits.TlsTimeout, ct => _input.HasBuffered ? _input.PeekAsync(ct) : default)).Length;
+        }
+
+        var injected = (
+            await LimitedAsync(_limits.TlsTimeout, cancellationToken =>
+                _input.HasBuffered ? _input.PeekAsync(cancellationToken) : default)
+        ).Length;
         if (injected > 0)
+        {
             Log.InjectionDropped(_logger, _id, injected);
+        }
+
         Answer(new SmtpReply(220, "2.0.0", "Ready to start TLS"));
         await FlushAsync();
 
         string? id = null;
-        Func<System.Security.Cryptography.X509Certificates.X509Certificate2, bool>? accept = _options.AuthenticatePeer is { } authenticate
+        Func<System.Security.Cryptography.X509Certificates.X509Certificate2, bool>? accept = _options.AuthenticatePeer
+            is { } authenticate
             ? certificate => (id = authenticate(certificate)) is not null
             : null;
         var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
         _stream = tls; // from here the plain stream is closed with it, whatever happens
         try
         {
-            await LimitedAsync(_limits.TlsTimeout, async ct =>
+            await LimitedAsync(_limits.TlsTimeout, async cancellationToken =>
             {
-                await tls.AuthenticateAsServerAsync(Tls.Server(_options.Certificate, accept), ct);
+                await tls.AuthenticateAsServerAsync(Tls.Server(_options.Certificate, accept), cancellationToken);
                 return true;
             });
         }
@@ -284,11 +355,20 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task<bool> MailAsync(string argument)
     {
         if (!MailFrom.TryParse(argument, out var mail, out var error))
+        {
             return Answer(error);
+        }
+
         if (mail.Size > _limits.MessageBytes)
+        {
             return Answer(DataTransfer.TooLarge());
-        if (!Answer(await AskAsync("MAIL", ct => _options.OnMail(Info, mail, ct))))
+        }
+
+        if (!Answer(await AskAsync("MAIL", cancellationToken => _options.OnMail(Info, mail, cancellationToken))))
+        {
             return false;
+        }
+
         _from = mail;
         return true;
     }
@@ -296,12 +376,23 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task<bool> RcptAsync(string argument)
     {
         if (!RcptTo.TryParse(argument, out var recipient, out var error))
+        {
             return Answer(error);
+        }
         // RFC 5321 §4.5.3.1.10
         if (_recipients.Count >= _limits.Recipients)
+        {
             return Answer(new SmtpReply(452, "4.5.3", "Too many recipients in one message"));
-        if (!Answer(await AskAsync("RCPT", ct => _options.OnRecipient(Info, _from!, recipient, ct))))
+        }
+
+        if (
+            !Answer(
+                await AskAsync("RCPT", cancellationToken =>
+                    _options.OnRecipient(Info, _from!, recipient, cancellationToken))))
+        {
             return false;
+        }
+
         _recipients.Add(recipient);
         return true;
     }
@@ -310,7 +401,10 @@ internal sealed class SmtpSession : IAsyncDisposable
     {
         var sender = _peer.Id ?? _peer.Remote.Address.ToString();
         if (!_places.Messages.TryTake(sender))
+        {
             return new SmtpReply(452, "4.3.2", "Too many messages are coming in at once, try again later");
+        }
+
         try
         {
             return await TakeAsync();
@@ -343,18 +437,24 @@ internal sealed class SmtpSession : IAsyncDisposable
                 var refusal = await transfer.RunAsync(_input, patience => LimitedAsync(patience, _input.PeekAsync));
                 _ending |= transfer.HasNoEnd;
                 if (refusal is not null)
+                {
                     return refusal;
+                }
+
                 return await CommitAsync(reception, transfer);
             }
             finally
             {
                 if (!transfer.Committed)
+                {
                     await AbortAsync(reception);
+                }
             }
         }
     }
 
-    /// <summary>A failure to abort must not take the answer away: without one the sender cannot know that nothing was taken.</summary>
+    /// <summary>A failure to abort must not take the answer away: without one the sender cannot know that nothing was
+    /// taken.</summary>
     private async Task AbortAsync(SmtpReception reception)
     {
         try
@@ -406,7 +506,10 @@ internal sealed class SmtpSession : IAsyncDisposable
     private bool Answer(SmtpReply reply)
     {
         if (!reply.IsPositive)
+        {
             _errors++;
+        }
+
         _ending |= reply.Code == 421;
         _replies.Write(reply.ToWire());
         return reply.IsPositive;
@@ -415,11 +518,14 @@ internal sealed class SmtpSession : IAsyncDisposable
     private async Task FlushAsync()
     {
         if (_replies.Length == 0)
-            return;
-        await LimitedAsync(_limits.DataBlockTimeout, async ct =>
         {
-            await _stream.WriteAsync(_replies.GetBuffer().AsMemory(0, (int)_replies.Length), ct);
-            await _stream.FlushAsync(ct);
+            return;
+        }
+
+        await LimitedAsync(_limits.DataBlockTimeout, async cancellationToken =>
+        {
+            await _stream.WriteAsync(_replies.GetBuffer().AsMemory(0, (int)_replies.Length), cancellationToken);
+            await _stream.FlushAsync(cancellationToken);
             return true;
         });
         _replies.SetLength(0);
@@ -433,7 +539,13 @@ internal sealed class SmtpSession : IAsyncDisposable
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), _time);
             await _stream.WriteAsync(reply.ToWire(), limit.Token);
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or NotSupportedException or InvalidOperationException)
+        catch (Exception e)
+            when (e
+                    is IOException
+                        or OperationCanceledException
+                        or ObjectDisposedException
+                        or NotSupportedException
+                        or InvalidOperationException)
         {
             // A read that was cancelled may have spoiled the TLS stream; the session ends either way.
         }

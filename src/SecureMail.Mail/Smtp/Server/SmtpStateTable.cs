@@ -17,12 +17,16 @@ internal enum SmtpState
 }
 
 /// <summary>
-/// Which command is legal when, and where it leads if it succeeds (RFC 5321 §4.1.4). What is not in the table is answered
+/// Which command is legal when, and where it leads if it succeeds (RFC 5321 §4.1.4). What is not in the table is
+/// answered
 /// 503. The second table says what must wait for TLS where TLS is required (RFC 3207 §4).
 /// </summary>
 internal static class SmtpStateTable
 {
-    private static readonly FrozenDictionary<(SmtpState, SmtpVerb), SmtpState> Next = new Dictionary<(SmtpState, SmtpVerb), SmtpState>
+    private static readonly FrozenDictionary<(SmtpState, SmtpVerb), SmtpState> Next = new Dictionary<
+        (SmtpState, SmtpVerb),
+        SmtpState
+    >
     {
         [(SmtpState.Connected, SmtpVerb.Helo)] = SmtpState.Greeted,
         [(SmtpState.Connected, SmtpVerb.Ehlo)] = SmtpState.Greeted,
@@ -59,9 +63,16 @@ internal static class SmtpStateTable
         [(SmtpState.Recipients, SmtpVerb.Quit)] = SmtpState.Greeted,
     }.ToFrozenDictionary();
 
-    private static readonly FrozenSet<SmtpVerb> WaitsForTls = new[] { SmtpVerb.Mail, SmtpVerb.Rcpt, SmtpVerb.Data, SmtpVerb.Vrfy }.ToFrozenSet();
+    private static readonly FrozenSet<SmtpVerb> WaitsForTls = new[]
+    {
+        SmtpVerb.Mail,
+        SmtpVerb.Rcpt,
+        SmtpVerb.Data,
+        SmtpVerb.Vrfy,
+    }.ToFrozenSet();
 
-    public static bool TryNext(SmtpState state, SmtpVerb verb, out SmtpState next) => Next.TryGetValue((state, verb), out next);
+    public static bool TryNext(SmtpState state, SmtpVerb verb, out SmtpState next) =>
+        Next.TryGetValue((state, verb), out next);
 
     public static bool NeedsTls(SmtpVerb verb) => WaitsForTls.Contains(verb);
 }
