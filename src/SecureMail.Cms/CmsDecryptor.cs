@@ -152,7 +152,7 @@ public static class CmsDecryptor
         CancellationToken cancellationToken)
     {
         using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
-        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty; )
+        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
         {
             CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
             while (!piece.IsEmpty)
@@ -202,7 +202,7 @@ public static class CmsDecryptor
         context.AddAad(attributes);
         var buffer = new byte[BufferSize];
         using Stream content = spool.OpenRead();
-        for (int count; (count = content.Read(buffer, 0, buffer.Length)) > 0; )
+        for (int count; (count = content.Read(buffer, 0, buffer.Length)) > 0;)
         {
             context.Update(buffer.AsSpan(0, count), buffer);
         }
@@ -227,7 +227,7 @@ public static class CmsDecryptor
         var held = 0;
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty; )
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
             {
                 CheckLength(spool.Length + held + piece.Length, limits.MaxContent);
                 while (!piece.IsEmpty)

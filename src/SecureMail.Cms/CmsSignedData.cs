@@ -352,7 +352,7 @@ public sealed class CmsSignedData : IDisposable
         var hash = new ContentHash(digests);
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty; )
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
             {
                 if (held.Length + piece.Length > limits.MaxContent)
                 {

@@ -52,7 +52,7 @@ internal static class InboxCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{message.Id} {message.Place ?? "received", -10} {message.Verdict ?? "-", -13} {message.ArrivalNumber, 4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
+                            $"{message.Id} {message.Place ?? "received",-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
                         );
                     }
                 }
@@ -91,7 +91,7 @@ internal static class InboxCommand
         else
         {
             Console.Out.WriteLine(
-                $"{notice.RaisedAt:u} notice     {notice.Action, -8} {notice.Number} {words.Vi} / {words.En}");
+                $"{notice.RaisedAt:u} notice     {notice.Action,-8} {notice.Number} {words.Vi} / {words.En}");
         }
     }
 

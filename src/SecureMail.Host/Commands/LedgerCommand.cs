@@ -80,7 +80,7 @@ internal static class LedgerCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{line.Index?.ToString() ?? "…", 6} {line.Time:u} {line.Kind, -22} {line.Object}");
+                            $"{line.Index?.ToString() ?? "…",6} {line.Time:u} {line.Kind,-22} {line.Object}");
                     }
                 }
 

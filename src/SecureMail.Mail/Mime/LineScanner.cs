@@ -131,7 +131,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         }
 
         // From the end of this line on: the delimiter may stand right behind it.
-        for (var from = _next - EndLength; ; )
+        for (var from = _next - EndLength; ;)
         {
             var found = _buffer.AsSpan(from, _end - from).IndexOf("\n--"u8);
             if (found >= 0)

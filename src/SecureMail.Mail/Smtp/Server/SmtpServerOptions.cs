@@ -51,7 +51,8 @@ public sealed record SmtpServerOptions
     public IReadOnlyDictionary<
         string,
         Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>
-    > PrivateCommands { get; init; } =
+    > PrivateCommands
+    { get; init; } =
         new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>();
 
     /// <summary>Begins to take a message; an exception is 451 and no 354.</summary>
