@@ -66,7 +66,7 @@ build() {
   local newer
   if [ -x "$EXECUTABLE" ] && [ -f "$EXECUTABLE.dll" ]; then
     newer=$(find "$ROOT/src" "$ROOT"/Directory.* "$ROOT/global.json" -newer "$EXECUTABLE.dll" -type f \
-      \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.targets' -o -name '*.sql' -o -name '*.razor' -o -name global.json \) \
+      \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.targets' -o -name '*.sql' -o -name '*.razor' -o -name '*.resx' -o -name global.json \) \
       -not -path '*/obj/*' -not -path '*/bin/*' -print -quit)
     [ -n "$newer" ] || return 0
   fi

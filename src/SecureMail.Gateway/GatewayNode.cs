@@ -1,19 +1,22 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Backup;
+using SecureMail.Backup;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Queue;
+using SecureMail.Gateway.Recovery;
 using SecureMail.Gateway.Recurring;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.Gateway.Schema;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway;
 
@@ -54,8 +57,8 @@ public sealed class GatewayNode : IAsyncDisposable
         _clock = new ClockWatch(database, options, time, _logger);
         _admission = new Admission(
             database, Directory, new BackupGate(database, options), _clock, options, time, _logger);
-        Queue = new WorkQueue(database.Source) { Reckoned = () => _clock.DatabaseNow };
-        Lanes = new Lanes(database.Source, options.Probe);
+        Queue = new WorkQueue(database.Source) { MonotonicNow = () => _clock.DatabaseNow };
+        Destinations = new DestinationQueues(database.Source, options.Probe);
         Notices = new NoticeRegister(database, Directory);
         Outgoing = new OutgoingRegister(database, _blobs, Directory);
         Incoming = new IncomingRegister(database, _blobs, Directory);
@@ -65,7 +68,7 @@ public sealed class GatewayNode : IAsyncDisposable
         Rotation = new StorageKeyRotation(database, identity.Storage);
         _peers = new PeerLedger(identity.Cosigner, time, _logger);
         _peerRequests = new PeerRequests(database, Directory, time, _logger);
-        Backups = new Backups(database, identity, options, time, _logger);
+        Backups = new Backups(database, identity.Tls, options.Files, time, _logger);
         Restoration = new Restoration(database, Directory, identity, options, time, _logger);
         var trust = new GatewayTrust(options, time);
         var policy = new SendingPolicy(options.Name, time);
@@ -77,7 +80,7 @@ public sealed class GatewayNode : IAsyncDisposable
             database, _blobs, new Accept(database, _blobs, Directory, policy, _clock, options, time),
             new Authorise(database, Directory, policy, certificates, time),
             new Sign(database, _blobs, _keys, trust, time, _logger), new Enqueue(database, _blobs, time, _logger),
-            new Send(database, _blobs, Directory, identity, _peers, Lanes, _clock, options, time, _logger), _keys,
+            new Send(database, _blobs, Directory, identity, _peers, Destinations, _clock, options, time, _logger), _keys,
             _clock);
         _inbound = new InboundFlow(
             database, new Judge(_blobs, Directory, _keys, trust, time),
@@ -91,7 +94,7 @@ public sealed class GatewayNode : IAsyncDisposable
 
     public WorkQueue Queue { get; }
 
-    public Lanes Lanes { get; }
+    public DestinationQueues Destinations { get; }
 
     public OutgoingRegister Outgoing { get; }
 
@@ -129,7 +132,7 @@ public sealed class GatewayNode : IAsyncDisposable
         GatewayDatabase? database = null;
         try
         {
-            database = await GatewayDatabase.OpenAsync(options, cancellationToken);
+            database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, cancellationToken);
             return new GatewayNode(database, identity, options, time, loggers);
         }
         catch
@@ -268,7 +271,7 @@ public sealed class GatewayNode : IAsyncDisposable
 
     /// <summary>Whether new work can be taken now, and what stands in the way. Answers in bounded time, whatever
     /// hangs.</summary>
-    public async Task<Health> HealthAsync(CancellationToken cancellationToken)
+    public async Task<GatewayHealth> HealthAsync(CancellationToken cancellationToken)
     {
         List<string> problems = [.. await _admission.ProblemsAsync(cancellationToken)];
         if (!_running)
@@ -276,7 +279,7 @@ public sealed class GatewayNode : IAsyncDisposable
             problems.Insert(0, "not-started");
         }
 
-        return new Health(problems.Count == 0, problems);
+        return new GatewayHealth(problems.Count == 0, problems);
     }
 
     public async ValueTask DisposeAsync()
@@ -294,7 +297,7 @@ public sealed class GatewayNode : IAsyncDisposable
             ["seal"] = new(4, _outbound.SealAsync),
             ["send"] = new(SendSlots, _outbound.SendAsync)
             {
-                Lanes = new LaneLimits(_options.PerDestination, SendSlots / 2),
+                Destinations = new DestinationLimits(_options.PerDestination, SendSlots / 2),
                 Retry = _options.Retry,
             },
             ["judge"] = new(4, _inbound.JudgeAsync),
@@ -336,4 +339,4 @@ public sealed class GatewayNode : IAsyncDisposable
 }
 
 /// <param name="Problems">Names of what stands in the way; empty when ready.</param>
-public sealed record Health(bool Ready, IReadOnlyList<string> Problems);
+public sealed record GatewayHealth(bool Ready, IReadOnlyList<string> Problems);

@@ -1,7 +1,9 @@
 using System.Net;
-using SecureMail.Gateway.Backup;
-using SecureMail.Gateway.Queue;
+using SecureMail.Backup;
+using SecureMail.Storage;
+using SecureMail.Gateway.Health;
 using SecureMail.Mail;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway;
 
@@ -90,6 +92,12 @@ public sealed record GatewayOptions
     internal TimeSpan OverdueEvery { get; init; } = TimeSpan.FromMinutes(1);
 
     internal string KeyFolder => Path.Combine(DataFolder, "keys");
+
+    /// <summary>Where the database is.</summary>
+    public DatabaseOptions Database => new(DataFolder, DatabaseConnection, OwnerConnection);
+
+    /// <summary>The files that a backup holds beside the database.</summary>
+    public GatewayFiles Files => new(Name, DataFolder, KeyFolder, TlsCertificate, TlsKey);
 }
 
 /// <summary>A token that holds keys of our agencies. Which agency a key belongs to is said by the directory, through

@@ -2,9 +2,9 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.Gateway.Telemetry;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway;

@@ -2,8 +2,8 @@ using Npgsql;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway;
 

@@ -3,15 +3,16 @@ using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Npgsql;
+using SecureMail.Backup;
 using SecureMail.Cms;
-using SecureMail.Gateway.Backup;
-using SecureMail.Gateway.Directory;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 using SecureMail.Mail;
 using SecureMail.Pkcs11;
+using SecureMail.Storage;
+using SecureMail.Verification;
 
 namespace SecureMail.Host;
 

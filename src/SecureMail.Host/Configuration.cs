@@ -1,7 +1,8 @@
 using System.Net;
 using Microsoft.Extensions.Configuration;
+using SecureMail.Backup;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Backup;
+using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Retention;
 using SecureMail.Mail;
 

@@ -3,9 +3,9 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
-using SecureMail.Gateway.Storage;
 using SecureMail.Libcrypto;
 using SecureMail.Pkcs11;
+using SecureMail.Storage;
 using SecureMail.Trust;
 
 namespace SecureMail.Host;

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Text;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 
 namespace SecureMail.Host;
 

@@ -4,6 +4,8 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Telemetry;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host;
 
@@ -27,8 +29,8 @@ internal static class Telemetry
         return OpenTelemetrySdk.Create(sdk =>
             sdk.ConfigureResource(r => r.AddService("securemail", serviceInstanceId: configuration.Gateway.Name))
                 .WithMetrics(m =>
-                    m.AddMeter(GatewayMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
+                    m.AddMeter(GatewayMeter.Name, QueueMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
                         .AddOtlpExporter(Exporter))
-                .WithTracing(t => t.AddSource(GatewayMeter.Name, "Npgsql").AddOtlpExporter(Exporter)));
+                .WithTracing(t => t.AddSource(QueueMeter.Name, QueueMeter.Name, "Npgsql").AddOtlpExporter(Exporter)));
     }
 }

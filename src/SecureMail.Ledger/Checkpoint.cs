@@ -64,13 +64,13 @@ public sealed class Checkpoint
     public ReadOnlyMemory<byte> Note => _note;
 
     /// <summary>The signed text: three lines, each with its newline.</summary>
-    internal ReadOnlySpan<byte> Body => _body;
+    public ReadOnlySpan<byte> Body => _body;
 
     /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
     public static Checkpoint Parse(ReadOnlySpan<byte> note) => new(note.ToArray(), SignedNote.Parse(note));
 
     /// <summary>Signs size and root under the key's name as origin.</summary>
-    internal static Checkpoint Sign(LedgerKey key, long size, ReadOnlySpan<byte> root)
+    public static Checkpoint Sign(LedgerKey key, long size, ReadOnlySpan<byte> root)
     {
         if (key.Kind != NoteKeyKind.Log)
         {
@@ -96,7 +96,7 @@ public sealed class Checkpoint
     /// <summary>The cosignature line by which we say: as of now, the largest consistent tree we saw of this log is this
     /// one.</summary>
     /// <returns>The line with its newline, ready to be appended to the note.</returns>
-    internal string Cosign(LedgerKey cosigner, DateTimeOffset now)
+    public string Cosign(LedgerKey cosigner, DateTimeOffset now)
     {
         if (cosigner.Kind != NoteKeyKind.Cosigner)
         {

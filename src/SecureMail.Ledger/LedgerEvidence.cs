@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
-using Npgsql;
 
 namespace SecureMail.Ledger;
 
@@ -18,12 +17,20 @@ public sealed class LedgerEvidence
 {
     public const int MaxBytes = 96 * 1024;
 
-    private const int MaxCosignatures = 16;
+    /// <summary>How many consistency proofs evidence carries at most.</summary>
+    public const int MaxProofs = 32;
+
+    /// <summary>How many cosignatures evidence carries at most.</summary>
+    public const int MaxCosignatures = 16;
+
     private const int HashTextLength = 44;
 
     private readonly byte[] _entryBytes;
 
-    private LedgerEvidence(
+    /// <summary>Evidence of parts that fit one another; <see cref="Parse"/> reads it from bytes.</summary>
+    /// <param name="entry">The entry's canonical bytes.</param>
+    /// <exception cref="LedgerException">Malformed: the bytes are no entry.</exception>
+    public LedgerEvidence(
         byte[] entry, long index, Checkpoint checkpoint, IReadOnlyList<byte[]> inclusion,
         IReadOnlyDictionary<long, IReadOnlyList<byte[]>> consistency, IReadOnlyList<Cosignature> cosignatures)
     {
@@ -42,50 +49,15 @@ public sealed class LedgerEvidence
 
     public IReadOnlyList<byte[]> Inclusion { get; }
 
-    /// <summary>For <see cref="PeerLedger.ObserveAsync"/>.</summary>
+    /// <summary>For the ledger of the peer.</summary>
     public IReadOnlyDictionary<long, IReadOnlyList<byte[]>> Consistency { get; }
 
-    /// <summary>For <see cref="PeerLedger.AddCosignatureAsync"/>, one call each.</summary>
+    /// <summary>For our own checkpoints, one call each.</summary>
     public IReadOnlyList<Cosignature> Cosignatures { get; }
-
-    /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
-    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most
-    /// <see cref="PeerLedger.MaxProofs"/> are answered, and none above our own size.</param>
-    /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
-    /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
-    public static async Task<LedgerEvidence> BuildAsync(
-        NpgsqlConnection connection, long entryId, IReadOnlyList<long> peerSizes,
-        IReadOnlyList<Cosignature> cosignatures, CancellationToken cancellationToken)
-    {
-        ArgumentNullException.ThrowIfNull(peerSizes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(cosignatures.Count, MaxCosignatures);
-        var stored = await LedgerStore.FindAsync(connection, entryId, cancellationToken)
-            ?? throw new LedgerException(
-                LedgerFault.NotFound, string.Create(CultureInfo.InvariantCulture, $"There is no entry {entryId}."));
-        var head = await LedgerStore.HeadAsync(connection, cancellationToken);
-        if (stored.Index is not { } index || head is null || head.Size <= index)
-        {
-            throw new LedgerException(
-                LedgerFault.NotCovered,
-                string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
-        }
-
-        var inclusion = await LedgerStore.InclusionProofAsync(connection, index, head.Size, cancellationToken);
-        var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
-        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that
-        // itself.
-        foreach (
-            var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(PeerLedger.MaxProofs))
-        {
-            consistency[size] = await LedgerStore.ConsistencyProofAsync(connection, size, head.Size, cancellationToken);
-        }
-
-        return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);
-    }
 
     /// <summary>
     /// Whether the checkpoint is the log's and the entry stands in it. Says nothing of the past: for that the
-    /// checkpoint goes to <see cref="PeerLedger.ObserveAsync"/>.
+    /// checkpoint goes to the ledger of the peer.
     /// </summary>
     /// <param name="log">The sender's log key, as the directory pins it.</param>
     /// <returns>Null when all is well.</returns>
@@ -234,10 +206,10 @@ public sealed class LedgerEvidence
                 throw LedgerException.Malformed("A consistency proof is named by the size it begins at.");
             }
 
-            if (proofs.Count == PeerLedger.MaxProofs)
+            if (proofs.Count == MaxProofs)
             {
                 throw new LedgerException(
-                    LedgerFault.TooLarge, $"Evidence has at most {PeerLedger.MaxProofs} consistency proofs.");
+                    LedgerFault.TooLarge, $"Evidence has at most {MaxProofs} consistency proofs.");
             }
 
             proofs[size] = ReadHashes(member.Value);

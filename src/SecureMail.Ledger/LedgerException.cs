@@ -32,7 +32,7 @@ public sealed class LedgerException : Exception
 
     public LedgerFault Fault { get; }
 
-    internal static LedgerException Malformed(string message) => new(LedgerFault.Malformed, message);
+    public static LedgerException Malformed(string message) => new(LedgerFault.Malformed, message);
 }
 
 /// <summary>Something found wrong, said to a person: a stable code and one sentence in each language.</summary>

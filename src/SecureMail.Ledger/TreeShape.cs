@@ -3,13 +3,13 @@ using System.Numerics;
 namespace SecureMail.Ledger;
 
 /// <summary>A complete subtree: the hash over leaves [Index·2^Level, (Index+1)·2^Level). Level 0 is a leaf.</summary>
-internal readonly record struct NodeId(int Level, long Index);
+public readonly record struct NodeId(int Level, long Index);
 
 /// <summary>
 /// Which complete subtrees make up a range, a proof, a root. Only complete subtrees are stored, because they never
 /// change; whatever ends at the right edge of the tree is folded from them when it is needed.
 /// </summary>
-internal static class TreeShape
+public static class TreeShape
 {
     /// <summary>
     /// The complete subtrees of the leaves [begin, end), left to right. Folded from the right they give the range's
@@ -102,7 +102,7 @@ internal static class TreeShape
 /// The right edge of a growing tree: one hash for each set bit of its size. Appending a leaf costs two hashes on
 /// average, the root as many as there are set bits; nothing else of the tree is needed for either.
 /// </summary>
-internal sealed class Frontier
+public sealed class Frontier
 {
     private readonly List<byte[]> _peaks;
 

@@ -84,7 +84,7 @@ public sealed class VerifierKey
         string.Create(
             CultureInfo.InvariantCulture, $"{Name}+{KeyId:x8}+{Convert.ToBase64String([(byte)Kind, .. _publicKey])}");
 
-    internal bool Verify(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
+    public bool Verify(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
         Ed25519.Verify(_publicKey, message, signature);
 
     /// <summary>C2SP signed-note: key names are non-empty, without Unicode spaces or plus.</summary>

@@ -30,8 +30,7 @@ public sealed class TrustMaterial
         : this(
             anchors.Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
             (intermediates ?? []).Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
-            (crls ?? []).Select(c => CertificateRevocationList.TryRead(c)).OfType<CertificateRevocationList>().ToList()
-        )
+            (crls ?? []).Select(c => CertificateRevocationList.TryRead(c)).OfType<CertificateRevocationList>().ToList())
     { }
 
     private TrustMaterial(

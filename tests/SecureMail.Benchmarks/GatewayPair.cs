@@ -6,7 +6,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 using SecureMail.SystemTests;
 
 namespace SecureMail.Benchmarks;

@@ -1,5 +1,5 @@
 using Npgsql;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests;
 
@@ -39,7 +39,7 @@ public sealed class PostgresFixture : IAsyncLifetime
     public async Task DisposeAsync()
     {
         await Cluster.DisposeAsync();
-        System.IO.Directory.Delete(_folder, recursive: true);
+        Directory.Delete(_folder, recursive: true);
         Cluster.DeleteFiles();
     }
 }

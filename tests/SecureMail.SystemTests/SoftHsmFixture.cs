@@ -63,8 +63,8 @@ public static class SoftHsm
 
     private static string Prepare()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smhsm").FullName;
-        System.IO.Directory.CreateDirectory(Path.Combine(folder, "tokens"));
+        var folder = Directory.CreateTempSubdirectory("smhsm").FullName;
+        Directory.CreateDirectory(Path.Combine(folder, "tokens"));
         var configuration = Path.Combine(folder, "softhsm2.conf");
         File.WriteAllText(
             configuration, $"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n");
@@ -77,7 +77,7 @@ public static class SoftHsm
                 .GetResult();
         }
 
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => System.IO.Directory.Delete(folder, recursive: true);
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
         return folder;
     }
 

@@ -4,9 +4,11 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Clock;
 
@@ -17,6 +19,18 @@ namespace SecureMail.Gateway.Clock;
 /// </summary>
 internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, ILogger logger)
 {
+    /// <summary>What the database's clock shows, and by how much it was moved since the beginning, as far as that was
+    /// noted.</summary>
+    public async Task<(DateTimeOffset Shown, TimeSpan Moved)> ReadDatabaseAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(
+            new CommandDefinition(
+                "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
+                cancellationToken: cancellationToken));
+        return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
+    }
+
     public async Task BeginAsync(string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -45,7 +59,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             return;
         }
 
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -54,7 +68,6 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                 Kind = "clock.settled",
                 Object = "clock:" + subject,
             },
-            chain: true,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
@@ -122,7 +135,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         var now = time.GetUtcNow();
         var seconds = Math.Round(by.TotalSeconds);
         var said = string.Create(CultureInfo.InvariantCulture, $"{kind}|{seconds}");
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -137,7 +150,6 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                     ["seconds"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(said))),
                 },
             },
-            chain: true,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(

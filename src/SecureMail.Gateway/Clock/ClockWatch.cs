@@ -1,7 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Registers;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Clock;
 
@@ -173,7 +173,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
         try
         {
             var began = time.GetTimestamp();
-            var (shown, leapt) = await database.ClockAsync(cancellationToken);
+            var (shown, leapt) = await _record.ReadDatabaseAsync(cancellationToken);
             if (time.GetElapsedTime(began) > TooSlow)
             {
                 // When it was read cannot be told well enough.
@@ -192,7 +192,7 @@ internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions option
                 // First what lies ahead is moved, then we go by the new time: in between leases are as long as they
                 // were.
                 await _record.DatabaseSteppedAsync(expected, shown, _node, cancellationToken);
-                (_, leapt) = await database.ClockAsync(cancellationToken);
+                (_, leapt) = await _record.ReadDatabaseAsync(cancellationToken);
             }
 
             TimeSpan ownStep;

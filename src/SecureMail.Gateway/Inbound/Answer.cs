@@ -1,13 +1,13 @@
 using Dapper;
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
 using SecureMail.Smime;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -106,7 +106,7 @@ internal sealed class Answer(
                 "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction,
                 cancellationToken: cancellationToken));
         await WorkQueue.EnqueueAsync(
-            transaction, "send", transmission, lane: sender.Record.Gateway, cancellationToken: cancellationToken);
+            transaction, "send", transmission, destination: sender.Record.Gateway, cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
         await transaction.CommitAsync("receipt.answer", cancellationToken);
@@ -115,7 +115,7 @@ internal sealed class Answer(
     private async Task<Receipt> ReceiptAsync(Due due, DateTimeOffset now, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var evidence = await LedgerEvidence.BuildAsync(connection, due.Entry, [], [], cancellationToken);
+        var evidence = await EvidenceBuilder.BuildAsync(connection, due.Entry, [], [], cancellationToken);
         return new Receipt
         {
             DispatchId = due.Dispatch,

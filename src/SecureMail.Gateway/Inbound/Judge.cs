@@ -1,13 +1,13 @@
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
 using SecureMail.Mail;
 using SecureMail.Pkcs11;
 using SecureMail.Smime;
+using SecureMail.Storage;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Inbound;
@@ -33,7 +33,7 @@ namespace SecureMail.Gateway.Inbound;
 internal sealed record JudgedMessage(
     ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
     byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
-    TimeSpan Ahead, DateTimeOffset? NotBefore, Announcement? Announced,
+    TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced,
     params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
 {
     public ValueTask DisposeAsync()
@@ -144,9 +144,9 @@ internal sealed class Judge(
     /// By the time that is claimed, as it is: put at the reception, an old message would be new each time that somebody
     /// sends it again. So one that claims no time announces nothing.
     /// </summary>
-    private static Announcement? AnnouncedBy(SignatureFinding? signature) =>
+    private static ReaderCapabilities? AnnouncedBy(SignatureFinding? signature) =>
         signature is { Capabilities: { } capabilities, ClaimedTime: { } claimed }
-            ? new Announcement(capabilities, claimed)
+            ? new ReaderCapabilities(capabilities, claimed)
             : null;
 
     private static LedgerEvidence? EvidenceOf(MailMessage message)

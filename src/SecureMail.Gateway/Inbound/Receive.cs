@@ -1,12 +1,14 @@
 using Dapper;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Health;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -86,7 +88,7 @@ internal sealed class Receive(
                     },
                     transaction,
                     cancellationToken: cancellationToken));
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -96,14 +98,13 @@ internal sealed class Receive(
                     Object = incoming.ToString(),
                     Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
                 },
-                chain: true,
                 cancellationToken);
             await WorkQueue.EnqueueAsync(transaction, "judge", incoming, cancellationToken: cancellationToken);
         }
 
         if (envelope.Session.Peer.Id is { } peer)
         {
-            await Lanes.CalledAsync(transaction, peer, cancellationToken);
+            await DestinationQueues.CalledAsync(transaction, peer, cancellationToken);
         }
 
         // The commit point of reception: only after it may 250 be answered.

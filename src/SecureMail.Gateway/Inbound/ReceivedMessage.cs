@@ -1,5 +1,6 @@
 using Dapper;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Inbound;
 

@@ -3,15 +3,16 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Registers;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -51,7 +52,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 transaction,
                 cancellationToken: cancellationToken));
 
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -62,7 +63,6 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 Object = incoming.Id.ToString(),
                 Commitments = CommitmentsOf(screened, place, findings),
             },
-            chain: true,
             cancellationToken);
 
         if (place == "inbox")

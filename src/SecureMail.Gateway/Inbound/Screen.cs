@@ -2,11 +2,12 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Dapper;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
 using SecureMail.Trust;
 
@@ -322,7 +323,7 @@ internal sealed class Screen(
             new CommandDefinition(
                 "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction,
                 cancellationToken: cancellationToken));
-        return permitted is null || Secrecy.RankOrHighest(mark) > Secrecy.Rank(permitted);
+        return permitted is null || SecrecyMark.RankOrHighest(mark) > SecrecyMark.Rank(permitted);
     }
 
     private static bool AgreesWithManifest(Manifest manifest, IReadOnlyList<MimePart> parts)

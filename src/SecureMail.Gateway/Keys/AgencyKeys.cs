@@ -2,9 +2,9 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Pkcs11;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Keys;
 

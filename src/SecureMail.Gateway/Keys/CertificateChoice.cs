@@ -1,6 +1,6 @@
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
+using SecureMail.Exchange;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Keys;

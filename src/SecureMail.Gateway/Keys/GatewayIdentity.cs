@@ -1,9 +1,9 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Keys;
 
@@ -55,7 +55,7 @@ public sealed class GatewayIdentity : IDisposable
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>
     public static GatewayRecord Create(GatewayOptions options, string host, int port, TimeProvider time)
     {
-        System.IO.Directory.CreateDirectory(options.KeyFolder);
+        Directory.CreateDirectory(options.KeyFolder);
         StorageKeys.Open(Path.Combine(options.KeyFolder, "storage"));
         foreach (var (file, name, kind) in LedgerKeys(options))
         {

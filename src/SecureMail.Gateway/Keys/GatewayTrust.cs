@@ -81,7 +81,7 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
     }
 
     private static DateTime Newest(string path) =>
-        System.IO.Directory.Exists(path)
-            ? System.IO.Directory.EnumerateFiles(path).Select(File.GetLastWriteTimeUtc).DefaultIfEmpty().Max()
+        Directory.Exists(path)
+            ? Directory.EnumerateFiles(path).Select(File.GetLastWriteTimeUtc).DefaultIfEmpty().Max()
             : File.GetLastWriteTimeUtc(path);
 }

@@ -1,14 +1,15 @@
 using System.Security.Cryptography;
 using Dapper;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Registers;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -56,7 +57,7 @@ internal sealed class Accept(
                 is { } before)
         {
             await transaction.RollbackAsync(cancellationToken);
-            await GatewayDatabase.SettleAsync(connection, cancellationToken);
+            await GatewayDatabase.WaitForDurabilityAsync(connection, cancellationToken);
             return before;
         }
 
@@ -88,14 +89,14 @@ internal sealed class Accept(
             Documents = [.. documents.Select(d => d.Digest)],
             Salt = Commitment.NewSalt(),
         };
-        if (manifest.FirstFault() is { } field)
+        if (manifest.Validate() is { } field)
         {
             throw Refuse("FIELD_INVALID", $"Trường \"{field}\" không hợp lệ.", $"The field \"{field}\" is not valid.");
         }
 
         var octets = manifest.ToOctets();
         var manifestBlob = await blobs.WriteAsync(transaction, new MemoryStream(octets), cancellationToken);
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -108,7 +109,6 @@ internal sealed class Accept(
                     ["manifest"] = Commitment.Of(manifest.Salt, SHA256.HashData(octets)),
                 },
             },
-            chain: true,
             cancellationToken);
         await InsertAsync(
             transaction, manifest, sender, now, manifestBlob.Id, entry.EntryId, documents, cancellationToken);
@@ -166,7 +166,7 @@ internal sealed class Accept(
             await transaction.RollbackAsync(cancellationToken);
             if (isThere)
             {
-                await GatewayDatabase.SettleAsync(connection, cancellationToken);
+                await GatewayDatabase.WaitForDurabilityAsync(connection, cancellationToken);
             }
 
             return isThere;

@@ -1,12 +1,13 @@
 using System.Security.Cryptography.X509Certificates;
 using Dapper;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -150,7 +151,7 @@ internal sealed class Authorise(
     private Task EntryAsync(
         NpgsqlTransaction transaction, AcceptedDispatch accepted, string kind, Guid subject,
         CancellationToken cancellationToken) =>
-        LedgerStore.AppendAsync(
+        StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -159,6 +160,5 @@ internal sealed class Authorise(
                 Kind = kind,
                 Object = subject.ToString(),
             },
-            chain: true,
             cancellationToken);
 }

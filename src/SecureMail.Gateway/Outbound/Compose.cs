@@ -1,4 +1,5 @@
 using SecureMail.Cms;
+using SecureMail.Exchange;
 using SecureMail.Smime;
 
 namespace SecureMail.Gateway.Outbound;

@@ -3,10 +3,12 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -24,7 +26,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var message = await StoreAsync(transaction, composed, cancellationToken);
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -39,7 +41,6 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                     ["cipher"] = CommitmentTo(cipher.Choice.Name, dispatch),
                 },
             },
-            chain: true,
             cancellationToken);
         await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
         await connection.ExecuteAsync(
@@ -102,7 +103,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
     {
         if (cipher.LimitedBy.Count > 0)
         {
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -116,7 +117,6 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                         ["readers"] = CommitmentTo(string.Join(' ', cipher.LimitedBy), dispatch),
                     },
                 },
-                chain: true,
                 cancellationToken);
         }
     }

@@ -1,14 +1,17 @@
 using Dapper;
 using Microsoft.Extensions.Logging;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Inbound;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
 /// Queued | unknown → failed, when the time allowed is over, and before that a notice that a dispatch is late. It
-/// recurs because a lane that backs off tries one row only: the others must not wait for their turn to be given up.
-/// Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
+/// recurs because a destination that backs off tries one row only: the others must not wait for their turn to be given
+/// up. Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
 /// </summary>
 internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
 {
@@ -90,7 +93,7 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
                 cancellationToken: cancellationToken));
         foreach (var id in ids)
         {
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -99,7 +102,6 @@ internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, T
                     Kind = $"{old[id].Kind}.failed",
                     Object = id.ToString(),
                 },
-                chain: true,
                 cancellationToken);
         }
 

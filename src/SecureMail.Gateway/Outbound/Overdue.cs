@@ -1,8 +1,10 @@
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -34,7 +36,7 @@ internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, 
         ).ToList();
         foreach (var (id, _, agency, _) in due)
         {
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -43,7 +45,6 @@ internal sealed class Overdue(GatewayDatabase database, GatewayOptions options, 
                     Kind = "dispatch.overdue",
                     Object = id.ToString(),
                 },
-                chain: true,
                 cancellationToken);
         }
 

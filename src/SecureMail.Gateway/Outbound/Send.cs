@@ -1,14 +1,15 @@
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -21,7 +22,7 @@ namespace SecureMail.Gateway.Outbound;
 /// </summary>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
-    Lanes lanes, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
+    DestinationQueues destinations, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
 {
     private readonly ShownSizes _shown = new();
 
@@ -87,9 +88,9 @@ internal sealed class Send(
             return (null, await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken));
         }
 
-        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the lane of the
-        // place it goes to.
-        return item.Lane != gateway.Name
+        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the destination of
+        // the place it goes to.
+        return item.Destination != gateway.Name
             ? (null, new WorkOutcome.Move(gateway.Name))
             : (new Addressed(item, transmission, gateway, address), null);
     }
@@ -177,7 +178,7 @@ internal sealed class Send(
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
-        var evidence = await LedgerEvidence.BuildAsync(
+        var evidence = await EvidenceBuilder.BuildAsync(
             connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes),
             cosignature is null ? [] : [cosignature], cancellationToken);
         await transaction.CommitAsync("send.evidence", cancellationToken);
@@ -207,11 +208,11 @@ internal sealed class Send(
 
         if (results.Any(r => r.Host == HostState.Answered))
         {
-            await lanes.ReachedAsync(gateway.Name, cancellationToken);
+            await destinations.ReachedAsync(gateway.Name, cancellationToken);
         }
         else
         {
-            await lanes.FailedAsync(gateway.Name, mail[0].Item.LeasedAt, results[0].Reason!, cancellationToken);
+            await destinations.FailedAsync(gateway.Name, mail[0].Item.LeasedAt, results[0].Reason!, cancellationToken);
         }
 
         List<(WorkItem, WorkOutcome)> outcomes = [];
@@ -225,7 +226,7 @@ internal sealed class Send(
                         { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
                         { Outcome: SmtpOutcome.Permanent } => await FailAsync(
                             one.Item, one.Transmission, result.Reason!, result.Reason, cancellationToken),
-                        // Nothing was said about this message: it waits behind its lane, and has not used up an
+                        // Nothing was said about this message: it waits behind its destination, and has not used up an
                         // attempt.
                         { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
                         _ => new WorkOutcome.Retry(result.Reason!),
@@ -279,7 +280,7 @@ internal sealed class Send(
 
             if (changed == 1)
             {
-                await LedgerStore.AppendAsync(
+                await StoredLedger.AppendAsync(
                     transaction,
                     new LedgerEntry
                     {
@@ -288,7 +289,6 @@ internal sealed class Send(
                         Kind = $"{transmission.Kind}.{state}",
                         Object = transmission.Id.ToString(),
                     },
-                    chain: true,
                     cancellationToken);
             }
 

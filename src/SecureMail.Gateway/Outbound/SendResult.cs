@@ -4,14 +4,14 @@ namespace SecureMail.Gateway.Outbound;
 
 internal enum HostState
 {
-    /// <summary>The gateway spoke about this message, for or against it: its lane is open.</summary>
+    /// <summary>The gateway spoke about this message, for or against it: its destination is open.</summary>
     Answered,
 
-    /// <summary>A session came about and broke, or the gateway said that it serves nobody now: its lane backs off, and
-    /// so does the message that was tried.</summary>
+    /// <summary>A session came about and broke, or the gateway said that it serves nobody now: its destination backs
+    /// off, and so does the message that was tried.</summary>
     Failed,
 
-    /// <summary>No session came about: its lane backs off, and nothing was said about any message.</summary>
+    /// <summary>No session came about: its destination backs off, and nothing was said about any message.</summary>
     NoSession,
 }
 

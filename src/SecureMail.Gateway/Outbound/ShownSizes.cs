@@ -10,7 +10,7 @@ namespace SecureMail.Gateway.Outbound;
 /// <remarks>A hint in this node's memory, bounded; what it forgets, the peer asks for in its next session.</remarks>
 internal sealed class ShownSizes
 {
-    private const int Kept = PeerLedger.MaxProofs;
+    private const int Kept = LedgerEvidence.MaxProofs;
 
     private readonly Dictionary<string, SortedSet<long>> _shown = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();

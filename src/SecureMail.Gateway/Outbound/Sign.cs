@@ -2,12 +2,11 @@ using System.Security.Cryptography;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Cms;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
 using SecureMail.Mail;
 using SecureMail.Smime;
+using SecureMail.Storage;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Outbound;

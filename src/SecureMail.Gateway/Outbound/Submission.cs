@@ -1,4 +1,4 @@
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
 
 namespace SecureMail.Gateway.Outbound;

@@ -2,9 +2,11 @@ using System.Security.Cryptography;
 using System.Text;
 using Dapper;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Policy;
 
@@ -70,7 +72,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     /// <exception cref="ArgumentException">Not a mark of secrecy.</exception>
     public async Task SetSecrecyAsync(string agencyCode, string? highest, CancellationToken cancellationToken)
     {
-        if (highest is not null && Secrecy.Rank(highest) == 0)
+        if (highest is not null && SecrecyMark.Rank(highest) == 0)
         {
             throw new ArgumentException(
                 "Độ mật phải là MẬT, TỐI MẬT hoặc TUYỆT MẬT. / The mark is MẬT, TỐI MẬT or TUYỆT MẬT.",
@@ -139,7 +141,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content,
         CancellationToken cancellationToken) =>
         (
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -153,7 +155,6 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                             "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content))),
                     },
                 },
-                chain: true,
                 cancellationToken)
         ).EntryId;
 }

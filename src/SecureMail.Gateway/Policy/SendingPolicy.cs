@@ -1,7 +1,6 @@
 using Dapper;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 
 namespace SecureMail.Gateway.Policy;
 
@@ -33,7 +32,7 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
                 $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
         }
 
-        var rank = Secrecy.RankOrHighest(secrecy);
+        var rank = SecrecyMark.RankOrHighest(secrecy);
         if (rank == 0)
         {
             return null;
@@ -43,7 +42,7 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
             new CommandDefinition(
                 "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id", new { sender.Id },
                 cancellationToken: cancellationToken));
-        return permitted is not null && rank <= Secrecy.Rank(permitted)
+        return permitted is not null && rank <= SecrecyMark.Rank(permitted)
             ? null
             : new(
                 "SECRECY_REFUSED",

@@ -4,8 +4,8 @@ using Quartz;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Recurring;
 

@@ -1,5 +1,4 @@
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 
 namespace SecureMail.Gateway.Registers;
 

@@ -1,7 +1,9 @@
 using System.Text;
 using Dapper;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
@@ -12,8 +14,8 @@ public sealed class LedgerRegister(GatewayDatabase database)
     public async Task<LedgerOverview> OverviewAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var head = await LedgerStore.HeadAsync(connection, cancellationToken);
-        var cosignatures = await LedgerStore.CosignaturesAsync(connection, 20, cancellationToken);
+        var head = await StoredLedger.HeadAsync(connection, cancellationToken);
+        var cosignatures = await StoredLedger.CosignaturesAsync(connection, 20, cancellationToken);
         var pending = await connection.ExecuteScalarAsync<long>(
             new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
         // From peer to peer along the index, not through every checkpoint ever seen.
@@ -70,7 +72,7 @@ public sealed class LedgerRegister(GatewayDatabase database)
         foreach (var id in objects)
         {
             lines.AddRange(
-                (await LedgerStore.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
+                (await StoredLedger.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
         }
 
         return [.. lines.OrderBy(l => l.EntryId)];
@@ -80,7 +82,7 @@ public sealed class LedgerRegister(GatewayDatabase database)
     public async Task<IReadOnlyList<LedgerLine>> ListAsync(int limit, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return [.. (await LedgerStore.ListAsync(connection, null, limit, cancellationToken)).Select(LedgerLine.Of)];
+        return [.. (await StoredLedger.ListAsync(connection, null, limit, cancellationToken)).Select(LedgerLine.Of)];
     }
 }
 

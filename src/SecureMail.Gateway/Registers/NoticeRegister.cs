@@ -1,6 +1,6 @@
 using Dapper;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Directories;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 

@@ -1,7 +1,7 @@
 using Dapper;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 

@@ -3,8 +3,10 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Retention;
 
@@ -109,7 +111,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
         ).ToList();
         await BlobStore.DestroyAsync(transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
         var now = time.GetUtcNow();
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -123,7 +125,6 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
                     ["reason"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(reason))),
                 },
             },
-            chain: true,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(

@@ -4,9 +4,11 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Retention;
 
@@ -157,7 +159,7 @@ internal sealed class RetentionSweep(
             transaction, blobs, forgetDigest: false, cancellationToken);
         var now = time.GetUtcNow();
         var counts = string.Create(CultureInfo.InvariantCulture, $"{kind}|{rows}|{destroyed}|{octets}");
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -171,7 +173,6 @@ internal sealed class RetentionSweep(
                     ["counts"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(counts))),
                 },
             },
-            chain: true,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
+using SecureMail.Backup;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Backup;
 
 namespace SecureMail.Host.Commands;
 

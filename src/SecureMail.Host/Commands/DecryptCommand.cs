@@ -1,6 +1,6 @@
 using System.CommandLine;
-using SecureMail.Gateway.Verify;
 using SecureMail.Trust;
+using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 

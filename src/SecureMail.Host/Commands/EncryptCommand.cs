@@ -1,9 +1,9 @@
 using System.CommandLine;
 using System.IO.Pipelines;
 using SecureMail.Cms;
-using SecureMail.Gateway.Verify;
 using SecureMail.Mail;
 using SecureMail.Trust;
+using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 

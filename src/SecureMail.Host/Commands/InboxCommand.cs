@@ -1,6 +1,8 @@
 using System.CommandLine;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Registers;
+using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
 
@@ -65,7 +67,7 @@ internal static class InboxCommand
 
     private static void Tell(SenderNotice notice, bool asJson)
     {
-        var words = Pages.Wording.Notice(notice);
+        var words = Wording.Notice(notice);
         if (asJson)
         {
             CommandLine.WriteJson(

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Text;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
 
@@ -104,7 +106,7 @@ internal static class LedgerCommand
             async (node, parsed, cancellationToken) =>
             {
                 await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
-                var entries = await LedgerStore.ListAsync(
+                var entries = await StoredLedger.ListAsync(
                     connection, parsed.GetValue(subject).ToString(), 1000, cancellationToken);
                 if (entries.Count == 0)
                 {
@@ -115,7 +117,7 @@ internal static class LedgerCommand
 
                 foreach (var entry in entries.Reverse())
                 {
-                    var evidence = await LedgerEvidence.BuildAsync(
+                    var evidence = await EvidenceBuilder.BuildAsync(
                         connection, entry.EntryId, [], [], cancellationToken);
                     if (evidence.Verify(node.Identity.Ledger.Verifier) is { } problem)
                     {
@@ -185,7 +187,7 @@ internal static class LedgerCommand
             async (node, parsed, cancellationToken) =>
             {
                 await using var output = parsed.GetValue(file)!.Create();
-                await LedgerExport.WriteAsync(
+                await LedgerExporter.WriteAsync(
                     node.Database.Source, node.Identity.Ledger.Verifier, output, cancellationToken);
                 return ExitCode.Done;
             });
@@ -202,7 +204,7 @@ internal static class LedgerCommand
             {
                 await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
                 await using var output = Console.OpenStandardOutput();
-                await LedgerExport.WriteSeenAsync(connection, parsed.GetValue(peer)!, output, cancellationToken);
+                await LedgerExporter.WriteSeenAsync(connection, parsed.GetValue(peer)!, output, cancellationToken);
                 return ExitCode.Done;
             });
     }
@@ -226,7 +228,7 @@ internal static class LedgerCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{alarm.Time:u} {Pages.Wording.Alarm(alarm.Kind)} — {alarm.Subject}: {alarm.Detail}");
+                            $"{alarm.Time:u} {Wording.Alarm(alarm.Kind)} — {alarm.Subject}: {alarm.Detail}");
                     }
                 }
 

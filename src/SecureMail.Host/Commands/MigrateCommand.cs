@@ -1,5 +1,6 @@
 using System.CommandLine;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
 
@@ -24,7 +25,8 @@ internal static class MigrateCommand
             async (parsed, cancellationToken) =>
             {
                 var applied = await GatewayDatabase.MigrateAsync(
-                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, cancellationToken);
+                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway.Database,
+                    GatewaySchema.Migrator, cancellationToken);
                 Console.Out.WriteLine(
                     applied.Count == 0 ? "Lược đồ đã mới nhất. / The schema is current." : string.Join('\n', applied));
                 return ExitCode.Done;

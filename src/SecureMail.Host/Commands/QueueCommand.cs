@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host.Commands;
 
@@ -32,17 +33,17 @@ internal static class QueueCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.Lane ?? "-"} {row.LastError}"
+                            $"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.Destination ?? "-"} {row.LastError}"
                         );
                     }
                 }
 
                 if (!parsed.GetValue(json))
                 {
-                    foreach (var lane in await node.Lanes.BackingOffAsync(cancellationToken))
+                    foreach (var lane in await node.Destinations.BackingOffAsync(cancellationToken))
                     {
                         Console.Out.WriteLine(
-                            $"{lane.Lane}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then."
+                            $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then."
                         );
                     }
                 }

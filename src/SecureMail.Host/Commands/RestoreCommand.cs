@@ -1,7 +1,10 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
+using SecureMail.Backup;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Backup;
+using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Schema;
+using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 
@@ -83,8 +86,10 @@ internal static class RestoreCommand
                 }
 
                 var report = await Restore.RunAsync(
-                    Path.GetFullPath(folder), opened.Recipients, gateway, parsed.GetValue(tail), TimeProvider.System,
-                    cancellationToken);
+                    Path.GetFullPath(folder), opened.Recipients, gateway.Files, parsed.GetValue(tail),
+                    (restored, stop) =>
+                        RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
+                    TimeProvider.System, cancellationToken);
                 CommandLine.Say(
                     parsed.GetValue(json),
                     "",

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.Host.Commands;

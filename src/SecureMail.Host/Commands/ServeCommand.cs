@@ -5,7 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
-using SecureMail.Host.Pages;
+using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
 

@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Gateway.Verify;
 using SecureMail.Trust;
+using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 

@@ -1,9 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
 using SecureMail.Cms;
-using SecureMail.Gateway.Exchange;
-using SecureMail.Gateway.Verify;
+using SecureMail.Exchange;
 using SecureMail.Trust;
+using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 

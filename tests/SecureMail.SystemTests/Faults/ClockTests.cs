@@ -5,8 +5,9 @@ using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 
@@ -320,8 +321,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             OwnerConnection = owner,
             ClockSettles = TimeSpan.FromSeconds(3),
         };
-        await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
-        await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
         await using (var connection = await database.Source.OpenConnectionAsync())
         await using (var transaction = await connection.BeginTransactionAsync())
         {
@@ -397,7 +398,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
     {
         using var watch = new ClockWatch(database, options, TimeProvider.System, NullLogger.Instance);
         await watch.StartAsync(name, stop);
-        var queue = new WorkQueue(database.Source) { Reckoned = () => watch.DatabaseNow };
+        var queue = new WorkQueue(database.Source) { MonotonicNow = () => watch.DatabaseNow };
         using var worker = new Worker(
             queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle) }, name, TimeProvider.System,
             NullLogger.Instance);

@@ -1,10 +1,13 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging.Abstractions;
+using SecureMail.Backup;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Faults;
@@ -227,7 +230,7 @@ internal static class CommitPoints
     /// composed.</summary>
     private static async Task ToTwoGatewaysAsync(FaultRun run)
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smhead").FullName;
+        var folder = Directory.CreateTempSubdirectory("smhead").FullName;
         await using (var elsewhere = new HostilePeer("gateway-c.test", folder, _ => null))
         {
             await run.OpenAsync(d =>
@@ -247,7 +250,7 @@ internal static class CommitPoints
             elsewhere.Messages.ShouldBe(1);
         }
 
-        System.IO.Directory.Delete(folder, recursive: true);
+        Directory.Delete(folder, recursive: true);
     }
 
     /// <summary>B meets the fault with a dispatch, then A with the receipt of another.</summary>
@@ -465,7 +468,7 @@ internal static class CommitPoints
     private static async Task GivenUpAsync(FaultRun run)
     {
         var dispatch = await QueuedSinceAsync(run, "6 days");
-        // Nobody tries it any more, as behind a lane that is shut.
+        // Nobody tries it any more, as behind a destination that is shut.
         await run.A.ScalarAsync<object>("DELETE FROM gateway.work WHERE kind = 'send'");
         await VisitRecurringAsync(run);
         await DueUntilAsync(run.A, async () =>
@@ -560,10 +563,10 @@ internal static class CommitPoints
 
         await using var again = GatewayProcess.Run(options, null, "migrate");
         (await again.EndAsync()).ShouldBe(0, again.Said);
-        await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
         (
             await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")
-        ).ShouldBe(Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+        ).ShouldBe(GatewaySchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
     }
 
     private static async Task WrongClockAsync(FaultRun run)

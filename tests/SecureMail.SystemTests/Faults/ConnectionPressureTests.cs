@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Health;
 using SecureMail.SystemTests.Gateway;
 using SecureMail.Tests.Mail;
 using Xunit.Abstractions;
@@ -31,7 +32,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
                 MessagesPerPeer = PerPeerMessages,
             },
         };
-        var folder = System.IO.Directory.CreateTempSubdirectory("smcrowd").FullName;
+        var folder = Directory.CreateTempSubdirectory("smcrowd").FullName;
         // Only its key is wanted: another gateway that the directory knows.
         var other = new HostilePeer("other.test", folder, _ => null);
         try
@@ -102,7 +103,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         finally
         {
             await other.DisposeAsync();
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 

@@ -1,7 +1,9 @@
 using System.Diagnostics;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Queue;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Health;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 
@@ -20,7 +22,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
     [Fact]
     public async Task Ten_thousand_queued_dispatches_disturb_nobody_and_drain_when_their_destination_comes()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smdeep").FullName;
+        var folder = Directory.CreateTempSubdirectory("smdeep").FullName;
         var living = new HostilePeer("living.test", folder, _ => null);
         try
         {
@@ -171,7 +173,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
         finally
         {
             await living.DisposeAsync();
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 
@@ -192,7 +194,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
     }
 
     /// <summary>The median time of asking what is due and leasing it, milliseconds. Another owner's lease of nothing:
-    /// the lane backs off.</summary>
+    /// the destination backs off.</summary>
     private static async Task<double> LeaseAsync(TwoGateways pair)
     {
         List<double> took = [];
@@ -203,7 +205,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
             await using var transaction = await connection.BeginTransactionAsync();
             await using var command = new Npgsql.NpgsqlCommand(
-                $"{LeaseByLane.Pick(16, new LaneLimits(4, 8))} SELECT count(*) FROM pick", connection, transaction);
+                $"{LeaseByDestination.Pick(16, new DestinationLimits(4, 8))} SELECT count(*) FROM pick", connection, transaction);
             command.Parameters.AddWithValue("kind", "send");
             command.Parameters.AddWithValue("owner", "nobody");
             command.Parameters.AddWithValue("lease", TimeSpan.FromSeconds(20));

@@ -1,5 +1,5 @@
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Directory;
 using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Faults;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Npgsql;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Health;
 using SecureMail.Mail;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;

@@ -2,7 +2,9 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using SecureMail.Gateway;
-using SecureMail.Ledger;
+using SecureMail.Gateway.Health;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.SystemTests.Faults;
 
@@ -163,7 +165,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static string WriteConfiguration(GatewayOptions options)
     {
-        System.IO.Directory.CreateDirectory(options.DataFolder);
+        Directory.CreateDirectory(options.DataFolder);
         var file = Path.Combine(options.DataFolder, "securemail.json");
         File.WriteAllText(
             file,

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 
@@ -327,7 +327,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     /// <summary>The version after this one: the same sources and one migration more. Answers its program.</summary>
     private static async Task<string> NextBuildAsync(string folder)
     {
-        System.IO.Directory.CreateDirectory(folder);
+        Directory.CreateDirectory(folder);
         var migration = Path.Combine(folder, "next.sql");
         await File.WriteAllTextAsync(
             migration,

@@ -1,5 +1,6 @@
 using Npgsql;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Faults;
@@ -110,7 +111,7 @@ internal static class Outcome
         {
             using var written = new MemoryStream();
             await using var connection = await peer.Node.Database.Source.OpenConnectionAsync();
-            await LedgerExport.WriteSeenAsync(connection, of.Node.Name, written, CancellationToken.None);
+            await LedgerExporter.WriteSeenAsync(connection, of.Node.Name, written, CancellationToken.None);
             written.Position = 0;
             held.AddRange(await LedgerExport.ReadSeenAsync(written, CancellationToken.None));
         }

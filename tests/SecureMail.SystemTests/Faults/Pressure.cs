@@ -32,7 +32,7 @@ internal static class Pressure
             .ToDictionary(l => l.Split(':')[0], l => l.Split(':')[1].Trim());
         return (
             long.Parse(status["VmRSS"].Split(' ')[0], CultureInfo.InvariantCulture) / 1024,
-            System.IO.Directory.GetFiles($"/proc/{process.Id}/fd").Length,
+            Directory.GetFiles($"/proc/{process.Id}/fd").Length,
             int.Parse(status["Threads"], CultureInfo.InvariantCulture));
     }
 

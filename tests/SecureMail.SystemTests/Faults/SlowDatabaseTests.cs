@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Health;
+using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 

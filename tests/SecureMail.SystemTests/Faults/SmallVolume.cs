@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
-using SecureMail.Gateway.Storage;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Faults;
 
@@ -20,7 +20,7 @@ internal sealed class SmallVolume : IDisposable
 
     public static SmallVolume Mount(string folder, int mebibytes, string mode = "1777", string? cluster = null)
     {
-        System.IO.Directory.CreateDirectory(folder);
+        Directory.CreateDirectory(folder);
         As(
             "mount", "-t", "tmpfs", "-o", $"size={mebibytes}m,mode={mode},uid={Id("-u")},gid={Id("-g")}", "tmpfs",
             folder);
@@ -59,9 +59,9 @@ internal sealed class SmallVolume : IDisposable
     {
         // Lazily: a process that is still ending may have a file open on it.
         As("umount", "-l", Folder);
-        if (System.IO.Directory.Exists(Folder))
+        if (Directory.Exists(Folder))
         {
-            System.IO.Directory.Delete(Folder, recursive: true);
+            Directory.Delete(Folder, recursive: true);
         }
 
         if (_cluster is not null)

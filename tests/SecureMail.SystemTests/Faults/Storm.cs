@@ -3,12 +3,12 @@ using System.Diagnostics;
 using System.Net;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Faults;
@@ -40,7 +40,7 @@ internal sealed class Storm : IAsyncDisposable
     private static readonly string[] Codes = [TwoGateways.Province, TwoGateways.AnHoa, TwoGateways.BinhMinh];
     private static readonly string[] Tokens = ["tinh-uy-song-lam", "an-hoa", "binh-minh"];
 
-    private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smstorm").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("smstorm").FullName;
     private readonly StormPlan _plan;
     private readonly List<Node> _nodes = [];
     private readonly List<RunningGateway> _gateways = [];
@@ -60,7 +60,7 @@ internal sealed class Storm : IAsyncDisposable
         storm._cluster = await PrivateCluster.OpenAsync(Path.Combine(storm._folder, "cluster"), CancellationToken.None);
         storm._clusterData = (
             await Outcome.ListAsync(storm._cluster.ConnectionString("postgres", "postgres"), "SHOW data_directory"))[0];
-        System.IO.Directory.CreateDirectory(storm.Temporary);
+        Directory.CreateDirectory(storm.Temporary);
         List<GatewayRecord> records = [];
         for (var g = 0; g < Codes.Length; g++)
         {
@@ -132,7 +132,7 @@ internal sealed class Storm : IAsyncDisposable
 
         await _cluster.DisposeAsync();
         _cluster.DeleteFiles();
-        System.IO.Directory.Delete(_folder, recursive: true);
+        Directory.Delete(_folder, recursive: true);
     }
 
     private async Task<GatewayRecord> AddGatewayAsync(int index, char letter)
@@ -159,7 +159,7 @@ internal sealed class Storm : IAsyncDisposable
             DirectoryPublisher = Path.Combine(TwoGateways.Pki, "publisher.pem"),
             Tokens = [TwoGateways.TokenOf(Tokens[index])],
         };
-        await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
         List<Node> own = [new Node(options)];
         var turn = 0;
         var wire = new FaultyWire(() =>
@@ -289,7 +289,7 @@ internal sealed class Storm : IAsyncDisposable
             // "Immediate" is a crash of the server; "fast" cuts everybody off and writes what it has.
             await SoftHsm.RunAsync("kill", random.Next(2) == 0 ? "-QUIT" : "-INT", pid);
             await TwoGateways.EventuallyAsync(
-                () => Task.FromResult(System.IO.Directory.Exists($"/proc/{pid}") ? null : ""), "PostgreSQL to stop");
+                () => Task.FromResult(Directory.Exists($"/proc/{pid}") ? null : ""), "PostgreSQL to stop");
             await Task.Delay(random.Next(0, 3000));
             await using var again = await PrivateCluster.OpenAsync(
                 Path.Combine(_folder, "cluster"), CancellationToken.None);

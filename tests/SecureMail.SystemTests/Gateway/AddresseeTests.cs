@@ -1,3 +1,4 @@
+using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -1,3 +1,4 @@
+using SecureMail.Gateway.Schema;
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
@@ -5,13 +6,15 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using Npgsql;
+using SecureMail.Backup;
 using SecureMail.Cms;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Backup;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Recovery;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
 using SecureMail.SystemTests.Faults;
 using Xunit.Abstractions;
 
@@ -151,7 +154,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await pair.A.StopAsync();
         await lost.KillAsync(null);
         await lost.DestroyAsync();
-        System.IO.Directory.Delete(Path.Combine(lost.Folder, "journal"), recursive: true);
+        Directory.Delete(Path.Combine(lost.Folder, "journal"), recursive: true);
 
         var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = null };
         var size = (await lost.RestoreAsync(restored)).GetProperty("ledgerSize").GetInt64();
@@ -272,7 +275,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             }.Select(Encoding.UTF8.GetBytes),
             .. keys.Select(k => k.Length > 40 ? k[30..70] : k),
         ];
-        var files = System.IO.Directory.GetFiles(lost.Folder, "*", SearchOption.AllDirectories);
+        var files = Directory.GetFiles(lost.Folder, "*", SearchOption.AllDirectories);
         foreach (var file in files)
         {
             var octets = await File.ReadAllBytesAsync(file);
@@ -313,9 +316,9 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         var place = Path.GetFileName(sample).Split('-');
         using (var forger = RecoveryKey("CN=gateway-a.test"))
         using (
-            var writer = await SealedWriter.CreateAsync(
+            var writer = await EncryptedBackupWriter.CreateAsync(
                 sample + ".forged",
-                new BackupSeal(
+                new BackupKeys(
                     lost.Certificate, forger.Certificate.CopyWithPrivateKey(forger.Key), "gateway-a.test",
                     TimeProvider.System),
                 "journal",
@@ -332,15 +335,13 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await RefusedAsync(lost.Folder, "không thuộc bản sao lưu", lost.Key);
         await File.WriteAllBytesAsync(sample, real);
 
-        System.IO.Directory.CreateDirectory(into.DataFolder);
+        Directory.CreateDirectory(into.DataFolder);
         await File.WriteAllTextAsync(Path.Combine(into.DataFolder, "something"), "");
         await Should.ThrowAsync<DataFolderInUseException>(() =>
-            Restore.RunAsync(
-                lost.Folder, [lost.Key.Recipient], into, false, TimeProvider.System, CancellationToken.None));
+            RestoreAsync(lost.Folder, lost.Key.Recipient, into));
         File.Delete(Path.Combine(into.DataFolder, "something"));
         await Should.ThrowAsync<DataFolderInUseException>(() =>
-            Restore.RunAsync(
-                lost.Folder, [lost.Key.Recipient], pair.A.Options, false, TimeProvider.System, CancellationToken.None));
+            RestoreAsync(lost.Folder, lost.Key.Recipient, pair.A.Options));
 
         // After all that it is still a good backup.
         await lost.RestoreAsync(into);
@@ -348,15 +349,22 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             $"{files.Length} files searched for {secrets.Length} secrets: none; {tried} damaged or foreign backups refused, nothing restored by any; the whole one restored"
         );
 
+        static Task<RestoreReport> RestoreAsync(string folder, RecipientKey key, GatewayOptions options) =>
+            Restore.RunAsync(
+                folder, [key], options.Files, dropDamagedTail: false,
+                (restored, stop) =>
+                    RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
+                TimeProvider.System, CancellationToken.None);
+
         async Task RefusedAsync(string folder, string words, TestKey key)
         {
             tried++;
             (
                 await Should.ThrowAsync<BackupException>(() =>
-                    Restore.RunAsync(folder, [key.Recipient], into, false, TimeProvider.System, CancellationToken.None))
+                    RestoreAsync(folder, key.Recipient, into))
             ).Message.ShouldContain(words);
             PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
-            System.IO.Directory.Exists(Path.Combine(into.DataFolder, "keys")).ShouldBeFalse();
+            Directory.Exists(Path.Combine(into.DataFolder, "keys")).ShouldBeFalse();
         }
     }
 
@@ -392,7 +400,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             "INSERT INTO gateway.alarm (raised_at, kind, subject, detail) VALUES (now(), 'x', 'x', 'x')";
         await Should.ThrowAsync<NpgsqlException>(() => ExecuteAsync(connection, Write));
         // Nor is a row that can be read already promised to anybody.
-        await Should.ThrowAsync<NpgsqlException>(() => ExecuteAsync(connection, GatewayDatabase.Settle));
+        await Should.ThrowAsync<NpgsqlException>(() => ExecuteAsync(connection, GatewayDatabase.DurabilityBarrier));
         connection.CancellationTimeout = 2000;
         await ExecuteAsync(connection, Write);
 
@@ -527,7 +535,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         public static async Task<LostGateway> StartAsync(PostgresFixture postgres, bool synchronous)
         {
-            var folder = System.IO.Directory.CreateTempSubdirectory("smbackup").FullName;
+            var folder = Directory.CreateTempSubdirectory("smbackup").FullName;
             var key = RecoveryKey("CN=Khóa phục hồi");
             await File.WriteAllTextAsync(Path.Combine(folder, "recovery.pem"), key.Certificate.ExportCertificatePem());
             var file = Path.Combine(folder, "recovery.key");
@@ -541,7 +549,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         }
 
         public long Octets() =>
-            System.IO.Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Sum(f => new FileInfo(f).Length);
+            Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Sum(f => new FileInfo(f).Length);
 
         /// <summary>The gateway in a process of its own, once it takes work.</summary>
         public async Task<GatewayProcess> ServeAsync(GatewayOptions options)
@@ -614,7 +622,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             var cluster = pair.A.Node.Database.Cluster!;
             await pair.A.Node.DisposeAsync();
             cluster.DeleteFiles();
-            System.IO.Directory.Delete(pair.A.Options.DataFolder, recursive: true);
+            Directory.Delete(pair.A.Options.DataFolder, recursive: true);
         }
 
         public Task<JsonElement> RestoreAsync(GatewayOptions into) =>
@@ -640,7 +648,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
                 PrivateCluster.DeleteFiles(data);
             }
 
-            System.IO.Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
+            Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
         }
     }
 }

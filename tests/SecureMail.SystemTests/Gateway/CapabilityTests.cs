@@ -1,5 +1,5 @@
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -3,9 +3,9 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Host.Pages;
+using SecureMail.Web;
 
 namespace SecureMail.SystemTests.Gateway;
 

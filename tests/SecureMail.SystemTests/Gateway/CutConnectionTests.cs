@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using SecureMail.Gateway.Queue;
+using SecureMail.Storage.Queue;
 using SecureMail.SystemTests.Faults;
 using Xunit.Abstractions;
 

@@ -1,9 +1,10 @@
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.Gateway.Schema;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -27,20 +28,20 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
             DatabaseConnection = PostgresFixture.AsGateway(owner),
             OwnerConnection = owner,
         };
-        await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
         await KillServerAsync();
         foreach (
             var open in new Func<Task>[]
             {
-                () => GatewayDatabase.OpenAsync(options, CancellationToken.None),
-                () => GatewayDatabase.MigrateAsync(options, CancellationToken.None),
+                () => GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None),
+                () => GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None),
             })
         {
             (await Should.ThrowAsync<StorageUnavailableException>(open)).Message.ShouldContain("Database:Connection");
         }
 
         await using var again = await PrivateCluster.OpenAsync(_postgres.Folder, CancellationToken.None);
-        await using var database = await GatewayDatabase.OpenAsync(options, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
-using SecureMail.Gateway.Queue;
+using SecureMail.Exchange;
+using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -28,7 +29,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
     [Fact]
     public async Task A_destination_that_hangs_in_every_state_delays_no_other()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smhang").FullName;
+        var folder = Directory.CreateTempSubdirectory("smhang").FullName;
         var living = new HostilePeer("living.test", folder, _ => null);
         var hanging = new HostilePeer("hanging.test", folder, n => new PeerFault(States[n % States.Length], "hang"));
         try
@@ -84,14 +85,14 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         finally
         {
             await living.DisposeAsync();
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 
     [Fact]
     public async Task A_destination_that_comes_back_gets_what_waited_and_our_own_database_is_never_its_fault()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smback").FullName;
+        var folder = Directory.CreateTempSubdirectory("smback").FullName;
         var down = true;
         var peer = new HostilePeer("comes-back.test", folder, _ => down ? new PeerFault("greeting", "reset") : null);
         try
@@ -123,7 +124,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
 
             await TwoGateways.EventuallyAsync(
                 async () =>
-                    (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None))
+                    (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None))
                         is [{ Failures: >= 5, Waiting: >= 30 }]
                         ? ""
                         : null,
@@ -140,7 +141,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                         : null,
                 "all that waited");
             (peer.Messages, peer.Copies).ShouldBe((4, 40));
-            (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+            (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
 
             // The database refuses what a send writes: tried again, and the destination, which is well, is not held to
             // have failed.
@@ -168,7 +169,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         finally
         {
             await peer.DisposeAsync();
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 
@@ -189,13 +190,13 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
             },
             CancellationToken.None);
         await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "acknowledged");
-        (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+        (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
     [Fact]
     public async Task Agencies_behind_one_gateway_get_one_mail_and_each_answer_is_for_its_own()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smmany").FullName;
+        var folder = Directory.CreateTempSubdirectory("smmany").FullName;
         // The first connection refuses the second recipient for good, the third one's for now.
         var peer = new HostilePeer("many.test", folder, n => n switch
             {
@@ -249,7 +250,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         finally
         {
             await peer.DisposeAsync();
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 

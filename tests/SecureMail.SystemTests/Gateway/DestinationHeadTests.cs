@@ -4,11 +4,11 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Queue;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
 using SecureMail.Mail;
 using SecureMail.Smime;
+using SecureMail.Storage.Queue;
 using SecureMail.Trust;
 using Xunit.Abstractions;
 
@@ -21,7 +21,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 {
     private const string Elsewhere = "gateway-c.test";
 
-    private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smhead").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("smhead").FullName;
     private readonly List<HostilePeer> _peers = [];
     private bool _down;
 
@@ -30,7 +30,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
     public async Task DisposeAsync()
     {
         await Task.WhenAll(_peers.Select(p => p.DisposeAsync().AsTask()));
-        System.IO.Directory.Delete(_folder, recursive: true);
+        Directory.Delete(_folder, recursive: true);
     }
 
     [Fact]

@@ -1,7 +1,10 @@
 using System.Text;
 using Npgsql;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Schema;
+using SecureMail.Ledger;
+using SecureMail.Storage;
 using SecureMail.Trust;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -16,7 +19,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task InitializeAsync()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        await Migrator.MigrateAsync(owner, CancellationToken.None);
+        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         _store = Open();
         _document = await SampleAsync();
@@ -244,7 +247,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
 
     private static async Task<byte[]> TwoSignersAsync(byte[] octets)
     {
-        var work = System.IO.Directory.CreateTempSubdirectory("smdir").FullName;
+        var work = Directory.CreateTempSubdirectory("smdir").FullName;
         try
         {
             var (input, output) = (Path.Combine(work, "in"), Path.Combine(work, "out"));
@@ -258,7 +261,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
         }
         finally
         {
-            System.IO.Directory.Delete(work, recursive: true);
+            Directory.Delete(work, recursive: true);
         }
     }
 
@@ -281,7 +284,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
     /// <summary>The development directory with two gateways that exist on paper only.</summary>
     private static async Task<DirectoryDocument> SampleAsync()
     {
-        var work = System.IO.Directory.CreateTempSubdirectory("smdir").FullName;
+        var work = Directory.CreateTempSubdirectory("smdir").FullName;
         try
         {
             foreach (var letter in new[] { "a", "b" })
@@ -307,7 +310,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
         }
         finally
         {
-            System.IO.Directory.Delete(work, recursive: true);
+            Directory.Delete(work, recursive: true);
         }
     }
 }

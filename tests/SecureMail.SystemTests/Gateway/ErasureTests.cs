@@ -2,10 +2,11 @@ using System.Security.Cryptography;
 using System.Text;
 using Dapper;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -100,7 +101,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         {
             now.Single(l => l.EntryId == line.EntryId).Index.ShouldBe(line.Index);
             await using var connection = await pair.B.Node.Database.Source.OpenConnectionAsync();
-            (await LedgerEvidence.BuildAsync(connection, line.EntryId, [], [], CancellationToken.None))
+            (await EvidenceBuilder.BuildAsync(connection, line.EntryId, [], [], CancellationToken.None))
                 .Verify(pair.B.Node.Identity.Ledger.Verifier)
                 .ShouldBeNull();
         }
@@ -255,7 +256,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await connection.ExecuteAsync("CHECKPOINT;", commandTimeout: 300);
         var path = (await connection.ExecuteScalarAsync<string>(folder))!;
         var found = new HashSet<int>();
-        foreach (var file in System.IO.Directory.EnumerateFiles(path))
+        foreach (var file in Directory.EnumerateFiles(path))
         {
             byte[] octets;
             try

@@ -1,4 +1,5 @@
-using SecureMail.Ledger;
+using SecureMail.Exchange;
+using SecureMail.LedgerStore;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -2,9 +2,10 @@ using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
 using NpgsqlTypes;
-using SecureMail.Gateway.Exchange;
-using SecureMail.Gateway.Storage;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -42,7 +43,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     {
         await using var connection = new NpgsqlConnection(gateway.Owner);
         await connection.OpenAsync();
-        var head = await LedgerStore.HeadAsync(connection, CancellationToken.None);
+        var head = await StoredLedger.HeadAsync(connection, CancellationToken.None);
         _frontier = await TreeRows.FrontierAsync(connection, head?.Size ?? 0, CancellationToken.None);
         _nextEntry = await gateway.ScalarAsync<long>("SELECT nextval('ledger.entry_entry_id_seq')");
         _number = 1000;

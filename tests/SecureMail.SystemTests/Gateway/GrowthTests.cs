@@ -5,9 +5,12 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Schema;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -132,7 +135,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
     {
         var owner = await postgres.CreateDatabaseAsync();
         await ApplyFirstSchemaAsync(owner);
-        var folder = System.IO.Directory.CreateTempSubdirectory("smgrow").FullName;
+        var folder = Directory.CreateTempSubdirectory("smgrow").FullName;
         using var key = LedgerKey.Create(Path.Combine(folder, "log.pem"), "a.example/ledger", NoteKeyKind.Log);
         await using var source = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         // Writers of the build before: their statements are these, only the schema under them changes. Only they know
@@ -164,7 +167,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             return written;
         });
         var migrating = Stopwatch.GetTimestamp();
-        (await Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain("ledger/0002_partitions.sql");
+        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain("ledger/0002_partitions.sql");
         var took = Stopwatch.GetElapsedTime(migrating);
         var soFar = await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry");
         await TwoGateways.EventuallyAsync(
@@ -238,7 +241,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             "DELETE FROM gateway.blob_chunk WHERE blob_id < '019b0000-0000-0000-0000-000000000000' AND octets = 'x'");
         (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(
             1);
-        System.IO.Directory.Delete(folder, recursive: true);
+        Directory.Delete(folder, recursive: true);
         output.WriteLine(
             $"{before.Count} entries and blobs of the first schema, {during.Count} written while it was migrated in {took.TotalSeconds:0.0} s, {late.Count} after: none lost, 1 empty year dropped"
         );
@@ -257,7 +260,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             """
         );
         foreach (
-            var (name, sql) in Migrator.Known.Where(m => Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal)))
+            var (name, sql) in GatewaySchema.Migrator.Known.Where(m => Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal)))
         )
         {
             await using var command = new NpgsqlCommand(sql, connection);
@@ -278,7 +281,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             var octets = RandomNumberGenerator.GetBytes(3000);
             written.Add(
                 ((await blobs.WriteAsync(transaction, new MemoryStream(octets), CancellationToken.None)).Id, octets));
-            await LedgerStore.AppendAsync(
+            await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
@@ -287,7 +290,6 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
                     Kind = "dispatch.accepted",
                     Object = $"object-{n}",
                 },
-                chain: true,
                 CancellationToken.None);
         }
 
@@ -388,7 +390,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             await AppendAsync(source);
             await sequencer.RunOnceAsync(none);
         });
-        await Time("ledger proof", () => LedgerEvidence.BuildAsync(connection, entry, [1, 7], [], none));
+        await Time("ledger proof", () => EvidenceBuilder.BuildAsync(connection, entry, [1, 7], [], none));
         await Time("ledger overview", () => node.Ledger.OverviewAsync(none));
         await Time("newest 100 entries", () => node.Ledger.ListAsync(100, none));
         await Time("health", () => node.HealthAsync(none));
@@ -399,7 +401,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
     {
         await using var connection = await source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await LedgerStore.AppendAsync(
+        await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -408,7 +410,6 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
                 Kind = "dispatch.sent",
                 Object = "measured",
             },
-            chain: true,
             CancellationToken.None);
         await transaction.CommitAsync();
     }

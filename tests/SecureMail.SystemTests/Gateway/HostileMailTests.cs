@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
-using SecureMail.Gateway.Exchange;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;

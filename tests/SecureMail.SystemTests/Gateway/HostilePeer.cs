@@ -4,8 +4,8 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Text;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Directory;
 using SecureMail.Gateway.Keys;
 
 namespace SecureMail.SystemTests.Gateway;

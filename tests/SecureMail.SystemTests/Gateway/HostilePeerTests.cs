@@ -1,10 +1,11 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging.Abstractions;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Queue;
 using SecureMail.Gateway.Registers;
 using SecureMail.Mail;
+using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -94,7 +95,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
     public async Task Each_peer_brings_its_transmission_into_the_one_right_state()
     {
         var started = Stopwatch.GetTimestamp();
-        var folder = System.IO.Directory.CreateTempSubdirectory("smhostile").FullName;
+        var folder = Directory.CreateTempSubdirectory("smhostile").FullName;
         var peers = Once.Select(
                 (row, n) =>
                     new HostilePeer($"hostile-{n}.test", folder, c =>
@@ -141,7 +142,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
                 await peer.DisposeAsync();
             }
 
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 
@@ -172,8 +173,8 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         (
             await wrongClock.TellDelayedAsync(CancellationToken.None)
             + await wrongClock.GiveUpAsync(CancellationToken.None)).ShouldBe(0);
-        var down = (await pair.A.Node.Lanes.BackingOffAsync(CancellationToken.None)).ShouldHaveSingleItem();
-        (down.Lane, down.LastError, down.Failures > 1).ShouldBe(("dead-for-ever.test", "ConnectionLost", true));
+        var down = (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        (down.Destination, down.LastError, down.Failures > 1).ShouldBe(("dead-for-ever.test", "ConnectionLost", true));
 
         await pair.A.ScalarAsync<object>(
             "UPDATE gateway.transmission SET queued_at = now() - interval '6 days' WHERE state = 'queued'; UPDATE gateway.transmission SET first_sent_at = now() - interval '2 days' WHERE state = 'sent'"

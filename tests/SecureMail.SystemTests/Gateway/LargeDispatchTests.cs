@@ -15,7 +15,7 @@ public sealed class LargeDispatchTests(PostgresFixture postgres)
         string[] folders = [Path.Combine(pair.Folder, "temporary-a"), Path.Combine(pair.Folder, "temporary-b")];
         foreach (var folder in folders)
         {
-            System.IO.Directory.CreateDirectory(folder);
+            Directory.CreateDirectory(folder);
         }
 
         await using var a = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), temporary: folders[0]);
@@ -42,6 +42,6 @@ public sealed class LargeDispatchTests(PostgresFixture postgres)
         await a.StopAsync();
         await b.StopAsync();
         // With the processes their runtime's own sockets are gone, too.
-        folders.SelectMany(System.IO.Directory.EnumerateFileSystemEntries).Select(Path.GetFileName).ShouldBeEmpty();
+        folders.SelectMany(Directory.EnumerateFileSystemEntries).Select(Path.GetFileName).ShouldBeEmpty();
     }
 }

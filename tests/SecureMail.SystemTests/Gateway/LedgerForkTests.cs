@@ -2,6 +2,8 @@ using System.Text;
 using System.Text.Json;
 using Npgsql;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -65,7 +67,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         var entry = await dispatch.CommitAsync(mail, manifest);
         await TestMail.EvidenceAsync(pair.A, entry, asker: null);
         await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
-        var evidence = await LedgerEvidence.BuildAsync(connection, entry, [older], [], CancellationToken.None);
+        var evidence = await EvidenceBuilder.BuildAsync(connection, entry, [older], [], CancellationToken.None);
         evidence.Consistency.Keys.ShouldBe([older]);
         (await SharedPair.DeliverAsync(pair, TestMail.WithField(evidence, mail.Message))).Reason.ShouldBe(
             "LEDGER_EVIDENCE");
@@ -174,7 +176,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
     private static async Task<string> RunAsync(
         TwoGateways pair, RunningGateway gateway, int exit, params string[] arguments)
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smcli").FullName;
+        var folder = Directory.CreateTempSubdirectory("smcli").FullName;
         try
         {
             var config = Path.Combine(folder, "securemail.json");
@@ -208,7 +210,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         }
         finally
         {
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 }

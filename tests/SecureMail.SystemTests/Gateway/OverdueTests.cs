@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
@@ -84,9 +85,9 @@ public sealed class OverdueTests(PostgresFixture postgres)
         dispatch.Recipients.Single(r => r.Code == code);
 
     /// <summary>A gateway at a port where nobody listens.</summary>
-    private static SecureMail.Gateway.Directory.GatewayRecord Dead()
+    private static SecureMail.Exchange.GatewayRecord Dead()
     {
-        var folder = System.IO.Directory.CreateTempSubdirectory("smdead").FullName;
+        var folder = Directory.CreateTempSubdirectory("smdead").FullName;
         try
         {
             return SecureMail.Gateway.Keys.GatewayIdentity.Create(
@@ -95,7 +96,7 @@ public sealed class OverdueTests(PostgresFixture postgres)
         }
         finally
         {
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 }

@@ -1,4 +1,5 @@
-using SecureMail.Gateway.Directory;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -1,9 +1,10 @@
 using System.Security.Cryptography;
-using SecureMail.Gateway.Exchange;
-using SecureMail.Gateway.Queue;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
 using SecureMail.Mail;
 using SecureMail.Smime;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -1,5 +1,7 @@
+using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
 using SecureMail.Mail;
 

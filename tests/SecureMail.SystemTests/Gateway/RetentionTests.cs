@@ -2,10 +2,11 @@ using System.Text;
 using Dapper;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Storage;
-using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
+using SecureMail.Storage;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;

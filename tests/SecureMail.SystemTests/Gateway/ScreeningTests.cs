@@ -1,3 +1,4 @@
+using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Gateway.Directory;
+using SecureMail.Exchange;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -3,14 +3,14 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Npgsql;
 using SecureMail.Cms;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Storage;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Mail;
 using SecureMail.Smime;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -129,7 +129,7 @@ internal static class TestMail
     {
         await using var connection = await gateway.Node.Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var entry = await LedgerStore.AppendAsync(
+        var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
             {
@@ -139,7 +139,6 @@ internal static class TestMail
                 Object = subject.ToString(),
                 Commitments = new Dictionary<string, string> { ["content"] = content },
             },
-            chain: true,
             CancellationToken.None);
         await transaction.CommitAsync();
         return entry.EntryId;
@@ -163,7 +162,7 @@ internal static class TestMail
             {
                 try
                 {
-                    return await LedgerEvidence.BuildAsync(connection, entry, sizes, [], CancellationToken.None);
+                    return await EvidenceBuilder.BuildAsync(connection, entry, sizes, [], CancellationToken.None);
                 }
                 catch (LedgerException e) when (e.Fault == LedgerFault.NotCovered)
                 {

@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;

@@ -4,14 +4,14 @@ using System.Text;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Directory;
-using SecureMail.Gateway.Exchange;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
-using SecureMail.Gateway.Storage;
+using SecureMail.Gateway.Schema;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -35,7 +35,7 @@ public sealed class TwoGateways : IAsyncDisposable
             b.SetMinimumLevel(LogLevel.Debug)
                 .AddSimpleConsole(o => (o.SingleLine, o.TimestampFormat) = (true, "mm:ss.fff ")));
 
-    private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smgw").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("smgw").FullName;
 
     private TwoGateways() { }
 
@@ -153,7 +153,7 @@ public sealed class TwoGateways : IAsyncDisposable
     {
         await A.DisposeAsync();
         await B.DisposeAsync();
-        System.IO.Directory.Delete(_folder, recursive: true);
+        Directory.Delete(_folder, recursive: true);
     }
 
     private async Task<RunningGateway> OpenAsync(
@@ -179,7 +179,7 @@ public sealed class TwoGateways : IAsyncDisposable
             ],
         };
         options = change?.Invoke(options) ?? options;
-        await GatewayDatabase.MigrateAsync(options, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
         // The port is chosen now and written into the directory; nobody else takes it in between but by bad luck, and
         // then the test says so.
         var port = FreePort();

@@ -1,3 +1,4 @@
+using SecureMail.Exchange;
 using SecureMail.SystemTests.Gateway;
 using SecureMail.Tests;
 

@@ -1,6 +1,9 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Ledger;
 
@@ -25,9 +28,9 @@ internal sealed class LedgerDatabase : IAsyncDisposable
     public static async Task<LedgerDatabase> CreateAsync(PostgresFixture postgres, string name = "a")
     {
         var database = new LedgerDatabase(
-            await postgres.CreateDatabaseAsync(), System.IO.Directory.CreateTempSubdirectory("smledger").FullName,
+            await postgres.CreateDatabaseAsync(), Directory.CreateTempSubdirectory("smledger").FullName,
             name);
-        foreach (var (_, sql) in LedgerSchema.Migrations)
+        foreach (var (_, sql) in LedgerSchema.Migrations.Files)
         {
             await database.ExecuteAsync(sql);
         }
@@ -66,15 +69,15 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         LedgerKey? key = null
     ) => new(Gateway, key ?? LogKey, options ?? new SequencerOptions(), Time, NullLogger.Instance, onCovered);
 
-    public async Task<LedgerReceipt> AppendAsync(LedgerEntry? entry = null, bool chain = true) =>
+    public async Task<LedgerReceipt> AppendAsync(LedgerEntry? entry = null) =>
         await InTransactionAsync(transaction =>
-            LedgerStore.AppendAsync(transaction, entry ?? NewEntry(), chain, CancellationToken.None));
+            StoredLedger.AppendAsync(transaction, entry ?? NewEntry(), CancellationToken.None));
 
     /// <summary>Appends so many entries and covers them with one checkpoint.</summary>
     public async Task<Checkpoint> GrowAsync(int entries)
     {
         await InTransactionAsync(transaction =>
-            LedgerStore.AppendManyAsync(
+            StoredLedger.AppendManyAsync(
                 transaction, [.. Enumerable.Range(0, entries).Select(_ => NewEntry())], CancellationToken.None));
         using var sequencer = NewSequencer();
         return (await sequencer.RunOnceAsync(CancellationToken.None))!;
@@ -95,7 +98,7 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         var proofs = new Dictionary<long, IReadOnlyList<byte[]>>();
         foreach (var size in from)
         {
-            proofs[size] = await LedgerStore.ConsistencyProofAsync(connection, size, to, CancellationToken.None);
+            proofs[size] = await StoredLedger.ConsistencyProofAsync(connection, size, to, CancellationToken.None);
         }
 
         return proofs;
@@ -133,7 +136,7 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         await Owner.DisposeAsync();
         LogKey.Dispose();
         CosignerKey.Dispose();
-        System.IO.Directory.Delete(_directory, recursive: true);
+        Directory.Delete(_directory, recursive: true);
     }
 }
 

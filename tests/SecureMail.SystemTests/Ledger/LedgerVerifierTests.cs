@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 
 namespace SecureMail.SystemTests.Ledger;
 
@@ -120,7 +121,7 @@ public class LedgerVerifierTests(PostgresFixture postgres)
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         await using (var connection = await a.Gateway.OpenConnectionAsync())
         {
-            await b.ObserveAsync(a, (await LedgerStore.HeadAsync(connection, CancellationToken.None))!);
+            await b.ObserveAsync(a, (await StoredLedger.HeadAsync(connection, CancellationToken.None))!);
         }
 
         await a.ExecuteAsync(
@@ -130,7 +131,7 @@ public class LedgerVerifierTests(PostgresFixture postgres)
         using var file = new MemoryStream();
         await using (var connection = await b.Gateway.OpenConnectionAsync())
         {
-            await LedgerExport.WriteSeenAsync(connection, a.LogKey.Name, file, CancellationToken.None);
+            await LedgerExporter.WriteSeenAsync(connection, a.LogKey.Name, file, CancellationToken.None);
         }
 
         file.Position = 0;
@@ -180,7 +181,7 @@ public class LedgerVerifierTests(PostgresFixture postgres)
         await using var b = await LedgerDatabase.CreateAsync(postgres, "b");
         await using (var connection = await a.Gateway.OpenConnectionAsync())
         {
-            var head = (await LedgerStore.HeadAsync(connection, CancellationToken.None))!;
+            var head = (await StoredLedger.HeadAsync(connection, CancellationToken.None))!;
             var cosignature = (await b.ObserveAsync(a, head)).Cosignature!;
             (
                 await a.InTransactionAsync(t =>
@@ -188,7 +189,7 @@ public class LedgerVerifierTests(PostgresFixture postgres)
             ).ShouldBeTrue();
         }
         using var export = new MemoryStream();
-        await LedgerExport.WriteAsync(a.Gateway, a.LogKey.Verifier, export, CancellationToken.None);
+        await LedgerExporter.WriteAsync(a.Gateway, a.LogKey.Verifier, export, CancellationToken.None);
         var good = Encoding.UTF8.GetString(export.ToArray());
         (await PythonAsync(good, a.LogKey.Verifier)).ShouldBe(
             (0, "20 entries, 4 checkpoints, 1 cosignatures: all verify"));
@@ -213,7 +214,7 @@ public class LedgerVerifierTests(PostgresFixture postgres)
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await ledger.InTransactionAsync(t =>
-            LedgerStore.AppendManyAsync(
+            StoredLedger.AppendManyAsync(
                 t, [.. Enumerable.Range(0, 100_000).Select(_ => ledger.NewEntry())], CancellationToken.None));
         using var sequencer = ledger.NewSequencer();
         while (await sequencer.RunOnceAsync(CancellationToken.None) is not null) { }

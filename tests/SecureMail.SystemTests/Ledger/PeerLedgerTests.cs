@@ -1,5 +1,6 @@
 using System.Text;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 
 namespace SecureMail.SystemTests.Ledger;
 
@@ -52,7 +53,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         (await Add(b.CosignerKey.Verifier, cosignature)).ShouldBeTrue();
         (await Add(b.CosignerKey.Verifier, cosignature)).ShouldBeTrue();
         await using var connection = await a.Gateway.OpenConnectionAsync();
-        (await LedgerStore.CosignaturesAsync(connection, 10, CancellationToken.None)).ShouldBe([cosignature]);
+        (await StoredLedger.CosignaturesAsync(connection, 10, CancellationToken.None)).ShouldBe([cosignature]);
         (await a.VerifyAsync()).Problems.ShouldBeEmpty();
         await a.ExecuteAsync("UPDATE ledger.cosignature SET line = replace(line, 'A', 'B')");
         (await a.VerifyAsync()).Problems.ShouldHaveSingleItem().Code.ShouldBe("cosignature");
@@ -98,7 +99,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
     {
         var rewritten = await LedgerDatabase.CreateAsync(postgres);
         await rewritten.InTransactionAsync(t =>
-            LedgerStore.AppendManyAsync(
+            StoredLedger.AppendManyAsync(
                 t, [.. Enumerable.Range(0, entries).Select(i => rewritten.NewEntry($"other-{i}"))],
                 CancellationToken.None));
         using var sequencer = rewritten.NewSequencer(key: a.LogKey);
@@ -116,7 +117,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (rewritten, _) = await RewriteAsync(a, 4);
         await using var __ = rewritten;
         await using var connection = await rewritten.Gateway.OpenConnectionAsync();
-        var forged = (await LedgerStore.HeadAsync(connection, CancellationToken.None))!;
+        var forged = (await StoredLedger.HeadAsync(connection, CancellationToken.None))!;
         forged.IsSignedBy(a.LogKey.Verifier).ShouldBeTrue();
         var observation = await b.ObserveAsync(a, forged);
         observation.State.ShouldBe(PeerState.Fork);
@@ -140,7 +141,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (rewritten, _) = await RewriteAsync(a, 9);
         await using var __ = rewritten;
         await using var connection = await rewritten.Gateway.OpenConnectionAsync();
-        var forged = (await LedgerStore.HeadAsync(connection, CancellationToken.None))!;
+        var forged = (await StoredLedger.HeadAsync(connection, CancellationToken.None))!;
         (await b.ObserveAsync(a, forged)).State.ShouldBe(PeerState.Pending, "silence is not yet a fork");
         (await b.ObserveAsync(a, forged, await rewritten.ProofsAsync(9, 4))).State.ShouldBe(PeerState.Fork);
         (await AlarmsAsync(b, "fork")).ShouldBe(1);
@@ -162,7 +163,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var (rewritten, _) = await RewriteAsync(a, size);
         await using var __ = rewritten;
         await using var connection = await rewritten.Gateway.OpenConnectionAsync();
-        (await b.ObserveAsync(a, (await LedgerStore.HeadAsync(connection, CancellationToken.None))!)).State.ShouldBe(
+        (await b.ObserveAsync(a, (await StoredLedger.HeadAsync(connection, CancellationToken.None))!)).State.ShouldBe(
             PeerState.Pending);
         (await OverdueAsync(b)).ShouldBe(0);
         b.Time.Advance(TimeSpan.FromHours(25));
@@ -226,7 +227,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         (await Should.ThrowAsync<LedgerException>(() => b.ObserveAsync(a, next))).Fault.ShouldBe(LedgerFault.TooLarge);
         (await SeenAsync(b, a)).ShouldBe([
             1,
-            .. Enumerable.Range(101, PeerLedger.MaxProofs - 1).Select(size => (long)size),
+            .. Enumerable.Range(101, LedgerEvidence.MaxProofs - 1).Select(size => (long)size),
         ]);
     }
 
@@ -239,11 +240,11 @@ public class PeerLedgerTests(PostgresFixture postgres)
         await using var connection = await a.Gateway.OpenConnectionAsync();
         (
             await Should.ThrowAsync<LedgerException>(() =>
-                LedgerEvidence.BuildAsync(connection, receipt.EntryId, [], [], CancellationToken.None))
+                EvidenceBuilder.BuildAsync(connection, receipt.EntryId, [], [], CancellationToken.None))
         ).Fault.ShouldBe(LedgerFault.NotCovered);
         (
             await Should.ThrowAsync<LedgerException>(() =>
-                LedgerEvidence.BuildAsync(connection, receipt.EntryId + 100, [], [], CancellationToken.None))
+                EvidenceBuilder.BuildAsync(connection, receipt.EntryId + 100, [], [], CancellationToken.None))
         ).Fault.ShouldBe(LedgerFault.NotFound);
         await b.ObserveAsync(a, await a.GrowAsync(4));
         await a.GrowAsync(3);
@@ -252,7 +253,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
         var cosignature = await a.InTransactionAsync(t =>
             a.Peers.CosignHighestAsync(t, b.LogKey.Name, CancellationToken.None));
 
-        var built = await LedgerEvidence.BuildAsync(
+        var built = await EvidenceBuilder.BuildAsync(
             connection, receipt.EntryId, await SeenAsync(b, a), [cosignature!], CancellationToken.None);
         var read = LedgerEvidence.Parse(built.ToBytes());
         read.Verify(a.LogKey.Verifier).ShouldBeNull();

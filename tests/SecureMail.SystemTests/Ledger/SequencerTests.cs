@@ -1,6 +1,8 @@
 using System.Data;
 using Npgsql;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Ledger;
 
@@ -15,7 +17,7 @@ public class SequencerTests(PostgresFixture postgres)
         await using (var connection = await ledger.Gateway.OpenConnectionAsync())
         {
             await using var transaction = await connection.BeginTransactionAsync();
-            await LedgerStore.AppendAsync(transaction, ledger.NewEntry(), chain: true, CancellationToken.None);
+            await StoredLedger.AppendAsync(transaction, ledger.NewEntry(), CancellationToken.None);
             await transaction.RollbackAsync();
         }
         (await sequencer.RunOnceAsync(CancellationToken.None)).ShouldBeNull();
@@ -38,9 +40,9 @@ public class SequencerTests(PostgresFixture postgres)
         head.Size.ShouldBe(36);
         head.IsSignedBy(ledger.LogKey.Verifier).ShouldBeTrue();
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
-        foreach (var stored in await LedgerStore.ListAsync(connection, null, 100, CancellationToken.None))
+        foreach (var stored in await StoredLedger.ListAsync(connection, null, 100, CancellationToken.None))
         {
-            var proof = await LedgerStore.InclusionProofAsync(
+            var proof = await StoredLedger.InclusionProofAsync(
                 connection, stored.Index!.Value, head.Size, CancellationToken.None);
             MerkleTree
                 .VerifyInclusion(
@@ -49,7 +51,7 @@ public class SequencerTests(PostgresFixture postgres)
         }
         foreach (var earlier in checkpoints)
         {
-            var proof = await LedgerStore.ConsistencyProofAsync(
+            var proof = await StoredLedger.ConsistencyProofAsync(
                 connection, earlier.Size, head.Size, CancellationToken.None);
             MerkleTree
                 .VerifyConsistency(earlier.Size, earlier.Root.Span, head.Size, head.Root.Span, proof)
@@ -67,13 +69,13 @@ public class SequencerTests(PostgresFixture postgres)
         using var sequencer = ledger.NewSequencer();
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         await using var slow = await connection.BeginTransactionAsync();
-        var late = await LedgerStore.AppendAsync(slow, ledger.NewEntry(), chain: true, CancellationToken.None);
+        var late = await StoredLedger.AppendAsync(slow, ledger.NewEntry(), CancellationToken.None);
         var early = await ledger.AppendAsync();
         early.EntryId.ShouldBeGreaterThan(late.EntryId);
         (await sequencer.RunOnceAsync(CancellationToken.None))!.Size.ShouldBe(1);
         await slow.CommitAsync();
         (await sequencer.RunOnceAsync(CancellationToken.None))!.Size.ShouldBe(2);
-        (await LedgerStore.FindAsync(connection, late.EntryId, CancellationToken.None))!.Index.ShouldBe(1);
+        (await StoredLedger.FindAsync(connection, late.EntryId, CancellationToken.None))!.Index.ShouldBe(1);
         (await ledger.VerifyAsync()).Problems.ShouldBeEmpty();
     }
 
@@ -128,7 +130,7 @@ public class SequencerTests(PostgresFixture postgres)
                     }
                 }));
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
-        var entries = await LedgerStore.ListAsync(connection, "dispatch-x", 100, CancellationToken.None);
+        var entries = await StoredLedger.ListAsync(connection, "dispatch-x", 100, CancellationToken.None);
         entries.Count.ShouldBe(30);
         for (var i = 0; i < entries.Count; i++)
         {
@@ -145,7 +147,7 @@ public class SequencerTests(PostgresFixture postgres)
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead);
         await Should.ThrowAsync<InvalidOperationException>(() =>
-            LedgerStore.AppendAsync(transaction, ledger.NewEntry(), chain: true, CancellationToken.None));
+            StoredLedger.AppendAsync(transaction, ledger.NewEntry(), CancellationToken.None));
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using Npgsql;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Ledger;

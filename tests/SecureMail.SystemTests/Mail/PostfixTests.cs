@@ -5,6 +5,7 @@ using System.Text;
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging.Abstractions;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Mail;
 

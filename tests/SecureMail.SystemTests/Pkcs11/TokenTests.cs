@@ -94,7 +94,7 @@ public class TokenTests
     {
         using var token = TokenFixture.Open();
         using var key = token.OpenKey(TokenFixture.Key(label));
-        var folder = System.IO.Directory.CreateTempSubdirectory("smsign").FullName;
+        var folder = Directory.CreateTempSubdirectory("smsign").FullName;
         try
         {
             string In(string name) => Path.Combine(folder, name);
@@ -114,7 +114,7 @@ public class TokenTests
         }
         finally
         {
-            System.IO.Directory.Delete(folder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 

@@ -6,12 +6,12 @@ namespace SecureMail.SystemTests.Scripts;
 /// installer.</summary>
 public sealed class SetupTests : IDisposable
 {
-    private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("smsetup").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("smsetup").FullName;
 
     public SetupTests()
     {
-        System.IO.Directory.CreateDirectory(At("scripts"));
-        System.IO.Directory.CreateDirectory(At("bin"));
+        Directory.CreateDirectory(At("scripts"));
+        Directory.CreateDirectory(At("bin"));
         File.Copy(Path.Combine(Repository.Root, "scripts", "setup.sh"), At("scripts/setup.sh"));
         File.Copy(Path.Combine(Repository.Root, "global.json"), At("global.json"));
         // A PATH with neither dotnet nor apt-get.
@@ -72,7 +72,7 @@ public sealed class SetupTests : IDisposable
         (await RunAsync("file://" + At("install.sh"))).Code.ShouldBe(69);
     }
 
-    public void Dispose() => System.IO.Directory.Delete(_folder, recursive: true);
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private string At(string path) => Path.Combine(_folder, path);
 

@@ -2,10 +2,10 @@ using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.Pkcs;
 using System.Security.Cryptography.X509Certificates;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
 using SecureMail.Libcrypto;
 using SecureMail.Trust;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Cms;
 

@@ -1,6 +1,6 @@
 using System.Text;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Queue;
 using SecureMail.Trust;
 
 namespace SecureMail.Tests.Gateway;
@@ -52,7 +52,7 @@ public sealed class PolicyTests
     [InlineData("MAT", 3)]
     [InlineData("TỐI  MẬT", 3)]
     public void A_mark_that_nobody_knows_counts_as_the_highest(string? mark, int rank) =>
-        Secrecy.RankOrHighest(mark).ShouldBe(rank);
+        SecrecyMark.RankOrHighest(mark).ShouldBe(rank);
 
     [Theory]
     [InlineData("MẬT", 1)]
@@ -60,8 +60,8 @@ public sealed class PolicyTests
     [InlineData("TUYỆT MẬT", 3)]
     public void A_mark_is_known_composed_or_decomposed(string mark, int rank)
     {
-        Secrecy.Rank(mark.Normalize(NormalizationForm.FormC)).ShouldBe(rank);
-        Secrecy.Rank(mark.Normalize(NormalizationForm.FormD)).ShouldBe(rank);
-        Secrecy.Rank(mark + "!").ShouldBe(0);
+        SecrecyMark.Rank(mark.Normalize(NormalizationForm.FormC)).ShouldBe(rank);
+        SecrecyMark.Rank(mark.Normalize(NormalizationForm.FormD)).ShouldBe(rank);
+        SecrecyMark.Rank(mark + "!").ShouldBe(0);
     }
 }

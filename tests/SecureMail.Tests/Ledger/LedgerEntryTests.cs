@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
 
 namespace SecureMail.Tests.Ledger;

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using SecureMail.Exchange;
 using SecureMail.Ledger;
 
 namespace SecureMail.Tests.Ledger;
@@ -88,7 +89,7 @@ public sealed class LedgerEvidenceTests : IDisposable
                 _evidence.Replace(
                     "\"consistency\":{",
                     "\"consistency\":{"
-                        + string.Join(',', Enumerable.Range(10, PeerLedger.MaxProofs).Select(i => $"\"{i}\":[]"))
+                        + string.Join(',', Enumerable.Range(10, LedgerEvidence.MaxProofs).Select(i => $"\"{i}\":[]"))
                         + ",",
                     StringComparison.Ordinal),
                 _evidence.Replace(

@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.Tests.Mail;
 

@@ -1,10 +1,10 @@
 using System.Security.Cryptography;
+using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
 using SecureMail.Mail;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
-using Mailbox = SecureMail.Mail.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 

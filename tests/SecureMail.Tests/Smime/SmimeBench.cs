@@ -1,9 +1,9 @@
 using System.Security.Cryptography;
+using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
 using SecureMail.Mail;
 using SecureMail.Smime;
 using SecureMail.Trust;
-using Mailbox = SecureMail.Mail.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 

@@ -1,10 +1,10 @@
 using System.Security.Cryptography;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
 using SecureMail.Mail;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Smime;
 

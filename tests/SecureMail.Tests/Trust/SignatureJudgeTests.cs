@@ -1,9 +1,9 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.Pkcs;
 using System.Security.Cryptography.X509Certificates;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
 using SecureMail.Trust;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Trust;
 

@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography.X509Certificates;
+using Npgsql;
+using NpgsqlTypes;
+using SecureMail.Storage;
+
+namespace SecureMail.Backup;
+
+/// <summary>The server that is backed up: the private cluster as its superuser, or a configured one as a role that may
+/// replicate.</summary>
+internal sealed class BackupSource
+{
+    private readonly NpgsqlConnectionStringBuilder _connection;
+
+    private BackupSource(NpgsqlConnectionStringBuilder connection, bool isPrivate) =>
+        (_connection, IsPrivate) = (connection, isPrivate);
+
+    /// <summary>The private cluster: its settings are ours to change.</summary>
+    public bool IsPrivate { get; }
+
+    /// <exception cref="StorageUnavailableException">A configured server and no role that may replicate.</exception>
+    public static BackupSource Of(GatewayDatabase database, BackupOptions? backup)
+    {
+        if (database.Cluster is { } cluster)
+        {
+            return new BackupSource(
+                new NpgsqlConnectionStringBuilder(cluster.ConnectionString("postgres")), isPrivate: true);
+        }
+
+        return backup?.Connection is { } connection
+            ? new BackupSource(new NpgsqlConnectionStringBuilder(connection), isPrivate: false)
+            : throw new StorageUnavailableException(
+                "Thiếu Backup:Connection: cần vai trò có quyền REPLICATION trên máy chủ PostgreSQL đã cấu hình. / Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server."
+            );
+    }
+
+    /// <summary>Not pooled, and its own commits never wait for the journal: it is what brings the journal
+    /// back.</summary>
+    public async Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
+    {
+        var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+            {
+                Pooling = false,
+                Options = "-c synchronous_commit=local",
+            }.ConnectionString);
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    public string ReplicationConnectionString(string application) =>
+        new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+        {
+            Pooling = false,
+            ApplicationName = application,
+            MaxAutoPrepare = 0,
+        }.ConnectionString;
+
+    /// <summary>Streams a base backup as one tar, with the log it needs to be consistent.</summary>
+    public Process StartBaseBackup()
+    {
+        var start = new ProcessStartInfo(Path.Combine(PrivateCluster.FindBinaries(), "pg_basebackup"))
+        {
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = "/",
+        };
+        foreach (
+            var argument in new[] { "-D", "-", "-F", "tar", "-X", "fetch", "-c", "fast", "--no-password", "--verbose" })
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        start.Environment["LC_ALL"] = "C.UTF-8";
+        start.Environment["PGHOST"] = _connection.Host;
+        start.Environment["PGPORT"] = _connection.Port.ToString(CultureInfo.InvariantCulture);
+        start.Environment["PGUSER"] = _connection.Username;
+        start.Environment["PGAPPNAME"] = "securemail_base";
+        if (_connection.Password is { } password)
+        {
+            start.Environment["PGPASSWORD"] = password;
+        }
+
+        return Process.Start(start) ?? throw new StorageUnavailableException("pg_basebackup would not start");
+    }
+
+    public static ulong Lsn(object? value) =>
+        value switch
+        {
+            NpgsqlLogSequenceNumber lsn => (ulong)lsn,
+            string text => (ulong)NpgsqlLogSequenceNumber.Parse(text),
+            _ => 0,
+        };
+}

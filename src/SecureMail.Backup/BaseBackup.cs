@@ -1,0 +1,260 @@
+using System.Diagnostics;
+using System.Formats.Tar;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Dapper;
+using Npgsql;
+using Npgsql.Replication;
+using NpgsqlTypes;
+using SecureMail.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Backup;
+
+/// <summary>
+/// One base backup: the whole cluster as <c>pg_basebackup</c> streams it, with the log that makes it consistent; the
+/// gateway's key folder; and a manifest, written last. Everything goes from the pipe into sealed records: no octet of
+/// it is on a disk in clear. The gateway goes on meanwhile.
+/// </summary>
+internal static partial class BaseBackup
+{
+    /// <summary>Takes one; when this answers, it is whole and on the disk.</summary>
+    /// <exception cref="StorageUnavailableException">The server would not: it is away, or the role may not
+    /// replicate.</exception>
+    /// <exception cref="IOException">The folder cannot be written; nothing of the attempt is left.</exception>
+    public static async Task<BackupMade> TakeAsync(
+        BackupSource source, BackupFolder folder, BackupKeys keys, GatewayFiles files,
+        CancellationToken cancellationToken)
+    {
+        folder.Create();
+        var started = keys.Time.GetTimestamp();
+        await using var look = await source.OpenAsync(cancellationToken);
+        // A slot of our own keeps the server from recycling the log that the backup still has to fetch at its end.
+        await using var holder = new PhysicalReplicationConnection(
+            source.ReplicationConnectionString("securemail_base"));
+        await holder.Open(cancellationToken);
+        var slot = "securemail_base_" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(6));
+        await holder.CreateReplicationSlot(slot, isTemporary: true, reserveWal: true, cancellationToken);
+        var system = await holder.IdentifySystem(cancellationToken);
+        var held = BackupSource.Lsn(
+            await look.ExecuteScalarAsync(
+                new CommandDefinition(
+                    "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot", new { slot },
+                    cancellationToken: cancellationToken)));
+        var place = new WalPlace(system.SystemId, system.Timeline, held);
+
+        var partial = folder.NewBase(place, keys.Time.GetUtcNow());
+        Directory.CreateDirectory(partial);
+        try
+        {
+            var contents = await ContentsAsync(look, cancellationToken);
+            var pieces = new SortedDictionary<string, string>(StringComparer.Ordinal);
+            long octets = 0;
+            (ulong Start, ulong End) range = default;
+            await PieceAsync(BackupFolder.BaseFile, "base", async writer =>
+                range = await CopyClusterAsync(source, writer, cancellationToken));
+            await PieceAsync(BackupFolder.KeysFile, "keys", async writer =>
+                Copy(await KeyFolderAsync(files, cancellationToken), writer));
+            var manifest = new BackupManifest
+            {
+                Gateway = files.Name,
+                Made = keys.Time.GetUtcNow(),
+                System = place.System,
+                Timeline = place.Timeline,
+                WalStart = (long)range.Start,
+                WalEnd = (long)range.End,
+                SegmentSize = contents.SegmentSize,
+                Postgres = contents.Postgres,
+                Schema = contents.Schema,
+                LedgerSize = contents.Ledger?.Size ?? 0,
+                LedgerRoot = contents.Ledger?.Root.ToArray(),
+                Pieces = pieces.ToDictionary(p => p.Key, p => p.Value),
+            };
+            await PieceAsync(BackupFolder.ManifestFile, "manifest", writer =>
+            {
+                Copy(JsonSerializer.SerializeToUtf8Bytes(manifest, WireJson.Options), writer);
+                return Task.CompletedTask;
+            });
+            // The rename makes it count: whatever stopped us before it left a folder that nobody reads.
+            return new BackupMade(
+                BackupFolder.Finish(partial), octets, manifest.LedgerSize, keys.Time.GetElapsedTime(started));
+
+            async Task PieceAsync(string name, string kind, Func<EncryptedBackupWriter, Task> write)
+            {
+                using var writer = await EncryptedBackupWriter.CreateAsync(
+                    Path.Combine(partial, name), keys, kind, place, cancellationToken);
+                await write(writer);
+                writer.FlushToDisk();
+                octets += writer.Length;
+                pieces[name] = Convert.ToHexStringLower(writer.Digest());
+            }
+        }
+        catch
+        {
+            Directory.Delete(partial, recursive: true);
+            throw;
+        }
+    }
+
+    private static async Task<(ulong Start, ulong End)> CopyClusterAsync(
+        BackupSource source, EncryptedBackupWriter writer, CancellationToken cancellationToken)
+    {
+        using var process = source.StartBaseBackup();
+        try
+        {
+            process.StandardInput.Close();
+            var words = process.StandardError.ReadToEndAsync(cancellationToken);
+            var buffer = new byte[EncryptedBackupFile.LargestRecord];
+            ulong position = 0;
+            for (
+                int read;
+                (
+                    read = await process.StandardOutput.BaseStream.ReadAtLeastAsync(
+                        buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)
+                ) > 0;
+                position += (ulong)read)
+            {
+                writer.Write(position, buffer.AsSpan(0, read));
+            }
+
+            await process.WaitForExitAsync(cancellationToken);
+            var said = await words;
+            if (process.ExitCode != 0
+                || StartPoint().Match(said) is not { Success: true } start
+                || EndPoint().Match(said) is not { Success: true } end)
+            {
+                var reason = said.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? "pg_basebackup";
+                throw new StorageUnavailableException(
+                    $"Không sao lưu được cơ sở dữ liệu: {reason} / The database cannot be backed up: {reason}");
+            }
+
+            // Only now: a tar that was cut off must not look like one that ended.
+            writer.Write(position, [], last: true);
+            CryptographicOperations.ZeroMemory(buffer);
+            return (BackupSource.Lsn(start.Groups[1].Value), BackupSource.Lsn(end.Groups[1].Value));
+        }
+        finally
+        {
+            if (!process.HasExited)
+            {
+                process.Kill();
+            }
+        }
+    }
+
+    private static void Copy(byte[] octets, EncryptedBackupWriter writer)
+    {
+        for (var at = 0; at < octets.Length; at += EncryptedBackupFile.LargestRecord)
+        {
+            writer.Write((ulong)at, octets.AsSpan(at, Math.Min(EncryptedBackupFile.LargestRecord, octets.Length - at)));
+        }
+
+        writer.Write((ulong)octets.Length, [], last: true);
+        CryptographicOperations.ZeroMemory(octets);
+    }
+
+    /// <summary>The key folder as a tar, in memory: it is small, and nothing of it touches a disk. A TLS key kept
+    /// elsewhere takes the folder's own place.</summary>
+    private static async Task<byte[]> KeyFolderAsync(GatewayFiles files, CancellationToken cancellationToken)
+    {
+        using var memory = new MemoryStream();
+        await using (var tar = new TarWriter(memory, TarEntryFormat.Pax, leaveOpen: true))
+        {
+            var tls = new Dictionary<string, string?>(StringComparer.Ordinal)
+            {
+                ["tls.pem"] = files.TlsCertificate,
+                ["tls.key"] = files.TlsKey,
+            };
+            foreach (
+                var file in Directory.EnumerateFiles(files.KeyFolder, "*", SearchOption.AllDirectories)
+                    .Order(StringComparer.Ordinal))
+            {
+                var name = Path.GetRelativePath(files.KeyFolder, file);
+                if (tls.GetValueOrDefault(name) is null)
+                {
+                    await tar.WriteEntryAsync(file, name, cancellationToken);
+                }
+            }
+
+            foreach (var (name, file) in tls.Where(t => t.Value is not null))
+            {
+                await tar.WriteEntryAsync(file!, name, cancellationToken);
+            }
+        }
+
+        var octets = memory.ToArray();
+        CryptographicOperations.ZeroMemory(memory.GetBuffer());
+        return octets;
+    }
+
+    private static async Task<(
+        string Postgres, long SegmentSize, IReadOnlyList<string> Schema,
+        Checkpoint? Ledger)> ContentsAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
+    {
+        var (version, segment) = await maintenance.QuerySingleAsync<(string, long)>(
+            new CommandDefinition(
+                "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))",
+                cancellationToken: cancellationToken));
+        // The maintenance connection may be to another database of the cluster; the gateway's own is asked where it is
+        // the one connected to.
+        if (
+            !await maintenance.ExecuteScalarAsync<bool>(
+                new CommandDefinition(
+                    "SELECT to_regclass('gateway.schema_version') IS NOT NULL", cancellationToken: cancellationToken)))
+        {
+            return (version, segment, [], null);
+        }
+
+        var schema = await maintenance.QueryAsync<string>(
+            new CommandDefinition(
+                "SELECT name FROM gateway.schema_version ORDER BY name", cancellationToken: cancellationToken));
+        var note = await maintenance.ExecuteScalarAsync<byte[]?>(
+            new CommandDefinition(
+                "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1", cancellationToken: cancellationToken));
+        return (version, segment, [.. schema], note is null ? null : Checkpoint.Parse(note));
+    }
+
+    [GeneratedRegex(@"start point: ([0-9A-F]{1,8}/[0-9A-F]{1,8})")]
+    private static partial Regex StartPoint();
+
+    [GeneratedRegex(@"end point: ([0-9A-F]{1,8}/[0-9A-F]{1,8})")]
+    private static partial Regex EndPoint();
+}
+
+/// <summary>What a base holds. The manifest is encrypted like the rest and signed through its header.</summary>
+public sealed record BackupManifest
+{
+    public int V { get; init; } = 1;
+
+    public required string Gateway { get; init; }
+
+    public required DateTimeOffset Made { get; init; }
+
+    public required string System { get; init; }
+
+    public required long Timeline { get; init; }
+
+    public required long WalStart { get; init; }
+
+    public required long WalEnd { get; init; }
+
+    public required long SegmentSize { get; init; }
+
+    /// <summary>server_version_num.</summary>
+    public required string Postgres { get; init; }
+
+    public required IReadOnlyList<string> Schema { get; init; }
+
+    /// <summary>The ledger when the base was begun: what is restored is at least this.</summary>
+    public required long LedgerSize { get; init; }
+
+    public required byte[]? LedgerRoot { get; init; }
+
+    /// <summary>SHA-256 of each file, lower-case hexadecimal.</summary>
+    public required IReadOnlyDictionary<string, string> Pieces { get; init; }
+}
+
+/// <summary>A base backup that is whole.</summary>
+public sealed record BackupMade(string Folder, long Octets, long LedgerSize, TimeSpan Took);

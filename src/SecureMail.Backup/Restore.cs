@@ -1,0 +1,380 @@
+using System.Formats.Tar;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Dapper;
+using Npgsql;
+using NpgsqlTypes;
+using SecureMail.Cms;
+using SecureMail.Storage;
+using SecureMail.Ledger;
+
+namespace SecureMail.Backup;
+
+/// <summary>
+/// Brings a gateway back from its backup folder and the recovery key, into an empty data folder: manifest and keys are
+/// checked, the base is unpacked, the journal's log laid over it, PostgreSQL recovers to its end, the ledger is
+/// recomputed, and the gateway is marked as restored (<see cref="Restoration"/>). All of it happens beside the data
+/// folder's place; the last step moves it there.
+/// </summary>
+public sealed class Restore
+{
+    // What may lie in a data folder that is to be restored into: the configuration, and what an attempt that failed
+    // left behind.
+    private static readonly string[] MayBeThere =
+    [
+        "securemail.json",
+        "start.lock",
+        "users.lock",
+        "restore.lock",
+        "restore.log",
+        KeysStaging,
+        "postgres.restoring",
+    ];
+
+    private const string KeysStaging = "keys.restoring";
+
+    private readonly BackupFolder _folder;
+    private readonly IReadOnlyList<RecipientKey> _keys;
+    private readonly GatewayFiles _files;
+    private readonly TimeProvider _time;
+    private X509Certificate2? _signer;
+
+    private Restore(string folder, IReadOnlyList<RecipientKey> keys, GatewayFiles files, TimeProvider time) =>
+        (_folder, _keys, _files, _time) = (new BackupFolder(folder), keys, files, time);
+
+    /// <param name="from">The backup folder.</param>
+    /// <param name="keys">The recovery key.</param>
+    /// <param name="dropDamagedTail">Goes on up to a journal record that was changed, instead of refusing; what follows
+    /// it is lost and the peers say what.</param>
+    /// <param name="prove">Brings the recovered database to this build's schema, proves its ledger against the
+    /// manifest, marks the gateway as restored, and answers how many entries the ledger has. It throws when the proof
+    /// fails; then nothing was restored.</param>
+    /// <exception cref="BackupException">Another key, a piece missing, cut off or changed: nothing was
+    /// restored.</exception>
+    /// <exception cref="StorageUnavailableException">The data folder is in use, or PostgreSQL could not
+    /// recover.</exception>
+    public static async Task<RestoreReport> RunAsync(
+        string from, IReadOnlyList<RecipientKey> keys, GatewayFiles files, bool dropDamagedTail,
+        Func<RestoredDatabase, CancellationToken, Task<long>> prove, TimeProvider time,
+        CancellationToken cancellationToken)
+    {
+        RequireEmpty(files);
+        return await new Restore(from, keys, files, time).RunAsync(dropDamagedTail, prove, cancellationToken);
+    }
+
+    private static void RequireEmpty(GatewayFiles files)
+    {
+        var folder = files.DataFolder;
+        var stray = Directory.Exists(folder)
+            ? Directory.GetFileSystemEntries(folder)
+                .Select(Path.GetFileName)
+                .Except(MayBeThere)
+                .FirstOrDefault()
+            : null;
+        if (stray is not null || PrivateCluster.Exists(folder))
+        {
+            throw new DataFolderInUseException(folder, stray ?? "postgres");
+        }
+    }
+
+    private async Task<RestoreReport> RunAsync(
+        bool dropDamagedTail, Func<RestoredDatabase, CancellationToken, Task<long>> prove,
+        CancellationToken cancellationToken)
+    {
+        var started = _time.GetTimestamp();
+        if (_folder.Bases() is not [.., var chosen])
+        {
+            throw new BackupException(
+                $"Trong {_folder.Path} không có bản sao lưu nào trọn vẹn.",
+                $"There is no whole backup in {_folder.Path}.");
+        }
+
+        var manifest = await ManifestAsync(chosen.Folder, cancellationToken);
+        await CheckPiecesAsync(chosen.Folder, manifest, cancellationToken);
+        Directory.CreateDirectory(_files.DataFolder);
+        var keys = Path.Combine(_files.DataFolder, KeysStaging);
+        try
+        {
+            await UnpackKeysAsync(chosen.Folder, keys, cancellationToken);
+            JournalReading? journal = null;
+            long entries = 0;
+            await PrivateCluster.RestoreAsync(
+                _files.DataFolder,
+                async cluster =>
+                {
+                    await UnpackAsync(
+                        Path.Combine(chosen.Folder, BackupFolder.BaseFile), "base", cluster, cancellationToken);
+                    journal = await ReadJournalAsync(
+                        manifest, Path.Combine(cluster, "pg_wal"), dropDamagedTail, cancellationToken);
+                },
+                async connection =>
+                    entries = await prove(new RestoredDatabase(connection, manifest, keys), cancellationToken),
+                cancellationToken);
+            Directory.Move(keys, _files.KeyFolder);
+            return new RestoreReport(
+                manifest.Gateway, chosen.Folder, manifest.Made, entries, Lsn((ulong)manifest.WalEnd),
+                Lsn(journal!.Covered), journal.Octets, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
+                journal.Torn, _time.GetElapsedTime(started));
+        }
+        catch
+        {
+            if (Directory.Exists(keys))
+            {
+                Directory.Delete(keys, recursive: true);
+            }
+
+            throw;
+        }
+    }
+
+    private async Task<BackupManifest> ManifestAsync(string folder, CancellationToken cancellationToken)
+    {
+        using var reader = await OpenAsync(
+            Path.Combine(folder, BackupFolder.ManifestFile), "manifest", cancellationToken);
+        using var octets = new MemoryStream();
+        await reader.OpenContent().CopyToAsync(octets, cancellationToken);
+        try
+        {
+            var manifest = WireJson.Read<BackupManifest>(octets.ToArray(), 1 << 20, "backup manifest");
+            return
+                manifest.System == reader.Header.System
+                && manifest.Gateway == reader.Header.Gateway
+                && manifest.SegmentSize is >= 1 << 20 and <= 1 << 30
+                ? manifest
+                : throw BackupException.Damaged(
+                    BackupFolder.ManifestFile, "bản kê mâu thuẫn với phần đầu", "it contradicts its header");
+        }
+        catch (WireFormatException e)
+        {
+            throw BackupException.Damaged(BackupFolder.ManifestFile, "bản kê hỏng", "the manifest is damaged", e);
+        }
+    }
+
+    private static async Task CheckPiecesAsync(
+        string folder, BackupManifest manifest, CancellationToken cancellationToken)
+    {
+        foreach (var name in new[] { BackupFolder.KeysFile, BackupFolder.BaseFile })
+        {
+            var path = Path.Combine(folder, name);
+            if (!File.Exists(path))
+            {
+                throw BackupException.Damaged(
+                    path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+            }
+
+            await using var file = File.OpenRead(path);
+            if (manifest.Pieces.GetValueOrDefault(name)
+                != Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)))
+            {
+                throw BackupException.Damaged(
+                    path, "tệp bị cắt cụt hoặc bị sửa, không khớp bản kê",
+                    "it was cut off or changed: it is not what the manifest says");
+            }
+        }
+    }
+
+    /// <summary>Every piece is of one kind, and all of them signed by one key: the gateway's.</summary>
+    private async Task<EncryptedBackupReader> OpenAsync(string path, string kind, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(path))
+        {
+            throw BackupException.Damaged(
+                path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+        }
+
+        var reader = await EncryptedBackupReader.OpenAsync(
+            Path.GetFileName(path), File.OpenRead(path), _keys, cancellationToken);
+        _signer ??= reader.Signer;
+        if (reader.Header.Kind == kind && reader.Signer.RawData.AsSpan().SequenceEqual(_signer.RawData))
+        {
+            return reader;
+        }
+
+        reader.Dispose();
+        throw BackupException.Damaged(
+            path, "tệp này không thuộc bản sao lưu (loại khác, hoặc không do cổng này ký)",
+            "it does not belong to this backup (another kind, or not signed by this gateway)");
+    }
+
+    private async Task UnpackKeysAsync(string folder, string keys, CancellationToken cancellationToken)
+    {
+        if (Directory.Exists(keys))
+        {
+            Directory.Delete(keys, recursive: true);
+        }
+
+        Directory.CreateDirectory(keys);
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(keys, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+
+        await UnpackAsync(Path.Combine(folder, BackupFolder.KeysFile), "keys", keys, cancellationToken);
+        using var tls = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(keys, "tls.pem"));
+        if (!tls.RawData.AsSpan().SequenceEqual(_signer!.RawData))
+        {
+            // Peers know this gateway by that key; a backup that another key signed was made by somebody else.
+            throw BackupException.Damaged(
+                BackupFolder.KeysFile, "bản sao lưu không do khóa TLS của cổng ký",
+                "the backup was not signed by the gateway's TLS key");
+        }
+    }
+
+    /// <summary>Regular files and folders below the target, nothing else: a name cannot lead out, a link is
+    /// refused.</summary>
+    private async Task UnpackAsync(string path, string kind, string target, CancellationToken cancellationToken)
+    {
+        using var reader = await OpenAsync(path, kind, cancellationToken);
+        await using var content = reader.OpenContent();
+        await using var tar = new TarReader(content);
+        while (await tar.GetNextEntryAsync(copyData: false, cancellationToken) is { } entry)
+        {
+            var to = Path.GetFullPath(entry.Name, target);
+            if (!to.StartsWith(target + Path.DirectorySeparatorChar, StringComparison.Ordinal)
+                && Path.TrimEndingDirectorySeparator(to) != target)
+            {
+                throw BackupException.Damaged(path, "tên tệp bên trong dẫn ra ngoài", "a name inside leads out of it");
+            }
+
+            switch (entry.EntryType)
+            {
+                case TarEntryType.Directory:
+                    Directory.CreateDirectory(to);
+                    if (!OperatingSystem.IsWindows())
+                    {
+                        File.SetUnixFileMode(
+                            to, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+                    }
+
+                    break;
+                case TarEntryType.RegularFile or TarEntryType.V7RegularFile:
+                    Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+                    await WriteAsync(entry, to, cancellationToken);
+                    break;
+                default:
+                    throw BackupException.Damaged(
+                        path, "có mục không phải tệp hay thư mục", "an entry inside is neither file nor folder");
+            }
+        }
+
+        // The tar has its own end; what counts is the sealed one, behind which nothing was cut off.
+        var rest = new byte[4096];
+        while (await content.ReadAsync(rest, cancellationToken) > 0)
+        {
+            // Padding.
+        }
+    }
+
+    private static async Task WriteAsync(TarEntry entry, string to, CancellationToken cancellationToken)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows())
+        {
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        await using var file = new FileStream(to, options);
+        if (entry.DataStream is { } data)
+        {
+            await data.CopyToAsync(file, cancellationToken);
+        }
+    }
+
+    /// <summary>Lays the journal's octets over the log of the base, as far as they follow on one another.</summary>
+    private async Task<JournalReading> ReadJournalAsync(
+        BackupManifest manifest, string walFolder, bool dropDamagedTail, CancellationToken cancellationToken)
+    {
+        var files = _folder.Journals(manifest.Timeline);
+        var first = Math.Max(0, files.Where(f => f.Start <= (ulong)manifest.WalStart).Count() - 1);
+        var reading = new JournalReading((ulong)manifest.WalEnd);
+        using var wal = new WalSegments(walFolder, manifest.Timeline, manifest.SegmentSize);
+        foreach (var (file, start) in files.Skip(first))
+        {
+            if (start > reading.Covered)
+            {
+                reading.Gap = reading.Covered;
+                break;
+            }
+
+            try
+            {
+                await ReadJournalFileAsync(file, start, manifest, wal, reading, cancellationToken);
+            }
+            catch (BackupException) when (dropDamagedTail)
+            {
+                reading.Gap = reading.Covered;
+                break;
+            }
+        }
+
+        return reading;
+    }
+
+    private async Task ReadJournalFileAsync(
+        string file, ulong start, BackupManifest manifest, WalSegments wal, JournalReading reading,
+        CancellationToken cancellationToken)
+    {
+        using var reader = await OpenAsync(file, "journal", cancellationToken);
+        var header = reader.Header;
+        if (header.System != manifest.System || header.Timeline != manifest.Timeline || (ulong)header.Position != start)
+        {
+            throw BackupException.Damaged(file, "tên tệp không khớp phần đầu", "its name is not what its header says");
+        }
+
+        var position = start;
+        while (await reader.ReadAsync(cancellationToken) is var (at, octets))
+        {
+            if (at != position)
+            {
+                throw BackupException.Damaged(
+                    file, "nhật ký không liền nhau", "its records do not follow on one another");
+            }
+
+            wal.Write(at, octets.Span);
+            position += (ulong)octets.Length;
+            reading.Octets += octets.Length;
+            reading.Covered = Math.Max(reading.Covered, position);
+        }
+
+        reading.Files++;
+        reading.Torn += reader.Torn ? 1 : 0;
+    }
+
+    private static string Lsn(ulong position) => ((NpgsqlLogSequenceNumber)position).ToString();
+
+    private sealed class JournalReading(ulong covered)
+    {
+        public ulong Covered { get; set; } = covered;
+
+        public long Octets { get; set; }
+
+        public int Files { get; set; }
+
+        public int Torn { get; set; }
+
+        public ulong? Gap { get; set; }
+    }
+}
+
+/// <summary>A database that PostgreSQL recovered from a backup and that is not in its place yet.</summary>
+/// <param name="ConnectionString">A connection string for a role.</param>
+/// <param name="KeyFolder">The gateway's keys, unpacked.</param>
+public sealed record RestoredDatabase(
+    Func<string, string> ConnectionString, BackupManifest Manifest, string KeyFolder);
+
+/// <summary>What was restored, and up to where.</summary>
+/// <param name="LedgerSize">Entries of the ledger restored; whether that is all of them the peers say.</param>
+/// <param name="JournalGap">Where the journal stopped following on itself although more of it lies there; null: it was
+/// read to its end.</param>
+/// <param name="TornRecords">Unfinished records at ends of files: the gateway was stopped there; nothing in them was
+/// acknowledged.</param>
+public sealed record RestoreReport(
+    string Gateway, string Base, DateTimeOffset BaseMade, long LedgerSize, string BaseEnd, string JournalEnd,
+    long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
+
+/// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
+public sealed class DataFolderInUseException(string folder, string what)
+    : Exception(
+        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data folder {folder} is not empty ({what}): restore into an empty one; nothing was changed."
+    );

@@ -1,0 +1,174 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SecureMail.Ledger;
+using SecureMail.Mail;
+
+namespace SecureMail.Exchange;
+
+/// <summary>
+/// The first signed part of a dispatch: what it is, from whom, to every addressee, and the digests of its documents.
+/// <c>application/vnd.securemail.dispatch+json</c> version 1; docs/formats.md gives the format.
+/// </summary>
+/// <remarks>
+/// The addressees stand inside the signature so that a dispatch cannot be turned to somebody it was not meant for. The
+/// salt is random for each dispatch: the ledger commits to the signed octets under it, and when the manifest is erased
+/// the commitment says nothing any more.
+/// </remarks>
+public sealed record Manifest
+{
+    public const string MediaType = "application/vnd.securemail.dispatch+json";
+
+    /// <summary>3,300 communes at some 200 octets each, twice over.</summary>
+    public const int LongestOctets = 2 * 1024 * 1024;
+
+    private const int MostRecipients = 20_000;
+    private const int MostDocuments = 500;
+
+    public int V { get; init; } = 1;
+
+    public required Guid DispatchId { get; init; }
+
+    public required DateTimeOffset Issued { get; init; }
+
+    public required Party Sender { get; init; }
+
+    public required IReadOnlyList<Party> Recipients { get; init; }
+
+    public required DispatchFields Fields { get; init; }
+
+    public required IReadOnlyList<DocumentDigest> Documents { get; init; }
+
+    /// <summary>32 random octets, base64.</summary>
+    public required byte[] Salt { get; init; }
+
+    public byte[] ToOctets() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
+
+    /// <exception cref="WireFormatException">Damaged, too large, of an unknown version, or with a field out of its
+    /// bounds.</exception>
+    public static Manifest Parse(ReadOnlyMemory<byte> octets)
+    {
+        var manifest = WireJson.Read<Manifest>(octets, LongestOctets, "manifest");
+        if (manifest.Validate() is { } field)
+        {
+            throw new WireFormatException(
+                "MANIFEST_FIELD", $"Trường \"{field}\" trong manifest không hợp lệ.",
+                $"The field \"{field}\" of the manifest is out of bounds.");
+        }
+
+        return manifest;
+    }
+
+    /// <summary>The first field that breaks its bounds (DOMAIN.md, Annex VI lengths), or null.</summary>
+    public string? Validate() =>
+        Salt.Length != 32 ? "salt"
+        : Recipients.Count is 0 or > MostRecipients
+        || Recipients.Any(r => r is not { IsValid: true })
+        || Recipients.DistinctBy(r => r.Id).Count() != Recipients.Count
+            ? "recipients"
+        : !Sender.IsValid ? "sender"
+        : Documents.Count is 0 or > MostDocuments
+        || Documents.Any(d => d is not { IsValid: true })
+        || Documents.DistinctBy(d => d.Name).Count() != Documents.Count
+            ? "documents"
+        : Fields.Validate();
+}
+
+/// <summary>An agency as a dispatch names it: the id counts, code and name are what they were when it was
+/// written.</summary>
+public sealed record Party(Guid Id, string Code, string Name)
+{
+    [JsonIgnore]
+    public bool IsValid => Id != Guid.Empty && Code.Length is > 0 and <= 30 && Name.Length is > 0 and <= 200;
+}
+
+/// <summary>One document: its name with diacritics, media type, length in octets and SHA-256.</summary>
+public sealed record DocumentDigest(string Name, string MediaType, long Length, byte[] Sha256)
+{
+    [JsonIgnore]
+    public bool IsValid =>
+        Name.Length is > 0 and <= 255
+        && Name.AsSpan().IndexOfAny('/', '\\') < 0
+        && Name is not ("." or "..")
+        && DispatchFields.IsText(Name)
+        && MediaType.Length is > 0 and <= 127
+        && IsMediaType(MediaType)
+        && Length >= 0
+        && Sha256.Length == 32;
+
+    private static bool IsMediaType(string text)
+    {
+        try
+        {
+            return DispatchFields.IsText(text) && MimeContentType.Parse(text).MediaType.Length > 0;
+        }
+        catch (MimeException)
+        {
+            return false;
+        }
+    }
+}
+
+/// <summary>What the office writes about a document (Decree 30/2020 Annex VI; names and lengths in
+/// DOMAIN.md).</summary>
+public sealed record DispatchFields
+{
+    /// <summary>Number and notation as printed, e.g. <c>36-HD/VPTW</c>.</summary>
+    public required string Number { get; init; }
+
+    public required string Subject { get; init; }
+
+    public string? TypeName { get; init; }
+
+    public DateOnly? IssuedDate { get; init; }
+
+    public string? Language { get; init; }
+
+    public int? PageAmount { get; init; }
+
+    public string? Description { get; init; }
+
+    public Signatory? SignerInfo { get; init; }
+
+    /// <summary>0 Thường, 1 Khẩn, 2 Thượng khẩn, 3 Hỏa tốc, 4 Hỏa tốc hẹn giờ.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>Null, or <c>MẬT</c>, <c>TỐI MẬT</c>, <c>TUYỆT MẬT</c>.</summary>
+    public string? Secrecy { get; init; }
+
+    public int? IssuedAmount { get; init; }
+
+    public DateOnly? DueDate { get; init; }
+
+    /// <summary>Whether a header field can carry it: no control character, no half of a surrogate pair.</summary>
+    public static bool IsText(string text)
+    {
+        for (var rest = text.AsSpan(); !rest.IsEmpty;)
+        {
+            if (Rune.DecodeFromUtf16(rest, out var rune, out var used) != OperationStatus.Done || Rune.IsControl(rune))
+            {
+                return false;
+            }
+
+            rest = rest[used..];
+        }
+
+        return true;
+    }
+
+    public string? Validate() =>
+        NumberAndNotation.TryParse(Number) is null ? "number"
+        : Subject.Length is 0 or > 500 || !IsText(Subject) ? "subject"
+        : TypeName?.Length > 100 ? "typeName"
+        : Language?.Length > 30 ? "language"
+        : PageAmount is < 0 or > 999 ? "pageAmount"
+        : Description?.Length > 500 ? "description"
+        : SignerInfo is { Position.Length: > 100 } or { FullName.Length: > 50 } ? "signerInfo"
+        : Priority is < 0 or > 4 ? "priority"
+        : Secrecy is not null && SecrecyMark.Rank(Secrecy) == 0 ? "secrecy"
+        : IssuedAmount is < 0 or > 999 ? "issuedAmount"
+        : null;
+}
+
+public sealed record Signatory(string Position, string FullName);

@@ -1,0 +1,173 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Dapper;
+using Npgsql;
+using SecureMail.Cms;
+using SecureMail.Exchange;
+using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Storage;
+
+namespace SecureMail.Gateway.Directories;
+
+/// <summary>
+/// The directory that this gateway goes by: the highest version imported, as its publisher signed it. A version is
+/// taken only with the publisher's signature, and never below one that was taken before: an old directory would bring
+/// back revoked keys and dissolved agencies.
+/// </summary>
+public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? publisher, TimeProvider time)
+{
+    /// <summary>The owner of ledger entries that belong to the gateway itself and to no agency.</summary>
+    internal static readonly Guid GatewayItself = Guid.Empty;
+
+    private volatile DirectorySnapshot? _current;
+
+    /// <summary>The snapshot that was in force when last asked; null before the first time. For questions that cannot
+    /// wait, such as a TLS handshake.</summary>
+    internal DirectorySnapshot? Known => _current;
+
+    /// <summary>The snapshot in force. One query when nothing changed.</summary>
+    /// <exception cref="DirectoryException">No directory was imported yet.</exception>
+    public async Task<DirectorySnapshot> CurrentAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var version = await connection.ExecuteScalarAsync<long?>(
+            new CommandDefinition("SELECT max(version) FROM gateway.directory", cancellationToken: cancellationToken))
+            ?? throw new DirectoryException(
+                "DIRECTORY_MISSING", "Chưa có danh bạ: hãy chạy \"securemail directory import\".",
+                "There is no directory yet: run \"securemail directory import\".");
+        if (_current is { } known && known.Version == version)
+        {
+            return known;
+        }
+
+        var document = await connection.ExecuteScalarAsync<byte[]>(
+            new CommandDefinition(
+                "SELECT document FROM gateway.directory WHERE version = @version", new { version },
+                cancellationToken: cancellationToken));
+        // Verified again: what lies in the database is not more trustworthy than what comes by hand.
+        var snapshot = new DirectorySnapshot(await ReadAsync(document!, cancellationToken));
+        _current = snapshot;
+        return snapshot;
+    }
+
+    /// <summary>Takes a new version. The same octets again change nothing.</summary>
+    /// <param name="signed">CMS SignedData with the document inside, DER or PEM.</param>
+    /// <exception cref="DirectoryException">Not signed by the publisher, damaged, or not newer than the version in
+    /// force.</exception>
+    public async Task<DirectoryDocument> ImportAsync(byte[] signed, CancellationToken cancellationToken)
+    {
+        var document = await ReadAsync(signed, cancellationToken);
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "SELECT pg_advisory_xact_lock(hashtextextended('securemail directory', 0))", transaction: transaction,
+                cancellationToken: cancellationToken));
+        var (last, lastDigest) = await connection.QuerySingleOrDefaultAsync<(long, byte[]?)>(
+            new CommandDefinition(
+                "SELECT version, sha256 FROM gateway.directory ORDER BY version DESC LIMIT 1", transaction: transaction,
+                cancellationToken: cancellationToken));
+        var digest = SHA256.HashData(signed);
+        if (lastDigest is not null && document.Version == last && digest.AsSpan().SequenceEqual(lastDigest))
+        {
+            return document;
+        }
+
+        if (document.Version <= last)
+        {
+            throw new DirectoryException(
+                "DIRECTORY_ROLLBACK",
+                $"Danh bạ phiên bản {document.Version} không mới hơn phiên bản {last} đang dùng; không nhập.",
+                $"The directory has version {document.Version}, not newer than {last} in use: not imported.");
+        }
+
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
+                new
+                {
+                    document.Version,
+                    signed,
+                    digest,
+                },
+                transaction,
+                cancellationToken: cancellationToken));
+        await StoredLedger.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = time.GetUtcNow(),
+                Agency = GatewayItself,
+                Kind = "directory.imported",
+                Object = FormattableString.Invariant($"directory-{document.Version}"),
+                Commitments = new Dictionary<string, string>
+                {
+                    ["document"] = "sha256:" + Convert.ToHexStringLower(digest),
+                },
+            },
+            cancellationToken);
+        // From this commit on every node goes by the new version.
+        await transaction.CommitAsync("directory.import", cancellationToken);
+        return document;
+    }
+
+    /// <summary>The signed octets of the version in force, as they were imported.</summary>
+    public async Task<byte[]?> ExportAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteScalarAsync<byte[]?>(
+            new CommandDefinition(
+                "SELECT document FROM gateway.directory ORDER BY version DESC LIMIT 1",
+                cancellationToken: cancellationToken));
+    }
+
+    private async Task<DirectoryDocument> ReadAsync(byte[] signed, CancellationToken cancellationToken)
+    {
+        if (publisher is null)
+        {
+            throw new DirectoryException(
+                "PUBLISHER_MISSING", "Chưa khai báo Directory:Publisher, chứng thư của nơi phát hành danh bạ.",
+                "Directory:Publisher, the certificate of the directory's publisher, is not configured.");
+        }
+
+        try
+        {
+            using var data = await CmsSignedData.ReadAsync(
+                new MemoryStream(signed), cancellationToken: cancellationToken);
+            var signers = await data.VerifyAsync(null, [publisher], cancellationToken);
+            // The publisher is pinned: no path is asked, that very certificate must have signed, alone.
+            var sound =
+                data.HasContent
+                && signers is [{ Intact: true, Certificate: { } by }]
+                && by.RawDataMemory.Span.SequenceEqual(publisher.RawDataMemory.Span);
+            if (!sound)
+            {
+                throw new DirectoryException(
+                    "DIRECTORY_SIGNATURE", "Danh bạ không do nơi phát hành đã khai báo ký, hoặc đã bị sửa.",
+                    "The directory is not signed by the configured publisher, or was changed.");
+            }
+
+            using var content = new MemoryStream();
+            await using var inside = data.OpenContent();
+            await inside.CopyToAsync(content, cancellationToken);
+            return DirectoryDocument.Parse(content.ToArray());
+        }
+        catch (CmsException e)
+        {
+            throw new DirectoryException(
+                "DIRECTORY_DAMAGED", "Tệp danh bạ không đọc được.", "The directory file cannot be read.", e);
+        }
+        catch (WireFormatException e)
+        {
+            throw new DirectoryException(e.Code, e.Vietnamese, e.English, e);
+        }
+    }
+}
+
+/// <summary>The directory cannot be used or taken; what to do stands in the message, Vietnamese first.</summary>
+public sealed class DirectoryException(string code, string vi, string en, Exception? inner = null)
+    : Exception($"{vi} / {en}", inner)
+{
+    public string Code => code;
+}

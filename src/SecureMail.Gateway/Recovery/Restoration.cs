@@ -1,0 +1,459 @@
+using System.Globalization;
+using Dapper;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Keys;
+using SecureMail.Ledger;
+using SecureMail.LedgerStore;
+using SecureMail.Mail;
+using SecureMail.Storage;
+
+namespace SecureMail.Gateway.Recovery;
+
+/// <summary>
+/// After a restoration: the gateway asks every peer of the directory for the highest checkpoint that the peer holds of
+/// its ledger. Where our tree had that root at that size, nothing that the peer was ever shown is missing. Until all
+/// have answered so the gateway takes no work and signs no checkpoint, because one signed over a ledger that lost its
+/// end would be a second history. Then it says in the ledger that it was restored, opens, and asks the peers to send
+/// again what they sent since the last moment it remembers.
+/// </summary>
+/// <remarks>
+/// A peer that cannot be reached is asked again until it answers, or an operator goes on without it, which is an entry
+/// of the ledger. A peer that holds more than we have (ahead) keeps the gateway closed: what is missing is said by
+/// index; a later backup may hold it. Going on without such a peer means that it will see two histories and say so.
+/// </remarks>
+public sealed class Restoration
+{
+    private static readonly TimeSpan AskAgain = TimeSpan.FromSeconds(5);
+
+    private readonly GatewayDatabase _database;
+    private readonly DirectoryStore _directories;
+    private readonly GatewayIdentity _identity;
+    private readonly GatewayOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+
+    internal Restoration(
+        GatewayDatabase database, DirectoryStore directories, GatewayIdentity identity, GatewayOptions options,
+        TimeProvider time, ILogger logger) =>
+        (_database, _directories, _identity, _options, _time, _logger) = (
+            database, directories, identity, options, time, logger);
+
+    /// <summary>The last restoration as far as it is known; null when this gateway never was restored.</summary>
+    public async Task<RestorationReport?> ReportAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+        if (await LastAsync(connection, cancellationToken) is not { } last)
+        {
+            return null;
+        }
+
+        var rows = await connection.QueryAsync<(
+            string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
+            new CommandDefinition(
+                "SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count FROM gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer",
+                new { last.Id },
+                cancellationToken: cancellationToken));
+        return new RestorationReport(
+            last.Proven,
+            last.RestoredAt,
+            last.Size,
+            [
+                .. rows.Select(r => new RestorationPeer(
+                    r.Peer,
+                    r.State,
+                    r.Held,
+                    r is { State: "ahead", Held: { } held }
+                        ? new MissingEntries(
+                            last.Size, held - 1, held - last.Size,
+                            r.Since is { } s ? new DateTimeOffset(s, TimeSpan.Zero) : null)
+                        : null,
+                    r.Problem,
+                    r.Asked is { } a ? new DateTimeOffset(a, TimeSpan.Zero) : null,
+                    r.Resent)),
+            ]);
+    }
+
+    /// <summary>Asks each peer that has not settled the matter yet; answers what is known then. Null when this gateway
+    /// never was restored.</summary>
+    public async Task<RestorationReport?> AskAsync(CancellationToken cancellationToken)
+    {
+        if (await ReportAsync(cancellationToken) is not { Proven: false } report)
+        {
+            return await ReportAsync(cancellationToken);
+        }
+
+        var settled = report
+            .Peers.Where(p => p.State is "consistent" or "excused")
+            .Select(p => p.Peer)
+            .ToHashSet(StringComparer.Ordinal);
+        var directory = await _directories.CurrentAsync(cancellationToken);
+        await Task.WhenAll(
+            directory
+                .Gateways.Where(g => g.Name != _options.Name && !settled.Contains(g.Name))
+                .Select(g => AskAsync(g, report.LedgerSize, cancellationToken)));
+        return await ReportAsync(cancellationToken);
+    }
+
+    /// <summary>An operator's decision to open without this peer's word; an entry of the ledger.</summary>
+    /// <exception cref="DirectoryException">There is no such gateway in the directory, or nothing waits for
+    /// one.</exception>
+    public async Task ExcuseAsync(string peer, CancellationToken cancellationToken)
+    {
+        var directory = await _directories.CurrentAsync(cancellationToken);
+        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+        if (directory.FindGateway(peer) is null
+            || peer == _options.Name
+            || await LastAsync(connection, cancellationToken) is not { Proven: false } last)
+        {
+            throw new DirectoryException(
+                "PEER_UNKNOWN", $"Không có cổng {peer} đang được chờ trả lời.",
+                $"No answer of a gateway {peer} is awaited.");
+        }
+
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await connection.ExecuteAsync(
+            new CommandDefinition(
+                """
+                INSERT INTO gateway.restoration_peer (restoration_id, peer, state) VALUES (@Id, @peer, 'excused')
+                ON CONFLICT (restoration_id, peer) DO UPDATE SET state = 'excused'
+                """,
+                new { last.Id, peer },
+                transaction,
+                cancellationToken: cancellationToken));
+        await AppendAsync(transaction, "gateway.restored-without", peer, cancellationToken);
+        await transaction.CommitAsync("restoration.excuse", cancellationToken);
+    }
+
+    /// <summary>Answers when the gateway may work: at once when it was not restored, else when its peers have shown
+    /// that nothing is missing.</summary>
+    internal async Task ProveAsync(CancellationToken stop)
+    {
+        var warned = false;
+        while (true)
+        {
+            stop.ThrowIfCancellationRequested();
+            try
+            {
+                if (await AskAsync(stop) is not { Proven: false } report)
+                {
+                    return;
+                }
+
+                if (!warned)
+                {
+                    RecoveryLog.Restored(_logger, report.LedgerSize);
+                    warned = true;
+                }
+
+                if (await OpenAsync(report, stop))
+                {
+                    RecoveryLog.Proven(_logger, report.LedgerSize);
+                    return;
+                }
+            }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException or IOException or DirectoryException)
+            {
+                // The database is away, or there is no directory to ask by: again later.
+            }
+
+            await Task.Delay(AskAgain, _time, stop);
+        }
+    }
+
+    /// <summary>After the proof: each peer is asked, until it answers, to send again what it sent since the last moment
+    /// that was restored.</summary>
+    internal async Task AskForMailAsync(CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            var left = 1;
+            try
+            {
+                left = await AskForMailOnceAsync(stop);
+            }
+            catch (Exception e)
+                when (e
+                        is NpgsqlException
+                            or TimeoutException
+                            or IOException
+                            or DirectoryException
+                            or OperationCanceledException)
+            {
+                // As above.
+            }
+
+            if (left == 0)
+            {
+                return;
+            }
+
+            await Task.Delay(AskAgain, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task<int> AskForMailOnceAsync(CancellationToken cancellationToken)
+    {
+        (long Id, DateTime Since, string Peer)[] due;
+        await using (var connection = await _database.Source.OpenConnectionAsync(cancellationToken))
+        {
+            due =
+            [
+                .. await connection.QueryAsync<(long, DateTime, string)>(
+                    new CommandDefinition(
+                        """
+                        SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r JOIN gateway.restoration_peer p USING (restoration_id)
+                        WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration) AND r.state = 'proven' AND p.resend_asked_at IS NULL
+                        """,
+                        cancellationToken: cancellationToken)),
+            ];
+        }
+
+        if (due.Length == 0)
+        {
+            return 0;
+        }
+
+        var directory = await _directories.CurrentAsync(cancellationToken);
+        var left = 0;
+        foreach (var (id, since, peer) in due)
+        {
+            if (directory.FindGateway(peer) is not { } gateway
+                || await RequestMailAsync(gateway, since, cancellationToken) is not { } count)
+            {
+                left++;
+                continue;
+            }
+
+            await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+            await connection.CommitAsync("restoration.resend", c => c.ExecuteAsync(
+                    new CommandDefinition(
+                        "UPDATE gateway.restoration_peer SET resend_asked_at = now(), resend_count = @count WHERE restoration_id = @id AND peer = @peer",
+                        new
+                        {
+                            count,
+                            id,
+                            peer,
+                        },
+                        cancellationToken: cancellationToken)));
+            RecoveryLog.ResendAsked(_logger, peer, new DateTimeOffset(since, TimeSpan.Zero), count);
+        }
+
+        return left;
+    }
+
+    private async Task<int?> RequestMailAsync(
+        GatewayRecord gateway, DateTime since, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var client = await SmtpClient.ConnectAsync(CallTo(gateway), _time, cancellationToken);
+            var reply = await client.CommandAsync(
+                $"{PeerRequests.Resend} {since.ToString(PeerRequests.TimeFormat, CultureInfo.InvariantCulture)}",
+                cancellationToken);
+            return
+                reply.Code == 250
+                && int.TryParse(reply.Lines[0], NumberStyles.None, CultureInfo.InvariantCulture, out var count)
+                ? count
+                : null;
+        }
+        catch (SmtpException)
+        {
+            return null;
+        }
+    }
+
+    private async Task AskAsync(GatewayRecord gateway, long size, CancellationToken cancellationToken)
+    {
+        var answer = await AnswerOfAsync(gateway, size, cancellationToken);
+        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+        var state = await JudgeAsync(connection, answer, size, cancellationToken);
+        var changed = await connection.CommitAsync("restoration.peer", c => c.QueryAsync<string>(
+                new CommandDefinition(
+                    """
+                    INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note, missing_since, problem, asked_at)
+                    SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now() FROM gateway.restoration WHERE state = 'asking'
+                    ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state, held_size = excluded.held_size, held_note = excluded.held_note,
+                      missing_since = excluded.missing_since, problem = excluded.problem, asked_at = excluded.asked_at
+                      WHERE restoration_peer.state <> 'excused'
+                    RETURNING state
+                    """,
+                    new
+                    {
+                        gateway.Name,
+                        state,
+                        answer.Checkpoint?.Size,
+                        Note = answer.Checkpoint?.Note.ToArray(),
+                        Since = answer.Since?.UtcDateTime,
+                        answer.Problem,
+                    },
+                    cancellationToken: cancellationToken)));
+        if (changed.Any() && state != "consistent")
+        {
+            var detail =
+                state == "ahead"
+                    ? string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{answer.Checkpoint!.Size - size} entries missing, {size}..{answer.Checkpoint.Size - 1}")
+                    : answer.Problem ?? "";
+            RecoveryLog.PeerAnswered(_logger, gateway.Name, state, detail);
+        }
+    }
+
+    private static async Task<string> JudgeAsync(
+        NpgsqlConnection connection, Answer answer, long size, CancellationToken cancellationToken)
+    {
+        if (answer is not { Problem: null, Checkpoint: { } held })
+        {
+            // Without a checkpoint and without a problem it never saw anything of ours.
+            return answer.Problem is null ? "consistent" : "waiting";
+        }
+
+        if (held.Size > size)
+        {
+            return "ahead";
+        }
+
+        var root = await StoredLedger.RootAsync(connection, held.Size, cancellationToken);
+        return held.Root.Span.SequenceEqual(root) ? "consistent" : "fork";
+    }
+
+    private async Task<Answer> AnswerOfAsync(GatewayRecord gateway, long size, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var client = await SmtpClient.ConnectAsync(CallTo(gateway), _time, cancellationToken);
+            var reply = await client.CommandAsync(
+                string.Create(CultureInfo.InvariantCulture, $"{PeerRequests.Held} {size}"), cancellationToken);
+            return reply.Code != 250 ? new Answer(null, null, $"{reply.Code} {reply.Enhanced}") : Read(reply.Lines);
+        }
+        catch (SmtpException e)
+        {
+            return new Answer(null, null, e.Failure.ToString());
+        }
+    }
+
+    /// <summary>The first line is the size and the time; the others are the note in base64. Only what our own ledger
+    /// key signed counts.</summary>
+    private Answer Read(IReadOnlyList<string> lines)
+    {
+        var damaged = new Answer(null, null, "unreadable answer");
+        if (lines[0].Split(' ') is not [var number, var time]
+            || !long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var held))
+        {
+            return damaged;
+        }
+
+        if (held == 0)
+        {
+            return new Answer(null, null, null);
+        }
+
+        try
+        {
+            var note = Checkpoint.Parse(Convert.FromBase64String(string.Concat(lines.Skip(1))));
+            DateTimeOffset? since = DateTimeOffset.TryParseExact(
+                time, PeerRequests.TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var at)
+                ? at
+                : null;
+            return note.Size == held && note.Origin == _options.Name && note.IsSignedBy(_identity.Ledger.Verifier)
+                ? new Answer(note, since, null)
+                : new Answer(null, null, "a note that our ledger key did not sign");
+        }
+        catch (Exception e) when (e is LedgerException or FormatException)
+        {
+            return damaged;
+        }
+    }
+
+    /// <summary>Opens when every peer of the directory has shown that nothing is missing, or was excused.</summary>
+    private async Task<bool> OpenAsync(RestorationReport report, CancellationToken cancellationToken)
+    {
+        var directory = await _directories.CurrentAsync(cancellationToken);
+        var settled = report
+            .Peers.Where(p => p.State is "consistent" or "excused")
+            .Select(p => p.Peer)
+            .ToHashSet(StringComparer.Ordinal);
+        if (directory.Gateways.Any(g => g.Name != _options.Name && !settled.Contains(g.Name)))
+        {
+            return false;
+        }
+
+        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var entry = await AppendAsync(
+            transaction, "gateway.restored",
+            string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"), cancellationToken);
+        var opened = await connection.ExecuteAsync(
+            new CommandDefinition(
+                "UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = @EntryId WHERE state = 'asking'",
+                new { entry.EntryId },
+                transaction,
+                cancellationToken: cancellationToken));
+        if (opened == 0)
+        {
+            return true; // another node was quicker
+        }
+
+        // From this commit on the gateway takes work, and its ledger says why it was silent.
+        await transaction.CommitAsync("restoration.open", cancellationToken);
+        return true;
+    }
+
+    private Task<LedgerReceipt> AppendAsync(
+        NpgsqlTransaction transaction, string kind, string about, CancellationToken cancellationToken) =>
+        StoredLedger.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = _time.GetUtcNow(),
+                Agency = DirectoryStore.GatewayItself,
+                Kind = kind,
+                Object = about,
+            },
+            cancellationToken);
+
+    // As mail goes, with little patience: a peer that is slow is asked again.
+    private SmtpClientOptions CallTo(GatewayRecord gateway) =>
+        _identity.CallTo(
+            gateway,
+            _options.Name,
+            SmtpClientTimeouts.All(TimeSpan.FromSeconds(30)) with
+            {
+                Connect = TimeSpan.FromSeconds(10),
+            });
+
+    private static async Task<(long Id, bool Proven, DateTimeOffset RestoredAt, long Size)?> LastAsync(
+        NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        var row = await connection.QuerySingleOrDefaultAsync<(long Id, string State, DateTime At, long Size)?>(
+            new CommandDefinition(
+                "SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration ORDER BY restoration_id DESC LIMIT 1",
+                cancellationToken: cancellationToken));
+        return row is { } r ? (r.Id, r.State == "proven", new DateTimeOffset(r.At, TimeSpan.Zero), r.Size) : null;
+    }
+
+    private sealed record Answer(Checkpoint? Checkpoint, DateTimeOffset? Since, string? Problem);
+}
+
+/// <param name="Proven">Open: every peer's checkpoint stands in our tree, or the peer was excused.</param>
+/// <param name="LedgerSize">Entries that were restored.</param>
+public sealed record RestorationReport(
+    bool Proven, DateTimeOffset RestoredAt, long LedgerSize, IReadOnlyList<RestorationPeer> Peers);
+
+/// <param name="State">waiting, consistent, ahead (it holds more than we have), fork (another root), excused.</param>
+/// <param name="HeldSize">The size of the highest checkpoint it holds of our ledger; null when it holds none or has not
+/// answered.</param>
+/// <param name="Problem">Why there is no answer yet.</param>
+/// <param name="ResendCount">How many messages it sends again; null: not asked yet.</param>
+public sealed record RestorationPeer(
+    string Peer, string State, long? HeldSize, MissingEntries? Missing, string? Problem, DateTimeOffset? AskedAt,
+    int? ResendCount);
+
+/// <summary>Entries of our ledger that a peer holds the proof of and that were not restored.</summary>
+/// <param name="From">The first index missing.</param>
+/// <param name="To">The last.</param>
+/// <param name="Since">When the peer first saw a checkpoint over one of them, by its clock.</param>
+public sealed record MissingEntries(long From, long To, long Count, DateTimeOffset? Since);

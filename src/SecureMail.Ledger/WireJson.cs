@@ -1,0 +1,80 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace SecureMail.Ledger;
+
+/// <summary>How the gateway's JSON parts are read and written: strict, bounded in depth, no name twice, UTF-8 with
+/// Vietnamese letters as they are.</summary>
+public static class WireJson
+{
+    public static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web)
+    {
+        NumberHandling = JsonNumberHandling.Strict,
+        PropertyNameCaseInsensitive = false,
+        AllowDuplicateProperties = false,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+        MaxDepth = 16,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    /// <summary>Reads one of our formats; the major version is looked at first, since nothing else of an unknown one
+    /// can be relied on.</summary>
+    /// <exception cref="WireFormatException">Not JSON of this shape, too long, or of a version that this build does not
+    /// know.</exception>
+    public static T Read<T>(ReadOnlyMemory<byte> json, int limit, string what)
+        where T : class
+    {
+        if (json.Length > limit)
+        {
+            throw new WireFormatException(
+                "FORMAT_TOO_LARGE", $"{what} dài quá {limit} octet.", $"The {what} is longer than {limit} octets.");
+        }
+
+        try
+        {
+            using (
+                var document = JsonDocument.Parse(
+                    json, new JsonDocumentOptions { MaxDepth = 16, AllowDuplicateProperties = false }))
+            {
+                if (document.RootElement.ValueKind != JsonValueKind.Object
+                    || !document.RootElement.TryGetProperty("v", out var v)
+                    || v.ValueKind != JsonValueKind.Number
+                    || !v.TryGetInt32(out var version))
+                {
+                    throw new WireFormatException(
+                        "FORMAT_NO_VERSION", $"{what} không ghi phiên bản.", $"The {what} names no version.");
+                }
+
+                if (version != 1)
+                {
+                    throw new WireFormatException(
+                        "FORMAT_VERSION_UNKNOWN",
+                        $"{what} có phiên bản {version}, chương trình này chỉ hiểu 1: hãy nâng cấp.",
+                        $"The {what} has version {version}; this gateway knows 1.");
+                }
+            }
+
+            return JsonSerializer.Deserialize<T>(json.Span, Options) ?? throw new JsonException();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // The second is what the parser throws at an escape that is half a surrogate pair. Its message can quote
+            // the text; ours must not.
+            throw new WireFormatException("FORMAT_DAMAGED", $"{what} không đọc được.", $"The {what} cannot be read.");
+        }
+    }
+}
+
+/// <summary>A part of a message in one of our formats that cannot be taken; both sentences are safe to show and
+/// log.</summary>
+public sealed class WireFormatException(string code, string vietnamese, string english)
+    : Exception($"{code}: {english}")
+{
+    public string Code => code;
+
+    public string Vietnamese => vietnamese;
+
+    public string English => english;
+}

@@ -1,0 +1,45 @@
+using System.Globalization;
+using Npgsql;
+using SecureMail.Ledger;
+using SecureMail.Storage;
+
+namespace SecureMail.LedgerStore;
+
+/// <summary>Builds the evidence that leaves with a dispatch or a receipt from our stored ledger.</summary>
+public static class EvidenceBuilder
+{
+    /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
+    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most
+    /// <see cref="LedgerEvidence.MaxProofs"/> are answered, and none above our own size.</param>
+    /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
+    /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
+    public static async Task<LedgerEvidence> BuildAsync(
+        NpgsqlConnection connection, long entryId, IReadOnlyList<long> peerSizes,
+        IReadOnlyList<Cosignature> cosignatures, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(peerSizes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(cosignatures.Count, LedgerEvidence.MaxCosignatures);
+        var stored = await StoredLedger.FindAsync(connection, entryId, cancellationToken)
+            ?? throw new LedgerException(
+                LedgerFault.NotFound, string.Create(CultureInfo.InvariantCulture, $"There is no entry {entryId}."));
+        var head = await StoredLedger.HeadAsync(connection, cancellationToken);
+        if (stored.Index is not { } index || head is null || head.Size <= index)
+        {
+            throw new LedgerException(
+                LedgerFault.NotCovered,
+                string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
+        }
+
+        var inclusion = await StoredLedger.InclusionProofAsync(connection, index, head.Size, cancellationToken);
+        var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
+        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that
+        // itself.
+        foreach (
+            var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(LedgerEvidence.MaxProofs))
+        {
+            consistency[size] = await StoredLedger.ConsistencyProofAsync(connection, size, head.Size, cancellationToken);
+        }
+
+        return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);
+    }
+}

@@ -1,0 +1,283 @@
+using System.Globalization;
+using Npgsql;
+using SecureMail.Ledger;
+using SecureMail.Storage;
+
+namespace SecureMail.LedgerStore;
+
+/// <param name="Entries">Leaves in the tree.</param>
+/// <param name="Checkpoints">Checkpoints of ours that were checked.</param>
+/// <param name="SeenAgreed">Of the checkpoints others hold, how many agree.</param>
+/// <param name="Problems">In the order found; empty when the ledger is whole. At most
+/// <see cref="LedgerVerifier.MaxProblems"/>.</param>
+public sealed record LedgerReport(
+    long Entries, long Checkpoints, int SeenAgreed, IReadOnlyList<LedgerProblem> Problems);
+
+/// <summary>
+/// Recomputes the whole ledger from its rows and names what does not fit, by index and entry id. It trusts nothing that
+/// is stored: each value is compared with the one it is derived from.
+/// <code>
+/// body ── hash ──► leaf.hash ── order ──► node ──► root ──► checkpoint ── signature ──► log key
+///                                                            └── and checkpoints that others hold (seen)
+/// </code>
+/// The comparisons go from left to right, so that the first one that fails is the one nearest to what was changed: a
+/// changed body is named exactly; leaves exchanged among themselves are named by the subtree of two in which they no
+/// longer fit; if the nodes were rewritten as well, by the checkpoint; if all of it was rewritten and signed anew,
+/// nothing inside can tell, and only a checkpoint that somebody else kept does.
+/// One pass, streaming, in one snapshot; memory does not grow with the ledger.
+/// </summary>
+public sealed class LedgerVerifier
+{
+    /// <summary>More problems than these are counted in the last one, not listed.</summary>
+    public const int MaxProblems = 200;
+
+    private readonly VerifierKey _log;
+    private readonly List<LedgerProblem> _problems = [];
+    private readonly NodeCheck _nodes;
+    private readonly CheckpointCheck _checkpoints;
+    private readonly SeenCheck _seen;
+    private long _suppressed;
+
+    private LedgerVerifier(VerifierKey log, IReadOnlyList<Checkpoint> seen)
+    {
+        _log = log;
+        _nodes = new NodeCheck(Report);
+        _checkpoints = new CheckpointCheck(log, Report);
+        _seen = new SeenCheck(log, seen, Report);
+    }
+
+    /// <param name="log">Our log's public key, from the key file or the directory, not from the database.</param>
+    /// <param name="seen">Checkpoints of our log that others hold (<see cref="LedgerExport.ReadSeenAsync"/>); may be
+    /// empty.</param>
+    public static async Task<LedgerReport> VerifyAsync(
+        NpgsqlDataSource database, VerifierKey log, IReadOnlyList<Checkpoint> seen, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(log);
+        ArgumentNullException.ThrowIfNull(seen);
+        var verifier = new LedgerVerifier(log, seen);
+        await using var snapshot = await LedgerSnapshot.OpenAsync(database, 3, cancellationToken);
+        var size = await verifier.WalkAsync(snapshot, cancellationToken);
+        await verifier.CheckListsAsync(snapshot[0], cancellationToken);
+        if (verifier._suppressed > 0)
+        {
+            verifier._problems.Add(
+                new LedgerProblem(
+                    "more", $"Còn {verifier._suppressed} sai lệch khác không liệt kê.",
+                    $"There are {verifier._suppressed} further problems, not listed."));
+        }
+        return new LedgerReport(size, verifier._checkpoints.Count, verifier._seen.Agreed, verifier._problems);
+    }
+
+    private async Task<long> WalkAsync(LedgerSnapshot snapshot, CancellationToken cancellationToken)
+    {
+        await using var leafCommand = Command(
+            snapshot[0],
+            """
+            SELECT l.idx, l.entry_id, l.hash, e.body, e.leaf_hash, e.object, e.kind, e.agency, e.time, e.prior
+            FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) ORDER BY l.idx
+            """
+        );
+        // The order in which a growing tree completes its subtrees: by their last leaf, then upwards.
+        await using var nodeCommand = Command(
+            snapshot[1], "SELECT level, idx, hash FROM ledger.node ORDER BY ((idx + 1) << level), level");
+        await using var checkpointCommand = Command(
+            snapshot[2], "SELECT size, root, note FROM ledger.checkpoint ORDER BY size");
+        await using var leaves = await leafCommand.ExecuteReaderAsync(cancellationToken);
+        await using var nodes = await nodeCommand.ExecuteReaderAsync(cancellationToken);
+        await using var checkpoints = await checkpointCommand.ExecuteReaderAsync(cancellationToken);
+        await _nodes.StartAsync(nodes, cancellationToken);
+        await _checkpoints.StartAsync(checkpoints, cancellationToken);
+
+        var frontier = new Frontier();
+        var completed = new List<(NodeId Id, byte[] Hash)>();
+        void Remember(NodeId id, byte[] hash) => completed.Add((id, hash));
+        while (await leaves.ReadAsync(cancellationToken))
+        {
+            var index = leaves.GetInt64(0);
+            if (index != frontier.Size)
+            {
+                Report(
+                    "leaf-missing", $"Thiếu bản ghi số {Span(frontier.Size, index - 1)} trong thứ tự sổ cái.",
+                    $"Index {Span(frontier.Size, index - 1)} is missing from the order of the ledger.");
+                // What follows cannot be hashed into the tree any more; bodies are still compared with their leaves.
+                _nodes.Abandon();
+                _checkpoints.Abandon();
+                _seen.Abandon();
+                do
+                {
+                    CheckEntry(leaves);
+                } while (await leaves.ReadAsync(cancellationToken));
+                return frontier.Size;
+            }
+            CheckEntry(leaves);
+            completed.Clear();
+            frontier.Append(leaves.GetFieldValue<byte[]>(2), Remember);
+            foreach (var (id, hash) in completed)
+            {
+                await _nodes.CheckAsync(id, hash, cancellationToken);
+            }
+
+            await _checkpoints.CheckAsync(frontier, cancellationToken);
+            _seen.Check(frontier);
+        }
+        await _nodes.FinishAsync(cancellationToken);
+        await _checkpoints.FinishAsync(frontier.Size, cancellationToken);
+        _seen.Finish(frontier.Size);
+        return frontier.Size;
+    }
+
+    private void CheckEntry(NpgsqlDataReader row)
+    {
+        var (index, entryId) = (row.GetInt64(0), row.GetInt64(1));
+        if (row.IsDBNull(3))
+        {
+            Report(
+                "entry-missing", $"Bản ghi số {index} (mã {entryId}) đã bị xóa.",
+                $"Entry {index} (id {entryId}) was removed.");
+            return;
+        }
+        var body = row.GetFieldValue<byte[]>(3);
+        var hash = MerkleTree.LeafHash(body);
+        if (!hash.AsSpan().SequenceEqual(row.GetFieldValue<byte[]>(2)))
+        {
+            Report(
+                "entry-changed",
+                $"Bản ghi số {index} (mã {entryId}) đã bị sửa hoặc đổi chỗ: nội dung không khớp mã băm tại vị trí này.",
+                $"Entry {index} (id {entryId}) was changed or moved: its content does not have the hash recorded at this index."
+            );
+            return;
+        }
+        if (!hash.AsSpan().SequenceEqual(row.GetFieldValue<byte[]>(4)) || !ColumnsAgree(row, body))
+        {
+            Report(
+                "entry-columns", $"Bản ghi số {index} (mã {entryId}): các cột tra cứu không khớp nội dung đã ký.",
+                $"Entry {index} (id {entryId}): the columns for searching differ from its content.");
+        }
+    }
+
+    private static bool ColumnsAgree(NpgsqlDataReader row, byte[] body)
+    {
+        LedgerEntry entry;
+        try
+        {
+            entry = LedgerEntry.Parse(body);
+        }
+        catch (LedgerException)
+        {
+            return false;
+        }
+        return entry.Object == row.GetString(5)
+            && entry.Kind == row.GetString(6)
+            && entry.Agency == row.GetGuid(7)
+            && entry.Time.UtcDateTime == row.GetDateTime(8)
+            && entry.Prior == (row.IsDBNull(9) ? null : Convert.ToHexStringLower(row.GetFieldValue<byte[]>(9)));
+    }
+
+    /// <summary>What is not in the tree: entries nobody will ever sequence, broken chains, cosignatures.</summary>
+    private async Task CheckListsAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await foreach (
+            var entryId in IdsAsync(
+                connection,
+                """
+                SELECT entry_id FROM ledger.entry e WHERE NOT EXISTS (SELECT FROM ledger.leaf l WHERE l.entry_id = e.entry_id)
+                  AND NOT EXISTS (SELECT FROM ledger.pending p WHERE p.entry_id = e.entry_id) ORDER BY entry_id LIMIT 1000
+                """,
+                cancellationToken))
+        {
+            Report(
+                "entry-unlisted", $"Bản ghi mã {entryId} không có trong thứ tự sổ cái và cũng không chờ xếp thứ tự.",
+                $"Entry id {entryId} is neither in the order of the ledger nor waiting for it.");
+        }
+        await foreach (
+            var entryId in IdsAsync(
+                connection,
+                """
+                SELECT entry_id FROM ledger.pending p WHERE NOT EXISTS (SELECT FROM ledger.entry e WHERE e.entry_id = p.entry_id) ORDER BY entry_id LIMIT 1000
+                """,
+                cancellationToken))
+        {
+            Report(
+                "pending-missing", $"Bản ghi mã {entryId} chờ xếp thứ tự nhưng đã bị xóa.",
+                $"Entry id {entryId} waits to be ordered, but was removed.");
+        }
+        await foreach (
+            var entryId in IdsAsync(
+                connection,
+                """
+                SELECT entry_id FROM (SELECT entry_id, prior, lag(leaf_hash) OVER (PARTITION BY object ORDER BY entry_id) AS before FROM ledger.entry) chain
+                WHERE prior IS NOT NULL AND prior IS DISTINCT FROM before ORDER BY entry_id LIMIT 1000
+                """,
+                cancellationToken))
+        {
+            Report(
+                "chain-broken", $"Bản ghi mã {entryId} không nối với bản ghi trước của cùng đối tượng.",
+                $"Entry id {entryId} does not follow the previous entry of its object.");
+        }
+        await CheckCosignaturesAsync(connection, cancellationToken);
+    }
+
+    private async Task CheckCosignaturesAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = Command(
+            connection,
+            "SELECT c.size, k.cosigner, k.line, c.note FROM ledger.cosignature k JOIN ledger.checkpoint c USING (size) ORDER BY 1, 2"
+        );
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            var good = false;
+            try
+            {
+                good =
+                    Checkpoint
+                        .Parse(reader.GetFieldValue<byte[]>(3))
+                        .CosignedAt(VerifierKey.Parse(reader.GetString(1)), reader.GetString(2))
+                        is not null;
+            }
+            catch (LedgerException)
+            {
+                // Not readable is not good.
+            }
+            if (!good)
+            {
+                Report(
+                    "cosignature",
+                    $"Chữ ký xác nhận của đơn vị khác trên điểm kiểm tra {reader.GetInt64(0)} không đúng.",
+                    $"A peer's cosignature over the checkpoint of size {reader.GetInt64(0)} does not hold.");
+            }
+        }
+    }
+
+    private void Report(string code, string vi, string en)
+    {
+        if (_problems.Count < MaxProblems)
+        {
+            _problems.Add(new LedgerProblem(code, vi, en));
+        }
+        else
+        {
+            _suppressed++;
+        }
+    }
+
+    internal static string Span(long first, long last) =>
+        first >= last
+            ? first.ToString(CultureInfo.InvariantCulture)
+            : string.Create(CultureInfo.InvariantCulture, $"{first}–{last}");
+
+    private static NpgsqlCommand Command(NpgsqlConnection connection, string sql) =>
+        new(sql, connection) { CommandTimeout = 0 };
+
+    private static async IAsyncEnumerable<long> IdsAsync(
+        NpgsqlConnection connection, string sql,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await using var command = Command(connection, sql);
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            yield return reader.GetInt64(0);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using SecureMail.Ledger;
+using SecureMail.Storage;
+
+namespace SecureMail.LedgerStore;
+
+public enum PeerState
+{
+    /// <summary>The checkpoint is joined to the first one seen of this peer: its past is unchanged.</summary>
+    Verified,
+
+    /// <summary>Signed, kept, but nothing joins it yet. Normal when deliveries overtake each other; a later proof
+    /// settles it.</summary>
+    Pending,
+
+    /// <summary>The peer signed two histories. An alarm with both notes is stored.</summary>
+    Fork,
+
+    /// <summary>Not signed by the peer's key, or of another log. An alarm is stored; nothing else changed.</summary>
+    BadSignature,
+}
+
+/// <param name="State">What became of the checkpoint.</param>
+/// <param name="Checkpoint">The checkpoint as read; null only for BadSignature of an unreadable note.</param>
+/// <param name="Cosignature">
+/// With Verified: our cosignature over the highest verified checkpoint of the peer, which may be newer than the one
+/// shown (a cosignature states the largest tree seen, C2SP tlog-cosignature).
+/// </param>
+/// <param name="AlarmRaised">A new alarm row was written (the same evidence twice raises one).</param>
+/// <param name="JoinedFrom">
+/// The largest size verified before that this checkpoint is joined to: its own size when it was verified already, else
+/// that of a good proof brought with it; 0 for the first one ever seen of the peer; null when nothing joins it. A peer
+/// that was asked for a proof from size n and is honest brings a checkpoint joined from n or more, whatever overtook it
+/// on the way.
+/// </param>
+public sealed record PeerObservation(
+    PeerState State, Checkpoint? Checkpoint, Cosignature? Cosignature, bool AlarmRaised, long? JoinedFrom);
+
+/// <summary>
+/// What we remember of other gateways' ledgers, so that none of them can rewrite its past unseen.
+/// <list type="number">
+/// <item>Every distinct checkpoint seen of a peer is kept. The first one is trusted on first use; the directory pins
+/// the key.</item>
+/// <item>Verified means: on one line. A new checkpoint above the highest verified one must be joined to <b>that</b> one
+/// by a consistency proof; a proof from an older one would leave room for a fork between them. A checkpoint below it
+/// waits, pending, until a proof joins it to a later verified one.</item>
+/// <item><see cref="SeenSizesAsync"/> says which sizes a peer must bring proofs from.</item>
+/// <item>Two roots for one size, or a proof that fails, is a fork: an alarm with both notes.</item>
+/// <item>What is verified is cosigned; the peer keeps our line as evidence that we saw it
+/// (<see cref="AddCosignatureAsync"/>).</item>
+/// </list>
+/// All methods work in the caller's transaction. Left out: asking third parties what they have seen (gossip).
+/// </summary>
+public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger logger)
+{
+    /// <summary>A peer that sends more unjoined checkpoints than this is refused new ones: a table is not filled by a
+    /// stranger.</summary>
+    public const int MaxPending = 1000;
+
+    // After a burst of parallel deliveries many wait: as many are asked for as one observation may bring proofs.
+    private const int PendingSizesAsked = LedgerEvidence.MaxProofs - 1;
+
+    // Of a note that nobody signed only the beginning is kept: it proves nothing, it helps a person to search.
+    private const int MaxUnsignedKept = 4096;
+
+    private const string LockPeer =
+        "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger peer ' || $1, 0))";
+
+    private sealed record Known(Checkpoint Checkpoint, bool Verified);
+
+    /// <summary>Takes in one checkpoint of a peer, with the consistency proofs that came beside it.</summary>
+    /// <param name="peer">The peer's log key as the directory pins it; its name is the origin.</param>
+    /// <param name="note">The octets of the note as received.</param>
+    /// <param name="proofs">For each earlier size the proof from that size to this note's; sizes we do not know are
+    /// ignored.</param>
+    /// <exception cref="LedgerException">TooLarge: more than <see cref="LedgerEvidence.MaxProofs"/> proofs, or
+    /// <see cref="MaxPending"/> reached.</exception>
+    public async Task<PeerObservation> ObserveAsync(
+        NpgsqlTransaction transaction, VerifierKey peer, ReadOnlyMemory<byte> note,
+        IReadOnlyDictionary<long, IReadOnlyList<byte[]>> proofs, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(peer);
+        ArgumentNullException.ThrowIfNull(proofs);
+        if (proofs.Count > LedgerEvidence.MaxProofs)
+        {
+            throw new LedgerException(
+                LedgerFault.TooLarge, $"An observation brings at most {LedgerEvidence.MaxProofs} consistency proofs.");
+        }
+
+        if (Read(note.Span) is not { } seen || seen.Origin != peer.Name || seen.Size == 0 || !seen.IsSignedBy(peer))
+        {
+            var raised = await AlarmAsync(
+                transaction, peer.Name, "bad-signature", "a note that the peer's key did not sign", cancellationToken,
+                note[..Math.Min(note.Length, MaxUnsignedKept)]);
+            return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised, JoinedFrom: null);
+        }
+        await ExecuteAsync(transaction, LockPeer, cancellationToken, peer.Name);
+        var known = await KnownAsync(transaction, peer.Name, seen.Size, [.. proofs.Keys], cancellationToken);
+        var highest = known.Where(k => k.Verified).MaxBy(k => k.Checkpoint.Size)?.Checkpoint;
+
+        if (Contradiction(seen, known, proofs) is { } other)
+        {
+            var detail = string.Create(
+                CultureInfo.InvariantCulture, $"sizes {other.Size} and {seen.Size} are not one history");
+            // The evidence is kept as seen, too: pending, unless the very checkpoint is stored already.
+            await InsertAsync(transaction, seen, verified: false, cancellationToken);
+            var raised = await AlarmAsync(
+                transaction, peer.Name, "fork", detail, cancellationToken, other.Note, seen.Note);
+            return new PeerObservation(PeerState.Fork, seen, null, raised, JoinedFrom: null);
+        }
+        var stored = known.Find(k => k.Checkpoint.Size == seen.Size);
+        var joined =
+            stored is { Verified: true } ? seen.Size
+            : highest is null ? 0
+            // A failing proof was a contradiction above.
+            : known
+                .Where(k => k.Verified && k.Checkpoint.Size < seen.Size && proofs.ContainsKey(k.Checkpoint.Size))
+                .Max(k => (long?)k.Checkpoint.Size);
+        var verified =
+            stored is { Verified: true }
+            || highest is null // trust on first use
+            || (seen.Size > highest.Size && proofs.ContainsKey(highest.Size)); // a failing proof was a contradiction above
+        if (!verified)
+        {
+            if (stored is null && await PendingCountAsync(transaction, peer.Name, cancellationToken) >= MaxPending)
+            {
+                throw new LedgerException(
+                    LedgerFault.TooLarge, $"More than {MaxPending} checkpoints of this peer wait for a proof.");
+            }
+
+            await InsertAsync(transaction, seen, verified: false, cancellationToken);
+            return new PeerObservation(PeerState.Pending, seen, null, AlarmRaised: false, joined);
+        }
+        await VerifyAsync(transaction, seen, stored, known, proofs, cancellationToken);
+        var top = highest is null || seen.Size > highest.Size ? seen : highest;
+        return new PeerObservation(
+            PeerState.Verified, seen, new Cosignature(top.Size, top.Cosign(cosigner, time.GetUtcNow())),
+            AlarmRaised: false, joined);
+    }
+
+    /// <summary>
+    /// The sizes from which the peer must prove consistency: the highest verified, then up to 31 that wait, the
+    /// smallest first. Empty for a peer never seen.
+    /// </summary>
+    public static async Task<IReadOnlyList<long>> SeenSizesAsync(
+        NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT size FROM (
+              (SELECT 0 AS place, size FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1)
+              UNION ALL
+              (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1 AND p.state = 'pending'
+                AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
+                ORDER BY size LIMIT $2)) asked
+            ORDER BY place, size
+            """,
+            transaction.Connection,
+            transaction)
+        {
+            Parameters =
+            {
+                new() { Value = peerOrigin },
+                new() { Value = PendingSizesAsked },
+            },
+        };
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var sizes = new List<long>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            sizes.Add(reader.GetInt64(0));
+        }
+
+        return sizes;
+    }
+
+    /// <summary>Our cosignature over the highest verified checkpoint of the peer, to go along with a message to it;
+    /// null when none was seen.</summary>
+    public async Task<Cosignature?> CosignHighestAsync(
+        NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        await using var command = new NpgsqlCommand(
+            "SELECT note FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1",
+            transaction.Connection,
+            transaction)
+        {
+            Parameters = { new() { Value = peerOrigin } },
+        };
+        if (await command.ExecuteScalarAsync(cancellationToken) is not byte[] note)
+        {
+            return null;
+        }
+
+        var highest = Checkpoint.Parse(note);
+        return new Cosignature(highest.Size, highest.Cosign(cosigner, time.GetUtcNow()));
+    }
+
+    /// <summary>Checks and stores a peer's cosignature over one of our own checkpoints.</summary>
+    /// <param name="peerCosigner">The peer's cosigner key as the directory pins it.</param>
+    /// <returns>False when it is not that cosigner's line over our checkpoint of that size; nothing is stored
+    /// then.</returns>
+    public static async Task<bool> AddCosignatureAsync(
+        NpgsqlTransaction transaction, VerifierKey peerCosigner, Cosignature cosignature,
+        CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(cosignature);
+        await using var select = new NpgsqlCommand(
+            "SELECT note FROM ledger.checkpoint WHERE size = $1", transaction.Connection, transaction)
+        {
+            Parameters = { new() { Value = cosignature.Size } },
+        };
+        if (await select.ExecuteScalarAsync(cancellationToken) is not byte[] note)
+        {
+            return false;
+        }
+
+        DateTimeOffset? stated;
+        try
+        {
+            stated = Checkpoint.Parse(note).CosignedAt(peerCosigner, cosignature.Line);
+        }
+        catch (LedgerException)
+        {
+            return false;
+        }
+        if (stated is null)
+        {
+            return false;
+        }
+
+        await ExecuteAsync(
+            transaction,
+            "INSERT INTO ledger.cosignature (size, cosigner, line, stated) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            cancellationToken,
+            cosignature.Size,
+            peerCosigner.ToString(),
+            cosignature.Line,
+            stated.Value);
+        return true;
+    }
+
+    /// <summary>
+    /// Raises a rollback alarm for each checkpoint that has waited longer than that although the peer came again, an
+    /// hour later or more: it was asked for proofs (<see cref="SeenSizesAsync"/>) and brought none. A peer that rewrote
+    /// its past has none to bring; silence would otherwise serve it as well as an honest proof. One that did not come
+    /// again is not suspected: deliveries that overtook each other may have been its last ones.
+    /// </summary>
+    /// <returns>How many new alarms.</returns>
+    public async Task<int> AlarmOverdueAsync(
+        NpgsqlTransaction transaction, TimeSpan longerThan, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        var overdue = new List<(string Origin, byte[] Pending, byte[] Verified)>();
+        await using (
+            var command = new NpgsqlCommand(
+                """
+                SELECT p.origin, p.note, v.note FROM ledger.peer_checkpoint p
+                  JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin AND state = 'verified' ORDER BY size DESC LIMIT 1) v ON true
+                WHERE p.state = 'pending' AND p.seen_at < $1
+                  AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin AND l.seen_at >= p.seen_at + interval '1 hour')
+                  AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size AND f.root <> p.root)
+                """,
+                transaction.Connection,
+                transaction)
+            {
+                Parameters = { new() { Value = time.GetUtcNow() - longerThan } },
+            })
+        {
+            await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+            while (await reader.ReadAsync(cancellationToken))
+            {
+                overdue.Add((reader.GetString(0), reader.GetFieldValue<byte[]>(1), reader.GetFieldValue<byte[]>(2)));
+            }
+        }
+        var raised = 0;
+        foreach (var (origin, pending, verified) in overdue)
+        {
+            if (
+                await AlarmAsync(
+                    transaction, origin, "rollback",
+                    "a checkpoint that the peer joined to nothing although it was asked", cancellationToken, pending,
+                    verified))
+            {
+                raised++;
+            }
+        }
+        return raised;
+    }
+
+    /// <summary>A checkpoint we know that cannot be in one history with this one, or null.</summary>
+    private static Checkpoint? Contradiction(
+        Checkpoint seen, List<Known> known, IReadOnlyDictionary<long, IReadOnlyList<byte[]>> proofs)
+    {
+        foreach (var (checkpoint, _) in known)
+        {
+            if (checkpoint.Size == seen.Size && !checkpoint.Root.Span.SequenceEqual(seen.Root.Span))
+            {
+                return checkpoint;
+            }
+            // The peer itself, over its authenticated connection, offers this proof for two trees it signed. When it
+            // fails, either its log forked or it cannot prove otherwise; both are for a person to look at.
+            if (
+                checkpoint.Size < seen.Size
+                && proofs.TryGetValue(checkpoint.Size, out var proof)
+                && !MerkleTree.VerifyConsistency(
+                    checkpoint.Size, checkpoint.Root.Span, seen.Size, seen.Root.Span, proof))
+            {
+                return checkpoint;
+            }
+        }
+        return null;
+    }
+
+    private async Task VerifyAsync(
+        NpgsqlTransaction transaction, Checkpoint seen, Known? stored, List<Known> known,
+        IReadOnlyDictionary<long, IReadOnlyList<byte[]>> proofs, CancellationToken cancellationToken)
+    {
+        if (stored is null)
+        {
+            await InsertAsync(transaction, seen, verified: true, cancellationToken);
+        }
+        // Pending ones below, from which a good proof leads here (a bad one was a contradiction), and this one if it
+        // waited.
+        foreach (
+            var waiting in known.Where(k =>
+                !k.Verified
+                && (
+                    k.Checkpoint.Size == seen.Size
+                    || (k.Checkpoint.Size < seen.Size && proofs.ContainsKey(k.Checkpoint.Size)))))
+        {
+            await ExecuteAsync(
+                transaction,
+                "UPDATE ledger.peer_checkpoint SET state = 'verified', verified_at = $4 WHERE origin = $1 AND size = $2 AND root = $3 AND state = 'pending'",
+                cancellationToken,
+                seen.Origin,
+                waiting.Checkpoint.Size,
+                waiting.Checkpoint.Root.ToArray(),
+                time.GetUtcNow());
+        }
+    }
+
+    private async Task InsertAsync(
+        NpgsqlTransaction transaction, Checkpoint seen, bool verified, CancellationToken cancellationToken)
+    {
+        var now = time.GetUtcNow();
+        await ExecuteAsync(
+            transaction,
+            "INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            cancellationToken,
+            seen.Origin,
+            seen.Size,
+            seen.Root.ToArray(),
+            seen.Note.ToArray(),
+            verified ? "verified" : "pending",
+            now,
+            verified ? now : DBNull.Value);
+    }
+
+    /// <summary>Everything kept of the peer that this observation can touch: the sizes it names, and the highest
+    /// verified.</summary>
+    private static async Task<List<Known>> KnownAsync(
+        NpgsqlTransaction transaction, string origin, long size, long[] proofSizes, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT note, state = 'verified' FROM ledger.peer_checkpoint
+            WHERE origin = $1 AND (size = ANY($2) OR size = (SELECT max(size) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified'))
+            """,
+            transaction.Connection,
+            transaction)
+        {
+            Parameters =
+            {
+                new() { Value = origin },
+                new() { Value = proofSizes.Append(size).ToArray() },
+            },
+        };
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var known = new List<Known>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            known.Add(new Known(Checkpoint.Parse(reader.GetFieldValue<byte[]>(0)), reader.GetBoolean(1)));
+        }
+        // Where one of a size is verified, the others of that size are the evidence of a fork and nothing is measured
+        // by them: the history that was verified goes on being followed.
+        var settled = known.Where(k => k.Verified).Select(k => k.Checkpoint.Size).ToHashSet();
+        known.RemoveAll(k => !k.Verified && settled.Contains(k.Checkpoint.Size));
+        return known;
+    }
+
+    private static async Task<long> PendingCountAsync(
+        NpgsqlTransaction transaction, string origin, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT count(*) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'pending'",
+            transaction.Connection, transaction)
+        {
+            Parameters = { new() { Value = origin } },
+        };
+        return (long)(await command.ExecuteScalarAsync(cancellationToken))!;
+    }
+
+    private async Task<bool> AlarmAsync(
+        NpgsqlTransaction transaction, string peer, string kind, string detail, CancellationToken cancellationToken,
+        params ReadOnlyMemory<byte>[] evidence)
+    {
+        var kept = evidence.Select(note => note.ToArray()).ToArray();
+        using var digest = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var note in evidence)
+        {
+            digest.AppendData(SHA256.HashData(note.Span));
+        }
+
+        var rows = await ExecuteAsync(
+            transaction,
+            "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            cancellationToken,
+            time.GetUtcNow(),
+            peer,
+            kind,
+            detail,
+            kept,
+            digest.GetHashAndReset());
+        if (rows > 0)
+        {
+            LedgerStoreLog.PeerAlarm(logger, peer, kind, detail);
+        }
+
+        return rows > 0;
+    }
+
+    private static Checkpoint? Read(ReadOnlySpan<byte> note)
+    {
+        try
+        {
+            return Checkpoint.Parse(note);
+        }
+        catch (LedgerException)
+        {
+            return null;
+        }
+    }
+
+    private static async Task<int> ExecuteAsync(
+        NpgsqlTransaction transaction, string sql, CancellationToken cancellationToken, params object[] values)
+    {
+        await using var command = new NpgsqlCommand(sql, transaction.Connection, transaction);
+        foreach (var value in values)
+        {
+            command.Parameters.Add(new() { Value = value });
+        }
+
+        return await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+}

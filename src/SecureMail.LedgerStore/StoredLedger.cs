@@ -1,0 +1,309 @@
+using System.Data;
+using System.Globalization;
+using Npgsql;
+using NpgsqlTypes;
+using SecureMail.Ledger;
+using SecureMail.Storage;
+
+namespace SecureMail.LedgerStore;
+
+/// <summary>What the caller keeps of an appended entry: its id and its leaf hash (32 octets). Its index comes with a
+/// checkpoint.</summary>
+public sealed record LedgerReceipt(long EntryId, ReadOnlyMemory<byte> LeafHash);
+
+/// <summary>An entry as stored. <see cref="Index"/> is null until the sequencer has put it into the tree.</summary>
+public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, ReadOnlyMemory<byte> Body);
+
+/// <summary>
+/// Writes entries into the ledger and reads back what it says.
+/// <list type="number">
+/// <item>Append joins the caller's transaction, so that a change of state and its entry are committed together or not
+/// at all.</item>
+/// <item>The <see cref="Sequencer"/> later gives the entry an index, extends the tree and signs a checkpoint.</item>
+/// <item>Proofs are read from the stored complete subtrees, O(log n) rows each.</item>
+/// </list>
+/// No NOTIFY at append: PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
+/// notifies, and holds it through the flush to disk, so commits would queue one behind the other. The sequencer looks
+/// at the work list a few times a second instead, and <see cref="Sequencer.Wake"/> spares the wait within a process.
+/// </summary>
+public static class StoredLedger
+{
+    // Entries of one object are chained under this lock; two ids may share a hash, and then merely wait for each other.
+    private const string LockObject =
+        "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger object ' || $1, 0))";
+
+    private const string InsertEntry = """
+        WITH e AS (
+          INSERT INTO ledger.entry (body, leaf_hash, object, kind, agency, time, prior)
+          VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING entry_id)
+        INSERT INTO ledger.pending (entry_id) SELECT entry_id FROM e RETURNING entry_id
+        """;
+
+    /// <summary>
+    /// Appends one entry within the caller's transaction and fills its <see cref="LedgerEntry.Prior"/> from the
+    /// object's latest entry. Nothing is durable before the commit.
+    /// </summary>
+    /// <remarks>
+    /// A lock on the object, held to the end of the transaction, makes a second writer of the same object wait for the
+    /// first one's commit. Therefore the chain has no branches. Two transactions that write the same two objects in
+    /// opposite order deadlock. PostgreSQL then ends one (40P01), and its caller runs it again.
+    /// </remarks>
+    /// <exception cref="ArgumentException">The entry is not well formed, or has a prior already.</exception>
+    /// <exception cref="InvalidOperationException">The transaction is above READ COMMITTED. Its snapshot may be older
+    /// than the lock, and then the latest entry it sees is not the latest.</exception>
+    public static async Task<LedgerReceipt> AppendAsync(
+        NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(entry);
+        entry = entry with { Prior = await LatestAsync(transaction, entry, cancellationToken) };
+        var body = entry.ToBytes();
+        var leafHash = MerkleTree.LeafHash(body);
+        await using var command = new NpgsqlCommand(InsertEntry, transaction.Connection, transaction)
+        {
+            Parameters =
+            {
+                new() { Value = body },
+                new() { Value = leafHash },
+                new() { Value = entry.Object },
+                new() { Value = entry.Kind },
+                new() { Value = entry.Agency },
+                new() { Value = entry.Time },
+                new()
+                {
+                    Value = entry.Prior is null ? DBNull.Value : Convert.FromHexString(entry.Prior),
+                    NpgsqlDbType = NpgsqlDbType.Bytea,
+                },
+            },
+        };
+        var entryId = (long)(await command.ExecuteScalarAsync(cancellationToken))!;
+        return new LedgerReceipt(entryId, leafHash);
+    }
+
+    /// <summary>
+    /// Appends many entries in their order, by COPY, within the caller's transaction. Each says its own
+    /// <see cref="LedgerEntry.Prior"/>; nothing is chained here.
+    /// </summary>
+    public static async Task<IReadOnlyList<LedgerReceipt>> AppendManyAsync(
+        NpgsqlTransaction transaction, IReadOnlyList<LedgerEntry> entries, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(entries);
+        var connection = transaction.Connection!;
+        var receipts = new List<LedgerReceipt>(entries.Count);
+        var ids = await ReserveIdsAsync(transaction, entries.Count, cancellationToken);
+        await using (
+            var copy = await connection.BeginBinaryImportAsync(
+                "COPY ledger.entry (entry_id, body, leaf_hash, object, kind, agency, time, prior) FROM STDIN BINARY",
+                cancellationToken))
+        {
+            foreach (var (entry, id) in entries.Zip(ids))
+            {
+                var body = entry.ToBytes();
+                var leafHash = MerkleTree.LeafHash(body);
+                await copy.StartRowAsync(cancellationToken);
+                await copy.WriteAsync(id, NpgsqlDbType.Bigint, cancellationToken);
+                await copy.WriteAsync(body, NpgsqlDbType.Bytea, cancellationToken);
+                await copy.WriteAsync(leafHash, NpgsqlDbType.Bytea, cancellationToken);
+                await copy.WriteAsync(entry.Object, NpgsqlDbType.Text, cancellationToken);
+                await copy.WriteAsync(entry.Kind, NpgsqlDbType.Text, cancellationToken);
+                await copy.WriteAsync(entry.Agency, NpgsqlDbType.Uuid, cancellationToken);
+                await copy.WriteAsync(entry.Time, NpgsqlDbType.TimestampTz, cancellationToken);
+                if (entry.Prior is null)
+                {
+                    await copy.WriteNullAsync(cancellationToken);
+                }
+                else
+                {
+                    await copy.WriteAsync(Convert.FromHexString(entry.Prior), NpgsqlDbType.Bytea, cancellationToken);
+                }
+
+                receipts.Add(new LedgerReceipt(id, leafHash));
+            }
+            await copy.CompleteAsync(cancellationToken);
+        }
+        await using var pending = await connection.BeginBinaryImportAsync(
+            "COPY ledger.pending (entry_id) FROM STDIN BINARY", cancellationToken);
+        foreach (var id in ids)
+        {
+            await pending.StartRowAsync(cancellationToken);
+            await pending.WriteAsync(id, NpgsqlDbType.Bigint, cancellationToken);
+        }
+        await pending.CompleteAsync(cancellationToken);
+        return receipts;
+    }
+
+    /// <summary>The latest checkpoint, or null while the log is empty.</summary>
+    public static async Task<Checkpoint?> HeadAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1", connection);
+        return await command.ExecuteScalarAsync(cancellationToken) is byte[] note ? Checkpoint.Parse(note) : null;
+    }
+
+    /// <summary>Peers' cosignatures over our checkpoints, newest checkpoint first.</summary>
+    /// <param name="limit">At most so many.</param>
+    public static async Task<IReadOnlyList<Cosignature>> CosignaturesAsync(
+        NpgsqlConnection connection, int limit, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT size, line FROM ledger.cosignature ORDER BY size DESC, cosigner LIMIT $1", connection)
+        {
+            Parameters = { new() { Value = limit } },
+        };
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var cosignatures = new List<Cosignature>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            cosignatures.Add(new Cosignature(reader.GetInt64(0), reader.GetString(1)));
+        }
+
+        return cosignatures;
+    }
+
+    /// <summary>The newest entries, newest first, of one object or of all (null).</summary>
+    public static async Task<IReadOnlyList<StoredEntry>> ListAsync(
+        NpgsqlConnection connection, string? objectId, int limit, CancellationToken cancellationToken)
+    {
+        var where = objectId is null ? "" : "WHERE e.object = $2";
+        await using var command = new NpgsqlCommand(
+            $"SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) {where} ORDER BY e.entry_id DESC LIMIT $1",
+            connection)
+        {
+            Parameters = { new() { Value = limit } },
+        };
+        if (objectId is not null)
+        {
+            command.Parameters.Add(new() { Value = objectId });
+        }
+
+        return await ReadEntriesAsync(command, cancellationToken);
+    }
+
+    /// <summary>One entry by its id, or null.</summary>
+    public static async Task<StoredEntry?> FindAsync(
+        NpgsqlConnection connection, long entryId, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) WHERE e.entry_id = $1",
+            connection)
+        {
+            Parameters = { new() { Value = entryId } },
+        };
+        return (await ReadEntriesAsync(command, cancellationToken)).SingleOrDefault();
+    }
+
+    /// <summary>The inclusion proof of a leaf in the tree of that size, from the leaf upwards (RFC 9162
+    /// §2.1.3.1).</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
+    public static Task<IReadOnlyList<byte[]>> InclusionProofAsync(
+        NpgsqlConnection connection, long index, long size, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(index);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, size);
+        return TreeRows.RangesAsync(connection, TreeShape.Inclusion(index, size), cancellationToken);
+    }
+
+    /// <summary>The proof that the tree of size <paramref name="second"/> only appended to the one of size
+    /// <paramref name="first"/> (RFC 9162 §2.1.4.1).</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
+    public static Task<IReadOnlyList<byte[]>> ConsistencyProofAsync(
+        NpgsqlConnection connection, long first, long second, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(first);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(first, second);
+        return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
+    }
+
+    /// <summary>The root of the tree as it was, or is, at that size (RFC 9162 §2.1.1); of the empty tree for
+    /// 0.</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing, or it never was that
+    /// large.</exception>
+    public static async Task<byte[]> RootAsync(
+        NpgsqlConnection connection, long size, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(size);
+        return size == 0
+            ? MerkleTree.EmptyRoot()
+            : (await TreeRows.FrontierAsync(connection, size, cancellationToken)).Root();
+    }
+
+    private static async Task<string?> LatestAsync(
+        NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
+    {
+        if (entry.Prior is not null)
+        {
+            throw new ArgumentException(
+                "The ledger fills the prior of a chained entry; the caller gives none.", nameof(entry));
+        }
+
+        if (transaction.IsolationLevel is not (IsolationLevel.ReadCommitted or IsolationLevel.Unspecified))
+        {
+            throw new InvalidOperationException("A chained entry is appended at READ COMMITTED.");
+        }
+
+        await using (
+            var locking = new NpgsqlCommand(LockObject, transaction.Connection, transaction)
+            {
+                Parameters = { new() { Value = entry.Object } },
+            })
+        {
+            await locking.ExecuteNonQueryAsync(cancellationToken);
+        }
+        // A statement of its own: at READ COMMITTED it sees what was committed while we waited for the lock.
+        await using var latest = new NpgsqlCommand(
+            "SELECT leaf_hash FROM ledger.entry WHERE object = $1 ORDER BY entry_id DESC LIMIT 1",
+            transaction.Connection, transaction)
+        {
+            Parameters = { new() { Value = entry.Object } },
+        };
+        return await latest.ExecuteScalarAsync(cancellationToken) is byte[] hash
+            ? Convert.ToHexStringLower(hash)
+            : null;
+    }
+
+    private static async Task<List<long>> ReserveIdsAsync(
+        NpgsqlTransaction transaction, int count, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT nextval('ledger.entry_entry_id_seq') FROM generate_series(1, $1)", transaction.Connection,
+            transaction)
+        {
+            Parameters = { new() { Value = count } },
+        };
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var ids = new List<long>(count);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            ids.Add(reader.GetInt64(0));
+        }
+
+        return ids;
+    }
+
+    private static async Task<List<StoredEntry>> ReadEntriesAsync(
+        NpgsqlCommand command, CancellationToken cancellationToken)
+    {
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var entries = new List<StoredEntry>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            var entryId = reader.GetInt64(0);
+            var body = reader.GetFieldValue<byte[]>(2);
+            try
+            {
+                entries.Add(
+                    new StoredEntry(
+                        entryId, await reader.IsDBNullAsync(1, cancellationToken) ? null : reader.GetInt64(1),
+                        LedgerEntry.Parse(body), body));
+            }
+            catch (LedgerException e) when (e.Fault != LedgerFault.Damaged)
+            {
+                throw new LedgerException(
+                    LedgerFault.Damaged,
+                    string.Create(CultureInfo.InvariantCulture, $"Entry {entryId} is not readable: {e.Message}"), e);
+            }
+        }
+        return entries;
+    }
+}

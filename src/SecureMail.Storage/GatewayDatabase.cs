@@ -1,0 +1,166 @@
+using Npgsql;
+
+namespace SecureMail.Storage;
+
+/// <summary>The gateway's database, opened: the configured server, or the private cluster. Connections are of the role
+/// that cannot change the ledger.</summary>
+public sealed class GatewayDatabase : IAsyncDisposable
+{
+    private readonly PrivateCluster? _cluster;
+
+    private GatewayDatabase(NpgsqlDataSource source, string connectionString, PrivateCluster? cluster)
+    {
+        Source = source;
+        ConnectionString = connectionString;
+        _cluster = cluster;
+    }
+
+    public NpgsqlDataSource Source { get; }
+
+    /// <summary>Where the database is ours; null for a configured server.</summary>
+    public PrivateCluster? Cluster => _cluster;
+
+    /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
+    public string ConnectionString { get; }
+
+    /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database
+    /// is not: its owner does that.</summary>
+    /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role
+    /// that may change the ledger.</exception>
+    public static async Task<GatewayDatabase> OpenAsync(
+        DatabaseOptions options, Migrator migrator, CancellationToken cancellationToken)
+    {
+        PrivateCluster? cluster = null;
+        NpgsqlDataSource? source = null;
+        try
+        {
+            if (options.Connection is null)
+            {
+                cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
+                await migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
+            }
+
+            // A COMMIT that waits for the journal (or another synchronous standby) and is cancelled is answered by the
+            // server as committed, with a warning that nobody reads. So the answer to what was cancelled is not waited
+            // for: the connection breaks, and nothing is taken for done.
+            var connectionString = new NpgsqlConnectionStringBuilder(
+                options.Connection ?? cluster!.ConnectionString("securemail_gateway"))
+            {
+                CancellationTimeout = -1,
+            }.ConnectionString;
+            source = NpgsqlDataSource.Create(connectionString);
+            await using var connection = await source.OpenConnectionAsync(cancellationToken);
+            await migrator.RequireCurrentAsync(connection, cancellationToken);
+            await RequireWeakRoleAsync(connection, migrator.AppendOnlyTables, cancellationToken);
+            return new GatewayDatabase(source, connectionString, cluster);
+        }
+        catch (Exception e)
+        {
+            if (source is not null)
+            {
+                await source.DisposeAsync();
+            }
+
+            if (cluster is not null)
+            {
+                await cluster.DisposeAsync();
+            }
+
+            // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind
+            // "cannot be reached".
+            if (
+                e
+                is not PostgresException
+                    and (NpgsqlException or IOException or TimeoutException or System.Net.Sockets.SocketException))
+            {
+                throw StorageUnavailableException.Of(e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Brings the schema to this build as its owner; answers what was applied.</summary>
+    /// <exception cref="StorageUnavailableException">Unreachable, or no connection of the owner is
+    /// configured.</exception>
+    public static async Task<IReadOnlyList<string>> MigrateAsync(
+        DatabaseOptions options, Migrator migrator, CancellationToken cancellationToken)
+    {
+        if (options.Connection is null)
+        {
+            await using var cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
+            return await migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
+        }
+
+        return await migrator.MigrateAsync(
+            options.OwnerConnection
+                ?? throw new StorageUnavailableException(
+                    "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."
+                ),
+            cancellationToken);
+    }
+
+    /// <summary>
+    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while
+    /// the commit that made it still waits for the journal, or was cancelled while it waited: who promises something
+    /// because a row is there asks this first. A message in the log that nobody reads is committed behind it, and waits
+    /// as every commit does.
+    /// </summary>
+    public static async Task WaitForDurabilityAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(DurabilityBarrier, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    public const string DurabilityBarrier = "SELECT pg_logical_emit_message(true, 'securemail', '')";
+
+    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how
+    /// fast, is known only by writing.</summary>
+    public async Task TryCommitAsync(CancellationToken cancellationToken)
+    {
+        // Locally: whether a standby follows is another question, and would hang this one.
+        await using var command = Source.CreateCommand(
+            "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text"
+        );
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Source.DisposeAsync();
+        if (_cluster is not null)
+        {
+            await _cluster.DisposeAsync();
+        }
+    }
+
+    /// <summary>A migration acknowledges nothing to anybody: it does not wait for a journal, which may need it to
+    /// start.</summary>
+    private static string WithoutJournal(PrivateCluster cluster) =>
+        new NpgsqlConnectionStringBuilder(cluster.ConnectionString("securemail_owner"))
+        {
+            Options = "-c synchronous_commit=local",
+        }.ConnectionString;
+
+    private static async Task RequireWeakRoleAsync(
+        NpgsqlConnection connection, IReadOnlyList<string> appendOnlyTables, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            """
+            WITH named AS (SELECT unnest($1::text[])::regclass AS t)
+            SELECT coalesce(bool_or(has_table_privilege(t, p)), false)
+            FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p,
+              (SELECT t FROM named UNION SELECT inhrelid::regclass FROM pg_inherits JOIN named ON inhparent = t) tables
+            """,
+            connection)
+        {
+            Parameters = { new() { Value = appendOnlyTables.ToArray() } },
+        };
+        if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
+        {
+            throw new StorageUnavailableException(
+                "Vai trò trong Database:Connection có quyền sửa sổ cái; hãy dùng vai trò securemail_gateway. / The role of "
+                    + "Database:Connection may change ledger rows: connect as securemail_gateway.");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+using Npgsql;
+
+namespace SecureMail.Storage;
+
+/// <summary>
+/// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own,
+/// under an advisory lock. A file that was applied and has changed since is refused, and so is a database that is ahead
+/// of this build.
+/// </summary>
+/// <remarks>
+/// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced.
+/// So a file that only expands the schema (what stood there works as before) says so in its first line,
+/// <see cref="ExpandsOnly"/>; a node of the build before goes on working on it, and may be started on it.
+/// </remarks>
+public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
+{
+    /// <summary>The first line of a migration that leaves everything that stood there working as before.</summary>
+    internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
+
+    // Two minutes and more, most of them spent letting others pass.
+    private const int Attempts = 200;
+    private const long LockKey = 0x5EC0_4E4D_0001;
+
+    /// <summary>All migrations of this build, in the order in which they are applied; a name is
+    /// <c>SCHEMA/FILE</c>.</summary>
+    internal IReadOnlyList<Migration> Known { get; } =
+        [.. sets.SelectMany(s => s.Files.Select(m => m with { Name = $"{s.Schema}/{m.Name}" }))];
+
+    /// <summary>Tables of the sets that the gateway's role may only add to, as <c>schema.table</c>.</summary>
+    internal IReadOnlyList<string> AppendOnlyTables { get; } = [.. sets.SelectMany(s => s.AppendOnlyTables)];
+
+    /// <summary>Applies what is missing; answers the names of what was applied.</summary>
+    /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is
+    /// newer than this build.</exception>
+    public async Task<IReadOnlyList<string>> MigrateAsync(
+        string ownerConnection, CancellationToken cancellationToken)
+    {
+        await using var connection = await ConnectAsync(ownerConnection, cancellationToken);
+        await ExecuteAsync(connection, null, $"SELECT pg_advisory_lock({LockKey})", cancellationToken);
+        var schemas = sets.Select(s => s.Schema).ToList();
+        await ExecuteAsync(
+            connection,
+            null,
+            $"""
+            SET client_min_messages = warning;
+            CREATE SCHEMA IF NOT EXISTS gateway;
+            {string.Concat(schemas.Select(s => $"CREATE SCHEMA IF NOT EXISTS {s};\n"))}
+            CREATE TABLE IF NOT EXISTS gateway.schema_version (
+              name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+            ALTER TABLE gateway.schema_version ADD COLUMN IF NOT EXISTS expands_only boolean NOT NULL DEFAULT false;
+            DO $$ BEGIN
+              IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
+                GRANT USAGE ON SCHEMA {string.Join(", ", schemas)} TO securemail_gateway;
+                GRANT SELECT ON gateway.schema_version TO securemail_gateway;
+              END IF;
+            END $$;
+            """,
+            cancellationToken);
+        var pending = await PendingAsync(connection, cancellationToken);
+        foreach (var (name, sql) in pending)
+        {
+            await ApplyAsync(connection, name, sql, cancellationToken);
+        }
+
+        return [.. pending.Select(m => m.Name)];
+    }
+
+    /// <summary>Applies one file and writes it down. What flows meanwhile is never undone for it.</summary>
+    internal static async Task ApplyAsync(
+        NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            try
+            {
+                // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for
+                // it would make everybody behind wait. Far sooner than PostgreSQL looks for deadlocks
+                // (deadlock_timeout, 1 s): with several tables to change one is near, and the victim would be a clerk's
+                // submission.
+                await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '200ms'", cancellationToken);
+                await ExecuteAsync(connection, transaction, sql, cancellationToken);
+            }
+            catch (PostgresException e)
+                when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable
+                    && attempt < Attempts)
+            {
+                await transaction.RollbackAsync(cancellationToken);
+                await Task.Delay(Random.Shared.Next(200, 1000), cancellationToken);
+                continue;
+            }
+
+            await using var note = new NpgsqlCommand(
+                "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ($1, $2, $3)", connection,
+                transaction)
+            {
+                Parameters =
+                {
+                    new() { Value = name },
+                    new() { Value = Digest(sql) },
+                    new() { Value = sql.StartsWith(ExpandsOnly, StringComparison.Ordinal) },
+                },
+            };
+            await note.ExecuteNonQueryAsync(cancellationToken);
+            await transaction.CommitAsync("schema.migrate", cancellationToken);
+            return;
+        }
+    }
+
+    /// <summary>Refuses a database whose schema is not the one this build knows.</summary>
+    internal async Task RequireCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var there = new NpgsqlCommand(
+            "SELECT to_regclass('gateway.schema_version') IS NOT NULL", connection);
+        if (!(bool)(await there.ExecuteScalarAsync(cancellationToken))!
+            || (await PendingAsync(connection, cancellationToken)).Count > 0)
+        {
+            throw new StorageUnavailableException(
+                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this version: run \"securemail migrate\"."
+            );
+        }
+    }
+
+    private async Task<List<Migration>> PendingAsync(
+        NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        var applied = new Dictionary<string, byte[]>();
+        var expanded = new HashSet<string>();
+        // Read as JSON: the column for what expands only is younger than the table.
+        await using (
+            var command = new NpgsqlCommand(
+                "SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM gateway.schema_version v",
+                connection))
+        await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
+        {
+            while (await reader.ReadAsync(cancellationToken))
+            {
+                applied[reader.GetString(0)] = reader.GetFieldValue<byte[]>(1);
+                if (reader.GetBoolean(2))
+                {
+                    expanded.Add(reader.GetString(0));
+                }
+            }
+        }
+
+        if (
+            applied.Keys.FirstOrDefault(name => !expanded.Contains(name) && Known.All(m => m.Name != name)) is
+            { } unknown)
+        {
+            throw new StorageUnavailableException(
+                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown})."
+            );
+        }
+
+        foreach (var (name, sql) in Known)
+        {
+            if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
+            {
+                throw new StorageUnavailableException(
+                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was applied."
+                );
+            }
+        }
+
+        return [.. Known.Where(m => !applied.ContainsKey(m.Name))];
+    }
+
+    private static async Task<NpgsqlConnection> ConnectAsync(
+        string connectionString, CancellationToken cancellationToken)
+    {
+        // Not pooled: the advisory lock goes with the connection.
+        var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            return connection;
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        {
+            await connection.DisposeAsync();
+            throw StorageUnavailableException.Of(e);
+        }
+    }
+
+    private static async Task ExecuteAsync(
+        NpgsqlConnection connection, NpgsqlTransaction? transaction, string sql, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(sql, connection, transaction) { CommandTimeout = 0 };
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    private static byte[] Digest(string sql) => SHA256.HashData(Encoding.UTF8.GetBytes(sql.ReplaceLineEndings("\n")));
+}
+
+/// <summary>One SQL file that changes the schema.</summary>
+/// <param name="Name">The file's name; within its set names sort in the order in which files are applied.</param>
+public sealed record Migration(string Name, string Sql);
+
+/// <summary>The migrations of one PostgreSQL schema, in order.</summary>
+/// <param name="Schema">The schema's name; it is made before the first file runs.</param>
+public sealed record MigrationSet(string Schema, IReadOnlyList<Migration> Files)
+{
+    /// <summary>Tables that the gateway's role may only add to, as <c>schema.table</c>; partitions count with their
+    /// parent.</summary>
+    public IReadOnlyList<string> AppendOnlyTables { get; init; } = [];
+
+    /// <summary>The set whose files are the assembly's resources named <c>….FILE.sql</c>.</summary>
+    public static MigrationSet OfResources(string schema, Assembly assembly)
+    {
+        List<Migration> migrations = [];
+        foreach (
+            var resource in assembly
+                .GetManifestResourceNames()
+                .Where(n => n.EndsWith(".sql", StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal))
+        {
+            using var reader = new StreamReader(assembly.GetManifestResourceStream(resource)!, Encoding.UTF8);
+            migrations.Add(new Migration(string.Join('.', resource.Split('.')[^2..]), reader.ReadToEnd()));
+        }
+
+        return new MigrationSet(schema, migrations);
+    }
+}

@@ -1,0 +1,162 @@
+using Npgsql;
+
+namespace SecureMail.Storage;
+
+/// <summary>Bringing a private cluster back from a base and its log. It takes its place only when all of it was
+/// proven.</summary>
+public sealed partial class PrivateCluster
+{
+    private static readonly TimeSpan RecoveryTakesAtMost = TimeSpan.FromHours(12);
+
+    /// <summary>Whether a cluster lies where this data folder's would be.</summary>
+    public static bool Exists(string dataFolder) =>
+        Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
+
+    /// <summary>
+    /// Fills a folder, lets PostgreSQL recover to the end of the log that lies in it, and moves it to where the data
+    /// folder's cluster belongs. Whatever fails before that leaves nothing that could be opened.
+    /// </summary>
+    /// <param name="fill">Writes the cluster's files into the folder given.</param>
+    /// <param name="prove">Checks and marks what was recovered; a connection string for a role is given by the
+    /// function.</param>
+    /// <exception cref="StorageUnavailableException">PostgreSQL could not recover; or a cluster is there
+    /// already.</exception>
+    public static async Task RestoreAsync(
+        string dataFolder, Func<string, Task> fill, Func<Func<string, string>, Task> prove,
+        CancellationToken cancellationToken)
+    {
+        var folder = Path.GetFullPath(dataFolder);
+        var bin = FindBinaries();
+        var (data, sockets, account) = PlacesOf(folder);
+        var parent = Path.GetDirectoryName(data)!;
+        await MakePrivateDirectoryAsync(parent, account, cancellationToken);
+        await MakePrivateDirectoryAsync(sockets, account, cancellationToken);
+        using var guard = await ExclusiveAsync(Path.Combine(parent, "start.lock"), cancellationToken);
+        if (Directory.Exists(data))
+        {
+            throw new StorageUnavailableException("Ở đó đã có cơ sở dữ liệu. / There is a database already.");
+        }
+
+        var staging = data + ".restoring";
+        await using var users = new FileStream(
+            Path.Combine(parent, "restore.lock"), FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
+        var cluster = new PrivateCluster(staging, sockets, bin, users, account);
+        if (Directory.Exists(staging))
+        {
+            // An earlier attempt was killed; its server may still run.
+            await cluster.StopAsync();
+            DeleteIfThere(staging);
+        }
+
+        var finished = false;
+        try
+        {
+            await MakePrivateDirectoryAsync(staging, account, cancellationToken);
+            await fill(staging);
+            await cluster.RecoverAsync(prove, cancellationToken);
+            // From here on the data folder has its database.
+            Directory.Move(staging, data);
+            finished = true;
+        }
+        finally
+        {
+            if (!finished)
+            {
+                await cluster.StopAsync();
+                DeleteIfThere(staging);
+            }
+        }
+    }
+
+    private async Task RecoverAsync(Func<Func<string, string>, Task> prove, CancellationToken cancellationToken)
+    {
+        // Archive recovery ends in a new timeline, so that nothing written from now on can be taken for the log of the
+        // gateway that was lost. The log lies in pg_wal already: there is nothing to fetch.
+        await File.WriteAllTextAsync(Path.Combine(_data, "recovery.signal"), "", cancellationToken);
+        if (_account is not null)
+        {
+            await RunProgramAsync("chown", ["-R", $"{_account.User}:{_account.Group}", _data], cancellationToken);
+        }
+
+        // hot_standby off: the server takes connections when recovery is over. What the backup's own settings say of
+        // journals is not for this machine.
+        var settings =
+            Settings()
+            + " -c hot_standby=off -c restore_command=/bin/false -c synchronous_standby_names='' -c archive_mode=off";
+        try
+        {
+            await RunAsync(
+                "pg_ctl",
+                [
+                    "start",
+                    "-D",
+                    _data,
+                    "-w",
+                    "-t",
+                    "43200",
+                    "-s",
+                    "-l",
+                    Path.Combine(Path.GetDirectoryName(_data)!, "restore.log"),
+                    "-o",
+                    settings,
+                ],
+                cancellationToken,
+                newSession: true,
+                patience: RecoveryTakesAtMost);
+            await using (var postgres = await RecoveredAsync(cancellationToken))
+            {
+                await ExecuteAsync(postgres, "ALTER SYSTEM RESET ALL", cancellationToken);
+            }
+
+            await prove(role =>
+                new NpgsqlConnectionStringBuilder(ConnectionString(role)) { Pooling = false }.ConnectionString);
+        }
+        finally
+        {
+            await StopAsync();
+        }
+    }
+
+    /// <summary>Waits until recovery is over: until then the server is up and takes nobody in.</summary>
+    private async Task<NpgsqlConnection> RecoveredAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var postgres = new NpgsqlConnection(
+                new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres"))
+                {
+                    Pooling = false,
+                }.ConnectionString);
+            try
+            {
+                await postgres.OpenAsync(cancellationToken);
+                return postgres;
+            }
+            catch (NpgsqlException e)
+            {
+                await postgres.DisposeAsync();
+                if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
+                {
+                    throw new StorageUnavailableException(
+                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not recover from the backup: see restore.log.",
+                        e);
+                }
+            }
+
+            await Task.Delay(100, cancellationToken);
+        }
+    }
+
+    private Task<int> StopAsync() =>
+        RunAsync(
+            "pg_ctl", ["stop", "-D", _data, "-m", "fast", "-w", "-t", "60", "-s"], CancellationToken.None,
+            mayFail: true);
+
+    private static void DeleteIfThere(string folder)
+    {
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}

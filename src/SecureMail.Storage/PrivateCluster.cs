@@ -1,0 +1,406 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Npgsql;
+
+namespace SecureMail.Storage;
+
+/// <summary>
+/// A PostgreSQL cluster of our own, made from the distribution's binaries, for an installation that configured no
+/// database.
+/// </summary>
+/// <remarks>
+/// It listens on a Unix socket in a directory that only its owner can enter, and on no TCP port. Whoever needs it opens
+/// it: the first one starts the server, the last one out stops it (a shared lock on <c>users.lock</c> counts them, and
+/// dies with its process). A server that an earlier process left running after a crash is taken over as it is:
+/// PostgreSQL recovers by itself, we only connect. Roles: <c>postgres</c> (superuser, for maintenance),
+/// <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (what the gateway runs as; it cannot
+/// change ledger rows). Whoever can enter the directory may be any of them: the directory is the lock.
+/// </remarks>
+public sealed partial class PrivateCluster : IAsyncDisposable
+{
+    private const string DatabaseName = "securemail";
+
+    // sun_path holds 108 bytes with its NUL; PostgreSQL appends "/.s.PGSQL.5432.lock" and refuses what does not fit.
+    private const int LongestSocketDirectory = 107 - 19;
+
+    private readonly string _data;
+    private readonly FileStream _users;
+    private readonly ServerAccount? _account;
+    private int _disposed;
+
+    private PrivateCluster(string data, string sockets, string bin, FileStream users, ServerAccount? account)
+    {
+        _data = data;
+        SocketDirectory = sockets;
+        BinaryDirectory = bin;
+        _users = users;
+        _account = account;
+    }
+
+    /// <summary>The directory of the Unix socket; <c>psql -h</c> takes it.</summary>
+    public string SocketDirectory { get; }
+
+    /// <summary>Where the PostgreSQL programs in use lie.</summary>
+    public string BinaryDirectory { get; }
+
+    /// <summary>A connection string for one of the three roles.</summary>
+    public string ConnectionString(string role, string database = DatabaseName) =>
+        new NpgsqlConnectionStringBuilder
+        {
+            Host = SocketDirectory,
+            Database = database,
+            Username = role,
+            MaxPoolSize = 100,
+            MaxAutoPrepare = 64,
+            ApplicationName = "securemail",
+            IncludeErrorDetail = false,
+        }.ConnectionString;
+
+    /// <summary>Opens the cluster that belongs to <paramref name="dataFolder"/>, making and starting it where
+    /// needed.</summary>
+    /// <exception cref="StorageUnavailableException">No PostgreSQL binaries, or the server would not start.</exception>
+    public static async Task<PrivateCluster> OpenAsync(string dataFolder, CancellationToken cancellationToken)
+    {
+        var folder = Path.GetFullPath(dataFolder);
+        Directory.CreateDirectory(folder);
+        var bin = FindBinaries();
+        var (data, sockets, account) = PlacesOf(folder);
+        await MakePrivateDirectoryAsync(Path.GetDirectoryName(data)!, account, cancellationToken);
+        await MakePrivateDirectoryAsync(sockets, account, cancellationToken);
+        using (await ExclusiveAsync(Path.Combine(Path.GetDirectoryName(data)!, "start.lock"), cancellationToken))
+        {
+            var users = new FileStream(
+                Path.Combine(Path.GetDirectoryName(data)!, "users.lock"), FileMode.OpenOrCreate, FileAccess.Read,
+                FileShare.ReadWrite);
+            users.Dispose();
+            users = new FileStream(users.Name, FileMode.Open, FileAccess.Read, FileShare.Read);
+            var cluster = new PrivateCluster(data, sockets, bin, users, account);
+            try
+            {
+                await cluster.StartAsync(cancellationToken);
+                return cluster;
+            }
+            catch
+            {
+                await users.DisposeAsync();
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Leaves the cluster; stops the server when nobody else uses it. Committed data is safe either
+    /// way.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        NpgsqlConnection.ClearAllPools();
+        var path = _users.Name;
+        using var guard = await ExclusiveAsync(
+            Path.Combine(Path.GetDirectoryName(path)!, "start.lock"), CancellationToken.None);
+        await _users.DisposeAsync();
+        try
+        {
+            // An exclusive lock is granted only when no other process holds its shared one.
+            await using var last = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            await RunAsync(
+                "pg_ctl", ["stop", "-D", _data, "-m", "fast", "-w", "-t", "60", "-s"], CancellationToken.None,
+                mayFail: true);
+        }
+        catch (IOException)
+        {
+            // Somebody still works with it: the last one out stops it.
+        }
+    }
+
+    /// <summary>Deletes the files of a cluster that is stopped, for tests and for throwing an installation
+    /// away.</summary>
+    public void DeleteFiles() => DeleteFiles(_data, SocketDirectory);
+
+    internal static void DeleteFiles(string dataFolder)
+    {
+        var (data, sockets, _) = PlacesOf(Path.GetFullPath(dataFolder));
+        DeleteFiles(data, sockets);
+    }
+
+    private static void DeleteFiles(string data, string sockets)
+    {
+        foreach (var folder in new[] { Path.GetDirectoryName(data)!, sockets })
+        {
+            DeleteIfThere(folder);
+        }
+    }
+
+    private static (string Data, string Sockets, ServerAccount? Account) PlacesOf(string folder)
+    {
+        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
+        // PostgreSQL refuses to run as root; its own account must then be able to reach the files, which under an
+        // arbitrary folder it may not.
+        var account = Environment.IsPrivilegedProcess ? ServerAccount.Postgres : null;
+        return (
+            account is null ? Path.Combine(folder, "postgres") : $"/var/lib/securemail/{name}/postgres",
+            SocketDirectoryFor(name, account), account);
+    }
+
+    private string Settings() =>
+        $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"
+        // A journal that does not come back must not fill the disk: its slot is lost then, and health says so.
+        + " -c max_slot_wal_keep_size=4GB";
+
+    private async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (!File.Exists(Path.Combine(_data, "PG_VERSION")))
+        {
+            await RunAsync(
+                "initdb",
+                ["-D", _data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
+                cancellationToken);
+        }
+
+        if (!await AnswersAsync(cancellationToken))
+        {
+            // setsid: Ctrl-C at our terminal must reach us alone, so that we can finish our work before the database
+            // goes.
+            await RunAsync(
+                "pg_ctl",
+                [
+                    "start",
+                    "-D",
+                    _data,
+                    "-w",
+                    "-t",
+                    "60",
+                    "-s",
+                    "-l",
+                    Path.Combine(Path.GetDirectoryName(_data)!, "postgres.log"),
+                    "-o",
+                    Settings(),
+                ],
+                cancellationToken,
+                newSession: true);
+        }
+
+        // Not pooled: a connection left from before a crash of the server would be taken for a good one.
+        // Its commits do not wait for a journal that may not run yet: they make what must be there before it can.
+        await using var postgres = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres"))
+            {
+                Pooling = false,
+                Options = "-c synchronous_commit=local",
+            }.ConnectionString);
+        await postgres.OpenAsync(cancellationToken);
+        await ExecuteAsync(
+            postgres,
+            """
+            DO $$ BEGIN
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_owner') THEN CREATE ROLE securemail_owner LOGIN; END IF;
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN CREATE ROLE securemail_gateway LOGIN; END IF;
+              -- Health asks whether the journal of the backup follows.
+              IF NOT pg_has_role('securemail_gateway', 'pg_read_all_stats', 'MEMBER') THEN GRANT pg_read_all_stats TO securemail_gateway; END IF;
+            END $$
+            """,
+            cancellationToken);
+        await using var exists = new NpgsqlCommand("SELECT count(*) FROM pg_database WHERE datname = $1", postgres)
+        {
+            Parameters = { new() { Value = DatabaseName } },
+        };
+        if ((long)(await exists.ExecuteScalarAsync(cancellationToken))! == 0)
+        {
+            await ExecuteAsync(postgres, $"CREATE DATABASE {DatabaseName} OWNER securemail_owner", cancellationToken);
+        }
+    }
+
+    private async Task<bool> AnswersAsync(CancellationToken cancellationToken)
+    {
+        if (!File.Exists(Path.Combine(_data, "postmaster.pid")))
+        {
+            return false;
+        }
+
+        return await RunAsync("pg_isready", ["-q", "-h", SocketDirectory, "-t", "5"], cancellationToken, mayFail: true)
+            == 0;
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    public static string FindBinaries()
+    {
+        var roots = new[] { "/usr/lib/postgresql", "/usr/pgsql" };
+        var newest = roots
+            .Where(Directory.Exists)
+            .SelectMany(Directory.GetDirectories)
+            .Where(d =>
+                File.Exists(Path.Combine(d, "bin", "initdb"))
+                && int.TryParse(Path.GetFileName(d), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .MaxBy(d => int.Parse(Path.GetFileName(d), CultureInfo.InvariantCulture));
+        return newest is not null
+            ? Path.Combine(newest, "bin")
+            : throw new StorageUnavailableException(
+                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection."
+            );
+    }
+
+    private static string SocketDirectoryFor(string name, ServerAccount? account)
+    {
+        var runtime = Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR");
+        var root =
+            account is not null ? "/run/securemail"
+            : !string.IsNullOrEmpty(runtime)
+            && Directory.Exists(runtime)
+            && runtime.Length + name.Length + 12 < LongestSocketDirectory
+                ? Path.Combine(runtime, "securemail")
+            : $"/tmp/securemail-{Environment.UserName}";
+        return Path.Combine(root, name);
+    }
+
+    private static async Task MakePrivateDirectoryAsync(
+        string path, ServerAccount? account, CancellationToken cancellationToken)
+    {
+        if (account is not null)
+        {
+            // The parent is root's and passable; the directory itself belongs to the server's account alone.
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await RunProgramAsync(
+                "install", ["-d", "-m", "0700", "-o", account.User, "-g", account.Group, path], cancellationToken);
+            return;
+        }
+
+        if (OperatingSystem.IsWindows())
+        {
+            throw new PlatformNotSupportedException();
+        }
+
+        const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        var parent = Path.GetDirectoryName(path)!;
+        if (Path.GetDirectoryName(parent) == "/tmp")
+        {
+            // Under /tmp somebody else may have made the name first: then it is not ours, and setting its mode fails.
+            Directory.CreateDirectory(parent, Private);
+            File.SetUnixFileMode(parent, Private);
+        }
+
+        Directory.CreateDirectory(path, Private);
+        File.SetUnixFileMode(path, Private);
+    }
+
+    private static async Task<FileStream> ExclusiveAsync(string path, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException e)
+                when (e is not (DirectoryNotFoundException or FileNotFoundException) && attempt < 1200)
+            {
+                await Task.Delay(100, cancellationToken);
+            }
+        }
+    }
+
+    private Task<int> RunAsync(
+        string program, string[] arguments, CancellationToken cancellationToken, bool mayFail = false,
+        bool newSession = false, TimeSpan? patience = null)
+    {
+        var path = Path.Combine(BinaryDirectory, program);
+        List<string> line = [];
+        if (newSession)
+        {
+            line.AddRange(["setsid", "--wait"]);
+        }
+
+        if (_account is not null)
+        {
+            line.AddRange(["setpriv", "--reuid", _account.User, "--regid", _account.Group, "--init-groups"]);
+        }
+
+        line.Add(path);
+        line.AddRange(arguments);
+        return RunProgramAsync(line[0], line[1..], cancellationToken, mayFail, patience);
+    }
+
+    private static async Task<int> RunProgramAsync(
+        string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool mayFail = false,
+        TimeSpan? patience = null)
+    {
+        var start = new ProcessStartInfo(program)
+        {
+            UseShellExecute = false,
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            RedirectStandardInput = true,
+            WorkingDirectory = "/",
+        };
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        start.Environment["LC_ALL"] = "C.UTF-8";
+        using var process = Process.Start(start) ?? throw new StorageUnavailableException($"{program} would not start");
+        process.StandardInput.Close();
+        // The server inherits its starter's pipes and keeps them open: wait for the process, never for the end of its
+        // output.
+        var errors = new StringBuilder();
+        process.ErrorDataReceived += (_, line) => errors.AppendLine(line.Data);
+        process.BeginErrorReadLine();
+        process.OutputDataReceived += (_, _) => { };
+        process.BeginOutputReadLine();
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(patience ?? TimeSpan.FromMinutes(2));
+        var exited = new TaskCompletionSource();
+        process.EnableRaisingEvents = true;
+        process.Exited += (_, _) => exited.TrySetResult();
+        if (process.HasExited)
+        {
+            exited.TrySetResult();
+        }
+
+        await exited.Task.WaitAsync(timeout.Token);
+        if (process.ExitCode != 0 && !mayFail)
+        {
+            throw new StorageUnavailableException(
+                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: {errors.ToString().Trim()}"
+            );
+        }
+
+        return process.ExitCode;
+    }
+
+    private sealed record ServerAccount(string User, string Group)
+    {
+        public static readonly ServerAccount Postgres = new("postgres", "postgres");
+    }
+}
+
+/// <summary>The database cannot be reached or made; the message says what to do. Exit code 69, HTTP 503, SMTP
+/// 451.</summary>
+public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>What the server or the connection said, as a sentence that names what to do.</summary>
+    public static StorageUnavailableException Of(Exception e) =>
+        new(
+            e switch
+            {
+                // PostgreSQL, Appendix A: class 53 is insufficient resources.
+                PostgresException { SqlState: PostgresErrorCodes.DiskFull } =>
+                    "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's disk is full; nothing was taken: free some space and send again.",
+                PostgresException { SqlState: ['5', '3', ..] } =>
+                    "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing was taken: send again later.",
+                PostgresException p =>
+                    $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); nothing was taken.",
+                _ =>
+                    "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The database cannot be reached: check the server and Database:Connection.",
+            },
+            e);
+}

@@ -1,0 +1,116 @@
+using Dapper;
+using Npgsql;
+
+namespace SecureMail.Storage.Queue;
+
+/// <summary>
+/// What is known of the destinations, as rows of <c>gateway.destination</c>: who cannot be reached backs off as a
+/// whole, and whoever answers is open.
+/// </summary>
+/// <remarks>
+/// A host's failure is told apart from a refusal of one message: only the first backs the destination off. While it
+/// does, <see cref="WorkQueue"/> leases one row of the destination at each time of the schedule, over all nodes: the
+/// probe. The first answer opens the destination: two rows at once, then three, up to the share of the destination on
+/// each node, so that a server that has just come up is not met by everything at once. A database of ours that is away
+/// says nothing about anybody: those errors never come here. Whoever brings us mail is up: it is probed at once.
+/// </remarks>
+public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule schedule)
+{
+    /// <summary>Successes are counted so far and no further: beyond it a destination is as open as it gets.</summary>
+    internal const int FullyOpen = 32;
+
+    /// <summary>The host could not be reached, or ended the session. Of several attempts that were under way at once
+    /// the first alone counts.</summary>
+    /// <param name="began">When the attempt was leased, by the database's clock.</param>
+    public async Task FailedAsync(string destination, DateTime began, string reason, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var failures = await connection.ExecuteScalarAsync<int?>(
+            new CommandDefinition(
+                "SELECT failures FROM gateway.destination WHERE lane = @lane", new { lane = destination },
+                cancellationToken: cancellationToken)
+        ) ?? 0;
+        var delay = schedule.After(failures + 1);
+        await connection.CommitAsync("queue.lane-failed", c => c.ExecuteAsync(
+                new CommandDefinition(
+                    """
+                    INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at) VALUES (@lane, 1, now() + @delay, @reason, now())
+                    ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0, not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
+                      WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
+                    """,
+                    new
+                    {
+                        lane = destination,
+                        delay,
+                        reason,
+                        began,
+                    },
+                    cancellationToken: cancellationToken)));
+    }
+
+    /// <summary>The host answered, whatever it answered.</summary>
+    public async Task ReachedAsync(string destination, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        // Asked before it is written: a destination in use is fully open, and no send pays for a row that all of them
+        // share.
+        var changes = await connection.ExecuteScalarAsync<bool>(
+            new CommandDefinition(
+                "SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane AND (failures > 0 OR successes < @FullyOpen))",
+                new { lane = destination, FullyOpen },
+                cancellationToken: cancellationToken));
+        if (changes)
+        {
+            await connection.CommitAsync("queue.lane-reached", c =>
+                c.ExecuteAsync(
+                    new CommandDefinition(
+                        "UPDATE gateway.destination SET failures = 0, not_before = NULL, successes = least(successes + 1, @FullyOpen), last_success_at = now() WHERE lane = @lane",
+                        new { lane = destination, FullyOpen },
+                        cancellationToken: cancellationToken)));
+        }
+    }
+
+    /// <summary>A gateway has brought a message, so it is up again, it seems: its probe need not wait. One that calls
+    /// and does not answer is not probed at each call.</summary>
+    /// <param name="transaction">The caller's, in which the message is recorded.</param>
+    public static Task CalledAsync(NpgsqlTransaction transaction, string destination, CancellationToken cancellationToken) =>
+        transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "UPDATE gateway.destination SET not_before = now() WHERE lane = @lane AND failures > 0 AND not_before > now() AND last_failure_at < now() - interval '5 seconds'",
+                new { lane = destination },
+                transaction,
+                cancellationToken: cancellationToken));
+
+    /// <summary>The destinations that back off now, the longest down first.</summary>
+    public async Task<IReadOnlyList<BackedOffDestination>> BackingOffAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return
+        [
+            .. await connection.QueryAsync<BackedOffDestination>(
+                new CommandDefinition(
+                    """
+                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore, d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
+                      (SELECT count(*) FROM gateway.work w WHERE w.kind = 'send' AND w.lane = d.lane AND w.state = 'ready' AND w.awaits_entry IS NULL) AS Waiting
+                    FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000
+                    """,
+                    cancellationToken: cancellationToken)),
+        ];
+    }
+}
+
+/// <summary>A destination that backs off, to be shown. Times are UTC.</summary>
+public sealed class BackedOffDestination
+{
+    public string Destination { get; init; } = "";
+
+    public int Failures { get; init; }
+
+    public DateTime NotBefore { get; init; }
+
+    public string LastError { get; init; } = "";
+
+    public DateTime? LastSuccessAt { get; init; }
+
+    public long Waiting { get; init; }
+}

@@ -1,0 +1,431 @@
+using System.Text.Json.Serialization;
+using Dapper;
+using Npgsql;
+
+namespace SecureMail.Storage.Queue;
+
+/// <summary>
+/// The work to be done, as rows of <c>gateway.work</c>; the state diagram stands beside the table in 0001_gateway.sql.
+/// </summary>
+/// <remarks>
+/// Enqueueing joins the caller's transaction: the work exists exactly when the state that asks for it does. A worker
+/// leases rows (SKIP LOCKED, so that workers never wait for one another), renews the lease while it runs, and deletes
+/// the row in the transaction that records what it did; that delete finds nothing if the lease was lost, and then the
+/// whole transaction is undone. All times are the database's own: nodes with different clocks agree on what a lease is.
+/// Delivery is at least once; that it happens once is the business of what the row's subject records. No NOTIFY:
+/// PostgreSQL lets the commits that notify pass one at a time; workers look at the partial index a few times a second
+/// instead.
+/// </remarks>
+public sealed class WorkQueue(NpgsqlDataSource database)
+{
+    /// <summary>
+    /// What the database's clock must show, or null. A lease is over when both say so: the clock, and the count of
+    /// seconds since it was last looked at. So a clock that leaps ends no lease; what it leapt over is added to them
+    /// by the gateway's watch over clocks.
+    /// </summary>
+    public Func<DateTime?> MonotonicNow { get; init; } = () => null;
+
+    /// <summary>Asks for work. Asking again for the same subject is the same row, made ready anew if it lay dead or
+    /// held.</summary>
+    /// <param name="transaction">The caller's; the work is durable with its commit.</param>
+    /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
+    /// <param name="destination">Where it goes, when that is known: what goes to one place shares its limits.</param>
+    /// <param name="batch">What can be done in one go with others of the same destination bears the same.</param>
+    public static Task EnqueueAsync(
+        NpgsqlTransaction transaction,
+        string kind,
+        Guid subject,
+        long? awaitsEntry = null,
+        string? destination = null,
+        Guid? batch = null,
+        CancellationToken cancellationToken = default
+    ) => EnqueueAsync(transaction, kind, [new NewWork(subject, destination, batch)], awaitsEntry, cancellationToken);
+
+    /// <summary>Asks for work on many subjects, each once, in one statement.</summary>
+    /// <inheritdoc cref="EnqueueAsync(NpgsqlTransaction, string, Guid, long?, string?, Guid?, CancellationToken)"/>
+    public static async Task EnqueueAsync(
+        NpgsqlTransaction transaction, string kind, IReadOnlyCollection<NewWork> work, long? awaitsEntry,
+        CancellationToken cancellationToken) =>
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                """
+                INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject, @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
+                ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
+                  lane = excluded.lane, batch = excluded.batch
+                  WHERE gateway.work.state IN ('held', 'dead')
+                """,
+                new
+                {
+                    kind,
+                    awaitsEntry,
+                    subjects = work.Select(w => w.Subject).ToArray(),
+                    lanes = work.Select(w => w.Destination).ToArray(),
+                    batches = work.Select(w => w.Batch).ToArray(),
+                },
+                transaction,
+                cancellationToken: cancellationToken));
+
+    /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and
+    /// freed are one commit.</summary>
+    public static async Task ReleaseAsync(
+        NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
+        await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
+                new { entries = entries.ToArray() }, transaction, cancellationToken: cancellationToken));
+
+    /// <summary>So many rows of one batch are done in one go at most. RFC 5321 §4.5.3.1.8: a server takes a hundred
+    /// recipients, and need not take more.</summary>
+    internal const int LargestBatch = 100;
+
+    /// <param name="destinations">Null: the kind knows no lanes, the oldest rows are taken.</param>
+    /// <returns>At most as many as asked for; with each come, beyond that number, the rows of its batch that are
+    /// due.</returns>
+    internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(
+        string kind, string owner, TimeSpan lease, int most, DestinationLimits? destinations, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var rows = await connection.CommitAsync("queue.lease", c =>
+            c.QueryAsync<(
+                long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
+                new CommandDefinition(
+                    $"""
+                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))}, together AS MATERIALIZED (
+                      SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
+                        SELECT work_id FROM gateway.work
+                        WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
+                    UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
+                    FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
+                    RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
+                    """,
+                    new
+                    {
+                        kind,
+                        owner,
+                        lease,
+                    },
+                    cancellationToken: cancellationToken)));
+        var items = rows.Select(r =>
+                (
+                    r.Batch,
+                    Item: new WorkItem(r.Id, kind, r.Subject, r.Attempts, r.ActedAt, owner)
+                    {
+                        Destination = r.Destination,
+                        LeasedAt = r.LeasedAt,
+                    }))
+            .ToList();
+        return
+        [
+            .. items.Where(i => i.Batch is null).Select(i => i.Item),
+            .. items
+                .Where(i => i.Batch is not null)
+                .GroupBy(i => (i.Batch, i.Item.Destination))
+                .SelectMany(g => g.Select(i => i.Item).Chunk(LargestBatch))
+                .Select(WorkItem.Together),
+        ];
+    }
+
+    // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
+    private static string Oldest(int most) =>
+        $"""
+            WITH pick AS MATERIALIZED (
+              SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
+            """;
+
+    /// <summary>Answers false when the lease is no longer ours. Those that came with it are renewed with it; one that
+    /// was done meanwhile needs none.</summary>
+    internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(
+                    new CommandDefinition(
+                        "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > least(now(), @monotonic::timestamptz)",
+                        new
+                        {
+                            lease,
+                            ids = item.All.Select(i => i.Id).ToArray(),
+                            item.Owner,
+                            monotonic = MonotonicNow(),
+                        },
+                        cancellationToken: cancellationToken)
+                )) > 0;
+    }
+
+    /// <param name="destination">Where it goes, as its handler found; null: as before.</param>
+    internal async Task PutBackAsync(
+        WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt,
+        CancellationToken cancellationToken, string? destination = null)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
+                new CommandDefinition(
+                    """
+                    UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
+                      attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
+                    WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
+                    """,
+                    new
+                    {
+                        state,
+                        delay,
+                        reason,
+                        countsAsAttempt,
+                        lane = destination,
+                        item.Id,
+                        item.Owner,
+                    },
+                    cancellationToken: cancellationToken)));
+    }
+
+    /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
+    internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.reclaim", c =>
+            c.ExecuteAsync(
+                new CommandDefinition(
+                    "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= least(now(), @monotonic::timestamptz)",
+                    new { monotonic = MonotonicNow() },
+                    cancellationToken: cancellationToken)));
+    }
+
+    /// <summary>Frees at once what an earlier process of this node had leased: the caller holds the node's
+    /// <see cref="Storage.ServingLock"/>, so that process is gone.</summary>
+    internal async Task<int> ReclaimOfAsync(string node, string except, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(
+                new CommandDefinition(
+                    """
+                    UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'process ended'
+                    WHERE state = 'leased' AND starts_with(lease_owner, @node) AND lease_owner <> @except
+                    """,
+                    new { node = node + ":", except },
+                    cancellationToken: cancellationToken)));
+    }
+
+    /// <summary>How long until the next row of these kinds falls due; null when none waits. A row whose destination is
+    /// shut counts as due.</summary>
+    internal async Task<TimeSpan?> NextDueAsync(IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.ExecuteScalarAsync<TimeSpan?>(
+            new CommandDefinition(
+                """
+                SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
+                  (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = 'ready' AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
+                  UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0') FROM gateway.work WHERE kind = k AND state = 'leased')) next
+                """,
+                new { kinds = kinds.ToArray(), monotonic = MonotonicNow() },
+                cancellationToken: cancellationToken));
+    }
+
+    /// <summary>What waits, oldest first, for a person to look at.</summary>
+    public async Task<IReadOnlyList<WorkRow>> ListAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return
+        [
+            .. await connection.QueryAsync<WorkRow>(
+                new CommandDefinition(
+                    """
+                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt, attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+                      lane AS Destination, d.not_before AS DestinationNotBefore
+                    FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
+                    """,
+                    cancellationToken: cancellationToken)),
+        ];
+    }
+
+    /// <summary>A person asks for it now: whatever held it back is forgotten, and a destination that backs off is
+    /// probed at once. False when there is no such row or it is being worked on.</summary>
+    public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.retry", c => c.ExecuteScalarAsync<int>(
+                    new CommandDefinition(
+                        """
+                        WITH asked AS (UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased' RETURNING lane),
+                        probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
+                        SELECT count(*)::int FROM asked
+                        """,
+                        new { id },
+                        cancellationToken: cancellationToken)
+                )) == 1;
+    }
+
+    /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row
+    /// or it is being worked on.</summary>
+    public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.give-up", c =>
+                c.ExecuteAsync(
+                    new CommandDefinition(
+                        "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id },
+                        cancellationToken: cancellationToken))
+            ) == 1;
+    }
+
+    /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back).</summary>
+    public async Task<int> ReleaseHeldAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        return await connection.CommitAsync("queue.release-held", c =>
+            c.ExecuteAsync(
+                new CommandDefinition(
+                    "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'",
+                    cancellationToken: cancellationToken)));
+    }
+}
+
+/// <summary>Work to be asked for.</summary>
+/// <param name="Destination">Where it goes, when that is known.</param>
+/// <param name="Batch">What can be done in one go with others of the same destination bears the same.</param>
+public sealed record NewWork(Guid Subject, string? Destination, Guid? Batch);
+
+/// <summary>A row to be shown. Errors in it carry no subject, body or secret.</summary>
+public sealed class WorkRow
+{
+    public long Id { get; init; }
+
+    public string Kind { get; init; } = "";
+
+    public Guid Subject { get; init; }
+
+    public string State { get; init; } = "";
+
+    public DateTime RunAt { get; init; }
+
+    public int Attempts { get; init; }
+
+    public long? AwaitsEntry { get; init; }
+
+    public string? LastError { get; init; }
+
+    /// <summary>The gateway it goes to; null for work that goes nowhere, or whose way is not known yet.</summary>
+    [JsonPropertyName("lane")]
+    public string? Destination { get; init; }
+
+    /// <summary>When that gateway is tried again; null when it is not backing off.</summary>
+    [JsonPropertyName("laneNotBefore")]
+    public DateTime? DestinationNotBefore { get; init; }
+}
+
+/// <summary>A leased piece of work. <see cref="CompleteAsync"/> ends it in the transaction that records its
+/// outcome.</summary>
+public sealed class WorkItem(long id, string kind, Guid subject, int attempts, DateTime? actedAt, string owner)
+{
+    internal long Id => id;
+
+    internal string Owner => owner;
+
+    public string Kind => kind;
+
+    /// <summary>Null: nobody has said yet where it goes.</summary>
+    public string? Destination { get; init; }
+
+    /// <summary>By the database's clock.</summary>
+    public DateTime LeasedAt { get; init; }
+
+    /// <summary>Itself, and what was leased with it to be done in one go.</summary>
+    public IReadOnlyList<WorkItem> All
+    {
+        get => field ?? [this];
+        private set;
+    }
+
+    /// <summary>The first, with the others to be done in one go.</summary>
+    internal static WorkItem Together(IReadOnlyList<WorkItem> items)
+    {
+        items[0].All = items;
+        return items[0];
+    }
+
+    public Guid Subject => subject;
+
+    /// <summary>This one included.</summary>
+    public int Attempts => attempts;
+
+    /// <summary>When a person asked for it again, by the database's clock; null when nobody did. Rows freed by one act
+    /// bear one time.</summary>
+    public DateTime? ActedAt => actedAt;
+
+    /// <summary>Deletes the row; with the commit the work is done.</summary>
+    /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>
+    public async Task CompleteAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
+    {
+        var deleted = await transaction.Connection!.ExecuteAsync(
+            new CommandDefinition(
+                "DELETE FROM gateway.work WHERE work_id = @id AND state = 'leased' AND lease_owner = @owner",
+                new { id, owner }, transaction, cancellationToken: cancellationToken));
+        if (deleted != 1)
+        {
+            throw new LeaseLostException();
+        }
+    }
+
+    /// <summary>Ends work whose subject needs nothing any more.</summary>
+    public async Task<WorkOutcome> DropAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await CompleteAsync(transaction, cancellationToken);
+        await transaction.CommitAsync("queue.drop", cancellationToken);
+        return new WorkOutcome.Done();
+    }
+
+    /// <summary>Checked just before a side effect that no transaction can take back, such as a mail that
+    /// leaves.</summary>
+    /// <exception cref="LeaseLostException">Another worker has one of them now, or soon may.</exception>
+    public static async Task RequireLeasesAsync(
+        IReadOnlyList<WorkItem> items, NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var ours = await connection.ExecuteScalarAsync<long>(
+            new CommandDefinition(
+                "SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
+                new { ids = items.Select(i => i.Id).ToArray(), items[0].Owner },
+                cancellationToken: cancellationToken));
+        if (ours != items.Count)
+        {
+            throw new LeaseLostException();
+        }
+    }
+}
+
+/// <summary>The lease ran out while the work was under way; somebody else does it.</summary>
+public sealed class LeaseLostException() : Exception("The lease on this work was lost.");
+
+/// <summary>What a handler says of its work, and of what was leased with it, when it did not complete it
+/// itself.</summary>
+public abstract record WorkOutcome
+{
+    private WorkOutcome() { }
+
+    /// <summary>Completed: its row is gone.</summary>
+    public sealed record Done : WorkOutcome;
+
+    /// <summary>Failed for now; again after the back-off of its attempts.</summary>
+    public sealed record Retry(string Reason) : WorkOutcome
+    {
+        /// <summary>A cap of its own on the delay; null: the schedule's.</summary>
+        public TimeSpan? Within { get; init; }
+    }
+
+    /// <summary>Not yet; again after a time, and this does not count as an attempt.</summary>
+    public sealed record Snooze(TimeSpan Delay, string Reason) : WorkOutcome;
+
+    /// <summary>It goes to another place than its row says: at once, in that place's destination. Not an
+    /// attempt.</summary>
+    public sealed record Move(string Destination) : WorkOutcome;
+
+    /// <summary>A person must act first (a PIN, a missing key).</summary>
+    public sealed record Hold(string Reason) : WorkOutcome;
+
+    /// <summary>Given up; kept for a person to look at.</summary>
+    public sealed record Dead(string Reason) : WorkOutcome;
+
+    /// <summary>What was done in one go ended differently for each.</summary>
+    public sealed record Each(IReadOnlyList<(WorkItem Item, WorkOutcome Outcome)> Outcomes) : WorkOutcome;
+}

@@ -1,0 +1,100 @@
+using System.Text.Json.Serialization;
+using SecureMail.Smime;
+using SecureMail.Trust;
+
+namespace SecureMail.Verification;
+
+/// <summary>A sentence in both languages.</summary>
+public sealed record Sentence(string Vi, string En);
+
+/// <summary>
+/// Everything found out about one file. Serialised with camel-case names it is the object that CLI.md gives for
+/// <c>verify</c>. Dispose it: what was decrypted is held until then.
+/// </summary>
+public sealed class FileJudgement : IDisposable
+{
+    private readonly IReadOnlyList<IDisposable> _owned;
+    private readonly Func<Stream?> _openEnvelope;
+
+    internal FileJudgement(string file, FileFormat format, FileFindings found, Reason? summary = null)
+    {
+        File = file;
+        Format = format;
+        Verdict = Verdicts.Of(found.State, found.Signatures);
+        Encrypted = found.Encrypted;
+        Signatures = found.Signatures;
+        Error = found.Problem;
+        EnvelopeFindings = found.EnvelopeFindings;
+        var said = summary ?? found.Problem ?? Verdicts.SummaryOf(Verdict, Signatures);
+        Summary = new Sentence(said.Vi, said.En);
+        _owned = found.Owned;
+        _openEnvelope = found.OpenEnvelope;
+    }
+
+    /// <summary>As the caller named it.</summary>
+    public string File { get; }
+
+    public FileFormat Format { get; }
+
+    public Verdict Verdict { get; }
+
+    /// <summary>An envelope was met, opened or not.</summary>
+    public bool Encrypted { get; }
+
+    /// <summary>What to do, in one sentence.</summary>
+    public Sentence Summary { get; }
+
+    public IReadOnlyList<SignatureFinding> Signatures { get; }
+
+    /// <summary>Why it could not be judged to its end; null when it could.</summary>
+    public Reason? Error { get; }
+
+    /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be
+    /// given out.</summary>
+    public IReadOnlyList<Reason> EnvelopeFindings { get; }
+
+    /// <summary>The judgement about a file that cannot be opened.</summary>
+    public static FileJudgement CannotOpen(string file) =>
+        new(
+            file,
+            FileFormat.Unknown,
+            FileFindings.Unreadable(
+                new Reason(
+                    "cannot-open", "Không mở được tệp; hãy kiểm tra đường dẫn và quyền đọc.",
+                    "The file cannot be opened; check its path and who may read it.")));
+
+    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was
+    /// opened, or nothing proves it unchanged (a tag, or an intact signature inside).</summary>
+    public Stream? OpenEnvelope() => _openEnvelope();
+
+    public void Dispose()
+    {
+        foreach (var owned in _owned)
+        {
+            owned.Dispose();
+        }
+    }
+}
+
+/// <summary>What the judge of one format found.</summary>
+internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFinding> Signatures, Reason? Problem = null)
+{
+    public bool Encrypted { get; init; }
+
+    public IReadOnlyList<Reason> EnvelopeFindings { get; init; } = [];
+
+    public Func<Stream?> OpenEnvelope { get; init; } = () => null;
+
+    public IReadOnlyList<IDisposable> Owned { get; init; } = [];
+
+    public static FileFindings Unreadable(Reason problem) => new(FileState.Unreadable, [], problem);
+
+    public static FileFindings Of(MessageJudgement message) =>
+        new(message.State, message.Findings, message.Problem)
+        {
+            Encrypted = message.Encrypted,
+            EnvelopeFindings = message.EnvelopeFindings,
+            OpenEnvelope = message.OpenEnvelope,
+            Owned = [message],
+        };
+}

@@ -1,0 +1,367 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
+using SecureMail.Storage.Queue;
+
+namespace SecureMail.SystemTests.Storage;
+
+[Collection("postgres")]
+public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
+{
+    private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
+
+    private NpgsqlDataSource _database = null!;
+    private NpgsqlDataSource _owner = null!;
+    private WorkQueue _queue = null!;
+
+    public async Task InitializeAsync()
+    {
+        var owner = await postgres.CreateDatabaseAsync();
+        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        _owner = NpgsqlDataSource.Create(owner);
+        _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
+        _queue = new WorkQueue(_database);
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _database.DisposeAsync();
+        await _owner.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Work_exists_only_with_its_commit_and_once_for_a_subject()
+    {
+        var subject = Guid.NewGuid();
+        await using (var connection = await _database.OpenConnectionAsync())
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            await WorkQueue.EnqueueAsync(transaction, "send", subject);
+            await transaction.RollbackAsync();
+        }
+
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+        await EnqueueAsync(subject);
+        await EnqueueAsync(subject);
+        (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem().State.ShouldBe("ready");
+    }
+
+    [Fact]
+    public async Task A_lease_is_ours_until_it_ends_and_then_somebody_elses()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        var first = (await LeaseAsync("one")).ShouldHaveSingleItem();
+        first.Attempts.ShouldBe(1);
+        (await LeaseAsync("two")).ShouldBeEmpty();
+        (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(0);
+        (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeTrue();
+        await WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None);
+
+        await OwnerAsync("UPDATE gateway.work SET lease_until = now()");
+        (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeFalse();
+        await Should.ThrowAsync<LeaseLostException>(() =>
+            WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None));
+        (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(1);
+        var second = (await LeaseAsync("two")).ShouldHaveSingleItem();
+        second.Attempts.ShouldBe(2);
+
+        // The one that lost it can neither end it nor put it back; whatever it did in that transaction is undone.
+        await using (var connection = await _database.OpenConnectionAsync())
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            await WorkQueue.EnqueueAsync(transaction, "judge", Guid.NewGuid());
+            await Should.ThrowAsync<LeaseLostException>(() => first.CompleteAsync(transaction, CancellationToken.None));
+        }
+
+        await _queue.PutBackAsync(first, "dead", TimeSpan.Zero, "late", countsAsAttempt: true, CancellationToken.None);
+        var row = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        row.State.ShouldBe("leased");
+        await second.DropAsync(_database, CancellationToken.None);
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task Two_workers_on_one_queue_do_each_piece_once()
+    {
+        const int Pieces = 200;
+        await using (var connection = await _database.OpenConnectionAsync())
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            for (var i = 0; i < Pieces; i++)
+            {
+                await WorkQueue.EnqueueAsync(transaction, "send", Guid.NewGuid());
+            }
+
+            await transaction.CommitAsync();
+        }
+
+        var done = new System.Collections.Concurrent.ConcurrentBag<(Guid Subject, int Worker)>();
+        var all = new TaskCompletionSource();
+        using var stop = new CancellationTokenSource();
+        var workers = new[] { 1, 2 }
+            .Select(worker =>
+                RunAsync(
+                    8,
+                    async (item, cancel) =>
+                    {
+                        done.Add((item.Subject, worker));
+                        var outcome = await item.DropAsync(_database, cancel);
+                        if (done.Count >= Pieces)
+                        {
+                            all.TrySetResult();
+                        }
+
+                        return outcome;
+                    },
+                    stop.Token))
+            .ToArray();
+        await all.Task.WaitAsync(Minute);
+        await stop.CancelAsync();
+        await Task.WhenAll(workers);
+        done.Count.ShouldBe(Pieces);
+        done.Select(d => d.Subject).Distinct().Count().ShouldBe(Pieces);
+        done.Select(d => d.Worker).Distinct().Count().ShouldBe(2);
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task What_a_handler_answers_is_what_becomes_of_the_row()
+    {
+        var subjects = new Dictionary<Guid, Func<WorkOutcome>>
+        {
+            [Guid.NewGuid()] = () => new WorkOutcome.Retry("retry"),
+            [Guid.NewGuid()] = () => new WorkOutcome.Snooze(Minute, "snooze"),
+            [Guid.NewGuid()] = () => new WorkOutcome.Hold("hold"),
+            [Guid.NewGuid()] = () => new WorkOutcome.Dead("dead"),
+            [Guid.NewGuid()] = () => throw new InvalidOperationException("trích yếu bí mật"),
+        };
+        foreach (var subject in subjects.Keys)
+        {
+            await EnqueueAsync(subject);
+        }
+
+        await DoAsync(subjects.Count, item => subjects[item.Subject]());
+        var rows = (await _queue.ListAsync(CancellationToken.None)).OrderBy(r => r.Id).ToList();
+        rows.Select(r => (r.State, r.Attempts, r.LastError))
+            .ShouldBe([
+                ("ready", 1, "retry"),
+                ("ready", 0, "snooze"),
+                ("held", 0, "hold"),
+                ("dead", 1, "dead"),
+                ("ready", 1, "InvalidOperationException"),
+            ]);
+        // The first delay is two seconds, give or take a quarter.
+        (
+            (double)
+                (
+                    await OwnerAsync(
+                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'retry'"
+                    )
+                )!
+        ).ShouldBeInRange(-10, 2.5);
+        (
+            (double)
+                (
+                    await OwnerAsync(
+                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'snooze'"
+                    )
+                )!
+        ).ShouldBeInRange(40, 60);
+
+        // Asking for the subject again wakes what is held or dead and leaves the rest as it is.
+        foreach (var subject in subjects.Keys)
+        {
+            await EnqueueAsync(subject);
+        }
+
+        (await _queue.ListAsync(CancellationToken.None))
+            .OrderBy(r => r.Id)
+            .Select(r => (r.State, r.Attempts))
+            .ShouldBe([("ready", 1), ("ready", 0), ("ready", 0), ("ready", 0), ("ready", 1)]);
+    }
+
+    [Fact]
+    public async Task A_handler_that_always_fails_ends_as_a_dead_letter()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        await OwnerAsync("UPDATE gateway.work SET attempts = 9");
+        await DoAsync(1, _ => throw new InvalidOperationException());
+        var dead = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        (dead.State, dead.LastError).ShouldBe(("dead", "InvalidOperationException"));
+        (await LeaseAsync("one")).ShouldBeEmpty();
+        (await _queue.RetryAsync(dead.Id, CancellationToken.None)).ShouldBeTrue();
+        var again = (await LeaseAsync("one")).ShouldHaveSingleItem();
+        (again.Attempts, again.ActedAt is not null).ShouldBe((1, true));
+    }
+
+    [Fact]
+    public async Task A_person_retries_releases_and_drops_but_not_what_is_being_worked_on()
+    {
+        foreach (var _ in Enumerable.Range(0, 3))
+        {
+            await EnqueueAsync(Guid.NewGuid());
+        }
+
+        var leased = (await _queue.LeaseAsync("send", "one", Minute, 2, null, CancellationToken.None)).ToList();
+        (await _queue.RetryAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
+        (await _queue.DropAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
+        (await _queue.DropAsync(-1, CancellationToken.None)).ShouldBeFalse();
+        foreach (var item in leased)
+        {
+            await _queue.PutBackAsync(
+                item, "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
+        }
+
+        (await LeaseAsync("two")).ShouldHaveSingleItem().ActedAt.ShouldBeNull();
+        (await _queue.ReleaseHeldAsync(CancellationToken.None)).ShouldBe(2);
+        var freed = await LeaseAsync("two");
+        freed.Count.ShouldBe(2);
+        // One act: whoever is freed by it bears one time, so that it permits one try.
+        freed.Select(f => f.ActedAt!.Value).Distinct().ShouldHaveSingleItem();
+        await _queue.PutBackAsync(
+            freed[0], "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
+        (await _queue.DropAsync(freed[0].Id, CancellationToken.None)).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task Work_that_awaits_an_entry_is_not_done_before_that_entry_is_covered()
+    {
+        await EnqueueAsync(Guid.NewGuid(), awaits: 7);
+        await EnqueueAsync(Guid.NewGuid(), awaits: 8);
+        (await LeaseAsync("one")).ShouldBeEmpty();
+        await using (var connection = await _database.OpenConnectionAsync())
+        {
+            await using (var undone = await connection.BeginTransactionAsync())
+            {
+                await WorkQueue.ReleaseAsync(undone, [7, 8], CancellationToken.None);
+                await undone.RollbackAsync();
+            }
+
+            (await LeaseAsync("one")).ShouldBeEmpty();
+            await using var transaction = await connection.BeginTransactionAsync();
+            await WorkQueue.ReleaseAsync(transaction, [7], CancellationToken.None);
+            await transaction.CommitAsync();
+        }
+
+        (await LeaseAsync("one")).ShouldHaveSingleItem();
+        (await _queue.ListAsync(CancellationToken.None))
+            .Where(r => r.AwaitsEntry is not null)
+            .ShouldHaveSingleItem()
+            .AwaitsEntry.ShouldBe(8);
+    }
+
+    [Fact]
+    public async Task A_worker_whose_lease_is_taken_away_stops_and_records_nothing()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        using var stop = new CancellationTokenSource();
+        var running = new TaskCompletionSource<WorkItem>();
+        var go = new TaskCompletionSource();
+        var ended = new TaskCompletionSource<Exception?>();
+        var worker = RunAsync(
+            1,
+            async (item, cancel) =>
+            {
+                running.TrySetResult(item);
+                await go.Task;
+                await using var connection = await _database.OpenConnectionAsync(cancel);
+                await using var transaction = await connection.BeginTransactionAsync(cancel);
+                try
+                {
+                    await WorkQueue.EnqueueAsync(transaction, "judge", Guid.NewGuid(), cancellationToken: cancel);
+                    await item.CompleteAsync(transaction, cancel);
+                    await transaction.CommitAsync(cancel);
+                    ended.TrySetResult(null);
+                    return new WorkOutcome.Done();
+                }
+                catch (LeaseLostException e)
+                {
+                    ended.TrySetResult(e);
+                    throw;
+                }
+            },
+            stop.Token);
+        await running.Task.WaitAsync(Minute);
+        await OwnerAsync("UPDATE gateway.work SET lease_owner = 'another', lease_until = now() + interval '1 hour'");
+        go.SetResult();
+        (await ended.Task.WaitAsync(Minute)).ShouldBeOfType<LeaseLostException>();
+        await stop.CancelAsync();
+        await worker;
+        (await OwnerAsync("SELECT count(*) FROM gateway.work WHERE kind = 'judge'")).ShouldBe(0L);
+        (await OwnerAsync("SELECT lease_owner FROM gateway.work")).ShouldBe("another");
+    }
+
+    [Theory]
+    [InlineData("INSERT INTO gateway.work (kind, subject) VALUES ('cook', gen_random_uuid())")]
+    [InlineData("INSERT INTO gateway.work (kind, subject, state) VALUES ('send', gen_random_uuid(), 'leased')")]
+    [InlineData(
+        "INSERT INTO gateway.work (kind, subject, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'one', now())"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.work (kind, subject, state, awaits_entry) VALUES ('send', gen_random_uuid(), 'held', 1)")]
+    [InlineData("INSERT INTO gateway.register VALUES (gen_random_uuid(), 'outgoing', 2026, 0)")]
+    [InlineData("INSERT INTO gateway.directory (version, document, sha256) VALUES (0, '', sha256(''))")]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'X', 'sent')"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'waiting')"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, closed_at) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', now())"
+    )]
+    [InlineData(
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', 'X')"
+    )]
+    [InlineData("INSERT INTO gateway.secrecy_permission VALUES (gen_random_uuid(), 'HƠI MẬT', 1)")]
+    public async Task An_impossible_row_cannot_be_written(string sql) =>
+        (await Should.ThrowAsync<PostgresException>(() => OwnerAsync(sql))).SqlState.ShouldBe(
+            PostgresErrorCodes.CheckViolation);
+
+    private async Task EnqueueAsync(Guid subject, long? awaits = null)
+    {
+        await using var connection = await _database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await WorkQueue.EnqueueAsync(transaction, "send", subject, awaits);
+        await transaction.CommitAsync();
+    }
+
+    private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) =>
+        _queue.LeaseAsync("send", owner, Minute, 10, null, CancellationToken.None);
+
+    private async Task RunAsync(
+        int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
+    {
+        using var worker = new Worker(
+            _queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) },
+            Guid.NewGuid().ToString(), TimeProvider.System, NullLogger.Instance);
+        await worker.RunAsync(stop);
+    }
+
+    /// <summary>Lets a worker do so many pieces, stops it, and comes back when what it did is recorded.</summary>
+    private async Task DoAsync(int pieces, Func<WorkItem, WorkOutcome> handle)
+    {
+        using var stop = new CancellationTokenSource();
+        var left = pieces;
+        await RunAsync(
+                1,
+                (item, _) =>
+                {
+                    if (Interlocked.Decrement(ref left) == 0)
+                    {
+                        stop.Cancel();
+                    }
+
+                    return Task.FromResult(handle(item));
+                },
+                stop.Token)
+            .WaitAsync(Minute);
+    }
+
+    private async Task<object?> OwnerAsync(string sql)
+    {
+        await using var command = _owner.CreateCommand(sql);
+        return await command.ExecuteScalarAsync();
+    }
+}

@@ -1,0 +1,436 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using SecureMail.Exchange;
+using SecureMail.Ledger;
+using SecureMail.Mail;
+
+namespace SecureMail.Tests.Exchange;
+
+/// <summary>Manifest, receipt, directory and evidence field: what is written is read again, what breaks a bound is
+/// refused by its type of error, whatever comes.</summary>
+public sealed class WireFormatTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("smwire").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void A_manifest_is_read_as_it_was_written()
+    {
+        var manifest = SampleManifest();
+        var read = Manifest.Parse(manifest.ToOctets());
+        read.ToOctets().ShouldBe(manifest.ToOctets());
+        read.Fields.ShouldBe(manifest.Fields);
+        read.Documents[0].Name.ShouldBe("Công văn số 1.pdf");
+        Encoding.UTF8.GetString(manifest.ToOctets()).ShouldContain("triệu tập");
+    }
+
+    [Theory]
+    [InlineData("/v", "2", "FORMAT_VERSION_UNKNOWN")]
+    [InlineData("/v", "\"1\"", "FORMAT_NO_VERSION")]
+    [InlineData("/salt", "\"AAAA\"", "MANIFEST_FIELD")]
+    [InlineData("/salt", "\"*\"", "FORMAT_DAMAGED")]
+    [InlineData("/salt", "null", "FORMAT_DAMAGED")]
+    [InlineData("/dispatchId", "\"x\"", "FORMAT_DAMAGED")]
+    [InlineData("/issued", "\"hôm qua\"", "FORMAT_DAMAGED")]
+    [InlineData("/sender", "null", "FORMAT_DAMAGED")]
+    [InlineData("/sender/code", "\"\"", "MANIFEST_FIELD")]
+    [InlineData("/sender/id", "\"00000000-0000-0000-0000-000000000000\"", "MANIFEST_FIELD")]
+    [InlineData("/recipients", "[]", "MANIFEST_FIELD")]
+    [InlineData("/recipients", "[null]", "MANIFEST_FIELD")]
+    [InlineData("/recipients/1/id", "\"0192f000-0000-7000-8000-000000000101\"", "MANIFEST_FIELD")]
+    [InlineData("/documents", "[]", "MANIFEST_FIELD")]
+    [InlineData("/documents", "[null]", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/name", "\"../../etc/passwd\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/name", "\"a\\\\b\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/name", "\"..\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/name", "\"a\\u0000b\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/name", "\"a\\r\\nb\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/mediaType", "\"pdf\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/length", "-1", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/length", "1.5", "FORMAT_DAMAGED")]
+    [InlineData("/documents/0/sha256", "\"AAAA\"", "MANIFEST_FIELD")]
+    [InlineData("/fields/number", "\"một\"", "MANIFEST_FIELD")]
+    [InlineData("/fields/number", "null", "FORMAT_DAMAGED")]
+    [InlineData("/fields/subject", "\"\"", "MANIFEST_FIELD")]
+    [InlineData("/fields/subject", "\"a\\nb\"", "MANIFEST_FIELD")]
+    [InlineData("/fields/subject", "\"\\ud800\"", "FORMAT_DAMAGED")]
+    [InlineData("/fields/priority", "5", "MANIFEST_FIELD")]
+    [InlineData("/fields/priority", "-1", "MANIFEST_FIELD")]
+    [InlineData("/fields/pageAmount", "1000", "MANIFEST_FIELD")]
+    [InlineData("/fields/issuedAmount", "-1", "MANIFEST_FIELD")]
+    [InlineData("/fields/secrecy", "\"HƠI MẬT\"", "MANIFEST_FIELD")]
+    [InlineData("/fields/issuedDate", "\"2026-02-30\"", "FORMAT_DAMAGED")]
+    public void A_manifest_out_of_bounds_is_refused(string path, string value, string code)
+    {
+        var json = Encoding.UTF8.GetString(SampleManifest().ToOctets());
+        Should.Throw<WireFormatException>(() => Manifest.Parse(Set(json, path, value))).Code.ShouldBe(code);
+    }
+
+    [Theory]
+    [InlineData("subject", 500)]
+    [InlineData("typeName", 100)]
+    [InlineData("language", 30)]
+    [InlineData("description", 500)]
+    public void The_lengths_of_the_decree_are_taken_to_the_last_letter_and_no_further(string field, int longest)
+    {
+        var json = Encoding.UTF8.GetString(SampleManifest().ToOctets());
+        Manifest.Parse(Set(json, "/fields/" + field, JsonSerializer.Serialize(new string('ậ', longest))));
+        Should
+            .Throw<WireFormatException>(() =>
+                Manifest.Parse(Set(json, "/fields/" + field, JsonSerializer.Serialize(new string('ậ', longest + 1)))))
+            .Code.ShouldBe("MANIFEST_FIELD");
+    }
+
+    [Fact]
+    public void A_manifest_too_long_or_with_a_name_twice_or_too_deep_is_refused()
+    {
+        Should
+            .Throw<WireFormatException>(() => Manifest.Parse(new byte[Manifest.LongestOctets + 1]))
+            .Code.ShouldBe("FORMAT_TOO_LARGE");
+        Should
+            .Throw<WireFormatException>(() => Manifest.Parse("""{"v":1,"v":1}"""u8.ToArray()))
+            .Code.ShouldBe("FORMAT_DAMAGED");
+        Should
+            .Throw<WireFormatException>(() =>
+                Manifest.Parse(
+                    Encoding.UTF8.GetBytes("{\"v\":1,\"x\":" + new string('[', 20) + new string(']', 20) + "}")))
+            .Code.ShouldBe("FORMAT_DAMAGED");
+        Should.Throw<WireFormatException>(() => Manifest.Parse("\"v\""u8.ToArray())).Code.ShouldBe("FORMAT_NO_VERSION");
+        var octets = SampleManifest().ToOctets();
+        octets[octets.AsSpan().IndexOf("triệu"u8)] = 0xFF;
+        Should.Throw<WireFormatException>(() => Manifest.Parse(octets)).Code.ShouldBe("FORMAT_DAMAGED");
+        Should
+            .Throw<WireFormatException>(() => Manifest.Parse(Encoding.UTF8.GetBytes("{\"v\":1,\"\\ud800\":1}")))
+            .Code.ShouldBe("FORMAT_DAMAGED");
+    }
+
+    [Fact]
+    public void A_receipt_is_read_as_it_was_written_and_refused_out_of_bounds()
+    {
+        var receipt = SampleReceipt();
+        Receipt.Parse(receipt.ToOctets()).ToOctets().ShouldBe(receipt.ToOctets());
+        foreach (
+            var bad in new[]
+            {
+                receipt with
+                {
+                    Event = "ContentAccepted",
+                },
+                receipt with
+                {
+                    Digest = new byte[31],
+                },
+                receipt with
+                {
+                    Verdict = "",
+                },
+                receipt with
+                {
+                    Verdict = "valid\0",
+                },
+                receipt with
+                {
+                    ArrivalNumber = 0,
+                },
+                receipt with
+                {
+                    Reason = new("A B", "", ""),
+                },
+                receipt with
+                {
+                    Reason = new("A\0", "", ""),
+                },
+                receipt with
+                {
+                    Reason = new(new string('A', 61), "", ""),
+                },
+                receipt with
+                {
+                    Reason = new("A", new string('a', 1001), ""),
+                },
+            })
+        {
+            Should.Throw<WireFormatException>(() => Receipt.Parse(bad.ToOctets())).Code.ShouldBe("RECEIPT_FIELD");
+        }
+
+        Should
+            .Throw<WireFormatException>(() => Receipt.Parse(new byte[Receipt.LongestOctets + 1]))
+            .Code.ShouldBe("FORMAT_TOO_LARGE");
+    }
+
+    [Fact]
+    public void Mutated_manifests_receipts_and_directories_give_only_their_typed_error()
+    {
+        byte[][] corpus =
+        [
+            SampleManifest().ToOctets(),
+            SampleReceipt().ToOctets(),
+            SampleDirectory().ToOctets(),
+            "{\"v\":1,\"recipients\":[null],\"documents\":[null],\"agencies\":[null],\"gateways\":[{}]}"u8.ToArray(),
+        ];
+        var read = 0;
+        foreach (
+            var (seed, parse) in new (int, Action<byte[]>)[]
+            {
+                (1, o => Manifest.Parse(o)),
+                (2, o => Receipt.Parse(o)),
+                (3, o => DirectoryDocument.Parse(o)),
+            })
+        {
+            Fuzz.Run(corpus, seed, 8000, octets =>
+            {
+                try
+                {
+                    parse(octets);
+                    read++;
+                }
+                catch (WireFormatException e)
+                {
+                    e.Code.ShouldNotBeEmpty();
+                }
+            });
+        }
+
+        read.ShouldBeGreaterThan(0);
+    }
+
+    [Fact]
+    public void The_evidence_field_is_read_as_it_was_written_and_folded_for_mail()
+    {
+        var evidence = SampleEvidence();
+        var field = EvidenceField.Write(evidence);
+        Encoding.ASCII.GetString(field).Split("\r\n").ShouldAllBe(line => line.Length <= 78);
+        EvidenceField
+            .Read(Mail([.. field, .. "Subject: [...]\r\n\r\nx\r\n"u8]))!
+            .ToBytes()
+            .ShouldBe(evidence.ToBytes());
+        EvidenceField.Read(Mail("Subject: [...]\r\n\r\nx\r\n"u8.ToArray())).ShouldBeNull();
+        EvidenceField.Read(Mail([.. field, .. field, .. "\r\nx\r\n"u8])).ShouldBeNull();
+        foreach (var bad in new[] { "", "*", "AAA", "AAAA", Convert.ToBase64String("{}"u8) })
+        {
+            Should.Throw<LedgerException>(() =>
+                EvidenceField.Read(Mail(Encoding.ASCII.GetBytes($"SecureMail-Ledger: {bad}\r\n\r\nx\r\n"))));
+        }
+    }
+
+    [Fact]
+    public void A_mutated_evidence_field_gives_only_the_ledgers_error()
+    {
+        var field = EvidenceField.Write(SampleEvidence());
+        Fuzz.Run(
+            [
+                [.. field, .. "\r\nx\r\n"u8],
+            ],
+            4,
+            3000,
+            octets =>
+            {
+                try
+                {
+                    EvidenceField.Read(Mail(octets));
+                }
+                catch (Exception e) when (e is LedgerException or MimeException)
+                {
+                    // What it may say.
+                }
+            });
+    }
+
+    [Theory]
+    [InlineData("", new long[0])]
+    [InlineData("5 7", new long[] { 5, 7 })]
+    [InlineData("x 7 -3 0 99999999999999999999", new long[] { 7 })]
+    public void Sizes_in_the_capability_are_a_hint(string parameter, long[] sizes) =>
+        EvidenceField.ReadSizes(parameter).ShouldBe(sizes);
+
+    [Fact]
+    public void No_more_sizes_are_taken_than_proofs_are_brought() =>
+        EvidenceField
+            .ReadSizes(string.Join(' ', Enumerable.Range(1, 1000)))
+            .Count.ShouldBe(SecureMail.Ledger.LedgerEvidence.MaxProofs);
+
+    [Fact]
+    public void A_directory_is_read_as_it_was_written()
+    {
+        var directory = SampleDirectory();
+        DirectoryDocument.Parse(directory.ToOctets()).ToOctets().ShouldBe(directory.ToOctets());
+    }
+
+    [Fact]
+    public void A_directory_may_say_what_an_agencys_reader_can_do()
+    {
+        // A list that is absent, as before, or holds a name of tomorrow is taken; one that says nothing, or holds what
+        // is no name, is its publisher's mistake.
+        var directory = SampleDirectory();
+        DirectoryDocument With(params string?[] names) =>
+            directory with
+            {
+                Agencies = [directory.Agencies[0] with { Capabilities = names! }, directory.Agencies[1]],
+            };
+        var stated = With("id-aes256-CBC", "id-aes999-GCM");
+        DirectoryDocument
+            .Parse(stated.ToOctets())
+            .Agencies[0]
+            .Capabilities.ShouldBe(["id-aes256-CBC", "id-aes999-GCM"]);
+        var before = Encoding
+            .UTF8.GetString(directory.ToOctets())
+            .Replace(",\"capabilities\":null", "", StringComparison.Ordinal);
+        before.ShouldNotContain("capabilities");
+        DirectoryDocument.Parse(Encoding.UTF8.GetBytes(before)).Agencies[0].Capabilities.ShouldBeNull();
+        var snapshot = new DirectorySnapshot(stated);
+        var known = snapshot.Find(stated.Agencies[0].Id)!.ConfiguredCapabilities.ShouldNotBeNull();
+        (known.At, known.Capabilities.Algorithms.Count, known.Capabilities.Has("2.16.840.1.101.3.4.1.42")).ShouldBe(
+            (directory.Issued, 1, true));
+        snapshot.Find(stated.Agencies[1].Id)!.ConfiguredCapabilities.ShouldBeNull();
+        foreach (
+            var bad in new[]
+            {
+                With(),
+                With(""),
+                With((string?)null),
+                With("id aes256"),
+                With(new string('a', 65)),
+                With([.. Enumerable.Repeat("id-aes256-GCM", 65)]),
+            })
+        {
+            Should
+                .Throw<WireFormatException>(() => DirectoryDocument.Parse(bad.ToOctets()))
+                .Code.ShouldBe("DIRECTORY_INCONSISTENT");
+        }
+    }
+
+    private static MailMessage Mail(byte[] octets) => MailMessage.Parse(octets);
+
+    private static byte[] Set(string json, string path, string value)
+    {
+        var root = JsonNode.Parse(json)!;
+        var steps = path.Split('/')[1..];
+        var node = root;
+        foreach (var step in steps[..^1])
+        {
+            node = node is JsonArray list
+                ? list[int.Parse(step, System.Globalization.CultureInfo.InvariantCulture)]!
+                : node[step]!;
+        }
+
+        // The value is put in as text, since some of it is no JSON that a node could hold.
+        const string Mark = "«here»";
+        if (node is JsonArray array)
+        {
+            array[int.Parse(steps[^1], System.Globalization.CultureInfo.InvariantCulture)] = Mark;
+        }
+        else
+        {
+            node[steps[^1]] = Mark;
+        }
+
+        return Encoding.UTF8.GetBytes(
+            root.ToJsonString(
+                    new JsonSerializerOptions
+                    {
+                        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+                    })
+                .Replace($"\"{Mark}\"", value, StringComparison.Ordinal));
+    }
+
+    private static Manifest SampleManifest() =>
+        new()
+        {
+            DispatchId = Guid.Parse("0192f000-0000-7000-8000-00000000aaaa"),
+            Issued = DateTimeOffset.UnixEpoch.AddYears(56),
+            Sender = new Party(
+                Guid.Parse("0192f000-0000-7000-8000-000000000001"), "H90.SL.001", "Văn phòng Tỉnh ủy Sông Lam"),
+            Recipients =
+            [
+                new Party(Guid.Parse("0192f000-0000-7000-8000-000000000101"), "H90.SL.101", "Đảng ủy xã An Hòa"),
+                new Party(Guid.Parse("0192f000-0000-7000-8000-000000000102"), "H90.SL.102", "Đảng ủy xã Bình Minh"),
+            ],
+            Fields = new DispatchFields
+            {
+                Number = "36-HD/VPTW",
+                Subject = "V/v triệu tập hội nghị",
+                TypeName = "Công văn",
+                IssuedDate = new DateOnly(2026, 11, 21),
+                PageAmount = 3,
+                SignerInfo = new Signatory("Chánh Văn phòng", "Nguyễn Văn A"),
+                Priority = 1,
+            },
+            Documents = [new DocumentDigest("Công văn số 1.pdf", "application/pdf", 5, SHA256.HashData("hello"u8))],
+            Salt = new byte[32],
+        };
+
+    private static Receipt SampleReceipt() =>
+        new()
+        {
+            DispatchId = Guid.Parse("0192f000-0000-7000-8000-00000000aaaa"),
+            Sender = Guid.Parse("0192f000-0000-7000-8000-000000000001"),
+            Recipient = Guid.Parse("0192f000-0000-7000-8000-000000000101"),
+            Event = ReceiptEvent.RelayRejection,
+            Digest = new byte[32],
+            Verdict = "wrong-sender",
+            ArrivalNumber = 7,
+            Time = DateTimeOffset.UnixEpoch.AddYears(56),
+            Reason = new ReceiptReason("NOT_ADDRESSED_TO_US", "Không gửi cho cơ quan này.", "Not for us."),
+            Ledger = "AAAA",
+        };
+
+    private DirectoryDocument SampleDirectory()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = new CertificateRequest("CN=x", key, HashAlgorithmName.SHA256).CreateSelfSigned(
+            DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(1));
+        var start = DateTimeOffset.UnixEpoch.AddYears(50);
+        AgencyRecord Agency(int n) =>
+            new(
+                Guid.Parse($"0192f000-0000-7000-8000-00000000010{n}"), null, null, start, null, "a.test",
+                [new AgencyName($"H90.SL.10{n}", $"Đảng ủy xã số {n}", $"vanthu@xa{n}.test", start, null)],
+                [new AgencyCertificate("sign", certificate.RawData)]);
+        using var ledger = Key("ledger", NoteKeyKind.Log);
+        using var cosigner = Key("cosigner", NoteKeyKind.Cosigner);
+        return new DirectoryDocument
+        {
+            Version = 1,
+            Issued = start,
+            Agencies = [Agency(1), Agency(2)],
+            Gateways =
+            [
+                new GatewayRecord(
+                    "a.test", "127.0.0.1", 2525, [new byte[32]], ledger.Verifier.ToString(),
+                    cosigner.Verifier.ToString()),
+            ],
+        };
+    }
+
+    private LedgerKey Key(string file, NoteKeyKind kind) =>
+        LedgerKey.Create(Path.Combine(_folder, file + Guid.NewGuid().ToString("N")), "a.test", kind);
+
+    private LedgerEvidence SampleEvidence()
+    {
+        using var key = Key("log", NoteKeyKind.Log);
+        var entry = new LedgerEntry
+        {
+            Time = DateTimeOffset.UnixEpoch,
+            Agency = Guid.Empty,
+            Kind = "dispatch.signed",
+            Object = "o",
+        }.ToBytes();
+        var sibling = MerkleTree.LeafHash("sibling"u8);
+        var checkpoint = Checkpoint.Sign(key, 2, MerkleTree.NodeHash(MerkleTree.LeafHash(entry), sibling));
+        return LedgerEvidence.Parse(
+            JsonSerializer.SerializeToUtf8Bytes(
+                new
+                {
+                    v = 1,
+                    entry = Convert.ToBase64String(entry),
+                    index = 0,
+                    checkpoint = Encoding.UTF8.GetString(checkpoint.Note.Span),
+                    inclusion = new[] { Convert.ToBase64String(sibling) },
+                    consistency = new Dictionary<string, string[]>(),
+                    cosignatures = Array.Empty<object>(),
+                }));
+    }
+}
