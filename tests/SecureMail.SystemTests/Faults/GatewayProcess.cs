@@ -41,7 +41,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts the gateway. <paramref name="fault"/>: see <see cref="DurableCommit.Variable"/>.</summary>
+    /// <summary>Starts the gateway. <paramref name="fault"/>: see <see cref="StartupHook.Variable"/>.</summary>
     /// <param name="environment">More of it, such as <see cref="FakeTime.Environment"/>.</param>
     /// <param name="program">Another build's <c>securemail.dll</c>; null: this one's.</param>
     /// <param name="temporary">Where it makes temporary files; null: where everybody does.</param>
@@ -129,7 +129,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
         start.Environment.Remove("SECUREMAIL_CONFIG");
         if (fault is not null)
         {
-            start.Environment[DurableCommit.Variable] = fault;
+            start.Environment[StartupHook.Variable] = fault;
+            start.Environment["DOTNET_STARTUP_HOOKS"] = typeof(StartupHook).Assembly.Location;
         }
 
         if (temporary is not null)
@@ -156,7 +157,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 _said.AppendLine(line);
             }
 
-            if (line.StartsWith(DurableCommit.Variable, StringComparison.Ordinal))
+            if (line.StartsWith(StartupHook.Variable, StringComparison.Ordinal))
             {
                 _faulted.TrySetResult();
             }

@@ -325,8 +325,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         var id = Guid.CreateVersion7(at);
         Span<byte> nonce = stackalloc byte[12];
         Span<byte> associated = stackalloc byte[21];
-        BlobStore.Nonce(nonce, 0);
-        BlobStore.Associate(associated, id, 0, last: true);
+        BlobRow.Nonce(nonce, 0);
+        BlobRow.Associate(associated, id, 0, last: true);
         var sealedRow = new byte[octets.Length + 16];
         Cipher.Encrypt(nonce, octets, sealedRow.AsSpan(0, octets.Length), sealedRow.AsSpan(octets.Length), associated);
         var (name, wrapped) = _keys.Wrap(id, Key);

@@ -31,10 +31,10 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
-    [InlineData(BlobStore.ChunkSize - 1)]
-    [InlineData(BlobStore.ChunkSize)]
-    [InlineData(BlobStore.ChunkSize + 1)]
-    [InlineData(4 * BlobStore.ChunkSize)]
+    [InlineData(BlobRow.Size - 1)]
+    [InlineData(BlobRow.Size)]
+    [InlineData(BlobRow.Size + 1)]
+    [InlineData(4 * BlobRow.Size)]
     public async Task A_blob_is_read_as_it_was_written_from_any_place(int size)
     {
         var (blobs, octets) = (Open(), RandomNumberGenerator.GetBytes(size));
@@ -44,7 +44,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         (await blobs.ReadAllAsync(stored.Id, size, CancellationToken.None)).ShouldBe(octets);
         await using var stream = await blobs.OpenAsync(stored.Id, CancellationToken.None);
         foreach (
-            var at in new[] { 0, size / 2, Math.Max(0, size - 1), Math.Min(size, BlobStore.ChunkSize), size, size + 10 }
+            var at in new[] { 0, size / 2, Math.Max(0, size - 1), Math.Min(size, BlobRow.Size), size, size + 10 }
         )
         {
             stream.Seek(at, SeekOrigin.Begin).ShouldBe(at);
@@ -64,9 +64,9 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task A_message_behind_another_head_is_taken_up_at_its_body_and_nothing_before_is_read()
     {
         var (blobs, octets, head) = (
-            Open(), RandomNumberGenerator.GetBytes((3 * BlobStore.ChunkSize) + 5),
+            Open(), RandomNumberGenerator.GetBytes((3 * BlobRow.Size) + 5),
             RandomNumberGenerator.GetBytes(1000));
-        const int Cut = BlobStore.ChunkSize + 70;
+        const int Cut = BlobRow.Size + 70;
         var stored = await WriteAsync(blobs, octets);
         await OwnerAsync($"DELETE FROM gateway.blob_chunk WHERE blob_id = '{stored.Id}' AND n = 0");
         await using var message = new PrefixedStream(
@@ -102,7 +102,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         // A parent that was never written: the rows cannot be committed alone.
         await using var alone = await connection.BeginTransactionAsync();
         await using var writer = blobs.Create(alone);
-        await writer.WriteAsync(new byte[BlobStore.ChunkSize + 1]);
+        await writer.WriteAsync(new byte[BlobRow.Size + 1]);
         (await Should.ThrowAsync<PostgresException>(() => alone.CommitAsync())).SqlState.ShouldBe(
             PostgresErrorCodes.ForeignKeyViolation);
         (await OwnerAsync("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0L);
@@ -135,8 +135,8 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task A_blob_changed_in_the_database_is_refused(string damage)
     {
         var blobs = Open();
-        var stored = await WriteAsync(blobs, RandomNumberGenerator.GetBytes((2 * BlobStore.ChunkSize) + 100));
-        var other = await WriteAsync(blobs, RandomNumberGenerator.GetBytes((2 * BlobStore.ChunkSize) + 100));
+        var stored = await WriteAsync(blobs, RandomNumberGenerator.GetBytes((2 * BlobRow.Size) + 100));
+        var other = await WriteAsync(blobs, RandomNumberGenerator.GetBytes((2 * BlobRow.Size) + 100));
         await OwnerAsync(
             damage
                 .Replace("@b", $"'{stored.Id}'", StringComparison.Ordinal)
