@@ -29,13 +29,13 @@ public sealed class Backups(
     /// <exception cref="IOException">The folder cannot be written; nothing of the attempt is left.</exception>
     public Task<BackupMade> TakeAsync(BackupOptions backup, CancellationToken cancellationToken) =>
         BaseBackup.TakeAsync(
-            BackupSource.Of(database, backup), new BackupFolder(backup.Folder), KeysFor(backup), files,
+            BackupSource.Of(database, backup), new BackupFolder(backup.Folder!), KeysFor(backup), files,
             cancellationToken);
 
     /// <summary>Keeps the journal until cancelled; takes a first base where there is none.</summary>
     public Task FollowAsync(BackupOptions backup, CancellationToken stop) =>
         new Journal(
-            BackupSource.Of(database, backup), new BackupFolder(backup.Folder), () => KeysFor(backup), files,
+            BackupSource.Of(database, backup), new BackupFolder(backup.Folder!), () => KeysFor(backup), files,
             backup.Synchronous, time, logger).RunAsync(stop);
 
     /// <summary>An operator's decision that commits no longer wait for a journal, and that the server keeps nothing for
@@ -53,7 +53,7 @@ public sealed class Backups(
 
     private BackupKeys KeysFor(BackupOptions backup)
     {
-        var recovery = X509CertificateLoader.LoadCertificateFromFile(backup.RecoveryCertificate);
+        var recovery = X509CertificateLoader.LoadCertificateFromFile(backup.RecoveryCertificate!);
         return recovery.PublicKey.Oid.Value == RsaEncryption
             ? new BackupKeys(recovery, signer, files.Name, time)
             : throw new BackupException(

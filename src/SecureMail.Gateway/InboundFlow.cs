@@ -15,7 +15,7 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class InboundFlow(
     GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys,
-    ClockWatch clock, ILogger logger)
+    ClockWatch clock, ILogger<InboundFlow> logger)
 {
     /// <summary>Work "judge": received → recorded.</summary>
     public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)

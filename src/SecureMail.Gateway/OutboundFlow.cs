@@ -1,5 +1,6 @@
 using Npgsql;
 using SecureMail.Gateway.Clock;
+using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Storage;
@@ -14,10 +15,29 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class OutboundFlow(
     GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue,
-    Send send, AgencyKeys keys, ClockWatch clock)
+    Send send, AgencyKeys keys, ClockWatch clock, Admission admission)
 {
-    public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) =>
-        accept.AcceptAsync(submission, cancellationToken);
+    /// <summary>Submission → accepted. When this returns, the dispatch is durable.</summary>
+    /// <exception cref="SubmissionRefusedException">The dispatch cannot be sent; nothing was kept.</exception>
+    /// <exception cref="StorageUnavailableException">New work is not taken now, or the database went away or filled
+    /// meanwhile; nothing was kept.</exception>
+    public async Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken)
+    {
+        await admission.RequireForSubmissionAsync(cancellationToken);
+        try
+        {
+            return await accept.AcceptAsync(submission, cancellationToken);
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            if (e is PostgresException { SqlState: PostgresErrorCodes.DiskFull })
+            {
+                admission.SawDiskFull();
+            }
+
+            throw StorageUnavailableException.Of(e);
+        }
+    }
 
     /// <summary>Work "seal": accepted → queued.</summary>
     public async Task<WorkOutcome> SealAsync(WorkItem item, CancellationToken cancellationToken)

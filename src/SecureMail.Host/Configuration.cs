@@ -2,9 +2,16 @@ using System.Net;
 using Microsoft.Extensions.Configuration;
 using SecureMail.Backup;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Clock;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
+using SecureMail.Host.Services;
 using SecureMail.Mail;
+using SecureMail.Storage;
 
 namespace SecureMail.Host;
 
@@ -104,33 +111,55 @@ internal static class Configuration
             data is not null ? Path.GetFullPath(data)
             : Text(root, "Data") is { } d ? Path.GetFullPath(d, home)
             : DefaultData();
+        var smtpListener = new SmtpListenerOptions
+        {
+            Listen = EndPoint("Smtp", smtp ?? Text(root, "Smtp")),
+            Limits = SmtpLimits(root),
+        };
         return new HostConfiguration(
-            new GatewayOptions
+            new GatewaySettings
             {
-                Name = Name(Text(root, "Name") ?? Environment.MachineName.ToLowerInvariant()),
-                DataFolder = folder,
-                DatabaseConnection = Text(root, "Database:Connection"),
-                OwnerConnection = Text(root, "Database:OwnerConnection"),
-                Smtp = EndPoint("Smtp", smtp ?? Text(root, "Smtp")),
-                TlsCertificate = PathOf(root, "Tls:Certificate", home),
-                TlsKey = PathOf(root, "Tls:Key", home),
-                Anchors = Paths(root, "Trust:Anchors", home),
-                Intermediates = Paths(root, "Trust:Intermediates", home),
-                Crls = Paths(root, "Trust:Crls", home),
-                DirectoryPublisher = PathOf(root, "Directory:Publisher", home),
-                Tokens = Tokens(root, home),
-                ReceiptDue = Span(root, "Delivery:ReceiptDue", TimeSpan.FromHours(24)),
-                GiveUpAfter = Span(root, "Delivery:GiveUpAfter", TimeSpan.FromDays(5)),
-                DelayNoticeAfter = Span(root, "Delivery:DelayNoticeAfter", TimeSpan.FromHours(4)),
-                PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
-                IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
+                Directory = new DirectoryOptions
+                {
+                    Name = Name(Text(root, "Name") ?? Environment.MachineName.ToLowerInvariant()),
+                    Publisher = PathOf(root, "Directory:Publisher", home),
+                },
+                Database = new DatabaseOptions(
+                    folder, Text(root, "Database:Connection"), Text(root, "Database:OwnerConnection")),
+                Keys = new KeyOptions
+                {
+                    Folder = Path.Combine(folder, "keys"),
+                    TlsCertificate = PathOf(root, "Tls:Certificate", home),
+                    TlsKey = PathOf(root, "Tls:Key", home),
+                    Tokens = Tokens(root, home),
+                },
+                Trust = new TrustOptions
+                {
+                    Anchors = Paths(root, "Trust:Anchors", home),
+                    Intermediates = Paths(root, "Trust:Intermediates", home),
+                    Crls = Paths(root, "Trust:Crls", home),
+                },
+                Clock = new ClockOptions
+                {
+                    ClockSettles = Span(root, "Delivery:ClockSettles", TimeSpan.FromMinutes(10)),
+                },
+                Delivery = new DeliveryOptions
+                {
+                    ReceiptDue = Span(root, "Delivery:ReceiptDue", TimeSpan.FromHours(24)),
+                    GiveUpAfter = Span(root, "Delivery:GiveUpAfter", TimeSpan.FromDays(5)),
+                    DelayNoticeAfter = Span(root, "Delivery:DelayNoticeAfter", TimeSpan.FromHours(4)),
+                    PerDestination = Count(root, "Delivery:PerDestination", 4, 16),
+                    LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
+                },
+                Inbound = new InboundOptions
+                {
+                    IndeterminateFor = Span(root, "Delivery:IndeterminateFor", TimeSpan.FromHours(4)),
+                },
                 Backup = Backup(root, home),
-                ClockSettles = Span(root, "Delivery:ClockSettles", TimeSpan.FromMinutes(10)),
-                LargestMessage = Size(root, "Delivery:LargestMessage", 200L * 1024 * 1024),
                 Retention = Retention(root),
-                Limits = Limits(root),
+                Health = Health(root),
             },
-            Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
+            smtpListener, Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
             Text(root, "Telemetry:Otlp") is { } otlp ? Endpoint(otlp) : null);
     }
 
@@ -236,11 +265,11 @@ internal static class Configuration
         return tokens;
     }
 
-    private static BackupOptions? Backup(IConfigurationRoot root, string home)
+    private static BackupOptions Backup(IConfigurationRoot root, string home)
     {
         if (Text(root, "Backup:Folder") is not { } folder)
         {
-            return null;
+            return new BackupOptions();
         }
 
         var certificate = PathOf(root, "Backup:RecoveryCertificate", home)
@@ -248,7 +277,13 @@ internal static class Configuration
                 "Backup:RecoveryCertificate", "thiếu chứng thư phục hồi", "the recovery certificate is missing");
         var synchronous = Text(root, "Backup:Synchronous") ?? "true";
         return bool.TryParse(synchronous, out var waits)
-            ? new BackupOptions(Path.GetFullPath(folder, home), certificate, waits, Text(root, "Backup:Connection"))
+            ? new BackupOptions
+            {
+                Folder = Path.GetFullPath(folder, home),
+                RecoveryCertificate = certificate,
+                Synchronous = waits,
+                Connection = Text(root, "Backup:Connection"),
+            }
             : throw Fault("Backup:Synchronous", "cần true hoặc false", "true or false is needed");
     }
 
@@ -270,36 +305,39 @@ internal static class Configuration
         : long.TryParse(text, out var size) && size >= 64 * 1024 && size <= most ? size
         : throw Fault(key, $"cần số octet từ 65536 tới {most}", $"a number of octets from 65536 to {most} is needed");
 
-    private static GatewayLimits Limits(IConfiguration root)
+    private static HealthOptions Health(IConfiguration root)
     {
-        var (standard, smtp) = (new GatewayLimits(), new SmtpServerLimits());
-        return new GatewayLimits
+        var standard = new HealthOptions();
+        return new HealthOptions
         {
-            LeastFree =
-                Text(root, "Limits:LeastFree") == "0"
-                    ? 0
-                    : Size(root, "Limits:LeastFree", standard.LeastFree, long.MaxValue),
-            LeastFreeTemporary =
-                Text(root, "Limits:LeastFreeTemporary") == "0"
-                    ? 0
-                    : Size(root, "Limits:LeastFreeTemporary", standard.LeastFreeTemporary, long.MaxValue),
+            LeastFree = Free(root, "Limits:LeastFree", standard.LeastFree),
+            LeastFreeTemporary = Free(root, "Limits:LeastFreeTemporary", standard.LeastFreeTemporary),
             QueueDepth = Count(root, "Limits:QueueDepth", standard.QueueDepth, 10_000_000),
             SlowDatabase = Span(root, "Limits:SlowDatabase", standard.SlowDatabase),
-            Smtp = smtp with
-            {
-                Connections = Count(root, "Limits:Connections", smtp.Connections, 10_000),
-                ConnectionsPerAddress = Count(root, "Limits:ConnectionsPerAddress", smtp.ConnectionsPerAddress, 10_000),
-                ConnectionsPerPeer = Count(root, "Limits:ConnectionsPerPeer", smtp.ConnectionsPerPeer, 10_000),
-                Messages = Count(root, "Limits:Messages", smtp.Messages, 1000),
-                MessagesPerPeer = Count(root, "Limits:MessagesPerPeer", smtp.MessagesPerPeer, 1000),
-                CommandTimeout = Span(root, "Limits:CommandTimeout", smtp.CommandTimeout),
-                TimeToTls = Span(root, "Limits:TimeToTls", smtp.TimeToTls),
-                TlsTimeout = Span(root, "Limits:TlsTimeout", smtp.TlsTimeout),
-                SessionTime = Span(root, "Limits:SessionTime", smtp.SessionTime),
-                DataBlockTimeout = Span(root, "Limits:DataBlockTimeout", smtp.DataBlockTimeout),
-                DataGrace = Span(root, "Limits:DataGrace", smtp.DataGrace),
-                DataBytesPerSecond = Count(root, "Limits:DataBytesPerSecond", smtp.DataBytesPerSecond, int.MaxValue),
-            },
+        };
+    }
+
+    private static long Free(IConfiguration root, string key, long standard) =>
+        Text(root, key) == "0" ? 0 : Size(root, key, standard, long.MaxValue);
+
+    private static SmtpServerLimits SmtpLimits(IConfiguration root)
+    {
+        var smtp = new SmtpServerLimits();
+        return smtp with
+        {
+            Connections = Count(root, "Limits:Connections", smtp.Connections, 10_000),
+            ConnectionsPerAddress = Count(root, "Limits:ConnectionsPerAddress", smtp.ConnectionsPerAddress, 10_000),
+            ConnectionsPerPeer = Count(root, "Limits:ConnectionsPerPeer", smtp.ConnectionsPerPeer, 10_000),
+            Messages = Count(root, "Limits:Messages", smtp.Messages, 1000),
+            MessagesPerPeer = Count(root, "Limits:MessagesPerPeer", smtp.MessagesPerPeer, 1000),
+            CommandTimeout = Span(root, "Limits:CommandTimeout", smtp.CommandTimeout),
+            TimeToTls = Span(root, "Limits:TimeToTls", smtp.TimeToTls),
+            TlsTimeout = Span(root, "Limits:TlsTimeout", smtp.TlsTimeout),
+            SessionTime = Span(root, "Limits:SessionTime", smtp.SessionTime),
+            DataBlockTimeout = Span(root, "Limits:DataBlockTimeout", smtp.DataBlockTimeout),
+            DataGrace = Span(root, "Limits:DataGrace", smtp.DataGrace),
+            DataBytesPerSecond = Count(
+                root, "Limits:DataBytesPerSecond", smtp.DataBytesPerSecond, int.MaxValue),
         };
     }
 
@@ -339,7 +377,8 @@ internal static class Configuration
 
 /// <param name="Http">Where the console listens; null: 127.0.0.1:8080.</param>
 /// <param name="Otlp">Where metrics and traces go; null: nowhere.</param>
-internal sealed record HostConfiguration(GatewayOptions Gateway, IPEndPoint? Http, Uri? Otlp);
+internal sealed record HostConfiguration(
+    GatewaySettings Gateway, SmtpListenerOptions Smtp, IPEndPoint? Http, Uri? Otlp);
 
 /// <summary>The configuration cannot be used.</summary>
 /// <param name="opens">False when the file cannot be opened at all.</param>

@@ -6,4 +6,10 @@ internal static partial class HostLog
 {
     [LoggerMessage(1001, LogLevel.Information, "Gateway {Name} serves; console at {Urls}")]
     public static partial void Serving(ILogger logger, string name, string urls);
+
+    [LoggerMessage(
+        1002, LogLevel.Information,
+        "SecureMail {Version}; data {Data}; database {Database}; mail listener {Smtp}; backup {Backup}")]
+    public static partial void Starting(
+        ILogger logger, string version, string data, string database, string smtp, string backup);
 }

@@ -1,9 +1,9 @@
+using Microsoft.Extensions.DependencyInjection;
 using OpenTelemetry;
 using OpenTelemetry.Exporter;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
-using SecureMail.Gateway;
 using SecureMail.Gateway.Telemetry;
 using SecureMail.Storage.Queue;
 
@@ -13,11 +13,11 @@ namespace SecureMail.Host;
 /// runtime's and the web server's.</summary>
 internal static class Telemetry
 {
-    public static OpenTelemetrySdk? Start(HostConfiguration configuration)
+    public static void AddTelemetry(this IServiceCollection services, HostConfiguration configuration)
     {
         if (configuration.Otlp is not { } endpoint)
         {
-            return null;
+            return;
         }
 
         void Exporter(OtlpExporterOptions options)
@@ -26,11 +26,14 @@ internal static class Telemetry
             options.Protocol = OtlpExportProtocol.Grpc;
         }
 
-        return OpenTelemetrySdk.Create(sdk =>
-            sdk.ConfigureResource(r => r.AddService("securemail", serviceInstanceId: configuration.Gateway.Name))
-                .WithMetrics(m =>
-                    m.AddMeter(GatewayMeter.Name, QueueMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
-                        .AddOtlpExporter(Exporter))
-                .WithTracing(t => t.AddSource(QueueMeter.Name, QueueMeter.Name, "Npgsql").AddOtlpExporter(Exporter)));
+        services
+            .AddOpenTelemetry()
+            .ConfigureResource(r =>
+                r.AddService("securemail", serviceInstanceId: configuration.Gateway.Directory.Name))
+            .WithMetrics(m =>
+                m.AddMeter(
+                        GatewayMeter.Name, QueueMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
+                    .AddOtlpExporter(Exporter))
+            .WithTracing(t => t.AddSource(QueueMeter.Name, "Npgsql").AddOtlpExporter(Exporter));
     }
 }

@@ -13,8 +13,9 @@ namespace SecureMail.Storage;
 public static class DurableCommit
 {
     /// <summary>
-    /// Runs a commit in place of the plain call: the name, the connection, the commit. Null in the product. Only a start-up
-    /// hook of the tests sets it, before <c>Main</c> runs; therefore the executable under test is the shipped one.
+    /// Runs a commit in place of the plain call: the name, the connection, the commit. Null in the product. Only a
+    /// start-up hook of the tests sets it, before <c>Main</c> runs; therefore the executable under test is the shipped
+    /// one.
     /// </summary>
     internal static Func<string, NpgsqlConnection, Func<Task>, Task>? Interceptor { get; set; }
 

@@ -19,13 +19,13 @@ namespace SecureMail.Gateway.Clock;
 /// <item>one against the other: they are <em>apart</em>.</item>
 /// </list>
 /// A clock that steps into agreement with one that stood firm was corrected, and is believed at once. Clocks that step
-/// together (one machine) are believed after <see cref="GatewayOptions.ClockSettles"/>: nobody else can say which time
+/// together (one machine) are believed after <see cref="ClockOptions.ClockSettles"/>: nobody else can say which time
 /// was right. While a clock is doubted nothing is signed, and nothing is refused, set aside or numbered in another year
 /// for a reason of time: it waits. One entry in the ledger at the beginning of an anomaly, one at its end, however
 /// often the clock jumps meanwhile. What nobody was there to see is not seen: a leap while no node ran. A clock that is
 /// behind its own ledger is (the battery of a mainboard).
 /// </remarks>
-internal sealed class ClockWatch(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
+internal sealed class ClockWatch(GatewayDatabase database, ClockOptions options, TimeProvider time, ILogger<ClockWatch> logger)
     : IDisposable
 {
     /// <summary>How far a peer's claimed time may lie ahead of ours before it is an anomaly.</summary>

@@ -4,7 +4,6 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
-using SecureMail.Mail;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Health;
@@ -22,8 +21,8 @@ namespace SecureMail.Gateway.Health;
 /// what makes room again.
 /// </remarks>
 internal sealed class Admission(
-    GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, GatewayOptions options,
-    TimeProvider time, ILogger logger) : IDisposable
+    GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, HealthOptions options,
+    DatabaseOptions storage, TimeProvider time, ILogger<Admission> logger) : IDisposable
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan CommitEvery = TimeSpan.FromSeconds(5);
@@ -36,10 +35,10 @@ internal sealed class Admission(
         CountEvery = 3;
 
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private readonly GatewayLimits _limits = options.Limits;
-    private Task<List<Obstacle>> _asked = Task.FromResult<List<Obstacle>>([]);
-    private Task<List<Obstacle>> _measured = Task.FromResult<List<Obstacle>>([]);
-    private volatile IReadOnlyList<Obstacle> _found = [];
+    private readonly HealthOptions _limits = options;
+    private Task<List<HealthIssue>> _asked = Task.FromResult<List<HealthIssue>>([]);
+    private Task<List<HealthIssue>> _measured = Task.FromResult<List<HealthIssue>>([]);
+    private volatile IReadOnlyList<HealthIssue> _found = [];
     private long _lookedAt;
     private bool _looked;
     private long _fullAt;
@@ -47,7 +46,7 @@ internal sealed class Admission(
     private bool _commits;
     private long _committedAt;
     private long _countAgainAt;
-    private List<Obstacle> _depth = [];
+    private List<HealthIssue> _depth = [];
 
     public void Dispose() => _turn.Dispose();
 
@@ -62,26 +61,20 @@ internal sealed class Admission(
         // A refusal is looked at anew: whoever comes again because the cause was mended is not sent away for what was
         // true a second ago.
         if (Closed(await LookAsync(Every, cancellationToken))
-            && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.ClosesOutgoing) is { } obstacle)
+            && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.RefusesSubmissions) is { } obstacle)
         {
             throw new StorageUnavailableException($"{obstacle.Vi} / {obstacle.En}");
         }
 
-        static bool Closed(IReadOnlyList<Obstacle> found) => found.Any(o => o.ClosesOutgoing);
+        static bool Closed(IReadOnlyList<HealthIssue> found) => found.Any(o => o.RefusesSubmissions);
     }
 
-    /// <summary>Asked at MAIL; answers from memory. Null: mail is taken.</summary>
-    public SmtpReply? MailRefusal => _found.FirstOrDefault(o => o.Mail is not null)?.Mail;
+    /// <summary>Why mail is not taken now, from the last look; null: mail is taken.</summary>
+    public HealthIssue? RefusingMail => _found.FirstOrDefault(o => o.RefusesMail);
 
-    /// <summary>Asked before EHLO's lines are read from the database.</summary>
-    /// <exception cref="SmtpRefusalException">It would not answer.</exception>
-    public void RequireDatabase()
-    {
-        if (_found.FirstOrDefault(o => o == Obstacle.Database || o == Obstacle.DatabaseSlow) is { } away)
-        {
-            throw new SmtpRefusalException(away.Mail!);
-        }
-    }
+    /// <summary>Why the database would not answer now, from the last look; null: ask it.</summary>
+    public HealthIssue? DatabaseAway =>
+        _found.FirstOrDefault(o => o == HealthIssue.Database || o == HealthIssue.DatabaseSlow);
 
     /// <summary>A write met a full disk that cannot be measured from here: health says so for a while.</summary>
     public void SawDiskFull()
@@ -91,14 +84,14 @@ internal sealed class Admission(
     }
 
     /// <summary>Looks until cancelled, and brings a database of our own back when it went down.</summary>
-    public async Task FollowAsync(CancellationToken stop)
+    public async Task SuperviseAsync(CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
             try
             {
                 var found = await LookAsync(TimeSpan.Zero, stop);
-                if (found.Contains(Obstacle.Database)
+                if (found.Contains(HealthIssue.Database)
                     && database.Cluster is { } cluster
                     && await cluster.ReviveAsync(stop))
                 {
@@ -122,7 +115,7 @@ internal sealed class Admission(
 
     /// <summary>What was found, no older than this; looks if need be. Whoever comes while another looks waits for that
     /// one.</summary>
-    private async Task<IReadOnlyList<Obstacle>> LookAsync(TimeSpan age, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<HealthIssue>> LookAsync(TimeSpan age, CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken);
         try
@@ -145,14 +138,14 @@ internal sealed class Admission(
             var limit = Task.Delay(_limits.SlowDatabase, time, cancellationToken);
             await Task.WhenAny(Task.WhenAll(_asked, _measured), limit);
             cancellationToken.ThrowIfCancellationRequested();
-            List<Obstacle> found =
+            List<HealthIssue> found =
             [
-                .. _asked.IsCompleted ? await _asked : [Obstacle.DatabaseSlow],
-                .. _measured.IsCompleted ? await _measured : [Obstacle.DiskLow],
+                .. _asked.IsCompleted ? await _asked : [HealthIssue.DatabaseSlow],
+                .. _measured.IsCompleted ? await _measured : [HealthIssue.DiskLow],
             ];
             if (_sawFull && time.GetElapsedTime(Interlocked.Read(ref _fullAt)) < FullFor)
             {
-                found.Add(Obstacle.DatabaseFull);
+                found.Add(HealthIssue.DatabaseFull);
             }
 
             Tell(found);
@@ -165,7 +158,7 @@ internal sealed class Admission(
         }
     }
 
-    private void Tell(List<Obstacle> found)
+    private void Tell(List<HealthIssue> found)
     {
         if (found.SequenceEqual(_found))
         {
@@ -182,21 +175,21 @@ internal sealed class Admission(
         }
     }
 
-    private async Task<List<Obstacle>> AskDatabaseAsync()
+    private async Task<List<HealthIssue>> AskDatabaseAsync()
     {
         var began = time.GetTimestamp();
         try
         {
-            List<Obstacle> found = [];
+            List<HealthIssue> found = [];
             using var limit = new CancellationTokenSource(_limits.SlowDatabase, time);
             await clock.LookAsync(limit.Token);
             if (clock.IsApart)
             {
-                found.Add(Obstacle.Clock);
+                found.Add(HealthIssue.ClockApart);
             }
             else if (clock.IsDoubted)
             {
-                found.Add(Obstacle.ClockStepped);
+                found.Add(HealthIssue.ClockStepped);
             }
 
             if (!_commits || time.GetElapsedTime(_committedAt) >= CommitEvery)
@@ -208,7 +201,7 @@ internal sealed class Admission(
 
             if (await backup.LookAsync(limit.Token) is { } held)
             {
-                found.Add(Obstacle.Of(held));
+                found.Add(held);
             }
 
             found.AddRange(await DepthAsync(limit.Token));
@@ -218,19 +211,19 @@ internal sealed class Admission(
             }
             catch (DirectoryException)
             {
-                found.Add(Obstacle.NoDirectory);
+                found.Add(HealthIssue.NoDirectory);
             }
 
             if (time.GetElapsedTime(began) >= _limits.SlowDatabase)
             {
-                found.Insert(0, Obstacle.DatabaseSlow);
+                found.Insert(0, HealthIssue.DatabaseSlow);
             }
 
             return found;
         }
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
         {
-            return [Obstacle.DatabaseFull];
+            return [HealthIssue.DatabaseFull];
         }
         catch (Exception e)
             when (e
@@ -238,12 +231,12 @@ internal sealed class Admission(
                         or TimeoutException
                         or NpgsqlException { InnerException: TimeoutException })
         {
-            return [Obstacle.DatabaseSlow];
+            return [HealthIssue.DatabaseSlow];
         }
         catch (Exception e)
             when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException or ObjectDisposedException)
         {
-            return [Obstacle.Database];
+            return [HealthIssue.Database];
         }
     }
 
@@ -251,7 +244,7 @@ internal sealed class Admission(
     /// What waits to go out closes the door to submissions alone, what waits to be judged to mail alone: were both
     /// counted together, two gateways full of mail for each other would refuse each other for ever.
     /// </summary>
-    private async Task<List<Obstacle>> DepthAsync(CancellationToken cancellationToken)
+    private async Task<List<HealthIssue>> DepthAsync(CancellationToken cancellationToken)
     {
         if (time.GetTimestamp() < _countAgainAt)
         {
@@ -274,12 +267,12 @@ internal sealed class Admission(
         _depth = [];
         if (outgoing >= _limits.QueueDepth)
         {
-            _depth.Add(Obstacle.QueueFull);
+            _depth.Add(HealthIssue.QueueFull);
         }
 
         if (incoming >= _limits.QueueDepth)
         {
-            _depth.Add(Obstacle.IncomingQueueFull);
+            _depth.Add(HealthIssue.IncomingQueueFull);
         }
 
         var took = time.GetTimestamp() - began;
@@ -287,18 +280,18 @@ internal sealed class Admission(
         return _depth;
     }
 
-    private Task<List<Obstacle>> MeasureVolumes()
+    private Task<List<HealthIssue>> MeasureVolumes()
     {
-        List<Obstacle> found = [];
-        if (Free(options.DataFolder) < _limits.LeastFree
+        List<HealthIssue> found = [];
+        if (Free(storage.DataFolder) < _limits.LeastFree
             || (database.Cluster is { } cluster && Free(cluster.DataDirectory) < _limits.LeastFree))
         {
-            found.Add(Obstacle.DiskLow);
+            found.Add(HealthIssue.DiskLow);
         }
 
         if (Free(Path.GetTempPath()) < _limits.LeastFreeTemporary)
         {
-            found.Add(Obstacle.TemporaryLow);
+            found.Add(HealthIssue.TemporaryLow);
         }
 
         return Task.FromResult(found);
@@ -315,62 +308,6 @@ internal sealed class Admission(
             // A folder that is not there holds nothing: the worst is assumed.
             return 0;
         }
-    }
-
-    /// <summary>One thing that can stand in the way.</summary>
-    /// <param name="Name">For health and the log.</param>
-    /// <param name="ClosesOutgoing">Submissions are refused.</param>
-    /// <param name="Mail">The answer to MAIL; null: mail is taken all the same.</param>
-    private sealed record Obstacle(string Name, bool ClosesOutgoing, SmtpReply? Mail, string Vi, string En)
-    {
-        public static readonly Obstacle Database = new(
-            "database", true, new SmtpReply(451, "4.3.0", "The database is away, try again later"),
-            "Không kết nối được cơ sở dữ liệu; chưa nhận gì, hãy kiểm tra máy chủ PostgreSQL và Database:Connection.",
-            "The database cannot be reached; nothing was taken: check the server and Database:Connection.");
-
-        public static readonly Obstacle DatabaseSlow = new(
-            "database-slow", true, new SmtpReply(451, "4.3.2", "The database is slow, try again later"),
-            "Cơ sở dữ liệu trả lời quá chậm; chưa nhận gì, hãy gửi lại sau.",
-            "The database answers too slowly; nothing was taken: send again later.");
-
-        // Not closed for it: whether there is room again is found out by trying, and each try is refused whole.
-        public static readonly Obstacle DatabaseFull = new("database-full", false, null, "", "");
-
-        // RFC 3463 §3.4: X.3.1, mail system full.
-        public static readonly Obstacle DiskLow = new(
-            "disk-low", true, new SmtpReply(452, "4.3.1", "Too little disk space, try again later"),
-            "Ổ đĩa của cổng sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFree).",
-            "The gateway's disk is nearly full; nothing was taken: free some space and send again (Limits:LeastFree).");
-
-        public static readonly Obstacle TemporaryLow = new(
-            "temporary-folder-low",
-            true,
-            new SmtpReply(452, "4.3.1", "Too little space for temporary files, try again later"),
-            "Thư mục tạm sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFreeTemporary).",
-            "The folder for temporary files is nearly full; nothing was taken: free some space and send again (Limits:LeastFreeTemporary)."
-        );
-
-        public static readonly Obstacle QueueFull = new(
-            "queue-full", true, null, "Hàng đợi gửi đi đã đầy; chưa nhận gì, hãy gửi lại sau (Limits:QueueDepth).",
-            "The queue of what is to go out is full; nothing was taken: send again later (Limits:QueueDepth).");
-
-        public static readonly Obstacle IncomingQueueFull = new(
-            "incoming-queue-full", false, new SmtpReply(452, "4.3.1", "Too much waits to be judged, try again later"),
-            "", "");
-
-        public static readonly Obstacle Clock = new("clock-differs-from-database", false, null, "", "");
-
-        // What hangs on the clock waits by itself.
-        public static readonly Obstacle ClockStepped = new("clock-stepped", false, null, "", "");
-
-        public static readonly Obstacle NoDirectory = new("no-directory", false, null, "", "");
-
-        private static readonly SmtpReply NotYet = new(
-            451, "4.3.2",
-            "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow");
-
-        public static Obstacle Of(BackupObstacle held) =>
-            new(held.Name, held.Closes, held.Closes ? NotYet : null, held.Vi, held.En);
     }
 }
 

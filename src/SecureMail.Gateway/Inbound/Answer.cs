@@ -17,7 +17,7 @@ namespace SecureMail.Gateway.Inbound;
 /// are signed, not encrypted: they name no content.
 /// </summary>
 internal sealed class Answer(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayOptions options,
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, AgencyKeys keys, DirectoryOptions options,
     TimeProvider time)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>

@@ -3,7 +3,6 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Health;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail;
@@ -17,22 +16,22 @@ namespace SecureMail.Gateway.Inbound;
 /// committed before the answer 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
 internal sealed class Receive(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, Admission admission, ClockWatch clock,
-    GatewayOptions options, TimeProvider time)
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, ClockWatch clock,
+    DirectoryOptions options, TimeProvider time)
 {
-    /// <summary>RCPT: only for agencies of the directory that this gateway serves.</summary>
-    public async Task<SmtpReply> RecipientAsync(string address, CancellationToken cancellationToken)
+    /// <summary>RCPT: only agencies of the directory that this gateway serves.</summary>
+    public async Task<RecipientDecision> DecideRecipientAsync(string address, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.FindByAddress(address, time.GetUtcNow());
-        return agency is not null && agency.Record.Gateway == options.Name ? new SmtpReply(250, "2.1.5", "Recipient ok")
-            // Names are dated: by a clock that is wrong an agency may not exist yet, or any more.
-            : clock.IsDoubted ? new SmtpReply(451, "4.3.0", "The clock here is wrong; try again later")
-            : new SmtpReply(550, "5.1.1", "No agency here has this address");
+        return agency is not null && agency.Record.Gateway == options.Name ? RecipientDecision.Accepted
+            // Names are dated. By a wrong clock an agency may not exist yet, or may have ended.
+            : clock.IsDoubted ? RecipientDecision.ClockDoubted
+            : RecipientDecision.Unknown;
     }
 
     /// <summary>DATA: a reception whose commit is the commit.</summary>
-    public async Task<SmtpReception> OpenAsync(SmtpEnvelope envelope, CancellationToken cancellationToken)
+    public async Task<Reception> OpenAsync(SmtpEnvelope envelope, CancellationToken cancellationToken)
     {
         var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         try
@@ -111,53 +110,39 @@ internal sealed class Receive(
         await transaction.CommitAsync("inbound.receive", cancellationToken);
     }
 
-    /// <summary>RFC 5321 §4.2.3: 452, insufficient system storage; the sender keeps the message.</summary>
-    private SmtpRefusalException Full(PostgresException e)
-    {
-        admission.SawDiskFull();
-        return new SmtpRefusalException(new SmtpReply(452, "4.3.1", "The disk is full, try again later"), e);
-    }
-
-    private sealed class Reception(
+    /// <summary>One message that is being taken: an open transaction and the blob that it fills.</summary>
+    public sealed class Reception(
         Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction,
-        BlobWriteStream blob) : SmtpReception
+        BlobWriteStream blob) : IAsyncDisposable
     {
-        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken cancellationToken)
-        {
-            try
-            {
-                await blob.WriteAsync(octets, cancellationToken);
-            }
-            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
-            {
-                throw step.Full(e);
-            }
-        }
+        public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+            blob.WriteAsync(bytes, cancellationToken);
 
-        public override async Task<SmtpReply> CommitAsync(CancellationToken cancellationToken)
-        {
-            try
-            {
-                await step.CommitAsync(
-                    envelope, transaction, await blob.FinishAsync(cancellationToken), cancellationToken);
-                return new SmtpReply(250, "2.6.0", "Taken and kept");
-            }
-            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
-            {
-                throw step.Full(e);
-            }
-        }
+        /// <summary>When this returns, the message is ours.</summary>
+        public async Task CommitAsync(CancellationToken cancellationToken) =>
+            await step.CommitAsync(envelope, transaction, await blob.FinishAsync(cancellationToken), cancellationToken);
 
-        // Disposal rolls back where there is something to roll back: a server that ran out of disk takes the connection
-        // with it, and asking it fails.
-        public override async Task AbortAsync() => await transaction.DisposeAsync();
+        /// <summary>Gives the message up. Disposal rolls back where there is something to roll back: a server that ran
+        /// out of disk takes the connection with it, and a rollback would fail.</summary>
+        public async Task AbortAsync() => await transaction.DisposeAsync();
 
-        public override async ValueTask DisposeAsync()
+        public async ValueTask DisposeAsync()
         {
             await blob.DisposeAsync();
             await transaction.DisposeAsync();
             await connection.DisposeAsync();
-            await base.DisposeAsync();
         }
     }
+}
+
+/// <summary>Whether this gateway takes mail for an address.</summary>
+internal enum RecipientDecision
+{
+    Accepted,
+
+    /// <summary>No agency that this gateway serves has the address.</summary>
+    Unknown,
+
+    /// <summary>The clock is doubted and names are dated; the sender comes again.</summary>
+    ClockDoubted,
 }

@@ -44,7 +44,7 @@ internal sealed record ScreenedMessage(
 /// is new is decided under a lock.
 /// </remarks>
 internal sealed class Screen(
-    DirectoryStore directories, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time)
+    DirectoryStore directories, PeerLedger peers, ClockWatch clock, InboundOptions options, TimeProvider time)
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
 

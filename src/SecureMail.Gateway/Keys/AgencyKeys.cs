@@ -14,7 +14,7 @@ namespace SecureMail.Gateway.Keys;
 /// open; one that is pulled is looked for again.
 /// </summary>
 /// <remarks>A refused PIN latches its token until <see cref="PersonActed"/>: nothing here tries a PIN twice.</remarks>
-internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certificates) : IDisposable
+internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certificates) : IDisposable
 {
     private readonly Dictionary<TokenOptions, OpenToken> _open = [];
     private readonly Lock _lock = new();

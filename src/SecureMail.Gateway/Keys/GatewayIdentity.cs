@@ -53,33 +53,34 @@ public sealed class GatewayIdentity : IDisposable
     /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher
     /// needs.</summary>
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>
-    public static GatewayRecord Create(GatewayOptions options, string host, int port, TimeProvider time)
+    public static GatewayRecord Create(
+        KeyOptions options, string name, string host, int port, TimeProvider time)
     {
-        Directory.CreateDirectory(options.KeyFolder);
-        StorageKeys.Open(Path.Combine(options.KeyFolder, "storage"));
-        foreach (var (file, name, kind) in LedgerKeys(options))
+        Directory.CreateDirectory(options.Folder);
+        StorageKeys.Open(Path.Combine(options.Folder, "storage"));
+        foreach (var (file, keyName, kind) in LedgerKeys(options, name))
         {
             if (!File.Exists(file))
             {
-                LedgerKey.Create(file, name, kind).Dispose();
+                LedgerKey.Create(file, keyName, kind).Dispose();
             }
         }
 
         var (certificatePath, keyPath) = TlsFiles(options);
         if (!File.Exists(certificatePath) && options.TlsCertificate is null)
         {
-            CreateTls(options.Name, certificatePath, keyPath, time);
+            CreateTls(name, certificatePath, keyPath, time);
         }
 
-        using var identity = Load(options);
+        using var identity = Load(options, name);
         return new GatewayRecord(
-            options.Name, host, port, [Pin(identity.Tls)], identity.Ledger.Verifier.ToString(),
+            name, host, port, [Pin(identity.Tls)], identity.Ledger.Verifier.ToString(),
             identity.Cosigner.Verifier.ToString());
     }
 
     /// <exception cref="InvalidDataException">A key file is absent, damaged, or open to others; the message says which
     /// and what to do.</exception>
-    public static GatewayIdentity Load(GatewayOptions options)
+    public static GatewayIdentity Load(KeyOptions options, string name)
     {
         var (certificatePath, keyPath) = TlsFiles(options);
         if (!File.Exists(certificatePath) || !File.Exists(keyPath))
@@ -92,15 +93,15 @@ public sealed class GatewayIdentity : IDisposable
         SecretFile.RequirePrivate(keyPath);
         try
         {
-            var ledger = LedgerKeys(options).Select(k => LedgerKey.Load(k.File, k.Name, k.Kind)).ToArray();
+            var ledger = LedgerKeys(options, name).Select(k => LedgerKey.Load(k.File, k.Name, k.Kind)).ToArray();
             return new GatewayIdentity(
                 X509Certificate2.CreateFromPemFile(certificatePath, keyPath), ledger[0], ledger[1],
-                StorageKeys.Open(Path.Combine(options.KeyFolder, "storage")));
+                StorageKeys.Open(Path.Combine(options.Folder, "storage")));
         }
         catch (Exception e) when (e is CryptographicException or LedgerException)
         {
             throw new InvalidDataException(
-                $"Tệp khóa trong {options.KeyFolder} không đọc được. / A key file in {options.KeyFolder} cannot be read.",
+                $"Tệp khóa trong {options.Folder} không đọc được. / A key file in {options.Folder} cannot be read.",
                 e);
         }
     }
@@ -112,15 +113,15 @@ public sealed class GatewayIdentity : IDisposable
         Cosigner.Dispose();
     }
 
-    private static (string Certificate, string Key) TlsFiles(GatewayOptions options) =>
+    private static (string Certificate, string Key) TlsFiles(KeyOptions options) =>
         (
-            options.TlsCertificate ?? Path.Combine(options.KeyFolder, "tls.pem"),
-            options.TlsKey ?? Path.Combine(options.KeyFolder, "tls.key"));
+            options.TlsCertificate ?? Path.Combine(options.Folder, "tls.pem"),
+            options.TlsKey ?? Path.Combine(options.Folder, "tls.key"));
 
-    private static (string File, string Name, NoteKeyKind Kind)[] LedgerKeys(GatewayOptions options) =>
+    private static (string File, string Name, NoteKeyKind Kind)[] LedgerKeys(KeyOptions options, string name) =>
         [
-            (Path.Combine(options.KeyFolder, "ledger.key"), options.Name, NoteKeyKind.Log),
-            (Path.Combine(options.KeyFolder, "cosigner.key"), options.Name, NoteKeyKind.Cosigner),
+            (Path.Combine(options.Folder, "ledger.key"), name, NoteKeyKind.Log),
+            (Path.Combine(options.Folder, "cosigner.key"), name, NoteKeyKind.Cosigner),
         ];
 
     private static void CreateTls(string name, string certificatePath, string keyPath, TimeProvider time)

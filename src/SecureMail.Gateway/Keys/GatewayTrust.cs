@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Gateway.Directories;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Keys;
@@ -9,7 +10,7 @@ namespace SecureMail.Gateway.Keys;
 /// them changed, since CRLs are renewed while the gateway runs; files that cannot be read then leave what was read
 /// before in force.
 /// </summary>
-internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
+internal sealed class GatewayTrust(TrustOptions options, TimeProvider time)
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(10);
 
@@ -17,8 +18,6 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
     private TrustMaterial? _material;
     private DateTime _stamp;
     private long _looked;
-
-    public string GatewayName => options.Name;
 
     /// <exception cref="InvalidDataException">At the first reading: a file holds nothing of what it is configured
     /// for.</exception>
@@ -43,9 +42,9 @@ internal sealed class GatewayTrust(GatewayOptions options, TimeProvider time)
 
     /// <summary>The pinned certificate of the directory's publisher; null where none is configured.</summary>
     /// <exception cref="InvalidDataException">The file holds no certificate.</exception>
-    public static X509Certificate2? LoadPublisher(GatewayOptions options)
+    public static X509Certificate2? LoadPublisher(DirectoryOptions options)
     {
-        if (options.DirectoryPublisher is not { } path)
+        if (options.Publisher is not { } path)
         {
             return null;
         }

@@ -19,7 +19,7 @@ namespace SecureMail.Gateway.Outbound;
 /// </summary>
 internal sealed class Accept(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, SendingPolicy policy, ClockWatch clock,
-    GatewayOptions options, TimeProvider time)
+    DeliveryOptions options, TimeProvider time)
 {
     /// <exception cref="SubmissionRefusedException">The dispatch as a whole cannot be sent; nothing was
     /// kept.</exception>

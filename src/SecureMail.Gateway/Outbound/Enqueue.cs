@@ -16,7 +16,7 @@ namespace SecureMail.Gateway.Outbound;
 /// Composed → queued: the message (one blob for all), its heads, a row for each recipient, the ledger entry and the
 /// work to send, which awaits the checkpoint that covers the entry, are one transaction.
 /// </summary>
-internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimeProvider time, ILogger logger)
+internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimeProvider time, ILogger<Enqueue> logger)
 {
     public async Task EnqueueAsync(ComposedDispatch composed, WorkItem item, CancellationToken cancellationToken)
     {

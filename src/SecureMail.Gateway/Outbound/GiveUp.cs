@@ -13,11 +13,11 @@ namespace SecureMail.Gateway.Outbound;
 /// recurs because a destination that backs off tries one row only: the others must not wait for their turn to be given
 /// up. Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
 /// </summary>
-internal sealed class GiveUp(GatewayDatabase database, GatewayOptions options, TimeProvider time, ILogger logger)
+internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<GiveUp> logger)
 {
     public const string Reason = "GIVEN_UP";
 
-    /// <summary>Tells the clerks once what has not left in <see cref="GatewayOptions.DelayNoticeAfter"/>; answers how
+    /// <summary>Tells the clerks once what has not left in <see cref="DeliveryOptions.DelayNoticeAfter"/>; answers how
     /// many.</summary>
     public async Task<int> TellDelayedAsync(CancellationToken cancellationToken)
     {

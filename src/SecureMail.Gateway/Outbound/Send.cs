@@ -22,7 +22,7 @@ namespace SecureMail.Gateway.Outbound;
 /// </summary>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
-    DestinationQueues destinations, ClockWatch clock, GatewayOptions options, TimeProvider time, ILogger logger)
+    DestinationQueues destinations, ClockWatch clock, DeliveryOptions options, DirectoryOptions self, TimeProvider time, ILogger<Send> logger)
 {
     private readonly ShownSizes _shown = new();
 
@@ -104,7 +104,7 @@ internal sealed class Send(
         try
         {
             client = await SmtpClient.ConnectAsync(
-                identity.CallTo(gateway, options.Name, options.SmtpTimeouts), time, cancellationToken);
+                identity.CallTo(gateway, self.Name, options.SmtpTimeouts), time, cancellationToken);
         }
         catch (SmtpException e)
         {

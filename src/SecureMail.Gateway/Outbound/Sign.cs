@@ -3,6 +3,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Mail;
 using SecureMail.Smime;
@@ -30,7 +31,7 @@ internal sealed record SignedDispatch(
 /// stranger would. What our own verifier does not accept never leaves.
 /// </summary>
 internal sealed class Sign(
-    GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, TimeProvider time, ILogger logger)
+    GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, DirectoryOptions self, TimeProvider time, ILogger<Sign> logger)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the dispatch waits for it.</exception>
     public async Task<SignedDispatch> SignAsync(AuthorisedDispatch authorised, CancellationToken cancellationToken)
@@ -79,7 +80,7 @@ internal sealed class Sign(
             To = [.. authorised.Addressees.Select(a => new Mailbox(a.Name.Name, a.Name.Address))],
             Subject = manifest.Fields.Subject,
             Date = now,
-            MessageId = $"<{accepted.Id}@{trust.GatewayName}>",
+            MessageId = $"<{accepted.Id}@{self.Name}>",
             Parts =
             [
                 new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(octets)),

@@ -1,6 +1,7 @@
 using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Directories;
 
 namespace SecureMail.Gateway.Policy;
 
@@ -12,7 +13,7 @@ public sealed record Refusal(string Code, string Vi, string En);
 /// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it
 /// is signed: between the two may lie days, and a rule or a directory that changed counts.
 /// </summary>
-internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
+internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
 {
     /// <summary>Whether this agency may send a document with these fields at all.</summary>
     public async Task<Refusal?> MaySendAsync(
@@ -25,7 +26,7 @@ internal sealed class SendingPolicy(string gatewayName, TimeProvider time)
                 "The sending agency is not in force in the directory.");
         }
 
-        if (sender.Record.Gateway != gatewayName)
+        if (sender.Record.Gateway != options.Name)
         {
             return new(
                 "SENDER_NOT_HERE", $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.",

@@ -17,7 +17,7 @@ namespace SecureMail.Gateway.Recovery;
 /// what we sent to it since.
 /// </summary>
 internal sealed class PeerRequests(
-    GatewayDatabase database, DirectoryStore directories, TimeProvider time, ILogger logger)
+    GatewayDatabase database, DirectoryStore directories, TimeProvider time, ILogger<PeerRequests> logger)
 {
     public const string Held = "XHELD";
     public const string Resend = "XRESEND";

@@ -31,13 +31,13 @@ public sealed class Restoration
     private readonly GatewayDatabase _database;
     private readonly DirectoryStore _directories;
     private readonly GatewayIdentity _identity;
-    private readonly GatewayOptions _options;
+    private readonly DirectoryOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
 
     internal Restoration(
-        GatewayDatabase database, DirectoryStore directories, GatewayIdentity identity, GatewayOptions options,
-        TimeProvider time, ILogger logger) =>
+        GatewayDatabase database, DirectoryStore directories, GatewayIdentity identity, DirectoryOptions options,
+        TimeProvider time, ILogger<Restoration> logger) =>
         (_database, _directories, _identity, _options, _time, _logger) = (
             database, directories, identity, options, time, logger);
 

@@ -19,7 +19,8 @@ public static class RestoredGateway
     /// of the backup's manifest, and then marks the gateway as restored.
     /// </summary>
     /// <returns>How many entries the ledger has.</returns>
-    /// <exception cref="BackupException">The ledger is not whole, or does not contain the one of the manifest.</exception>
+    /// <exception cref="BackupException">The ledger is not whole, or does not contain the one of the
+    /// manifest.</exception>
     public static async Task<long> ProveAsync(
         RestoredDatabase restored, Migrator migrator, TimeProvider time, CancellationToken cancellationToken)
     {

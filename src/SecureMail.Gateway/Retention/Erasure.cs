@@ -26,7 +26,7 @@ public sealed record ErasureAnswer(int Blobs, int Shared, long EntryId);
 /// write-ahead log, backups) holds sealed octets and a wrapped key: unreadable without the storage key, and for good
 /// once the storage keys were rotated and the old one destroyed (docs/growth.md).
 /// </remarks>
-public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger logger)
+public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger<Erasure> logger)
 {
     /// <summary>Erases a dispatch that we sent.</summary>
     /// <param name="reason">For the record, in clear; 1 to 1000 characters. It must not repeat the content.</param>

@@ -26,7 +26,7 @@ namespace SecureMail.Gateway.Retention;
 /// wrong clock destroys anything early.
 /// </remarks>
 internal sealed class RetentionSweep(
-    GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger logger)
+    GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger<RetentionSweep> logger)
 {
     internal const int Batch = 200;
 

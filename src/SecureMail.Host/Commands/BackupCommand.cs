@@ -64,53 +64,58 @@ internal static class BackupCommand
                     throw new UsageException("--keep cần ít nhất 1. / --keep needs 1 at least.");
                 }
 
-                using var loggers = LoggerFactory.Create(b =>
-                    b.AddSimpleConsole(o => o.SingleLine = true)
-                        .AddFilter(l => parsed.GetValue(follow) && l >= LogLevel.Information)
-                        .Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(o =>
-                            o.LogToStandardErrorThreshold = LogLevel.Trace));
-                await using var node = await GatewayNode.OpenAsync(
-                    gateway, TimeProvider.System, loggers, cancellationToken);
-                if (parsed.GetValue(release))
-                {
-                    await node.Backups.ReleaseAsync(gateway.Backup, cancellationToken);
-                    CommandLine.Say(
-                        parsed.GetValue(json), "", new { Released = true },
-                        "Cổng không còn chờ nhật ký sao lưu. / Commits no longer wait for the journal.");
-                    return ExitCode.Done;
-                }
-
-                var backup = Options(gateway, parsed.GetValue(to), parsed.GetValue(certificate));
-                if (parsed.GetValue(follow))
-                {
-                    await node.Backups.FollowAsync(backup, cancellationToken);
-                    return ExitCode.Done;
-                }
-
-                var made = await node.Backups.TakeAsync(backup, cancellationToken);
-                var pruned = parsed.GetValue(keep) is { } n ? Backups.Prune(backup.Folder, n) : 0;
-                CommandLine.Say(
-                    parsed.GetValue(json),
-                    "",
-                    new
+                return await GatewayCommand.RunAsync<Backups>(
+                    gateway,
+                    logging =>
+                        logging
+                            .AddSimpleConsole(o => o.SingleLine = true)
+                            .AddFilter(l => parsed.GetValue(follow) && l >= LogLevel.Information)
+                            .Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(o =>
+                                o.LogToStandardErrorThreshold = LogLevel.Trace),
+                    async backups =>
                     {
-                        made.Folder,
-                        made.Octets,
-                        made.LedgerSize,
-                        Seconds = Math.Round(made.Took.TotalSeconds, 2),
-                        Pruned = pruned,
+                        if (parsed.GetValue(release))
+                        {
+                            await backups.ReleaseAsync(gateway.Backup, cancellationToken);
+                            CommandLine.Say(
+                                parsed.GetValue(json), "", new { Released = true },
+                                "Cổng không còn chờ nhật ký sao lưu. / Commits no longer wait for the journal.");
+                            return ExitCode.Done;
+                        }
+
+                        var backup = Options(gateway, parsed.GetValue(to), parsed.GetValue(certificate));
+                        if (parsed.GetValue(follow))
+                        {
+                            await backups.FollowAsync(backup, cancellationToken);
+                            return ExitCode.Done;
+                        }
+
+                        var made = await backups.TakeAsync(backup, cancellationToken);
+                        var pruned = parsed.GetValue(keep) is { } n ? Backups.Prune(backup.Folder!, n) : 0;
+                        CommandLine.Say(
+                            parsed.GetValue(json),
+                            "",
+                            new
+                            {
+                                made.Folder,
+                                made.Octets,
+                                made.LedgerSize,
+                                Seconds = Math.Round(made.Took.TotalSeconds, 2),
+                                Pruned = pruned,
+                            },
+                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi sổ cái, {made.Took.TotalSeconds:F1} giây). / backed up"
+                        );
+                        return ExitCode.Done;
                     },
-                    $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi sổ cái, {made.Took.TotalSeconds:F1} giây). / backed up"
-                );
-                return ExitCode.Done;
+                    cancellationToken);
             });
         return command;
     }
 
-    private static BackupOptions Options(GatewayOptions gateway, string? to, string? certificate)
+    private static BackupOptions Options(GatewaySettings gateway, string? to, string? certificate)
     {
-        var folder = to is null ? gateway.Backup?.Folder : Path.GetFullPath(to);
-        var recovery = certificate is null ? gateway.Backup?.RecoveryCertificate : Path.GetFullPath(certificate);
+        var folder = to is null ? gateway.Backup.Folder : Path.GetFullPath(to);
+        var recovery = certificate is null ? gateway.Backup.RecoveryCertificate : Path.GetFullPath(certificate);
         if (folder is null || recovery is null)
         {
             throw new UsageException(
@@ -119,7 +124,7 @@ internal static class BackupCommand
         }
 
         return File.Exists(recovery)
-            ? new BackupOptions(folder, recovery, gateway.Backup?.Synchronous ?? true, gateway.Backup?.Connection)
+            ? gateway.Backup with { Folder = folder, RecoveryCertificate = recovery }
             : throw new FileNotFoundException(
                 $"Không có chứng thư phục hồi {recovery}. / There is no recovery certificate {recovery}.");
     }

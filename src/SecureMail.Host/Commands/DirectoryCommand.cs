@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Gateway.Directories;
 
 namespace SecureMail.Host.Commands;
 
@@ -17,13 +18,13 @@ internal static class DirectoryCommand
     private static Command Import()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Danh bạ đã ký (CMS). / The signed directory." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<DirectoryStore>(
             "import",
             "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / example: securemail directory import danhba.p7m",
             [file],
-            async (node, parsed, cancellationToken) =>
+            async (directories, parsed, cancellationToken) =>
             {
-                var document = await node.Directory.ImportAsync(
+                var document = await directories.ImportAsync(
                     await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancellationToken),
                     cancellationToken);
                 Console.Out.WriteLine(
@@ -36,13 +37,13 @@ internal static class DirectoryCommand
     private static Command Export()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write it." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<DirectoryStore>(
             "export",
             "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / example: securemail directory export danhba.p7m",
             [file],
-            async (node, parsed, cancellationToken) =>
+            async (directories, parsed, cancellationToken) =>
             {
-                if (await node.Directory.ExportAsync(cancellationToken) is not { } signed)
+                if (await directories.ExportAsync(cancellationToken) is not { } signed)
                 {
                     Console.Error.WriteLine("Chưa có danh bạ. / There is no directory yet.");
                     return ExitCode.Unavailable;
@@ -56,13 +57,13 @@ internal static class DirectoryCommand
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<DirectoryStore>(
             "list",
             "Liệt kê cơ quan. / Lists the agencies. Ví dụ / example: securemail directory list --json",
             [json],
-            async (node, parsed, cancellationToken) =>
+            async (directories, parsed, cancellationToken) =>
             {
-                var directory = await node.Directory.CurrentAsync(cancellationToken);
+                var directory = await directories.CurrentAsync(cancellationToken);
                 var now = TimeProvider.System.GetUtcNow();
                 foreach (var agency in directory.Agencies.OrderBy(a => a.LastName.Code, StringComparer.Ordinal))
                 {

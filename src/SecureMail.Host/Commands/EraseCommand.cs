@@ -21,14 +21,14 @@ internal static class EraseCommand
             Description = "Xác nhận: không thể lấy lại. / Confirms: it cannot be taken back.",
         };
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<Erasure>(
             "erase",
             """
             Hủy nội dung một văn bản: khóa, muối và dữ liệu đã niêm phong; sổ đăng ký và sổ cái vẫn giữ việc đã có. / Destroys the content of one dispatch.
             Ví dụ / example: securemail erase --dispatch 0192f0c3-… --reason "Thu hồi theo Công văn 12-CV/VPTU" --yes
             """,
             [outgoing, incoming, reason, yes, json],
-            async (node, parsed, cancellationToken) =>
+            async (erasure, parsed, cancellationToken) =>
             {
                 var (sent, came) = (parsed.GetValue(outgoing), parsed.GetValue(incoming));
                 if (sent is null == came is null)
@@ -46,9 +46,9 @@ internal static class EraseCommand
                 }
 
                 var answer = sent is { } dispatch
-                    ? await node.Erasure.EraseOutgoingAsync(
+                    ? await erasure.EraseOutgoingAsync(
                         dispatch, parsed.GetValue(reason)!, Environment.UserName, cancellationToken)
-                    : await node.Erasure.EraseIncomingAsync(
+                    : await erasure.EraseIncomingAsync(
                         came!.Value, parsed.GetValue(reason)!, Environment.UserName, cancellationToken);
                 CommandLine.Say(
                     parsed.GetValue(json),

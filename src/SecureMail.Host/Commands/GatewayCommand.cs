@@ -1,16 +1,56 @@
 using System.CommandLine;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Schema;
+using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
 
 /// <summary>A command that works on a gateway's own database and keys, whether the gateway runs or not.</summary>
 internal static class GatewayCommand
 {
-    /// <summary>Makes the command with <c>--config</c> and <c>--data</c>, and opens the node for its action.</summary>
-    public static Command Create(
+    /// <summary>Makes the command with <c>--config</c> and <c>--data</c>; its action gets the service that it asks
+    /// for.</summary>
+    public static Command Create<T>(
         string name, string description, IEnumerable<Symbol> symbols,
-        Func<GatewayNode, ParseResult, CancellationToken, Task<int>> action)
+        Func<T, ParseResult, CancellationToken, Task<int>> action)
+        where T : notnull =>
+        Create(
+            name, description, symbols,
+            (services, parsed, cancellationToken) =>
+                action(services.GetRequiredService<T>(), parsed, cancellationToken));
+
+    /// <inheritdoc cref="Create{T}"/>
+    public static Command Create<T1, T2>(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<T1, T2, ParseResult, CancellationToken, Task<int>> action)
+        where T1 : notnull
+        where T2 : notnull =>
+        Create(
+            name, description, symbols,
+            (services, parsed, cancellationToken) =>
+                action(
+                    services.GetRequiredService<T1>(), services.GetRequiredService<T2>(), parsed, cancellationToken));
+
+    /// <summary>Opens the database, runs the action on one service of the gateway, and closes everything.</summary>
+    public static async Task<int> RunAsync<T>(
+        GatewaySettings settings, Action<ILoggingBuilder> logging, Func<T, Task<int>> action,
+        CancellationToken cancellationToken)
+        where T : notnull
+    {
+        await using var database = await GatewayDatabase.OpenAsync(
+            settings.Database, GatewaySchema.Migrator, cancellationToken);
+        await using var services = new ServiceCollection()
+            .AddLogging(logging)
+            .AddGateway(settings, database)
+            .BuildServiceProvider();
+        return await action(services.GetRequiredService<T>());
+    }
+
+    private static Command Create(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<IServiceProvider, ParseResult, CancellationToken, Task<int>> action)
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var command = new Command(name, description) { config, data };
@@ -27,14 +67,10 @@ internal static class GatewayCommand
         }
 
         command.SetAction(
-            async (parsed, cancellationToken) =>
-            {
-                var configuration = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data));
-                using var loggers = LoggerFactory.Create(_ => { });
-                await using var node = await GatewayNode.OpenAsync(
-                    configuration.Gateway, TimeProvider.System, loggers, cancellationToken);
-                return await action(node, parsed, cancellationToken);
-            });
+            (parsed, cancellationToken) =>
+                RunAsync<IServiceProvider>(
+                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, static _ => { },
+                    services => action(services, parsed, cancellationToken), cancellationToken));
         return command;
     }
 }

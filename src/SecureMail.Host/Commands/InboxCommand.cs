@@ -22,21 +22,21 @@ internal static class InboxCommand
         };
         place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate", "notice");
         var json = CommandLine.JsonLines();
-        var command = GatewayCommand.Create(
+        var command = GatewayCommand.Create<IncomingRegister, NoticeRegister>(
             "inbox",
             """
             Liệt kê văn bản đến; "inbox export" lấy văn bản ra. / Lists what came in; "inbox export" takes documents out.
             Ví dụ / example: securemail inbox --agency H90.SL.101 --json
             """,
             [agency, place, json],
-            async (node, parsed, cancellationToken) =>
+            async (incoming, notices, parsed, cancellationToken) =>
             {
                 var (which, asJson) = (parsed.GetValue(place), parsed.GetValue(json));
                 // As JSON only when asked for: a line of this list is a message, and other programs count on it.
                 if (which == "notice" || (which is null && !asJson))
                 {
                     foreach (
-                        var notice in await node.Notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
+                        var notice in await notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
                     {
                         Tell(notice, asJson);
                     }
@@ -45,11 +45,11 @@ internal static class InboxCommand
                 foreach (
                     var message in which == "notice"
                         ? []
-                        : await node.Incoming.ListAsync(parsed.GetValue(agency), which, 1000, cancellationToken))
+                        : await incoming.ListAsync(parsed.GetValue(agency), which, 1000, cancellationToken))
                 {
                     if (asJson)
                     {
-                        CommandLine.WriteJson(await DescribeAsync(node, message, cancellationToken));
+                        CommandLine.WriteJson(await DescribeAsync(incoming, message, cancellationToken));
                     }
                     else
                     {
@@ -101,16 +101,16 @@ internal static class InboxCommand
     {
         var id = new Argument<Guid>("ID") { Description = "Mã thư đến. / The message." };
         var folder = new Argument<DirectoryInfo>("DIR") { Description = "Thư mục để ghi. / Where to write." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<IncomingRegister>(
             "export",
             """
             Ghi văn bản của một thư ra thư mục, cùng thư gốc (message.eml). / Writes a message's documents, and the mail as it came, to a folder.
             Ví dụ / example: securemail inbox export 0192f0c3-… /tmp/congvan
             """,
             [id, folder],
-            async (node, parsed, cancellationToken) =>
+            async (incoming, parsed, cancellationToken) =>
             {
-                var message = await node.Incoming.FindAsync(parsed.GetValue(id), cancellationToken);
+                var message = await incoming.FindAsync(parsed.GetValue(id), cancellationToken);
                 if (message is null)
                 {
                     Console.Error.WriteLine("Không có thư này. / There is no such message.");
@@ -120,13 +120,13 @@ internal static class InboxCommand
                 var target = parsed.GetValue(folder)!;
                 target.Create();
                 await CopyAsync(
-                    await node.Incoming.OpenReceivedAsync(message.Id, cancellationToken),
+                    await incoming.OpenReceivedAsync(message.Id, cancellationToken),
                     Path.Combine(target.FullName, "message.eml"), cancellationToken);
                 for (var n = 1; message.Place == "inbox" && n <= message.Manifest!.Documents.Count; n++)
                 {
                     // The manifest refuses names with separators; only the name's last part is used all the same.
                     await CopyAsync(
-                        await node.Incoming.OpenDocumentAsync(message.Id, n, cancellationToken),
+                        await incoming.OpenDocumentAsync(message.Id, n, cancellationToken),
                         Path.Combine(target.FullName, Path.GetFileName(message.Manifest.Documents[n - 1].Name)),
                         cancellationToken);
                 }
@@ -136,9 +136,9 @@ internal static class InboxCommand
     }
 
     private static async Task<object> DescribeAsync(
-        GatewayNode node, IncomingMessage message, CancellationToken cancellationToken)
+        IncomingRegister incoming, IncomingMessage message, CancellationToken cancellationToken)
     {
-        var findings = await node.Incoming.FindingsAsync(message.Id, cancellationToken);
+        var findings = await incoming.FindingsAsync(message.Id, cancellationToken);
         return new
         {
             message.Id,

@@ -28,9 +28,11 @@ internal static class InitCommand
         };
         command.SetAction(parsed =>
         {
-            var options = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
+            var configuration = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data));
             CommandLine.WriteJson(
-                GatewayIdentity.Create(options, parsed.GetValue(host)!, options.Smtp?.Port ?? 25, TimeProvider.System));
+                GatewayIdentity.Create(
+                    configuration.Gateway.Keys, configuration.Gateway.Directory.Name, parsed.GetValue(host)!,
+                    configuration.Smtp.Listen?.Port ?? 25, TimeProvider.System));
             return ExitCode.Done;
         });
         return command;

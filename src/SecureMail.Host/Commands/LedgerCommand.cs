@@ -1,7 +1,10 @@
 using System.CommandLine;
 using System.Text;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
+using SecureMail.Storage;
 using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
@@ -29,13 +32,13 @@ internal static class LedgerCommand
         {
             Description = "In cả đồng ký trên các điểm trước. / Print cosignatures over earlier checkpoints, too.",
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<LedgerRegister>(
             "head",
             "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head",
             [all],
-            async (node, parsed, cancellationToken) =>
+            async (ledger, parsed, cancellationToken) =>
             {
-                var head = await node.Ledger.OverviewAsync(cancellationToken);
+                var head = await ledger.OverviewAsync(cancellationToken);
                 if (head.Note is null)
                 {
                     Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
@@ -64,16 +67,16 @@ internal static class LedgerCommand
         {
             Description = "Chỉ các mục về một văn bản. / The story of one dispatch.",
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<LedgerRegister>(
             "list",
             "Liệt kê các mục. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…",
             [json, subject],
-            async (node, parsed, cancellationToken) =>
+            async (ledger, parsed, cancellationToken) =>
             {
                 foreach (
                     var line in parsed.GetValue(subject) is { } id
-                        ? await node.Ledger.StoryAsync(id, cancellationToken)
-                        : await node.Ledger.ListAsync(1000, cancellationToken))
+                        ? await ledger.StoryAsync(id, cancellationToken)
+                        : await ledger.ListAsync(1000, cancellationToken))
                 {
                     if (parsed.GetValue(json))
                     {
@@ -96,16 +99,16 @@ internal static class LedgerCommand
         {
             Description = "Văn bản, lần gửi hoặc thư đến. / The dispatch, transmission or message.",
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "prove",
             """
             Chứng minh các mục của một đối tượng nằm trong sổ cái, và kiểm tra bằng chứng đó. / Proves the entries of an object, and verifies the proofs.
             Ví dụ / example: securemail ledger prove 0192f0c3-…
             """,
             [subject],
-            async (node, parsed, cancellationToken) =>
+            async (database, identity, parsed, cancellationToken) =>
             {
-                await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
+                await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
                 var entries = await StoredLedger.ListAsync(
                     connection, parsed.GetValue(subject).ToString(), 1000, cancellationToken);
                 if (entries.Count == 0)
@@ -119,7 +122,7 @@ internal static class LedgerCommand
                 {
                     var evidence = await EvidenceBuilder.BuildAsync(
                         connection, entry.EntryId, [], [], cancellationToken);
-                    if (evidence.Verify(node.Identity.Ledger.Verifier) is { } problem)
+                    if (evidence.Verify(identity.Ledger.Verifier) is { } problem)
                     {
                         Console.Error.WriteLine($"{problem.Vi} / {problem.En}");
                         return ExitCode.Wanting;
@@ -139,14 +142,14 @@ internal static class LedgerCommand
             Description = "Các điểm kiểm tra mà cổng khác giữ. / Checkpoints of this ledger that others hold.",
         };
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "verify",
             """
             Tính lại toàn bộ sổ cái và chỉ ra mục bị sửa, mất hoặc đảo thứ tự. / Recomputes the whole ledger and names what was changed, is missing or reordered.
             Ví dụ / example: securemail ledger verify --seen cong-b.jsonl
             """,
             [seen, json],
-            async (node, parsed, cancellationToken) =>
+            async (database, identity, parsed, cancellationToken) =>
             {
                 IReadOnlyList<Checkpoint> held = [];
                 if (parsed.GetValue(seen) is { } file)
@@ -156,7 +159,7 @@ internal static class LedgerCommand
                 }
 
                 var report = await LedgerVerifier.VerifyAsync(
-                    node.Database.Source, node.Identity.Ledger.Verifier, held, cancellationToken);
+                    database.Source, identity.Ledger.Verifier, held, cancellationToken);
                 if (parsed.GetValue(json))
                 {
                     CommandLine.WriteJson(report);
@@ -180,15 +183,15 @@ internal static class LedgerCommand
     private static Command Export()
     {
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "export",
             "Xuất sổ cái để người khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to verify. Ví dụ / example: securemail ledger export socai.jsonl",
             [file],
-            async (node, parsed, cancellationToken) =>
+            async (database, identity, parsed, cancellationToken) =>
             {
                 await using var output = parsed.GetValue(file)!.Create();
                 await LedgerExporter.WriteAsync(
-                    node.Database.Source, node.Identity.Ledger.Verifier, output, cancellationToken);
+                    database.Source, identity.Ledger.Verifier, output, cancellationToken);
                 return ExitCode.Done;
             });
     }
@@ -196,13 +199,13 @@ internal static class LedgerCommand
     private static Command Seen()
     {
         var peer = new Argument<string>("GATEWAY") { Description = "Tên cổng khác. / The peer's name." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<GatewayDatabase>(
             "seen",
             "In các điểm kiểm tra đã thấy của một cổng khác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl",
             [peer],
-            async (node, parsed, cancellationToken) =>
+            async (database, parsed, cancellationToken) =>
             {
-                await using var connection = await node.Database.Source.OpenConnectionAsync(cancellationToken);
+                await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
                 await using var output = Console.OpenStandardOutput();
                 await LedgerExporter.WriteSeenAsync(connection, parsed.GetValue(peer)!, output, cancellationToken);
                 return ExitCode.Done;
@@ -212,13 +215,13 @@ internal static class LedgerCommand
     private static Command Alarms()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<LedgerRegister>(
             "alarms",
             "Liệt kê báo động: sổ cái bị viết lại, nội dung xung đột. / Lists alarms. Ví dụ / example: securemail ledger alarms",
             [json],
-            async (node, parsed, cancellationToken) =>
+            async (ledger, parsed, cancellationToken) =>
             {
-                var alarms = await node.Ledger.AlarmsAsync(cancellationToken);
+                var alarms = await ledger.AlarmsAsync(cancellationToken);
                 foreach (var alarm in alarms)
                 {
                     if (parsed.GetValue(json))

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Gateway.Policy;
 
 namespace SecureMail.Host.Commands;
 
@@ -19,13 +20,13 @@ internal static class PolicyCommand
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<PolicyBook>(
             "list",
             "Liệt kê quy định đang có. / Lists what is in force. Ví dụ / example: securemail policy list",
             [json],
-            async (node, parsed, cancellationToken) =>
+            async (policy, parsed, cancellationToken) =>
             {
-                foreach (var line in await node.Policy.ListAsync(cancellationToken))
+                foreach (var line in await policy.ListAsync(cancellationToken))
                 {
                     if (parsed.GetValue(json))
                     {
@@ -59,14 +60,14 @@ internal static class PolicyCommand
             Description = "Lý do người gửi sẽ đọc. / The reason the sender reads.",
             Required = true,
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<PolicyBook>(
             "forbid",
             "Cấm một chiều gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"",
             [from, to, reason],
-            async (node, parsed, cancellationToken) =>
+            async (policy, parsed, cancellationToken) =>
             {
                 Console.Out.WriteLine(
-                    await node.Policy.ForbidAsync(
+                    await policy.ForbidAsync(
                         parsed.GetValue(from), parsed.GetValue(to), parsed.GetValue(reason)!, cancellationToken));
                 return ExitCode.Done;
             });
@@ -75,12 +76,12 @@ internal static class PolicyCommand
     private static Command Permit()
     {
         var rule = new Argument<long>("RULE") { Description = "Số của quy định. / The rule's number." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<PolicyBook>(
             "permit",
             "Bỏ một quy định cấm. / Takes a rule back. Ví dụ / example: securemail policy permit 3",
             [rule],
-            async (node, parsed, cancellationToken) =>
-                await node.Policy.PermitAsync(parsed.GetValue(rule), cancellationToken)
+            async (policy, parsed, cancellationToken) =>
+                await policy.PermitAsync(parsed.GetValue(rule), cancellationToken)
                     ? ExitCode.Done
                     : ExitCode.Wanting);
     }
@@ -93,16 +94,16 @@ internal static class PolicyCommand
             Description = "MẬT, TỐI MẬT, TUYỆT MẬT, hoặc none để cấm lại. / The highest mark, or none.",
             Required = true,
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<PolicyBook>(
             "secrecy",
             "Quyết định của cơ quan về văn bản có độ mật; ghi vào sổ cái. / An agency's decision on marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT",
             [agency, highest],
-            async (node, parsed, cancellationToken) =>
+            async (policy, parsed, cancellationToken) =>
             {
                 var mark = parsed.GetValue(highest)!;
                 try
                 {
-                    await node.Policy.SetSecrecyAsync(
+                    await policy.SetSecrecyAsync(
                         parsed.GetValue(agency)!, mark == "none" ? null : mark, cancellationToken);
                 }
                 catch (ArgumentException e)

@@ -18,13 +18,13 @@ internal static class QueueCommand
     private static Command List()
     {
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<WorkQueue, DestinationQueues>(
             "list",
             "Liệt kê việc đang chờ. / Lists what waits. Ví dụ / example: securemail queue list",
             [json],
-            async (node, parsed, cancellationToken) =>
+            async (queue, destinations, parsed, cancellationToken) =>
             {
-                foreach (var row in await node.Queue.ListAsync(cancellationToken))
+                foreach (var row in await queue.ListAsync(cancellationToken))
                 {
                     if (parsed.GetValue(json))
                     {
@@ -40,7 +40,7 @@ internal static class QueueCommand
 
                 if (!parsed.GetValue(json))
                 {
-                    foreach (var lane in await node.Destinations.BackingOffAsync(cancellationToken))
+                    foreach (var lane in await destinations.BackingOffAsync(cancellationToken))
                     {
                         Console.Out.WriteLine(
                             $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then."
@@ -59,17 +59,17 @@ internal static class QueueCommand
             Description = "Số của việc; bỏ trống: mọi việc đang chờ người xử lý. / The row; none: all that is held.",
             Arity = ArgumentArity.ZeroOrOne,
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<WorkQueue>(
             "retry",
             "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, token). / Does it again now. Ví dụ / example: securemail queue retry 42",
             [id],
-            async (node, parsed, cancellationToken) =>
+            async (queue, parsed, cancellationToken) =>
             {
                 var done = parsed.GetValue(id) is { } one
-                    ? await node.Queue.RetryAsync(one, cancellationToken)
+                    ? await queue.RetryAsync(one, cancellationToken)
                         ? 1
                         : 0
-                    : await node.Queue.ReleaseHeldAsync(cancellationToken);
+                    : await queue.ReleaseHeldAsync(cancellationToken);
                 Console.Out.WriteLine($"{done} việc được làm lại. / {done} put back.");
                 return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
             });
@@ -78,11 +78,11 @@ internal static class QueueCommand
     private static Command Drop()
     {
         var id = new Argument<long>("ID") { Description = "Số của việc. / The row." };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<WorkQueue>(
             "drop",
             "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42",
             [id],
-            async (node, parsed, cancellationToken) =>
-                await node.Queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
+            async (queue, parsed, cancellationToken) =>
+                await queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
     }
 }

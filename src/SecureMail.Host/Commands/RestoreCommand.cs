@@ -127,16 +127,22 @@ internal static class RestoreCommand
     /// <summary>0: nothing is missing, or never restored · 1: a peer holds more, or another history · 2: a peer has not
     /// answered.</summary>
     private static async Task<int> CheckAsync(
-        GatewayOptions gateway, string[] without, bool json, CancellationToken cancellationToken)
+        GatewaySettings gateway, string[] without, bool json, CancellationToken cancellationToken)
     {
-        using var loggers = LoggerFactory.Create(_ => { });
-        await using var node = await GatewayNode.OpenAsync(gateway, TimeProvider.System, loggers, cancellationToken);
+        return await GatewayCommand.RunAsync<Restoration>(
+            gateway, static _ => { }, restoration => CheckAsync(restoration, without, json, cancellationToken),
+            cancellationToken);
+    }
+
+    private static async Task<int> CheckAsync(
+        Restoration restoration, string[] without, bool json, CancellationToken cancellationToken)
+    {
         foreach (var peer in without)
         {
-            await node.Restoration.ExcuseAsync(peer, cancellationToken);
+            await restoration.ExcuseAsync(peer, cancellationToken);
         }
 
-        if (await node.Restoration.AskAsync(cancellationToken) is not { } report)
+        if (await restoration.AskAsync(cancellationToken) is not { } report)
         {
             CommandLine.Say(
                 json, "", new { Restored = false },

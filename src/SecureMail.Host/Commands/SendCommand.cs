@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using SecureMail.Exchange;
+using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.Host.Commands;
@@ -71,14 +72,14 @@ internal static class SendCommand
             Description = "Văn bản. / Documents.",
             Arity = ArgumentArity.OneOrMore,
         };
-        return GatewayCommand.Create(
+        return GatewayCommand.Create<OutboundFlow>(
             "send",
             """
             Gửi văn bản tới các cơ quan qua cổng. / Sends documents to agencies through the gateway.
             Ví dụ / example: securemail send --from H90.SL.001 --to H90.SL.101 --to H90.SL.102 --notation CV/TU --subject "V/v triệu tập họp" congvan.pdf
             """,
             [from, to, subject, number, notation, type, date, signer, priority, secrecy, id, json, files],
-            async (node, parsed, cancellationToken) =>
+            async (outbound, parsed, cancellationToken) =>
             {
                 var documents = parsed.GetValue(files)!;
                 if (documents.FirstOrDefault(f => !f.Exists) is { } missing)
@@ -94,7 +95,7 @@ internal static class SendCommand
                     throw new UsageException("--date cần dạng 2026-11-21. / --date takes the form 2026-11-21.");
                 }
 
-                var answer = await node.SubmitAsync(
+                var answer = await outbound.SubmitAsync(
                     new Submission
                     {
                         DispatchId = parsed.GetValue(id),

@@ -5,6 +5,9 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Schema;
+using SecureMail.Host.Services;
+using SecureMail.Storage;
 using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
@@ -47,31 +50,39 @@ internal static class ServeCommand
 
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
-        await using var app = ConsoleApp.Create(
-            configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080),
-            logging =>
-                logging
-                    .ClearProviders()
-                    .AddSimpleConsole(o =>
-                    {
-                        o.SingleLine = true;
-                        o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ ";
-                        o.UseUtcTimestamp = true;
-                    })
-                    .AddFilter("Microsoft", LogLevel.Warning)
-                    .AddFilter("Quartz", LogLevel.Warning)
-                    .AddFilter("Npgsql", LogLevel.Warning));
-        var loggers = app.Services.GetRequiredService<ILoggerFactory>();
-        using var telemetry = Telemetry.Start(configuration);
-        await using var node = await GatewayNode.OpenAsync(configuration.Gateway, TimeProvider.System, loggers, stop);
-        ConsoleApp.Map(app, node);
+        await using var database = await GatewayDatabase.OpenAsync(
+            configuration.Gateway.Database, GatewaySchema.Migrator, stop);
+        var builder = WebApplication.CreateSlimBuilder();
+        builder
+            .Logging.ClearProviders()
+            .AddSimpleConsole(o =>
+            {
+                o.SingleLine = true;
+                o.TimestampFormat = "yyyy-MM-ddTHH:mm:ssZ ";
+                o.UseUtcTimestamp = true;
+            })
+            .AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("Quartz", LogLevel.Warning)
+            .AddFilter("Npgsql", LogLevel.Warning);
+        builder.AddConsole(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080));
+        builder.Services.AddGateway(configuration.Gateway, database).AddGatewayHost(configuration.Smtp);
+        builder.Services.AddTelemetry(configuration);
+        await using var app = builder.Build();
+        app.MapConsole(app.Services.GetRequiredService<GatewayStatus>().AskAsync);
+        var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("SecureMail");
+        StartupReport.Log(logger, configuration);
+        await app.StartAsync(stop);
+        HostLog.Serving(logger, configuration.Gateway.Directory.Name, string.Join(", ", app.Urls));
+        await app.WaitForShutdownAsync(stop);
+        // A service that failed has stopped the host; its exception is the command's.
+        foreach (var service in app.Services.GetServices<IHostedService>().OfType<BackgroundService>())
+        {
+            if (service.ExecuteTask is { IsFaulted: true } failed)
+            {
+                await failed;
+            }
+        }
 
-        // The gateway's own loop decides when the process ends; the console goes with it.
-        using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop, app.Lifetime.ApplicationStopping);
-        await app.StartAsync(ending.Token);
-        HostLog.Serving(loggers.CreateLogger("SecureMail"), configuration.Gateway.Name, string.Join(", ", app.Urls));
-        await node.RunAsync(ending.Token);
-        await app.StopAsync(CancellationToken.None);
         return ExitCode.Done;
     }
 }

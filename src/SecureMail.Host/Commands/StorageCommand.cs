@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
 
@@ -14,7 +15,7 @@ internal static class StorageCommand
         };
         var json = CommandLine.JsonLines();
         command.Subcommands.Add(
-            GatewayCommand.Create(
+            GatewayCommand.Create<StorageKeyRotation>(
                 "rotate",
                 """
                 Tạo khóa lưu trữ mới và bọc lại khóa của mọi khối dữ liệu. / Makes a new storage key and wraps every blob's key under it.
@@ -22,9 +23,9 @@ internal static class StorageCommand
                 Ví dụ / example: securemail storage rotate
                 """,
                 [resume, json],
-                async (node, parsed, cancellationToken) =>
+                async (rotation, parsed, cancellationToken) =>
                 {
-                    var answer = await node.Rotation.RotateAsync(!parsed.GetValue(resume), cancellationToken);
+                    var answer = await rotation.RotateAsync(!parsed.GetValue(resume), cancellationToken);
                     CommandLine.Say(
                         parsed.GetValue(json),
                         "",

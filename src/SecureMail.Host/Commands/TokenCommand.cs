@@ -42,7 +42,7 @@ internal static class TokenCommand
                 [
                     .. Configuration
                         .Load(parsed.GetValue(config), parsed.GetValue(data))
-                        .Gateway.Tokens.Select(t => Pkcs11Uri.Parse(t.Uri).ModulePath)
+                        .Gateway.Keys.Tokens.Select(t => Pkcs11Uri.Parse(t.Uri).ModulePath)
                         .OfType<string>()
                         .Distinct(StringComparer.Ordinal),
                 ];

@@ -19,7 +19,7 @@ internal static class VerifyCommand
             Arity = ArgumentArity.OneOrMore,
         };
         files.RefuseOptions();
-        var trust = new TrustOptions();
+        var trust = new TrustArguments();
         var content = new Option<string?>("--content")
         {
             Description = "Tệp đã ký, cho chữ ký CMS rời. / The signed file, for a detached CMS signature.",

@@ -3,7 +3,8 @@ using System.Diagnostics.Metrics;
 
 namespace SecureMail.Storage.Queue;
 
-/// <summary>What the work queue counts and traces: kinds, outcomes and durations; never what the work is about.</summary>
+/// <summary>What the work queue counts and traces: kinds, outcomes and durations; never what the work is
+/// about.</summary>
 public static class QueueMeter
 {
     /// <summary>The name of the meter and of the activity source.</summary>

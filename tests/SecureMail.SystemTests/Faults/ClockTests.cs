@@ -207,7 +207,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await pair.ListeningAsync();
         var second = await NodesTests.SecondAsync(pair);
         await using var node = new RunningGateway(
-            await GatewayNode.OpenAsync(second, time, NullLoggerFactory.Instance, CancellationToken.None), second,
+            await TestGateway.OpenAsync(second, time, NullLoggerFactory.Instance, CancellationToken.None), second,
             pair.A.Owner, second.Smtp!.Port);
         node.Run();
         await TwoGateways.EventuallyAsync(
@@ -313,7 +313,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         var clock = Stopwatch.StartNew();
         await using var server = await FakeTime.StartServerAsync();
         var owner = await server.Postgres.CreateDatabaseAsync();
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = "gateway-a.test",
             DataFolder = server.Postgres.Folder,
@@ -393,10 +393,11 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
     }
 
     private static async Task RunNodeAsync(
-        string name, GatewayDatabase database, GatewayOptions options,
+        string name, GatewayDatabase database, GatewaySetup options,
         Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
     {
-        using var watch = new ClockWatch(database, options, TimeProvider.System, NullLogger.Instance);
+        using var watch = new ClockWatch(
+            database, options.Settings.Clock, TimeProvider.System, NullLogger<ClockWatch>.Instance);
         await watch.StartAsync(name, stop);
         var queue = new WorkQueue(database.Source) { MonotonicNow = () => watch.DatabaseNow };
         using var worker = new Worker(
@@ -411,7 +412,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         return await command.ExecuteScalarAsync() is T value ? value : default;
     }
 
-    private static Func<GatewayOptions, GatewayOptions> Settling(int seconds) =>
+    private static Func<GatewaySetup, GatewaySetup> Settling(int seconds) =>
         o => o with { ClockSettles = TimeSpan.FromSeconds(seconds) };
 
     private static TimeSpan ToNextYear() =>

@@ -189,13 +189,13 @@ internal static class CommitPoints
             recovery, certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem());
         try
         {
-            GatewayIdentity.Create(lost, "127.0.0.1", 1, TimeProvider.System);
+            lost.CreateIdentity("127.0.0.1", 1);
             await using (
-                var node = await GatewayNode.OpenAsync(
+                var node = await TestGateway.OpenAsync(
                     lost, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None))
             {
                 await node.Backups.TakeAsync(
-                    new BackupOptions(Path.Combine(folder, "backup"), recovery, Synchronous: false),
+                    new BackupOptions { Folder = Path.Combine(folder, "backup"), RecoveryCertificate = recovery, Synchronous = false },
                     CancellationToken.None);
             }
 
@@ -206,7 +206,7 @@ internal static class CommitPoints
             PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
             await using var again = GatewayProcess.Run(into, null, arguments);
             (await again.EndAsync()).ShouldBe(0, again.Said);
-            await using var restored = await GatewayNode.OpenAsync(
+            await using var restored = await TestGateway.OpenAsync(
                 into, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
             (await restored.Restoration.ReportAsync(CancellationToken.None)).ShouldNotBeNull().Proven.ShouldBeFalse();
         }
@@ -436,7 +436,7 @@ internal static class CommitPoints
             await run.A.ScalarAsync<long>(
                 "SELECT count(DISTINCT storage_key) FROM gateway.blob WHERE erased_at IS NULL")
         ).ShouldBe(1);
-        await using var node = await GatewayNode.OpenAsync(
+        await using var node = await TestGateway.OpenAsync(
             run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
             CancellationToken.None);
         (await node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Manifest.ShouldNotBeNull();

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Mail;
 using SecureMail.SystemTests.Gateway;
 using SecureMail.Tests.Mail;
 using Xunit.Abstractions;
@@ -22,15 +23,12 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
             PerAddress = 120,
             PerPeer = 40,
             PerPeerMessages = 20;
-        var limits = new GatewayLimits
+        var limits = new SmtpServerLimits
         {
-            Smtp = new()
-            {
-                ConnectionsPerAddress = PerAddress,
-                ConnectionsPerPeer = PerPeer,
-                Messages = PerPeerMessages + 5,
-                MessagesPerPeer = PerPeerMessages,
-            },
+            ConnectionsPerAddress = PerAddress,
+            ConnectionsPerPeer = PerPeer,
+            Messages = PerPeerMessages + 5,
+            MessagesPerPeer = PerPeerMessages,
         };
         var folder = Directory.CreateTempSubdirectory("smcrowd").FullName;
         // Only its key is wanted: another gateway that the directory knows.
@@ -38,7 +36,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         try
         {
             await using var pair = await TwoGateways.StartAsync(
-                postgres, changeB: o => o with { Limits = limits },
+                postgres, changeB: o => o with { SmtpLimits = limits },
                 changeDirectory: d => d with { Gateways = [.. d.Gateways, other.Record] }, run: false);
             var http = TwoGateways.FreePort();
             await using var process = GatewayProcess.Serve(pair.B.Options, http);
@@ -111,21 +109,18 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
     public async Task Whoever_sends_an_octet_now_and_then_is_cut_in_every_state_and_honest_peers_are_served_meanwhile()
     {
         const int Each = 5;
-        var limits = new GatewayLimits
+        var limits = new SmtpServerLimits
         {
-            Smtp = new()
-            {
-                TimeToTls = TimeSpan.FromSeconds(4),
-                TlsTimeout = TimeSpan.FromSeconds(2),
-                CommandTimeout = TimeSpan.FromSeconds(3),
-                SessionTime = TimeSpan.FromSeconds(6),
-                DataGrace = TimeSpan.FromSeconds(3),
-                DataBytesPerSecond = 4096,
-                DataBlockTimeout = TimeSpan.FromSeconds(3),
-            },
+            TimeToTls = TimeSpan.FromSeconds(4),
+            TlsTimeout = TimeSpan.FromSeconds(2),
+            CommandTimeout = TimeSpan.FromSeconds(3),
+            SessionTime = TimeSpan.FromSeconds(6),
+            DataGrace = TimeSpan.FromSeconds(3),
+            DataBytesPerSecond = 4096,
+            DataBlockTimeout = TimeSpan.FromSeconds(3),
         };
         await using var pair = await TwoGateways.StartAsync(
-            postgres, changeB: o => o with { Limits = limits }, run: false);
+            postgres, changeB: o => o with { SmtpLimits = limits }, run: false);
         var http = TwoGateways.FreePort();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);

@@ -26,10 +26,10 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
         var living = new HostilePeer("living.test", folder, _ => null);
         try
         {
-            var limits = new GatewayLimits { QueueDepth = Deep };
+            var limits = new HealthOptions { QueueDepth = Deep };
             await using var pair = await TwoGateways.StartAsync(
                 postgres,
-                changeA: o => o with { Limits = limits },
+                changeA: o => o with { Health = limits },
                 run: false,
                 changeDirectory: d =>
                     d with

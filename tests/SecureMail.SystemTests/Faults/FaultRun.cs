@@ -47,7 +47,7 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
     /// <param name="again">It is stopped after the fault and started again also when that did not kill it: an idle
     /// scheduler looks every half minute only.</param>
     public async Task VisitAsync(
-        RunningGateway gateway, GatewayOptions? options = null, bool again = false,
+        RunningGateway gateway, GatewaySetup? options = null, bool again = false,
         IReadOnlyDictionary<string, string>? environment = null)
     {
         var process = Serve(options ?? gateway.Options, $"{kind}:{point}", environment);
@@ -115,7 +115,7 @@ internal sealed class FaultRun(PostgresFixture postgres, string kind, string poi
     }
 
     private GatewayProcess Serve(
-        GatewayOptions options, string? fault, IReadOnlyDictionary<string, string>? environment = null)
+        GatewaySetup options, string? fault, IReadOnlyDictionary<string, string>? environment = null)
     {
         var process = GatewayProcess.Serve(options, TwoGateways.FreePort(), fault, environment: environment);
         _processes.Add(process);

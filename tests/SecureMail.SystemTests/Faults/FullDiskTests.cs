@@ -23,7 +23,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
         {
             // The watermark is off: the disk is run into the wall on purpose.
             await using var pair = await StartAsync(
-                v => volume = v, 200, new GatewayLimits { LeastFree = 0, LeastFreeTemporary = 0 });
+                v => volume = v, 200, new HealthOptions { LeastFree = 0, LeastFreeTemporary = 0 });
             var http = TwoGateways.FreePort();
             await using var process = GatewayProcess.Serve(pair.B.Options, http);
             await Pressure.ReadyAsync(http);
@@ -104,7 +104,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
         try
         {
             await using var pair = await StartAsync(
-                v => volume = v, 640, new GatewayLimits { LeastFree = 96 * Mebi, LeastFreeTemporary = 4 * Mebi });
+                v => volume = v, 640, new HealthOptions { LeastFree = 96 * Mebi, LeastFreeTemporary = 4 * Mebi });
             using var temporary = SmallVolume.Mount(Path.Combine(pair.Folder, "temporary"), 8);
             var http = TwoGateways.FreePort();
             await using var process = GatewayProcess.Serve(pair.B.Options, http, temporary: temporary.Folder);
@@ -172,13 +172,13 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
     }
 
     /// <summary>A as ever; B's database is a private cluster on a volume of this size.</summary>
-    private Task<TwoGateways> StartAsync(Action<SmallVolume> mounted, int mebibytes, GatewayLimits limits) =>
+    private Task<TwoGateways> StartAsync(Action<SmallVolume> mounted, int mebibytes, HealthOptions limits) =>
         TwoGateways.StartAsync(
             postgres,
             changeB: o =>
             {
                 mounted(SmallVolume.MountForCluster(o.DataFolder, mebibytes));
-                return o with { DatabaseConnection = null, OwnerConnection = null, Limits = limits };
+                return o with { DatabaseConnection = null, OwnerConnection = null, Health = limits };
             },
             run: false);
 

@@ -3,8 +3,10 @@ using System.Text;
 using System.Text.Json;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Mail;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
+using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Faults;
 
@@ -46,18 +48,18 @@ internal sealed class GatewayProcess : IAsyncDisposable
     /// <param name="program">Another build's <c>securemail.dll</c>; null: this one's.</param>
     /// <param name="temporary">Where it makes temporary files; null: where everybody does.</param>
     public static GatewayProcess Serve(
-        GatewayOptions options, int http, string? fault = null, string? temporary = null, string? program = null,
+        GatewaySetup options, int http, string? fault = null, string? temporary = null, string? program = null,
         IReadOnlyDictionary<string, string>? environment = null) =>
         Start(
             program, fault, temporary, environment, "serve", "--config", WriteConfiguration(options), "--http",
             $"127.0.0.1:{http}");
 
     /// <summary>One command on the gateway's own database.</summary>
-    public static GatewayProcess Run(GatewayOptions options, string? fault, params string[] arguments) =>
+    public static GatewayProcess Run(GatewaySetup options, string? fault, params string[] arguments) =>
         Start(null, fault, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
 
     /// <summary>One command of another build.</summary>
-    public static GatewayProcess RunOf(string program, GatewayOptions options, params string[] arguments) =>
+    public static GatewayProcess RunOf(string program, GatewaySetup options, params string[] arguments) =>
         Start(program, null, null, null, [.. arguments, "--config", WriteConfiguration(options)]);
 
     /// <summary>Waits until it says that it has come to its fault.</summary>
@@ -164,7 +166,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         }
     }
 
-    private static string WriteConfiguration(GatewayOptions options)
+    private static string WriteConfiguration(GatewaySetup options)
     {
         Directory.CreateDirectory(options.DataFolder);
         var file = Path.Combine(options.DataFolder, "securemail.json");
@@ -193,30 +195,32 @@ internal sealed class GatewayProcess : IAsyncDisposable
                         options.LargestMessage,
                     },
                     Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
-                    Limits = LimitsOf(options.Limits),
-                    options.Backup,
+                    Limits = LimitsOf(options.Health, options.SmtpLimits),
+                    Backup = options.Backup.IsConfigured
+                        ? new { options.Backup.Folder, options.Backup.RecoveryCertificate, options.Backup.Synchronous }
+                        : null,
                 }));
         return file;
     }
 
-    private static object LimitsOf(GatewayLimits limits) =>
+    private static object LimitsOf(HealthOptions health, SmtpServerLimits smtp) =>
         new
         {
-            limits.LeastFree,
-            limits.LeastFreeTemporary,
-            limits.QueueDepth,
-            limits.SlowDatabase,
-            limits.Smtp.Connections,
-            limits.Smtp.ConnectionsPerAddress,
-            limits.Smtp.ConnectionsPerPeer,
-            limits.Smtp.Messages,
-            limits.Smtp.MessagesPerPeer,
-            limits.Smtp.CommandTimeout,
-            limits.Smtp.TimeToTls,
-            limits.Smtp.TlsTimeout,
-            limits.Smtp.SessionTime,
-            limits.Smtp.DataBlockTimeout,
-            limits.Smtp.DataGrace,
-            limits.Smtp.DataBytesPerSecond,
+            health.LeastFree,
+            health.LeastFreeTemporary,
+            health.QueueDepth,
+            health.SlowDatabase,
+            smtp.Connections,
+            smtp.ConnectionsPerAddress,
+            smtp.ConnectionsPerPeer,
+            smtp.Messages,
+            smtp.MessagesPerPeer,
+            smtp.CommandTimeout,
+            smtp.TimeToTls,
+            smtp.TlsTimeout,
+            smtp.SessionTime,
+            smtp.DataBlockTimeout,
+            smtp.DataGrace,
+            smtp.DataBytesPerSecond,
         };
 }

@@ -235,7 +235,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     }
 
     /// <summary>A second node of A: the same database and keys, a data folder and a listener of its own.</summary>
-    internal static async Task<GatewayOptions> SecondAsync(TwoGateways pair)
+    internal static async Task<GatewaySetup> SecondAsync(TwoGateways pair)
     {
         var options = pair.A.Options with
         {

@@ -164,7 +164,7 @@ internal static class Pressure
 
     /// <summary>A process's own command <c>send</c> from one of B's agencies to the province; its exit code and what it
     /// said.</summary>
-    public static async Task<(int Exit, string Said)> SendAsync(GatewayOptions options, string folder)
+    public static async Task<(int Exit, string Said)> SendAsync(GatewaySetup options, string folder)
     {
         var file = Path.Combine(folder, "to-send.txt");
         await File.WriteAllTextAsync(file, "Nội dung");

@@ -23,9 +23,9 @@ public sealed class SlowDatabaseTests(ITestOutputHelper output) : IAsyncLifetime
     {
         const int Dispatches = 10,
             Peers = 40;
-        var limits = new GatewayLimits { SlowDatabase = TimeSpan.FromSeconds(2) };
+        var limits = new HealthOptions { SlowDatabase = TimeSpan.FromSeconds(2) };
         await using var pair = await TwoGateways.StartAsync(
-            _postgres, changeA: o => o with { Limits = limits }, changeB: o => o with { Limits = limits }, run: false);
+            _postgres, changeA: o => o with { Health = limits }, changeB: o => o with { Health = limits }, run: false);
         var http = TwoGateways.FreePort();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);

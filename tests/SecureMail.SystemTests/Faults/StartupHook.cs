@@ -4,9 +4,9 @@ using Npgsql;
 using SecureMail.Storage;
 
 /// <summary>
-/// Makes the process under test fail at one commit. The runtime calls <see cref="Initialize"/> before <c>Main</c>, because
-/// <c>DOTNET_STARTUP_HOOKS</c> names this assembly. The name of the class, its place outside of any namespace and the
-/// method are the runtime's contract.
+/// Makes the process under test fail at one commit. The runtime calls <see cref="Initialize"/> before <c>Main</c>,
+/// because <c>DOTNET_STARTUP_HOOKS</c> names this assembly. The name of the class, its place outside of any namespace
+/// and the method are the runtime's contract.
 /// </summary>
 /// <remarks>
 /// The environment variable <see cref="Variable"/> says <c>FAULT:POINT</c>, or <c>FAULT:POINT#N</c> for the N-th pass.

@@ -67,8 +67,8 @@ internal sealed class Storm : IAsyncDisposable
             records.Add(await storm.AddGatewayAsync(g, "abc"[g]));
         }
 
-        var dead = new GatewayOptions { Name = "gateway-d.test", DataFolder = Path.Combine(storm._folder, "d") };
-        records.Add(GatewayIdentity.Create(dead, "127.0.0.1", 1, TimeProvider.System));
+        var dead = new GatewaySetup { Name = "gateway-d.test", DataFolder = Path.Combine(storm._folder, "d") };
+        records.Add(dead.CreateIdentity("127.0.0.1", 1));
         var directory = await storm.PublishAsync(records);
         foreach (var gateway in storm._gateways)
         {
@@ -146,7 +146,7 @@ internal sealed class Storm : IAsyncDisposable
         }
 
         var owner = _cluster.ConnectionString("securemail_owner", $"gateway_{letter}");
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = $"gateway-{letter}.test",
             DataFolder = Path.Combine(_folder, letter.ToString()),
@@ -168,7 +168,7 @@ internal sealed class Storm : IAsyncDisposable
                 .FirstOrDefault(own[0])
                 .Port);
         _wires.Add(wire);
-        var record = GatewayIdentity.Create(options, "127.0.0.1", wire.Port, TimeProvider.System);
+        var record = options.CreateIdentity("127.0.0.1", wire.Port);
         if (letter == 'c')
         {
             // The second node: the same database and keys, a data folder and a listener of its own.
@@ -184,7 +184,7 @@ internal sealed class Storm : IAsyncDisposable
         _nodes.AddRange(own);
         _gateways.Add(
             new RunningGateway(
-                await GatewayNode.OpenAsync(
+                await TestGateway.OpenAsync(
                     options, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None),
                 options,
                 owner,
@@ -422,10 +422,10 @@ internal sealed class Storm : IAsyncDisposable
     }
 
     /// <summary>One process and the options it starts with.</summary>
-    private sealed class Node(GatewayOptions options) : IAsyncDisposable
+    private sealed class Node(GatewaySetup options) : IAsyncDisposable
     {
         private readonly int _http = TwoGateways.FreePort();
-        private readonly GatewayOptions _options = options with
+        private readonly GatewaySetup _options = options with
         {
             DatabaseConnection = new NpgsqlConnectionStringBuilder(options.DatabaseConnection)
             {

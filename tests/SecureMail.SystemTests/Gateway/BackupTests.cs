@@ -66,12 +66,12 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         // The backup folder and the recovery key are all there is.
         var clock = Stopwatch.StartNew();
-        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = null };
+        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
         var report = await lost.RestoreAsync(restored);
         var recovered = clock.Elapsed;
         await using var again = await lost.ServeAsync(restored);
         var opened = clock.Elapsed;
-        await using var node = await GatewayNode.OpenAsync(
+        await using var node = await TestGateway.OpenAsync(
             restored, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
             CancellationToken.None);
         var has = (await node.Outgoing.ListAsync(10_000, CancellationToken.None)).Select(d => d.Id).ToHashSet();
@@ -156,7 +156,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await lost.DestroyAsync();
         Directory.Delete(Path.Combine(lost.Folder, "journal"), recursive: true);
 
-        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = null };
+        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
         var size = (await lost.RestoreAsync(restored)).GetProperty("ledgerSize").GetInt64();
         var (held, since) = (
             await pair.B.ScalarAsync<long>(
@@ -166,7 +166,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             ));
         held.ShouldBeGreaterThan(size);
         await using (
-            var closed = await GatewayNode.OpenAsync(
+            var closed = await TestGateway.OpenAsync(
                 restored, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
                 CancellationToken.None))
         {
@@ -226,7 +226,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         // An operator accepts the loss: it opens, says so in its ledger, and what B had sent since comes again.
         await lost.RunAsync(restored, 0, "restore", "--check", "--without-peer", "gateway-b.test", "--json");
         await using var again = await lost.ServeAsync(restored);
-        await using var node = await GatewayNode.OpenAsync(
+        await using var node = await TestGateway.OpenAsync(
             restored, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
             CancellationToken.None);
         List<Guid> received = [];
@@ -282,7 +282,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             secrets.Count(s => octets.AsSpan().IndexOf(s) >= 0).ShouldBe(0, file);
         }
 
-        var into = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = null };
+        var into = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
         var tried = 0;
         using (var stranger = RecoveryKey("CN=other"))
         {
@@ -349,7 +349,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             $"{files.Length} files searched for {secrets.Length} secrets: none; {tried} damaged or foreign backups refused, nothing restored by any; the whole one restored"
         );
 
-        static Task<RestoreReport> RestoreAsync(string folder, RecipientKey key, GatewayOptions options) =>
+        static Task<RestoreReport> RestoreAsync(string folder, RecipientKey key, GatewaySetup options) =>
             Restore.RunAsync(
                 folder, [key], options.Files, dropDamagedTail: false,
                 (restored, stop) =>
@@ -405,12 +405,12 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await ExecuteAsync(connection, Write);
 
         // An operator lets it go; the gateway works again, without a journal.
-        await lost.RunAsync(pair.A.Options with { Backup = null }, 0, "backup", "--release", "--json");
+        await lost.RunAsync(pair.A.Options with { Backup = new BackupOptions() }, 0, "backup", "--release", "--json");
         await using (
-            var node = await GatewayNode.OpenAsync(
+            var node = await TestGateway.OpenAsync(
                 pair.A.Options with
                 {
-                    Backup = null,
+                    Backup = new BackupOptions(),
                 },
                 TimeProvider.System,
                 Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
@@ -433,7 +433,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
     }
 
     private static async Task SubmitUntilAsync(
-        GatewayNode node, Submission submission, ConcurrentBag<Guid> told, CancellationToken end)
+        TestGateway node, Submission submission, ConcurrentBag<Guid> told, CancellationToken end)
     {
         while (!end.IsCancellationRequested)
         {
@@ -479,7 +479,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             )!,
         ];
 
-    private static async Task<List<Guid>> ListAsync(GatewayNode node, string sql)
+    private static async Task<List<Guid>> ListAsync(TestGateway node, string sql)
     {
         await using var command = node.Database.Source.CreateCommand(sql);
         await using var reader = await command.ExecuteReaderAsync();
@@ -540,8 +540,12 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             await File.WriteAllTextAsync(Path.Combine(folder, "recovery.pem"), key.Certificate.ExportCertificatePem());
             var file = Path.Combine(folder, "recovery.key");
             await File.WriteAllTextAsync(file, key.Key.ExportPkcs8PrivateKeyPem());
-            var backup = new BackupOptions(
-                Path.Combine(folder, "backup"), Path.Combine(folder, "recovery.pem"), synchronous);
+            var backup = new BackupOptions
+            {
+                Folder = Path.Combine(folder, "backup"),
+                RecoveryCertificate = Path.Combine(folder, "recovery.pem"),
+                Synchronous = synchronous,
+            };
             var pair = await TwoGateways.StartAsync(
                 postgres, o => o with { DatabaseConnection = null, OwnerConnection = null, Backup = backup },
                 run: false);
@@ -552,7 +556,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Sum(f => new FileInfo(f).Length);
 
         /// <summary>The gateway in a process of its own, once it takes work.</summary>
-        public async Task<GatewayProcess> ServeAsync(GatewayOptions options)
+        public async Task<GatewayProcess> ServeAsync(GatewaySetup options)
         {
             _dataFolders.Add(options.DataFolder);
             var http = TwoGateways.FreePort();
@@ -625,13 +629,13 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             Directory.Delete(pair.A.Options.DataFolder, recursive: true);
         }
 
-        public Task<JsonElement> RestoreAsync(GatewayOptions into) =>
+        public Task<JsonElement> RestoreAsync(GatewaySetup into) =>
             RunAsync(
                 into, 0, "restore", "--from", folder, "--key", Path.Combine(folder, "..", "recovery.key"), "--cert",
                 Path.Combine(folder, "..", "recovery.pem"), "--json");
 
         /// <summary>One command; answers its JSON line.</summary>
-        public async Task<JsonElement> RunAsync(GatewayOptions options, int exit, params string[] arguments)
+        public async Task<JsonElement> RunAsync(GatewaySetup options, int exit, params string[] arguments)
         {
             _dataFolders.Add(options.DataFolder);
             await using var process = GatewayProcess.Run(options, null, arguments);

@@ -1,3 +1,4 @@
+using Microsoft.Extensions.DependencyInjection;
 using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -70,8 +71,19 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
 
         private async Task<HttpClient> ServeAsync(RunningGateway gateway)
         {
-            var app = ConsoleApp.Create(new IPEndPoint(IPAddress.Loopback, 0), logging => logging.ClearProviders());
-            ConsoleApp.Map(app, gateway.Node);
+            var node = gateway.Node;
+            var builder = WebApplication.CreateSlimBuilder();
+            builder.Logging.ClearProviders();
+            builder.AddConsole(new IPEndPoint(IPAddress.Loopback, 0));
+            builder
+                .Services.AddSingleton(gateway.Options.Settings.Directory)
+                .AddSingleton(node.Outgoing)
+                .AddSingleton(node.Incoming)
+                .AddSingleton(node.Notices)
+                .AddSingleton(node.Ledger)
+                .AddSingleton(node.Destinations);
+            var app = builder.Build();
+            app.MapConsole(node.HealthAsync);
             await app.StartAsync();
             _apps.Add(app);
             return new HttpClient { BaseAddress = new Uri(app.Urls.Single()) };

@@ -21,7 +21,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     public async Task A_gateway_whose_database_is_down_says_so_at_its_start()
     {
         var owner = await _postgres.CreateDatabaseAsync();
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = "gateway.test",
             DataFolder = _postgres.Folder,

@@ -204,7 +204,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
         // How fast the machine is, is not the question here.
         await using var pair = await TwoGateways.StartAsync(
             postgres,
-            changeA: o => o with { Limits = o.Limits with { SlowDatabase = TimeSpan.FromMinutes(1) } },
+            changeA: o => o with { Health = o.Health with { SlowDatabase = TimeSpan.FromMinutes(1) } },
             changeDirectory: d =>
             {
                 var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));

@@ -289,13 +289,12 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
         {
             foreach (var letter in new[] { "a", "b" })
             {
-                var options = new SecureMail.Gateway.GatewayOptions
+                var options = new GatewaySetup
                 {
                     Name = $"gateway-{letter}.test",
                     DataFolder = Path.Combine(work, letter),
                 };
-                var record = SecureMail.Gateway.Keys.GatewayIdentity.Create(
-                    options, "127.0.0.1", 2525, TimeProvider.System);
+                var record = options.CreateIdentity("127.0.0.1", 2525);
                 await File.WriteAllTextAsync(
                     Path.Combine(work, letter + ".json"),
                     System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));

@@ -40,10 +40,9 @@ internal sealed class HostilePeer : IAsyncDisposable
     {
         _faultOf = faultOf;
         _listener.Start();
-        var options = new GatewayOptions { Name = name, DataFolder = Path.Combine(folder, name) };
-        Record = GatewayIdentity.Create(
-            options, "127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port, TimeProvider.System);
-        _identity = GatewayIdentity.Load(options);
+        var options = new GatewaySetup { Name = name, DataFolder = Path.Combine(folder, name) };
+        Record = options.CreateIdentity("127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port);
+        _identity = GatewayIdentity.Load(options.Keys, options.Name);
         _running.Add(AcceptAsync());
     }
 

@@ -153,8 +153,8 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         var (later, dead, forgets) = (
             Of(settled, peers.Count - 3), Of(settled, peers.Count - 2), Of(settled, peers.Count - 1));
         (later.State, dead.State, forgets.State).ShouldBe(("queued", "queued", "sent"));
-        var options = new GatewayOptions { Name = "gateway-a.test", DataFolder = pair.Folder };
-        var giveUp = new GiveUp(pair.A.Node.Database, options, TimeProvider.System, NullLogger.Instance);
+        var options = new DeliveryOptions();
+        var giveUp = new GiveUp(pair.A.Node.Database, options, TimeProvider.System, NullLogger<GiveUp>.Instance);
         (
             await giveUp.TellDelayedAsync(CancellationToken.None) + await giveUp.GiveUpAsync(CancellationToken.None)
         ).ShouldBe(0);
@@ -164,7 +164,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         // A node whose own clock is a year ahead or behind tells and gives up nothing more: the database's clock
         // counts.
         var wrongClock = new GiveUp(
-            pair.A.Node.Database, options, new ShiftedTime(TimeSpan.FromDays(365)), NullLogger.Instance);
+            pair.A.Node.Database, options, new ShiftedTime(TimeSpan.FromDays(365)), NullLogger<GiveUp>.Instance);
         (
             await Task.WhenAll(
                 giveUp.TellDelayedAsync(CancellationToken.None), wrongClock.TellDelayedAsync(CancellationToken.None)))
@@ -191,7 +191,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
                     : null;
             },
             "what is too old to be given up");
-        await new Overdue(pair.A.Node.Database, options, TimeProvider.System, NullLogger.Instance).MarkAsync(
+        await new Overdue(pair.A.Node.Database, options, TimeProvider.System, NullLogger<Overdue>.Instance).MarkAsync(
             CancellationToken.None);
 
         var notices = await pair.A.Node.Notices.ListAsync(TwoGateways.Province, 500, CancellationToken.None);

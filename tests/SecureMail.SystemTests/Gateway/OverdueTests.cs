@@ -17,14 +17,9 @@ public sealed class OverdueTests(PostgresFixture postgres)
         await using var pair = await TwoGateways.StartAsync(postgres, changeB: b => b with { Tokens = [b.Tokens[1]] });
         var overdue = new Overdue(
             pair.A.Node.Database,
-            new GatewayOptions
-            {
-                Name = "gateway-a.test",
-                DataFolder = pair.Folder,
-                ReceiptDue = TimeSpan.FromHours(1),
-            },
+            new DeliveryOptions { ReceiptDue = TimeSpan.FromHours(1) },
             TimeProvider.System,
-            NullLogger.Instance);
+            NullLogger<Overdue>.Instance);
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
         await pair.A.OutgoingAsync(answer.DispatchId, d =>
@@ -90,9 +85,7 @@ public sealed class OverdueTests(PostgresFixture postgres)
         var folder = Directory.CreateTempSubdirectory("smdead").FullName;
         try
         {
-            return SecureMail.Gateway.Keys.GatewayIdentity.Create(
-                new GatewayOptions { Name = "gateway-dead.test", DataFolder = folder }, "127.0.0.1", 1,
-                TimeProvider.System);
+            return new GatewaySetup { Name = "gateway-dead.test", DataFolder = folder }.CreateIdentity("127.0.0.1", 1);
         }
         finally
         {

@@ -186,7 +186,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
     }
 
     internal static RetentionSweep Sweeper(RunningGateway gateway, RetentionOptions options) =>
-        new(gateway.Node.Database, options, TimeProvider.System, NullLogger.Instance);
+        new(gateway.Node.Database, options, TimeProvider.System, NullLogger<RetentionSweep>.Instance);
 
     internal static Task<IReadOnlyDictionary<string, long>> SweepAsync(
         RunningGateway gateway, RetentionOptions options) => Sweeper(gateway, options).RunAsync(CancellationToken.None);

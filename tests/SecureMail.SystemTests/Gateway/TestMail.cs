@@ -22,7 +22,7 @@ internal static class TestSigners
     // Kept for the run: tokens are opened once.
     private static readonly Lazy<AgencyKeys> Tokens = new(() =>
     {
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = "test",
             DataFolder = "",
@@ -32,7 +32,8 @@ internal static class TestSigners
             Tokens = [.. Labels.Select(TwoGateways.TokenOf)],
         };
         return new AgencyKeys(
-            options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
+            options.Keys,
+            new CertificateChoice(new GatewayTrust(options.Settings.Trust, TimeProvider.System), TimeProvider.System));
     });
 
     public static AgencySigner Of(Agency agency) => Tokens.Value.SignerOf(agency);

@@ -59,7 +59,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     {
         using var pin = new PinFile("00000000");
         await using var pair = await TwoGateways.StartAsync(postgres);
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = "gateway-a.test",
             DataFolder = pair.Folder,
@@ -73,7 +73,8 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
             Tokens = [TwoGateways.TokenOf("hong-ha") with { PinFile = pin.Path }],
         };
         using var keys = new AgencyKeys(
-            options, new CertificateChoice(new GatewayTrust(options, TimeProvider.System), TimeProvider.System));
+            options.Keys,
+            new CertificateChoice(new GatewayTrust(options.Settings.Trust, TimeProvider.System), TimeProvider.System));
         var agency = (await pair.A.Node.Directory.CurrentAsync(CancellationToken.None)).FindByCode(
             "H90.SL.103", DateTimeOffset.UtcNow)!;
         var act = DateTime.UtcNow;

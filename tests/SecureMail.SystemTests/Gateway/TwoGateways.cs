@@ -52,8 +52,8 @@ public sealed class TwoGateways : IAsyncDisposable
     /// <param name="run">False: they are opened, and serve when the test says so, here or as processes of their
     /// own.</param>
     public static async Task<TwoGateways> StartAsync(
-        PostgresFixture postgres, Func<GatewayOptions, GatewayOptions>? changeA = null,
-        Func<GatewayOptions, GatewayOptions>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
+        PostgresFixture postgres, Func<GatewaySetup, GatewaySetup>? changeA = null,
+        Func<GatewaySetup, GatewaySetup>? changeB = null, TimeProvider? timeA = null, TimeProvider? timeB = null,
         Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null, bool run = true,
         PostgresFixture? postgresB = null)
     {
@@ -157,10 +157,10 @@ public sealed class TwoGateways : IAsyncDisposable
     }
 
     private async Task<RunningGateway> OpenAsync(
-        string letter, Func<GatewayOptions, GatewayOptions>? change, TimeProvider? time, PostgresFixture postgres)
+        string letter, Func<GatewaySetup, GatewaySetup>? change, TimeProvider? time, PostgresFixture postgres)
     {
         var owner = await postgres.CreateDatabaseAsync();
-        var options = new GatewayOptions
+        var options = new GatewaySetup
         {
             Name = $"gateway-{letter}.test",
             DataFolder = Path.Combine(_folder, letter),
@@ -184,11 +184,11 @@ public sealed class TwoGateways : IAsyncDisposable
         // then the test says so.
         var port = FreePort();
         options = options with { Smtp = new IPEndPoint(IPAddress.Loopback, port) };
-        var record = GatewayIdentity.Create(options, "127.0.0.1", port, TimeProvider.System);
+        var record = options.CreateIdentity("127.0.0.1", port);
         await File.WriteAllTextAsync(
             Path.Combine(_folder, letter + ".json"),
             System.Text.Json.JsonSerializer.Serialize(record, System.Text.Json.JsonSerializerOptions.Web));
-        var node = await GatewayNode.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None);
+        var node = await TestGateway.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None);
         return new RunningGateway(
             node, options, node.Database.Cluster?.ConnectionString("securemail_owner") ?? owner, port);
     }
@@ -220,14 +220,14 @@ public sealed class TwoGateways : IAsyncDisposable
 }
 
 /// <summary>One gateway of a test, running until disposed.</summary>
-public sealed class RunningGateway(GatewayNode node, GatewayOptions options, string owner, int port) : IAsyncDisposable
+public sealed class RunningGateway(TestGateway node, GatewaySetup options, string owner, int port) : IAsyncDisposable
 {
     private readonly CancellationTokenSource _stop = new();
     private Task _run = Task.CompletedTask;
 
-    public GatewayNode Node => node;
+    public TestGateway Node => node;
 
-    public GatewayOptions Options => options;
+    public GatewaySetup Options => options;
 
     /// <summary>A connection as the owner of the schema, for looking and for damage that the gateway itself could not
     /// do.</summary>

@@ -43,9 +43,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         stored.Sha256.ShouldBe(SHA256.HashData(octets));
         (await blobs.ReadAllAsync(stored.Id, size, CancellationToken.None)).ShouldBe(octets);
         await using var stream = await blobs.OpenAsync(stored.Id, CancellationToken.None);
-        foreach (
-            var at in new[] { 0, size / 2, Math.Max(0, size - 1), Math.Min(size, BlobRow.Size), size, size + 10 }
-        )
+        foreach (var at in new[] { 0, size / 2, Math.Max(0, size - 1), Math.Min(size, BlobRow.Size), size, size + 10 })
         {
             stream.Seek(at, SeekOrigin.Begin).ShouldBe(at);
             using var rest = new MemoryStream();

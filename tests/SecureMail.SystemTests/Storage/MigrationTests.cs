@@ -157,7 +157,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
         ).ShouldBe(1);
     }
 
-    private static GatewayOptions OptionsFor(string connection) =>
+    private static GatewaySetup OptionsFor(string connection) =>
         new()
         {
             Name = "gateway.test",

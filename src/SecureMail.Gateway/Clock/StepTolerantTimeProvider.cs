@@ -4,7 +4,7 @@ namespace SecureMail.Gateway.Clock;
 /// <see cref="ClockWatch.SteadyNow"/> for a library that wants a clock: all nodes have the same, and no step of any
 /// clock stops or hurries what recurs. Before the first look, the process' own.
 /// </summary>
-internal sealed class SteadyTime(ClockWatch clock, TimeProvider time) : TimeProvider
+internal sealed class StepTolerantTimeProvider(ClockWatch clock, TimeProvider time) : TimeProvider
 {
     public override DateTimeOffset GetUtcNow() => clock.SteadyNow ?? time.GetUtcNow();
 

@@ -5,7 +5,7 @@ using SecureMail.Trust;
 namespace SecureMail.Host;
 
 /// <summary>What a command judges by, as its options and the configuration say.</summary>
-internal sealed class TrustOptions
+internal sealed class TrustArguments
 {
     private readonly Option<string[]> _trust = new("--trust")
     {
@@ -71,7 +71,7 @@ internal sealed class TrustOptions
 
         if (anchors.Length == 0 || parsed.GetValue(_config) is not null)
         {
-            var configured = Configuration.Load(parsed.GetValue(_config), parsed.GetValue(_data)).Gateway;
+            var configured = Configuration.Load(parsed.GetValue(_config), parsed.GetValue(_data)).Gateway.Trust;
             anchors = anchors.Length == 0 ? [.. configured.Anchors] : anchors;
             intermediates = [.. intermediates, .. configured.Intermediates];
             crls = [.. crls, .. configured.Crls];

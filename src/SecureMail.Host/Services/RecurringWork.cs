@@ -1,4 +1,4 @@
-using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Hosting;
 using Npgsql;
 using Quartz;
 using SecureMail.Gateway.Clock;
@@ -7,39 +7,28 @@ using SecureMail.Gateway.Retention;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
 
-namespace SecureMail.Gateway.Recurring;
+namespace SecureMail.Host.Services;
 
 /// <summary>
 /// What recurs: the notices of what is overdue, late or given up, what retention destroys, and the alarm over peers'
 /// checkpoints that nothing joins. Quartz runs it, clustered on the gateway's own database: of several nodes one does
 /// it, and another takes over when that one is gone.
 /// </summary>
-internal sealed class RecurringWork : IAsyncDisposable
+internal sealed class RecurringWork(
+    GatewayDatabase database, PeerLedger peers, Overdue overdue, GiveUp giveUp, RetentionSweep sweep, ClockWatch clock,
+    DeliveryOptions delivery, WorkGate gate, TimeProvider time) : BackgroundService
 {
     private static readonly TimeSpan PendingForTooLong = TimeSpan.FromHours(24);
 
-    private readonly IScheduler _scheduler;
-    private readonly CancellationTokenSource _stop;
-
-    private RecurringWork(IScheduler scheduler, CancellationTokenSource stop) =>
-        (_scheduler, _stop) = (scheduler, stop);
-
-    public static async Task<RecurringWork> StartAsync(
-        GatewayDatabase database, PeerLedger peers, ClockWatch clock, GatewayOptions options, TimeProvider time,
-        ILogger logger, CancellationToken cancellationToken)
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // Not the caller's token: Quartz reports a cancelled start as a damaged schema.
-        cancellationToken.ThrowIfCancellationRequested();
-        var overdue = new Overdue(database, options, time, logger);
-        var stop = new CancellationTokenSource();
-        var sweep = new RetentionSweep(database, options.Retention, time, logger);
-        var giveUp = new GiveUp(database, options, time, logger);
+        await gate.WaitAsync(stoppingToken);
+        // Quartz does not get the stopping token: it reports a cancelled start as a damaged schema.
         var scheduler = await QuartzSchedulerBuilder
             .Create(quartz =>
             {
-                // The nodes tell each other's life and death, and when a job is due, by one clock, and that one does
-                // not step.
-                quartz.UseTimeProvider(new SteadyTime(clock, time));
+                // The nodes tell each other's life and death, and when a job is due, by one clock that does not step.
+                quartz.UseTimeProvider(new StepTolerantTimeProvider(clock, time));
                 quartz.UsePersistentStore(store =>
                 {
                     store.UsePostgres(database.ConnectionString);
@@ -49,9 +38,9 @@ internal sealed class RecurringWork : IAsyncDisposable
                 });
                 quartz.AddJobType(_ => new OverdueJob(overdue, giveUp, clock));
                 quartz.AddJobType(_ => new PeersJob(database, peers, clock));
-                quartz.AddJobType(_ => new RetentionJob(sweep, clock, stop.Token));
+                quartz.AddJobType(_ => new RetentionJob(sweep, clock, stoppingToken));
                 quartz.ScheduleJob<OverdueJob>(
-                    t => t.WithIdentity("overdue").WithSimpleSchedule(options.OverdueEvery),
+                    t => t.WithIdentity("overdue").WithSimpleSchedule(delivery.OverdueEvery),
                     j => j.WithIdentity("overdue"));
                 quartz.ScheduleJob<PeersJob>(
                     t => t.WithIdentity("peers").WithSimpleSchedule(TimeSpan.FromMinutes(10)),
@@ -62,15 +51,10 @@ internal sealed class RecurringWork : IAsyncDisposable
             })
             .BuildScheduler(CancellationToken.None);
         await scheduler.Start(CancellationToken.None);
-        return new RecurringWork(scheduler, stop);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
+        await Task.Delay(Timeout.InfiniteTimeSpan, time, stoppingToken)
+            .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         // A long sweep stops at its batch, and the next node or start goes on with it.
-        await _stop.CancelAsync();
-        await _scheduler.Shutdown(waitForJobsToComplete: true);
-        _stop.Dispose();
+        await scheduler.Shutdown(waitForJobsToComplete: true, CancellationToken.None);
     }
 
     [DisallowConcurrentExecution]

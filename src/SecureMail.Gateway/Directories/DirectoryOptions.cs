@@ -1,0 +1,12 @@
+namespace SecureMail.Gateway.Directories;
+
+/// <summary>Which gateway of the directory this one is, and whose signature a directory must bear.</summary>
+public sealed record DirectoryOptions
+{
+    /// <summary>The gateway's name in the directory: its EHLO argument and the origin of its ledger.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>A PEM or DER file: the certificate whose key signs the directory, pinned. Null: no directory can be
+    /// imported.</summary>
+    public string? Publisher { get; init; }
+}

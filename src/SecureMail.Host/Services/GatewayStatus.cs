@@ -1,0 +1,20 @@
+using Microsoft.Extensions.Hosting;
+using SecureMail.Gateway.Health;
+using SecureMail.Web;
+
+namespace SecureMail.Host.Services;
+
+/// <summary>Whether the node can take new work now. The answer comes in bounded time, whatever hangs.</summary>
+internal sealed class GatewayStatus(Admission admission, IHostApplicationLifetime lifetime)
+{
+    public async Task<GatewayHealth> AskAsync(CancellationToken cancellationToken)
+    {
+        List<string> problems = [.. await admission.ProblemsAsync(cancellationToken)];
+        if (!lifetime.ApplicationStarted.IsCancellationRequested || lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            problems.Insert(0, "not-started");
+        }
+
+        return new GatewayHealth(problems.Count == 0, problems);
+    }
+}
