@@ -1,3 +1,5 @@
+using SecureMail.Shared;
+
 namespace SecureMail.Cms;
 
 /// <summary>
@@ -82,13 +84,9 @@ internal sealed class HeldContent : IDisposable
         }
     }
 
-    private sealed class Reader(HeldContent content) : Stream
+    private sealed class Reader(HeldContent content) : SeekableReadStream
     {
-        public override bool CanRead => true;
-        public override bool CanSeek => true;
-        public override bool CanWrite => false;
         public override long Length => content.Length;
-        public override long Position { get; set; }
 
         public override int Read(Span<byte> buffer)
         {
@@ -98,8 +96,6 @@ internal sealed class HeldContent : IDisposable
             return read;
         }
 
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
         public override async ValueTask<int> ReadAsync(
             Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
@@ -108,30 +104,6 @@ internal sealed class HeldContent : IDisposable
             Position += read;
             return read;
         }
-
-        public override Task<int> ReadAsync(
-            byte[] buffer,
-            int offset,
-            int count,
-            CancellationToken cancellationToken
-        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override long Seek(long offset, SeekOrigin origin)
-        {
-            var position = origin switch
-            {
-                SeekOrigin.Begin => offset,
-                SeekOrigin.Current => Position + offset,
-                _ => Length + offset,
-            };
-            return Position = position >= 0 ? position : throw new IOException("a position before the beginning");
-        }
-
-        public override void Flush() { }
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         /// <summary>Sets the source to where our position lies; how many of the wanted octets stand there in one
         /// piece.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using SecureMail.Shared;
 
 namespace SecureMail.Cms;
 
@@ -244,53 +245,21 @@ public sealed class SecretSpool : IDisposable
         return buffer.AsMemory(0, PieceSize);
     }
 
-    private sealed class Writer(SecretSpool spool) : Stream
+    private sealed class Writer(SecretSpool spool) : WriteStream
     {
-        public override bool CanRead => false;
-        public override bool CanSeek => false;
-        public override bool CanWrite => true;
         public override long Length => spool.Length;
-        public override long Position
-        {
-            get => spool.Length;
-            set => throw new NotSupportedException();
-        }
 
         public override void Write(ReadOnlySpan<byte> buffer) => spool.Write(buffer);
-
-        public override void Write(byte[] buffer, int offset, int count) => spool.Write(buffer.AsSpan(offset, count));
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            spool.Write(buffer.Span);
-            return ValueTask.CompletedTask;
-        }
-
-        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override void Flush() { }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
     }
 
-    private sealed class Reader(SecretSpool spool) : Stream
+    private sealed class Reader(SecretSpool spool) : SeekableReadStream
     {
         private byte[]? _buffer;
         private ReadOnlyMemory<byte> _piece;
         private long _pieceIndex = -1;
         private bool _closed;
 
-        public override bool CanRead => true;
-        public override bool CanSeek => true;
-        public override bool CanWrite => false;
         public override long Length => spool.Length;
-        public override long Position { get; set; }
 
         public override int Read(Span<byte> buffer)
         {
@@ -322,34 +291,6 @@ public sealed class SecretSpool : IDisposable
             }
         }
 
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            cancellationToken.IsCancellationRequested
-                ? ValueTask.FromCanceled<int>(cancellationToken)
-                : ValueTask.FromResult(Read(buffer.Span));
-
-        public override Task<int> ReadAsync(
-            byte[] buffer,
-            int offset,
-            int count,
-            CancellationToken cancellationToken
-        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override long Seek(long offset, SeekOrigin origin) =>
-            Position = origin switch
-            {
-                SeekOrigin.Begin => Checked(offset),
-                SeekOrigin.Current => Checked(Position + offset),
-                _ => Checked(Length + offset),
-            };
-
-        public override void Flush() { }
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
         protected override void Dispose(bool disposing)
         {
             if (Interlocked.Exchange(ref _buffer, null) is { } buffer)
@@ -360,8 +301,5 @@ public sealed class SecretSpool : IDisposable
             (_piece, _pieceIndex, _closed) = (default, -1, true);
             base.Dispose(disposing);
         }
-
-        private static long Checked(long position) =>
-            position >= 0 ? position : throw new IOException("a position before the beginning");
     }
 }

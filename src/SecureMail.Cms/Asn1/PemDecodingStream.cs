@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
+using SecureMail.Shared;
 
 namespace SecureMail.Cms.Asn1;
 
@@ -8,7 +9,7 @@ namespace SecureMail.Cms.Asn1;
 /// The octets inside the first PEM block (RFC 7468) of a stream, decoded as they are read. Text before the block is
 /// allowed (RFC 7468 §2), up to a limit; what follows it is not read. Base64 that is not base64 is malformed CMS.
 /// </summary>
-internal sealed class PemDecodingStream(Stream source) : Stream
+internal sealed class PemDecodingStream(Stream source) : ReadStream
 {
     private const int MaxPreamble = 64 * 1024;
     private const int MaxLabelLine = 128;
@@ -24,16 +25,6 @@ internal sealed class PemDecodingStream(Stream source) : Stream
     private string? _label;
     private bool _padded;
     private bool _ended;
-
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -52,19 +43,6 @@ internal sealed class PemDecodingStream(Stream source) : Stream
         _outputStart += count;
         return count;
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Flush() { }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     private async ValueTask<string> ReadBeginAsync(CancellationToken cancellationToken)
     {
