@@ -154,7 +154,7 @@ public static class CmsDecryptor
         using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
         for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
         {
-            CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
+            CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContentLength));
             while (!piece.IsEmpty)
             {
                 Span<byte> room = spool.Room(piece.Length);
