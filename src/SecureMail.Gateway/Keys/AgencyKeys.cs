@@ -95,7 +95,7 @@ internal sealed class AgencyKeys(GatewayOptions options, CertificateChoice certi
             _lastAct = at;
             foreach (var token in _open.Values)
             {
-                token.Token.ResetAfterPersonActed();
+                token.Token.AllowNextLogin();
             }
         }
     }

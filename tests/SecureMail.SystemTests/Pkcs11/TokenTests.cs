@@ -243,7 +243,7 @@ public class TokenTests
     public void The_tokens_present_are_listed()
     {
         using var module = Pkcs11Module.Open(SoftHsm.Module);
-        var tokens = module.Tokens();
+        var tokens = module.ListTokens();
         // The run's other tokens are listed, too.
         new[] { TokenFixture.Label, "empty" }.ShouldBeSubsetOf(tokens.Where(t => t.Initialized).Select(t => t.Label));
         tokens

@@ -18,7 +18,8 @@ public class Pkcs11UriTests
             .PinSource.ShouldBe("file:/etc/token");
         Pkcs11Uri
             .Parse(
-                "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;object=my-certificate;type=cert;"
+                "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;"
+                    + "object=my-certificate;type=cert;"
                     + "id=%69%95%3E%5C%F4%BD%EC%91;serial=?pin-source=file:/etc/token_pin")
             .ShouldSatisfyAllConditions(
                 u => u.Token.ShouldBe("The Software PKCS#11 Softtoken"),
@@ -35,7 +36,8 @@ public class Pkcs11UriTests
         Pkcs11Uri.Parse("pkcs11:slot-description=Sun%20Metaslot").SlotDescription.ShouldBe("Sun Metaslot");
         Pkcs11Uri
             .Parse(
-                "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;library-version=1.23"
+                "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;"
+                    + "library-version=1.23"
             )
             .Token.ShouldBeNull();
         Pkcs11Uri.Parse("pkcs11:slot-id=327;object=key").SlotId.ShouldBe(327UL);
