@@ -45,7 +45,7 @@ public sealed class CmsEnvelopeTests
 
             foreach (TestIdentity reader in new[] { Ours, Other })
             {
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                     new MemoryStream(cms), [new RecipientKey(reader.Certificate, reader.Rsa)]);
                 opened.Authenticated.ShouldBe(cipher == ContentCipher.Aes256Gcm);
                 opened.Algorithm.ShouldBe(cipher == ContentCipher.Aes256Gcm ? "AES-256-GCM" : "AES-256-CBC");
@@ -88,7 +88,7 @@ public sealed class CmsEnvelopeTests
                     var enveloped = new EnvelopedCms(
                         new ContentInfo(Content), new AlgorithmIdentifier(new Oid(cipher)));
                     enveloped.Encrypt(new CmsRecipient(type, Ours.Certificate, padding));
-                    using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                    using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                         new MemoryStream(enveloped.Encode()), [OurKey]);
                     (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
                 }
@@ -163,7 +163,7 @@ public sealed class CmsEnvelopeTests
             (await FailureAsync(cms)).ShouldBe(error);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey]);
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
         opened.Authenticated.ShouldBeTrue();
     }
@@ -267,7 +267,7 @@ public sealed class CmsEnvelopeTests
             using (writer.PushSequence())
             {
                 writer.WriteInteger(0);
-                writer.WriteEncodedValue(Recipients.Wrap([new EnvelopeRecipient(Ours.Certificate)], key));
+                writer.WriteEncodedValue(RecipientInfos.Wrap([new EnvelopeRecipient(Ours.Certificate)], key));
                 using (writer.PushSequence())
                 {
                     writer.WriteObjectIdentifier("1.2.840.113549.1.7.1");

@@ -51,7 +51,7 @@ public sealed class CmsFuzzTests
         {
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), keys)
                     .GetAwaiter()
                     .GetResult();

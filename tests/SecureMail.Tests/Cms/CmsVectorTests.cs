@@ -66,7 +66,7 @@ public sealed class CmsVectorTests
                 .ShouldBe(error);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, keys);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(cms, keys);
         opened.Algorithm.ShouldBe(Text(expected, "algorithm"));
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
     }

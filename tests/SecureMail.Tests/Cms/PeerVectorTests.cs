@@ -56,7 +56,7 @@ public sealed class PeerVectorTests
         using var key = RSA.Create();
         key.ImportFromPem(await File.ReadAllTextAsync(At("recipient.key")));
         RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificateFromFile(At("recipient.pem")), key)];
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(Vectors.Read(Folder, file)), keys);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(Vectors.Read(Folder, file)), keys);
         opened.Algorithm.ShouldBe(Cases.GetProperty("encrypted")[index].GetProperty("algorithm").GetString());
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
     }

@@ -26,7 +26,7 @@ public sealed class RecipientTests
                 [.. Readers.All.Select(r => new EnvelopeRecipient(r.Certificate, byKeyIdentifier: byKeyIdentifier))]);
             foreach (RecipientKey reader in Readers.All)
             {
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [reader]);
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [reader]);
                 opened.Authenticated.ShouldBe(cipher.IsAuthenticated);
                 (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
             }
@@ -124,7 +124,7 @@ public sealed class RecipientTests
         // Nearly every one of these has wrong padding: none of them may say so.
         for (var i = 0; i < 50; i++)
         {
-            using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+            using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                 new MemoryStream(cms), [new RecipientKey(Readers.Rsa.Certificate, wrong)]);
             opened.Authenticated.ShouldBeFalse();
         }
@@ -148,7 +148,7 @@ public sealed class RecipientTests
     public void A_bound_key_is_that_of_the_standard() =>
         Convert
             .ToHexStringLower(
-                ContentAlgorithm.Derived(
+                ContentAlgorithm.DeriveKey(
                     Convert.FromHexString("c702e7d0a9e064b09ba55245fb733cf3"),
                     Convert.FromHexString("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2")))
             .ShouldBe("2124ffb29fac4e0fbbc7d5d87492bff3");

@@ -28,7 +28,7 @@ public sealed class RecipientVectorTests
             (await Readers.FailureAsync(cms, ours)).ToString().ShouldBe(error, name);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);
         var algorithm = expected.GetProperty("algorithm").GetString()!;
         opened.Algorithm.ShouldBe(algorithm);
         opened.Authenticated.ShouldBe(algorithm.EndsWith("GCM", StringComparison.Ordinal));
@@ -55,7 +55,7 @@ public sealed class RecipientVectorTests
             var began = Stopwatch.GetTimestamp();
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), keys)
                     .GetAwaiter()
                     .GetResult();

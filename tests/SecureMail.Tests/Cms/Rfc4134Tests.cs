@@ -68,7 +68,7 @@ public sealed class Rfc4134Tests
             (await Readers.FailureAsync(cms.ToArray(), Bob())).ToString().ShouldBe(error.GetString());
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, [Bob()]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(cms, [Bob()]);
         opened.Algorithm.ShouldBe(expected.GetProperty("algorithm").GetString());
         opened.HasWeakCipher.ShouldBeTrue();
         opened.Authenticated.ShouldBeFalse();
@@ -135,7 +135,7 @@ public sealed class Rfc4134Tests
             catch (CmsException) { }
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), [bob])
                     .GetAwaiter()
                     .GetResult();

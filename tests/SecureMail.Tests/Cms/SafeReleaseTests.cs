@@ -78,10 +78,10 @@ public sealed class SafeReleaseTests
         await using (
             var reading = new WatchedStream(pipe.Reader.AsStream(), () => spools = Math.Max(spools, OpenSpools())))
         {
-            Task<CmsOpened> opening = CmsDecryptor.DecryptAsync(reading, [Readers.P256]);
+            Task<DecryptedContent> opening = CmsDecryptor.DecryptAsync(reading, [Readers.P256]);
             if (how == "whole")
             {
-                using CmsOpened opened = await opening;
+                using DecryptedContent opened = await opening;
                 opened.Length.ShouldBe(size);
                 await using Stream content = opened.OpenContent();
                 var buffer = new byte[1 << 20];

@@ -37,7 +37,7 @@ public sealed class SpoolCleanupTests
     {
         var whole = await (gcm ? Gcm : Cbc).Value;
         Settle();
-        var taken = SpoolMemory.Taken;
+        var taken = SpoolMemory.Reserved;
         var octets = damage switch
         {
             "cut off" => whole[..^1000],
@@ -70,7 +70,7 @@ public sealed class SpoolCleanupTests
             }
         });
 
-        CmsOpened? opened = null;
+        DecryptedContent? opened = null;
         Exception? thrown = await Record.ExceptionAsync(async () =>
             opened = await CmsDecryptor.DecryptAsync(
                 stream, [new RecipientKey(Ours.Certificate, Ours.Rsa)], cancellationToken: source.Token));
@@ -83,7 +83,7 @@ public sealed class SpoolCleanupTests
             inFile.ShouldBeTrue();
         }
 
-        SpoolMemory.Taken.ShouldBe(taken);
+        SpoolMemory.Reserved.ShouldBe(taken);
         OpenFiles().ShouldBe(0);
     }
 
@@ -91,10 +91,10 @@ public sealed class SpoolCleanupTests
     public void A_spool_that_nobody_disposed_gives_its_share_back()
     {
         Settle();
-        var taken = SpoolMemory.Taken;
+        var taken = SpoolMemory.Reserved;
         Forget();
         Settle();
-        SpoolMemory.Taken.ShouldBe(taken);
+        SpoolMemory.Reserved.ShouldBe(taken);
         OpenFiles().ShouldBe(0);
 
         static void Forget() => new SecretSpool().Write(new byte[Large]);
@@ -125,7 +125,7 @@ public sealed class SpoolCleanupTests
     {
         var piece = SpoolMemory.Rent();
         piece.AsSpan().Fill(1);
-        SpoolMemory.Return(piece, piece.Length, shared: false);
+        SpoolMemory.Return(piece, piece.Length, reserved: false);
         piece.ShouldAllBe(b => b == 0);
     }
 

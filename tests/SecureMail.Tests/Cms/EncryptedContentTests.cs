@@ -4,7 +4,7 @@ using Xunit.Abstractions;
 
 namespace SecureMail.Tests.Cms;
 
-public sealed class SealedContentTests(ITestOutputHelper output)
+public sealed class EncryptedContentTests(ITestOutputHelper output)
 {
     public static TheoryData<ContentCipher, int> Cases
     {
@@ -24,24 +24,24 @@ public sealed class SealedContentTests(ITestOutputHelper output)
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public async Task Any_number_of_heads_stand_before_one_ciphertext(ContentCipher cipher, int length)
+    public async Task Any_number_of_prefixes_stand_before_one_ciphertext(ContentCipher cipher, int length)
     {
         var content = RandomNumberGenerator.GetBytes(length);
         var ciphertext = new MemoryStream();
-        // Its length need not be known beforehand: the heads are written after.
-        using SealedContent sealedContent = await SealedContent.SealAsync(
+        // Its length need not be known beforehand: the prefixes are encoded afterwards.
+        using EncryptedContent encrypted = await EncryptedContent.EncryptAsync(
             new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
-        sealedContent.CiphertextLength.ShouldBe(ciphertext.Length);
-        foreach ((RecipientKey reader, var inTriples) in Readers.All.SelectMany(r => new[] { (r, false), (r, true) }))
+        encrypted.CiphertextLength.ShouldBe(ciphertext.Length);
+        foreach ((RecipientKey reader, var aligned) in Readers.All.SelectMany(r => new[] { (r, false), (r, true) }))
         {
-            var head = sealedContent.WriteHead([new EnvelopeRecipient(reader.Certificate)], inTriples);
-            if (inTriples)
+            var prefix = encrypted.EncodePrefix([new EnvelopeRecipient(reader.Certificate)], aligned);
+            if (aligned)
             {
-                (head.Length % 3).ShouldBe(0);
+                (prefix.Length % 3).ShouldBe(0);
             }
 
-            byte[] cms = [.. head, .. ciphertext.ToArray(), .. sealedContent.Tail.Span];
-            // DER to its last octet.
+            byte[] cms = [.. prefix, .. ciphertext.ToArray(), .. encrypted.Suffix.Span];
+            // DER to its last byte.
             new System.Formats.Asn1.AsnReader(cms, System.Formats.Asn1.AsnEncodingRules.DER).ReadSequence();
             (await Readers.OpenAsync(cms, reader)).ShouldBe(content);
             (await Readers.FailureAsync(cms, Readers.NewX25519())).ShouldBe(CmsError.NotForUs);
@@ -49,54 +49,54 @@ public sealed class SealedContentTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public async Task A_sealed_content_that_was_wiped_takes_no_more_recipients()
+    public async Task Content_whose_key_was_wiped_takes_no_more_recipients()
     {
-        SealedContent sealedContent = await SealedContent.SealAsync(
+        EncryptedContent encrypted = await EncryptedContent.EncryptAsync(
             new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
-        Should.Throw<ArgumentException>(() => sealedContent.WriteHead([]));
-        sealedContent.Dispose();
+        Should.Throw<ArgumentException>(() => encrypted.EncodePrefix([]));
+        encrypted.Dispose();
         Should.Throw<ObjectDisposedException>(() =>
-            sealedContent.WriteHead([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
+            encrypted.EncodePrefix([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
     }
 
     /// <summary>Lengths on both sides of where a length takes an octet more: whatever is filled in, there is a head of
     /// threes.</summary>
     [Fact]
-    public async Task A_head_of_threes_is_found_at_every_length()
+    public async Task A_prefix_whose_length_is_a_multiple_of_three_is_found_at_every_length()
     {
         var recipient = new EnvelopeRecipient(Readers.Rsa.Certificate);
-        var lengthOfHead = (await SealedAsync(65_536)).WriteHead([recipient]).Length;
-        foreach (var boundary in new[] { 65_536, 65_536 - lengthOfHead })
+        var prefixLength = (await CreateAsync(65_536)).EncodePrefix([recipient]).Length;
+        foreach (var boundary in new[] { 65_536, 65_536 - prefixLength })
         {
             for (var length = boundary - 40; length < boundary + 40; length++)
             {
-                ((await SealedAsync(length)).WriteHead([recipient], inTriples: true).Length % 3).ShouldBe(0);
+                ((await CreateAsync(length)).EncodePrefix([recipient], alignToBase64: true).Length % 3).ShouldBe(0);
             }
         }
 
-        static Task<SealedContent> SealedAsync(int length) =>
-            SealedContent.SealAsync(new MemoryStream(new byte[length]), Stream.Null, ContentCipher.Aes256Gcm);
+        static Task<EncryptedContent> CreateAsync(int length) =>
+            EncryptedContent.EncryptAsync(new MemoryStream(new byte[length]), Stream.Null, ContentCipher.Aes256Gcm);
     }
 
     [Fact]
-    public async Task Heads_for_a_thousand_recipients_cost_their_key_transport()
+    public async Task Prefixes_for_a_thousand_recipients_cost_their_key_transport()
     {
         EnvelopeRecipient[] recipients = [.. Enumerable.Repeat(EnvelopeRecipient.Of(Readers.Rsa.Certificate), 1000)];
         EnvelopeRecipient.Of(Readers.Rsa.Certificate).ShouldBeSameAs(recipients[0]);
-        using SealedContent sealedContent = await SealedContent.SealAsync(
+        using EncryptedContent encrypted = await EncryptedContent.EncryptAsync(
             new MemoryStream([1, 2, 3]), Stream.Null, ContentCipher.Aes256Gcm);
-        var head = sealedContent.WriteHead(recipients);
+        var prefix = encrypted.EncodePrefix(recipients);
         var best = TimeSpan.MaxValue;
         for (var i = 0; i < 5; i++)
         {
             TimeSpan before = Environment.CpuUsage.TotalTime;
-            sealedContent.WriteHead(recipients);
+            encrypted.EncodePrefix(recipients);
             TimeSpan spent = Environment.CpuUsage.TotalTime - before;
             best = spent < best ? spent : best;
         }
         // Other tests run beside it, so this is to be read and not judged; scripts/bench judges.
         output.WriteLine(
-            $"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {head.Length / 1000} octets");
-        head.Length.ShouldBeInRange(1000 * 300, 1000 * 500);
+            $"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {prefix.Length / 1000} bytes");
+        prefix.Length.ShouldBeInRange(1000 * 300, 1000 * 500);
     }
 }

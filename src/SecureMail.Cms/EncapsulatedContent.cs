@@ -3,12 +3,14 @@ using SecureMail.Shared;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Content found inside a CMS object: copied to a <see cref="SecretSpool"/> as it passes, or left where it lies in a
-/// seekable stream that its owner keeps open, so that a layer in the middle (signed in enveloped) is not held twice.
+/// The content included in a CMS object (eContent, RFC 5652 §5.2). It is copied to a <see cref="SecretSpool"/> while it
+/// is read, or it stays in a seekable stream that its owner keeps open, so that an inner layer (signed in enveloped) is
+/// not stored twice.
 /// </summary>
-internal sealed class HeldContent : IDisposable
+internal sealed class EncapsulatedContent : IDisposable
 {
-    /// <summary>More pieces than this in the stream, and a copy is cheaper than the list of them.</summary>
+    /// <summary>The content is copied when it has more pieces, because a copy is then cheaper than the list of
+    /// pieces.</summary>
     private const int MaxPieces = 4096;
 
     private readonly Stream? _source;
@@ -17,25 +19,25 @@ internal sealed class HeldContent : IDisposable
     private SecretSpool? _copy;
     private long _end;
 
-    private HeldContent(Stream? source)
+    private EncapsulatedContent(Stream? source)
     {
         _source = source;
         _origin = source?.Position ?? 0;
         _copy = source is null ? new SecretSpool() : null;
     }
 
-    /// <summary>Octets of the content.</summary>
+    /// <summary>Bytes of the content.</summary>
     public long Length { get; private set; }
 
-    /// <summary>Content that will be copied.</summary>
-    public static HeldContent Copied() => new(null);
+    /// <summary>Content that is copied.</summary>
+    public static EncapsulatedContent Copied() => new(null);
 
-    /// <summary>Content that stays in the stream, whose position is where the CMS object begins.</summary>
-    public static HeldContent InPlace(Stream source) => new(source);
+    /// <summary>Content that stays in the stream. The CMS object begins at the position of the stream.</summary>
+    public static EncapsulatedContent InPlace(Stream source) => new(source);
 
-    /// <summary>Takes the next octets.</summary>
-    /// <param name="piece">They themselves.</param>
-    /// <param name="position">Where they stand, counted from the beginning of the CMS object.</param>
+    /// <summary>Adds the next piece of the content.</summary>
+    /// <param name="piece">Its bytes.</param>
+    /// <param name="position">Its offset from the beginning of the CMS object.</param>
     public void Append(ReadOnlySpan<byte> piece, long position)
     {
         if (_copy is null && (_pieces.Count == 0 || position != _end) && _pieces.Count == MaxPieces)
@@ -56,20 +58,20 @@ internal sealed class HeldContent : IDisposable
         Length += piece.Length;
     }
 
-    /// <summary>From its beginning; seekable; good until this object is disposed.</summary>
-    public Stream OpenRead() => _copy?.OpenRead() ?? new Reader(this);
+    /// <summary>The content from its beginning; seekable; valid until this object is disposed.</summary>
+    public Stream OpenRead() => _copy?.OpenRead() ?? new InPlaceStream(this);
 
     /// <summary>Wipes the copy, if there is one.</summary>
     public void Dispose() => _copy?.Dispose();
 
-    /// <summary>Goes over to a copy: chunks are many.</summary>
+    /// <summary>Copies the content, because it has too many pieces.</summary>
     private void CopyAll()
     {
         var copy = new SecretSpool();
         try
         {
             var back = _source!.Position;
-            using (var reader = new Reader(this))
+            using (var reader = new InPlaceStream(this))
             {
                 reader.CopyTo(copy.OpenWrite());
             }
@@ -84,13 +86,13 @@ internal sealed class HeldContent : IDisposable
         }
     }
 
-    private sealed class Reader(HeldContent content) : SeekableReadStream
+    private sealed class InPlaceStream(EncapsulatedContent content) : SeekableReadStream
     {
         public override long Length => content.Length;
 
         public override int Read(Span<byte> buffer)
         {
-            var count = Place(buffer.Length);
+            var count = SeekSource(buffer.Length);
             var read = count == 0 ? 0 : content._source!.Read(buffer[..count]);
             Position += read;
             return read;
@@ -99,15 +101,15 @@ internal sealed class HeldContent : IDisposable
         public override async ValueTask<int> ReadAsync(
             Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            var count = Place(buffer.Length);
+            var count = SeekSource(buffer.Length);
             var read = count == 0 ? 0 : await content._source!.ReadAsync(buffer[..count], cancellationToken);
             Position += read;
             return read;
         }
 
-        /// <summary>Sets the source to where our position lies; how many of the wanted octets stand there in one
-        /// piece.</summary>
-        private int Place(int wanted)
+        /// <summary>Moves the source to the current position and returns how many of the wanted bytes are contiguous
+        /// there.</summary>
+        private int SeekSource(int wanted)
         {
             if (Position >= content.Length)
             {
