@@ -114,11 +114,11 @@ public sealed class WrongPinTests : IDisposable
     }
 
     [Fact]
-    public void The_pins_octets_are_wiped_after_use()
+    public void The_pin_is_wiped_after_use()
     {
         var pin = TokenFixture.GoodPin();
         using var token = TokenFixture.Open(() => pin, module: Spy);
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
-        pin.ShouldAllBe(octet => octet == 0);
+        pin.ShouldAllBe(b => b == 0);
     }
 }

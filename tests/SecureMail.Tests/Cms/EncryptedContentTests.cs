@@ -28,7 +28,7 @@ public sealed class EncryptedContentTests(ITestOutputHelper output)
     {
         var content = RandomNumberGenerator.GetBytes(length);
         var ciphertext = new MemoryStream();
-        // Its length need not be known beforehand: the prefixes are encoded afterwards.
+        // The length need not be known beforehand, because the prefixes are encoded afterwards.
         using EncryptedContent encrypted = await EncryptedContent.EncryptAsync(
             new DripStream(content), ciphertext, new CipherChoice(cipher, BindsAlgorithm: length % 2 == 1));
         encrypted.CiphertextLength.ShouldBe(ciphertext.Length);
@@ -59,8 +59,8 @@ public sealed class EncryptedContentTests(ITestOutputHelper output)
             encrypted.EncodePrefix([new EnvelopeRecipient(Readers.Rsa.Certificate)]));
     }
 
-    /// <summary>Lengths on both sides of where a length takes an octet more: whatever is filled in, there is a head of
-    /// threes.</summary>
+    /// <summary>Lengths on both sides of the point where a length octet is added: an aligned prefix exists for
+    /// each.</summary>
     [Fact]
     public async Task A_prefix_whose_length_is_a_multiple_of_three_is_found_at_every_length()
     {
@@ -94,7 +94,7 @@ public sealed class EncryptedContentTests(ITestOutputHelper output)
             TimeSpan spent = Environment.CpuUsage.TotalTime - before;
             best = spent < best ? spent : best;
         }
-        // Other tests run beside it, so this is to be read and not judged; scripts/bench judges.
+        // Only printed, because other tests run at the same time; scripts/bench measures.
         output.WriteLine(
             $"at most {best.TotalMicroseconds / 1000:F1} µs of CPU a recipient, {prefix.Length / 1000} bytes");
         prefix.Length.ShouldBeInRange(1000 * 300, 1000 * 500);

@@ -21,7 +21,7 @@ public sealed class AesGcmContextTests
     private static readonly byte[] Tag = Convert.FromHexString("76fc6ece0f4e1768cddf8853bb2d551b");
 
     [Fact]
-    public void Test_case_16_of_the_specification_comes_out_in_one_piece_and_octet_by_octet()
+    public void Test_case_16_of_the_specification_passes_in_one_piece_and_byte_by_byte()
     {
         foreach (var step in new[] { 1, 7, 16, 60 })
         {
@@ -64,7 +64,7 @@ public sealed class AesGcmContextTests
     }
 
     [Fact]
-    public void A_change_in_tag_data_or_content_is_seen()
+    public void A_change_of_tag_data_or_content_is_detected()
     {
         Opens(Cipher, Aad, Tag).ShouldBeTrue();
         Opens(Flip(Cipher), Aad, Tag).ShouldBeFalse();

@@ -41,7 +41,7 @@ public sealed class Ed25519Tests
 
     [Theory]
     [MemberData(nameof(Rfc8032))]
-    public void The_vectors_of_RFC_8032_come_out(string seed, string publicKey, string message, string signature)
+    public void The_vectors_of_RFC_8032_pass(string seed, string publicKey, string message, string signature)
     {
         Convert.ToHexStringLower(Ed25519.PublicKeyOf(Convert.FromHexString(seed))).ShouldBe(publicKey);
         Convert
@@ -53,7 +53,7 @@ public sealed class Ed25519Tests
     }
 
     [Fact]
-    public void A_signature_holds_for_its_message_and_key_only()
+    public void A_signature_is_valid_for_its_message_and_key_only()
     {
         var seed = Ed25519.GenerateSeed();
         var key = Ed25519.PublicKeyOf(seed);
@@ -90,7 +90,7 @@ public sealed class Ed25519Tests
     }
 
     [Fact]
-    public void Keys_and_signatures_of_wrong_length_are_no_match_and_a_wrong_seed_is_an_error()
+    public void Keys_and_signatures_of_wrong_length_are_invalid_and_a_wrong_seed_is_an_error()
     {
         var seed = Ed25519.GenerateSeed();
         var signature = Ed25519.Sign(seed, "m"u8);
