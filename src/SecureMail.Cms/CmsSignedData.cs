@@ -14,10 +14,6 @@ namespace SecureMail.Cms;
 /// </summary>
 public sealed class CmsSignedData : IDisposable
 {
-    /// <summary>Certificates tried for one signer at most, because an attacker may send many with one issuer and serial
-    /// number.</summary>
-    private const int MaxCandidates = 8;
-
     /// <summary>Bytes of content at most that are kept in memory for a signature over the content itself and not its
     /// hash (Ed25519 without signed attributes).</summary>
     private const int MaxPureContent = 1 << 20;
@@ -199,7 +195,7 @@ public sealed class CmsSignedData : IDisposable
             var results = new SignerVerification[Signers.Count];
             for (var i = 0; i < results.Length; i++)
             {
-                results[i] = Verify(Signers[i], hash, whole, certificates);
+                results[i] = SignerVerifier.Verify(Signers[i], hash, whole, certificates);
             }
 
             return results;
@@ -238,110 +234,6 @@ public sealed class CmsSignedData : IDisposable
             whole.Write(buffer, 0, count);
         }
         return whole.Length <= MaxPureContent ? whole.ToArray() : null;
-    }
-
-    private static SignerVerification Verify(
-        CmsSignerInfo signer, ContentHash? content, byte[]? whole, List<CmsCertificate> certificates)
-    {
-        List<SignerProblem> problems = [.. signer.Problems];
-        if (content is null)
-        {
-            problems.Add(SignerProblem.ContentMissing);
-        }
-
-        List<CmsCertificate> candidates = Candidates(signer, certificates);
-        if (candidates.Count == 0)
-        {
-            problems.Add(SignerProblem.CertificateMissing);
-        }
-
-        if (signer.DigestAlgorithm is not { } digest)
-        {
-            return new SignerVerification(signer, null, null, problems) { Candidate = candidates.FirstOrDefault() };
-        }
-
-        var contentDigest = content?.Digest(digest);
-        bool? digestMatches = null;
-        if (signer.EncodedSignedAttributes is not null)
-        {
-            if (contentDigest is not null && signer.MessageDigest is not null)
-            {
-                digestMatches = CryptographicOperations.FixedTimeEquals(contentDigest, signer.MessageDigest);
-            }
-        }
-        else if (content is not null && LooksLikeSignedAttributes(content.Prefix))
-        {
-            problems.Add(SignerProblem.ContentIsSignedAttributes);
-        }
-
-        CmsCertificate? match = null;
-        bool? signatureMatches = null;
-        if (signer.SignatureAlgorithm is { } algorithm && candidates.Count > 0)
-        {
-            var pure = algorithm.Scheme == SignatureScheme.Ed25519;
-            // Ed25519 signs the attributes or the content itself (RFC 8419 §3); the other schemes sign the hash.
-            var signed =
-                pure ? signer.EncodedSignedAttributes ?? whole
-                : signer.EncodedSignedAttributes is { } encoded ? CryptographicOperations.HashData(digest, encoded)
-                : contentDigest;
-            if (signed is not null)
-            {
-                match = candidates.Find(c =>
-                    algorithm.IsCompatibleWith(c)
-                    && (
-                        pure
-                            ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
-                            : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
-                signatureMatches = match is not null;
-                // Without signed attributes the value is over the content itself, so both results are the same.
-                if (signer.EncodedSignedAttributes is null)
-                {
-                    digestMatches = signatureMatches;
-                }
-            }
-            else if (pure && content is not null)
-            {
-                problems.Add(SignerProblem.ContentTooLong);
-            }
-        }
-        CmsCertificate? certificate = match ?? candidates.FirstOrDefault();
-        if (certificate is not null && !signer.MatchesSigningCertificates(certificate))
-        {
-            problems.Add(SignerProblem.SigningCertificateContradicts);
-        }
-
-        if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.IsCompatibleWith(certificate))
-        {
-            problems.Add(SignerProblem.AlgorithmsContradict);
-        }
-
-        return new SignerVerification(signer, digestMatches, signatureMatches, problems) { Candidate = certificate };
-    }
-
-    /// <summary>The certificates with the identifier of the signer, without duplicates; those that match its
-    /// signing-certificate attributes first.</summary>
-    private static List<CmsCertificate> Candidates(CmsSignerInfo signer, List<CmsCertificate> certificates)
-    {
-        var found = new List<CmsCertificate>(1);
-        foreach (CmsCertificate certificate in certificates)
-        {
-            if (signer.IsIdentifiedBy(certificate)
-                && !found.Exists(c => c.Encoded.Span.SequenceEqual(certificate.Encoded.Span)))
-            {
-                found.Add(certificate);
-            }
-        }
-        return found.Count < 2
-            ? found
-            : [.. found.OrderByDescending(signer.MatchesSigningCertificates).Take(MaxCandidates)];
-    }
-
-    /// <summary>Whether this is a SET whose first kilobytes contain the object identifier of message-digest, as in
-    /// signed attributes.</summary>
-    private static bool LooksLikeSignedAttributes(ReadOnlySpan<byte> prefix)
-    {
-        ReadOnlySpan<byte> messageDigestOid = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x04];
-        return prefix is [Der.Set, ..] && prefix.IndexOf(messageDigestOid) >= 0;
     }
 
     private static async Task<CmsSignedData> ReadContentAsync(

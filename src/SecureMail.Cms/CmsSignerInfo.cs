@@ -339,25 +339,3 @@ public sealed class CmsSignerInfo
         }
     }
 }
-
-/// <summary>The result of the verification of one signer. It tells nothing about trust.</summary>
-/// <param name="Signer">The signer as read.</param>
-/// <param name="DigestMatches">Whether the content is the signed content; null when that could not be computed.</param>
-/// <param name="SignatureMatches">Whether the signature value verifies with the certificate; null when that could not
-/// be computed.</param>
-/// <param name="Problems">All other problems; empty for a good signature.</param>
-public sealed record SignerVerification(
-    CmsSignerInfo Signer, bool? DigestMatches, bool? SignatureMatches, IReadOnlyList<SignerProblem> Problems)
-{
-    internal CmsCertificate? Candidate { get; init; }
-
-    /// <summary>
-    /// The certificate with which the value verified. When there is none, the certificate with the identifier of the
-    /// signer; null when it was not found or the platform cannot read it. It may be shared: do not dispose it.
-    /// </summary>
-    public X509Certificate2? Certificate => Candidate?.Certificate;
-
-    /// <summary>The received content was signed by the key of <see cref="Certificate"/>, and there is no
-    /// problem.</summary>
-    public bool Intact => DigestMatches == true && SignatureMatches == true && Problems.Count == 0;
-}
