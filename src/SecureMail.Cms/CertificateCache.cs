@@ -6,25 +6,26 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Certificates read before, found again by their octets: loading one and its key costs many times what verifying with
-/// it does, and a gateway sees the same signers all day. Bounded in number, in the size of each and in age, because
-/// strangers choose what is put here. It says nothing about trust or validity: those are asked anew each time.
-/// What falls out is only forgotten, never disposed: whoever holds a certificate may go on using it, and nobody who got
-/// one from here disposes it. Safe to use from many threads.
+/// A cache of certificates, found by their encoding, because loading a certificate and its key costs many times a
+/// verification, and a gateway sees the same signers all day. The number, the size and the age of the entries are
+/// limited, because senders outside choose what is cached. The cache tells nothing about trust or validity, which are
+/// checked each time.
+/// An evicted certificate is not disposed, because a caller may still use it. Callers never dispose a certificate from
+/// the cache. Safe to use from many threads.
 /// </summary>
 public sealed class CertificateCache
 {
-    /// <summary>Larger certificates are read each time: real ones have a kilobyte or two.</summary>
-    private const int MaxEncoded = 8 * 1024;
+    /// <summary>Larger certificates are not cached. Real certificates have one or two kilobytes.</summary>
+    private const int MaxEncodedSize = 8 * 1024;
 
-    private readonly ConcurrentDictionary<ReadOnlyMemory<byte>, Entry> _entries = new(OctetComparer.Instance);
+    private readonly ConcurrentDictionary<ReadOnlyMemory<byte>, Entry> _entries = new(ByteComparer.Instance);
     private readonly int _capacity;
     private readonly TimeSpan _age;
     private readonly TimeProvider _time;
     private readonly Lock _evicting = new();
 
-    /// <param name="capacity">Certificates kept at most; 0 keeps none.</param>
-    /// <param name="age">How long one is kept, used or not; null: an hour.</param>
+    /// <param name="capacity">Certificates at most; 0 caches none.</param>
+    /// <param name="age">How long a certificate is cached after it was read, used or not; null: one hour.</param>
     /// <param name="time">Null: the system's clock.</param>
     public CertificateCache(int capacity = 1024, TimeSpan? age = null, TimeProvider? time = null)
     {
@@ -34,35 +35,34 @@ public sealed class CertificateCache
         _time = time ?? TimeProvider.System;
     }
 
-    /// <summary>The one that is used where none is given.</summary>
+    /// <summary>The default cache, used where none is given.</summary>
     public static CertificateCache Shared { get; } = new();
 
-    /// <summary>Certificates kept now.</summary>
+    /// <summary>Certificates cached now.</summary>
     public int Count => _entries.Count;
 
-    /// <summary>The certificate of these octets, DER. It is shared: do not dispose it.</summary>
-    /// <exception cref="CryptographicException">It is none.</exception>
+    /// <summary>The certificate with this encoding, DER. It is shared: do not dispose it.</summary>
+    /// <exception cref="CryptographicException">The bytes are not a certificate.</exception>
     public X509Certificate2 Load(ReadOnlyMemory<byte> encoded) =>
         Read(encoded)?.Certificate ?? throw new CryptographicException("not an X.509 certificate");
 
-    /// <summary>Forgets everything.</summary>
     public void Clear() => _entries.Clear();
 
-    /// <summary>Null when it is no certificate. The octets may be part of something larger: they are copied before they
-    /// are kept.</summary>
+    /// <summary>The certificate with this encoding; null when it is not a certificate. The bytes are copied before they
+    /// are cached, because they may be part of a larger object.</summary>
     internal CmsCertificate? Read(ReadOnlyMemory<byte> encoded)
     {
         var now = _time.GetTimestamp();
         if (_entries.TryGetValue(encoded, out Entry? entry))
         {
-            if (_time.GetElapsedTime(entry.Made, now) < _age)
+            if (_time.GetElapsedTime(entry.Added, now) < _age)
             {
                 entry.Used = now;
                 return entry.Certificate;
             }
             _entries.TryRemove(new KeyValuePair<ReadOnlyMemory<byte>, Entry>(encoded, entry));
         }
-        if (_capacity == 0 || encoded.Length > MaxEncoded)
+        if (_capacity == 0 || encoded.Length > MaxEncodedSize)
         {
             return CmsCertificate.TryRead(encoded);
         }
@@ -81,8 +81,8 @@ public sealed class CertificateCache
         return entry.Certificate;
     }
 
-    /// <summary>Drops what is too old, then what was used longest ago, down to three quarters: so it is done
-    /// seldom.</summary>
+    /// <summary>Removes entries that are too old, then the least recently used, down to three quarters of the capacity,
+    /// so that eviction is rare.</summary>
     private void Evict(long now)
     {
         lock (_evicting)
@@ -96,7 +96,7 @@ public sealed class CertificateCache
             var excess = entries.Length - (_capacity * 3 / 4);
             foreach (
                 KeyValuePair<ReadOnlyMemory<byte>, Entry> entry in entries
-                    .OrderByDescending(e => _time.GetElapsedTime(e.Value.Made, now) >= _age)
+                    .OrderByDescending(e => _time.GetElapsedTime(e.Value.Added, now) >= _age)
                     .ThenBy(e => e.Value.Used)
                     .Take(excess))
             {
@@ -105,13 +105,13 @@ public sealed class CertificateCache
         }
     }
 
-    private sealed class Entry(CmsCertificate certificate, long made)
+    private sealed class Entry(CmsCertificate certificate, long added)
     {
         private long _used;
 
         public CmsCertificate Certificate { get; } = certificate;
 
-        public long Made { get; } = made;
+        public long Added { get; } = added;
 
         public long Used
         {
@@ -120,15 +120,15 @@ public sealed class CertificateCache
         }
     }
 
-    private sealed class OctetComparer : IEqualityComparer<ReadOnlyMemory<byte>>
+    private sealed class ByteComparer : IEqualityComparer<ReadOnlyMemory<byte>>
     {
-        public static readonly OctetComparer Instance = new();
+        public static readonly ByteComparer Instance = new();
 
         public bool Equals(ReadOnlyMemory<byte> x, ReadOnlyMemory<byte> y) => x.Span.SequenceEqual(y.Span);
 
         public int GetHashCode([DisallowNull] ReadOnlyMemory<byte> obj)
         {
-            // Seeded anew in every process: a stranger cannot make certificates that all fall into one bucket.
+            // HashCode is seeded in every process, so a sender cannot make certificates that fall into one bucket.
             var hash = new HashCode();
             hash.AddBytes(obj.Span);
             return hash.ToHashCode();

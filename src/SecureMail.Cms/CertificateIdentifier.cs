@@ -4,8 +4,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Names one certificate: by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are
-/// compared by their octets, as every writer of CMS copies them from the certificate.
+/// Identifies a certificate by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are
+/// compared by their encoding, because every writer of CMS copies them from the certificate.
 /// </summary>
 internal sealed class CertificateIdentifier
 {
@@ -20,7 +20,7 @@ internal sealed class CertificateIdentifier
         _keyIdentifier = keyIdentifier;
     }
 
-    /// <summary>Writes issuer and serial number of a certificate.</summary>
+    /// <summary>Writes IssuerAndSerialNumber of a certificate.</summary>
     public static void Write(AsnWriter writer, X509Certificate2 certificate)
     {
         using (writer.PushSequence())
@@ -32,7 +32,7 @@ internal sealed class CertificateIdentifier
 
     /// <summary>Reads SignerIdentifier or RecipientIdentifier, the same CHOICE in both (RFC 5652 §5.3,
     /// §6.2.1).</summary>
-    /// <exception cref="AsnContentException">It is neither.</exception>
+    /// <exception cref="AsnContentException">The element is neither of the two.</exception>
     public static CertificateIdentifier Read(AsnReader reader)
     {
         var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
@@ -47,11 +47,8 @@ internal sealed class CertificateIdentifier
         return new CertificateIdentifier(issuer, serial, null);
     }
 
-    /// <summary>Whether it names this certificate.</summary>
-    public bool Names(X509Certificate2 certificate) => CmsCertificate.Of(certificate) is { } read && Names(read);
-
-    /// <summary>Whether it names this certificate.</summary>
-    public bool Names(CmsCertificate certificate)
+    /// <summary>Whether this identifier is that of the certificate.</summary>
+    public bool Matches(CmsCertificate certificate)
     {
         if (_keyIdentifier is not null)
         {

@@ -8,23 +8,23 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// A certificate as CMS needs it: the names by which signers and recipients point at it, and its key, read straight
-/// from the DER (RFC 5280 §4.1). The platform's certificate costs 166 µs to load and is made only when somebody asks
-/// for it; so is the key. Never changes after it was read, and is shared by threads.
+/// The parts of a certificate that CMS needs: the identifiers of signers and recipients, and the key, read directly
+/// from the DER (RFC 5280 §4.1). The platform's certificate and the key are created on first use, because the platform
+/// takes 166 µs to load a certificate. Immutable once read, and shared by threads.
 /// </summary>
 internal sealed class CmsCertificate
 {
-    /// <summary>What was read of a platform certificate stays with it as long as it lives.</summary>
+    /// <summary>What was read of a platform certificate, kept as long as that object lives.</summary>
     private static readonly ConditionalWeakTable<X509Certificate2, CmsCertificate> Attached = [];
 
     private readonly ReadOnlyMemory<byte> _extensions;
     private readonly ReadOnlyMemory<byte> _keyBits;
     private X509Certificate2? _certificate;
     private VerificationKey? _key;
-    private bool _noCertificate;
-    private bool _noKey;
+    private bool _certificateUnreadable;
+    private bool _keyUnusable;
 
-    /// <exception cref="AsnContentException">It is no certificate.</exception>
+    /// <exception cref="AsnContentException">The bytes are not a certificate.</exception>
     private CmsCertificate(ReadOnlyMemory<byte> encoded)
     {
         Encoded = encoded;
@@ -66,19 +66,19 @@ internal sealed class CmsCertificate
         }
     }
 
-    /// <summary>The octets as they came.</summary>
+    /// <summary>The certificate as it was received.</summary>
     public ReadOnlyMemory<byte> Encoded { get; }
 
     /// <summary>The issuer's name, encoded.</summary>
     public ReadOnlyMemory<byte> Issuer { get; }
 
-    /// <summary>Contents of the INTEGER.</summary>
+    /// <summary>Contents of the INTEGER serialNumber.</summary>
     public ReadOnlyMemory<byte> Serial { get; }
 
-    /// <summary>Object identifier of the key's algorithm.</summary>
+    /// <summary>Object identifier of the algorithm of the key.</summary>
     public string KeyAlgorithm { get; }
 
-    /// <summary>The parameters of the key's algorithm, encoded; empty when absent.</summary>
+    /// <summary>The parameters of the algorithm of the key, encoded; empty when absent.</summary>
     public ReadOnlyMemory<byte> KeyParameters { get; }
 
     /// <summary>The platform's certificate; null when the platform cannot read it.</summary>
@@ -86,12 +86,12 @@ internal sealed class CmsCertificate
     {
         get
         {
-            if (_certificate is null && !_noCertificate)
+            if (_certificate is null && !_certificateUnreadable)
             {
                 try
                 {
                     X509Certificate2 loaded = X509CertificateLoader.LoadCertificate(Encoded.Span);
-                    // Two threads may load it at once; one object is handed out, the other is nobody's.
+                    // Two threads may load it at once. Keep the first object and dispose the other.
                     if (Interlocked.CompareExchange(ref _certificate, loaded, null) is null)
                     {
                         Attached.AddOrUpdate(loaded, this);
@@ -103,24 +103,24 @@ internal sealed class CmsCertificate
                 }
                 catch (CryptographicException)
                 {
-                    _noCertificate = true;
+                    _certificateUnreadable = true;
                 }
             }
             return _certificate;
         }
     }
 
-    /// <summary>The key; null for a kind that is not verified with, and for one that is malformed.</summary>
+    /// <summary>The key; null when its algorithm is not supported and when it is malformed.</summary>
     public VerificationKey? Key
     {
         get
         {
-            if (_key is null && !_noKey)
+            if (_key is null && !_keyUnusable)
             {
                 VerificationKey? made = ReadKey();
                 if (made is null)
                 {
-                    _noKey = true;
+                    _keyUnusable = true;
                 }
                 else if (Interlocked.CompareExchange(ref _key, made, null) is not null)
                 {
@@ -131,7 +131,7 @@ internal sealed class CmsCertificate
         }
     }
 
-    /// <summary>The subject key identifier extension's value; null when it has none.</summary>
+    /// <summary>The value of the subject key identifier extension; null when there is none.</summary>
     public ReadOnlyMemory<byte>? SubjectKeyIdentifier()
     {
         try
@@ -167,7 +167,7 @@ internal sealed class CmsCertificate
         }
     }
 
-    /// <summary>Octets of an RSA modulus; 0 for another kind of key.</summary>
+    /// <summary>Bytes of an RSA modulus; 0 for another kind of key.</summary>
     public int RsaModulusSize()
     {
         try
@@ -182,7 +182,7 @@ internal sealed class CmsCertificate
         }
     }
 
-    /// <summary>Null when it is no certificate.</summary>
+    /// <summary>Reads a certificate; null when the bytes are not a certificate.</summary>
     public static CmsCertificate? TryRead(ReadOnlyMemory<byte> encoded)
     {
         try
@@ -195,7 +195,7 @@ internal sealed class CmsCertificate
         }
     }
 
-    /// <summary>What there is to know of a platform certificate; null when it cannot be read here.</summary>
+    /// <summary>The parts of a platform certificate; null when it cannot be read here.</summary>
     public static CmsCertificate? Of(X509Certificate2 certificate)
     {
         if (Attached.TryGetValue(certificate, out CmsCertificate? known))
@@ -207,7 +207,7 @@ internal sealed class CmsCertificate
         {
             return null;
         }
-        // The caller may dispose its certificate; this object keeps none of it but the octets.
+        // Keep only the bytes, because the caller may dispose its certificate.
         Attached.AddOrUpdate(certificate, read);
         return read;
     }
@@ -223,11 +223,12 @@ internal sealed class CmsCertificate
                     return VerificationKey.TryRsa(
                         Unsigned(numbers.ReadIntegerBytes()).Span, Unsigned(numbers.ReadIntegerBytes()).Span);
                 case Oids.EcPublicKey when KeyParameters.Span is [0x06, ..]:
-                    // RFC 5480 §2.1.1: named curves only. Explicit parameters let a forger choose the base point.
+                    // RFC 5480 §2.1.1: named curves only, because explicit parameters let a forger choose the base
+                    // point.
                     return VerificationKey.TryEc(
                         Oids.Read(new AsnReader(KeyParameters, AsnEncodingRules.BER)), _keyBits.Span);
                 case Oids.Ed25519 when KeyParameters.IsEmpty:
-                    // RFC 8410 §3: the parameters are absent; §4: the BIT STRING holds the 32 octets themselves.
+                    // RFC 8410 §3: the parameters are absent; §4: the BIT STRING holds the 32 raw octets.
                     return VerificationKey.TryEd25519(_keyBits.Span);
                 default:
                     return null;

@@ -5,13 +5,13 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Cms;
 
-/// <summary>What was encrypted, opened. Dispose it: the content may lie in a temporary file (sealed, see
-/// <see cref="SecretSpool"/>).</summary>
-public sealed class CmsOpened : IDisposable
+/// <summary>The content of a decrypted message. Dispose it, because the content may be in a temporary file (encrypted,
+/// see <see cref="SecretSpool"/>).</summary>
+public sealed class DecryptedContent : IDisposable
 {
     private readonly SecretSpool _content;
 
-    internal CmsOpened(SecretSpool content, string contentType, ContentAlgorithm algorithm)
+    internal DecryptedContent(SecretSpool content, string contentType, ContentAlgorithm algorithm)
     {
         _content = content;
         ContentType = contentType;
@@ -20,27 +20,27 @@ public sealed class CmsOpened : IDisposable
         HasWeakCipher = algorithm.IsWeak;
     }
 
-    /// <summary>Octets of the content.</summary>
+    /// <summary>Bytes of the content.</summary>
     public long Length => _content.Length;
 
-    /// <summary>Object identifier of the content's type; id-data is 1.2.840.113549.1.7.1.</summary>
+    /// <summary>Object identifier of the content type; id-data is 1.2.840.113549.1.7.1.</summary>
     public string ContentType { get; }
 
-    /// <summary>The content's cipher, for example <c>AES-256-GCM</c>.</summary>
+    /// <summary>The cipher of the content, for example <c>AES-256-GCM</c>.</summary>
     public string Algorithm { get; }
 
     /// <summary>
-    /// True: the whole content is as it was encrypted (GCM). False: it may have been changed on its way (CBC), it may
-    /// be the noise that a wrong key makes, and only a signature inside can say. It must not be shown, nor fetched
-    /// from, on the strength of the decryption alone, and what is answered must not depend on it: padding that is wrong
-    /// is no error here, for the same reason.
+    /// True: the content is exactly what was encrypted (GCM). False: the content may have been changed on its way
+    /// (CBC), or may be the random bytes that a wrong key gives; only a signature inside can tell. Unauthenticated
+    /// content must not be shown, and nothing that it refers to be fetched, without a valid signature inside. No reply
+    /// may depend on it; wrong padding is not an error here for the same reason.
     /// </summary>
     public bool Authenticated { get; }
 
-    /// <summary>The cipher is one that nobody should use any more (triple DES).</summary>
+    /// <summary>The cipher should no longer be used (triple DES).</summary>
     public bool HasWeakCipher { get; }
 
-    /// <summary>The content, from its beginning; seekable; good until this object is disposed.</summary>
+    /// <summary>The content from its beginning; seekable; valid until this object is disposed.</summary>
     public Stream OpenContent() => _content.OpenRead();
 
     /// <summary>Wipes the content.</summary>
@@ -48,25 +48,26 @@ public sealed class CmsOpened : IDisposable
 }
 
 /// <summary>
-/// Opens EnvelopedData (RFC 5652 §6; AES-CBC, and triple DES of old) and AuthEnvelopedData (RFC 5083, AES-GCM) from
-/// DER, BER or PEM, in one pass; the key may be derived for the cipher (RFC 9709). Nothing of the content comes out
-/// before its tag has been verified. Every failure after the recipient was found is the one error
-/// <see cref="CmsError.DecryptionFailed"/>, and none depends on the cleartext. Left out: recipients by shared key and
-/// password; RC2, DES, AES-CCM.
+/// Decrypts EnvelopedData (RFC 5652 §6; AES-CBC, and triple DES of old messages) and AuthEnvelopedData (RFC 5083,
+/// AES-GCM) from DER, BER or PEM in one pass; the key may be derived for the cipher (RFC 9709). No content is released
+/// before its tag has been verified. Every failure after the recipient was found is the same error
+/// <see cref="CmsError.DecryptionFailed"/>, and none depends on the cleartext.
+/// Left out: recipients by shared key and password; RC2, DES, AES-CCM.
 /// </summary>
 public static class CmsDecryptor
 {
     private const int BufferSize = 64 * 1024;
 
-    /// <summary>Decrypts for the first of our keys that the message names. The stream stays the caller's.</summary>
-    /// <exception cref="CmsException">Not encrypted CMS, damaged, not for us, or not authentic; see
-    /// <see cref="CmsException.Error"/>.</exception>
-    public static async Task<CmsOpened> DecryptAsync(
+    /// <summary>Decrypts with the first of the keys that the message names. The caller keeps and disposes the
+    /// stream.</summary>
+    /// <exception cref="CmsException">The input is not encrypted CMS, damaged, for other recipients, or not authentic;
+    /// see <see cref="CmsException.Error"/>.</exception>
+    public static async Task<DecryptedContent> DecryptAsync(
         Stream cms, IReadOnlyList<RecipientKey> keys, CmsLimits? limits = null,
         CancellationToken cancellationToken = default)
     {
         limits ??= CmsLimits.Default;
-        using var reader = new BerReader(await CmsFormat.UnarmourAsync(cms, cancellationToken), limits);
+        using var reader = new BerReader(await CmsFormat.DecodePemAsync(cms, cancellationToken), limits);
         CmsKind kind = await CmsFormat.ReadContentInfoAsync(reader, cancellationToken);
         if (kind is not (CmsKind.EnvelopedData or CmsKind.AuthEnvelopedData))
         {
@@ -83,16 +84,16 @@ public static class CmsDecryptor
         }
     }
 
-    private static async Task<CmsOpened> ReadAsync(
+    private static async Task<DecryptedContent> ReadAsync(
         BerReader reader, bool authenticated, IReadOnlyList<RecipientKey> keys, CmsLimits limits,
         CancellationToken cancellationToken)
     {
         await reader.EnterAsync(Der.Context0, cancellationToken);
         await reader.EnterAsync(Der.Sequence, cancellationToken);
-        await reader.ReadElementAsync(cancellationToken); // version: derived from the rest
+        await reader.ReadElementAsync(cancellationToken); // version: it follows from the other fields
         if (await reader.PeekTagAsync(cancellationToken) == Der.Context0)
         {
-            await reader.ReadElementAsync(cancellationToken); // originatorInfo: certificates for key agreement
+            await reader.ReadElementAsync(cancellationToken); // originatorInfo: certificates for static key agreement
         }
 
         var recipientInfos = await reader.ReadElementAsync(cancellationToken);
@@ -101,24 +102,24 @@ public static class CmsDecryptor
         var contentType = AsnDecoder.ReadObjectIdentifier(
             await reader.ReadElementAsync(cancellationToken), AsnEncodingRules.BER, out _);
         var algorithm = ContentAlgorithm.Read(await reader.ReadElementAsync(cancellationToken));
-        // Either mistake would turn authenticated content into unauthenticated, or the other way round.
+        // Refuse a mismatch, because it would turn authenticated content into unauthenticated or the reverse.
         if (algorithm.IsGcm != authenticated)
         {
-            throw CmsException.Malformed("a cipher that does not belong into this kind of envelope");
+            throw CmsException.Malformed("a cipher that does not belong in this kind of envelope");
         }
 
         if (await reader.PeekTagAsync(cancellationToken) == BerReader.End)
         {
-            throw new CmsException(CmsError.UnsupportedAlgorithm, "the encrypted content is not inside");
+            throw new CmsException(CmsError.UnsupportedAlgorithm, "the encrypted content is not included");
         }
 
-        var wrapped = Recipients.Unwrap(recipientInfos, keys, algorithm.KeySize, limits);
-        var key = algorithm.ContentKey(wrapped);
+        var wrapped = RecipientInfos.Unwrap(recipientInfos, keys, algorithm.KeySize, limits);
+        var key = algorithm.DeriveContentKey(wrapped);
         CryptographicOperations.ZeroMemory(wrapped);
         var spool = new SecretSpool();
         try
         {
-            await reader.BeginOctetsAsync(Der.PrimitiveContext0, cancellationToken);
+            await reader.BeginOctetStringAsync(Der.PrimitiveContext0, cancellationToken);
             if (authenticated)
             {
                 await ReadGcmAsync(reader, key, algorithm, spool, limits, cancellationToken);
@@ -132,7 +133,7 @@ public static class CmsDecryptor
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
             await reader.ExpectEndOfInputAsync(cancellationToken);
-            return new CmsOpened(spool, contentType, algorithm);
+            return new DecryptedContent(spool, contentType, algorithm);
         }
         catch
         {
@@ -145,22 +146,22 @@ public static class CmsDecryptor
         }
     }
 
-    /// <summary>Content, [1] authAttrs, mac, [2] unauthAttrs (RFC 5083 §2.1); leaves the reader at the end of
-    /// AuthEnvelopedData.</summary>
+    /// <summary>Reads the content, [1] authAttrs, mac, [2] unauthAttrs (RFC 5083 §2.1). The reader is then at the end
+    /// of AuthEnvelopedData.</summary>
     private static async Task ReadGcmAsync(
         BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits,
         CancellationToken cancellationToken)
     {
         using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
-        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
+        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
         {
-            CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContent));
+            CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContentLength));
             while (!piece.IsEmpty)
             {
-                Span<byte> room = spool.Room(piece.Length);
-                context.Update(piece.Span[..room.Length], room);
-                spool.Advance(room.Length);
-                piece = piece[room.Length..];
+                Span<byte> free = spool.GetSpan(piece.Length);
+                context.Update(piece.Span[..free.Length], free);
+                spool.Advance(free.Length);
+                piece = piece[free.Length..];
             }
         }
         await reader.LeaveAsync(cancellationToken);
@@ -173,10 +174,9 @@ public static class CmsDecryptor
             await reader.ReadElementAsync(cancellationToken), AsnEncodingRules.BER, out _);
         if (await reader.PeekTagAsync(cancellationToken) == Der.Context2)
         {
-            await reader.ReadElementAsync(cancellationToken); // unauthAttrs: nobody vouches for them
+            await reader.ReadElementAsync(cancellationToken); // unauthAttrs: not authenticated
         }
-        // RFC 5084 §3.2: mac has exactly the length that the parameters announce; a shorter one would be easier to
-        // guess.
+        // RFC 5084 §3.2: mac has exactly the length in the parameters; a shorter tag would be easier to guess.
         var authentic =
             tag.Length == algorithm.TagSize
             && (
@@ -190,14 +190,15 @@ public static class CmsDecryptor
     }
 
     /// <summary>
-    /// The attributes stand behind the content but are authenticated before it, so the tag is computed once more: the
-    /// same key, nonce and plaintext give the same ciphertext, and with the attributes the tag it must have.
+    /// Verifies the tag over attributes and content by encrypting the content again, because the attributes follow the
+    /// content but are authenticated before it. The same key, nonce and plaintext give the same ciphertext, and with
+    /// the attributes the expected tag.
     /// </summary>
     private static bool VerifyWithAttributes(
         SecretSpool spool, byte[] key, ContentAlgorithm algorithm, byte[] attributes, byte[] tag)
     {
         using var context = AesGcmContext.ForEncryption(key, algorithm.Nonce);
-        // RFC 5083 §2.2: what is authenticated is the DER encoding with the tag of SET OF in place of [1].
+        // RFC 5083 §2.2: the authenticated data is the DER encoding with the tag of SET OF in place of [1].
         attributes[0] = Der.Set;
         context.AddAad(attributes);
         var buffer = new byte[BufferSize];
@@ -213,46 +214,46 @@ public static class CmsDecryptor
     }
 
     /// <summary>
-    /// Content, then [1] unprotectedAttrs (RFC 5652 §6.1); leaves the reader at the end of EnvelopedData. Padding that
-    /// is wrong stays in the content: an error here would tell whoever may send changed ciphertexts what the cleartext
-    /// is, octet by octet.
+    /// Reads the content, then [1] unprotectedAttrs (RFC 5652 §6.1). The reader is then at the end of EnvelopedData.
+    /// Wrong padding stays in the content and is not an error, because an error would tell an attacker who sends
+    /// changed ciphertexts the cleartext byte by byte.
     /// </summary>
     private static async Task ReadCbcAsync(
         BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits,
         CancellationToken cancellationToken)
     {
-        using ICryptoTransform transform = Decryptor(algorithm, key);
+        using ICryptoTransform transform = CreateDecryptor(algorithm, key);
         var encrypted = new byte[BufferSize];
         var plain = new byte[BufferSize];
-        var held = 0;
+        var buffered = 0;
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
             {
-                CheckLength(spool.Length + held + piece.Length, limits.MaxContent);
+                CheckLength(spool.Length + buffered + piece.Length, limits.MaxContent);
                 while (!piece.IsEmpty)
                 {
-                    // What is held is decrypted only once more has come: the last block, which has the padding, stays.
-                    if (held == BufferSize)
+                    // Decrypt the buffer only when more follows, because the last block has the padding.
+                    if (buffered == BufferSize)
                     {
-                        spool.Write(plain.AsSpan(0, transform.TransformBlock(encrypted, 0, held, plain, 0)));
-                        held = 0;
+                        spool.Write(plain.AsSpan(0, transform.TransformBlock(encrypted, 0, buffered, plain, 0)));
+                        buffered = 0;
                     }
-                    var count = Math.Min(piece.Length, BufferSize - held);
-                    piece[..count].CopyTo(encrypted.AsMemory(held));
+                    var count = Math.Min(piece.Length, BufferSize - buffered);
+                    piece[..count].CopyTo(encrypted.AsMemory(buffered));
                     piece = piece[count..];
-                    held += count;
+                    buffered += count;
                 }
             }
-            // RFC 5652 §6.3: there is always padding, so there is always a block.
+            // RFC 5652 §6.3: there is always padding, so there is at least one block.
             var block = algorithm.Nonce.Length;
-            if (held == 0 || held % block != 0)
+            if (buffered == 0 || buffered % block != 0)
             {
                 throw Failed();
             }
 
-            transform.TransformBlock(encrypted, 0, held, plain, 0);
-            spool.Write(plain.AsSpan(0, held - PaddingLength(plain.AsSpan(held - block, block))));
+            transform.TransformBlock(encrypted, 0, buffered, plain, 0);
+            spool.Write(plain.AsSpan(0, buffered - PaddingLength(plain.AsSpan(buffered - block, block))));
         }
         finally
         {
@@ -265,7 +266,7 @@ public static class CmsDecryptor
         }
     }
 
-    private static ICryptoTransform Decryptor(ContentAlgorithm algorithm, byte[] key)
+    private static ICryptoTransform CreateDecryptor(ContentAlgorithm algorithm, byte[] key)
     {
         using SymmetricAlgorithm cipher = algorithm.CreateBlockCipher();
         cipher.Padding = PaddingMode.None;
@@ -279,8 +280,8 @@ public static class CmsDecryptor
         }
     }
 
-    /// <summary>Octets of padding at the end of the last block, 0 when it is none; the same work whatever they
-    /// are.</summary>
+    /// <summary>Bytes of padding at the end of the last block; 0 when the padding is wrong. Takes the same time for all
+    /// values.</summary>
     private static int PaddingLength(ReadOnlySpan<byte> last)
     {
         int length = last[^1];
@@ -290,7 +291,7 @@ public static class CmsDecryptor
             var inPadding = ~((length - i) >> 31);
             wrong |= inPadding & (last[^i] ^ length);
         }
-        // All ones when nothing was wrong.
+        // All ones when the padding is right.
         var right = ~((wrong | -wrong) >> 31);
         return length & right;
     }
@@ -306,5 +307,5 @@ public static class CmsDecryptor
     private static CmsException Failed() =>
         new(
             CmsError.DecryptionFailed,
-            "this could not be decrypted: it was changed on its way, or was made for another key");
+            "this could not be decrypted: it was changed on its way or encrypted to another key");
 }

@@ -1,51 +1,52 @@
 namespace SecureMail.Cms;
 
-/// <summary>What is wrong with a CMS object, by what the caller does next.</summary>
+/// <summary>The kinds of CMS errors, by what the caller does next.</summary>
 public enum CmsError
 {
-    /// <summary>The octets are not CMS at all.</summary>
+    /// <summary>The input is not CMS.</summary>
     NotCms,
 
-    /// <summary>It is CMS, but not of the kind that this call reads (for example encrypted where signed was
-    /// asked).</summary>
+    /// <summary>The input is CMS of another kind than this call reads (for example encrypted in place of
+    /// signed).</summary>
     WrongKind,
 
-    /// <summary>It begins as CMS and breaks its own rules.</summary>
+    /// <summary>The input begins as CMS and violates its format.</summary>
     Malformed,
 
-    /// <summary>It ends before its end: part of the file is missing.</summary>
+    /// <summary>The input ends too early: a part of the file is missing.</summary>
     Truncated,
 
-    /// <summary>It passes one of <see cref="CmsLimits"/>.</summary>
+    /// <summary>The input exceeds one of <see cref="CmsLimits"/>.</summary>
     LimitExceeded,
 
-    /// <summary>It uses an algorithm that this program does not have.</summary>
+    /// <summary>The input uses an algorithm that is not supported.</summary>
     UnsupportedAlgorithm,
 
-    /// <summary>It is encrypted, and to none of the keys at hand.</summary>
+    /// <summary>The message is encrypted to none of the available keys.</summary>
     NotForUs,
 
     /// <summary>
-    /// It could not be decrypted, or was changed on its way. One reason only, on purpose: telling a wrong key from a
-    /// wrong padding would answer an attacker's question (RFC 3218).
+    /// The message could not be decrypted, or was changed on its way. The two have the same error on purpose, because a
+    /// distinction between a wrong key and a wrong padding would help an attacker (RFC 3218).
     /// </summary>
     DecryptionFailed,
 
-    /// <summary>A certificate given cannot do what was asked (no RSA key for a recipient, another scheme than the
-    /// key's).</summary>
+    /// <summary>A certificate cannot be used for the operation (its key cannot be encrypted to, or does not fit the
+    /// signature scheme).</summary>
     CertificateNotUsable,
 
-    /// <summary>A signature value does not verify with the certificate it was made for: the wrong key signed.</summary>
+    /// <summary>A signature value does not verify with its certificate: another key signed.</summary>
     SignatureValueWrong,
 }
 
-/// <summary>A CMS object cannot be read or made. The message names no content and is safe to show.</summary>
+/// <summary>A CMS object cannot be read or made. The message contains nothing of the content and may be
+/// shown.</summary>
 public sealed class CmsException : Exception
 {
     internal CmsException(CmsError error, string message, Exception? inner = null)
         : base(message, inner) => Error = error;
 
-    /// <summary>What kind of failure it is.</summary>
+    /// <summary>The kind of error.</summary>
     public CmsError Error { get; }
 
     internal static CmsException Malformed(string what, Exception? inner = null) =>

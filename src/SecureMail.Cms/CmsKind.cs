@@ -19,31 +19,32 @@ public enum CmsKind
     /// <summary>Encrypted and authenticated (RFC 5083); <see cref="CmsDecryptor"/> reads it.</summary>
     AuthEnvelopedData,
 
-    /// <summary>CMS of a kind that is recognised but not read: compressed, digested, encrypted under a shared
+    /// <summary>CMS of a kind that is recognised but not supported: compressed, digested, encrypted under a shared
     /// key.</summary>
     Other,
 }
 
 /// <summary>
-/// Finds out from the first octets whether something is CMS and of which kind, in DER, BER or PEM, and opens each of
-/// them as the same octets. Names and declared media types are not asked: they lie.
+/// Detects from the first bytes whether a file is CMS, and of which kind, in DER, BER or PEM; and reads each of them as
+/// BER. File names and declared media types are ignored, because they may be false.
 /// </summary>
 public static class CmsFormat
 {
-    /// <summary>So many first octets of a file decide.</summary>
+    /// <summary>Bytes at the beginning of a file that are needed for detection.</summary>
     public const int DetectionLength = 4096;
 
-    /// <summary>The kind of CMS that begins with these octets.</summary>
-    /// <param name="head">The beginning, <see cref="DetectionLength"/> octets or all there are.</param>
+    /// <summary>Detects the kind of CMS that begins with these bytes.</summary>
+    /// <param name="head">The beginning of the file: <see cref="DetectionLength"/> bytes, or the whole file when it is
+    /// shorter.</param>
     public static CmsKind Detect(ReadOnlySpan<byte> head)
     {
         var decoded = IsPem(head) ? DecodePemHead(head) : null;
         return DetectBer(decoded ?? head);
     }
 
-    /// <summary>A stream over DER or BER, whatever the armour; reads the first octets of the source. The source stays
-    /// the caller's.</summary>
-    internal static async ValueTask<Stream> UnarmourAsync(Stream source, CancellationToken cancellationToken)
+    /// <summary>A stream over DER or BER, decoded when the source is PEM. Reads the first bytes of the source. The
+    /// caller keeps and disposes the source.</summary>
+    internal static async ValueTask<Stream> DecodePemAsync(Stream source, CancellationToken cancellationToken)
     {
         var head = new byte[DetectionLength];
         var count = await source.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
@@ -51,8 +52,9 @@ public static class CmsFormat
         return IsPem(head.AsSpan(0, count)) ? new PemDecodingStream(whole) : whole;
     }
 
-    /// <summary>Reads ContentInfo (RFC 5652 §3) up to the content and gives its kind; the reader stands at
+    /// <summary>Reads ContentInfo (RFC 5652 §3) up to the content and returns its kind. The reader is then at
     /// [0].</summary>
+    /// <exception cref="CmsException">The input is not CMS, or damaged.</exception>
     internal static async ValueTask<CmsKind> ReadContentInfoAsync(BerReader reader, CancellationToken cancellationToken)
     {
         if (await reader.PeekTagAsync(cancellationToken) != Der.Sequence)
@@ -88,15 +90,15 @@ public static class CmsFormat
 
     private static CmsKind DetectBer(ReadOnlySpan<byte> head)
     {
-        // SEQUENCE, its length in any form, then the OBJECT IDENTIFIER.
+        // SEQUENCE, its length in any form, OBJECT IDENTIFIER.
         if (head.Length < 4 || head[0] != Der.Sequence)
         {
             return CmsKind.None;
         }
 
-        var lengthOctets = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
-        var at = 2 + lengthOctets;
-        if (lengthOctets > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
+        var lengthSize = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
+        var at = 2 + lengthSize;
+        if (lengthSize > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
         {
             return CmsKind.None;
         }
@@ -107,8 +109,8 @@ public static class CmsFormat
 
     private static bool IsPem(ReadOnlySpan<byte> head)
     {
-        // A ContentInfo in BER begins with 0x30, the digit '0': text that begins so is not told from it, and is not
-        // PEM.
+        // A ContentInfo in BER begins with 0x30, the digit '0'. Text that looks like ContentInfo is not PEM, because
+        // the two cannot be distinguished.
         var begin = head.IndexOf("-----BEGIN "u8);
         if (begin < 0 || (begin > 0 && head[begin - 1] != (byte)'\n') || DetectBer(head) != CmsKind.None)
         {
@@ -116,8 +118,8 @@ public static class CmsFormat
         }
 
         ReadOnlySpan<byte> rest = head[(begin + "-----BEGIN ".Length)..];
-        // RFC 7468 §8 and §9: CMS, and PKCS7 as generators before it wrote; OpenSSL reads "PKCS #7 SIGNED DATA" too,
-        // and gpgsm has labels of its own.
+        // RFC 7468 §8 and §9: CMS, and PKCS7 of older generators. OpenSSL reads "PKCS #7 SIGNED DATA" too, and gpgsm
+        // has its own labels.
         return rest.StartsWith("CMS-----"u8)
             || rest.StartsWith("PKCS7-----"u8)
             || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8)
@@ -135,66 +137,20 @@ public static class CmsFormat
         }
 
         var text = new StringBuilder();
-        foreach (var octet in head[(begin + line)..])
+        foreach (var b in head[(begin + line)..])
         {
-            if (octet == '-' || text.Length == 64)
+            if (b == '-' || text.Length == 64)
             {
                 break;
             }
 
-            if (!char.IsWhiteSpace((char)octet))
+            if (!char.IsWhiteSpace((char)b))
             {
-                text.Append((char)octet);
+                text.Append((char)b);
             }
         }
         var decoded = new byte[48];
         var whole = text.ToString(0, text.Length & ~3);
         return Convert.TryFromBase64String(whole, decoded, out var written) ? decoded[..written] : null;
-    }
-
-    /// <summary>Octets already read, then the rest of the stream they came from.</summary>
-    private sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : Stream
-    {
-        private ReadOnlyMemory<byte> _prefix = prefix;
-
-        public override bool CanRead => true;
-        public override bool CanSeek => false;
-        public override bool CanWrite => false;
-        public override long Length => throw new NotSupportedException();
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            if (_prefix.IsEmpty)
-            {
-                return rest.ReadAsync(buffer, cancellationToken);
-            }
-
-            var count = Math.Min(buffer.Length, _prefix.Length);
-            _prefix[..count].CopyTo(buffer);
-            _prefix = _prefix[count..];
-            return ValueTask.FromResult(count);
-        }
-
-        public override Task<int> ReadAsync(
-            byte[] buffer,
-            int offset,
-            int count,
-            CancellationToken cancellationToken
-        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Flush() { }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

@@ -6,67 +6,66 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// SignedData (RFC 5652 §5), read from DER, BER or PEM in one pass. Attached content is hashed while it passes and held
-/// in a <see cref="SecretSpool"/>; certificates, CRLs and signers are parsed under <see cref="CmsLimits"/>. Then
-/// <see cref="VerifyAsync"/> answers for each signer whether content, attributes and value belong together. Whether the
-/// signer is to be trusted is SecureMail.Trust's question, not asked here. Certificates seen before come from a
-/// <see cref="CertificateCache"/>, and the platform loads those only that somebody asks for.
+/// SignedData (RFC 5652 §5), read from DER, BER or PEM in one pass. Attached content is hashed while it is read and
+/// kept in a <see cref="SecretSpool"/>; certificates, CRLs and signers are parsed within <see cref="CmsLimits"/>. Then
+/// <see cref="VerifyAsync"/> checks for each signer whether content, attributes and value belong together. Whether a
+/// signer is trusted is validated in SecureMail.Trust, not here. Certificates come from a
+/// <see cref="CertificateCache"/>, and the platform loads only those that a caller asks for.
 /// </summary>
 public sealed class CmsSignedData : IDisposable
 {
-    /// <summary>Certificates tried for one signer: an attacker may send many under one issuer and serial
-    /// number.</summary>
-    private const int MaxCandidates = 8;
-
-    /// <summary>Content held in memory for a signer who signed it itself and not its hash (Ed25519 without signed
-    /// attributes).</summary>
+    /// <summary>Bytes of content at most that are kept in memory for a signature over the content itself and not its
+    /// hash (Ed25519 without signed attributes).</summary>
     private const int MaxPureContent = 1 << 20;
 
-    private readonly HeldContent? _content;
+    private readonly EncapsulatedContent? _content;
     private readonly ContentHash? _contentHash;
     private ContentHash? _verified;
     private List<CmsCertificate> _certificates = [];
     private X509Certificate2[]? _platformCertificates;
 
-    private CmsSignedData(string contentType, HeldContent? content, ContentHash? contentHash)
+    private CmsSignedData(string contentType, EncapsulatedContent? content, ContentHash? contentHash)
     {
         ContentType = contentType;
         _content = content;
         _contentHash = contentHash;
     }
 
-    /// <summary>Object identifier of the content's type; id-data is 1.2.840.113549.1.7.1.</summary>
+    /// <summary>Object identifier of the content type; id-data is 1.2.840.113549.1.7.1.</summary>
     public string ContentType { get; }
 
-    /// <summary>Whether the content is inside; if not, the signature is detached.</summary>
+    /// <summary>Whether the content is included; if not, the signature is detached.</summary>
     public bool HasContent => _content is not null;
 
-    /// <summary>Octets of the content inside; 0 when detached.</summary>
+    /// <summary>Bytes of the content included; 0 when detached.</summary>
     public long ContentLength => _content?.Length ?? 0;
 
     /// <summary>
-    /// The X.509 certificates inside that could be read. Anyone can put certificates here. They may be shared with
-    /// others: do not dispose them.
+    /// The included X.509 certificates that could be read. They are not authenticated: anyone can add certificates.
+    /// They may be shared: do not dispose them.
     /// </summary>
     public IReadOnlyList<X509Certificate2> Certificates =>
         _platformCertificates ??= [.. _certificates.Select(c => c.Certificate).OfType<X509Certificate2>()];
 
-    /// <summary>The CRLs inside, DER or BER as they came.</summary>
+    /// <summary>The included CRLs as they were received, DER or BER.</summary>
     public IReadOnlyList<byte[]> Crls { get; private set; } = [];
 
-    /// <summary>The signers, in the order they came; may be empty (a mere bag of certificates).</summary>
+    /// <summary>The signers in the order of the message; empty for a certs-only message.</summary>
     public IReadOnlyList<CmsSignerInfo> Signers { get; private set; } = [];
 
-    /// <summary>Reads a SignedData to its end. The stream stays the caller's.</summary>
-    /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
+    /// <summary>Reads a SignedData to its end. The caller keeps and disposes the stream.</summary>
+    /// <exception cref="CmsException">The input is not CMS, of another kind, damaged, truncated or beyond a
+    /// limit.</exception>
     public static Task<CmsSignedData> ReadAsync(
         Stream cms,
         CmsLimits? limits = null,
         CancellationToken cancellationToken = default
     ) => ReadAsync(cms, CertificateCache.Shared, inPlace: false, limits, cancellationToken);
 
-    /// <summary>Reads a SignedData to its end, with a cache of one's own. The stream stays the caller's.</summary>
-    /// <exception cref="CmsException">It is no CMS, of another kind, damaged, cut off or beyond a limit.</exception>
+    /// <summary>Reads a SignedData to its end, with the given cache. The caller keeps and disposes the
+    /// stream.</summary>
+    /// <exception cref="CmsException">The input is not CMS, of another kind, damaged, truncated or beyond a
+    /// limit.</exception>
     public static Task<CmsSignedData> ReadAsync(
         Stream cms,
         CertificateCache cache,
@@ -75,9 +74,9 @@ public sealed class CmsSignedData : IDisposable
     ) => ReadAsync(cms, cache, inPlace: false, limits, cancellationToken);
 
     /// <summary>
-    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the content inside is left where it lies
-    /// instead of copied, when the stream is seekable and no PEM. The stream must stay open and as it is while this
-    /// object is in use, and nobody else may read it meanwhile.
+    /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the included content is not copied when
+    /// the stream is seekable and not PEM. While this object is in use, the stream must stay open and unchanged, and no
+    /// other code may read it.
     /// </summary>
     public static Task<CmsSignedData> ReadInPlaceAsync(
         Stream cms,
@@ -89,14 +88,15 @@ public sealed class CmsSignedData : IDisposable
         Stream cms, CertificateCache cache, bool inPlace, CmsLimits? limits, CancellationToken cancellationToken)
     {
         limits ??= CmsLimits.Default;
-        HeldContent held = inPlace && cms.CanSeek ? HeldContent.InPlace(cms) : HeldContent.Copied();
-        Stream unarmoured = await CmsFormat.UnarmourAsync(cms, cancellationToken);
-        if (unarmoured is PemDecodingStream)
+        EncapsulatedContent content =
+            inPlace && cms.CanSeek ? EncapsulatedContent.InPlace(cms) : EncapsulatedContent.Copied();
+        Stream ber = await CmsFormat.DecodePemAsync(cms, cancellationToken);
+        if (ber is PemDecodingStream)
         {
-            held = HeldContent.Copied();
+            content = EncapsulatedContent.Copied();
         }
 
-        using var reader = new BerReader(unarmoured, limits);
+        using var reader = new BerReader(ber, limits);
         if (await CmsFormat.ReadContentInfoAsync(reader, cancellationToken) != CmsKind.SignedData)
         {
             throw new CmsException(CmsError.WrongKind, "this CMS object is not signed data");
@@ -107,10 +107,10 @@ public sealed class CmsSignedData : IDisposable
         {
             await reader.EnterAsync(Der.Context0, cancellationToken);
             await reader.EnterAsync(Der.Sequence, cancellationToken);
-            await reader.ReadElementAsync(cancellationToken); // version: RFC 5652 §5.1 derives it from the rest, nothing depends on it
+            await reader.ReadElementAsync(cancellationToken); // version: it follows from the rest (RFC 5652 §5.1)
             IReadOnlyList<HashAlgorithmName> digests = ReadDigests(
                 await reader.ReadElementAsync(cancellationToken), limits);
-            data = await ReadContentAsync(reader, held, digests, limits, cancellationToken);
+            data = await ReadContentAsync(reader, content, digests, limits, cancellationToken);
             if (await reader.PeekTagAsync(cancellationToken) == Der.Context0)
             {
                 data._certificates = ReadCertificates(await reader.ReadElementAsync(cancellationToken), cache, limits);
@@ -140,20 +140,20 @@ public sealed class CmsSignedData : IDisposable
         }
     }
 
-    /// <summary>The content inside, from its beginning; seekable; good until this object is disposed.</summary>
+    /// <summary>The included content from its beginning; seekable; valid until this object is disposed.</summary>
     /// <exception cref="InvalidOperationException">The signature is detached.</exception>
     public Stream OpenContent() =>
         _content?.OpenRead()
-        ?? throw new InvalidOperationException("the signature is detached: there is no content inside");
+        ?? throw new InvalidOperationException("the signature is detached: no content is included");
 
     /// <summary>Verifies digest, attributes and value of every signer.</summary>
     /// <param name="detachedContent">
-    /// The content when it stands outside, read once to its end. When it is given it alone counts: content inside is
-    /// then ignored, so that nobody can show one text and have another verified.
+    /// The content of a detached signature, read once to its end. When it is given, included content is ignored, so
+    /// that no sender can have one text shown and another verified.
     /// </param>
-    /// <param name="knownCertificates">More certificates to find the signer's among.</param>
+    /// <param name="knownCertificates">More certificates to search for that of the signer.</param>
     /// <param name="cancellationToken">Stops between pieces of content.</param>
-    /// <returns>One answer for each of <see cref="Signers"/>, in that order.</returns>
+    /// <returns>One result for each of <see cref="Signers"/>, in that order.</returns>
     public async Task<IReadOnlyList<SignerVerification>> VerifyAsync(
         Stream? detachedContent, IEnumerable<X509Certificate2>? knownCertificates = null,
         CancellationToken cancellationToken = default)
@@ -167,9 +167,9 @@ public sealed class CmsSignedData : IDisposable
         try
         {
             Stream? again = detachedContent;
-            if (again is null && _content is not null && (pure || !_contentHash!.Covers(wanted)))
+            if (again is null && _content is not null && (pure || !_contentHash!.Includes(wanted)))
             {
-                again = _content.OpenRead(); // digestAlgorithms did not announce every signer's
+                again = _content.OpenRead(); // digestAlgorithms lacks an algorithm of a signer
             }
 
             if (again is not null)
@@ -192,13 +192,13 @@ public sealed class CmsSignedData : IDisposable
                     certificates.Add(read);
                 }
             }
-            var answers = new SignerVerification[Signers.Count];
-            for (var i = 0; i < answers.Length; i++)
+            var results = new SignerVerification[Signers.Count];
+            for (var i = 0; i < results.Length; i++)
             {
-                answers[i] = Verify(Signers[i], hash, whole, certificates);
+                results[i] = SignerVerifier.Verify(Signers[i], hash, whole, certificates);
             }
 
-            return answers;
+            return results;
         }
         finally
         {
@@ -206,18 +206,19 @@ public sealed class CmsSignedData : IDisposable
         }
     }
 
-    /// <summary>The digest of the content that the last <see cref="VerifyAsync"/> was over; null when no signer's
-    /// algorithm asked for it, or there was no content.</summary>
+    /// <summary>The digest of the content of the last <see cref="VerifyAsync"/>; null when no signer uses the
+    /// algorithm, or there was no content.</summary>
     public byte[]? ContentDigest(HashAlgorithmName algorithm) => _verified?.TryDigest(algorithm);
 
-    /// <summary>Removes the content.</summary>
+    /// <summary>Wipes the content.</summary>
     public void Dispose()
     {
         _content?.Dispose();
         _contentHash?.Dispose();
     }
 
-    /// <summary>The content when it is short enough to be held, else null; hashes what it has read.</summary>
+    /// <summary>Reads content up to <see cref="MaxPureContent"/> and hashes what it reads. Returns null when the
+    /// content is longer.</summary>
     private static async Task<byte[]?> ReadPureAsync(
         Stream content, ContentHash hash, CancellationToken cancellationToken)
     {
@@ -235,109 +236,8 @@ public sealed class CmsSignedData : IDisposable
         return whole.Length <= MaxPureContent ? whole.ToArray() : null;
     }
 
-    private static SignerVerification Verify(
-        CmsSignerInfo signer, ContentHash? content, byte[]? whole, List<CmsCertificate> certificates)
-    {
-        List<SignerProblem> problems = [.. signer.Problems];
-        if (content is null)
-        {
-            problems.Add(SignerProblem.ContentMissing);
-        }
-
-        List<CmsCertificate> candidates = Candidates(signer, certificates);
-        if (candidates.Count == 0)
-        {
-            problems.Add(SignerProblem.CertificateMissing);
-        }
-
-        if (signer.DigestAlgorithm is not { } digest)
-        {
-            return new SignerVerification(signer, null, null, problems) { Candidate = candidates.FirstOrDefault() };
-        }
-
-        var contentDigest = content?.Digest(digest);
-        bool? digestMatches = null;
-        if (signer.SignedOctets is not null)
-        {
-            if (contentDigest is not null && signer.MessageDigest is not null)
-            {
-                digestMatches = CryptographicOperations.FixedTimeEquals(contentDigest, signer.MessageDigest);
-            }
-        }
-        else if (content is not null && LooksLikeSignedAttributes(content.Prefix))
-        {
-            problems.Add(SignerProblem.ContentIsSignedAttributes);
-        }
-
-        CmsCertificate? match = null;
-        bool? signatureMatches = null;
-        if (signer.SignatureAlgorithm is { } algorithm && candidates.Count > 0)
-        {
-            var pure = algorithm.Scheme == SignatureScheme.Ed25519;
-            // Ed25519 signs the attributes or the content themselves (RFC 8419 §3), the others their hash.
-            var signed =
-                pure ? signer.SignedOctets ?? whole
-                : signer.SignedOctets is { } attributes ? CryptographicOperations.HashData(digest, attributes)
-                : contentDigest;
-            if (signed is not null)
-            {
-                match = candidates.Find(c =>
-                    algorithm.Fits(c)
-                    && (
-                        pure
-                            ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
-                            : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
-                signatureMatches = match is not null;
-                // Without signed attributes the value is over the content itself: one answer for both.
-                if (signer.SignedOctets is null)
-                {
-                    digestMatches = signatureMatches;
-                }
-            }
-            else if (pure && content is not null)
-            {
-                problems.Add(SignerProblem.ContentTooLong);
-            }
-        }
-        CmsCertificate? certificate = match ?? candidates.FirstOrDefault();
-        if (certificate is not null && !signer.Admits(certificate))
-        {
-            problems.Add(SignerProblem.SigningCertificateContradicts);
-        }
-
-        if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.Fits(certificate))
-        {
-            problems.Add(SignerProblem.AlgorithmsContradict);
-        }
-
-        return new SignerVerification(signer, digestMatches, signatureMatches, problems) { Candidate = certificate };
-    }
-
-    /// <summary>The certificates that the signer names, each once; those first that its signing-certificate attribute
-    /// admits.</summary>
-    private static List<CmsCertificate> Candidates(CmsSignerInfo signer, List<CmsCertificate> certificates)
-    {
-        var named = new List<CmsCertificate>(1);
-        foreach (CmsCertificate certificate in certificates)
-        {
-            if (signer.Names(certificate) && !named.Exists(c => c.Encoded.Span.SequenceEqual(certificate.Encoded.Span)))
-            {
-                named.Add(certificate);
-            }
-        }
-        return named.Count < 2 ? named : [.. named.OrderByDescending(signer.Admits).Take(MaxCandidates)];
-    }
-
-    /// <summary>A SET whose first kilobytes hold the object identifier of message-digest, as signed attributes
-    /// do.</summary>
-    private static bool LooksLikeSignedAttributes(ReadOnlySpan<byte> prefix)
-    {
-        ReadOnlySpan<byte> messageDigestOid = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x04];
-        return prefix is [Der.Set, ..] && prefix.IndexOf(messageDigestOid) >= 0;
-    }
-
     private static async Task<CmsSignedData> ReadContentAsync(
-        BerReader reader, HeldContent held, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits,
+        BerReader reader, EncapsulatedContent content, IReadOnlyList<HashAlgorithmName> digests, CmsLimits limits,
         CancellationToken cancellationToken)
     {
         await reader.EnterAsync(Der.Sequence, cancellationToken);
@@ -348,28 +248,28 @@ public sealed class CmsSignedData : IDisposable
             return new CmsSignedData(type, null, null);
         }
         await reader.EnterAsync(Der.Context0, cancellationToken);
-        await reader.BeginOctetsAsync(Der.OctetString, cancellationToken);
+        await reader.BeginOctetStringAsync(Der.OctetString, cancellationToken);
         var hash = new ContentHash(digests);
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadOctetsAsync(cancellationToken)).IsEmpty;)
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
             {
-                if (held.Length + piece.Length > limits.MaxContent)
+                if (content.Length + piece.Length > limits.MaxContent)
                 {
                     throw new CmsException(CmsError.LimitExceeded, "the signed content is too large");
                 }
 
                 hash.Append(piece.Span);
-                held.Append(piece.Span, reader.Position - piece.Length);
+                content.Append(piece.Span, reader.Position - piece.Length);
             }
             hash.Finish();
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
-            return new CmsSignedData(type, held, hash);
+            return new CmsSignedData(type, content, hash);
         }
         catch
         {
-            held.Dispose();
+            content.Dispose();
             hash.Dispose();
             throw;
         }
@@ -386,7 +286,7 @@ public sealed class CmsSignedData : IDisposable
             {
                 throw new CmsException(CmsError.LimitExceeded, "too many digest algorithms");
             }
-            // One that is not ours is passed over: the signer that uses it will be answered as unsupported.
+            // Skip an unsupported algorithm; the signer that uses it is reported as unsupported.
             if (SignatureAlgorithm.DigestOf(Oids.Read(algorithms.ReadSequence())) is { } digest)
             {
                 digests.Add(digest);
@@ -410,8 +310,8 @@ public sealed class CmsSignedData : IDisposable
 
             var x509 = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);
             ReadOnlyMemory<byte> encoded = choices.ReadEncodedValue();
-            // Attribute certificates and the like (RFC 5652 §10.2.2) are passed over. So is a certificate that nobody
-            // can read: it helps nobody; if it was the signer's, the finding says it is missing.
+            // Skip attribute certificates and other kinds (RFC 5652 §10.2.2). Skip an unreadable certificate too; when
+            // it is that of a signer, it is reported as missing.
             if (x509 && cache.Read(encoded) is { } certificate)
             {
                 certificates.Add(certificate);
@@ -430,7 +330,7 @@ public sealed class CmsSignedData : IDisposable
         {
             if (++count > limits.MaxCertificates)
             {
-                throw new CmsException(CmsError.LimitExceeded, "too many revocation lists");
+                throw new CmsException(CmsError.LimitExceeded, "too many CRLs");
             }
 
             var crl = choices.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence);

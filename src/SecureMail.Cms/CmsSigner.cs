@@ -7,15 +7,15 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Signs content with a key at hand, in one pass over it: detached (the signature alone) or attached (the content
-/// inside). When the key is elsewhere, <see cref="PreparedSignature"/> does the same in three calls. Several signers
-/// sign apart and <see cref="Join"/> puts their signatures into one.
+/// Signs content in one pass with a key of this process: detached (the signature alone) or attached (the content
+/// included). When the key is elsewhere, <see cref="PreparedSignature"/> does the same in three calls. Several signers
+/// sign separately, and <see cref="Join"/> combines their signatures.
 /// </summary>
 public static class CmsSigner
 {
     private const int BufferSize = 64 * 1024;
 
-    /// <summary>A detached SignedData over the content, DER.</summary>
+    /// <summary>Makes a detached SignedData over the content, DER.</summary>
     /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
     public static Task<byte[]> SignDetachedAsync(
         Stream content,
@@ -24,8 +24,11 @@ public static class CmsSigner
         CancellationToken cancellationToken = default
     ) => SignDetachedAsync(content, request, prepared => prepared.SignValue(key), cancellationToken);
 
-    /// <summary>A detached SignedData over the content, DER, by whatever makes the value that
-    /// <see cref="PreparedSignature.Complete"/> takes.</summary>
+    /// <summary>Makes a detached SignedData over the content, DER.</summary>
+    /// <param name="content">Read to its end.</param>
+    /// <param name="request">Who signs and how.</param>
+    /// <param name="sign">Makes the value that <see cref="PreparedSignature.Complete"/> takes.</param>
+    /// <param name="cancellationToken">Stops between pieces of content.</param>
     /// <exception cref="CmsException">The certificate does not fit the scheme, or the value not the
     /// certificate.</exception>
     public static async Task<byte[]> SignDetachedAsync(
@@ -38,11 +41,12 @@ public static class CmsSigner
     }
 
     /// <summary>
-    /// Writes a SignedData with the content inside: DER when the content's length is known beforehand (a seekable
-    /// stream) and the signature is not ECDSA, else BER with indefinite lengths, which every reader of CMS must take.
+    /// Writes a SignedData with the content: DER when the stream of the content is seekable, because its length is then
+    /// known beforehand, and the signature is not ECDSA; otherwise BER with indefinite lengths, which every reader of
+    /// CMS must accept.
     /// </summary>
     /// <exception cref="CmsException">The key does not fit the certificate or the scheme.</exception>
-    /// <exception cref="IOException">The content changed its length while it was read.</exception>
+    /// <exception cref="IOException">The length of the content changed while it was read.</exception>
     public static Task SignAttachedAsync(
         Stream content,
         Stream output,
@@ -51,57 +55,61 @@ public static class CmsSigner
         CancellationToken cancellationToken = default
     ) => SignAttachedAsync(content, output, request, prepared => prepared.SignValue(key), cancellationToken);
 
-    /// <summary>The same by whatever makes the value that <see cref="PreparedSignature.Complete"/> takes.</summary>
+    /// <summary>As the other overload; <paramref name="sign"/> makes the value that
+    /// <see cref="PreparedSignature.Complete"/> takes.</summary>
     /// <exception cref="CmsException">The certificate does not fit the scheme, or the value not the
     /// certificate.</exception>
-    /// <exception cref="IOException">The content changed its length while it was read.</exception>
+    /// <exception cref="IOException">The length of the content changed while it was read.</exception>
     public static async Task SignAttachedAsync(
         Stream content, Stream output, SigningRequest request, Func<PreparedSignature, byte[]> sign,
         CancellationToken cancellationToken = default)
     {
-        // An ECDSA value has no fixed length in DER, so what follows the content cannot be measured before it is
-        // signed.
+        // An ECDSA value has no fixed length in DER, so the length of what follows the content is unknown before
+        // signing.
         long? length =
             content.CanSeek && request.Scheme != SignatureScheme.Ecdsa ? content.Length - content.Position : null;
-        await output.WriteAsync(Frame(request, length), cancellationToken);
+        await output.WriteAsync(EncodePrefix(request, length), cancellationToken);
         (var digest, var copied) = await CopyAsync(content, output, request.Digest, length is null, cancellationToken);
         if (length is not null && copied != length)
         {
-            throw new IOException("the content changed its length while it was signed");
+            throw new IOException("the length of the content changed while it was signed");
         }
 
         var prepared = PreparedSignature.Prepare(request, digest);
         if (length is null)
         {
-            // Closes the octet string, [0] and encapContentInfo.
-            await output.WriteAsync(new byte[6], cancellationToken);
-            await output.WriteAsync(Tail(prepared, prepared.Checked(sign(prepared))), cancellationToken);
+            // Ends the OCTET STRING, [0] and encapContentInfo.
             await output.WriteAsync(new byte[6], cancellationToken);
         }
-        else
+
+        var value = prepared.VerifyAndEncode(sign(prepared));
+        await output.WriteAsync(EncodeSuffix(prepared, value), cancellationToken);
+        if (length is null)
         {
-            await output.WriteAsync(Tail(prepared, prepared.Checked(sign(prepared))), cancellationToken);
+            // Ends SignedData, [0] and ContentInfo.
+            await output.WriteAsync(new byte[6], cancellationToken);
         }
     }
 
-    /// <summary>One detached SignedData with the signers, certificates and CRLs of both, DER when they are.</summary>
-    /// <param name="one">A detached SignedData in ContentInfo, DER or BER; ours or another's.</param>
-    /// <param name="other">Another over the same content.</param>
+    /// <summary>Makes one detached SignedData with the signers, certificates and CRLs of both; DER when both are
+    /// DER.</summary>
+    /// <param name="one">A detached SignedData in ContentInfo, DER or BER, of any program.</param>
+    /// <param name="other">Another detached SignedData over the same content.</param>
     /// <exception cref="CmsException">
-    /// One of them cannot be read or is not detached, or two signers' digests by the same algorithm differ: the
-    /// contents are not the same. The values are not verified here.
+    /// One of them cannot be read or is not detached; or the digests of two signers with the same algorithm differ, so
+    /// the contents are not the same. The signature values are not verified here.
     /// </exception>
     public static byte[] Join(ReadOnlyMemory<byte> one, ReadOnlyMemory<byte> other) =>
-        DetachedParts.Read(one).With(DetachedParts.Read(other)).Encode();
+        DetachedSignature.Read(one).Merge(DetachedSignature.Read(other)).Encode();
 
-    /// <summary>Everything before the content's first octet.</summary>
-    private static byte[] Frame(SigningRequest request, long? contentLength)
+    /// <summary>Encodes everything before the first byte of the content.</summary>
+    private static byte[] EncodePrefix(SigningRequest request, long? contentLength)
     {
-        var signedDataType = Encode(w => w.WriteObjectIdentifier(Oids.SignedData));
-        byte[] head =
+        var signedDataType = Der.Encode(w => w.WriteObjectIdentifier(Oids.SignedData));
+        byte[] versionAndDigests =
         [
-            .. Encode(w => w.WriteInteger(1)),
-            .. Encode(w =>
+            .. Der.Encode(w => w.WriteInteger(1)),
+            .. Der.Encode(w =>
             {
                 using (w.PushSetOf())
                 {
@@ -109,44 +117,44 @@ public static class CmsSigner
                 }
             }),
         ];
-        var dataType = Encode(w => w.WriteObjectIdentifier(Oids.Data));
+        var dataType = Der.Encode(w => w.WriteObjectIdentifier(Oids.Data));
         if (contentLength is not { } content)
         {
             return
             [
-                .. Der.Open(Der.Sequence),
+                .. Der.IndefiniteHeader(Der.Sequence),
                 .. signedDataType,
-                .. Der.Open(Der.Context0),
-                .. Der.Open(Der.Sequence),
-                .. head,
-                .. Der.Open(Der.Sequence),
+                .. Der.IndefiniteHeader(Der.Context0),
+                .. Der.IndefiniteHeader(Der.Sequence),
+                .. versionAndDigests,
+                .. Der.IndefiniteHeader(Der.Sequence),
                 .. dataType,
-                .. Der.Open(Der.Context0),
-                .. Der.Open(Der.ConstructedOctetString),
+                .. Der.IndefiniteHeader(Der.Context0),
+                .. Der.IndefiniteHeader(Der.ConstructedOctetString),
             ];
         }
-        // A rehearsal with a digest and a value of zeros measures what will follow the content.
+        // Measure what follows the content with a rehearsal, whose digest and value are zeros.
         var rehearsal = PreparedSignature.Prepare(
             request, new byte[SignatureAlgorithm.HashSize(request.Digest)]);
         var value =
             request.Scheme == SignatureScheme.Ed25519
                 ? Ed25519.SignatureSize
                 : CmsCertificate.Of(request.Certificate)!.RsaModulusSize();
-        long tail = Tail(rehearsal, new byte[value]).Length;
-        var octets = Der.SizeOf(content);
-        var encapsulated = dataType.Length + Der.SizeOf(octets);
-        var signedData = head.Length + Der.SizeOf(encapsulated) + tail;
-        var contentInfo = signedDataType.Length + Der.SizeOf(Der.SizeOf(signedData));
+        long suffix = EncodeSuffix(rehearsal, new byte[value]).Length;
+        var octetString = Der.EncodedLength(content);
+        var encapsulated = dataType.Length + Der.EncodedLength(octetString);
+        var signedData = versionAndDigests.Length + Der.EncodedLength(encapsulated) + suffix;
+        var contentInfo = signedDataType.Length + Der.EncodedLength(Der.EncodedLength(signedData));
         return
         [
             .. Der.Header(Der.Sequence, contentInfo),
             .. signedDataType,
-            .. Der.Header(Der.Context0, Der.SizeOf(signedData)),
+            .. Der.Header(Der.Context0, Der.EncodedLength(signedData)),
             .. Der.Header(Der.Sequence, signedData),
-            .. head,
+            .. versionAndDigests,
             .. Der.Header(Der.Sequence, encapsulated),
             .. dataType,
-            .. Der.Header(Der.Context0, octets),
+            .. Der.Header(Der.Context0, octetString),
             .. Der.Header(Der.OctetString, content),
         ];
     }
@@ -177,24 +185,17 @@ public static class CmsSigner
         }
     }
 
-    private static byte[] Tail(PreparedSignature prepared, byte[] wireValue)
+    private static byte[] EncodeSuffix(PreparedSignature prepared, byte[] wireValue)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
         {
-            prepared.WriteTail(writer, wireValue);
+            prepared.WriteCertificatesAndSigners(writer, wireValue);
         }
-        // The certificates and signers stand behind the content, without the SEQUENCE that the writer needs around
-        // them.
+        // Remove the SEQUENCE, which the writer needs around the certificates and signers and which is not part of the
+        // format.
         var wrapped = writer.Encode();
         AsnDecoder.ReadSequence(wrapped, AsnEncodingRules.DER, out var offset, out var length, out _);
         return wrapped.AsSpan(offset, length).ToArray();
-    }
-
-    private static byte[] Encode(Action<AsnWriter> write)
-    {
-        var writer = new AsnWriter(AsnEncodingRules.DER);
-        write(writer);
-        return writer.Encode();
     }
 }

@@ -5,55 +5,54 @@ using SecureMail.Cms.Asn1;
 
 namespace SecureMail.Cms;
 
-/// <summary>What is wrong about a signature beside its digest and its value. Any of these makes it
+/// <summary>The problems of a signature other than its digest and its value. Each of them makes the signature
 /// unacceptable.</summary>
 public enum SignerProblem
 {
-    /// <summary>The digest algorithm is none that is read here.</summary>
+    /// <summary>The digest algorithm is not supported.</summary>
     DigestUnsupported,
 
-    /// <summary>The signature algorithm is none that is read here.</summary>
+    /// <summary>The signature algorithm is not supported.</summary>
     SignatureAlgorithmUnsupported,
 
     /// <summary>
-    /// The signature algorithm names another hash than the signer's digest algorithm (RFC 8933 §3.1), is Ed25519 with
-    /// another digest than SHA-512 (RFC 8419 §3.1), or is none that the certificate's key may be used for (RFC 4055
+    /// The signature algorithm has another hash than the digest algorithm of the signer (RFC 8933 §3.1), is Ed25519
+    /// with another digest than SHA-512 (RFC 8419 §3.1), or may not be used with the key of the certificate (RFC 4055
     /// §3.3).
     /// </summary>
     AlgorithmsContradict,
 
-    /// <summary>The algorithm-protection attribute names other algorithms than the signer (RFC 6211 §2): they were
-    /// exchanged.</summary>
+    /// <summary>The algorithm-protection attribute names other algorithms than the SignerInfo (RFC 6211 §2): the
+    /// algorithms were changed.</summary>
     AlgorithmProtectionContradicts,
 
-    /// <summary>Ed25519 over content without signed attributes, and more content than is held in memory for
-    /// it.</summary>
+    /// <summary>Ed25519 over content without signed attributes, and the content is too long to be kept in
+    /// memory.</summary>
     ContentTooLong,
 
-    /// <summary>A detached signature, and no content was given.</summary>
+    /// <summary>The signature is detached, and no content was given.</summary>
     ContentMissing,
 
-    /// <summary>The signer's certificate is not there.</summary>
+    /// <summary>The certificate of the signer was not found.</summary>
     CertificateMissing,
 
-    /// <summary>The content is not id-data, so there must be signed attributes (RFC 5652 §5.3), and there are
-    /// none.</summary>
+    /// <summary>There are no signed attributes, which are required because the content is not id-data (RFC 5652
+    /// §5.3).</summary>
     SignedAttributesMissing,
 
-    /// <summary>The signed attributes came in a form that cannot be hashed as they came (RFC 5652 §5.4 wants
-    /// DER).</summary>
+    /// <summary>The signed attributes cannot be hashed as they were received (RFC 5652 §5.4 requires DER).</summary>
     SignedAttributesNotDer,
 
-    /// <summary>An attribute cannot be read, or has not exactly one value where it must.</summary>
+    /// <summary>An attribute cannot be read, or does not have exactly one value where this is required.</summary>
     AttributeMalformed,
 
-    /// <summary>An attribute that may stand once stands twice (RFC 5652 §11).</summary>
+    /// <summary>An attribute that may occur once occurs twice (RFC 5652 §11).</summary>
     AttributeDuplicated,
 
     /// <summary>The content-type attribute is missing (RFC 5652 §11.1).</summary>
     ContentTypeMissing,
 
-    /// <summary>The content-type attribute says something else than the content does.</summary>
+    /// <summary>The content-type attribute differs from the type of the content.</summary>
     ContentTypeContradicts,
 
     /// <summary>The message-digest attribute is missing (RFC 5652 §11.2).</summary>
@@ -63,20 +62,20 @@ public enum SignerProblem
     SigningCertificateContradicts,
 
     /// <summary>
-    /// There are no signed attributes, and the content is itself the encoding of signed attributes: the signature may
-    /// have been made for another message and its attributes passed off as content.
+    /// There are no signed attributes, and the content is the encoding of signed attributes: the signature may have
+    /// been made for another message, whose attributes are presented as content.
     /// </summary>
     ContentIsSignedAttributes,
 }
 
 /// <summary>
-/// One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified. Attributes that are not known here
-/// are kept with the known ones. Nothing in the unsigned ones is vouched for by the signer.
+/// One SignerInfo (RFC 5652 §5.3) as it was read; nothing in it has been verified. Unknown attributes are kept with the
+/// known ones. The signature does not cover the unsigned attributes.
 /// </summary>
 public sealed class CmsSignerInfo
 {
-    /// <summary>Attributes of one kind, and values of one attribute, that are read; real signers have a
-    /// dozen.</summary>
+    /// <summary>Attributes of a signer at most, signed and unsigned each, and values of one attribute; real signers
+    /// have a dozen.</summary>
     private const int MaxAttributes = 256;
 
     private readonly CertificateIdentifier _identifier;
@@ -97,46 +96,47 @@ public sealed class CmsSignerInfo
     /// <summary>The object identifier of the digest algorithm.</summary>
     public string DigestOid { get; }
 
-    /// <summary>The digest algorithm; null when it is not one of MD5, SHA1, SHA256, SHA384, SHA512.</summary>
+    /// <summary>The digest algorithm: MD5, SHA1, SHA256, SHA384 or SHA512; null for another one.</summary>
     public HashAlgorithmName? DigestAlgorithm { get; }
 
     /// <summary>The signature algorithm; null when it is not supported.</summary>
     public SignatureAlgorithm? SignatureAlgorithm { get; }
 
-    /// <summary>The signing-time attribute: what the signer claims, no evidence.</summary>
+    /// <summary>The signing-time attribute: a claim of the signer, not evidence.</summary>
     public DateTimeOffset? SigningTime { get; private set; }
 
-    /// <summary>The signature value as on the wire.</summary>
+    /// <summary>The signature value as it was received.</summary>
     public ReadOnlyMemory<byte> SignatureValue { get; }
 
     /// <summary>Whether there are signed attributes; without them the value is over the content itself.</summary>
-    public bool HasSignedAttributes => SignedOctets is not null;
+    public bool HasSignedAttributes => EncodedSignedAttributes is not null;
 
-    /// <summary>The signed attributes in the order they came, known ones and others.</summary>
+    /// <summary>All signed attributes in the order of the message.</summary>
     public IReadOnlyList<CmsAttribute> SignedAttributes { get; private set; } = [];
 
-    /// <summary>What the signer says its reader can do (RFC 8551 §2.5.2); null when it says nothing, or in a way that
-    /// counts for nothing. No problem of the signature.</summary>
+    /// <summary>The capabilities that the signer announces (RFC 8551 §2.5.2); null when the attribute is missing or
+    /// invalid, which is not a problem of the signature.</summary>
     public SmimeCapabilities? Capabilities => SmimeCapabilities.TryRead(SignedAttributes);
 
-    /// <summary>The unsigned attributes in the order they came; anyone may have put them there.</summary>
+    /// <summary>The unsigned attributes in the order of the message; anyone may have added them.</summary>
     public IReadOnlyList<CmsAttribute> UnsignedAttributes { get; private set; } = [];
 
-    /// <summary>What was signed: the signed attributes as SET OF.</summary>
-    internal byte[]? SignedOctets { get; private set; }
+    /// <summary>The signed attributes as SET OF, which the signature covers; null when there are none.</summary>
+    internal byte[]? EncodedSignedAttributes { get; private set; }
 
     internal byte[]? MessageDigest { get; private set; }
 
     internal IReadOnlyList<SignerProblem> Problems => _problems;
 
-    internal bool Names(CmsCertificate certificate) => _identifier.Names(certificate);
+    /// <summary>Whether the signer identifier is that of the certificate.</summary>
+    internal bool IsIdentifiedBy(CmsCertificate certificate) => _identifier.Matches(certificate);
 
-    /// <summary>Whether every signing-certificate attribute names this certificate.</summary>
-    internal bool Admits(CmsCertificate certificate)
+    /// <summary>Whether every signing-certificate attribute matches the certificate.</summary>
+    internal bool MatchesSigningCertificates(CmsCertificate certificate)
     {
-        foreach (SigningCertificate named in _signingCertificates)
+        foreach (SigningCertificate attribute in _signingCertificates)
         {
-            if (!named.Is(certificate))
+            if (!attribute.Matches(certificate))
             {
                 return false;
             }
@@ -144,8 +144,8 @@ public sealed class CmsSignerInfo
         return true;
     }
 
-    /// <exception cref="AsnContentException">It is no SignerInfo.</exception>
-    /// <exception cref="CmsException">It holds more attributes than are read.</exception>
+    /// <exception cref="AsnContentException">The element is not a SignerInfo.</exception>
+    /// <exception cref="CmsException">There are too many attributes or values.</exception>
     internal static CmsSignerInfo Read(AsnReader signers, string contentType)
     {
         AsnReader reader = signers.ReadSequence();
@@ -238,13 +238,13 @@ public sealed class CmsSignerInfo
     private void ReadSignedAttributes(
         byte[] encoded, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
-        // RFC 5652 §5.4: hashed with the tag of SET OF in place of [0]; the octets are those received.
+        // RFC 5652 §5.4: hashed as received, with the tag of SET OF in place of [0].
         if (encoded[0] != Der.Context0 || encoded[1] == 0x80)
         {
             _problems.Add(SignerProblem.SignedAttributesNotDer);
         }
 
-        SignedOctets = [Der.Set, .. encoded.AsSpan(1)];
+        EncodedSignedAttributes = [Der.Set, .. encoded.AsSpan(1)];
         SignedAttributes = ReadAttributes(
             new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(
                 skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0)));
@@ -260,12 +260,12 @@ public sealed class CmsSignerInfo
                     or Oids.SigningCertificate
                     or Oids.SigningCertificateV2
                     or Oids.AlgorithmProtection;
-            // RFC 5652 §11: these stand once. Others may stand as often as they like.
+            // RFC 5652 §11: the known attributes occur once. Other attributes may occur any number of times.
             if (!seen.Add(attribute.Oid) && known)
             {
                 _problems.Add(SignerProblem.AttributeDuplicated);
             }
-            // RFC 5652 §11.1 to §11.3, RFC 5035 §3, RFC 6211 §2: exactly one value; no attribute has none.
+            // RFC 5652 §11.1 to §11.3, RFC 5035 §3, RFC 6211 §2: exactly one value. Every attribute has a value.
             if (attribute.Values.Count == 0 || (known && attribute.Values.Count > 1))
             {
                 _problems.Add(SignerProblem.AttributeMalformed);
@@ -319,16 +319,16 @@ public sealed class CmsSignerInfo
                     : value.ReadGeneralizedTime();
                 break;
             case Oids.AlgorithmProtection:
-                if (!AlgorithmProtection.Agrees(value.ReadSequence(), digest, algorithm))
+                if (!AlgorithmProtection.Matches(value.ReadSequence(), digest, algorithm))
                 {
                     _problems.Add(SignerProblem.AlgorithmProtectionContradicts);
                 }
 
                 break;
             default:
-                if (SigningCertificate.Read(value, oid == Oids.SigningCertificateV2) is { } named)
+                if (SigningCertificate.Read(value, oid == Oids.SigningCertificateV2) is { } attribute)
                 {
-                    _signingCertificates.Add(named);
+                    _signingCertificates.Add(attribute);
                 }
                 else
                 {
@@ -338,26 +338,4 @@ public sealed class CmsSignerInfo
                 break;
         }
     }
-}
-
-/// <summary>What verification found about one signer. It says nothing about trust.</summary>
-/// <param name="Signer">The signer as read.</param>
-/// <param name="DigestMatches">Whether the content is the content signed; null when that could not be computed.</param>
-/// <param name="SignatureMatches">Whether the value is the certificate's over what was signed; null when that could not
-/// be computed.</param>
-/// <param name="Problems">Everything else that is wrong; empty for a good signature.</param>
-public sealed record SignerVerification(
-    CmsSignerInfo Signer, bool? DigestMatches, bool? SignatureMatches, IReadOnlyList<SignerProblem> Problems)
-{
-    internal CmsCertificate? Candidate { get; init; }
-
-    /// <summary>
-    /// The certificate the value verified with; when it verified with none, the one that the signer names; null when
-    /// that is not there, or the platform cannot read it. It may be shared with others: do not dispose it.
-    /// </summary>
-    public X509Certificate2? Certificate => Candidate?.Certificate;
-
-    /// <summary>The octets signed are the octets received, by the key of <see cref="Certificate"/>, and nothing
-    /// contradicts it.</summary>
-    public bool Intact => DigestMatches == true && SignatureMatches == true && Problems.Count == 0;
 }

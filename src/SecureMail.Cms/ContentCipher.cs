@@ -8,41 +8,41 @@ namespace SecureMail.Cms;
 /// <summary>How content is encrypted when it is written.</summary>
 public enum ContentCipher
 {
-    /// <summary>AES-256-GCM in AuthEnvelopedData (RFC 5083, RFC 5084): confidential, and any change is seen.</summary>
+    /// <summary>AES-256-GCM in AuthEnvelopedData (RFC 5083, RFC 5084): encrypted and authenticated.</summary>
     Aes256Gcm,
 
-    /// <summary>AES-256-CBC in EnvelopedData (RFC 3565), for readers that know no better: a change is not
-    /// seen.</summary>
+    /// <summary>AES-256-CBC in EnvelopedData (RFC 3565), for recipients without AES-GCM: encrypted and not
+    /// authenticated.</summary>
     Aes256Cbc,
 
-    /// <summary>AES-128-GCM, for readers that announce no longer key.</summary>
+    /// <summary>AES-128-GCM, for recipients that announce no longer key.</summary>
     Aes128Gcm,
 
-    /// <summary>AES-128-CBC, for readers that announce nothing else.</summary>
+    /// <summary>AES-128-CBC, for recipients that announce no other cipher.</summary>
     Aes128Cbc,
 }
 
-/// <summary>A cipher, and whether the content's key is bound to it.</summary>
+/// <summary>A cipher, and whether the content-encryption key is bound to it.</summary>
 /// <param name="Cipher">How content is encrypted.</param>
 /// <param name="BindsAlgorithm">
-/// The content's key is derived by id-alg-cek-hkdf-sha256 (RFC 9709): whoever rewrites the algorithm (GCM to CBC, say)
-/// has another key. Only for readers that announce it.
+/// The content-encryption key is derived by id-alg-cek-hkdf-sha256 (RFC 9709), so that a changed algorithm (for example
+/// CBC in place of GCM) gives another key. Only for recipients that announce it.
 /// </param>
-/// <param name="Downgrade">Why it is not the best there is, for the record; null when it is.</param>
+/// <param name="Downgrade">Why a weaker cipher was chosen, for the ledger; null for the strongest one.</param>
 public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = false, string? Downgrade = null)
 {
-    /// <summary>The cipher as it is, the key not bound to it.</summary>
+    /// <summary>The cipher, with the key not bound to it.</summary>
     [SuppressMessage("Usage", "CA2225", Justification = "the constructor is the other way")]
     public static implicit operator CipherChoice(ContentCipher cipher) => new(cipher);
 
-    /// <summary>A change of the content is seen by every reader.</summary>
+    /// <summary>Whether every recipient detects a change of the content.</summary>
     public bool IsAuthenticated => Cipher is ContentCipher.Aes256Gcm or ContentCipher.Aes128Gcm;
 
-    /// <summary>The smime-type of what is written (RFC 8551 §3.2.2).</summary>
+    /// <summary>The smime-type of the message (RFC 8551 §3.2.2).</summary>
     public string SmimeType => IsAuthenticated ? "authEnveloped-data" : "enveloped-data";
 
-    /// <summary>For the record: <c>AES-256-GCM</c>, or <c>AES-256-GCM, id-alg-cek-hkdf-sha256</c> where the key is
-    /// bound to it.</summary>
+    /// <summary>The name for the ledger: <c>AES-256-GCM</c>, or <c>AES-256-GCM, id-alg-cek-hkdf-sha256</c> when the key
+    /// is bound to the cipher.</summary>
     public string Name => BindsAlgorithm ? $"{CipherName}, id-alg-cek-hkdf-sha256" : CipherName;
 
     internal int KeySize => Cipher is ContentCipher.Aes128Gcm or ContentCipher.Aes128Cbc ? 16 : 32;
@@ -56,7 +56,8 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
             _ => "AES-128-CBC",
         };
 
-    // Authentication before length: who changes a CBC ciphertext is not seen, while nobody searches 2^128 keys.
+    // Authentication ranks above key length, because a changed CBC ciphertext is not detected, while a search of 2^128
+    // keys is infeasible.
     private int Rank => (IsAuthenticated ? 2 : 0) + (KeySize == 32 ? 1 : 0);
 
     private string Oid =>
@@ -69,15 +70,15 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
         };
 
     /// <summary>
-    /// The strongest cipher that every reader has announced, AES-256-GCM before the others. What a reader can do is
-    /// taken from the directory or from a message it signed, never from an unsigned one, which would let a stranger
-    /// choose the cipher; the caller answers for that.
+    /// The strongest cipher that every recipient has announced, AES-256-GCM before the others. The caller takes
+    /// capabilities from the directory or from a signed message, never from an unsigned message, because its sender
+    /// could otherwise choose the cipher.
     /// </summary>
-    /// <param name="readers">One for each recipient; null for one whose capabilities are not known, who is written to
-    /// in CBC.</param>
-    public static CipherChoice For(IReadOnlyList<SmimeCapabilities?> readers)
+    /// <param name="recipients">The capabilities of each recipient; null when they are not known, which gives
+    /// CBC.</param>
+    public static CipherChoice For(IReadOnlyList<SmimeCapabilities?> recipients)
     {
-        bool All(string oid) => readers.Count > 0 && readers.All(r => r?.Has(oid) == true);
+        bool All(string oid) => recipients.Count > 0 && recipients.All(r => r?.Has(oid) == true);
         var binds = All(Oids.CekHkdfSha256);
         if (All(Oids.Aes256Gcm))
         {
@@ -89,24 +90,24 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
             return new CipherChoice(ContentCipher.Aes128Gcm, binds, "a recipient announces no AES-256-GCM");
         }
 
-        var unknown = readers.Count(r => r is null);
+        var unknown = recipients.Count(r => r is null);
         var why =
             unknown > 0 ? $"of {unknown} recipients no capabilities are known" : "a recipient announces no AES-GCM";
-        // RFC 8551 §2.7: who announces AES-128 only gets it; everyone else reads AES-256.
-        var only128 = readers.Any(r => r is not null && !r.Has(Oids.Aes256Cbc) && r.Has(Oids.Aes128Cbc));
+        // RFC 8551 §2.7: AES-128 for a recipient that announces only AES-128, AES-256 for all others.
+        var only128 = recipients.Any(r => r is not null && !r.Has(Oids.Aes256Cbc) && r.Has(Oids.Aes128Cbc));
         return new CipherChoice(only128 ? ContentCipher.Aes128Cbc : ContentCipher.Aes256Cbc, binds, why);
     }
 
-    /// <summary>Whether something is lost against another: authentication, a longer key, or the binding of the
-    /// key.</summary>
+    /// <summary>Whether this choice lacks something that the other has: authentication, a longer key, or the binding of
+    /// the key.</summary>
     public bool IsWeakerThan(CipherChoice other) => Rank < other.Rank || (other.BindsAlgorithm && !BindsAlgorithm);
 
     /// <summary>contentEncryptionAlgorithm (RFC 5652 §10.1.4) for this nonce or IV, DER.</summary>
-    internal byte[] Algorithm(byte[] nonce)
+    internal byte[] EncodeAlgorithm(byte[] nonce)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         AsnWriter.Scope? binding = BindsAlgorithm ? writer.PushSequence() : null;
-        // RFC 9709 §2: the algorithm that it is derived for is the parameter.
+        // RFC 9709 §2: the parameter is the algorithm that the key is derived for.
         if (BindsAlgorithm)
         {
             writer.WriteObjectIdentifier(Oids.CekHkdfSha256);
@@ -133,21 +134,21 @@ public sealed record CipherChoice(ContentCipher Cipher, bool BindsAlgorithm = fa
     }
 }
 
-/// <summary>The contentEncryptionAlgorithm of an object, with its parameters.</summary>
-/// <param name="KeyInfo">What the key is derived for (RFC 9709): the algorithm's own DER; null when the key is used as
-/// it is.</param>
+/// <summary>The contentEncryptionAlgorithm of a message, with its parameters; sizes in bytes.</summary>
+/// <param name="KeyInfo">The algorithm that the key is derived for (RFC 9709), as it was received; null when the key is
+/// not derived.</param>
 internal sealed record ContentAlgorithm(
     string Name, int KeySize, bool IsGcm, byte[] Nonce, int TagSize, byte[]? KeyInfo = null)
 {
     private static readonly byte[] DerivationSalt = "The Cryptographic Message Syntax"u8.ToArray();
 
-    /// <summary>Triple DES: broken enough to say so (64-bit blocks, RFC 8551 §2.7 has dropped it), not enough to lose
-    /// old mail.</summary>
+    /// <summary>Triple DES: weak (64-bit blocks; RFC 8551 §2.7 has dropped it), but still read, because old mail uses
+    /// it.</summary>
     public bool IsWeak => Name == "3DES-CBC";
 
-    /// <exception cref="CmsException">It is not AES-CBC, AES-GCM or triple DES, or its parameters are
-    /// wrong.</exception>
-    /// <exception cref="AsnContentException">It is malformed.</exception>
+    /// <exception cref="CmsException">The algorithm is not AES-CBC, AES-GCM or triple DES, or its parameters are
+    /// invalid.</exception>
+    /// <exception cref="AsnContentException">The encoding is malformed.</exception>
     public static ContentAlgorithm Read(ReadOnlyMemory<byte> algorithmIdentifier)
     {
         AsnReader reader = new AsnReader(algorithmIdentifier, AsnEncodingRules.BER).ReadSequence();
@@ -162,19 +163,19 @@ internal sealed record ContentAlgorithm(
         return Read(innerReader.ReadObjectIdentifier(), innerReader) with { KeyInfo = inner };
     }
 
-    /// <summary>The key to decrypt with, from the key that was wrapped; the caller wipes both.</summary>
-    public byte[] ContentKey(byte[] wrapped) => KeyInfo is null ? [.. wrapped] : Derived(wrapped, KeyInfo);
+    /// <summary>The key that encrypts the content, from the key that was wrapped. The caller wipes both.</summary>
+    public byte[] DeriveContentKey(byte[] wrapped) => KeyInfo is null ? [.. wrapped] : DeriveKey(wrapped, KeyInfo);
 
-    /// <summary>RFC 9709 §3: HKDF with SHA-256, a fixed salt, and the algorithm as info; as long as the key it comes
-    /// from.</summary>
-    public static byte[] Derived(byte[] key, byte[] algorithm)
+    /// <summary>RFC 9709 §3: HKDF with SHA-256, a fixed salt, and the algorithm as info. The derived key is as long as
+    /// <paramref name="key"/>.</summary>
+    public static byte[] DeriveKey(byte[] key, byte[] algorithm)
     {
         var derived = new byte[key.Length];
         HKDF.DeriveKey(HashAlgorithmName.SHA256, key, derived, DerivationSalt, algorithm);
         return derived;
     }
 
-    /// <summary>The block cipher of a CBC content.</summary>
+    /// <summary>The block cipher of CBC.</summary>
     [SuppressMessage("Security", "CA5350", Justification = "read only, with a finding; never written")]
     public SymmetricAlgorithm CreateBlockCipher() => IsWeak ? TripleDES.Create() : Aes.Create();
 
@@ -216,12 +217,12 @@ internal sealed record ContentAlgorithm(
         parameters.ThrowIfNotEmpty();
         if (tagSize is < 12 or > 16)
         {
-            throw CmsException.Malformed("a GCM tag of another length than 12 to 16 octets");
+            throw CmsException.Malformed("a GCM tag of another length than 12 to 16 bytes");
         }
 
         if (nonce.Length is < 1 or > 16)
         {
-            throw CmsException.Malformed("a GCM nonce of another length than 1 to 16 octets");
+            throw CmsException.Malformed("a GCM nonce of another length than 1 to 16 bytes");
         }
 
         return new ContentAlgorithm(name, keySize, IsGcm: true, nonce, tagSize);

@@ -3,8 +3,8 @@ using System.Security.Cryptography;
 
 namespace SecureMail.Cms;
 
-/// <summary>Every digest that some signer asks for, in one pass over the content, and the content's first
-/// octets.</summary>
+/// <summary>Computes the digests of all signers in one pass over the content, and keeps the first bytes of the
+/// content.</summary>
 internal sealed class ContentHash : IDisposable
 {
     private const int PrefixSize = 4096;
@@ -52,7 +52,7 @@ internal sealed class ContentHash : IDisposable
         }
         finally
         {
-            // It may be the inside of an envelope.
+            // Wipe the buffer, because the content may have been encrypted.
             CryptographicOperations.ZeroMemory(buffer.AsSpan(0, used));
             ArrayPool<byte>.Shared.Return(buffer);
         }
@@ -66,11 +66,13 @@ internal sealed class ContentHash : IDisposable
         }
     }
 
-    public bool Covers(IEnumerable<HashAlgorithmName> algorithms) => algorithms.All(a => _running.ContainsKey(a.Name!));
+    public bool Includes(IEnumerable<HashAlgorithmName> algorithms) =>
+        algorithms.All(a => _running.ContainsKey(a.Name!));
 
     public byte[] Digest(HashAlgorithmName algorithm) => _digests[algorithm.Name!];
 
-    /// <summary>The digest when it was asked for at the beginning, else null; also after this is disposed.</summary>
+    /// <summary>The digest; null when the algorithm was not given to the constructor. Valid after disposal
+    /// too.</summary>
     public byte[]? TryDigest(HashAlgorithmName algorithm) => _digests.GetValueOrDefault(algorithm.Name!);
 
     public void Dispose()

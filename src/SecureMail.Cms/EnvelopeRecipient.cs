@@ -7,42 +7,43 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Cms;
 
-/// <summary>How the content's key is transported to an RSA recipient.</summary>
+/// <summary>How the content-encryption key is transported to an RSA recipient.</summary>
 public enum KeyTransport
 {
     /// <summary>
-    /// RSAES-PKCS1-v1_5. Common tokens (SoftHSM among them) unwrap OAEP with SHA-1 only and older ones not at all; the
-    /// reader's defence against its weakness is RFC 3218's.
+    /// RSAES-PKCS1-v1_5. Common tokens (for example SoftHSM) unwrap OAEP with SHA-1 only, and older tokens not at all.
+    /// The recipient counters its weakness as in RFC 3218.
     /// </summary>
     Pkcs1,
 
-    /// <summary>RSAES-OAEP, SHA-1 and its mask (RFC 4055 §4.1's defaults).</summary>
+    /// <summary>RSAES-OAEP with SHA-1 and MGF1 with SHA-1 (the defaults of RFC 4055 §4.1).</summary>
     OaepSha1,
 
-    /// <summary>RSAES-OAEP, SHA-256 and its mask.</summary>
+    /// <summary>RSAES-OAEP with SHA-256 and MGF1 with SHA-256.</summary>
     OaepSha256,
 }
 
 /// <summary>
-/// Someone to encrypt to. The certificate's key is parsed once and kept: an object that is used for many messages costs
-/// each of them the encryption alone. Safe for use by many threads.
+/// A recipient to encrypt to. The key of the certificate is parsed once and kept, so that an object used for many
+/// messages costs each message only the encryption. Safe to use from many threads.
 /// </summary>
 public sealed class EnvelopeRecipient
 {
-    private static readonly ConditionalWeakTable<X509Certificate2, EnvelopeRecipient> Known = [];
+    private static readonly ConditionalWeakTable<X509Certificate2, EnvelopeRecipient> Cache = [];
 
     private readonly RSA? _rsa;
     private readonly RSAEncryptionPadding _padding;
     private readonly byte[] _transportAlgorithm;
     private readonly byte[] _rid;
 
-    /// <summary>Checks that the certificate's key can be encrypted to; whether it is the right one, valid, and meant
-    /// for it, is for the caller to know.</summary>
+    /// <summary>Checks that the key of the certificate can be encrypted to. The caller checks whether the certificate
+    /// is the right one, valid, and meant for encryption.</summary>
     /// <param name="certificate">RSA, EC on P-256, P-384 or P-521, or X25519.</param>
-    /// <param name="transport">For an RSA key; others are agreed with.</param>
+    /// <param name="transport">For an RSA key; other keys use key agreement.</param>
     /// <param name="byKeyIdentifier">Names the recipient by subject key identifier in place of issuer and serial
     /// number.</param>
-    /// <exception cref="CmsException">The key is of another kind, or there is no subject key identifier.</exception>
+    /// <exception cref="CmsException">The key is of another kind, or the subject key identifier is
+    /// missing.</exception>
     public EnvelopeRecipient(
         X509Certificate2 certificate, KeyTransport transport = KeyTransport.Pkcs1, bool byKeyIdentifier = false)
     {
@@ -52,7 +53,7 @@ public sealed class EnvelopeRecipient
         {
             _rsa = certificate.GetRSAPublicKey()!;
         }
-        else if (!KeyAgreement.Serves(certificate.PublicKey))
+        else if (!KeyAgreement.IsSupported(certificate.PublicKey))
         {
             throw new CmsException(
                 CmsError.CertificateNotUsable,
@@ -65,21 +66,21 @@ public sealed class EnvelopeRecipient
             KeyTransport.OaepSha256 => RSAEncryptionPadding.OaepSHA256,
             _ => RSAEncryptionPadding.Pkcs1,
         };
-        _transportAlgorithm = TransportAlgorithm(transport);
-        _rid = Rid();
+        _transportAlgorithm = EncodeAlgorithm(transport);
+        _rid = EncodeIdentifier();
     }
 
     /// <summary>
-    /// The recipient of this certificate in the default way, kept for as long as the certificate object lives: whoever
-    /// holds on to his certificates (a directory, say) has their keys parsed once.
+    /// The recipient of this certificate with the defaults, cached as long as the certificate object lives, so that a
+    /// caller that keeps its certificates (for example a directory) has their keys parsed once.
     /// </summary>
     /// <exception cref="CmsException">The key cannot be encrypted to.</exception>
     public static EnvelopeRecipient Of(X509Certificate2 certificate) =>
-        Known.GetValue(certificate, static c => new EnvelopeRecipient(c));
+        Cache.GetValue(certificate, static c => new EnvelopeRecipient(c));
 
-    /// <summary>The key usage (RFC 5280 §4.2.1.3) that a certificate to be encrypted to has, where it has any: an RSA
-    /// key enciphers keys, others agree on them.</summary>
-    public static X509KeyUsageFlags UsageOf(X509Certificate2 certificate) =>
+    /// <summary>The key usage (RFC 5280 §4.2.1.3) that a certificate with this extension needs for encryption:
+    /// keyEncipherment for an RSA key, keyAgreement for others.</summary>
+    public static X509KeyUsageFlags RequiredKeyUsage(X509Certificate2 certificate) =>
         certificate.PublicKey.Oid.Value is Oids.EcPublicKey or X25519Key.AlgorithmOid
             ? X509KeyUsageFlags.KeyAgreement
             : X509KeyUsageFlags.KeyEncipherment;
@@ -87,13 +88,13 @@ public sealed class EnvelopeRecipient
     /// <summary>The recipient's certificate.</summary>
     public X509Certificate2 Certificate { get; }
 
-    /// <summary>Named by subject key identifier.</summary>
+    /// <summary>Whether RecipientInfo names the recipient by subject key identifier.</summary>
     public bool ByKeyIdentifier { get; }
 
-    /// <summary>RFC 5652 §6.1: EnvelopedData with none but such recipients has version 0.</summary>
-    internal bool IsPlain => _rsa is not null && !ByKeyIdentifier;
+    /// <summary>RFC 5652 §6.1: EnvelopedData has version 0 when this holds for all recipients.</summary>
+    internal bool IsVersion0 => _rsa is not null && !ByKeyIdentifier;
 
-    /// <summary>RecipientInfo (RFC 5652 §6.2) with the key wrapped for this recipient.</summary>
+    /// <summary>Writes RecipientInfo (RFC 5652 §6.2) with the key wrapped for this recipient.</summary>
     internal void Write(AsnWriter writer, ReadOnlySpan<byte> contentKey)
     {
         if (_rsa is null)
@@ -103,7 +104,7 @@ public sealed class EnvelopeRecipient
         }
         using (writer.PushSequence())
         {
-            // RFC 5652 §6.2.1: 0 with issuer and serial number, 2 with the key's identifier.
+            // RFC 5652 §6.2.1: 0 with issuer and serial number, 2 with the subject key identifier.
             writer.WriteInteger(ByKeyIdentifier ? 2 : 0);
             writer.WriteEncodedValue(_rid);
             writer.WriteEncodedValue(_transportAlgorithm);
@@ -111,7 +112,8 @@ public sealed class EnvelopeRecipient
         }
     }
 
-    private byte[] Rid()
+    /// <summary>RecipientIdentifier or KeyAgreeRecipientIdentifier, DER.</summary>
+    private byte[] EncodeIdentifier()
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         if (!ByKeyIdentifier)
@@ -128,7 +130,7 @@ public sealed class EnvelopeRecipient
             writer.WriteOctetString(identifier, context0);
             return writer.Encode();
         }
-        // RFC 5652 §6.2.2: rKeyId is a RecipientKeyIdentifier, whose date and other are left out.
+        // RFC 5652 §6.2.2: rKeyId is a RecipientKeyIdentifier; its optional fields date and other are left out.
         using (writer.PushSequence(context0))
         {
             writer.WriteOctetString(identifier);
@@ -137,7 +139,7 @@ public sealed class EnvelopeRecipient
         return writer.Encode();
     }
 
-    private static byte[] TransportAlgorithm(KeyTransport transport)
+    private static byte[] EncodeAlgorithm(KeyTransport transport)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
@@ -150,7 +152,7 @@ public sealed class EnvelopeRecipient
             else
             {
                 writer.WriteObjectIdentifier(Oids.RsaesOaep);
-                // RFC 4055 §4.1: SHA-1 and its mask are the defaults, which DER leaves out.
+                // RFC 4055 §4.1: SHA-1 and MGF1 with SHA-1 are the defaults, which DER leaves out.
                 using (writer.PushSequence())
                 {
                     if (transport == KeyTransport.OaepSha256)
@@ -179,16 +181,16 @@ public sealed class EnvelopeRecipient
     }
 }
 
-/// <summary>A certificate that mail may have been encrypted to, and its private key.</summary>
-/// <param name="Certificate">Recipients are named by issuer and serial number, or by subject key identifier.</param>
+/// <summary>A certificate that messages may be encrypted to, and its private key.</summary>
+/// <param name="Certificate">Messages name it by issuer and serial number, or by subject key identifier.</param>
 /// <param name="Key">
-/// <see cref="RSA"/>, of which only Decrypt is called, <see cref="ECDiffieHellman"/>, of which only
-/// DeriveRawSecretAgreement is called (so a token's key will do for either), or <see cref="X25519Key"/>. Each throws
-/// <see cref="CryptographicException"/> for input that is wrong and anything else for a token that is not there. A key
-/// of another kind opens nothing.
+/// <see cref="RSA"/>, of which only Decrypt is called; <see cref="ECDiffieHellman"/>, of which only
+/// DeriveRawSecretAgreement is called (a key on a token supports both); or <see cref="X25519Key"/>. Each throws
+/// <see cref="CryptographicException"/> for invalid input, and another exception for a token that is not present. A key
+/// of another kind is ignored.
 /// </param>
 public sealed record RecipientKey(X509Certificate2 Certificate, AsymmetricAlgorithm Key)
 {
-    /// <summary>Whether mail can be opened with keys of this kind.</summary>
-    public static bool Serves(AsymmetricAlgorithm key) => key is RSA or ECDiffieHellman or X25519Key;
+    /// <summary>Whether messages can be decrypted with keys of this kind.</summary>
+    public static bool IsSupported(AsymmetricAlgorithm key) => key is RSA or ECDiffieHellman or X25519Key;
 }

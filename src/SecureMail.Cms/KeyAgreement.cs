@@ -9,16 +9,18 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Key agreement (KeyAgreeRecipientInfo, RFC 5652 §6.2.2), ephemeral on the sender's side and static on ours: ECDH on
-/// the NIST curves (RFC 5753 §3.1) and X25519 (RFC 8418 §2). The shared secret becomes a key-encryption key, and that
-/// one unwraps the content's. Left out: static senders, ECMQV, X448, finite fields.
+/// Key agreement (KeyAgreeRecipientInfo, RFC 5652 §6.2.2) between an ephemeral key of the sender and a static key of
+/// the recipient: ECDH on the NIST curves (RFC 5753 §3.1) and X25519 (RFC 8418 §2). A key-encryption key is derived
+/// from the shared secret and wraps the content-encryption key.
+/// Left out: static keys of senders, ECMQV, X448, finite fields.
 /// </summary>
 internal static class KeyAgreement
 {
-    /// <summary>How the shared secret becomes a key: by the KDF of X9.63, or by HKDF.</summary>
+    /// <summary>The key derivation from the shared secret: the KDF of X9.63, or HKDF.</summary>
     public readonly record struct Scheme(HashAlgorithmName Hash, bool Hkdf);
 
-    /// <summary>A curve that is written to, with what RFC 5753 §7.2 and RFC 8418 §2 pair with it.</summary>
+    /// <summary>A supported curve with its algorithms for sending (RFC 5753 §7.2). <c>FieldSize</c> is in
+    /// bytes.</summary>
     private sealed record Curve(string Oid, ECCurve Named, int FieldSize, string SchemeOid, string WrapOid);
 
     private static readonly Curve[] Curves =
@@ -33,9 +35,9 @@ internal static class KeyAgreement
     private static readonly Asn1Tag Context2 = new(TagClass.ContextSpecific, 2);
 
     /// <summary>
-    /// The scheme of a key-encryption algorithm, or null for one not known. The cofactor variants are the same on these
-    /// curves, whose cofactor is 1. SHA-1 in the KDF rests on no collision, and OpenSSL writes it when not told
-    /// otherwise.
+    /// The scheme of a key-encryption algorithm; null for an unknown one. The cofactor variants are the same on these
+    /// curves, because their cofactor is 1. SHA-1 is accepted, because the KDF does not depend on collision resistance
+    /// and OpenSSL writes it by default.
     /// </summary>
     public static Scheme? SchemeOf(string oid) =>
         oid switch
@@ -50,25 +52,27 @@ internal static class KeyAgreement
             _ => null,
         };
 
-    /// <summary>Whether mail can be encrypted to this public key by agreement.</summary>
-    public static bool Serves(PublicKey key) =>
+    /// <summary>Whether messages can be encrypted to this public key by key agreement.</summary>
+    public static bool IsSupported(PublicKey key) =>
         key.Oid.Value == X25519Key.AlgorithmOid
             ? key.EncodedKeyValue.RawData.Length == X25519Key.Size
             : key.Oid.Value == Oids.EcPublicKey && CurveOf(key) is not null;
 
-    /// <summary>Writes [1] KeyAgreeRecipientInfo with an ephemeral key of its own, for one recipient.</summary>
+    /// <summary>Writes [1] KeyAgreeRecipientInfo for one recipient, with a new ephemeral key.</summary>
     /// <param name="rid">KeyAgreeRecipientIdentifier, DER.</param>
     public static void Write(AsnWriter writer, PublicKey recipient, byte[] rid, ReadOnlySpan<byte> contentKey)
     {
         Curve? curve = recipient.Oid.Value == X25519Key.AlgorithmOid ? null : CurveOf(recipient);
-        var wrap = Encode(w => WriteAlgorithm(w, curve?.WrapOid ?? Oids.Aes256Wrap));
+        var wrap = Der.Encode(w => WriteAlgorithm(w, curve?.WrapOid ?? Oids.Aes256Wrap));
         var scheme = curve?.SchemeOid ?? Oids.StdDhHkdfSha256;
-        (var point, var secret) = curve is null ? AgreeX25519(recipient) : AgreeEc(recipient, curve);
+        (var point, var secret) =
+            curve is null ? ComputeEphemeralX25519(recipient) : ComputeEphemeralEc(recipient, curve);
         byte[]? wrappingKey = null;
         byte[] wrapped;
         try
         {
-            wrappingKey = Derive(secret, SchemeOf(scheme)!.Value, wrap, userMaterial: null, salt: default, 32);
+            wrappingKey = DeriveWrappingKey(
+                secret, SchemeOf(scheme)!.Value, wrap, userMaterial: null, salt: default, size: 32);
             wrapped = AesKeyWrap.Wrap(wrappingKey, contentKey);
         }
         finally
@@ -102,17 +106,18 @@ internal static class KeyAgreement
     }
 
     /// <summary>
-    /// The content key from one RecipientEncryptedKey, or null when it does not come out: a public key that is not on
-    /// our curve or of low order, or a wrong key-encryption key, which the integrity check of the wrap tells.
+    /// Unwraps the content-encryption key of one RecipientEncryptedKey. Returns null when the public key is not on the
+    /// curve of the recipient or has a low order, or when the key-encryption key is wrong (the integrity check of the
+    /// key wrap fails).
     /// </summary>
     /// <param name="originatorKey">OriginatorPublicKey, without its tag.</param>
-    /// <param name="wrapAlgorithm">AlgorithmIdentifier of the key wrap, as it came.</param>
-    /// <param name="wrapSize">Octets of the key-encryption key.</param>
+    /// <param name="wrapAlgorithm">AlgorithmIdentifier of the key wrap, as it was received.</param>
+    /// <param name="wrapSize">Bytes of the key-encryption key.</param>
     public static byte[]? Unwrap(
         RecipientKey ours, AsnReader originatorKey, Scheme scheme, byte[] wrapAlgorithm, int wrapSize,
         byte[]? userMaterial, byte[] encryptedKey)
     {
-        var secret = Agree(ours, originatorKey);
+        var secret = ComputeSharedSecret(ours, originatorKey);
         if (secret is null)
         {
             return null;
@@ -121,26 +126,22 @@ internal static class KeyAgreement
         try
         {
             var wrapOid = new AsnReader(wrapAlgorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier();
-            // RFC 5753 §7.2 puts the AlgorithmIdentifier itself into the derivation, and its parameters are absent (RFC
-            // 3565 §2.3.2) or NULL: writers differ, some within one message. The check of the wrap says which it was.
+            // RFC 5753 §7.2 puts the AlgorithmIdentifier into the derivation. Its parameters are absent (RFC 3565
+            // §2.3.2) or NULL, and writers differ, some within one message. Try both; the integrity check finds the
+            // right one.
             byte[][] keyInfos =
             [
-                Encode(w => WriteAlgorithm(w, wrapOid)),
-                Encode(w => WriteAlgorithm(w, wrapOid, withNull: true)),
+                Der.Encode(w => WriteAlgorithm(w, wrapOid)),
+                Der.Encode(w => WriteAlgorithm(w, wrapOid, withNull: true)),
             ];
-            // RFC 8418 §2.2: the salt is the user's keying material; Bouncy Castle puts it in entityUInfo alone.
+            // RFC 8418 §2.2: the salt is ukm. Bouncy Castle puts ukm in entityUInfo only, so try an empty salt too.
             byte[][] salts =
-                scheme.Hkdf && userMaterial is not null
-                    ? [userMaterial, []]
-                    :
-                    [
-                        [],
-                    ];
+                scheme.Hkdf && userMaterial is not null ? [userMaterial, []] : [[]];
             foreach (var keyInfo in keyInfos)
             {
                 foreach (var salt in salts)
                 {
-                    var wrappingKey = Derive(secret, scheme, keyInfo, userMaterial, salt, wrapSize);
+                    var wrappingKey = DeriveWrappingKey(secret, scheme, keyInfo, userMaterial, salt, wrapSize);
                     var key = AesKeyWrap.Unwrap(wrappingKey, encryptedKey);
                     CryptographicOperations.ZeroMemory(wrappingKey);
                     if (key is not null)
@@ -157,7 +158,7 @@ internal static class KeyAgreement
         }
     }
 
-    private static byte[]? Agree(RecipientKey ours, AsnReader originatorKey)
+    private static byte[]? ComputeSharedSecret(RecipientKey ours, AsnReader originatorKey)
     {
         AsnReader algorithm = originatorKey.ReadSequence();
         var oid = algorithm.ReadObjectIdentifier();
@@ -173,7 +174,7 @@ internal static class KeyAgreement
                 var secret = new byte[X25519Key.Size];
                 return own.TryDerive(point, secret) ? secret : null;
             case ECDiffieHellman own when oid == Oids.EcPublicKey && CurveOf(ours.Certificate.PublicKey) is { } curve:
-                // RFC 5753 §3.1.1: the curve is the recipient's; parameters that name another would be of no use.
+                // RFC 5753 §3.1.1: the curve is that of the recipient. Refuse parameters that name another curve.
                 if (algorithm.HasData
                     && algorithm.PeekTag() == Asn1Tag.ObjectIdentifier
                     && algorithm.ReadObjectIdentifier() != curve.Oid)
@@ -189,7 +190,7 @@ internal static class KeyAgreement
                 }
                 catch (CryptographicException)
                 {
-                    return null; // not on the curve, or the token would not
+                    return null; // not on the curve, or refused by the token
                 }
 
             default:
@@ -197,7 +198,7 @@ internal static class KeyAgreement
         }
     }
 
-    private static (byte[] Point, byte[] Secret) AgreeX25519(PublicKey recipient)
+    private static (byte[] Point, byte[] Secret) ComputeEphemeralX25519(PublicKey recipient)
     {
         using var ephemeral = X25519Key.Generate();
         var secret = new byte[X25519Key.Size];
@@ -206,7 +207,7 @@ internal static class KeyAgreement
             : throw NotUsable();
     }
 
-    private static (byte[] Point, byte[] Secret) AgreeEc(PublicKey recipient, Curve curve)
+    private static (byte[] Point, byte[] Secret) ComputeEphemeralEc(PublicKey recipient, Curve curve)
     {
         try
         {
@@ -256,17 +257,17 @@ internal static class KeyAgreement
         }
     }
 
-    private static byte[] Derive(
+    private static byte[] DeriveWrappingKey(
         byte[] secret, Scheme scheme, byte[] keyInfo, byte[]? userMaterial, ReadOnlySpan<byte> salt, int size)
     {
-        var shared = SharedInfo(keyInfo, userMaterial, size);
+        var shared = EncodeSharedInfo(keyInfo, userMaterial, size);
         var key = new byte[size];
         if (scheme.Hkdf)
         {
             HKDF.DeriveKey(scheme.Hash, secret, key, salt, shared);
             return key;
         }
-        // SEC 1 §3.6.1 (X9.63): hash of secret, counter from 1, shared information.
+        // SEC 1 §3.6.1 (X9.63): the hash of the secret, a counter from 1, and the shared information.
         using var hash = IncrementalHash.CreateHash(scheme.Hash);
         Span<byte> counter = stackalloc byte[4];
         for (int written = 0, i = 1; written < size; i++)
@@ -285,8 +286,8 @@ internal static class KeyAgreement
     }
 
     /// <summary>RFC 5753 §7.2: ECC-CMS-SharedInfo.</summary>
-    private static byte[] SharedInfo(byte[] keyInfo, byte[]? userMaterial, int size) =>
-        Encode(writer =>
+    private static byte[] EncodeSharedInfo(byte[] keyInfo, byte[]? userMaterial, int size) =>
+        Der.Encode(writer =>
         {
             using (writer.PushSequence())
             {
@@ -298,7 +299,7 @@ internal static class KeyAgreement
                         writer.WriteOctetString(userMaterial);
                     }
                 }
-                // The length of the key in bits, 32 bits of it.
+                // suppPubInfo: the length of the key in bits, as a 32-bit number.
                 Span<byte> bits = stackalloc byte[4];
                 BinaryPrimitives.WriteInt32BigEndian(bits, size * 8);
                 using (writer.PushSequence(Context2))
@@ -318,13 +319,6 @@ internal static class KeyAgreement
                 writer.WriteNull();
             }
         }
-    }
-
-    private static byte[] Encode(Action<AsnWriter> write)
-    {
-        var writer = new AsnWriter(AsnEncodingRules.DER);
-        write(writer);
-        return writer.Encode();
     }
 
     private static CmsException NotUsable() =>

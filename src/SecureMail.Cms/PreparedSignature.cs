@@ -6,17 +6,17 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// A signature that lacks only its value: prepare (the content is known), let the key sign <see cref="Digest"/> (or, by
-/// Ed25519, <see cref="ToBeSigned"/>), complete.
-/// Between the calls it can be saved and loaded, because the key may be in another process, or in the signatory's own
-/// computer, days later. The signed attributes (RFC 5652 §5.3) are fixed when it is prepared: content type, message
-/// digest, signing time, signing certificate (RFC 5035), algorithm protection (RFC 6211) and what the request adds.
+/// A signature without its value. The steps are: prepare (the content is known), let the key sign <see cref="Digest"/>
+/// (with Ed25519 <see cref="ToBeSigned"/>), complete.
+/// It can be saved and loaded between the steps, because the key may be in another process or on the signatory's
+/// computer, days later. The signed attributes (RFC 5652 §5.3) are fixed by the first step: content type, message
+/// digest, signing time, signing certificate (RFC 5035), algorithm protection (RFC 6211) and those of the request.
 /// Holds no secret.
 /// </summary>
 public sealed class PreparedSignature
 {
-    private const int SaveVersion = 1;
-    private const int MaxSaved = 1 << 20;
+    private const int FormatVersion = 1;
+    private const int MaxSavedSize = 1 << 20;
 
     private readonly X509Certificate2 _certificate;
     private readonly byte[][] _chain;
@@ -25,7 +25,7 @@ public sealed class PreparedSignature
     private readonly SignatureAlgorithm _algorithm;
     private readonly CmsCertificate _signer;
 
-    /// <exception cref="CmsException">The certificate's key is not for the scheme.</exception>
+    /// <exception cref="CmsException">The key of the certificate does not fit the scheme.</exception>
     private PreparedSignature(
         X509Certificate2 certificate, byte[][] chain, HashAlgorithmName digest, SignatureScheme scheme,
         byte[] signedAttributes)
@@ -36,53 +36,54 @@ public sealed class PreparedSignature
         _signedAttributes = signedAttributes;
         HashAlgorithm = digest;
         _algorithm = SignatureAlgorithm.Of(scheme, digest);
-        if (CmsCertificate.Of(certificate) is not { } signer || !_algorithm.Fits(signer))
+        if (CmsCertificate.Of(certificate) is not { } signer || !_algorithm.IsCompatibleWith(signer))
         {
-            throw new CmsException(CmsError.CertificateNotUsable, $"the certificate's key cannot sign by {scheme}");
+            throw new CmsException(
+                CmsError.CertificateNotUsable, $"the key of the certificate cannot sign with {scheme}");
         }
-        // RFC 8419 §3.1: the message digest is by SHA-512, as Ed25519's own hash is.
+        // RFC 8419 §3.1: the message digest is SHA-512, as the hash inside Ed25519.
         if (scheme == SignatureScheme.Ed25519 && digest != HashAlgorithmName.SHA512)
         {
             throw new CmsException(CmsError.UnsupportedAlgorithm, "Ed25519 signs with SHA-512");
         }
 
         _signer = signer;
-        // RFC 5652 §5.4: what is signed is the DER encoding of the attributes as SET OF, not as [0].
+        // RFC 5652 §5.4: the DER encoding of the attributes is signed with the tag of SET OF, not [0].
         Digest = CryptographicOperations.HashData(digest, signedAttributes);
     }
 
-    /// <summary>What the key signs: the hash of the signed attributes, 32, 48 or 64 octets. Not so with
-    /// Ed25519.</summary>
+    /// <summary>What the key signs, except with Ed25519: the hash of the signed attributes, 32, 48 or 64
+    /// bytes.</summary>
     public byte[] Digest { get; }
 
     /// <summary>
-    /// What <see cref="Digest"/> is the hash of, DER: the signed attributes. A key that hashes by itself signs these;
-    /// an Ed25519 key has to (RFC 8419 §3.1), for it needs the message twice (on a token: CKM_EDDSA).
+    /// The signed attributes, DER; <see cref="Digest"/> is their hash. A key that hashes by itself signs them. An
+    /// Ed25519 key signs them always (RFC 8419 §3.1), because Ed25519 reads the message twice (on a token: CKM_EDDSA).
     /// </summary>
     public ReadOnlyMemory<byte> ToBeSigned => _signedAttributes;
 
-    /// <summary>The algorithm that made <see cref="Digest"/>; part of what an RSA key signs.</summary>
+    /// <summary>The hash algorithm of <see cref="Digest"/>; an RSA signature contains it.</summary>
     public HashAlgorithmName HashAlgorithm { get; }
 
     /// <summary>How the key signs <see cref="Digest"/>.</summary>
     public SignatureScheme Scheme => _scheme;
 
-    /// <summary>The certificate whose key has to sign.</summary>
+    /// <summary>The certificate of the key that signs.</summary>
     public X509Certificate2 Certificate => _certificate;
 
-    /// <summary>Fixes what will be signed.</summary>
+    /// <summary>Fixes the signed attributes.</summary>
     /// <param name="request">Who signs and how.</param>
     /// <param name="contentDigest">The hash of the content by <see cref="SigningRequest.Digest"/>.</param>
-    /// <exception cref="CmsException">The certificate's key does not fit the scheme, or the digest is not
+    /// <exception cref="CmsException">The key of the certificate does not fit the scheme, or the digest is not
     /// supported.</exception>
-    /// <exception cref="ArgumentException">The content's digest has another length, or an attribute of the request is
-    /// not DER or one of ours.</exception>
+    /// <exception cref="ArgumentException">The content digest has a wrong length, or an attribute of the request is not
+    /// DER or is one that this class writes itself.</exception>
     public static PreparedSignature Prepare(SigningRequest request, ReadOnlySpan<byte> contentDigest)
     {
         SignatureAlgorithm.DigestOid(request.Digest);
         if (contentDigest.Length != SignatureAlgorithm.HashSize(request.Digest))
         {
-            throw new ArgumentException($"not a digest by {request.Digest.Name}", nameof(contentDigest));
+            throw new ArgumentException($"not a digest of {request.Digest.Name}", nameof(contentDigest));
         }
 
         var own = request.Certificate.RawData;
@@ -97,14 +98,13 @@ public sealed class PreparedSignature
             request.Certificate, chain, request.Digest, request.Scheme, WriteSignedAttributes(request, contentDigest));
     }
 
-    /// <summary>The prepared signature as octets (DER, a format of our own); the certificate's key does not go
-    /// along.</summary>
+    /// <summary>The prepared signature in a format of SecureMail, DER. It contains no private key.</summary>
     public byte[] Save()
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
         {
-            writer.WriteInteger(SaveVersion);
+            writer.WriteInteger(FormatVersion);
             writer.WriteInteger((int)_scheme);
             writer.WriteObjectIdentifier(SignatureAlgorithm.DigestOid(HashAlgorithm));
             writer.WriteEncodedValue(_signedAttributes);
@@ -120,13 +120,13 @@ public sealed class PreparedSignature
         return writer.Encode();
     }
 
-    /// <summary>What <see cref="Save"/> wrote.</summary>
-    /// <exception cref="CmsException">It is not that, or damaged.</exception>
+    /// <summary>Reads what <see cref="Save"/> wrote.</summary>
+    /// <exception cref="CmsException">The input is not a saved prepared signature, or is damaged.</exception>
     public static PreparedSignature Load(ReadOnlyMemory<byte> saved)
     {
-        if (saved.Length > MaxSaved)
+        if (saved.Length > MaxSavedSize)
         {
-            throw new CmsException(CmsError.LimitExceeded, "a prepared signature is never so large");
+            throw new CmsException(CmsError.LimitExceeded, "the prepared signature is too large");
         }
 
         try
@@ -134,7 +134,7 @@ public sealed class PreparedSignature
             var reader = new AsnReader(saved, AsnEncodingRules.DER);
             AsnReader sequence = reader.ReadSequence();
             reader.ThrowIfNotEmpty();
-            if (sequence.ReadInteger() != SaveVersion
+            if (sequence.ReadInteger() != FormatVersion
                 || !sequence.TryReadInt32(out var scheme)
                 || !Enum.IsDefined((SignatureScheme)scheme))
             {
@@ -164,17 +164,17 @@ public sealed class PreparedSignature
         }
     }
 
-    /// <summary>Puts the value in: a detached SignedData in ContentInfo, DER.</summary>
+    /// <summary>Adds the value and returns a detached SignedData in ContentInfo, DER.</summary>
     /// <param name="signatureValue">
-    /// What the key made over <see cref="Digest"/> or <see cref="ToBeSigned"/>. RSA: as long as the modulus. Ed25519:
-    /// 64 octets. ECDSA: r || s, each as long as the curve's order (IEEE P1363, what PKCS#11 and
-    /// <see cref="ECDsa.SignHash(byte[])"/> give); it is turned into X9.62 DER here.
+    /// The signature over <see cref="Digest"/> or <see cref="ToBeSigned"/>. RSA: as long as the modulus. Ed25519: 64
+    /// bytes. ECDSA: r || s, each as long as the order of the curve (IEEE P1363, as PKCS#11 and
+    /// <see cref="ECDsa.SignHash(byte[])"/> return it); it is converted to X9.62 DER here.
     /// </param>
-    /// <exception cref="CmsException">The value does not verify with the certificate: another key signed, or something
-    /// else.</exception>
+    /// <exception cref="CmsException">The value does not verify with the certificate: another key signed, or other
+    /// data was signed.</exception>
     public byte[] Complete(ReadOnlySpan<byte> signatureValue)
     {
-        var value = Checked(signatureValue);
+        var value = VerifyAndEncode(signatureValue);
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
         {
@@ -182,21 +182,21 @@ public sealed class PreparedSignature
             using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 0)))
             using (writer.PushSequence())
             {
-                WriteHead(writer, HashAlgorithm);
+                WriteVersionAndDigests(writer, HashAlgorithm);
                 using (writer.PushSequence())
                 {
                     writer.WriteObjectIdentifier(Oids.Data);
                 }
 
-                WriteTail(writer, value);
+                WriteCertificatesAndSigners(writer, value);
             }
         }
         return writer.Encode();
     }
 
-    /// <summary>Lets a key at hand sign, then completes; of the key only SignHash is called, so that a token's key will
-    /// do.</summary>
-    /// <exception cref="CmsException">The key is not the certificate's.</exception>
+    /// <summary>Signs with a key of this process and completes the signature. Only SignHash of the key is called, so
+    /// that a key on a token can be used.</summary>
+    /// <exception cref="CmsException">The key is not that of the certificate.</exception>
     /// <exception cref="ArgumentException">The key is neither RSA nor ECDSA, or does not fit the scheme.</exception>
     public byte[] SignWith(AsymmetricAlgorithm key) => Complete(SignValue(key));
 
@@ -207,12 +207,12 @@ public sealed class PreparedSignature
             (SignatureScheme.RsaPkcs1, RSA rsa) => rsa.SignHash(Digest, HashAlgorithm, RSASignaturePadding.Pkcs1),
             (SignatureScheme.RsaPss, RSA rsa) => rsa.SignHash(Digest, HashAlgorithm, RSASignaturePadding.Pss),
             (SignatureScheme.Ecdsa, ECDsa ecdsa) => ecdsa.SignHash(Digest),
-            _ => throw new ArgumentException($"the key cannot sign by {_scheme}", nameof(key)),
+            _ => throw new ArgumentException($"the key cannot sign with {_scheme}", nameof(key)),
         };
 
-    /// <summary>version and digestAlgorithms of SignedData (RFC 5652 §5.1); version 1: id-data, issuer and serial
-    /// number.</summary>
-    internal static void WriteHead(AsnWriter writer, HashAlgorithmName digest)
+    /// <summary>Writes version and digestAlgorithms of SignedData (RFC 5652 §5.1). The version is 1, because the
+    /// content is id-data and signers are named by issuer and serial number.</summary>
+    private static void WriteVersionAndDigests(AsnWriter writer, HashAlgorithmName digest)
     {
         writer.WriteInteger(1);
         using (writer.PushSetOf())
@@ -221,8 +221,9 @@ public sealed class PreparedSignature
         }
     }
 
-    /// <summary>certificates and signerInfos (RFC 5652 §5.1, §5.3); the value as it goes on the wire.</summary>
-    internal void WriteTail(AsnWriter writer, ReadOnlySpan<byte> wireValue)
+    /// <summary>Writes certificates and signerInfos (RFC 5652 §5.1, §5.3).</summary>
+    /// <param name="wireValue">The result of <see cref="VerifyAndEncode"/>.</param>
+    internal void WriteCertificatesAndSigners(AsnWriter writer, ReadOnlySpan<byte> wireValue)
     {
         using (writer.PushSetOf(new Asn1Tag(TagClass.ContextSpecific, 0)))
         {
@@ -246,30 +247,31 @@ public sealed class PreparedSignature
         }
     }
 
-    /// <summary>The value in its form on the wire, verified: a wrong key is found before anything leaves.</summary>
-    internal byte[] Checked(ReadOnlySpan<byte> signatureValue)
+    /// <summary>The value as it is sent. It is verified, so that a wrong key is found before a message is
+    /// sent.</summary>
+    internal byte[] VerifyAndEncode(ReadOnlySpan<byte> signatureValue)
     {
         var value = _scheme == SignatureScheme.Ecdsa ? ToDer(signatureValue) : signatureValue.ToArray();
-        var right =
+        var valid =
             _scheme == SignatureScheme.Ed25519
                 ? _algorithm.VerifyMessage(_signer, _signedAttributes, value)
                 : _algorithm.Verify(_signer, Digest, HashAlgorithm, value);
-        if (!right)
+        if (!valid)
         {
             throw new CmsException(
                 CmsError.SignatureValueWrong,
-                "the signature value does not fit the certificate: another key has signed, or other data");
+                "the signature value does not verify with the certificate: it is of another key or over other data");
         }
 
         return value;
     }
 
-    /// <summary>RFC 5753 §2.1.1: on the wire an ECDSA value is SEQUENCE { r, s }.</summary>
+    /// <summary>RFC 5753 §2.1.1: an ECDSA value is sent as SEQUENCE { r, s }.</summary>
     private static byte[] ToDer(ReadOnlySpan<byte> value)
     {
         if (value.Length is < 2 or > 256 || value.Length % 2 != 0)
         {
-            throw new CmsException(CmsError.SignatureValueWrong, "an ECDSA value is r || s, both of one length");
+            throw new CmsException(CmsError.SignatureValueWrong, "an ECDSA value is r || s, both of the same length");
         }
 
         var writer = new AsnWriter(AsnEncodingRules.DER);
@@ -344,7 +346,7 @@ public sealed class PreparedSignature
                     or Oids.AlgorithmProtection
             || attribute.Values.Count == 0)
         {
-            throw new ArgumentException($"attribute {attribute.Oid} is written here, or has no value");
+            throw new ArgumentException($"attribute {attribute.Oid} is reserved, or has no value");
         }
 
         using (PushAttribute(writer, attribute.Oid, out AsnWriter.Scope values))

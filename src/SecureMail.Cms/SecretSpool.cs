@@ -1,23 +1,25 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using SecureMail.Shared;
 
 namespace SecureMail.Cms;
 
 /// <summary>
-/// Holds content that must not be seen yet, or not by others: written once, then read as often as wanted. The first MiB
-/// stays in memory, and more while the process has some left of what all its spools share (<see cref="SpoolMemory"/>):
-/// so an ordinary dispatch never touches the disk, and eight huge ones at once cost no more memory than one. Beyond
-/// that it goes to a temporary file in pieces of 256 KiB, each sealed with AES-256-GCM under a key that exists in this
-/// process only, so a stolen or altered file tells and does nothing. The file has no name once it is open (on Unix) and
-/// goes with the spool. A nonce is the number of the piece: every spool has a key of its own and writes each piece
-/// once, so none repeats. Writing is for one thread; readers may be many, after the last write.
+/// Stores confidential or unverified content temporarily: it is written once and then read any number of times. The
+/// first MiB stays in memory, and more as long as the memory shared by all spools of the process
+/// (<see cref="SpoolMemory"/>) is not used up. An ordinary message therefore never reaches the disk, and eight very
+/// large messages at once need no more memory than one. The rest is written to a temporary file in pieces of 256 KiB,
+/// each encrypted with AES-256-GCM under a key that only this process has, so that the file reveals nothing and a
+/// change is detected. On Unix the file has no name once it is open, and it is removed with the spool. The nonce is the
+/// number of the piece; it never repeats under one key, because every spool has its own key and writes each piece once.
+/// One thread writes; any number of readers may read after the last write.
 /// </summary>
 public sealed class SecretSpool : IDisposable
 {
     internal const int PieceSize = SpoolMemory.PieceSize;
 
-    private const int TagSize = SpoolMemory.Extra;
-    private const int PiecesOfOwn = 4;
+    private const int TagSize = SpoolMemory.TagSize;
+    private const int UnsharedPieces = 4;
     private const int FirstSize = 4096;
     private const int LargestBeforePiece = 32 * 1024;
 
@@ -26,46 +28,46 @@ public sealed class SecretSpool : IDisposable
     private int _currentCount;
     private long _pieces;
     private FileStream? _file;
-    private AesGcm? _seal;
+    private AesGcm? _aes;
     private volatile bool _disposed;
-    private int _reading;
+    private int _activeReads;
 
-    /// <summary>Only for one that was forgotten: what all share must not shrink for good. Its file goes with its own
-    /// handle.</summary>
-#pragma warning disable MA0055 // there is no handle here that a SafeHandle could own, only a count
-    ~SecretSpool() => SpoolMemory.GiveBack(Math.Max(0, _memory.Count - PiecesOfOwn));
+    /// <summary>Returns the reservations of a spool that was not disposed, because the shared memory would otherwise
+    /// shrink for good. Its file is removed with its own handle.</summary>
+#pragma warning disable MA0055 // a reservation is a count, not a handle that a SafeHandle could own
+    ~SecretSpool() => SpoolMemory.ReleaseReservations(Math.Max(0, _memory.Count - UnsharedPieces));
 #pragma warning restore MA0055
 
-    /// <summary>Octets written so far.</summary>
+    /// <summary>Bytes written so far.</summary>
     public long Length => (_pieces * PieceSize) + _currentCount;
 
-    /// <summary>Whether some of it lies in a file.</summary>
+    /// <summary>Whether a part of the content is in a file.</summary>
     internal bool IsInFile => _file is not null;
 
-    /// <summary>Appends octets.</summary>
+    /// <summary>Appends bytes.</summary>
     /// <exception cref="IOException">The temporary file cannot be made or written, for example on a full
     /// disk.</exception>
     public void Write(ReadOnlySpan<byte> data)
     {
         while (!data.IsEmpty)
         {
-            Span<byte> room = Room(data.Length);
-            var count = Math.Min(data.Length, room.Length);
-            data[..count].CopyTo(room);
+            Span<byte> free = GetSpan(data.Length);
+            var count = Math.Min(data.Length, free.Length);
+            data[..count].CopyTo(free);
             Advance(count);
             data = data[count..];
         }
     }
 
-    /// <summary>Where the next octets may be put without a copy: at least one, at most what is wanted or a piece has
-    /// left. <see cref="Advance"/> keeps them.</summary>
+    /// <summary>Memory for the next bytes, to be filled without a copy: at least one byte, at most as many as wanted or
+    /// as the piece has left. <see cref="Advance"/> appends them.</summary>
     /// <exception cref="IOException">As <see cref="Write"/>.</exception>
-    internal Span<byte> Room(int wanted)
+    internal Span<byte> GetSpan(int wanted)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (_currentCount == PieceSize)
         {
-            CloseCurrent();
+            CompleteCurrent();
         }
 
         if (_currentCount >= Math.Min(_current.Length, PieceSize))
@@ -76,21 +78,21 @@ public sealed class SecretSpool : IDisposable
         return _current.AsSpan(_currentCount, Math.Min(wanted, Math.Min(_current.Length, PieceSize) - _currentCount));
     }
 
-    /// <summary>Keeps so many octets of what <see cref="Room"/> gave.</summary>
+    /// <summary>Appends the first bytes of the memory from <see cref="GetSpan"/>.</summary>
     internal void Advance(int count) => _currentCount += count;
 
-    /// <summary>A seekable stream over all that was written; the spool must outlive it.</summary>
+    /// <summary>A seekable stream over the content; the spool must outlive it.</summary>
     public Stream OpenRead()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return new Reader(this);
+        return new ReaderStream(this);
     }
 
-    /// <summary>A stream that appends; closing it leaves the spool as it is.</summary>
+    /// <summary>A stream that appends; closing it does not change the spool.</summary>
     public Stream OpenWrite()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return new Writer(this);
+        return new WriterStream(this);
     }
 
     /// <summary>Wipes the memory and removes the file.</summary>
@@ -103,22 +105,22 @@ public sealed class SecretSpool : IDisposable
 
         _disposed = true;
         GC.SuppressFinalize(this);
-        // A reader counts itself first and looks whether the spool is disposed second; here it is the other way round.
-        // So either it stops or it is seen, and what it may be copying from becomes no other message's.
+        // A reader first increments the count and then checks _disposed. Here the order is reversed, so either the
+        // reader stops, or its count is seen here and the memory it may be copying from is not used again.
         Interlocked.MemoryBarrier();
-        var unread = Volatile.Read(ref _reading) == 0;
+        var unread = Volatile.Read(ref _activeReads) == 0;
         for (var i = 0; i < _memory.Count; i++)
         {
-            SpoolMemory.Return(_memory[i], PieceSize, shared: i >= PiecesOfOwn, reuse: unread);
+            SpoolMemory.Return(_memory[i], PieceSize, reserved: i >= UnsharedPieces, reuse: unread);
         }
 
         Release(_current, _currentCount, unread);
         _current = [];
         _file?.Dispose();
-        _seal?.Dispose();
+        _aes?.Dispose();
     }
 
-    /// <summary>Small contents get small arrays; what outgrows them gets a piece at once.</summary>
+    /// <summary>Enlarges the current array: small ones are doubled, larger ones become a whole piece at once.</summary>
     private void Grow(int wanted)
     {
         var size = Math.Max(_current.Length * 2, Math.Max(FirstSize, _currentCount + wanted));
@@ -132,7 +134,7 @@ public sealed class SecretSpool : IDisposable
     {
         if (array.Length == PieceSize + TagSize)
         {
-            SpoolMemory.Return(array, used, shared: false, reuse);
+            SpoolMemory.Return(array, used, reserved: false, reuse);
         }
         else
         {
@@ -140,9 +142,9 @@ public sealed class SecretSpool : IDisposable
         }
     }
 
-    private void CloseCurrent()
+    private void CompleteCurrent()
     {
-        if (_file is null && (_memory.Count < PiecesOfOwn || SpoolMemory.TryTakeShare()))
+        if (_file is null && (_memory.Count < UnsharedPieces || SpoolMemory.TryReserve()))
         {
             _memory.Add(_current);
             _current = [];
@@ -152,11 +154,11 @@ public sealed class SecretSpool : IDisposable
             try
             {
                 _file ??= OpenFile();
-                WriteCurrent();
+                WriteCurrentToFile();
             }
             catch
             {
-                // The piece may be sealed already: going on would seal another under the same nonce.
+                // Stop, because the piece may already be encrypted, and its nonce must not be used again.
                 Dispose();
                 throw;
             }
@@ -170,7 +172,7 @@ public sealed class SecretSpool : IDisposable
         var path = Path.Combine(
             Path.GetTempPath(), "securemail-" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
         var key = RandomNumberGenerator.GetBytes(32);
-        _seal = new AesGcm(key, TagSize);
+        _aes = new AesGcm(key, TagSize);
         CryptographicOperations.ZeroMemory(key);
         var options = new FileStreamOptions
         {
@@ -194,21 +196,23 @@ public sealed class SecretSpool : IDisposable
         return file;
     }
 
-    /// <summary>Seals the piece where it stands, tag behind it: the plaintext is gone from memory when it goes to the
-    /// file.</summary>
-    private void WriteCurrent()
+    /// <summary>Encrypts the piece in place, with the tag after it, and writes both to the file. The plaintext is then
+    /// no longer in memory.</summary>
+    private void WriteCurrentToFile()
     {
         Span<byte> nonce = stackalloc byte[12];
         BinaryPrimitives.WriteInt64BigEndian(nonce[4..], _pieces);
         Span<byte> piece = _current.AsSpan(0, PieceSize);
-        _seal!.Encrypt(nonce, piece, piece, _current.AsSpan(PieceSize, TagSize));
+        _aes!.Encrypt(nonce, piece, piece, _current.AsSpan(PieceSize, TagSize));
         RandomAccess.Write(_file!.SafeFileHandle, _current.AsSpan(0, PieceSize + TagSize), FileOffset(_pieces));
     }
 
     private long FileOffset(long index) => (index - _memory.Count) * (PieceSize + TagSize);
 
-    /// <summary>The octets of one piece; from the file they are opened into the buffer.</summary>
-    private ReadOnlyMemory<byte> Piece(long index, ref byte[]? buffer)
+    /// <summary>The bytes of one piece. A piece in the file is decrypted into the buffer.</summary>
+    /// <exception cref="IOException">The file was truncated.</exception>
+    /// <exception cref="AuthenticationTagMismatchException">The file was changed.</exception>
+    private ReadOnlyMemory<byte> ReadPiece(long index, ref byte[]? buffer)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (index < _memory.Count)
@@ -230,71 +234,39 @@ public sealed class SecretSpool : IDisposable
                 _file!.SafeFileHandle, buffer.AsSpan(read, PieceSize + TagSize - read), FileOffset(index) + read);
             if (count == 0)
             {
-                throw new IOException("a temporary file was cut off while in use");
+                throw new IOException("a temporary file was truncated while in use");
             }
 
             read += count;
         }
         Span<byte> piece = buffer.AsSpan(0, PieceSize);
-        lock (_seal!)
+        lock (_aes!)
         {
-            _seal.Decrypt(nonce, piece, buffer.AsSpan(PieceSize, TagSize), piece);
+            _aes.Decrypt(nonce, piece, buffer.AsSpan(PieceSize, TagSize), piece);
         }
 
         return buffer.AsMemory(0, PieceSize);
     }
 
-    private sealed class Writer(SecretSpool spool) : Stream
+    private sealed class WriterStream(SecretSpool spool) : WriteStream
     {
-        public override bool CanRead => false;
-        public override bool CanSeek => false;
-        public override bool CanWrite => true;
         public override long Length => spool.Length;
-        public override long Position
-        {
-            get => spool.Length;
-            set => throw new NotSupportedException();
-        }
 
         public override void Write(ReadOnlySpan<byte> buffer) => spool.Write(buffer);
-
-        public override void Write(byte[] buffer, int offset, int count) => spool.Write(buffer.AsSpan(offset, count));
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            spool.Write(buffer.Span);
-            return ValueTask.CompletedTask;
-        }
-
-        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override void Flush() { }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
     }
 
-    private sealed class Reader(SecretSpool spool) : Stream
+    private sealed class ReaderStream(SecretSpool spool) : SeekableReadStream
     {
         private byte[]? _buffer;
         private ReadOnlyMemory<byte> _piece;
         private long _pieceIndex = -1;
         private bool _closed;
 
-        public override bool CanRead => true;
-        public override bool CanSeek => true;
-        public override bool CanWrite => false;
         public override long Length => spool.Length;
-        public override long Position { get; set; }
 
         public override int Read(Span<byte> buffer)
         {
-            Interlocked.Increment(ref spool._reading); // before it is asked whether the spool is disposed; see there
+            Interlocked.Increment(ref spool._activeReads); // before the check of _disposed; see Dispose
             try
             {
                 ObjectDisposedException.ThrowIf(_closed || spool._disposed, this);
@@ -304,7 +276,7 @@ public sealed class SecretSpool : IDisposable
                     var index = Position / PieceSize;
                     if (index != _pieceIndex)
                     {
-                        _piece = spool.Piece(index, ref _buffer);
+                        _piece = spool.ReadPiece(index, ref _buffer);
                         _pieceIndex = index;
                     }
                     ReadOnlySpan<byte> rest = _piece.Span[(int)(Position % PieceSize)..];
@@ -318,50 +290,19 @@ public sealed class SecretSpool : IDisposable
             }
             finally
             {
-                Interlocked.Decrement(ref spool._reading);
+                Interlocked.Decrement(ref spool._activeReads);
             }
         }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            cancellationToken.IsCancellationRequested
-                ? ValueTask.FromCanceled<int>(cancellationToken)
-                : ValueTask.FromResult(Read(buffer.Span));
-
-        public override Task<int> ReadAsync(
-            byte[] buffer,
-            int offset,
-            int count,
-            CancellationToken cancellationToken
-        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override long Seek(long offset, SeekOrigin origin) =>
-            Position = origin switch
-            {
-                SeekOrigin.Begin => Checked(offset),
-                SeekOrigin.Current => Checked(Position + offset),
-                _ => Checked(Length + offset),
-            };
-
-        public override void Flush() { }
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {
             if (Interlocked.Exchange(ref _buffer, null) is { } buffer)
             {
-                SpoolMemory.Return(buffer, PieceSize, shared: false);
+                SpoolMemory.Return(buffer, PieceSize, reserved: false);
             }
 
             (_piece, _pieceIndex, _closed) = (default, -1, true);
             base.Dispose(disposing);
         }
-
-        private static long Checked(long position) =>
-            position >= 0 ? position : throw new IOException("a position before the beginning");
     }
 }

@@ -7,9 +7,9 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// What a signature's AlgorithmIdentifier says, and the one place that verifies a signature value: of a signer, and
-/// through <see cref="TryRead"/> of a certificate or a CRL too. An algorithm is read here or it is not known: nothing
-/// is guessed from the key.
+/// The signature algorithm of an AlgorithmIdentifier. All signature values are verified here: those of signers, and
+/// through <see cref="TryRead"/> those of certificates and CRLs. An algorithm comes from the AlgorithmIdentifier only;
+/// it is not guessed from the key.
 /// </summary>
 public sealed class SignatureAlgorithm
 {
@@ -25,15 +25,13 @@ public sealed class SignatureAlgorithm
         _saltLength = saltLength;
     }
 
-    /// <summary>The scheme.</summary>
     public SignatureScheme Scheme { get; }
 
-    /// <summary>The hash that the identifier names; null for a bare key type (rsaEncryption), where the digest
-    /// decides.</summary>
+    /// <summary>The hash of the identifier; null for the identifier of a key type (rsaEncryption), where the digest
+    /// algorithm determines the hash.</summary>
     public HashAlgorithmName? Hash { get; }
 
-    /// <summary>Reads a DER or BER AlgorithmIdentifier; null when it is malformed or names nothing that is verified
-    /// here.</summary>
+    /// <summary>Reads an AlgorithmIdentifier, DER or BER; null when it is malformed or not supported.</summary>
     public static SignatureAlgorithm? TryRead(ReadOnlyMemory<byte> algorithmIdentifier)
     {
         try
@@ -63,10 +61,11 @@ public sealed class SignatureAlgorithm
                 Oids.Ed25519 => new(SignatureScheme.Ed25519, null),
                 _ => null,
             };
-            // RFC 8410 §3, RFC 8419 §2.2: absent. RFC 5754 §3: NULL for RSA, absent for ECDSA; both are met for each.
+            // Parameters. RFC 8410 §3, RFC 8419 §2.2: absent. RFC 5754 §3: NULL for RSA, absent for ECDSA; accept both
+            // for each, because writers differ.
             return
                 algorithm is null
-                || (algorithm.Scheme == SignatureScheme.Ed25519 ? !sequence.HasData : NoParameters(sequence))
+                || (algorithm.Scheme == SignatureScheme.Ed25519 ? !sequence.HasData : HasNoParameters(sequence))
                 ? algorithm
                 : null;
         }
@@ -76,7 +75,7 @@ public sealed class SignatureAlgorithm
         }
     }
 
-    /// <summary>What <see cref="WriteSignature"/> writes.</summary>
+    /// <summary>The algorithm that <see cref="WriteSignature"/> writes.</summary>
     internal static SignatureAlgorithm Of(SignatureScheme scheme, HashAlgorithmName hash) =>
         scheme switch
         {
@@ -86,13 +85,13 @@ public sealed class SignatureAlgorithm
         };
 
     /// <summary>
-    /// Whether the value is a signature by the certificate's key over the message. False too when the identifier does
-    /// not say by which hash, and when the key is of another kind, on a curve given by explicit parameters (RFC 5480
-    /// §2.1.1 forbids them: they let a forger choose the base point), or not readable.
+    /// Whether the value is a signature over the message by the key of the certificate. Returns false also when the
+    /// identifier names no hash, and when the key is of another kind, on a curve with explicit parameters (RFC 5480
+    /// §2.1.1 forbids them, because they let a forger choose the base point), or unreadable.
     /// </summary>
     public bool VerifyMessage(X509Certificate2 certificate, ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
     {
-        if (CmsCertificate.Of(certificate) is not { } signer || !Fits(signer))
+        if (CmsCertificate.Of(certificate) is not { } signer || !IsCompatibleWith(signer))
         {
             return false;
         }
@@ -105,7 +104,8 @@ public sealed class SignatureAlgorithm
         return Hash is { } hash && Verify(signer, CryptographicOperations.HashData(hash, message), hash, signature);
     }
 
-    /// <summary>Whether a value over this hash is the certificate's. Ed25519 signs no hashes: false.</summary>
+    /// <summary>Whether the value is a signature over the hash by the key of the certificate; false for Ed25519, which
+    /// does not sign a hash.</summary>
     internal bool Verify(
         CmsCertificate certificate, ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm,
         ReadOnlySpan<byte> signature)
@@ -124,15 +124,16 @@ public sealed class SignatureAlgorithm
         };
     }
 
-    /// <summary>Ed25519 over the message itself (RFC 8419 §3).</summary>
+    /// <summary>Whether the value is an Ed25519 signature over the message itself (RFC 8419 §3).</summary>
     internal bool VerifyMessage(CmsCertificate certificate, ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
         Scheme == SignatureScheme.Ed25519 && certificate.Key is { } key && key.VerifyEd25519(message, signature);
 
     /// <summary>
-    /// Whether a key may be used so. RFC 4055 §1.2: a key for RSASSA-PSS signs by nothing else; §3.3: where its
-    /// parameters stand in the certificate, hash and mask are those, and the salt is no shorter.
+    /// Whether the key of the certificate may be used with this algorithm. RFC 4055 §1.2: a key for RSASSA-PSS is used
+    /// with no other scheme; §3.3: when the certificate has its parameters, hash and mask are the same and the salt is
+    /// not shorter.
     /// </summary>
-    internal bool Fits(CmsCertificate certificate)
+    internal bool IsCompatibleWith(CmsCertificate certificate)
     {
         switch (certificate.KeyAlgorithm)
         {
@@ -162,8 +163,8 @@ public sealed class SignatureAlgorithm
         }
     }
 
-    /// <summary>RFC 5754 §2: the parameters of a digest are absent or NULL, and both must be taken.</summary>
-    internal static bool NoParameters(AsnReader algorithm)
+    /// <summary>Whether parameters are absent or NULL. RFC 5754 §2: both must be accepted for a digest.</summary>
+    internal static bool HasNoParameters(AsnReader algorithm)
     {
         if (!algorithm.HasData)
         {
@@ -184,8 +185,8 @@ public sealed class SignatureAlgorithm
                 $"signatures are made with SHA-256, SHA-384 or SHA-512, not with {hash.Name}"),
         };
 
-    /// <summary>The hash of a digest's object identifier; null when it is not one of ours. MD5 and SHA-1 are read so
-    /// that they can be named and refused.</summary>
+    /// <summary>The hash of the object identifier of a digest algorithm; null for an unsupported one. MD5 and SHA-1 are
+    /// read, so that they can be named and refused.</summary>
     internal static HashAlgorithmName? DigestOf(string oid) =>
         oid switch
         {
@@ -207,7 +208,7 @@ public sealed class SignatureAlgorithm
             _ => 64,
         };
 
-    /// <summary>Writes the digest's AlgorithmIdentifier; RFC 5754 §2: parameters are absent.</summary>
+    /// <summary>Writes the AlgorithmIdentifier of a digest. RFC 5754 §2: parameters are absent.</summary>
     internal static void WriteDigest(AsnWriter writer, HashAlgorithmName hash)
     {
         using (writer.PushSequence())
@@ -216,7 +217,7 @@ public sealed class SignatureAlgorithm
         }
     }
 
-    /// <summary>Writes the signature's AlgorithmIdentifier.</summary>
+    /// <summary>Writes the AlgorithmIdentifier of a signature.</summary>
     internal static void WriteSignature(
         AsnWriter writer, SignatureScheme scheme, HashAlgorithmName hash, Asn1Tag? tag = null)
     {
@@ -232,7 +233,7 @@ public sealed class SignatureAlgorithm
                             "SHA384" => Oids.Sha384WithRsa,
                             _ => Oids.Sha512WithRsa,
                         });
-                    // RFC 5754 §3.2: the parameters of these are NULL.
+                    // RFC 5754 §3.2: the parameters are NULL.
                     writer.WriteNull();
                     break;
                 case SignatureScheme.Ed25519:
@@ -255,8 +256,8 @@ public sealed class SignatureAlgorithm
         }
     }
 
-    /// <summary>RFC 4055 §3.1: RSASSA-PSS-params; what equals a default (SHA-1, 20 octets, trailer 1) would be left
-    /// out, ours never does save the trailer.</summary>
+    /// <summary>RFC 4055 §3.1: RSASSA-PSS-params. DER leaves out defaults (SHA-1, 20 octets, trailer 1); here only the
+    /// trailer is a default.</summary>
     private static void WritePssParameters(AsnWriter writer, HashAlgorithmName hash)
     {
         using (writer.PushSequence())
@@ -278,7 +279,7 @@ public sealed class SignatureAlgorithm
             }
         }
 
-        // RFC 4055 §2.1: inside these parameters NULL is written.
+        // RFC 4055 §2.1: inside these parameters the digest has the parameters NULL.
         static void WriteDigestWithNull(AsnWriter writer, HashAlgorithmName hash)
         {
             using (writer.PushSequence())
@@ -291,7 +292,7 @@ public sealed class SignatureAlgorithm
 
     private static SignatureAlgorithm? ReadPss(AsnReader algorithm)
     {
-        // RFC 4055 §3.1: beside a signature the parameters must stand; left out, they would mean SHA-1 throughout.
+        // RFC 4055 §3.1: the parameters of a signature must be present; absent parameters would mean SHA-1 throughout.
         if (!algorithm.HasData)
         {
             return null;
@@ -335,7 +336,7 @@ public sealed class SignatureAlgorithm
             }
 
             parameters.ThrowIfNotEmpty();
-            // §3.1: the trailer field is 1, there is no other.
+            // §3.1: the trailer field is always 1.
             return hash is { } h && mask is { } m && trailer == 1
                 ? new(SignatureScheme.RsaPss, h, m, saltLength)
                 : null;
@@ -352,13 +353,13 @@ public sealed class SignatureAlgorithm
         }
     }
 
-    /// <summary>The last field of <paramref name="reader"/>, a digest's AlgorithmIdentifier; null when it is none of
-    /// ours.</summary>
+    /// <summary>Reads the last field of <paramref name="reader"/>, the AlgorithmIdentifier of a digest; null for an
+    /// unsupported one.</summary>
     internal static HashAlgorithmName? ReadDigest(AsnReader reader)
     {
         AsnReader algorithm = reader.ReadSequence();
         reader.ThrowIfNotEmpty();
         HashAlgorithmName? digest = DigestOf(Oids.Read(algorithm));
-        return NoParameters(algorithm) ? digest : null;
+        return HasNoParameters(algorithm) ? digest : null;
     }
 }

@@ -5,9 +5,9 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// What a signing-certificate attribute says about the signer's own certificate: the first ESSCertID of RFC 2634 §5.4.1
-/// (SHA-1) or ESSCertIDv2 of RFC 5035 §4. The signature covers it, so nobody can put another certificate with the same
-/// key in its place. Further entries, which would limit the path, and policies are passed over.
+/// The part of a signing-certificate attribute that identifies the certificate of the signer: the first ESSCertID of
+/// RFC 2634 §5.4.1 (SHA-1) or ESSCertIDv2 of RFC 5035 §4. The signature covers it, so the certificate cannot be
+/// replaced by another one with the same key. Further entries, which would limit the path, and policies are ignored.
 /// </summary>
 internal sealed class SigningCertificate
 {
@@ -16,7 +16,7 @@ internal sealed class SigningCertificate
     private readonly ReadOnlyMemory<byte>? _issuer;
     private readonly ReadOnlyMemory<byte> _serial;
 
-    /// <exception cref="AsnContentException">It is no ESSCertID.</exception>
+    /// <exception cref="AsnContentException">The element is not an ESSCertID.</exception>
     private SigningCertificate(HashAlgorithmName algorithm, AsnReader rest)
     {
         _algorithm = algorithm;
@@ -35,12 +35,12 @@ internal sealed class SigningCertificate
         issuerSerial.ThrowIfNotEmpty();
     }
 
-    /// <summary>Reads the attribute's value; null when its hash is none that is known.</summary>
-    /// <exception cref="AsnContentException">It is malformed.</exception>
+    /// <summary>Reads the value of the attribute; null when its hash algorithm is unknown.</summary>
+    /// <exception cref="AsnContentException">The value is malformed.</exception>
     public static SigningCertificate? Read(AsnReader value, bool version2)
     {
         AsnReader first = value.ReadSequence().ReadSequence().ReadSequence();
-        // RFC 5035 §4: SHA-256 unless it says otherwise.
+        // RFC 5035 §4: SHA-256 is the default.
         HashAlgorithmName? algorithm = version2 ? HashAlgorithmName.SHA256 : HashAlgorithmName.SHA1;
         if (version2 && first.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
         {
@@ -50,8 +50,8 @@ internal sealed class SigningCertificate
         return algorithm is { } known ? new SigningCertificate(known, first) : null;
     }
 
-    /// <summary>Whether this certificate is the one named.</summary>
-    public bool Is(CmsCertificate certificate) =>
+    /// <summary>Whether the attribute identifies this certificate.</summary>
+    public bool Matches(CmsCertificate certificate) =>
         CryptographicOperations.HashData(_algorithm, certificate.Encoded.Span).AsSpan().SequenceEqual(_hash)
         && (
             _issuer is not { } issuer
@@ -59,12 +59,12 @@ internal sealed class SigningCertificate
                 issuer.Span.SequenceEqual(certificate.Issuer.Span)
                 && _serial.Span.SequenceEqual(certificate.Serial.Span)));
 
-    /// <summary>The attribute's value for a certificate: SigningCertificateV2 { certs { ESSCertIDv2 { certHash } } },
-    /// by SHA-256.</summary>
+    /// <summary>Writes the value of the attribute for a certificate: SigningCertificateV2 { certs { ESSCertIDv2 {
+    /// certHash } } }, with SHA-256.</summary>
     public static void Write(AsnWriter writer, ReadOnlySpan<byte> certificate)
     {
-        // The issuer and serial number stand in the signer identifier already (ETSI EN 319 122-1 §5.2.2.3 leaves them
-        // out too).
+        // Leave out issuer and serial number, because the signer identifier has them (so does ETSI EN 319 122-1
+        // §5.2.2.3).
         using (writer.PushSequence())
         using (writer.PushSequence())
         using (writer.PushSequence())
@@ -75,18 +75,18 @@ internal sealed class SigningCertificate
 }
 
 /// <summary>
-/// CMSAlgorithmProtection (RFC 6211): the signer's algorithms once more, among what is signed. The digest and signature
-/// algorithms of a SignerInfo themselves are not signed.
+/// CMSAlgorithmProtection (RFC 6211): repeats the algorithms of the signer in the signed attributes, because the
+/// signature does not cover the digest and signature algorithms of a SignerInfo.
 /// </summary>
 internal static class AlgorithmProtection
 {
-    /// <summary>Whether it names the algorithms that the signer info names.</summary>
-    /// <exception cref="AsnContentException">It is malformed.</exception>
-    public static bool Agrees(AsnReader protection, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> signature)
+    /// <summary>Whether the attribute has the same algorithms as the SignerInfo.</summary>
+    /// <exception cref="AsnContentException">The value is malformed.</exception>
+    public static bool Matches(AsnReader protection, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> signature)
     {
         AsnReader protectedDigest = protection.ReadSequence();
         var signatureTag = new Asn1Tag(TagClass.ContextSpecific, 1);
-        // RFC 6211 §2: signatureAlgorithm stands where it is used with SignedData, macAlgorithm [2] does not.
+        // RFC 6211 §2: in SignedData signatureAlgorithm is present and macAlgorithm [2] is absent.
         if (!protection.HasData || !protection.PeekTag().HasSameClassAndValue(signatureTag))
         {
             return false;
@@ -94,11 +94,11 @@ internal static class AlgorithmProtection
 
         AsnReader protectedSignature = protection.ReadSequence(signatureTag);
         return !protection.HasData
-            && Same(protectedDigest, new AsnReader(digest, AsnEncodingRules.BER).ReadSequence())
-            && Same(protectedSignature, new AsnReader(signature, AsnEncodingRules.BER).ReadSequence());
+            && IsSame(protectedDigest, new AsnReader(digest, AsnEncodingRules.BER).ReadSequence())
+            && IsSame(protectedSignature, new AsnReader(signature, AsnEncodingRules.BER).ReadSequence());
     }
 
-    /// <summary>The attribute's value.</summary>
+    /// <summary>Writes the value of the attribute.</summary>
     public static void Write(AsnWriter writer, SignatureScheme scheme, HashAlgorithmName hash)
     {
         using (writer.PushSequence())
@@ -108,8 +108,9 @@ internal static class AlgorithmProtection
         }
     }
 
-    /// <summary>The same identifier and parameters; absent and NULL are one (RFC 5754 §2).</summary>
-    private static bool Same(AsnReader one, AsnReader other)
+    /// <summary>Whether identifier and parameters are the same; absent parameters and NULL are equal (RFC 5754
+    /// §2).</summary>
+    private static bool IsSame(AsnReader one, AsnReader other)
     {
         if (Oids.Read(one) != Oids.Read(other))
         {

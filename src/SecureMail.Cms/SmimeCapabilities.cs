@@ -4,16 +4,17 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// What a reader of mail says it can do: the SMIMECapabilities attribute (RFC 8551 §2.5.2) of a message it signed. It
-/// is evidence of that only when the signature verified. Order, which states preference, is kept; parameters are not,
-/// for none of the ciphers here has any.
+/// The algorithms that a recipient announces: the SMIMECapabilities attribute (RFC 8551 §2.5.2) of a message that the
+/// recipient signed. It is evidence only when the signature was verified. The order, which states preference, is kept.
+/// Parameters are not kept, because no supported algorithm has parameters.
 /// </summary>
 public sealed class SmimeCapabilities
 {
     private const int MaxCapabilities = 64;
-    private const int MaxOctets = 16 * 1024;
+    private const int MaxSize = 16 * 1024;
 
-    /// <summary>By the names of RFC 5084 §3, RFC 3565 §4.1 and RFC 9709 §3, the best first.</summary>
+    /// <summary>The supported algorithms with their names in RFC 5084 §3, RFC 3565 §4.1 and RFC 9709 §3, in the order
+    /// of preference.</summary>
     private static readonly (string Name, string Oid)[] Standard =
     [
         ("id-aes256-GCM", Oids.Aes256Gcm),
@@ -32,28 +33,28 @@ public sealed class SmimeCapabilities
     }
 
     /// <summary>
-    /// What this program reads, best first; written into its signatures. How the content's key is brought is not among
-    /// it: that is said by the recipient's certificate, and what a token's key can do (OAEP, say) differs from token to
-    /// token.
+    /// The algorithms that SecureMail supports, in the order of preference; they are announced in its signatures. Key
+    /// transport and key agreement are not included, because the recipient's certificate determines them, and the
+    /// abilities of keys (for example OAEP) differ between tokens.
     /// </summary>
     public static SmimeCapabilities Ours { get; } = new([.. Standard.Select(s => s.Oid)]);
 
-    /// <summary>Object identifiers, the one preferred first.</summary>
+    /// <summary>Object identifiers in the order of preference.</summary>
     public IReadOnlyList<string> Algorithms { get; }
 
-    /// <summary>The attribute as it is signed, for <see cref="SigningRequest.Attributes"/>; for mail only, which alone
-    /// has a reader that answers.</summary>
+    /// <summary>The signed attribute, for <see cref="SigningRequest.Attributes"/>. Use it for mail only, because only
+    /// mail is replied to.</summary>
     public CmsAttribute Attribute => new(Oids.SmimeCapabilities, [Encode()]);
 
     /// <summary>Whether the object identifier is announced.</summary>
     public bool Has(string algorithm) => _known.Contains(algorithm);
 
-    /// <summary>Reads the attribute's one value; null when it is damaged or beyond all measure: what it says then
-    /// counts for nothing.</summary>
-    /// <param name="value">SMIMECapabilities, as it came.</param>
+    /// <summary>Reads the value of the attribute; null when it is malformed or too large, because it is then
+    /// ignored.</summary>
+    /// <param name="value">SMIMECapabilities, as it was received.</param>
     public static SmimeCapabilities? TryRead(ReadOnlyMemory<byte> value)
     {
-        if (value.Length > MaxOctets)
+        if (value.Length > MaxSize)
         {
             return null;
         }
@@ -88,18 +89,18 @@ public sealed class SmimeCapabilities
         }
     }
 
-    /// <summary>Capabilities that were kept, or are stated by other means than a message.</summary>
-    /// <param name="algorithms">Object identifiers, the one preferred first.</param>
+    /// <summary>Capabilities that were stored or configured.</summary>
+    /// <param name="algorithms">Object identifiers in the order of preference.</param>
     public static SmimeCapabilities Of(IReadOnlyList<string> algorithms) => new([.. algorithms]);
 
-    /// <summary>Capabilities by the names of their standards, as <c>id-aes256-GCM</c>; a name that is not known here is
-    /// passed over.</summary>
+    /// <summary>Capabilities by their names in the standards, for example <c>id-aes256-GCM</c>. Unknown names are
+    /// ignored.</summary>
     public static SmimeCapabilities Named(params IReadOnlyList<string> names) =>
         new([.. names.SelectMany(n => Standard.Where(s => s.Name == n)).Select(s => s.Oid)]);
 
     /// <summary>
-    /// Those among a signer's signed attributes; null when there are none that count. RFC 8551 §2.5.2: one attribute
-    /// with one value; of several none can be told to be meant.
+    /// Reads the capabilities among the signed attributes of a signer; null when there is not exactly one attribute
+    /// with one value (RFC 8551 §2.5.2).
     /// </summary>
     internal static SmimeCapabilities? TryRead(IReadOnlyList<CmsAttribute> signed)
     {
@@ -121,7 +122,7 @@ public sealed class SmimeCapabilities
         return found is { Values: [var only] } ? TryRead(only) : null;
     }
 
-    /// <summary>The attribute's value, DER.</summary>
+    /// <summary>The value of the attribute, DER.</summary>
     internal byte[] Encode()
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
@@ -129,7 +130,7 @@ public sealed class SmimeCapabilities
         {
             foreach (var algorithm in Algorithms)
             {
-                // RFC 8551 §2.5.2, RFC 9709 §5: the ciphers and the derivation have no parameters.
+                // RFC 8551 §2.5.2, RFC 9709 §5: the ciphers and the key derivation have no parameters.
                 using (writer.PushSequence())
                 {
                     writer.WriteObjectIdentifier(algorithm);

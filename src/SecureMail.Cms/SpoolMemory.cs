@@ -4,61 +4,62 @@ using System.Security.Cryptography;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// The memory that all spools of a process share beyond what each has of its own, so that the sum is bounded however
-/// many messages are on their way. Pieces are pinned, so the garbage collector leaves no second copy of a secret
-/// behind, and used again, since fresh memory costs more than the cipher does: the system clears every page of it. Each
-/// is wiped when it comes back.
+/// The memory that all spools of a process share beyond the unshared pieces of each spool. It bounds the memory of the
+/// process, however many messages are processed at once. Pieces are pinned, so that the garbage collector leaves no
+/// second copy of a secret. They are reused, because new memory costs more than the cipher does (the system clears
+/// every page). Each piece is wiped when it is returned.
 /// </summary>
 internal static class SpoolMemory
 {
-    /// <summary>Content that a piece holds; the array has <see cref="Extra"/> more for a tag.</summary>
+    /// <summary>Bytes of content in a piece; the array is <see cref="TagSize"/> bytes longer.</summary>
     public const int PieceSize = 256 * 1024;
 
-    public const int Extra = 16;
+    /// <summary>Bytes of a tag of AES-GCM.</summary>
+    public const int TagSize = 16;
 
-    /// <summary>23 MiB, and with the one that a spool has of its own the mail of 25 MB that most servers
+    /// <summary>23 MiB. With the MiB of each spool it is enough for a message of 25 MB, which is what most servers
     /// allow.</summary>
     private const int SharedPieces = 92;
 
     private static readonly ConcurrentStack<byte[]> Free = new();
-    private static int _taken;
+    private static int _reserved;
 
-    /// <summary>A piece, its contents undefined. What it may be kept for is the caller's to answer: see
-    /// <see cref="TryTakeShare"/>.</summary>
+    /// <summary>A piece with undefined contents. A caller that keeps it beyond its unshared pieces reserves it with
+    /// <see cref="TryReserve"/>.</summary>
     public static byte[] Rent() =>
-        Free.TryPop(out var piece) ? piece : GC.AllocateUninitializedArray<byte>(PieceSize + Extra, pinned: true);
+        Free.TryPop(out var piece) ? piece : GC.AllocateUninitializedArray<byte>(PieceSize + TagSize, pinned: true);
 
-    /// <summary>Whether one more piece may be kept in memory for all to share; <see cref="Return"/> gives the share
-    /// back.</summary>
-    public static bool TryTakeShare()
+    /// <summary>Reserves one piece of the shared memory; false when it is used up. <see cref="Return"/> releases the
+    /// reservation.</summary>
+    public static bool TryReserve()
     {
-        if (Interlocked.Increment(ref _taken) <= SharedPieces)
+        if (Interlocked.Increment(ref _reserved) <= SharedPieces)
         {
             return true;
         }
 
-        Interlocked.Decrement(ref _taken);
+        Interlocked.Decrement(ref _reserved);
         return false;
     }
 
-    /// <summary>Pieces kept on a share at this moment.</summary>
-    public static int Taken => Volatile.Read(ref _taken);
+    /// <summary>Pieces reserved now.</summary>
+    public static int Reserved => Volatile.Read(ref _reserved);
 
-    /// <summary>Gives back the shares of a spool that nobody disposed; its pieces are the collector's by
-    /// then.</summary>
-    public static void GiveBack(int shares) => Interlocked.Add(ref _taken, -shares);
+    /// <summary>Releases the reservations of a spool that was not disposed. The garbage collector frees its
+    /// pieces.</summary>
+    public static void ReleaseReservations(int count) => Interlocked.Add(ref _reserved, -count);
 
-    /// <summary>Takes a piece back and wipes what was used of it.</summary>
-    /// <param name="shared">It was kept on a share.</param>
-    /// <param name="reuse">False when somebody may still be reading it: then nobody else gets it.</param>
-    public static void Return(byte[] piece, int used, bool shared, bool reuse = true)
+    /// <summary>Takes a piece back and wipes its used bytes.</summary>
+    /// <param name="reserved">The piece was reserved.</param>
+    /// <param name="reuse">False when a reader may still be using the piece; it is not reused then.</param>
+    public static void Return(byte[] piece, int used, bool reserved, bool reuse = true)
     {
         CryptographicOperations.ZeroMemory(piece.AsSpan(0, used));
-        if (shared)
+        if (reserved)
         {
-            Interlocked.Decrement(ref _taken);
+            Interlocked.Decrement(ref _reserved);
         }
-        // The count is of another moment when many threads come at once: a piece more or less is kept.
+        // With many threads the count may be out of date; a few pieces more or less are kept then.
         if (reuse && Free.Count < SharedPieces)
         {
             Free.Push(piece);

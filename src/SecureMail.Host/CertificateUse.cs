@@ -29,7 +29,7 @@ internal static class CertificateUse
         if (
             certificate
                 .Extensions.OfType<X509KeyUsageExtension>()
-                .Any(u => (u.KeyUsages & EnvelopeRecipient.UsageOf(certificate)) == X509KeyUsageFlags.None))
+                .Any(u => (u.KeyUsages & EnvelopeRecipient.RequiredKeyUsage(certificate)) == X509KeyUsageFlags.None))
         {
             throw new NotPermittedException(
                 $"Chứng thư {certificate.Subject} không được cấp để mã hóa; hãy dùng chứng thư mã hóa của nơi nhận. / The certificate was not issued for encryption: use the recipient's encryption certificate."

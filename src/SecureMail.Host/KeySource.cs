@@ -280,7 +280,7 @@ internal sealed class OpenedKeys(
     public IReadOnlyList<X509Certificate2> Others { get; init; } = [];
 
     public IReadOnlyList<RecipientKey> Recipients =>
-        [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
+        [.. keys.Where(k => RecipientKey.IsSupported(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
 
     public void Dispose()
     {

@@ -3,24 +3,24 @@ using System.Security.Cryptography;
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// AES-GCM (NIST SP 800-38D) in chunks, by the host's libcrypto: .NET's <see cref="AesGcm"/> takes a message in one
-/// piece only. The order is: additional data, then content, then the tag; one context serves one message.
-/// What <see cref="Update"/> gives when decrypting is NOT authentic until <see cref="VerifyTag"/> has answered true:
-/// the caller holds it back until then. The caller answers for never using a nonce twice under one key.
+/// AES-GCM (NIST SP 800-38D) in pieces, by the host's libcrypto, because .NET's <see cref="AesGcm"/> takes a message
+/// only as a whole. The order is: additional data, content, tag. One context serves one message.
+/// The output of <see cref="Update"/> in decryption is NOT authentic until <see cref="VerifyTag"/> has returned true;
+/// the caller holds the output back until then. The caller never uses a nonce twice under one key.
 /// Not safe for use by two threads at once.
 /// </summary>
 public sealed class AesGcmContext : IDisposable
 {
-    /// <summary>Octets of the tag that is written; tags of 12 to 16 octets are verified (RFC 5084 §3.2).</summary>
+    /// <summary>Bytes of the tag that is written. Tags of 12 to 16 bytes are verified (RFC 5084 §3.2).</summary>
     public const int TagSize = 16;
 
-    /// <summary>SP 800-38D §5.2.1.1: one message holds at most 2^39 - 256 bits.</summary>
-    public const long MaxContent = (1L << 36) - 32;
+    /// <summary>Bytes of content in one message at most (SP 800-38D §5.2.1.1: 2^39 - 256 bits).</summary>
+    public const long MaxContentLength = (1L << 36) - 32;
 
     private readonly Interop.CipherHandle _context;
     private readonly bool _encrypting;
     private State _state = State.Aad;
-    private long _content;
+    private long _contentLength;
 
     private enum State
     {
@@ -36,17 +36,17 @@ public sealed class AesGcmContext : IDisposable
             16 => Interop.EVP_aes_128_gcm(),
             24 => Interop.EVP_aes_192_gcm(),
             32 => Interop.EVP_aes_256_gcm(),
-            _ => throw new ArgumentException("an AES key is 16, 24 or 32 octets", nameof(key)),
+            _ => throw new ArgumentException("an AES key is 16, 24 or 32 bytes long", nameof(key)),
         };
         if (nonce.Length is < 1 or > 16)
         {
-            throw new ArgumentException("a GCM nonce here is 1 to 16 octets; 12 is the one to use", nameof(nonce));
+            throw new ArgumentException("a GCM nonce is 1 to 16 bytes long; 12 bytes are recommended", nameof(nonce));
         }
 
         _encrypting = encrypting;
         _context = Interop.CheckHandle(Interop.EVP_CIPHER_CTX_new(), "allocating a cipher context");
         var direction = encrypting ? 1 : 0;
-        // The length of the nonce has to be set between choosing the cipher and giving key and nonce.
+        // libcrypto takes the nonce length only after the cipher and before the key and nonce.
         Interop.Check(Interop.EVP_CipherInit_ex(_context, cipher, 0, default, default, direction), "choosing AES-GCM");
         Interop.Check(
             Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_SET_IVLEN, nonce.Length, default),
@@ -55,8 +55,8 @@ public sealed class AesGcmContext : IDisposable
     }
 
     /// <summary>A context that encrypts one message.</summary>
-    /// <param name="key">16, 24 or 32 octets.</param>
-    /// <param name="nonce">1 to 16 octets, 12 recommended, never used before under this key.</param>
+    /// <param name="key">16, 24 or 32 bytes.</param>
+    /// <param name="nonce">1 to 16 bytes, 12 recommended, never used before under this key.</param>
     /// <exception cref="ArgumentException">A length is wrong.</exception>
     public static AesGcmContext ForEncryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) =>
         new(key, nonce, encrypting: true);
@@ -66,13 +66,14 @@ public sealed class AesGcmContext : IDisposable
     public static AesGcmContext ForDecryption(ReadOnlySpan<byte> key, ReadOnlySpan<byte> nonce) =>
         new(key, nonce, encrypting: false);
 
-    /// <summary>Authenticates data that is not encrypted. May be called several times, before any content.</summary>
-    /// <exception cref="InvalidOperationException">Content or the tag has been handled already.</exception>
+    /// <summary>Authenticates data that is not encrypted. May be called several times before the first
+    /// content.</summary>
+    /// <exception cref="InvalidOperationException">Content or the tag has already been processed.</exception>
     public unsafe void AddAad(ReadOnlySpan<byte> data)
     {
         if (_state != State.Aad)
         {
-            throw new InvalidOperationException("additional data comes before the content");
+            throw new InvalidOperationException("additional data must come before the content");
         }
 
         if (data.IsEmpty)
@@ -86,12 +87,12 @@ public sealed class AesGcmContext : IDisposable
         }
     }
 
-    /// <summary>Encrypts or decrypts the next octets of the message. Input and output may be the same memory.</summary>
-    /// <param name="input">Any number of octets.</param>
-    /// <param name="output">At least as many octets as the input.</param>
+    /// <summary>Encrypts or decrypts the next bytes of the message. Input and output may be the same memory.</summary>
+    /// <param name="input">Any number of bytes.</param>
+    /// <param name="output">At least as long as the input.</param>
     /// <exception cref="ArgumentException">The output is too short.</exception>
-    /// <exception cref="InvalidOperationException">The tag has been handled already, or the message passes
-    /// <see cref="MaxContent"/>.</exception>
+    /// <exception cref="InvalidOperationException">The tag has already been processed, or the message would exceed
+    /// <see cref="MaxContentLength"/>.</exception>
     public unsafe void Update(ReadOnlySpan<byte> input, Span<byte> output)
     {
         if (_state == State.Done)
@@ -105,8 +106,8 @@ public sealed class AesGcmContext : IDisposable
         }
 
         _state = State.Content;
-        _content += input.Length;
-        if (_content > MaxContent)
+        _contentLength += input.Length;
+        if (_contentLength > MaxContentLength)
         {
             throw new InvalidOperationException("the message is longer than AES-GCM allows");
         }
@@ -124,14 +125,14 @@ public sealed class AesGcmContext : IDisposable
         }
     }
 
-    /// <summary>Finishes an encryption and writes the tag of <see cref="TagSize"/> octets.</summary>
-    /// <exception cref="ArgumentException">The tag is not 16 octets.</exception>
-    /// <exception cref="InvalidOperationException">The context decrypts, or is finished.</exception>
+    /// <summary>Finishes an encryption and writes the tag, <see cref="TagSize"/> bytes.</summary>
+    /// <exception cref="ArgumentException">The tag is not 16 bytes long.</exception>
+    /// <exception cref="InvalidOperationException">The context is for decryption, or is finished.</exception>
     public void WriteTag(Span<byte> tag)
     {
         if (tag.Length != TagSize)
         {
-            throw new ArgumentException($"a tag is {TagSize} octets", nameof(tag));
+            throw new ArgumentException($"a tag is {TagSize} bytes long", nameof(tag));
         }
 
         Finish(encrypting: true);
@@ -141,9 +142,9 @@ public sealed class AesGcmContext : IDisposable
             Interop.EVP_CIPHER_CTX_ctrl(_context, Interop.EVP_CTRL_AEAD_GET_TAG, TagSize, tag), "reading the tag");
     }
 
-    /// <summary>Finishes a decryption: true when the tag (12 to 16 octets) is that of all data and content
+    /// <summary>Finishes a decryption. Returns true when the tag (12 to 16 bytes) is the tag of all data and content
     /// given.</summary>
-    /// <exception cref="InvalidOperationException">The context encrypts, or is finished.</exception>
+    /// <exception cref="InvalidOperationException">The context is for encryption, or is finished.</exception>
     public bool VerifyTag(ReadOnlySpan<byte> tag)
     {
         Finish(encrypting: false);
@@ -176,7 +177,7 @@ public sealed class AesGcmContext : IDisposable
         if (_encrypting != encrypting)
         {
             throw new InvalidOperationException(
-                encrypting ? "a decrypting context writes no tag" : "an encrypting context verifies no tag");
+                encrypting ? "a context for decryption writes no tag" : "a context for encryption verifies no tag");
         }
 
         if (_state == State.Done)

@@ -3,26 +3,27 @@ using System.Security.Cryptography;
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// Pure Ed25519 (RFC 8032 §5.1) by the host's libcrypto; .NET 10 has no type for it. Keys travel as the RFC's raw
-/// octets: a 32-octet seed and a 32-octet public key. Safe to call from many threads.
-/// Left out: Ed25519ph and Ed25519ctx, which nothing here uses.
+/// Pure Ed25519 (RFC 8032 §5.1) by the host's libcrypto, because .NET 10 has no type for it. Keys have the raw form of
+/// the RFC: a seed of 32 bytes and a public key of 32 bytes. Safe to call from many threads.
+/// Left out: Ed25519ph and Ed25519ctx, because nothing here uses them.
 /// </summary>
 public static class Ed25519
 {
-    /// <summary>Octets of the private key as RFC 8032 §5.1.5 gives it (before hashing).</summary>
+    /// <summary>Bytes of the private key as in RFC 8032 §5.1.5, before it is hashed.</summary>
     public const int SeedSize = 32;
 
-    /// <summary>Octets of an encoded public point.</summary>
+    /// <summary>Bytes of an encoded public point.</summary>
     public const int PublicKeySize = 32;
 
-    /// <summary>Octets of a signature, R || S.</summary>
+    /// <summary>Bytes of a signature, R || S.</summary>
     public const int SignatureSize = 64;
 
-    /// <summary>A new private key: 32 octets from the system's random source. The caller keeps and wipes it.</summary>
+    /// <summary>A new private key: 32 bytes from the system's random source. The caller keeps the key and wipes
+    /// it.</summary>
     public static byte[] GenerateSeed() => RandomNumberGenerator.GetBytes(SeedSize);
 
-    /// <summary>The public key of a seed, 32 octets.</summary>
-    /// <exception cref="ArgumentException">The seed is not 32 octets.</exception>
+    /// <summary>The public key of a seed, 32 bytes.</summary>
+    /// <exception cref="ArgumentException">The seed is not 32 bytes long.</exception>
     public static byte[] PublicKeyOf(ReadOnlySpan<byte> seed)
     {
         using Interop.KeyHandle key = PrivateKey(seed);
@@ -32,8 +33,9 @@ public static class Ed25519
         return publicKey;
     }
 
-    /// <summary>The signature of a message, 64 octets; the same message and seed always give the same octets.</summary>
-    /// <exception cref="ArgumentException">The seed is not 32 octets.</exception>
+    /// <summary>The signature of a message, 64 bytes. The same message and seed always give the same
+    /// signature.</summary>
+    /// <exception cref="ArgumentException">The seed is not 32 bytes long.</exception>
     public static byte[] Sign(ReadOnlySpan<byte> seed, ReadOnlySpan<byte> message)
     {
         using Interop.KeyHandle key = PrivateKey(seed);
@@ -49,9 +51,9 @@ public static class Ed25519
     }
 
     /// <summary>
-    /// Whether the signature is the key's over the message. False for any signature or key that is not well formed
-    /// (wrong length, S out of range by RFC 8032 §5.1.7, a point not on the curve): hostile input is an answer here,
-    /// not an exception.
+    /// Whether the signature is valid for this key and message. A signature or key that is not well formed (wrong
+    /// length, S out of range by RFC 8032 §5.1.7, a point not on the curve) gives false and no exception, because
+    /// hostile input is expected.
     /// </summary>
     public static bool Verify(ReadOnlySpan<byte> publicKey, ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
     {
@@ -84,7 +86,7 @@ public static class Ed25519
     {
         if (seed.Length != SeedSize)
         {
-            throw new ArgumentException($"an Ed25519 seed is {SeedSize} octets", nameof(seed));
+            throw new ArgumentException($"an Ed25519 seed is {SeedSize} bytes long", nameof(seed));
         }
 
         return Interop.CheckHandle(
@@ -92,6 +94,7 @@ public static class Ed25519
             "loading an Ed25519 key");
     }
 
-    /// <summary>An empty span marshals as a null pointer, which OpenSSL reads as "no message given".</summary>
+    /// <summary>Replaces an empty span, because it marshals as a null pointer, which OpenSSL reads as "no message
+    /// given".</summary>
     private static ReadOnlySpan<byte> NotNull(ReadOnlySpan<byte> message) => message.IsEmpty ? [0] : message;
 }

@@ -8,7 +8,7 @@ internal static partial class Interop
     public const int EVP_CTRL_AEAD_GET_TAG = 0x10;
     public const int EVP_CTRL_AEAD_SET_TAG = 0x11;
 
-    /// <summary>Static objects of the library: never freed.</summary>
+    /// <summary>A static object of the library, as are the two below; it is never freed.</summary>
     [LibraryImport(Libcrypto)]
     public static partial nint EVP_aes_128_gcm();
 
@@ -31,7 +31,7 @@ internal static partial class Interop
     [LibraryImport(Libcrypto)]
     public static partial int EVP_CIPHER_CTX_ctrl(CipherHandle context, int type, int argument, Span<byte> pointer);
 
-    /// <summary>A null output feeds additional authenticated data.</summary>
+    /// <summary>With a null output the input is additional authenticated data.</summary>
     [LibraryImport(Libcrypto)]
     public static unsafe partial int EVP_CipherUpdate(
         CipherHandle context, byte* output, out int outputLength, byte* input, int inputLength);

@@ -4,7 +4,7 @@ namespace SecureMail.Libcrypto;
 
 internal static partial class Interop
 {
-    /// <summary>RSA_PKCS1_PADDING and RSA_PKCS1_PSS_PADDING in OpenSSL's rsa.h.</summary>
+    /// <summary>RSA_PKCS1_PADDING and RSA_PKCS1_PSS_PADDING in rsa.h.</summary>
     public const int RSA_PKCS1_PADDING = 1;
 
     public const int RSA_PKCS1_PSS_PADDING = 6;
@@ -12,8 +12,8 @@ internal static partial class Interop
     /// <summary>EVP_PKEY_PUBLIC_KEY in evp.h: parameters and the public part.</summary>
     public const int EVP_PKEY_PUBLIC_KEY = 0x86;
 
-    /// <summary>OSSL_PARAM (params.h); <see cref="Type"/> is one of the three kinds used here. An array ends with an
-    /// empty one.</summary>
+    /// <summary>OSSL_PARAM (params.h). <see cref="Type"/> is one of the three kinds used here. An empty parameter ends
+    /// an array.</summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe struct Parameter
     {

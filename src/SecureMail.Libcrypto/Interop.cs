@@ -6,8 +6,8 @@ namespace SecureMail.Libcrypto;
 
 /// <summary>
 /// The boundary to the host's OpenSSL 3 libcrypto: which library is loaded, how its errors are mapped, and who frees
-/// what. One partial file a family of functions (Interop.Ed25519.cs, Interop.Cipher.cs). It is the same library that
-/// .NET itself runs on, so nothing is shipped and the distribution's security updates reach us.
+/// each object. Each family of functions has one partial file (Interop.Ed25519.cs, Interop.Cipher.cs). .NET itself uses
+/// the same library, so nothing is shipped, and the security updates of the distribution apply.
 /// Left out on purpose: what .NET's own types do as well (private RSA and EC keys, SHA-2, AES-CBC).
 /// </summary>
 internal static partial class Interop
@@ -22,7 +22,7 @@ internal static partial class Interop
         {
             return 0;
         }
-        // The soname carries the ABI: OpenSSL 3 alone has it, so a 1.1 library can never be bound by accident.
+        // The soname names the ABI, so a library of OpenSSL 1.1 cannot be loaded by accident.
         string[] candidates =
             OperatingSystem.IsWindows() ? ["libcrypto-3-x64.dll", "libcrypto-3.dll"]
             : OperatingSystem.IsMacOS() ? ["libcrypto.3.dylib"]
@@ -35,19 +35,21 @@ internal static partial class Interop
             }
         }
         throw new DllNotFoundException(
-            $"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded (Debian: apt-get install libssl3)"
-        );
+            $"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded "
+            + "(Debian: apt-get install libssl3)");
     }
 
-    /// <summary>OpenSSL answers 1 for success; anything else is our fault or the machine's, never the data's.</summary>
+    /// <summary>Throws unless the result is 1. It is used only for calls that no input data can make fail: a failure is
+    /// a bug here or a fault of the machine.</summary>
+    /// <exception cref="CryptographicException">The call failed.</exception>
     public static void Check(int result, string operation)
     {
         if (result == 1)
         {
             return;
         }
-        // The error queue belongs to the thread and .NET reads it too: what is left in it would be blamed on another
-        // call.
+        // Clear the error queue of this thread, because .NET reads the same queue and would attribute what is left in
+        // it to another call.
         ERR_clear_error();
         throw new CryptographicException($"libcrypto: {operation} failed");
     }

@@ -3,19 +3,19 @@ using System.Security.Cryptography;
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// A public key that verifies signatures: RSA (PKCS#1 v1.5, and PSS with any salt), ECDSA on a named curve, Ed25519.
-/// Made from the key's own numbers, so that nothing has to be encoded and decoded again: an RSA key costs 5 µs, where
-/// .NET's <see cref="RSA"/> and libcrypto's own decoder cost 150 µs, six times what the verification costs. .NET's
-/// types also know no Ed25519 and one length of salt only (that of the hash), while `openssl cms` and several national
-/// tokens write the longest that fits. Safe to use from many threads at once.
-/// A key that is none (a point off its curve) and a signature that is malformed are answers, not exceptions: hostile
-/// input is the normal case. Left out: private keys.
+/// A public key that verifies signatures: RSA (PKCS#1 v1.5, and PSS with any salt length), ECDSA on a named curve,
+/// Ed25519. It is made from the numbers of the key, so that nothing is encoded and decoded again: an RSA key costs 5
+/// µs, while .NET's <see cref="RSA"/> and libcrypto's decoder cost 150 µs, six times the cost of the verification.
+/// .NET's types also have no Ed25519 and only one salt length (that of the hash), while `openssl cms` and several
+/// national tokens write the longest salt that fits. Safe to use from many threads at once. An invalid key (a point off
+/// its curve) gives null, and a malformed signature gives false, not exceptions, because hostile input is expected.
+/// Left out: private keys.
 /// </summary>
 public sealed class VerificationKey : IDisposable
 {
-    /// <summary>Beyond this a verification would cost more than a message is worth; libcrypto's own bound is as
-    /// high.</summary>
-    private const int MaxModulus = 16 * 1024 / 8;
+    /// <summary>Bytes of a modulus at most, because a larger one makes a verification too expensive. libcrypto has the
+    /// same bound.</summary>
+    private const int MaxModulusSize = 16 * 1024 / 8;
 
     private readonly Interop.KeyHandle _key;
     private readonly Kind _kind;
@@ -36,14 +36,14 @@ public sealed class VerificationKey : IDisposable
     /// <summary>An RSA key (RFC 8017 §3.1).</summary>
     /// <param name="modulus">Unsigned, big-endian.</param>
     /// <param name="exponent">Unsigned, big-endian.</param>
-    /// <returns>Null when no key can be made of them.</returns>
+    /// <returns>Null when the numbers are not those of a key.</returns>
     public static unsafe VerificationKey? TryRsa(ReadOnlySpan<byte> modulus, ReadOnlySpan<byte> exponent)
     {
-        if (modulus.Length is 0 or > MaxModulus || exponent.IsEmpty || exponent.Length > modulus.Length)
+        if (modulus.Length is 0 or > MaxModulusSize || exponent.IsEmpty || exponent.Length > modulus.Length)
         {
             return null;
         }
-        // Integers in OSSL_PARAM lie in the machine's own order.
+        // Integers in OSSL_PARAM have the byte order of the machine.
         var n = modulus.ToArray();
         var e = exponent.ToArray();
         if (BitConverter.IsLittleEndian)
@@ -80,7 +80,7 @@ public sealed class VerificationKey : IDisposable
     /// <summary>A key on a named curve (RFC 5480 §2.1.1.1).</summary>
     /// <param name="curve">The curve's object identifier: P-256, P-384 or P-521.</param>
     /// <param name="point">The encoded point (SEC 1 §2.3.3).</param>
-    /// <returns>Null for another curve, and for a point that does not lie on it.</returns>
+    /// <returns>Null for another curve, and for a point that is not on the curve.</returns>
     public static unsafe VerificationKey? TryEc(string curve, ReadOnlySpan<byte> point)
     {
         ReadOnlySpan<byte> group = curve switch
@@ -121,7 +121,7 @@ public sealed class VerificationKey : IDisposable
         }
     }
 
-    /// <summary>An Ed25519 key (RFC 8032 §5.1.5), 32 octets; null when it is not that long.</summary>
+    /// <summary>An Ed25519 key (RFC 8032 §5.1.5), 32 bytes; null for another length.</summary>
     public static VerificationKey? TryEd25519(ReadOnlySpan<byte> publicKey)
     {
         if (publicKey.Length != Ed25519.PublicKeySize)
@@ -129,44 +129,44 @@ public sealed class VerificationKey : IDisposable
             return null;
         }
 
-        return Made(
+        return FromHandle(
             Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_ED25519, 0, publicKey, Ed25519.PublicKeySize),
             Kind.Ed25519);
     }
 
-    /// <summary>Whether it is an RSASSA-PKCS1-v1_5 signature (RFC 8017 §8.2) over the hash.</summary>
+    /// <summary>Whether the value is an RSASSA-PKCS1-v1_5 signature (RFC 8017 §8.2) over the hash.</summary>
     public bool VerifyRsaPkcs1(ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm, ReadOnlySpan<byte> signature)
     {
-        var digest = Digest(hashAlgorithm);
-        using Interop.KeyContextHandle? context = Begin(Kind.Rsa, hash, signature);
+        var digest = FindDigest(hashAlgorithm);
+        using Interop.KeyContextHandle? context = BeginVerification(Kind.Rsa, hash, signature);
         return context is not null
             && digest != 0
-            && Answer(
+            && ClearErrorsUnless(
                 Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PADDING) == 1
                     && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
                     && Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length)
                         == 1);
     }
 
-    /// <summary>Whether it is an RSASSA-PSS signature (RFC 8017 §8.1.2) over the hash.</summary>
+    /// <summary>Whether the value is an RSASSA-PSS signature (RFC 8017 §8.1.2) over the hash.</summary>
     /// <param name="hash">The digest that was signed.</param>
     /// <param name="hashAlgorithm">The algorithm that made it: SHA1, SHA256, SHA384 or SHA512.</param>
     /// <param name="maskHash">The hash of the mask generation function MGF1.</param>
-    /// <param name="saltLength">Octets of salt, as the signature's parameters say.</param>
+    /// <param name="saltLength">Bytes of salt, from the parameters of the signature algorithm.</param>
     /// <param name="signature">The signature value.</param>
     public bool VerifyRsaPss(
         ReadOnlySpan<byte> hash, HashAlgorithmName hashAlgorithm, HashAlgorithmName maskHash, int saltLength,
         ReadOnlySpan<byte> signature)
     {
-        var digest = Digest(hashAlgorithm);
-        var mask = Digest(maskHash);
-        using Interop.KeyContextHandle? context = Begin(Kind.Rsa, hash, signature);
-        // Each setter refuses what the key cannot do (a salt that does not fit): no match.
+        var digest = FindDigest(hashAlgorithm);
+        var mask = FindDigest(maskHash);
+        using Interop.KeyContextHandle? context = BeginVerification(Kind.Rsa, hash, signature);
+        // A setter fails when the key does not support the value, for example a salt that is too long: not valid then.
         return context is not null
             && digest != 0
             && mask != 0
             && saltLength >= 0
-            && Answer(
+            && ClearErrorsUnless(
                 Interop.EVP_PKEY_CTX_set_rsa_padding(context, Interop.RSA_PKCS1_PSS_PADDING) == 1
                     && Interop.EVP_PKEY_CTX_set_signature_md(context, digest) == 1
                     && Interop.EVP_PKEY_CTX_set_rsa_mgf1_md(context, mask) == 1
@@ -175,16 +175,16 @@ public sealed class VerificationKey : IDisposable
                         == 1);
     }
 
-    /// <summary>Whether it is an ECDSA signature, DER SEQUENCE { r, s }, over the hash.</summary>
+    /// <summary>Whether the value is an ECDSA signature, DER SEQUENCE { r, s }, over the hash.</summary>
     public bool VerifyEcdsa(ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature)
     {
-        using Interop.KeyContextHandle? context = Begin(Kind.Ec, hash, signature);
+        using Interop.KeyContextHandle? context = BeginVerification(Kind.Ec, hash, signature);
         return context is not null
-            && Answer(
+            && ClearErrorsUnless(
                 Interop.EVP_PKEY_verify(context, signature, (nuint)signature.Length, hash, (nuint)hash.Length) == 1);
     }
 
-    /// <summary>Whether it is a pure Ed25519 signature (RFC 8032 §5.1.7) over the message itself.</summary>
+    /// <summary>Whether the value is a pure Ed25519 signature (RFC 8032 §5.1.7) over the message itself.</summary>
     public bool VerifyEd25519(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
     {
         if (_kind != Kind.Ed25519 || signature.Length != Ed25519.SignatureSize)
@@ -195,13 +195,13 @@ public sealed class VerificationKey : IDisposable
         using Interop.DigestHandle context = Interop.CheckHandle(
             Interop.EVP_MD_CTX_new(), "allocating a digest context");
         Interop.Check(Interop.EVP_DigestVerifyInit(context, 0, 0, 0, _key), "starting an Ed25519 verification");
-        // An empty span marshals as a null pointer, which libcrypto reads as "no message given".
-        ReadOnlySpan<byte> given = message.IsEmpty ? [0] : message;
-        return Answer(
-            Interop.EVP_DigestVerify(context, signature, Ed25519.SignatureSize, given, (nuint)message.Length) == 1);
+        // Replace an empty span, because it marshals as a null pointer, which libcrypto reads as "no message given".
+        ReadOnlySpan<byte> nonNull = message.IsEmpty ? [0] : message;
+        return ClearErrorsUnless(
+            Interop.EVP_DigestVerify(context, signature, Ed25519.SignatureSize, nonNull, (nuint)message.Length) == 1);
     }
 
-    /// <summary>Frees the key. One that is shared is left to the garbage collector.</summary>
+    /// <summary>Frees the key. Do not dispose a shared key; the garbage collector frees it.</summary>
     public void Dispose() => _key.Dispose();
 
     private static unsafe VerificationKey? FromData(string type, Interop.Parameter* parameters, Kind kind)
@@ -211,7 +211,7 @@ public sealed class VerificationKey : IDisposable
         Interop.Check(Interop.EVP_PKEY_fromdata_init(context), "starting a key");
         if (Interop.EVP_PKEY_fromdata(context, out Interop.KeyHandle key, Interop.EVP_PKEY_PUBLIC_KEY, parameters) == 1)
         {
-            return Made(key, kind);
+            return FromHandle(key, kind);
         }
 
         key.Dispose();
@@ -219,7 +219,7 @@ public sealed class VerificationKey : IDisposable
         return null;
     }
 
-    private static VerificationKey? Made(Interop.KeyHandle key, Kind kind)
+    private static VerificationKey? FromHandle(Interop.KeyHandle key, Kind kind)
     {
         if (!key.IsInvalid)
         {
@@ -231,10 +231,11 @@ public sealed class VerificationKey : IDisposable
         return null;
     }
 
-    private static nint Digest(HashAlgorithmName name) =>
+    private static nint FindDigest(HashAlgorithmName name) =>
         name.Name is null ? 0 : Interop.EVP_get_digestbyname(name.Name);
 
-    private Interop.KeyContextHandle? Begin(Kind kind, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature)
+    private Interop.KeyContextHandle? BeginVerification(
+        Kind kind, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature)
     {
         if (_kind != kind || hash.IsEmpty || signature.IsEmpty)
         {
@@ -247,7 +248,7 @@ public sealed class VerificationKey : IDisposable
         return context;
     }
 
-    private static bool Answer(bool valid)
+    private static bool ClearErrorsUnless(bool valid)
     {
         if (!valid)
         {

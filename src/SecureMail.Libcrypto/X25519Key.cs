@@ -4,13 +4,13 @@ using System.Security.Cryptography;
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// A private key of X25519 (RFC 7748 §6.1) in the host's libcrypto; .NET 10 has no type for it. Public keys travel as
-/// the RFC's 32 octets. Deriving may be called from many threads at once.
-/// Left out: X448, and storing a key (its octets are the caller's to keep).
+/// A private key of X25519 (RFC 7748 §6.1) in the host's libcrypto, because .NET 10 has no type for it. Public keys
+/// have the raw form of the RFC, 32 bytes. <see cref="TryDerive"/> may be called from many threads at once.
+/// Left out: X448, and storing a key (the caller keeps its bytes).
 /// </summary>
 public sealed class X25519Key : AsymmetricAlgorithm
 {
-    /// <summary>Octets of a private key, of a public key and of a shared secret.</summary>
+    /// <summary>Bytes of a private key, of a public key and of a shared secret.</summary>
     public const int Size = 32;
 
     /// <summary>id-X25519 (RFC 8410 §3).</summary>
@@ -30,7 +30,7 @@ public sealed class X25519Key : AsymmetricAlgorithm
         PublicKey = publicKey;
     }
 
-    /// <summary>The 32 octets that others derive with.</summary>
+    /// <summary>The public key, 32 bytes.</summary>
     public ReadOnlyMemory<byte> PublicKey { get; }
 
     /// <summary>A new key from the system's random source.</summary>
@@ -48,15 +48,15 @@ public sealed class X25519Key : AsymmetricAlgorithm
         }
     }
 
-    /// <summary>The key of 32 raw octets (RFC 7748 §5; clamped in use).</summary>
-    /// <exception cref="ArgumentException">There are not 32.</exception>
+    /// <summary>The key of 32 raw bytes (RFC 7748 §5; clamped in use).</summary>
+    /// <exception cref="ArgumentException">The length is not 32.</exception>
     public static X25519Key FromRaw(ReadOnlySpan<byte> privateKey) =>
         privateKey.Length == Size
             ? new X25519Key(privateKey)
-            : throw new ArgumentException($"an X25519 key is {Size} octets", nameof(privateKey));
+            : throw new ArgumentException($"an X25519 key is {Size} bytes long", nameof(privateKey));
 
     /// <summary>The key of an unencrypted PKCS#8 PrivateKeyInfo, DER (RFC 8410 §7).</summary>
-    /// <exception cref="CryptographicException">It is no X25519 key.</exception>
+    /// <exception cref="CryptographicException">It is not an X25519 key.</exception>
     public static X25519Key FromPkcs8(ReadOnlyMemory<byte> pkcs8)
     {
         byte[]? raw = null;
@@ -83,16 +83,17 @@ public sealed class X25519Key : AsymmetricAlgorithm
     }
 
     /// <summary>
-    /// The secret shared with the owner of a public key. False when there is none to share: the public key is not 32
-    /// octets, or of low order, which would make the secret zero whoever derives it (RFC 7748 §6.1).
+    /// Derives the secret shared with the owner of a public key. Returns false when the public key is not 32 bytes long
+    /// or has a low order, because the secret would then be zero for every private key (RFC 7748 §6.1).
     /// </summary>
-    /// <param name="publicKey">Hostile input, perhaps.</param>
-    /// <param name="secret">32 octets; the caller wipes them.</param>
+    /// <param name="publicKey">May be hostile input.</param>
+    /// <param name="secret">32 bytes; the caller wipes them.</param>
+    /// <exception cref="ArgumentException">The secret is not 32 bytes long.</exception>
     public bool TryDerive(ReadOnlySpan<byte> publicKey, Span<byte> secret)
     {
         if (secret.Length != Size)
         {
-            throw new ArgumentException($"an X25519 secret is {Size} octets", nameof(secret));
+            throw new ArgumentException($"an X25519 secret is {Size} bytes long", nameof(secret));
         }
 
         if (publicKey.Length != Size)

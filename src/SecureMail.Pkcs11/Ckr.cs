@@ -3,8 +3,8 @@ using System.Globalization;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// Every return value of Cryptoki 2.40 (and the two of 3.0), with what it means for the caller. The one place where a
-/// number becomes an error.
+/// Every return value of Cryptoki 2.40 and two of 3.0, with the fault that it means for the caller. Only this table
+/// maps return values to errors.
 /// </summary>
 internal static class Ckr
 {
@@ -30,7 +30,7 @@ internal static class Ckr
     public const ulong UserNotLoggedIn = 0x101;
     public const ulong AlreadyInitialized = 0x191;
 
-    // PKCS #11 2.40 base, §5.1: values from here up are the vendor's own.
+    // PKCS #11 2.40 base, §5.1: values from here up are vendor-defined.
     private const ulong VendorDefined = 0x80000000;
 
     private static readonly Dictionary<ulong, (string Name, Pkcs11Fault Fault)> Table = new()
@@ -40,14 +40,14 @@ internal static class Ckr
         [0x3] = ("CKR_SLOT_ID_INVALID", Pkcs11Fault.TokenAbsent),
         [0x5] = ("CKR_GENERAL_ERROR", Pkcs11Fault.DeviceError),
         [0x6] = ("CKR_FUNCTION_FAILED", Pkcs11Fault.DeviceError),
-        [0x7] = ("CKR_ARGUMENTS_BAD", Pkcs11Fault.OurFault),
+        [0x7] = ("CKR_ARGUMENTS_BAD", Pkcs11Fault.InvalidCall),
         [0x8] = ("CKR_NO_EVENT", Pkcs11Fault.Busy),
         [0x9] = ("CKR_NEED_TO_CREATE_THREADS", Pkcs11Fault.ModuleUnusable),
         [0xA] = ("CKR_CANT_LOCK", Pkcs11Fault.ModuleUnusable),
-        [0x10] = ("CKR_ATTRIBUTE_READ_ONLY", Pkcs11Fault.OurFault),
+        [0x10] = ("CKR_ATTRIBUTE_READ_ONLY", Pkcs11Fault.InvalidCall),
         [0x11] = ("CKR_ATTRIBUTE_SENSITIVE", Pkcs11Fault.KeyUnusable),
-        [0x12] = ("CKR_ATTRIBUTE_TYPE_INVALID", Pkcs11Fault.OurFault),
-        [0x13] = ("CKR_ATTRIBUTE_VALUE_INVALID", Pkcs11Fault.OurFault),
+        [0x12] = ("CKR_ATTRIBUTE_TYPE_INVALID", Pkcs11Fault.InvalidCall),
+        [0x13] = ("CKR_ATTRIBUTE_VALUE_INVALID", Pkcs11Fault.InvalidCall),
         [0x1B] = ("CKR_ACTION_PROHIBITED", Pkcs11Fault.KeyUnusable),
         [0x20] = ("CKR_DATA_INVALID", Pkcs11Fault.DataInvalid),
         [0x21] = ("CKR_DATA_LEN_RANGE", Pkcs11Fault.DataInvalid),
@@ -72,8 +72,8 @@ internal static class Ckr
         [0x70] = ("CKR_MECHANISM_INVALID", Pkcs11Fault.MechanismUnsupported),
         [0x71] = ("CKR_MECHANISM_PARAM_INVALID", Pkcs11Fault.MechanismUnsupported),
         [0x82] = ("CKR_OBJECT_HANDLE_INVALID", Pkcs11Fault.KeyAbsent),
-        [0x90] = ("CKR_OPERATION_ACTIVE", Pkcs11Fault.OurFault),
-        [0x91] = ("CKR_OPERATION_NOT_INITIALIZED", Pkcs11Fault.OurFault),
+        [0x90] = ("CKR_OPERATION_ACTIVE", Pkcs11Fault.InvalidCall),
+        [0x91] = ("CKR_OPERATION_NOT_INITIALIZED", Pkcs11Fault.InvalidCall),
         [0xA0] = ("CKR_PIN_INCORRECT", Pkcs11Fault.PinIncorrect),
         [0xA1] = ("CKR_PIN_INVALID", Pkcs11Fault.PinIncorrect),
         [0xA2] = ("CKR_PIN_LEN_RANGE", Pkcs11Fault.PinIncorrect),
@@ -83,24 +83,24 @@ internal static class Ckr
         [0xB1] = ("CKR_SESSION_COUNT", Pkcs11Fault.Busy),
         [0xB3] = ("CKR_SESSION_HANDLE_INVALID", Pkcs11Fault.SessionLost),
         [0xB4] = ("CKR_SESSION_PARALLEL_NOT_SUPPORTED", Pkcs11Fault.MechanismUnsupported),
-        [0xB5] = ("CKR_SESSION_READ_ONLY", Pkcs11Fault.OurFault),
-        [0xB6] = ("CKR_SESSION_EXISTS", Pkcs11Fault.OurFault),
-        [0xB7] = ("CKR_SESSION_READ_ONLY_EXISTS", Pkcs11Fault.OurFault),
-        [0xB8] = ("CKR_SESSION_READ_WRITE_SO_EXISTS", Pkcs11Fault.OurFault),
+        [0xB5] = ("CKR_SESSION_READ_ONLY", Pkcs11Fault.InvalidCall),
+        [0xB6] = ("CKR_SESSION_EXISTS", Pkcs11Fault.InvalidCall),
+        [0xB7] = ("CKR_SESSION_READ_ONLY_EXISTS", Pkcs11Fault.InvalidCall),
+        [0xB8] = ("CKR_SESSION_READ_WRITE_SO_EXISTS", Pkcs11Fault.InvalidCall),
         [0xC0] = ("CKR_SIGNATURE_INVALID", Pkcs11Fault.DataInvalid),
         [0xC1] = ("CKR_SIGNATURE_LEN_RANGE", Pkcs11Fault.DataInvalid),
-        [0xD0] = ("CKR_TEMPLATE_INCOMPLETE", Pkcs11Fault.OurFault),
-        [0xD1] = ("CKR_TEMPLATE_INCONSISTENT", Pkcs11Fault.OurFault),
+        [0xD0] = ("CKR_TEMPLATE_INCOMPLETE", Pkcs11Fault.InvalidCall),
+        [0xD1] = ("CKR_TEMPLATE_INCONSISTENT", Pkcs11Fault.InvalidCall),
         [0xE0] = ("CKR_TOKEN_NOT_PRESENT", Pkcs11Fault.TokenAbsent),
         [0xE1] = ("CKR_TOKEN_NOT_RECOGNIZED", Pkcs11Fault.TokenAbsent),
         [0xE2] = ("CKR_TOKEN_WRITE_PROTECTED", Pkcs11Fault.TokenNotReady),
         [0xF0] = ("CKR_UNWRAPPING_KEY_HANDLE_INVALID", Pkcs11Fault.KeyAbsent),
         [0xF1] = ("CKR_UNWRAPPING_KEY_SIZE_RANGE", Pkcs11Fault.KeyUnusable),
         [0xF2] = ("CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT", Pkcs11Fault.KeyUnusable),
-        [0x100] = ("CKR_USER_ALREADY_LOGGED_IN", Pkcs11Fault.OurFault),
+        [0x100] = ("CKR_USER_ALREADY_LOGGED_IN", Pkcs11Fault.InvalidCall),
         [0x101] = ("CKR_USER_NOT_LOGGED_IN", Pkcs11Fault.PinRequired),
         [0x102] = ("CKR_USER_PIN_NOT_INITIALIZED", Pkcs11Fault.TokenNotReady),
-        [0x103] = ("CKR_USER_TYPE_INVALID", Pkcs11Fault.OurFault),
+        [0x103] = ("CKR_USER_TYPE_INVALID", Pkcs11Fault.InvalidCall),
         [0x104] = ("CKR_USER_ANOTHER_ALREADY_LOGGED_IN", Pkcs11Fault.TokenNotReady),
         [0x105] = ("CKR_USER_TOO_MANY_TYPES", Pkcs11Fault.TokenNotReady),
         [0x110] = ("CKR_WRAPPED_KEY_INVALID", Pkcs11Fault.DataInvalid),
@@ -112,7 +112,7 @@ internal static class Ckr
         [0x121] = ("CKR_RANDOM_NO_RNG", Pkcs11Fault.MechanismUnsupported),
         [0x130] = ("CKR_DOMAIN_PARAMS_INVALID", Pkcs11Fault.MechanismUnsupported),
         [0x140] = ("CKR_CURVE_NOT_SUPPORTED", Pkcs11Fault.MechanismUnsupported),
-        [0x150] = ("CKR_BUFFER_TOO_SMALL", Pkcs11Fault.OurFault),
+        [0x150] = ("CKR_BUFFER_TOO_SMALL", Pkcs11Fault.InvalidCall),
         [0x160] = ("CKR_SAVED_STATE_INVALID", Pkcs11Fault.DataInvalid),
         [0x170] = ("CKR_INFORMATION_SENSITIVE", Pkcs11Fault.KeyUnusable),
         [0x180] = ("CKR_STATE_UNSAVEABLE", Pkcs11Fault.DeviceError),
@@ -133,7 +133,8 @@ internal static class Ckr
         [0x80000000] = ("CKR_VENDOR_DEFINED", Pkcs11Fault.DeviceError),
     };
 
-    /// <summary>The name and the meaning of a value; an unknown one is a device error named by its number.</summary>
+    /// <summary>The name and the fault of a value. An unknown value is a device error with the number in its
+    /// name.</summary>
     public static (string Name, Pkcs11Fault Fault) Describe(ulong value)
     {
         if (Table.TryGetValue(value, out var known))

@@ -2,10 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace SecureMail.Pkcs11;
 
-// Structures of PKCS #11 2.40. One definition serves every platform: CK_ULONG is C's unsigned long (CULong: 32 bits on
-// Windows, the word elsewhere), and Pack = 1 is what Windows demands while elsewhere it changes nothing, because in
-// each of these structures every field already falls on its natural boundary. CK_INFO is the exception; we do not use
-// it.
+// Structures of PKCS #11 2.40, defined once for every platform. CK_ULONG is C's unsigned long (CULong: 32 bits on
+// Windows, the machine word elsewhere). Pack = 1 is required on Windows. Elsewhere it changes nothing, because in each
+// of these structures every field already lies on its natural boundary. CK_INFO is the exception and is not used here.
 
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
 internal unsafe struct CkAttribute
@@ -82,7 +81,7 @@ internal unsafe struct CkTokenInfo
     public CULong FreePrivateMemory;
     public fixed byte Versions[4];
     public fixed byte UtcTime[16];
-    private fixed byte _slack[8]; // the C compiler may pad the end; the module must not write past ours
+    private fixed byte _padding[8]; // a C compiler may pad the end, and the module must not write past this structure
 }
 
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
@@ -92,10 +91,10 @@ internal unsafe struct CkSlotInfo
     public fixed byte Manufacturer[32];
     public CULong Flags;
     public fixed byte Versions[4];
-    private fixed byte _slack[8];
+    private fixed byte _padding[8];
 }
 
-/// <summary>Numbers of PKCS #11 2.40 that we use.</summary>
+/// <summary>The constants of PKCS #11 2.40 that are used here.</summary>
 internal static class Ck
 {
     public const uint ObjectCertificate = 1,
@@ -148,18 +147,19 @@ internal static class Ck
 }
 
 /// <summary>
-/// The functions of one module, as C_GetFunctionList gives them. Each method is one call; the answer is the CKR value,
-/// which the caller turns into an error with <see cref="Check"/>.
+/// The functions of one module, from C_GetFunctionList. Each method is one call and returns the CKR value, which the
+/// caller turns into an error with <see cref="Check"/>.
 /// </summary>
 internal sealed unsafe class Cryptoki
 {
     private readonly void** _functions;
 
-    /// <param name="functionList">CK_FUNCTION_LIST*: a version of two octets, then the pointers, packed on Windows
+    /// <param name="functionList">CK_FUNCTION_LIST*: two bytes of version, then the pointers; packed on Windows
     /// only.</param>
     public Cryptoki(nint functionList) =>
         _functions = (void**)(functionList + (OperatingSystem.IsWindows() ? 2 : nint.Size));
 
+    /// <exception cref="Pkcs11Exception">The value is not CKR_OK.</exception>
     public static void Check(ulong value, string call)
     {
         if (value != Ckr.Ok)
@@ -174,7 +174,8 @@ internal sealed unsafe class Cryptoki
         return ((delegate* unmanaged[Cdecl]<CkInitializeArgs*, CULong>)_functions[0])(&arguments).Value;
     }
 
-    public void Finish() => ((delegate* unmanaged[Cdecl]<void*, CULong>)_functions[1])(null);
+    /// <summary>C_Finalize.</summary>
+    public void FinalizeModule() => ((delegate* unmanaged[Cdecl]<void*, CULong>)_functions[1])(null);
 
     public ulong GetSlotList(Span<CULong> slots, ref int count)
     {
@@ -218,19 +219,21 @@ internal sealed unsafe class Cryptoki
     public ulong CloseSession(CULong session) =>
         ((delegate* unmanaged[Cdecl]<CULong, CULong>)_functions[13])(session).Value;
 
-    public bool SessionLives(CULong session)
+    /// <summary>Whether C_GetSessionInfo succeeds.</summary>
+    public bool IsSessionOpen(CULong session)
     {
         var info = stackalloc CULong[4];
         return ((delegate* unmanaged[Cdecl]<CULong, CULong*, CULong>)_functions[15])(session, info).Value == Ckr.Ok;
     }
 
-    /// <param name="pin">Empty with a protected authentication path: the person types it at the token.</param>
+    /// <param name="pin">Empty with a protected authentication path, where the person enters the PIN at the
+    /// token.</param>
     public ulong Login(CULong session, uint user, ReadOnlySpan<byte> pin)
     {
-        fixed (byte* octets = pin)
+        fixed (byte* pinBytes = pin)
         {
             return ((delegate* unmanaged[Cdecl]<CULong, CULong, byte*, CULong, CULong>)_functions[18])(
-                session, new CULong(user), octets, new CULong((uint)pin.Length)).Value;
+                session, new CULong(user), pinBytes, new CULong((uint)pin.Length)).Value;
         }
     }
 

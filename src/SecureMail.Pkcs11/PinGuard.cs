@@ -4,16 +4,16 @@ using System.Security.Cryptography;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// Decides whether a PIN may be tried. Tokens lock after a few wrong ones, some hide how many are left, and a service
-/// that retries uses them up within a second: so after one refusal nothing is tried again in this process until a
-/// person acted. One for each token, for the life of the process.
+/// Decides whether a PIN may be tried. A token locks after a few wrong PINs, some tokens do not tell how many tries are
+/// left, and a service that retries uses all tries within a second. Therefore no login is attempted in this process
+/// after one refusal until a person allows it. Each token has one guard, for the life of the process.
 /// </summary>
 internal sealed class PinGuard
 {
     private readonly Lock _lock = new();
     private (Pkcs11Fault Fault, string Code)? _refusal;
 
-    // The person who resets has seen that one try is left, and takes it.
+    // The person who allowed the next login knows that one try is left.
     private bool _finalTryAllowed;
 
     public bool Refused
@@ -27,8 +27,10 @@ internal sealed class PinGuard
         }
     }
 
-    /// <summary>One attempt to log in; attempts of other threads wait, and find its outcome.</summary>
-    /// <param name="pin">Gives the PIN's octets, which are wiped here; null when there is none.</param>
+    /// <summary>Makes one attempt to log in. Attempts of other threads wait and see its result.</summary>
+    /// <param name="pin">Returns the PIN in an array that is wiped here, or null when there is no PIN.</param>
+    /// <exception cref="Pkcs11Exception">PinRefused, PinLocked, PinRequired, PinIncorrect, PinExpired, or another error
+    /// of the token.</exception>
     public void Login(Cryptoki functions, CULong session, CULong slot, uint user, Func<byte[]?> pin)
     {
         lock (_lock)
@@ -44,22 +46,22 @@ internal sealed class PinGuard
             var flags = info.Flags.Value;
             if ((flags & Ck.TokenPinLocked) != 0)
             {
-                throw Refuse(Pkcs11Fault.PinLocked, "PIN_LOCKED", "the token says that its PIN is locked");
+                throw Refuse(Pkcs11Fault.PinLocked, "PIN_LOCKED", "the token reports that its PIN is locked");
             }
 
             if ((flags & Ck.TokenPinFinalTry) != 0 && !_finalTryAllowed)
             {
-                throw Refuse(Pkcs11Fault.PinRefused, "PIN_FINAL_TRY", "the token says that one try is left");
+                throw Refuse(Pkcs11Fault.PinRefused, "PIN_FINAL_TRY", "the token reports that one try is left");
             }
 
             _finalTryAllowed = false;
-            var octets =
+            var pinBytes =
                 (flags & Ck.TokenProtectedAuthentication) != 0
                     ? []
                     : pin() ?? throw new Pkcs11Exception(Pkcs11Fault.PinRequired, "PIN_REQUIRED", "no PIN was given");
             try
             {
-                var result = functions.Login(session, user, octets);
+                var result = functions.Login(session, user, pinBytes);
                 if (result is Ckr.Ok or Ckr.UserAlreadyLoggedIn)
                 {
                     return;
@@ -72,12 +74,13 @@ internal sealed class PinGuard
             }
             finally
             {
-                CryptographicOperations.ZeroMemory(octets);
+                CryptographicOperations.ZeroMemory(pinBytes);
             }
         }
     }
 
-    public void ResetAfterPersonActed()
+    /// <summary>Forgets a refusal, and allows the final try once.</summary>
+    public void AllowNextLogin()
     {
         lock (_lock)
         {

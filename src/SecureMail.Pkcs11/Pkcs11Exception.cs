@@ -1,84 +1,86 @@
 namespace SecureMail.Pkcs11;
 
-/// <summary>What went wrong with a token, by what the caller does next.</summary>
+/// <summary>The kinds of token errors, by what the caller does next.</summary>
 public enum Pkcs11Fault
 {
-    /// <summary>The PKCS#11 URI is not one. Correct the configuration.</summary>
+    /// <summary>The PKCS#11 URI is invalid. Correct the configuration.</summary>
     UriInvalid,
 
     /// <summary>The module's file is missing, or is not a PKCS#11 module. Install the token's driver or correct
     /// module-path.</summary>
     ModuleMissing,
 
-    /// <summary>The module does not work as it must (locking, initialisation). Ask its maker.</summary>
+    /// <summary>The module does not work correctly (locking, initialisation). Ask its vendor.</summary>
     ModuleUnusable,
 
-    /// <summary>No slot holds the token. Plug it in; trying again later is right.</summary>
+    /// <summary>No slot holds the token. Insert the token; retry later.</summary>
     TokenAbsent,
 
-    /// <summary>More than one token, or more than one key, fits the URI. Name it by serial, or by id.</summary>
+    /// <summary>More than one token or key matches the URI. Name it by serial or by id.</summary>
     Ambiguous,
 
-    /// <summary>The token has no user PIN yet, or someone else is logged in on it.</summary>
+    /// <summary>The token has no user PIN yet, or another user type is logged in.</summary>
     TokenNotReady,
 
-    /// <summary>No PIN was given. Give one.</summary>
+    /// <summary>A PIN is required and none was given.</summary>
     PinRequired,
 
-    /// <summary>The token refused the PIN. Nothing is tried again until a person acts.</summary>
+    /// <summary>The token refused the PIN. No login is attempted until a person allows it.</summary>
     PinIncorrect,
 
-    /// <summary>An earlier PIN was refused (or only one try is left), so no login was attempted. A person must
-    /// act.</summary>
+    /// <summary>No login was attempted, because an earlier PIN was refused or only one try is left. A person must allow
+    /// the next login.</summary>
     PinRefused,
 
-    /// <summary>The token locked the PIN after too many wrong ones. Only its administrator can unlock it.</summary>
+    /// <summary>The token locked the PIN after too many wrong PINs. Only the administrator of the token can unlock
+    /// it.</summary>
     PinLocked,
 
-    /// <summary>The PIN must be changed first.</summary>
+    /// <summary>The PIN must be changed before the token can be used.</summary>
     PinExpired,
 
     /// <summary>The token has no such key.</summary>
     KeyAbsent,
 
-    /// <summary>The key is there, but may not be used like this.</summary>
+    /// <summary>The token has the key, but the key may not be used for this operation.</summary>
     KeyUnusable,
 
-    /// <summary>The token does not know the mechanism asked for.</summary>
+    /// <summary>The token does not support the mechanism.</summary>
     MechanismUnsupported,
 
-    /// <summary>The session ended (token pulled, reader reset). It was reopened once already; trying again later is
-    /// right.</summary>
+    /// <summary>The session ended (token removed, reader reset) and was already reopened once. Retry later.</summary>
     SessionLost,
 
-    /// <summary>The data is not what the mechanism takes (length, padding).</summary>
+    /// <summary>The mechanism does not accept the data (length, padding).</summary>
     DataInvalid,
 
-    /// <summary>The token has no room for another session just now. Trying again later is right.</summary>
+    /// <summary>The token has no resources for another session now. Retry later.</summary>
     Busy,
 
     /// <summary>The token or its reader failed.</summary>
     DeviceError,
 
-    /// <summary>The person cancelled at the token's own key pad.</summary>
+    /// <summary>The person cancelled the operation at the token.</summary>
     Cancelled,
 
-    /// <summary>We called the module wrongly. A bug.</summary>
-    OurFault,
+    /// <summary>The module was called incorrectly. This is a bug of SecureMail.</summary>
+    InvalidCall,
 }
 
 /// <summary>
-/// The one exception of this module. It says which call failed, how Cryptoki names it, and in one sentence for a person
-/// what to do; never a PIN, and nothing of the data.
+/// The exception of this project. It names the call that failed and its return value, and tells in one sentence what to
+/// do. It never contains a PIN or any of the data.
 /// </summary>
 public sealed class Pkcs11Exception : Exception
 {
     internal Pkcs11Exception(Pkcs11Fault fault, string code, string detail, Exception? inner = null)
         : base($"{code}: {detail}. {Sentences(fault).En}", inner) => (Fault, Code) = (fault, code);
 
+    /// <summary>The kind of error.</summary>
     public Pkcs11Fault Fault { get; }
 
-    /// <summary>Such as <c>CKR_PIN_INCORRECT</c>; a word of ours (<c>TOKEN_ABSENT</c>) when no call was made.</summary>
+    /// <summary>The return value, for example <c>CKR_PIN_INCORRECT</c>; a code of SecureMail (<c>TOKEN_ABSENT</c>) when
+    /// no call was made.</summary>
     public string Code { get; }
 
     /// <summary>What to do, in Vietnamese.</summary>
@@ -101,54 +103,56 @@ public sealed class Pkcs11Exception : Exception
                 "The PKCS#11 URI is not valid; correct the configuration."),
             Pkcs11Fault.ModuleMissing => (
                 "Không tìm thấy trình điều khiển của thiết bị ký; hãy cài đặt hoặc sửa module-path.",
-                "The token's driver was not found; install it or correct module-path."),
+                "The driver of the token was not found; install it or correct module-path."),
             Pkcs11Fault.ModuleUnusable => (
                 "Trình điều khiển của thiết bị ký không hoạt động đúng; hãy liên hệ nhà cung cấp.",
-                "The token's driver does not work as it must; ask its maker."),
+                "The driver of the token does not work correctly; ask its vendor."),
             Pkcs11Fault.TokenAbsent => (
                 "Không thấy thiết bị ký; hãy cắm thiết bị rồi thử lại.",
-                "The token is not present; plug it in and try again."),
+                "The token is not present; insert it and try again."),
             Pkcs11Fault.Ambiguous => (
                 "Có nhiều thiết bị ký hoặc khóa cùng khớp; hãy chỉ rõ bằng số sê-ri (serial) hoặc id.",
-                "More than one token or key fits; name it by serial or by id."),
+                "More than one token or key matches; name it by serial or by id."),
             Pkcs11Fault.TokenNotReady => (
                 "Thiết bị ký chưa sẵn sàng (chưa đặt mã PIN hoặc đang có người khác dùng); hãy kiểm tra thiết bị.",
-                "The token is not ready (no user PIN set, or in use by another role); check the token."),
-            Pkcs11Fault.PinRequired => ("Cần mã PIN của thiết bị ký.", "The token's PIN is needed."),
+                "The token is not ready (no user PIN is set, or another user type is logged in); check the token."),
+            Pkcs11Fault.PinRequired => ("Cần mã PIN của thiết bị ký.", "The PIN of the token is required."),
             Pkcs11Fault.PinIncorrect => (
-                "Thiết bị ký từ chối mã PIN; hệ thống dừng thử để thiết bị không bị khóa. Hãy kiểm tra mã PIN rồi cho phép thử lại.",
-                "The token refused the PIN; nothing more is tried, so that it does not lock. Check the PIN, then allow another try."
-            ),
+                "Thiết bị ký từ chối mã PIN; hệ thống dừng thử để thiết bị không bị khóa. "
+                    + "Hãy kiểm tra mã PIN rồi cho phép thử lại.",
+                "The token refused the PIN; no further PIN is tried, so that the token does not lock. "
+                    + "Check the PIN, then allow another try."),
             Pkcs11Fault.PinRefused => (
-                "Không thử mã PIN vì lần trước bị từ chối hoặc chỉ còn một lần thử; người phụ trách phải kiểm tra rồi cho phép thử lại.",
-                "The PIN was not tried, because it was refused before or only one try is left; a person must check it and allow another try."
-            ),
+                "Không thử mã PIN vì lần trước bị từ chối hoặc chỉ còn một lần thử; "
+                    + "người phụ trách phải kiểm tra rồi cho phép thử lại.",
+                "The PIN was not tried, because it was refused before or only one try is left; "
+                    + "a person must check the PIN and allow another try."),
             Pkcs11Fault.PinLocked => (
                 "Mã PIN đã bị khóa; chỉ người quản trị thiết bị mới mở khóa được.",
-                "The PIN is locked; only the token's administrator can unlock it."),
+                "The PIN is locked; only the administrator of the token can unlock it."),
             Pkcs11Fault.PinExpired => (
                 "Phải đổi mã PIN trước khi dùng thiết bị ký.", "The PIN must be changed before the token can be used."),
             Pkcs11Fault.KeyAbsent => (
                 "Thiết bị ký không có khóa này; hãy kiểm tra tên khóa hoặc cắm đúng thiết bị.",
-                "The token has no such key; check the key's name, or plug in the right token."),
+                "The token has no such key; check the name of the key, or insert the right token."),
             Pkcs11Fault.KeyUnusable => (
                 "Khóa có trên thiết bị nhưng không được phép dùng cho việc này.",
-                "The key is on the token but may not be used for this."),
+                "The token has the key, but the key may not be used for this operation."),
             Pkcs11Fault.MechanismUnsupported => (
                 "Thiết bị ký không hỗ trợ thuật toán này; hãy chọn thuật toán khác.",
-                "The token does not support this algorithm; choose another."),
+                "The token does not support this algorithm; choose another algorithm."),
             Pkcs11Fault.SessionLost => (
                 "Mất kết nối với thiết bị ký; hãy cắm lại thiết bị rồi thử lại.",
-                "The connection to the token was lost; plug it in again and retry."),
-            Pkcs11Fault.DataInvalid => ("Dữ liệu không phù hợp với khóa này.", "The data does not fit this key."),
+                "The connection to the token was lost; insert the token again and retry."),
+            Pkcs11Fault.DataInvalid => ("Dữ liệu không phù hợp với khóa này.", "The data is not valid for this key."),
             Pkcs11Fault.Busy => ("Thiết bị ký đang bận; hãy thử lại sau.", "The token is busy; try again later."),
             Pkcs11Fault.Cancelled => (
                 "Thao tác trên thiết bị ký đã bị hủy.", "The operation was cancelled at the token."),
-            Pkcs11Fault.OurFault => (
+            Pkcs11Fault.InvalidCall => (
                 "Lỗi của phần mềm khi gọi thiết bị ký; hãy báo cho bộ phận hỗ trợ.",
-                "The software called the token wrongly; report this to support."),
+                "The software called the token incorrectly; report this to support."),
             _ => (
                 "Thiết bị ký báo lỗi; hãy rút ra cắm lại, nếu vẫn lỗi thì kiểm tra thiết bị.",
-                "The token failed; plug it in again, and have it checked if it fails again."),
+                "The token failed; insert it again. If it fails again, have it checked."),
         };
 }

@@ -3,17 +3,17 @@ using System.Text;
 
 namespace SecureMail.Pkcs11;
 
-/// <summary>What a token says of itself. Text without the padding that Cryptoki puts behind it.</summary>
-/// <param name="PinCountLow">A wrong PIN was given since the last right one.</param>
+/// <summary>CK_TOKEN_INFO and CK_SLOT_INFO of a token, texts without padding.</summary>
+/// <param name="PinCountLow">A wrong PIN was given since the last correct one.</param>
 /// <param name="PinFinalTry">One more wrong PIN locks the token.</param>
 public sealed record Pkcs11TokenInfo(
     string Label, string Serial, string Model, string Manufacturer, ulong SlotId, string SlotDescription,
     string SlotManufacturer, bool Initialized, bool PinCountLow, bool PinFinalTry, bool PinLocked);
 
 /// <summary>
-/// A PKCS#11 module, loaded and initialised once for each path in a process, however often it is opened: Cryptoki's
-/// state belongs to the process. It is finalised when the last holder disposes it, and stays loaded, because modules
-/// leave threads and thread-local destructors behind that must not lose their code.
+/// A PKCS#11 module. It is loaded and initialised once for each path in a process, however often it is opened, because
+/// the state of Cryptoki belongs to the process. It is finalised when the last object of its path is disposed, and
+/// stays loaded, because the threads and thread-local destructors of a module may still run its code.
 /// </summary>
 public sealed class Pkcs11Module : IDisposable
 {
@@ -37,9 +37,9 @@ public sealed class Pkcs11Module : IDisposable
         }
     }
 
-    /// <summary>Logins of the process, by token: they outlive every object, as a wrong PIN must be
+    /// <summary>The guard of a token. It lives as long as the process, because a refused PIN must be
     /// remembered.</summary>
-    internal PinGuard GuardOf(Pkcs11TokenInfo token)
+    internal PinGuard GetPinGuard(Pkcs11TokenInfo token)
     {
         lock (Modules)
         {
@@ -57,8 +57,8 @@ public sealed class Pkcs11Module : IDisposable
     public static Pkcs11Module Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        // dlopen would search the library path for a bare name: which module answers must not depend on the
-        // environment.
+        // Refuse a bare name, because dlopen searches the library path for it, and the environment would then choose
+        // the module.
         if (!System.IO.Path.IsPathFullyQualified(path))
         {
             throw new Pkcs11Exception(
@@ -72,19 +72,19 @@ public sealed class Pkcs11Module : IDisposable
                 Modules[path] = loaded = new Loaded(path);
             }
 
-            loaded.Enter();
+            loaded.Acquire();
             return new Pkcs11Module(loaded);
         }
     }
 
-    /// <summary>The tokens present now, one for each slot that holds one.</summary>
-    /// <exception cref="Pkcs11Exception">DeviceError and what else the module answers.</exception>
-    public IReadOnlyList<Pkcs11TokenInfo> Tokens()
+    /// <summary>The tokens present now, one for each slot with a token.</summary>
+    /// <exception cref="Pkcs11Exception">DeviceError, or another error of the module.</exception>
+    public IReadOnlyList<Pkcs11TokenInfo> ListTokens()
     {
         var tokens = new List<Pkcs11TokenInfo>();
-        foreach (var slot in Slots())
+        foreach (var slot in ListSlots())
         {
-            // A token may be pulled between the list and the question; its slot is then simply empty.
+            // Skip a slot whose token was removed after the slots were listed.
             if (Functions.GetSlotInfo(slot, out var slotInfo) == Ckr.Ok
                 && Functions.GetTokenInfo(slot, out var info) == Ckr.Ok)
             {
@@ -94,12 +94,13 @@ public sealed class Pkcs11Module : IDisposable
         return tokens;
     }
 
-    private CULong[] Slots()
+    private CULong[] ListSlots()
     {
-        // The list may grow between asking for its length and reading it; a fixed room needs no second guess.
+        // Use an array of fixed size, because the list may grow between the two calls.
         var slots = new CULong[MaxSlots];
         var count = 0;
-        Cryptoki.Check(Functions.GetSlotList([], ref count), "C_GetSlotList"); // the first call makes modules look for new tokens
+        // The first call makes modules look for new tokens.
+        Cryptoki.Check(Functions.GetSlotList([], ref count), "C_GetSlotList");
         count = MaxSlots;
         Cryptoki.Check(Functions.GetSlotList(slots, ref count), "C_GetSlotList");
         return slots[..count];
@@ -117,7 +118,7 @@ public sealed class Pkcs11Module : IDisposable
             Has(Ck.TokenPinFinalTry), Has(Ck.TokenPinLocked));
     }
 
-    // PKCS #11 2.40 §3.2: padded with blanks. Some modules end with NUL instead.
+    // PKCS #11 2.40 §3.2: padded with blanks. Some modules pad with NUL instead.
     private static string Text(ReadOnlySpan<byte> padded) => Encoding.UTF8.GetString(padded).TrimEnd(' ', '\0');
 
     public void Dispose()
@@ -130,15 +131,15 @@ public sealed class Pkcs11Module : IDisposable
             }
 
             _disposed = true;
-            _loaded.Leave();
+            _loaded.Release();
         }
     }
 
-    /// <summary>The module itself, for the life of the process.</summary>
+    /// <summary>The library of one path, for the life of the process, with the number of its users.</summary>
     private sealed class Loaded
     {
-        private int _holders;
-        private bool _ours;
+        private int _users;
+        private bool _initializedHere;
 
         public Loaded(string path)
         {
@@ -152,26 +153,26 @@ public sealed class Pkcs11Module : IDisposable
 
         public Dictionary<(string Serial, string Label), PinGuard> Guards { get; } = [];
 
-        public void Enter()
+        public void Acquire()
         {
-            if (_holders == 0)
+            if (_users == 0)
             {
                 var result = Functions.Initialize();
-                // Someone else in the process (a library that uses the module as well) was first: not ours to finalise.
-                _ours = result == Ckr.Ok;
+                // Do not finalise the module if other code in the process (a library that uses it too) initialised it.
+                _initializedHere = result == Ckr.Ok;
                 if (result != Ckr.AlreadyInitialized)
                 {
                     Cryptoki.Check(result, "C_Initialize");
                 }
             }
-            _holders++;
+            _users++;
         }
 
-        public void Leave()
+        public void Release()
         {
-            if (--_holders == 0 && _ours)
+            if (--_users == 0 && _initializedHere)
             {
-                Functions.Finish();
+                Functions.FinalizeModule();
             }
         }
 

@@ -5,13 +5,13 @@ using System.Text;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// A PKCS#11 URI (RFC 7512): which token, which object on it, and which module reaches it. Read strictly: what is not
-/// understood could name another key than the one meant. Text is UTF-8 after percent-decoding; an id is octets.
+/// A PKCS#11 URI (RFC 7512): the token, the object on it, and the module. An unknown path attribute is an error,
+/// because it could name another key than the one meant. Text is UTF-8 after percent-decoding; an id is bytes.
 /// </summary>
 /// <remarks>
-/// <c>pin-value</c> is refused: a URI stands in configurations, logs and process lists. <c>pin-source</c> is kept for
-/// the caller, which decides what it may read; this module opens no file for it. <c>module-name</c> is read and never
-/// searched for.
+/// <c>pin-value</c> is refused, because a URI appears in configurations, logs and process lists. <c>pin-source</c> is
+/// kept for the caller, who decides which files may be read; no file is opened here. <c>module-name</c> is accepted and
+/// ignored.
 /// </remarks>
 public sealed class Pkcs11Uri
 {
@@ -67,7 +67,7 @@ public sealed class Pkcs11Uri
     /// <summary>CKA_LABEL.</summary>
     public string? Object => Text(_path, "object");
 
-    /// <summary>CKA_ID, octets.</summary>
+    /// <summary>CKA_ID.</summary>
     public ReadOnlyMemory<byte>? Id =>
         _path.TryGetValue("id", out var id) ? new ReadOnlyMemory<byte>(id) : default(ReadOnlyMemory<byte>?);
 
@@ -78,7 +78,7 @@ public sealed class Pkcs11Uri
 
     public string? PinSource => Text(_query, "pin-source");
 
-    /// <exception cref="Pkcs11Exception">UriInvalid. The message never repeats the URI.</exception>
+    /// <exception cref="Pkcs11Exception">UriInvalid. The message never contains the URI.</exception>
     public static Pkcs11Uri Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -86,7 +86,7 @@ public sealed class Pkcs11Uri
         {
             throw Invalid($"it has more than {MaxLength} characters");
         }
-        // RFC 3986 §3.1: schemes are compared without case.
+        // RFC 3986 §3.1: schemes are case-insensitive.
         if (!text.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
         {
             throw Invalid("it does not begin with pkcs11:");
@@ -113,7 +113,7 @@ public sealed class Pkcs11Uri
         return uri;
     }
 
-    /// <summary>The URI again, attributes in RFC 7512's order, each octet outside its alphabet
+    /// <summary>The URI, its attributes in the order of RFC 7512, each byte outside the alphabet
     /// percent-encoded.</summary>
     public override string ToString()
     {
@@ -122,7 +122,8 @@ public sealed class Pkcs11Uri
         foreach (var name in PathNames.Where(_path.ContainsKey))
         {
             text.Append(separator).Append(name).Append('=');
-            Encode(text, _path[name], PathCharacters, always: name == "id"); // RFC 7512 §2.3: id SHOULD be encoded throughout
+            // RFC 7512 §2.3: all of an id SHOULD be percent-encoded.
+            Encode(text, _path[name], PathCharacters, always: name == "id");
             separator = ";";
         }
         separator = "?";
@@ -139,16 +140,16 @@ public sealed class Pkcs11Uri
     {
         if (path.IsEmpty)
         {
-            return; // RFC 7512 §2.4: "pkcs11:" names everything
+            return; // RFC 7512 §2.4: "pkcs11:" matches everything
         }
 
         foreach (var range in path.Split(';'))
         {
-            var (name, value) = Attribute(path[range], PathCharacters);
+            var (name, value) = ParseAttribute(path[range], PathCharacters);
             // RFC 7512 §2.4: an unrecognised attribute in the path matches nothing.
             if (!PathNames.Contains(name, StringComparer.Ordinal))
             {
-                throw Invalid("its path has an attribute that is not known");
+                throw Invalid("its path has an unknown attribute");
             }
 
             if (!_path.TryAdd(name, value))
@@ -167,12 +168,12 @@ public sealed class Pkcs11Uri
 
         foreach (var range in query.Split('&'))
         {
-            var (name, value) = Attribute(query[range], QueryCharacters);
+            var (name, value) = ParseAttribute(query[range], QueryCharacters);
             if (name == "pin-value")
             {
                 throw Invalid("it holds a PIN (pin-value); give the PIN by a file or an environment variable");
             }
-            // RFC 7512 §2.4: an unrecognised attribute in the query is passed over.
+            // RFC 7512 §2.4: an unrecognised attribute in the query is ignored.
             if (name is not ("pin-source" or "module-path" or "module-name"))
             {
                 continue;
@@ -215,12 +216,12 @@ public sealed class Pkcs11Uri
 
             if (name == "type" && text is not ("public" or "private" or "cert" or "secret-key" or "data"))
             {
-                throw Invalid("type is none of public, private, cert, secret-key, data");
+                throw Invalid("type is not one of public, private, cert, secret-key, data");
             }
         }
     }
 
-    private static (string Name, byte[] Value) Attribute(ReadOnlySpan<char> text, SearchValues<char> alphabet)
+    private static (string Name, byte[] Value) ParseAttribute(ReadOnlySpan<char> text, SearchValues<char> alphabet)
     {
         var equals = text.IndexOf('=');
         if (equals <= 0)
@@ -232,7 +233,7 @@ public sealed class Pkcs11Uri
         {
             if (!char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_'))
             {
-                throw Invalid("the name of an attribute has a character that names do not have");
+                throw Invalid("the name of an attribute has an invalid character");
             }
         }
         return (text[..equals].ToString(), Decode(text[(equals + 1)..], alphabet));
@@ -268,15 +269,15 @@ public sealed class Pkcs11Uri
 
     private static void Encode(StringBuilder text, byte[] value, SearchValues<char> alphabet, bool always)
     {
-        foreach (var octet in value)
+        foreach (var b in value)
         {
-            if (!always && alphabet.Contains((char)octet))
+            if (!always && alphabet.Contains((char)b))
             {
-                text.Append((char)octet);
+                text.Append((char)b);
             }
             else
             {
-                text.Append(CultureInfo.InvariantCulture, $"%{octet:X2}");
+                text.Append(CultureInfo.InvariantCulture, $"%{b:X2}");
             }
         }
     }

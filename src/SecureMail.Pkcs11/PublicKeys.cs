@@ -6,29 +6,30 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// The public half of a private key on a token. Tokens keep it in different places, tried in this order: attributes of
-/// the private key itself, the public key object of the same CKA_ID, the certificate of the same CKA_ID.
+/// Reads the public key of a private key on a token. Tokens keep it in different places, which are tried in this order:
+/// attributes of the private key, the public key object with the same CKA_ID, the certificate with the same CKA_ID.
 /// </summary>
 internal static class PublicKeys
 {
-    public static RSAParameters Rsa(Cryptoki functions, CULong session, CULong privateKey)
+    /// <exception cref="Pkcs11Exception">PUBLIC_KEY_ABSENT, or an error of the token.</exception>
+    public static RSAParameters ReadRsa(Cryptoki functions, CULong session, CULong privateKey)
     {
-        if (RsaOf(functions, session, privateKey) is { } own)
+        if (ReadRsaAttributes(functions, session, privateKey) is { } own)
         {
             return own;
         }
 
-        var id = IdOf(functions, session, privateKey);
+        var id = ReadId(functions, session, privateKey);
         foreach (
             var handle in TokenObjects.Find(
-                functions, session, ObjectTemplate.Of(Ck.ObjectPublicKey, null, id, Ck.KeyRsa)))
+                functions, session, ObjectTemplate.Create(Ck.ObjectPublicKey, null, id, Ck.KeyRsa)))
         {
-            if (RsaOf(functions, session, handle) is { } beside)
+            if (ReadRsaAttributes(functions, session, handle) is { } attributes)
             {
-                return beside;
+                return attributes;
             }
         }
-        foreach (var certificate in CertificatesOf(functions, session, id))
+        foreach (var certificate in ReadCertificates(functions, session, id))
         {
             using var key = certificate.GetRSAPublicKey();
             if (key is not null)
@@ -36,25 +37,26 @@ internal static class PublicKeys
                 return key.ExportParameters(includePrivateParameters: false);
             }
         }
-        throw Absent();
+        throw NotFound();
     }
 
-    public static ECParameters Ec(Cryptoki functions, CULong session, CULong privateKey)
+    /// <exception cref="Pkcs11Exception">PUBLIC_KEY_ABSENT, or an error of the token.</exception>
+    public static ECParameters ReadEc(Cryptoki functions, CULong session, CULong privateKey)
     {
         var curve = TokenObjects.Read(functions, session, privateKey, Ck.AttributeEcParams);
-        var id = IdOf(functions, session, privateKey);
+        var id = ReadId(functions, session, privateKey);
         foreach (
             var handle in TokenObjects
-                .Find(functions, session, ObjectTemplate.Of(Ck.ObjectPublicKey, null, id, Ck.KeyEc))
+                .Find(functions, session, ObjectTemplate.Create(Ck.ObjectPublicKey, null, id, Ck.KeyEc))
                 .Prepend(privateKey))
         {
             var point = TokenObjects.Read(functions, session, handle, Ck.AttributeEcPoint);
-            if (point is { Length: > 0 } && curve is { Length: > 0 } && EcOf(curve, point) is { } parameters)
+            if (point is { Length: > 0 } && curve is { Length: > 0 } && DecodeEc(curve, point) is { } parameters)
             {
                 return parameters;
             }
         }
-        foreach (var certificate in CertificatesOf(functions, session, id))
+        foreach (var certificate in ReadCertificates(functions, session, id))
         {
             using var key = certificate.GetECDsaPublicKey();
             if (key is not null)
@@ -62,10 +64,10 @@ internal static class PublicKeys
                 return key.ExportParameters(includePrivateParameters: false);
             }
         }
-        throw Absent();
+        throw NotFound();
     }
 
-    private static RSAParameters? RsaOf(Cryptoki functions, CULong session, CULong handle)
+    private static RSAParameters? ReadRsaAttributes(Cryptoki functions, CULong session, CULong handle)
     {
         var modulus = TokenObjects.Read(functions, session, handle, Ck.AttributeModulus);
         var exponent = TokenObjects.Read(functions, session, handle, Ck.AttributePublicExponent);
@@ -73,7 +75,8 @@ internal static class PublicKeys
         {
             return null;
         }
-        // Cryptoki's big integers may carry leading zeroes; .NET takes the modulus's length for the key's.
+        // Remove leading zero bytes, which Cryptoki's big integers may have, because .NET takes the length of the
+        // modulus as the key size.
         return new RSAParameters
         {
             Modulus = modulus.AsSpan().TrimStart((byte)0).ToArray(),
@@ -81,29 +84,29 @@ internal static class PublicKeys
         };
     }
 
-    private static ECParameters? EcOf(byte[] curve, byte[] point)
+    private static ECParameters? DecodeEc(byte[] curve, byte[] point)
     {
         try
         {
             var oid = AsnDecoder.ReadObjectIdentifier(curve, AsnEncodingRules.DER, out _);
-            // PKCS #11 2.40 §2.3.3: the point is DER, an OCTET STRING; some tokens give the octets bare.
-            var octets =
+            // PKCS #11 2.40 §2.3.3: the point is DER, an OCTET STRING. Some tokens return the raw point.
+            var raw =
                 point[0] == 0x04
                 && point.Length > 2
                 && AsnDecoder.TryReadPrimitiveOctetString(point, AsnEncodingRules.DER, out var inner, out var used)
                 && used == point.Length
                     ? inner.ToArray()
                     : point;
-            if (octets[0] != 0x04 || octets.Length % 2 != 1)
+            if (raw[0] != 0x04 || raw.Length % 2 != 1)
             {
-                return null; // X9.62 §4.3.6: only uncompressed points
+                return null; // not an uncompressed point (X9.62 §4.3.6)
             }
 
-            var size = octets.Length / 2;
+            var size = raw.Length / 2;
             return new ECParameters
             {
                 Curve = ECCurve.CreateFromValue(oid),
-                Q = new ECPoint { X = octets[1..(1 + size)], Y = octets[(1 + size)..] },
+                Q = new ECPoint { X = raw[1..(1 + size)], Y = raw[(1 + size)..] },
             };
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException)
@@ -112,14 +115,14 @@ internal static class PublicKeys
         }
     }
 
-    private static byte[] IdOf(Cryptoki functions, CULong session, CULong handle) =>
-        TokenObjects.Read(functions, session, handle, Ck.AttributeId) is { Length: > 0 } id ? id : throw Absent();
+    private static byte[] ReadId(Cryptoki functions, CULong session, CULong handle) =>
+        TokenObjects.Read(functions, session, handle, Ck.AttributeId) is { Length: > 0 } id ? id : throw NotFound();
 
-    private static List<X509Certificate2> CertificatesOf(Cryptoki functions, CULong session, byte[] id) =>
-        TokenObjects.Certificates(functions, session, ObjectTemplate.Of(Ck.ObjectCertificate, null, id));
+    private static List<X509Certificate2> ReadCertificates(Cryptoki functions, CULong session, byte[] id) =>
+        TokenObjects.ReadCertificates(functions, session, ObjectTemplate.Create(Ck.ObjectCertificate, null, id));
 
-    private static Pkcs11Exception Absent() =>
+    private static Pkcs11Exception NotFound() =>
         new(
             Pkcs11Fault.KeyUnusable, "PUBLIC_KEY_ABSENT",
-            "the token has neither the public key nor the certificate of the key");
+            "the token holds neither the public key nor the certificate of the private key");
 }

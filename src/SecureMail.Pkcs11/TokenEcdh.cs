@@ -4,34 +4,34 @@ using System.Security.Cryptography;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// An elliptic-curve key on a token, for agreeing on keys (CKM_ECDH1_DERIVE with CKD_NULL, PKCS #11 2.40 §2.3.8). The
-/// token multiplies; what is made of the shared secret is the caller's business, for tokens know none of CMS's
-/// derivations.
+/// An elliptic-curve key on a token, for key agreement (CKM_ECDH1_DERIVE with CKD_NULL, PKCS #11 2.40 §2.3.8). The
+/// token computes the shared secret; the caller derives keys from it, because tokens do not implement the key
+/// derivation functions of CMS.
 /// </summary>
 internal sealed class TokenEcdh : ECDiffieHellman
 {
-    private readonly TokenKey _key;
+    private readonly TokenEcKey _key;
     private readonly ECDiffieHellman _public;
 
-    public TokenEcdh(TokenKey key, ECParameters publicKey)
+    public TokenEcdh(TokenEcKey key)
     {
         _key = key;
-        _public = Create(publicKey);
-        KeySizeValue = _public.KeySize;
-        LegalKeySizesValue = [new KeySizes(KeySizeValue, KeySizeValue, 0)];
+        _public = Create(key.ExportParameters(false));
+        KeySizeValue = key.KeySize;
+        LegalKeySizesValue = key.LegalKeySizes;
     }
 
     public override ECDiffieHellmanPublicKey PublicKey => _public.PublicKey;
 
-    /// <summary>The shared secret: the X coordinate, as long as the field.</summary>
-    /// <exception cref="CryptographicException">The other key is on another curve, or the token takes it for no key at
-    /// all.</exception>
-    /// <exception cref="Pkcs11Exception">What the token answers otherwise.</exception>
+    /// <summary>The shared secret: the X coordinate, as long as a field element.</summary>
+    /// <exception cref="CryptographicException">The other key is on another curve, or the token rejects it as
+    /// invalid.</exception>
+    /// <exception cref="Pkcs11Exception">Another error of the token.</exception>
     public override byte[] DeriveRawSecretAgreement(ECDiffieHellmanPublicKey otherPartyPublicKey)
     {
         ArgumentNullException.ThrowIfNull(otherPartyPublicKey);
         var q = otherPartyPublicKey.ExportParameters().Q;
-        var field = (KeySize + 7) / 8;
+        var field = _key.FieldSize;
         if (q.X?.Length != field || q.Y?.Length != field)
         {
             throw new CryptographicException("The other key is on another curve.");
@@ -39,15 +39,15 @@ internal sealed class TokenEcdh : ECDiffieHellman
 
         byte[] point = [0x04, .. q.X, .. q.Y];
         CULong secret = default;
-        return _key.Use(
+        return _key.Token.Execute(
             (functions, session, key) => Derive(functions, session, key, point, field, out secret),
             "C_DeriveKey",
             (functions, session) =>
             {
-                // A session object: it would go with the session, but sessions are kept.
+                // Destroy the session object, because it would otherwise exist as long as the session, which is reused.
                 try
                 {
-                    return Padded(TokenObjects.Read(functions, session, secret, Ck.AttributeValue), field);
+                    return ReadSecret(TokenObjects.Read(functions, session, secret, Ck.AttributeValue), field);
                 }
                 finally
                 {
@@ -59,12 +59,12 @@ internal sealed class TokenEcdh : ECDiffieHellman
     private static unsafe ulong Derive(
         Cryptoki functions, CULong session, CULong key, byte[] point, int field, out CULong secret)
     {
-        var result = Try(point, out secret);
-        // PKCS #11 2.40 §2.3.8: a token must take the bare octets; some take only their DER (OCTET STRING, as
-        // CKA_EC_POINT is).
+        var result = DeriveFrom(point, out secret);
+        // PKCS #11 2.40 §2.3.8: a token must take the raw point. Some tokens take only its DER encoding (OCTET STRING,
+        // as in CKA_EC_POINT).
         if (result is Ckr.MechanismParamInvalid or Ckr.ArgumentsBad)
         {
-            result = Try(
+            result = DeriveFrom(
                 point.Length < 0x80 ? [0x04, (byte)point.Length, .. point] : [0x04, 0x81, (byte)point.Length, .. point],
                 out secret);
         }
@@ -76,7 +76,7 @@ internal sealed class TokenEcdh : ECDiffieHellman
 
         return result;
 
-        ulong Try(byte[] octets, out CULong made)
+        ulong DeriveFrom(byte[] publicData, out CULong derived)
         {
             var (objectClass, keyType, length, no, yes) = (
                 new CULong(Ck.ObjectSecretKey), new CULong(Ck.KeyGenericSecret), new CULong((uint)field), (byte)0,
@@ -120,12 +120,12 @@ internal sealed class TokenEcdh : ECDiffieHellman
                     Length = new CULong((uint)sizeof(CULong)),
                 },
             ];
-            fixed (byte* other = octets)
+            fixed (byte* other = publicData)
             {
                 var parameters = new CkEcdh1DeriveParams
                 {
                     Derivation = new CULong(Ck.DerivationNull),
-                    PublicDataLength = new CULong((uint)octets.Length),
+                    PublicDataLength = new CULong((uint)publicData.Length),
                     PublicData = other,
                 };
                 return functions.DeriveKey(
@@ -138,19 +138,20 @@ internal sealed class TokenEcdh : ECDiffieHellman
                     },
                     key,
                     template,
-                    out made);
+                    out derived);
             }
         }
     }
 
-    /// <summary>Some tokens take the secret for a number and leave out its leading zeroes.</summary>
-    private static byte[] Padded(byte[]? secret, int field)
+    /// <summary>The secret as a field element, padded when the token left out leading zero bytes.</summary>
+    /// <exception cref="Pkcs11Exception">SECRET_LENGTH.</exception>
+    private static byte[] ReadSecret(byte[]? secret, int field)
     {
         if (secret is null || secret.Length == 0 || secret.Length > field)
         {
             throw new Pkcs11Exception(
                 Pkcs11Fault.DeviceError, "SECRET_LENGTH",
-                "C_DeriveKey gave a secret that cannot be read or of another length than the field");
+                "the secret of C_DeriveKey cannot be read or is longer than the field");
         }
 
         if (secret.Length == field)
@@ -159,28 +160,24 @@ internal sealed class TokenEcdh : ECDiffieHellman
         }
 
         var padded = new byte[field];
-        secret.CopyTo(padded, field - secret.Length);
+        TokenEcKey.PadLeft(secret, padded);
         CryptographicOperations.ZeroMemory(secret);
         return padded;
     }
 
-    /// <exception cref="CryptographicException">The private key was asked for.</exception>
     public override ECParameters ExportParameters(bool includePrivateParameters) =>
-        includePrivateParameters
-            ? throw new CryptographicException("A private key does not leave its token.")
-            : _public.ExportParameters(false);
+        _key.ExportParameters(includePrivateParameters);
 
-    public override void ImportParameters(ECParameters parameters) =>
-        throw new CryptographicException("A key on a token cannot be replaced.");
+    public override void ImportParameters(ECParameters parameters) => throw TokenKey.NotReplaceable();
 
-    public override void GenerateKey(ECCurve curve) =>
-        throw new CryptographicException("A key on a token cannot be replaced.");
+    public override void GenerateKey(ECCurve curve) => throw TokenKey.NotReplaceable();
 
     protected override void Dispose(bool disposing)
     {
         if (disposing)
         {
             _public.Dispose();
+            _key.Dispose();
         }
 
         base.Dispose(disposing);

@@ -3,75 +3,68 @@ using System.Security.Cryptography;
 
 namespace SecureMail.Pkcs11;
 
-/// <summary>An elliptic-curve key on a token, for ECDSA. Signatures are r || s (IEEE P1363), as .NET has them and as
-/// CKM_ECDSA gives them.</summary>
+/// <summary>An elliptic-curve key on a token, for ECDSA. Signatures are r || s (IEEE P1363), the form of .NET and of
+/// CKM_ECDSA.</summary>
 internal sealed class TokenEcdsa : ECDsa
 {
-    private readonly TokenKey _key;
-    private readonly ECDsa _public;
+    private readonly TokenEcKey _key;
 
-    public TokenEcdsa(TokenKey key, ECParameters publicKey)
+    public TokenEcdsa(TokenEcKey key)
     {
         _key = key;
-        _public = Create(publicKey);
-        KeySizeValue = _public.KeySize;
-        LegalKeySizesValue = [new KeySizes(KeySizeValue, KeySizeValue, 0)];
+        KeySizeValue = key.KeySize;
+        LegalKeySizesValue = key.LegalKeySizes;
     }
 
-    /// <exception cref="Pkcs11Exception">What the token answers.</exception>
+    /// <exception cref="Pkcs11Exception">The error of the token.</exception>
     public override byte[] SignHash(byte[] hash) =>
-        _key.Use(
+        _key.Token.Execute(
             (functions, session, key) =>
                 functions.SignInit(session, new CkMechanism { Mechanism = new CULong(Ck.MechanismEcdsa) }, key),
             "C_SignInit",
             (functions, session) =>
             {
-                var field = (KeySize + 7) / 8;
+                var field = _key.FieldSize;
                 var signature = new byte[2 * field];
-                // FIPS 186-4 §6.4: of a hash longer than the order the leftmost bits count; some tokens leave the
-                // cutting to us.
+                // FIPS 186-4 §6.4: of a hash longer than the order the leftmost bits count. Truncate it here, because
+                // some tokens do not.
                 Cryptoki.Check(
                     functions.Sign(session, hash.AsSpan(0, Math.Min(hash.Length, field)), signature, out var written),
                     "C_Sign");
                 return Pad(signature.AsSpan(0, written), field);
             });
 
-    /// <summary>r and s to the length of the order: they are of equal length (PKCS #11 2.40 §2.3.1), which a token may
-    /// take from the values.</summary>
+    /// <summary>Pads r and s to the length of the order. PKCS #11 2.40 §2.3.1: r and s have equal length; a token may
+    /// take that length from the values.</summary>
     private static byte[] Pad(ReadOnlySpan<byte> signature, int field)
     {
         var half = signature.Length / 2;
         if (half is 0 || half > field || signature.Length % 2 != 0)
         {
             throw new Pkcs11Exception(
-                Pkcs11Fault.DeviceError, "SIGNATURE_LENGTH", "C_Sign gave a signature of odd length");
+                Pkcs11Fault.DeviceError, "SIGNATURE_LENGTH", "the signature of C_Sign has an invalid length");
         }
 
         var padded = new byte[2 * field];
-        signature[..half].CopyTo(padded.AsSpan(field - half));
-        signature[half..].CopyTo(padded.AsSpan((2 * field) - half));
+        TokenEcKey.PadLeft(signature[..half], padded.AsSpan(0, field));
+        TokenEcKey.PadLeft(signature[half..], padded.AsSpan(field));
         return padded;
     }
 
-    public override bool VerifyHash(byte[] hash, byte[] signature) => _public.VerifyHash(hash, signature);
+    public override bool VerifyHash(byte[] hash, byte[] signature) => _key.VerifyHash(hash, signature);
 
-    /// <exception cref="CryptographicException">The private key was asked for.</exception>
     public override ECParameters ExportParameters(bool includePrivateParameters) =>
-        includePrivateParameters
-            ? throw new CryptographicException("A private key does not leave its token.")
-            : _public.ExportParameters(false);
+        _key.ExportParameters(includePrivateParameters);
 
-    public override void ImportParameters(ECParameters parameters) =>
-        throw new CryptographicException("A key on a token cannot be replaced.");
+    public override void ImportParameters(ECParameters parameters) => throw TokenKey.NotReplaceable();
 
-    public override void GenerateKey(ECCurve curve) =>
-        throw new CryptographicException("A key on a token cannot be replaced.");
+    public override void GenerateKey(ECCurve curve) => throw TokenKey.NotReplaceable();
 
     protected override void Dispose(bool disposing)
     {
         if (disposing)
         {
-            _public.Dispose();
+            _key.Dispose();
         }
 
         base.Dispose(disposing);

@@ -5,46 +5,55 @@ using System.Text;
 
 namespace SecureMail.Pkcs11;
 
-/// <summary>Which objects are meant: class, and where given kind of key, CKA_LABEL and CKA_ID.</summary>
+/// <summary>The template of a search: the object class, and where given the key type, CKA_LABEL and CKA_ID.</summary>
 internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, byte[]? Id)
 {
-    public static ObjectTemplate Of(uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null) =>
+    public static ObjectTemplate Create(
+        uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null) =>
         new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
 }
 
-/// <summary>A private key on a token, with its handle as long as that holds: looking it up costs as much as a fast
+/// <summary>A private key on a token. The handle is kept while it is valid, because a search costs as much as a fast
 /// signature.</summary>
 internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
 {
-    private sealed record Known(int Generation, CULong Handle, bool AlwaysAuthenticate);
+    private sealed record Resolved(int Generation, CULong Handle, bool AlwaysAuthenticate);
 
-    private volatile Known? _known;
+    private volatile Resolved? _resolved;
 
     public ObjectTemplate Template => template;
 
-    public byte[] Use(
-        Func<Cryptoki, CULong, CULong, ulong> start, string startName,
-        Func<Cryptoki, CULong, byte[]> finish) => token.Use(this, start, startName, finish);
+    public static CryptographicException NotExportable() => new("A private key does not leave its token.");
 
+    public static CryptographicException NotReplaceable() => new("A key on a token cannot be replaced.");
+
+    /// <inheritdoc cref="Pkcs11Token.Execute"/>
+    public byte[] Execute(
+        Func<Cryptoki, CULong, CULong, ulong> start, string startName,
+        Func<Cryptoki, CULong, byte[]> finish) => token.Execute(this, start, startName, finish);
+
+    /// <summary>The handle and CKA_ALWAYS_AUTHENTICATE of the key.</summary>
+    /// <param name="generation">The current generation of handles, <see cref="TokenSessions.Generation"/>.</param>
+    /// <param name="locate">Searches the token; called when the kept handle is of another generation.</param>
     public (CULong Handle, bool AlwaysAuthenticate) Resolve(
         int generation, Func<(CULong Handle, bool AlwaysAuthenticate)> locate)
     {
-        if (_known is not { } known || known.Generation != generation)
+        if (_resolved is not { } resolved || resolved.Generation != generation)
         {
-            var (handle, always) = locate();
-            _known = known = new Known(generation, handle, always);
+            var (handle, alwaysAuthenticate) = locate();
+            _resolved = resolved = new Resolved(generation, handle, alwaysAuthenticate);
         }
-        return (known.Handle, known.AlwaysAuthenticate);
+        return (resolved.Handle, resolved.AlwaysAuthenticate);
     }
 }
 
 /// <summary>Finds objects and reads their attributes, in a session that the caller holds.</summary>
 internal static class TokenObjects
 {
-    /// <summary>A token with more objects that fit than this is not searched to the end.</summary>
+    /// <summary>A search ends after this number of objects.</summary>
     private const int MaxFound = 1024;
 
-    private const int MaxAttribute = 64 * 1024;
+    private const int MaxAttributeSize = 64 * 1024;
 
     public static unsafe List<CULong> Find(Cryptoki functions, CULong session, ObjectTemplate template)
     {
@@ -93,12 +102,13 @@ internal static class TokenObjects
         return found;
     }
 
-    /// <summary>The value, or null when the object has no such attribute, hides it, or it is over 64 KiB.</summary>
+    /// <summary>Reads the value of an attribute. Returns null when the object has no such attribute, when the attribute
+    /// is sensitive, and when the value is over 64 KiB.</summary>
     public static unsafe byte[]? Read(Cryptoki functions, CULong session, CULong handle, uint type)
     {
         var attributes = new CkAttribute[] { new() { Type = new CULong(type) } };
         var result = functions.GetAttributes(session, handle, attributes);
-        // PKCS #11 2.40 §5.7.5: a length of all ones (CK_UNAVAILABLE_INFORMATION) says that there is no value.
+        // PKCS #11 2.40 §5.7.5: a length of all ones (CK_UNAVAILABLE_INFORMATION) means that there is no value.
         if (result is Ckr.AttributeTypeInvalid or Ckr.AttributeSensitive)
         {
             return null;
@@ -106,7 +116,7 @@ internal static class TokenObjects
 
         Cryptoki.Check(result, "C_GetAttributeValue");
         var length = attributes[0].Length.Value;
-        if (length > MaxAttribute)
+        if (length > MaxAttributeSize)
         {
             return null;
         }
@@ -120,12 +130,15 @@ internal static class TokenObjects
         return value;
     }
 
+    /// <summary>Reads an attribute that is a CK_ULONG. Returns <see cref="uint.MaxValue"/> when there is
+    /// none.</summary>
     public static uint ReadNumber(Cryptoki functions, CULong session, CULong handle, uint type) =>
         Read(functions, session, handle, type) is { } value && value.Length == Marshal.SizeOf<CULong>()
             ? (uint)MemoryMarshal.Read<CULong>(value).Value
             : uint.MaxValue;
 
-    public static List<X509Certificate2> Certificates(Cryptoki functions, CULong session, ObjectTemplate template)
+    /// <summary>Reads the certificates that match the template.</summary>
+    public static List<X509Certificate2> ReadCertificates(Cryptoki functions, CULong session, ObjectTemplate template)
     {
         var certificates = new List<X509Certificate2>();
         foreach (var handle in Find(functions, session, template))
@@ -141,7 +154,7 @@ internal static class TokenObjects
             }
             catch (CryptographicException)
             {
-                // One broken object must not hide the others.
+                // Skip an unreadable object, because the others may be good.
             }
         }
         return certificates;

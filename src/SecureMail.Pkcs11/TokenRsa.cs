@@ -5,8 +5,8 @@ using System.Security.Cryptography;
 namespace SecureMail.Pkcs11;
 
 /// <summary>
-/// An RSA key on a token. Signing and decryption go to the token; verification and encryption need only the public key
-/// and stay here. The private key cannot be exported.
+/// An RSA key on a token. The token signs and decrypts. Verification and encryption are done here, because they need
+/// only the public key. The private key cannot be exported.
 /// </summary>
 internal sealed class TokenRsa : RSA
 {
@@ -21,12 +21,12 @@ internal sealed class TokenRsa : RSA
         LegalKeySizesValue = [new KeySizes(KeySizeValue, KeySizeValue, 0)];
     }
 
-    /// <exception cref="Pkcs11Exception">What the token answers.</exception>
-    /// <exception cref="CryptographicException">A hash other than SHA-256, SHA-384 and SHA-512, or of the wrong
+    /// <exception cref="Pkcs11Exception">The error of the token.</exception>
+    /// <exception cref="CryptographicException">The hash is not SHA-256, SHA-384 or SHA-512, or has the wrong
     /// length.</exception>
     public override byte[] SignHash(byte[] hash, HashAlgorithmName hashAlgorithm, RSASignaturePadding padding)
     {
-        var algorithm = TokenHash.Of(hashAlgorithm);
+        var algorithm = TokenHash.For(hashAlgorithm);
         if (hash.Length != algorithm.Size)
         {
             throw new CryptographicException("The hash does not have the length of its algorithm.");
@@ -34,7 +34,8 @@ internal sealed class TokenRsa : RSA
 
         if (padding == RSASignaturePadding.Pkcs1)
         {
-            return Sign(new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) }, algorithm.DigestInfo(hash));
+            var mechanism = new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) };
+            return Sign(mechanism, algorithm.EncodeDigestInfo(hash));
         }
 
         if (padding == RSASignaturePadding.Pss)
@@ -47,7 +48,7 @@ internal sealed class TokenRsa : RSA
 
     private unsafe byte[] SignPss(TokenHash algorithm, byte[] hash)
     {
-        // RFC 4055 §3.1: the salt as long as the hash, MGF1 with the same hash; what .NET does as well.
+        // RFC 4055 §3.1: the salt is as long as the hash, and MGF1 uses the same hash. .NET does the same.
         var parameters = new CkRsaPkcsPssParams
         {
             HashAlgorithm = new CULong(algorithm.Mechanism),
@@ -65,7 +66,7 @@ internal sealed class TokenRsa : RSA
     }
 
     private byte[] Sign(CkMechanism mechanism, byte[] input) =>
-        _key.Use(
+        _key.Execute(
             (functions, session, key) => functions.SignInit(session, mechanism, key),
             "C_SignInit",
             (functions, session) =>
@@ -75,9 +76,9 @@ internal sealed class TokenRsa : RSA
                 return signature[..written];
             });
 
-    /// <exception cref="CryptographicException">The data was not encrypted for this key. One error whatever the
-    /// reason.</exception>
-    /// <exception cref="Pkcs11Exception">What the token answers otherwise.</exception>
+    /// <exception cref="CryptographicException">The data was not encrypted for this key. The error is the same for
+    /// every cause.</exception>
+    /// <exception cref="Pkcs11Exception">Another error of the token.</exception>
     public override byte[] Decrypt(byte[] data, RSAEncryptionPadding padding)
     {
         if (padding == RSAEncryptionPadding.Pkcs1)
@@ -87,7 +88,7 @@ internal sealed class TokenRsa : RSA
 
         if (padding.Mode == RSAEncryptionPaddingMode.Oaep)
         {
-            return DecryptOaep(TokenHash.Of(padding.OaepHashAlgorithm, oaep: true), data);
+            return DecryptOaep(TokenHash.For(padding.OaepHashAlgorithm, oaep: true), data);
         }
 
         throw new CryptographicException("The padding of encryption is PKCS#1 or OAEP.");
@@ -112,12 +113,11 @@ internal sealed class TokenRsa : RSA
     }
 
     private byte[] Decrypt(CkMechanism mechanism, byte[] data) =>
-        _key.Use(
+        _key.Execute(
             (functions, session, key) =>
                 functions.DecryptInit(session, mechanism, key) switch
                 {
-                    // A token that does not know this OAEP hash calls the parameters bad; that is a mechanism it does
-                    // not have.
+                    // A token without this OAEP hash returns CKR_ARGUMENTS_BAD. It means an unsupported mechanism here.
                     Ckr.ArgumentsBad => Ckr.MechanismParamInvalid,
                     var result => result,
                 },
@@ -128,15 +128,15 @@ internal sealed class TokenRsa : RSA
                 try
                 {
                     var result = functions.Decrypt(session, data, plain, out var written);
-                    // Modules say "general error" of a bad padding as well; while the session lives, the data was the
-                    // reason.
+                    // Some modules return CKR_GENERAL_ERROR for a wrong padding too. When the session is still open,
+                    // the data was the cause.
                     if (
                         result
                             is Ckr.DataInvalid
                                 or Ckr.DataLenRange
                                 or Ckr.EncryptedDataInvalid
                                 or Ckr.EncryptedDataLenRange
-                        || (result is Ckr.GeneralError or Ckr.FunctionFailed && functions.SessionLives(session)))
+                        || (result is Ckr.GeneralError or Ckr.FunctionFailed && functions.IsSessionOpen(session)))
                     {
                         throw new CryptographicException("The data was not encrypted for this key.");
                     }
@@ -156,14 +156,11 @@ internal sealed class TokenRsa : RSA
 
     public override byte[] Encrypt(byte[] data, RSAEncryptionPadding padding) => _public.Encrypt(data, padding);
 
-    /// <exception cref="CryptographicException">The private key was asked for.</exception>
+    /// <exception cref="CryptographicException">The private key was requested.</exception>
     public override RSAParameters ExportParameters(bool includePrivateParameters) =>
-        includePrivateParameters
-            ? throw new CryptographicException("A private key does not leave its token.")
-            : _public.ExportParameters(false);
+        includePrivateParameters ? throw TokenKey.NotExportable() : _public.ExportParameters(false);
 
-    public override void ImportParameters(RSAParameters parameters) =>
-        throw new CryptographicException("A key on a token cannot be replaced.");
+    public override void ImportParameters(RSAParameters parameters) => throw TokenKey.NotReplaceable();
 
     protected override void Dispose(bool disposing)
     {
@@ -176,12 +173,16 @@ internal sealed class TokenRsa : RSA
     }
 }
 
-/// <summary>A hash as Cryptoki numbers it.</summary>
+/// <summary>A hash with its numbers in PKCS #11.</summary>
+/// <param name="Size">Bytes.</param>
+/// <param name="Mechanism">CKM_….</param>
+/// <param name="Mask">CKG_MGF1_….</param>
+/// <param name="Oid">Of the digest algorithm.</param>
 internal sealed record TokenHash(int Size, uint Mechanism, uint Mask, string Oid)
 {
-    /// <param name="oaep">SHA-1 is let through for OAEP, where nothing rests on its collisions; never for
-    /// signing.</param>
-    public static TokenHash Of(HashAlgorithmName name, bool oaep = false) =>
+    /// <param name="oaep">Allows SHA-1, because OAEP does not depend on collision resistance. Signing never allows
+    /// SHA-1.</param>
+    public static TokenHash For(HashAlgorithmName name, bool oaep = false) =>
         name.Name switch
         {
             "SHA256" => new(32, Ck.MechanismSha256, Ck.MaskSha256, "2.16.840.1.101.3.4.2.1"),
@@ -191,8 +192,8 @@ internal sealed record TokenHash(int Size, uint Mechanism, uint Mask, string Oid
             _ => throw new CryptographicException("The hash is SHA-256, SHA-384 or SHA-512."),
         };
 
-    /// <summary>RFC 8017 §9.2: DigestInfo, which CKM_RSA_PKCS pads but does not make.</summary>
-    public byte[] DigestInfo(byte[] hash)
+    /// <summary>RFC 8017 §9.2: DigestInfo, DER. CKM_RSA_PKCS pads it but does not encode it.</summary>
+    public byte[] EncodeDigestInfo(byte[] hash)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())

@@ -46,7 +46,7 @@ internal sealed class MessageLayers : IDisposable
     public bool Encrypted { get; private set; }
 
     /// <summary>The envelopes opened, outermost first; not to be disposed by others.</summary>
-    public List<CmsOpened> Envelopes { get; } = [];
+    public List<DecryptedContent> Envelopes { get; } = [];
 
     /// <summary>The innermost envelope that did not prove its content unchanged (CBC), counted from 1; 0 when every one
     /// did.</summary>

@@ -70,7 +70,7 @@ internal static class Problems
 
     /// <summary>What is to be said about how something was encrypted.</summary>
     /// <param name="proven">Each envelope has a tag, or an intact signature inside.</param>
-    public static IReadOnlyList<Reason> OfEnvelopes(IReadOnlyList<CmsOpened> envelopes, bool proven)
+    public static IReadOnlyList<Reason> OfEnvelopes(IReadOnlyList<DecryptedContent> envelopes, bool proven)
     {
         List<Reason> findings = [];
         if (envelopes.Any(e => e.HasWeakCipher))

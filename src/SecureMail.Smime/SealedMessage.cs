@@ -14,9 +14,9 @@ public sealed class SealedMessage : IDisposable
 {
     private readonly OutgoingMessage _message;
     private readonly CipherChoice _cipher;
-    private readonly SealedContent _content;
+    private readonly EncryptedContent _content;
 
-    internal SealedMessage(OutgoingMessage message, CipherChoice cipher, SealedContent content)
+    internal SealedMessage(OutgoingMessage message, CipherChoice cipher, EncryptedContent content)
     {
         _message = message;
         _cipher = cipher;
@@ -32,7 +32,7 @@ public sealed class SealedMessage : IDisposable
     {
         // RFC 4648 §4: three octets are four characters, so a head of such threes ends without padding, and the body
         // begins a line.
-        var head = _content.WriteHead(recipients, inTriples: true);
+        var head = _content.EncodePrefix(recipients, alignToBase64: true);
         await SmimeComposer
             .EncryptedEntity(_cipher, async (cms, token) => await cms.WriteAsync(head, token))
             .Prepend(_message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0"))
@@ -50,7 +50,7 @@ public sealed class SealedMessage : IDisposable
             throw new IOException("the ciphertext is not what was written");
         }
 
-        await using var octets = new JoinedStream(new Unowned(ciphertext), new MemoryStream(_content.Tail.ToArray()));
+        await using var octets = new JoinedStream(new Unowned(ciphertext), new MemoryStream(_content.Suffix.ToArray()));
         await MimeEntity.WriteBase64Async(octets, output, cancellationToken);
     }
 

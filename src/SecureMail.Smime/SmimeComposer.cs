@@ -91,7 +91,7 @@ public static class SmimeComposer
     {
         await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, cancellationToken);
         return new SealedMessage(
-            message, cipher, await SealedContent.SealAsync(signed, ciphertext, cipher, cancellationToken));
+            message, cipher, await EncryptedContent.EncryptAsync(signed, ciphertext, cipher, cancellationToken));
     }
 
     // RFC 8551 §3.2.2

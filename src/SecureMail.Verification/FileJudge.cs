@@ -105,7 +105,7 @@ public static class FileJudge
     }
 
     private static async Task<FileFindings> JudgeOpenedAsync(
-        CmsOpened opened, IReadOnlyList<RecipientKey> keys, JudgeOptions options, int depth,
+        DecryptedContent opened, IReadOnlyList<RecipientKey> keys, JudgeOptions options, int depth,
         CancellationToken cancellationToken)
     {
         var content = opened.OpenContent();

@@ -4,17 +4,17 @@ using System.Runtime.CompilerServices;
 namespace SecureMail.Cms.Asn1;
 
 /// <summary>
-/// Reads BER (X.690) forward from a stream: containers are entered and left, small elements come out whole, and octet
-/// strings come out piece by piece whether they are primitive or cut into chunks. Definite and indefinite lengths both.
-/// Nothing here allocates by a length that the input claims; every element must lie within the one around it; depth is
-/// limited. Tag numbers above 30 do not occur in CMS and are refused.
-/// What is read whole is then parsed by <see cref="System.Formats.Asn1.AsnReader"/>; only frames too big for memory are
-/// read here.
+/// Reads BER (X.690) forward from a stream: containers are entered and left, small elements are read whole, and OCTET
+/// STRINGs are read piece by piece, primitive or constructed. Definite and indefinite lengths are supported. No
+/// allocation has a length from the input, every element must lie within the one around it, and the depth is limited.
+/// Tag numbers above 30 do not occur in CMS and are refused.
+/// <see cref="System.Formats.Asn1.AsnReader"/> parses the elements that are read whole. Only the elements around them,
+/// which may be too large for memory, are read here.
 /// </summary>
 internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
 {
-    /// <summary>What <see cref="PeekTagAsync"/> answers at the end of the container, or of the input outside of
-    /// any.</summary>
+    /// <summary>The result of <see cref="PeekTagAsync"/> at the end of the container, or of the input outside of any
+    /// container.</summary>
     public const int End = -1;
 
     private const int BufferSize = 64 * 1024;
@@ -25,19 +25,19 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     private int _start;
     private int _end;
     private long _bufferOffset;
-    private long _octetsLeft;
-    private int _octetDepth;
+    private long _stringBytesLeft;
+    private int _stringDepth;
 
     private readonly record struct Container(bool Indefinite, long Bound);
 
     private readonly record struct Header(byte Tag, long Length, bool Indefinite);
 
-    /// <summary>Octets of the source that have been taken so far.</summary>
+    /// <summary>Bytes of the source that have been consumed.</summary>
     public long Position => _bufferOffset + _start;
 
     private long Bound => _containers.TryPeek(out Container container) ? container.Bound : Unbounded;
 
-    /// <summary>The identifier octet of the next element, or <see cref="End"/>.</summary>
+    /// <summary>The identifier octet of the next element (X.690 §8.1.2), or <see cref="End"/>.</summary>
     public async ValueTask<int> PeekTagAsync(CancellationToken cancellationToken)
     {
         var inside = _containers.TryPeek(out Container container);
@@ -55,10 +55,10 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         {
             return _buffer[_start];
         }
-        // X.690 §8.1.5: two zero octets close an indefinite length, and stand nowhere else.
+        // X.690 §8.1.5: two zero octets end an indefinite length and occur nowhere else.
         if (!inside || !container.Indefinite)
         {
-            throw CmsException.Malformed("end of contents where none is due");
+            throw CmsException.Malformed("end-of-contents octets where they are not allowed");
         }
 
         if (!await FillAsync(2, cancellationToken))
@@ -69,8 +69,8 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         return _buffer[_start + 1] == 0 ? End : throw CmsException.Malformed("an element without a type");
     }
 
-    /// <summary>Steps into a constructed element.</summary>
-    /// <exception cref="CmsException">Another element stands there, or it nests too deep.</exception>
+    /// <summary>Enters a constructed element.</summary>
+    /// <exception cref="CmsException">The next element has another tag, or the nesting is too deep.</exception>
     public async ValueTask EnterAsync(byte tag, CancellationToken cancellationToken)
     {
         await ExpectAsync(tag, cancellationToken);
@@ -78,7 +78,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         Push(header);
     }
 
-    /// <summary>Steps out of the container; nothing may be left in it.</summary>
+    /// <summary>Leaves the container, which must have been read to its end.</summary>
     public async ValueTask LeaveAsync(CancellationToken cancellationToken)
     {
         if (await PeekTagAsync(cancellationToken) != End)
@@ -92,9 +92,9 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         }
     }
 
-    /// <summary>The next element whole: identifier, length, contents, as they came.</summary>
-    /// <exception cref="CmsException">It is longer than <see cref="CmsLimits.MaxPart"/>, nests too deep, or is cut
-    /// off.</exception>
+    /// <summary>Reads the next element whole: identifier, length and contents as they were received.</summary>
+    /// <exception cref="CmsException">The element is longer than <see cref="CmsLimits.MaxPart"/>, nested too deep, or
+    /// truncated.</exception>
     public async ValueTask<byte[]> ReadElementAsync(CancellationToken cancellationToken)
     {
         using var copy = new MemoryStream();
@@ -103,10 +103,10 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     }
 
     /// <summary>
-    /// Starts an octet string of unknown size: after this, <see cref="ReadOctetsAsync"/> gives its octets. The element
-    /// is primitive (the tag given) or constructed from OCTET STRINGs (the same tag with the constructed bit).
+    /// Begins an OCTET STRING of unknown size; <see cref="ReadPieceAsync"/> then returns its contents. The element is
+    /// primitive (the given tag) or constructed from OCTET STRINGs (the same tag with the constructed bit).
     /// </summary>
-    public async ValueTask BeginOctetsAsync(byte primitiveTag, CancellationToken cancellationToken)
+    public async ValueTask BeginOctetStringAsync(byte primitiveTag, CancellationToken cancellationToken)
     {
         var tag = await PeekTagAsync(cancellationToken);
         if (tag != primitiveTag && tag != (primitiveTag | 0x20))
@@ -117,20 +117,20 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         Header header = await ReadHeaderAsync(cancellationToken);
         if (tag == primitiveTag)
         {
-            _octetsLeft = header.Length;
+            _stringBytesLeft = header.Length;
             return;
         }
         Push(header);
-        _octetDepth = 1;
+        _stringDepth = 1;
     }
 
-    /// <summary>The next piece of the octet string, good until the next call; empty at its end.</summary>
+    /// <summary>The next piece of the OCTET STRING, valid until the next call; empty at its end.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<ReadOnlyMemory<byte>> ReadOctetsAsync(CancellationToken cancellationToken)
+    public async ValueTask<ReadOnlyMemory<byte>> ReadPieceAsync(CancellationToken cancellationToken)
     {
-        while (_octetsLeft == 0)
+        while (_stringBytesLeft == 0)
         {
-            if (_octetDepth == 0)
+            if (_stringDepth == 0)
             {
                 return default;
             }
@@ -139,14 +139,14 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
             {
                 case End:
                     await LeaveAsync(cancellationToken);
-                    _octetDepth--;
+                    _stringDepth--;
                     break;
                 case Der.OctetString:
-                    _octetsLeft = (await ReadHeaderAsync(cancellationToken)).Length;
+                    _stringBytesLeft = (await ReadHeaderAsync(cancellationToken)).Length;
                     break;
                 case Der.ConstructedOctetString:
                     Push(await ReadHeaderAsync(cancellationToken));
-                    _octetDepth++;
+                    _stringDepth++;
                     break;
                 default:
                     throw CmsException.Malformed("a constructed octet string holds something else");
@@ -157,10 +157,10 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
             throw Truncated();
         }
 
-        var count = (int)Math.Min(_octetsLeft, _end - _start);
+        var count = (int)Math.Min(_stringBytesLeft, _end - _start);
         var piece = new ReadOnlyMemory<byte>(_buffer, _start, count);
         _start += count;
-        _octetsLeft -= count;
+        _stringBytesLeft -= count;
         return piece;
     }
 
@@ -243,8 +243,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         copy.Write(Der.EndOfContents);
     }
 
-    /// <summary>Identifier and length octets; copied to <paramref name="copy"/> as they came when it is
-    /// given.</summary>
+    /// <summary>Reads identifier and length octets and copies them to <paramref name="copy"/>, if given.</summary>
     private async ValueTask<Header> ReadHeaderAsync(CancellationToken cancellationToken, MemoryStream? copy = null)
     {
         if (!await FillAsync(2, cancellationToken))
@@ -273,21 +272,21 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         }
         else if (first > 0x80)
         {
-            // Eight octets of length or more cannot be meant: 2^56 octets are not on any disk.
-            var octets = first & 0x7F;
-            if (octets > 7)
+            // A length of eight or more octets is refused, because no input has 2^56 bytes.
+            var lengthSize = first & 0x7F;
+            if (lengthSize > 7)
             {
                 throw CmsException.Malformed("an impossible length");
             }
 
-            size += octets;
+            size += lengthSize;
             if (!await FillAsync(size, cancellationToken))
             {
                 throw Truncated();
             }
 
             length = 0;
-            for (var i = 0; i < octets; i++)
+            for (var i = 0; i < lengthSize; i++)
             {
                 length = (length << 8) | _buffer[_start + 2 + i];
             }
@@ -302,7 +301,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         return new Header(tag, length, indefinite);
     }
 
-    /// <summary>Makes at least this many octets ready in the buffer; false when the input ends before.</summary>
+    /// <summary>Reads until the buffer has at least this many bytes; false when the input ends before.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> FillAsync(int count, CancellationToken cancellationToken)
     {
@@ -327,5 +326,5 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
     }
 
     private static CmsException Truncated() =>
-        new(CmsError.Truncated, "the CMS object ends before its end: part of it is missing");
+        new(CmsError.Truncated, "the CMS object ends too early: a part of it is missing");
 }

@@ -1,10 +1,11 @@
+using System.Formats.Asn1;
 using System.Numerics;
 
 namespace SecureMail.Cms.Asn1;
 
 /// <summary>
-/// Identifier and length octets for what is written around a stream. <see cref="System.Formats.Asn1.AsnWriter"/> builds
-/// the small parts; it would hold the content in memory, so the frames around the content are laid down by hand.
+/// Identifier and length octets (X.690 §8.1) for the elements around a stream. <see cref="AsnWriter"/> encodes the
+/// small parts. The elements around the content are encoded here, because the writer would hold the content in memory.
 /// </summary>
 internal static class Der
 {
@@ -21,22 +22,22 @@ internal static class Der
 
     public static readonly byte[] EndOfContents = [0, 0];
 
-    /// <summary>Octets of a whole element whose contents have the given length.</summary>
-    public static long SizeOf(long contents) => 1 + LengthOctets(contents) + contents;
+    /// <summary>Bytes of a whole element whose contents have the given length.</summary>
+    public static long EncodedLength(long contents) => 1 + LengthSize(contents) + contents;
 
-    /// <summary>Identifier and definite length (X.690 §8.1.3, the shortest form as DER wants).</summary>
+    /// <summary>Identifier and definite length (X.690 §8.1.3) in the shortest form, which DER requires.</summary>
     public static byte[] Header(byte tag, long contents)
     {
-        var octets = LengthOctets(contents);
-        var header = new byte[1 + octets];
+        var lengthSize = LengthSize(contents);
+        var header = new byte[1 + lengthSize];
         header[0] = tag;
-        if (octets == 1)
+        if (lengthSize == 1)
         {
             header[1] = (byte)contents;
             return header;
         }
-        header[1] = (byte)(0x80 | (octets - 1));
-        for (var i = octets; i > 1; i--, contents >>= 8)
+        header[1] = (byte)(0x80 | (lengthSize - 1));
+        for (var i = lengthSize; i > 1; i--, contents >>= 8)
         {
             header[i] = (byte)contents;
         }
@@ -44,9 +45,19 @@ internal static class Der
         return header;
     }
 
-    /// <summary>Identifier and indefinite length (X.690 §8.1.3.6); <see cref="EndOfContents"/> closes it.</summary>
-    public static byte[] Open(byte tag) => [tag, 0x80];
+    /// <summary>Identifier and indefinite length (X.690 §8.1.3.6); <see cref="EndOfContents"/> ends the
+    /// element.</summary>
+    public static byte[] IndefiniteHeader(byte tag) => [tag, 0x80];
 
-    private static int LengthOctets(long contents) =>
+    /// <summary>What the callback writes, DER.</summary>
+    public static byte[] Encode(Action<AsnWriter> write)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        write(writer);
+        return writer.Encode();
+    }
+
+    /// <summary>Bytes of the length octets.</summary>
+    private static int LengthSize(long contents) =>
         contents < 0x80 ? 1 : 2 + (BitOperations.Log2((ulong)contents) / 8);
 }

@@ -2,8 +2,7 @@ using System.Formats.Asn1;
 
 namespace SecureMail.Cms.Asn1;
 
-/// <summary>Object identifiers of CMS and its algorithms, by the names of their standards, and how one is
-/// read.</summary>
+/// <summary>Object identifiers of CMS and its algorithms, with the names of their standards.</summary>
 internal static class Oids
 {
     // RFC 5652, RFC 5083: content types
@@ -64,7 +63,7 @@ internal static class Oids
     // RFC 8551 §2.7: read, never written
     public const string TripleDesCbc = "1.2.840.113549.3.7";
 
-    // RFC 9709: the content's key derived, so that it fits one algorithm only
+    // RFC 9709: content-encryption key derived for one algorithm
     public const string CekHkdfSha256 = "1.2.840.113549.1.9.16.3.31";
 
     // RFC 3565 §2.3.2: key wrap
@@ -96,16 +95,15 @@ internal static class Oids
     // RFC 5280 §4.2.1.2
     public const string SubjectKeyIdentifier = "2.5.29.14";
 
-    /// <summary>Contents of an object identifier that are read at all; the longest in use has some twenty
-    /// octets.</summary>
-    private const int MaxContents = 128;
+    /// <summary>Bytes of contents of an object identifier at most; the longest in use has about twenty.</summary>
+    private const int MaxContentsSize = 128;
 
-    /// <summary>Reads one. Long ones are refused: turning a megabyte of it into decimal digits would take
-    /// minutes.</summary>
-    /// <exception cref="AsnContentException">None stands there, or it is absurd.</exception>
+    /// <summary>Reads an object identifier. A long one is refused, because the conversion of a megabyte to decimal
+    /// digits takes minutes.</summary>
+    /// <exception cref="AsnContentException">The next element is not an object identifier, or is too long.</exception>
     public static string Read(AsnReader reader)
     {
-        if (reader.PeekTag() == Asn1Tag.ObjectIdentifier && reader.PeekContentBytes().Length > MaxContents)
+        if (reader.PeekTag() == Asn1Tag.ObjectIdentifier && reader.PeekContentBytes().Length > MaxContentsSize)
         {
             throw new AsnContentException("an object identifier that is too long");
         }

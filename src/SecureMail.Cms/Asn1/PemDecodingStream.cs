@@ -1,14 +1,16 @@
 using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
+using SecureMail.Shared;
 
 namespace SecureMail.Cms.Asn1;
 
 /// <summary>
-/// The octets inside the first PEM block (RFC 7468) of a stream, decoded as they are read. Text before the block is
-/// allowed (RFC 7468 §2), up to a limit; what follows it is not read. Base64 that is not base64 is malformed CMS.
+/// The contents of the first PEM block (RFC 7468) of a stream, decoded while they are read. Text before the block is
+/// allowed (RFC 7468 §2) up to a limit; text after it is not read. Invalid base64 is the error
+/// <see cref="CmsError.Malformed"/>.
 /// </summary>
-internal sealed class PemDecodingStream(Stream source) : Stream
+internal sealed class PemDecodingStream(Stream source) : ReadStream
 {
     private const int MaxPreamble = 64 * 1024;
     private const int MaxLabelLine = 128;
@@ -24,16 +26,6 @@ internal sealed class PemDecodingStream(Stream source) : Stream
     private string? _label;
     private bool _padded;
     private bool _ended;
-
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -53,35 +45,22 @@ internal sealed class PemDecodingStream(Stream source) : Stream
         return count;
     }
 
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Flush() { }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
     private async ValueTask<string> ReadBeginAsync(CancellationToken cancellationToken)
     {
         var line = new StringBuilder();
         for (var read = 0; read < MaxPreamble; read++)
         {
-            var octet = await NextAsync(cancellationToken);
-            if (octet < 0)
+            var next = await NextAsync(cancellationToken);
+            if (next < 0)
             {
                 break;
             }
 
-            if (octet is not ('\n' or '\r'))
+            if (next is not ('\n' or '\r'))
             {
                 if (line.Length < MaxLabelLine)
                 {
-                    line.Append((char)octet);
+                    line.Append((char)next);
                 }
 
                 continue;
@@ -102,31 +81,31 @@ internal sealed class PemDecodingStream(Stream source) : Stream
     {
         while (_base64Count < _base64.Length)
         {
-            var octet = await NextAsync(cancellationToken);
-            if (octet < 0)
+            var next = await NextAsync(cancellationToken);
+            if (next < 0)
             {
-                throw new CmsException(CmsError.Truncated, "the PEM block has no end line: part of it is missing");
+                throw new CmsException(CmsError.Truncated, "the PEM block has no end line: a part of it is missing");
             }
 
-            if (octet is ' ' or '\t' or '\r' or '\n')
+            if (next is ' ' or '\t' or '\r' or '\n')
             {
                 continue;
             }
 
-            if (octet == '-')
+            if (next == '-')
             {
                 await ReadEndAsync(cancellationToken);
                 _ended = true;
                 break;
             }
             // RFC 4648 §3.3: nothing follows the padding.
-            if (_padded && octet != '=')
+            if (_padded && next != '=')
             {
-                throw CmsException.Malformed("base64 goes on after its padding");
+                throw CmsException.Malformed("base64 continues after its padding");
             }
 
-            _padded |= octet == '=';
-            _base64[_base64Count++] = (byte)octet;
+            _padded |= next == '=';
+            _base64[_base64Count++] = (byte)next;
         }
         var whole = _ended ? _base64Count : _base64Count & ~3;
         if (
@@ -150,7 +129,7 @@ internal sealed class PemDecodingStream(Stream source) : Stream
         {
             if (await NextAsync(cancellationToken) != c)
             {
-                throw CmsException.Malformed("the PEM block has another end line than begin line");
+                throw CmsException.Malformed("the end line of the PEM block does not match its begin line");
             }
         }
     }

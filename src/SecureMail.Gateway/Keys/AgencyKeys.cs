@@ -95,7 +95,7 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
             _lastAct = at;
             foreach (var token in _open.Values)
             {
-                token.Token.ResetAfterPersonActed();
+                token.Token.AllowNextLogin();
             }
         }
     }

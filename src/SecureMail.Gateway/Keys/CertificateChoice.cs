@@ -13,7 +13,7 @@ internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 {
     /// <summary>Null when the addressee has none that may be encrypted to.</summary>
     public X509Certificate2? BestForEncryption(Agency agency) =>
-        Valid(agency.EncryptionCertificates, EnvelopeRecipient.UsageOf).FirstOrDefault()?.Path[0];
+        Valid(agency.EncryptionCertificates, EnvelopeRecipient.RequiredKeyUsage).FirstOrDefault()?.Path[0];
 
     /// <summary>The agency's valid signing certificates, best first: each a path, leaf first.</summary>
     public IReadOnlyList<PathResult> ForSigning(Agency agency) =>

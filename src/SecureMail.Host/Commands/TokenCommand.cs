@@ -55,7 +55,7 @@ internal static class TokenCommand
             foreach (var path in paths)
             {
                 using var opened = Pkcs11Module.Open(Path.GetFullPath(path));
-                foreach (var token in opened.Tokens())
+                foreach (var token in opened.ListTokens())
                 {
                     if (parsed.GetValue(json))
                     {

@@ -338,7 +338,7 @@ public sealed class OpenSslCmsTests : IDisposable
                     .. padding,
                 ]);
                 using FileStream file = File.OpenRead(At("encrypted"));
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                     file, [new RecipientKey(Recipient.Certificate, Recipient.Rsa)]);
                 opened.Algorithm.ShouldBe(algorithm);
                 opened.Authenticated.ShouldBe(authenticated);

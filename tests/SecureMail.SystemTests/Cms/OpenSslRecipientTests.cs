@@ -77,7 +77,7 @@ public sealed class OpenSslRecipientTests : IDisposable
     public async Task OpenSSL_opens_what_was_sealed_once_for_two_destinations()
     {
         var ciphertext = new MemoryStream();
-        using SealedContent once = await SealedContent.SealAsync(
+        using EncryptedContent once = await EncryptedContent.EncryptAsync(
             new MemoryStream(Content), ciphertext, ContentCipher.Aes256Gcm);
         // Heads of threes hold an empty originatorInfo, unless they came out right by themselves: of some of these they
         // do not.
@@ -86,11 +86,11 @@ public sealed class OpenSslRecipientTests : IDisposable
             File.WriteAllBytes(
                 At("encrypted.der"),
                 [
-                    .. once.WriteHead(
+                    .. once.EncodePrefix(
                         [new EnvelopeRecipient(Keys[key].Certificate, byKeyIdentifier: byKeyIdentifier)],
-                        inTriples: true),
+                        alignToBase64: true),
                     .. ciphertext.ToArray(),
-                    .. once.Tail.Span,
+                    .. once.Suffix.Span,
                 ]);
             OpenSsl(
                 "cms", "-decrypt", "-binary", "-inform", "DER", "-in", At("encrypted.der"), "-recip", At(key + ".pem"),
@@ -136,7 +136,7 @@ public sealed class OpenSslRecipientTests : IDisposable
             foreach (RecipientKey key in Keys.Values)
             {
                 using FileStream file = File.OpenRead(At("encrypted"));
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(file, [key]);
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(file, [key]);
                 using var copy = new MemoryStream();
                 await opened.OpenContent().CopyToAsync(copy);
                 copy.ToArray().ShouldBe(Content);

@@ -113,7 +113,7 @@ public sealed class PeerFolder : IDisposable
     public async Task OpenAsync(string name, TestIdentity recipient, string algorithm)
     {
         await using FileStream file = File.OpenRead(PathOf(name));
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
             file, [new RecipientKey(recipient.Certificate, recipient.Rsa)]);
         opened.Algorithm.ShouldBe(algorithm);
         (await BytesAsync(opened.OpenContent())).ShouldBe(Content);

@@ -60,7 +60,7 @@ public class TokenTests
         using var token = TokenFixture.Open();
         using var key = token.OpenEcdh(TokenFixture.Key(label));
         var curve = key.ExportParameters(false).Curve;
-        // Of three hundred secrets one begins with a zero octet, which some tokens leave out.
+        // About one of three hundred secrets begins with a zero byte, which some tokens leave out.
         for (var i = 0; i < 300; i++)
         {
             using var other = ECDiffieHellman.Create(curve);
@@ -243,7 +243,7 @@ public class TokenTests
     public void The_tokens_present_are_listed()
     {
         using var module = Pkcs11Module.Open(SoftHsm.Module);
-        var tokens = module.Tokens();
+        var tokens = module.ListTokens();
         // The run's other tokens are listed, too.
         new[] { TokenFixture.Label, "empty" }.ShouldBeSubsetOf(tokens.Where(t => t.Initialized).Select(t => t.Label));
         tokens
@@ -298,8 +298,8 @@ public class TokenTests
         key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         using (var module = Pkcs11Module.Open(SoftHsm.Module))
         {
-            // What pulling a token does to an application: every session and the login are gone.
-            module.Functions.Finish();
+            // The effect of a removed token on an application: all sessions and the login are lost.
+            module.Functions.FinalizeModule();
             module.Functions.Initialize().ShouldBe(Ckr.Ok);
         }
         var signature = key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);

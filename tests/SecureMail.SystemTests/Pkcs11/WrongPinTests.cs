@@ -35,7 +35,7 @@ public sealed class WrongPinTests : IDisposable
     public void Dispose()
     {
         using var token = TokenFixture.Open(module: Spy);
-        token.ResetAfterPersonActed();
+        token.AllowNextLogin();
     }
 
     [Fact]
@@ -75,7 +75,7 @@ public sealed class WrongPinTests : IDisposable
                 .Fault.ShouldBe(Pkcs11Fault.PinRefused);
             again.FindCertificates(TokenFixture.Key("seal")).Count.ShouldBe(1, "what needs no PIN still works");
             LoginsHere.ShouldBe(1);
-            again.ResetAfterPersonActed();
+            again.AllowNextLogin();
             using var key = again.OpenRsa(TokenFixture.Key("seal"));
             key.SignData([1], HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).Length.ShouldBe(256);
             LoginsHere.ShouldBe(2);
@@ -114,11 +114,11 @@ public sealed class WrongPinTests : IDisposable
     }
 
     [Fact]
-    public void The_pins_octets_are_wiped_after_use()
+    public void The_pin_is_wiped_after_use()
     {
         var pin = TokenFixture.GoodPin();
         using var token = TokenFixture.Open(() => pin, module: Spy);
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
-        pin.ShouldAllBe(octet => octet == 0);
+        pin.ShouldAllBe(b => b == 0);
     }
 }

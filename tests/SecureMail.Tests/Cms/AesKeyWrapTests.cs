@@ -24,7 +24,7 @@ public sealed class AesKeyWrapTests
     }
 
     [Fact]
-    public void A_changed_bit_or_an_impossible_length_unwraps_to_nothing()
+    public void A_changed_bit_or_an_invalid_length_does_not_unwrap()
     {
         var kek = Convert.FromHexString(Kek);
         var wrapped = AesKeyWrap.Wrap(kek, new byte[32]);

@@ -9,7 +9,7 @@ public sealed class CertificateCacheTests
     private readonly Clock _clock = new();
 
     [Fact]
-    public void The_same_octets_give_the_same_certificate()
+    public void The_same_bytes_give_the_same_certificate()
     {
         var cache = new CertificateCache(8, TimeSpan.FromHours(1), _clock);
         var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
@@ -23,7 +23,7 @@ public sealed class CertificateCacheTests
     }
 
     [Fact]
-    public void What_is_kept_is_a_copy_of_the_octets()
+    public void The_cache_keeps_a_copy_of_the_bytes()
     {
         var cache = new CertificateCache(8, null, _clock);
         var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
@@ -35,7 +35,7 @@ public sealed class CertificateCacheTests
     }
 
     [Fact]
-    public void The_least_used_go_when_it_is_full_and_stay_usable_to_who_holds_them()
+    public void The_least_recently_used_are_evicted_from_a_full_cache_and_stay_usable()
     {
         var cache = new CertificateCache(8, null, _clock);
         byte[][] all = [.. Enumerable.Range(0, 9).Select(i => TestPki.Shared.Issue($"CN={i}").Certificate.RawData)];
@@ -59,7 +59,7 @@ public sealed class CertificateCacheTests
     }
 
     [Fact]
-    public void Age_ends_what_use_does_not()
+    public void A_certificate_expires_by_age_even_when_it_is_used()
     {
         var cache = new CertificateCache(8, TimeSpan.FromHours(1), _clock);
         var one = TestPki.Shared.Issue("CN=A").Certificate.RawData;
@@ -71,7 +71,7 @@ public sealed class CertificateCacheTests
     }
 
     [Fact]
-    public void What_is_no_certificate_or_too_large_is_not_kept()
+    public void Bytes_that_are_not_a_certificate_or_too_large_are_not_cached()
     {
         var cache = new CertificateCache(8, null, _clock);
         Should.Throw<CryptographicException>(() => cache.Load(new byte[] { 0x30, 0x00 }));
@@ -87,7 +87,7 @@ public sealed class CertificateCacheTests
     }
 
     [Fact]
-    public void Many_threads_share_it_while_it_overflows()
+    public void Many_threads_share_the_cache_while_it_overflows()
     {
         var cache = new CertificateCache(4, null, _clock);
         byte[][] all =

@@ -29,7 +29,7 @@ public sealed class CmsEnvelopeTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public async Task What_is_encrypted_opens_for_each_recipient_whatever_its_length(ContentCipher cipher, int length)
+    public async Task Content_of_any_length_decrypts_for_each_recipient(ContentCipher cipher, int length)
     {
         var content = RandomNumberGenerator.GetBytes(length);
         foreach (Stream source in new Stream[] { new MemoryStream(content), new DripStream(content) })
@@ -45,7 +45,7 @@ public sealed class CmsEnvelopeTests
 
             foreach (TestIdentity reader in new[] { Ours, Other })
             {
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                     new MemoryStream(cms), [new RecipientKey(reader.Certificate, reader.Rsa)]);
                 opened.Authenticated.ShouldBe(cipher == ContentCipher.Aes256Gcm);
                 opened.Algorithm.ShouldBe(cipher == ContentCipher.Aes256Gcm ? "AES-256-GCM" : "AES-256-CBC");
@@ -56,7 +56,7 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task The_platform_opens_our_CBC_and_we_open_its_in_every_key_size_and_padding()
+    public async Task CBC_interoperates_with_the_platform_in_every_key_size_and_padding()
     {
         var oracle = new EnvelopedCms();
         oracle.Decode(await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Cbc, Other, Ours));
@@ -88,7 +88,7 @@ public sealed class CmsEnvelopeTests
                     var enveloped = new EnvelopedCms(
                         new ContentInfo(Content), new AlgorithmIdentifier(new Oid(cipher)));
                     enveloped.Encrypt(new CmsRecipient(type, Ours.Certificate, padding));
-                    using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+                    using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                         new MemoryStream(enveloped.Encode()), [OurKey]);
                     (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
                 }
@@ -97,7 +97,7 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task Mail_for_others_is_not_for_us()
+    public async Task Mail_for_other_recipients_is_NotForUs()
     {
         var cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Other);
         (await FailureAsync(cms)).ShouldBe(CmsError.NotForUs);
@@ -107,7 +107,7 @@ public sealed class CmsEnvelopeTests
     public async Task A_wrong_key_a_wrong_padding_and_a_changed_tag_are_one_error()
     {
         var cms = await EncryptAsync(new MemoryStream(Content), ContentCipher.Aes256Gcm, Ours);
-        // The same certificate with another private key: its padding cannot come out right.
+        // The same certificate with another private key: the padding cannot be right.
         CmsException wrongKey = await Should.ThrowAsync<CmsException>(() =>
             CmsDecryptor.DecryptAsync(new MemoryStream(cms), [new RecipientKey(Ours.Certificate, Other.Rsa)]));
         byte[] changed = [.. cms];
@@ -120,7 +120,7 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task No_changed_octet_of_authenticated_content_goes_through()
+    public async Task A_change_of_any_byte_of_authenticated_content_is_detected()
     {
         var cms = await EncryptAsync(new MemoryStream(new byte[100]), ContentCipher.Aes256Gcm, Ours);
         // From the content to the end: cipher parameters, content, tag.
@@ -133,7 +133,7 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task A_message_cut_off_anywhere_gives_nothing()
+    public async Task A_truncated_message_gives_no_content()
     {
         foreach (ContentCipher cipher in Enum.GetValues<ContentCipher>())
         {
@@ -154,7 +154,7 @@ public sealed class CmsEnvelopeTests
     [InlineData(11, "good", CmsError.Malformed)]
     [InlineData(17, "good", CmsError.Malformed)]
     [InlineData(16, "short tag", CmsError.DecryptionFailed)]
-    public async Task Authenticated_attributes_and_the_length_of_the_tag_are_held_to(
+    public async Task Authenticated_attributes_and_the_length_of_the_tag_are_checked(
         int tagSize, string variant, CmsError? expected)
     {
         var cms = HandMadeGcm(tagSize, variant);
@@ -163,13 +163,13 @@ public sealed class CmsEnvelopeTests
             (await FailureAsync(cms)).ShouldBe(error);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [OurKey]);
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
         opened.Authenticated.ShouldBeTrue();
     }
 
     [Fact]
-    public async Task What_is_signed_is_not_encrypted_and_text_is_not_CMS()
+    public async Task Signed_data_and_text_are_not_encrypted_CMS()
     {
         var signed = await CmsSigner.SignDetachedAsync(
             new MemoryStream(Content), CmsSignedDataTests.Request(Ours), Ours.Rsa);
@@ -183,7 +183,7 @@ public sealed class CmsEnvelopeTests
     }
 
     [Fact]
-    public async Task A_recipient_on_a_curve_not_known_and_no_recipient_at_all_are_refused()
+    public async Task A_recipient_on_an_unknown_curve_and_an_empty_list_are_refused()
     {
         TestIdentity brainpool = Readers.Issue(ECDsa.Create(ECCurve.NamedCurves.brainpoolP256r1));
         (
@@ -267,7 +267,7 @@ public sealed class CmsEnvelopeTests
             using (writer.PushSequence())
             {
                 writer.WriteInteger(0);
-                writer.WriteEncodedValue(Recipients.Wrap([new EnvelopeRecipient(Ours.Certificate)], key));
+                writer.WriteEncodedValue(RecipientInfos.Wrap([new EnvelopeRecipient(Ours.Certificate)], key));
                 using (writer.PushSequence())
                 {
                     writer.WriteObjectIdentifier("1.2.840.113549.1.7.1");

@@ -41,7 +41,7 @@ public sealed class CmsFuzzTests
     }
 
     [Fact]
-    public void Mutated_encrypted_data_opens_as_it_was_or_not_at_all()
+    public void Mutated_encrypted_data_decrypts_unchanged_or_not_at_all()
     {
         var content = Vectors.Read("cms", "content.txt");
         using var rsa = RSA.Create();
@@ -51,7 +51,7 @@ public sealed class CmsFuzzTests
         {
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), keys)
                     .GetAwaiter()
                     .GetResult();
@@ -65,7 +65,7 @@ public sealed class CmsFuzzTests
     }
 
     [Fact]
-    public void The_kind_of_anything_is_found_without_an_error_and_agrees_with_the_readers() =>
+    public void Detection_never_fails_and_agrees_with_the_readers() =>
         Bounded(Corpus, 3, 20_000, input =>
         {
             CmsKind kind = CmsFormat.Detect(input.AsSpan(0, Math.Min(input.Length, CmsFormat.DetectionLength)));
@@ -78,7 +78,7 @@ public sealed class CmsFuzzTests
         });
 
     [Fact]
-    public void Mutated_signatures_are_put_together_only_into_what_is_read_again()
+    public void Mutated_signatures_join_only_into_what_can_be_read()
     {
         byte[][] detached = [.. Corpus.Where(c => c is [0x30, ..])];
         var ours = Corpus.First(c => Joins(c, c));
@@ -108,7 +108,7 @@ public sealed class CmsFuzzTests
     }
 
     [Fact]
-    public void A_mutated_certificate_is_read_or_refused_and_never_signs_what_it_did_not()
+    public void A_mutated_certificate_is_read_or_refused_and_never_verifies_other_content()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=A", key: TestKey.P256);
         var cache = new CertificateCache(16);
@@ -149,19 +149,19 @@ public sealed class CmsFuzzTests
         });
     }
 
-    /// <summary>Octets one input may make us allocate: some pieces of 64 KiB, far below what a hostile length could
+    /// <summary>Bytes that one input may make us allocate: some pieces of 64 KiB, far below what a hostile length could
     /// claim.</summary>
     private const long MaxAllocated = 4 << 20;
 
-    /// <summary>What one input may cost: ordinary ones take a millisecond, and the slack is for other tests on the same
+    /// <summary>Time for one input: ordinary inputs take a millisecond, and the rest is for other tests on the same
     /// cores.</summary>
     private static readonly TimeSpan MaxTime = TimeSpan.FromSeconds(30);
 
     private static void Bounded(IEnumerable<byte[]> corpus, int seed, int iterations, Action<byte[]> target) =>
         Fuzz.Run(corpus, seed, iterations, input =>
         {
-            // Everything here runs on this thread, for a MemoryStream never waits: its own counter does not see what
-            // other tests allocate.
+            // Everything here runs on this thread, because a MemoryStream never waits, so the counter of the thread
+            // does not include what other tests allocate.
             var before = GC.GetAllocatedBytesForCurrentThread();
             var began = Stopwatch.GetTimestamp();
             target(input);

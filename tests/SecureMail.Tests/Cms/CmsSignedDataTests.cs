@@ -84,7 +84,7 @@ public sealed class CmsSignedDataTests
     [InlineData(128)]
     [InlineData(65_535)]
     [InlineData(65_536)]
-    public async Task Every_length_of_content_fits_its_frame(int length)
+    public async Task Every_length_of_content_is_encoded_correctly(int length)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using var output = new MemoryStream();
@@ -118,7 +118,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public async Task A_prepared_signature_survives_being_saved_and_is_completed_by_another_process()
+    public async Task A_prepared_signature_can_be_saved_and_completed_by_another_process()
     {
         foreach (
             (TestKey key, SignatureScheme scheme) in new[]
@@ -142,7 +142,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public void A_value_by_another_key_is_refused_before_it_leaves()
+    public void A_value_by_another_key_is_refused_before_it_is_sent()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Bi thu");
         var prepared = PreparedSignature.Prepare(Request(signer), SHA256.HashData(Content));
@@ -185,7 +185,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public async Task Content_given_from_outside_counts_alone_even_when_there_is_content_inside()
+    public async Task Given_content_replaces_included_content()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using var output = new MemoryStream();
@@ -198,7 +198,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public async Task Missing_content_and_a_missing_certificate_are_named()
+    public async Task Missing_content_and_a_missing_certificate_are_reported()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
@@ -223,7 +223,7 @@ public sealed class CmsSignedDataTests
     [InlineData("two digests", SignerProblem.AttributeDuplicated)]
     [InlineData("two values", SignerProblem.AttributeMalformed)]
     [InlineData("other certificate", SignerProblem.SigningCertificateContradicts)]
-    public async Task Contradictory_signed_attributes_are_named_although_the_signature_holds(
+    public async Task Contradictory_signed_attributes_are_reported_although_the_signature_verifies(
         string defect, SignerProblem? expected)
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
@@ -273,7 +273,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public async Task Signed_attributes_passed_off_as_content_are_seen()
+    public async Task Signed_attributes_presented_as_content_are_detected()
     {
         // The attack: drop the signed attributes and present their encoding as content. The value verifies.
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
@@ -302,7 +302,7 @@ public sealed class CmsSignedDataTests
     }
 
     [Fact]
-    public async Task A_signature_cut_off_anywhere_is_unreadable()
+    public async Task A_truncated_signature_is_unreadable()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         foreach (Stream source in new Stream[] { new MemoryStream(Content), new DripStream(Content) })
@@ -437,7 +437,7 @@ public sealed class CmsSignedDataTests
             set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
 }
 
-/// <summary>A stream of unknown length that gives odd small pieces.</summary>
+/// <summary>A stream of unknown length that returns small pieces of odd sizes.</summary>
 internal sealed class DripStream(byte[] data) : Stream
 {
     private int _at;

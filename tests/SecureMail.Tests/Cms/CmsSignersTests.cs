@@ -9,8 +9,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>Ed25519, several signers in one object, attributes kept and added, and keys that are for one scheme
-/// alone.</summary>
+/// <summary>Ed25519, several signers in one object, attributes kept and added, and keys for one scheme
+/// only.</summary>
 public sealed class CmsSignersTests
 {
     private static readonly byte[] Content = "Kính gửi: Văn phòng Đảng ủy\r\n"u8.ToArray();
@@ -64,7 +64,7 @@ public sealed class CmsSignersTests
     [InlineData(100_000, true)]
     [InlineData(1 << 20, true)]
     [InlineData((1 << 20) + 1, false)]
-    public async Task Ed25519_without_signed_attributes_is_verified_as_far_as_content_is_held(int length, bool held)
+    public async Task Ed25519_without_signed_attributes_is_verified_up_to_the_content_limit(int length, bool held)
     {
         var content = new byte[length];
         var cms = HandMade.SignedData(Edwards.Certificate, "2.16.840.1.101.3.4.2.3", "1.3.101.112", null, _ =>
@@ -77,7 +77,7 @@ public sealed class CmsSignersTests
     }
 
     [Fact]
-    public async Task Signers_are_put_together_and_each_is_judged()
+    public async Task Signatures_are_joined_and_each_signer_is_verified()
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
         TestIdentity ec = TestPki.Shared.Issue("CN=Bi thu", key: TestKey.P384);
@@ -104,7 +104,7 @@ public sealed class CmsSignersTests
     }
 
     [Fact]
-    public async Task One_bad_signer_among_good_ones_is_the_one_that_is_named()
+    public async Task One_bad_signer_among_good_ones_is_reported()
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
         TestIdentity ec = TestPki.Shared.Issue("CN=Bi thu", key: TestKey.P256);
@@ -129,7 +129,7 @@ public sealed class CmsSignersTests
     }
 
     [Fact]
-    public async Task Signatures_over_different_contents_are_not_put_together()
+    public async Task Signatures_over_different_contents_are_not_joined()
     {
         TestIdentity rsa = TestPki.Shared.Issue("CN=Van thu");
         var one = await CmsSigner.SignDetachedAsync(
@@ -144,7 +144,7 @@ public sealed class CmsSignersTests
     }
 
     [Fact]
-    public async Task Attributes_that_are_not_known_are_kept_and_can_be_added()
+    public async Task Unknown_attributes_are_kept_and_can_be_added()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         byte[] value = [0x0C, 0x03, (byte)'a', (byte)'b', (byte)'c'];

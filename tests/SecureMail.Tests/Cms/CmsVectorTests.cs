@@ -6,7 +6,7 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms: what OpenSSL made, with the outcome it must have here.</summary>
+/// <summary>tests/vectors/cms: messages of OpenSSL with their expected outcome.</summary>
 public sealed class CmsVectorTests
 {
     private static readonly string Folder = Vectors.Folder("cms");
@@ -49,7 +49,7 @@ public sealed class CmsVectorTests
 
     [Theory]
     [MemberData(nameof(Encrypted))]
-    public async Task What_OpenSSL_encrypted_has_its_expected_outcome(int index, string file)
+    public async Task A_message_encrypted_by_OpenSSL_has_its_expected_outcome(int index, string file)
     {
         JsonElement expected = Cases.GetProperty("encrypted")[index];
         using var key = RSA.Create();
@@ -66,7 +66,7 @@ public sealed class CmsVectorTests
                 .ShouldBe(error);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, keys);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(cms, keys);
         opened.Algorithm.ShouldBe(Text(expected, "algorithm"));
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Vectors.Read("cms", "content.txt"));
     }

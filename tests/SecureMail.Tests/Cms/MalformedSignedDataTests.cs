@@ -4,8 +4,8 @@ using SecureMail.Cms;
 namespace SecureMail.Tests.Cms;
 
 /// <summary>
-/// SignedData made to harm its reader: each ends in a typed error (or is read, where nothing is wrong with it but its
-/// size), in bounded memory and time.
+/// Hostile SignedData: each input gives a typed error (or is read when only its size is unusual), in bounded memory and
+/// time.
 /// </summary>
 public sealed class MalformedSignedDataTests
 {
@@ -58,7 +58,7 @@ public sealed class MalformedSignedDataTests
     public async Task It_is_refused_in_bounded_time_and_memory(string what, CmsError? expected)
     {
         var cms = Make(what);
-        // Everything runs on this thread: a MemoryStream never waits.
+        // Everything runs on this thread, because a MemoryStream never waits.
         var before = GC.GetAllocatedBytesForCurrentThread();
         var began = Stopwatch.GetTimestamp();
         CmsError? error = null;
@@ -72,7 +72,7 @@ public sealed class MalformedSignedDataTests
             error = e.Error;
         }
         error.ShouldBe(expected);
-        // Some copies of what was read, never a multiple that grows with what it claims to hold.
+        // A few copies of the input, never a multiple that grows with a length from the input.
         (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan((8L * cms.Length) + (4 << 20));
         Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(30));
     }

@@ -6,7 +6,7 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms/peers: what other programs made of the same content, read without those
+/// <summary>tests/vectors/cms/peers: messages of other programs with the same content, read without those
 /// programs.</summary>
 public sealed class PeerVectorTests
 {
@@ -51,12 +51,13 @@ public sealed class PeerVectorTests
 
     [Theory]
     [MemberData(nameof(Encrypted))]
-    public async Task What_a_peer_encrypted_opens(int index, string file)
+    public async Task A_message_encrypted_by_a_peer_decrypts(int index, string file)
     {
         using var key = RSA.Create();
         key.ImportFromPem(await File.ReadAllTextAsync(At("recipient.key")));
         RecipientKey[] keys = [new(X509CertificateLoader.LoadCertificateFromFile(At("recipient.pem")), key)];
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(Vectors.Read(Folder, file)), keys);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
+            new MemoryStream(Vectors.Read(Folder, file)), keys);
         opened.Algorithm.ShouldBe(Cases.GetProperty("encrypted")[index].GetProperty("algorithm").GetString());
         (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
     }

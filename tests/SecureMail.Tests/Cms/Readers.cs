@@ -42,7 +42,7 @@ internal static class Readers
 
     public static async Task<byte[]> OpenAsync(byte[] cms, params RecipientKey[] keys)
     {
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), keys);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), keys);
         return await CmsSignedDataTests.BytesAsync(opened.OpenContent());
     }
 

@@ -17,7 +17,7 @@ public sealed class RecipientTests
 
     [Theory]
     [MemberData(nameof(Ciphers))]
-    public async Task Every_kind_of_recipient_opens_one_message_in_every_cipher(CipherChoice cipher)
+    public async Task Every_kind_of_recipient_decrypts_one_message_in_every_cipher(CipherChoice cipher)
     {
         foreach (var byKeyIdentifier in new[] { false, true })
         {
@@ -26,7 +26,7 @@ public sealed class RecipientTests
                 [.. Readers.All.Select(r => new EnvelopeRecipient(r.Certificate, byKeyIdentifier: byKeyIdentifier))]);
             foreach (RecipientKey reader in Readers.All)
             {
-                using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [reader]);
+                using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [reader]);
                 opened.Authenticated.ShouldBe(cipher.IsAuthenticated);
                 (await CmsSignedDataTests.BytesAsync(opened.OpenContent())).ShouldBe(Content);
             }
@@ -116,22 +116,22 @@ public sealed class RecipientTests
     }
 
     [Fact]
-    public async Task A_failed_transport_with_CBC_opens_as_noise_that_nothing_tells_apart()
+    public async Task A_failed_key_transport_with_CBC_decrypts_to_random_bytes()
     {
         using var wrong = RSA.Create(2048);
         var cms = await Readers.EncryptAsync(
             new byte[4096], ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.Rsa.Certificate));
-        // Nearly every one of these has wrong padding: none of them may say so.
+        // Nearly all of these have wrong padding, and none may report it.
         for (var i = 0; i < 50; i++)
         {
-            using CmsOpened opened = await CmsDecryptor.DecryptAsync(
+            using DecryptedContent opened = await CmsDecryptor.DecryptAsync(
                 new MemoryStream(cms), [new RecipientKey(Readers.Rsa.Certificate, wrong)]);
             opened.Authenticated.ShouldBeFalse();
         }
     }
 
     [Fact]
-    public async Task A_rewritten_algorithm_changes_a_bound_key()
+    public async Task A_changed_algorithm_changes_a_bound_key()
     {
         var cms = await Readers.EncryptAsync(
             Content, new CipherChoice(ContentCipher.Aes256Gcm, BindsAlgorithm: true),
@@ -148,13 +148,13 @@ public sealed class RecipientTests
     public void A_bound_key_is_that_of_the_standard() =>
         Convert
             .ToHexStringLower(
-                ContentAlgorithm.Derived(
+                ContentAlgorithm.DeriveKey(
                     Convert.FromHexString("c702e7d0a9e064b09ba55245fb733cf3"),
                     Convert.FromHexString("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2")))
             .ShouldBe("2124ffb29fac4e0fbbc7d5d87492bff3");
 
     [Fact]
-    public void Whatever_the_length_and_the_reader_what_goes_in_comes_out()
+    public void Content_of_any_length_decrypts_for_any_recipient()
     {
         var sizes = Gen.OneOf(Gen.Choose(0, 70), Gen.Choose(65_500, 65_600), Gen.Choose(131_000, 131_200));
         var readers = Gen.Elements(Readers.All);
@@ -173,7 +173,7 @@ public sealed class RecipientTests
     }
 
     [Fact]
-    public async Task A_KEM_recipient_for_us_is_recognised_and_an_unknown_kind_passed_over()
+    public async Task A_KEM_recipient_is_recognised_and_an_unknown_kind_is_skipped()
     {
         var kem = new AsnWriter(AsnEncodingRules.DER);
         var rid = new AsnWriter(AsnEncodingRules.DER);
@@ -210,7 +210,7 @@ public sealed class RecipientTests
     {
         var cms = kind switch
         {
-            // Eight length octets with the highest bit set: negative where they are read into a signed number.
+            // Eight length octets with the highest bit set: negative as a signed number.
             "negative length" => [0x30, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
             "beyond the end" =>
             [
@@ -280,7 +280,7 @@ public sealed class RecipientTests
             _ => CmsError.Malformed,
         };
         RecipientKey[] keys = Readers.All;
-        // On this thread from end to end, so that what other tests allocate meanwhile does not count.
+        // Everything runs on this thread, so that allocations of other tests do not count.
         var before = GC.GetAllocatedBytesForCurrentThread();
         var began = Stopwatch.GetTimestamp();
         Should
@@ -290,7 +290,7 @@ public sealed class RecipientTests
         (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan((8L * cms.Length) + (4 << 20));
     }
 
-    /// <summary>[1] KeyAgreeRecipientInfo that names so many of somebody's keys.</summary>
+    /// <summary>[1] KeyAgreeRecipientInfo with this number of RecipientEncryptedKeys of other recipients.</summary>
     private static byte[] AgreementWith(int count)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
@@ -353,7 +353,7 @@ public sealed class RecipientTests
         return writer.Encode();
     }
 
-    /// <summary>A message to the reader in which the sender's public key is another.</summary>
+    /// <summary>A message to the recipient in which the public key of the sender was replaced.</summary>
     private static async Task<byte[]> WithOriginatorKeyAsync(RecipientKey reader, byte[] point)
     {
         var cms = await Readers.EncryptAsync(

@@ -7,8 +7,8 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms/recipients: every kind of recipient as others write it, and the outcome it must have
-/// here.</summary>
+/// <summary>tests/vectors/cms/recipients: every kind of recipient as other programs write it, with the expected
+/// outcome.</summary>
 public sealed class RecipientVectorTests
 {
     private const string Module = "cms/recipients";
@@ -18,7 +18,7 @@ public sealed class RecipientVectorTests
 
     [Theory]
     [MemberData(nameof(All))]
-    public async Task What_others_encrypted_has_its_expected_outcome(int index, string name)
+    public async Task A_message_of_another_program_has_its_expected_outcome(int index, string name)
     {
         JsonElement expected = Cases[index];
         var cms = Vectors.Read(Module, expected.GetProperty("file").GetString()!);
@@ -28,7 +28,7 @@ public sealed class RecipientVectorTests
             (await Readers.FailureAsync(cms, ours)).ToString().ShouldBe(error, name);
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(new MemoryStream(cms), [ours]);
         var algorithm = expected.GetProperty("algorithm").GetString()!;
         opened.Algorithm.ShouldBe(algorithm);
         opened.Authenticated.ShouldBe(algorithm.EndsWith("GCM", StringComparison.Ordinal));
@@ -37,7 +37,7 @@ public sealed class RecipientVectorTests
     }
 
     [Fact]
-    public void Mutated_recipients_open_as_they_were_or_not_at_all_in_bounded_time_and_memory()
+    public void Mutated_recipients_decrypt_unchanged_or_not_at_all_in_bounded_time_and_memory()
     {
         var content = Vectors.Read(Module, "content.txt");
         byte[][] corpus =
@@ -55,7 +55,7 @@ public sealed class RecipientVectorTests
             var began = Stopwatch.GetTimestamp();
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), keys)
                     .GetAwaiter()
                     .GetResult();

@@ -28,7 +28,7 @@ public sealed class Rfc4134Tests
 
     [Theory]
     [MemberData(nameof(Signed))]
-    public async Task A_signature_is_read_whole_and_judged(int index, string file)
+    public async Task A_signature_is_read_and_verified(int index, string file)
     {
         JsonElement expected = Expected.GetProperty("signed")[index];
         using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(Vectors.Read(Folder, file)));
@@ -59,7 +59,7 @@ public sealed class Rfc4134Tests
 
     [Theory]
     [MemberData(nameof(Encrypted))]
-    public async Task What_was_encrypted_opens_or_says_why_not(int index, string file)
+    public async Task An_encrypted_message_decrypts_or_has_its_expected_error(int index, string file)
     {
         JsonElement expected = Expected.GetProperty("encrypted")[index];
         var cms = new MemoryStream(Vectors.Read(Folder, file));
@@ -68,7 +68,7 @@ public sealed class Rfc4134Tests
             (await Readers.FailureAsync(cms.ToArray(), Bob())).ToString().ShouldBe(error.GetString());
             return;
         }
-        using CmsOpened opened = await CmsDecryptor.DecryptAsync(cms, [Bob()]);
+        using DecryptedContent opened = await CmsDecryptor.DecryptAsync(cms, [Bob()]);
         opened.Algorithm.ShouldBe(expected.GetProperty("algorithm").GetString());
         opened.HasWeakCipher.ShouldBeTrue();
         opened.Authenticated.ShouldBeFalse();
@@ -89,7 +89,7 @@ public sealed class Rfc4134Tests
     }
 
     [Fact]
-    public async Task Capabilities_with_parameters_that_nobody_knows_are_read()
+    public async Task Capabilities_with_unknown_parameters_are_read()
     {
         using CmsSignedData data = await CmsSignedData.ReadAsync(new MemoryStream(Vectors.Read(Folder, "4.10.bin")));
         CmsAttribute attribute = data.Signers[0].SignedAttributes.Single(a => a.Oid == "1.2.840.113549.1.9.15");
@@ -135,7 +135,7 @@ public sealed class Rfc4134Tests
             catch (CmsException) { }
             try
             {
-                using CmsOpened opened = CmsDecryptor
+                using DecryptedContent opened = CmsDecryptor
                     .DecryptAsync(new MemoryStream(input), [bob])
                     .GetAwaiter()
                     .GetResult();

@@ -5,8 +5,8 @@ using SecureMail.Cms;
 namespace SecureMail.Tests.Cms;
 
 /// <summary>
-/// Messages cut off and changed in every region: no octet of the content comes out, and no temporary file stays. Alone,
-/// because it looks at the files that the process holds open.
+/// Messages truncated and changed in every region: no byte of the content is released, and no temporary file remains.
+/// These tests run alone, because they inspect the open files of the process.
 /// </summary>
 [Collection(nameof(SpoolCleanupTests))]
 public sealed class SafeReleaseTests
@@ -24,7 +24,7 @@ public sealed class SafeReleaseTests
     [InlineData(16)]
     [InlineData(17)]
     [InlineData(10_240)]
-    public async Task Nothing_comes_out_of_a_message_that_was_cut_off_or_changed_anywhere(int size)
+    public async Task No_content_of_a_truncated_or_changed_message_is_released(int size)
     {
         var content = Pattern(0, size);
         var cms = await Readers.EncryptAsync(content, ContentCipher.Aes256Gcm, Recipients);
@@ -43,11 +43,11 @@ public sealed class SafeReleaseTests
                 byte[] changed = [.. cms];
                 changed[place] ^= change;
                 var opened = await TryOpenAsync(changed);
-                // A change that leaves the content and its key alone (the other recipient's name, say) may pass; then
-                // all of it is as it was.
+                // A change that does not affect the content and its key (for example in the name of another recipient)
+                // may pass; the content is then unchanged.
                 if (opened is not null)
                 {
-                    opened.ShouldBe(content, $"octet {place}");
+                    opened.ShouldBe(content, $"byte {place}");
                     place.ShouldBeLessThan(head, "content and tag are authenticated");
                     lengths.ShouldNotContain(place, "a length octet");
                 }
@@ -70,7 +70,7 @@ public sealed class SafeReleaseTests
     [InlineData(25L << 20, "something after the end")]
     [InlineData(200L << 20, "changed tag")]
     [InlineData(200L << 20, "cut before the tag")]
-    public async Task Nothing_comes_out_of_a_large_message_that_was_cut_off_or_changed(long size, string how)
+    public async Task No_content_of_a_large_truncated_or_changed_message_is_released(long size, string how)
     {
         var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 20));
         Task writing = WriteAsync();
@@ -78,10 +78,10 @@ public sealed class SafeReleaseTests
         await using (
             var reading = new WatchedStream(pipe.Reader.AsStream(), () => spools = Math.Max(spools, OpenSpools())))
         {
-            Task<CmsOpened> opening = CmsDecryptor.DecryptAsync(reading, [Readers.P256]);
+            Task<DecryptedContent> opening = CmsDecryptor.DecryptAsync(reading, [Readers.P256]);
             if (how == "whole")
             {
-                using CmsOpened opened = await opening;
+                using DecryptedContent opened = await opening;
                 opened.Length.ShouldBe(size);
                 await using Stream content = opened.OpenContent();
                 var buffer = new byte[1 << 20];
@@ -99,7 +99,7 @@ public sealed class SafeReleaseTests
         }
         await pipe.Reader.CompleteAsync();
         await writing;
-        // What no memory holds was spooled to a file while it was read, and is gone.
+        // Content that does not fit in memory was spooled to a file during decryption, and the file is removed.
         if (OperatingSystem.IsLinux() && size > 100 << 20)
         {
             spools.ShouldBe(1);
@@ -117,7 +117,7 @@ public sealed class SafeReleaseTests
             }
             catch (IOException)
             {
-                // The reader has had enough.
+                // The decryptor failed and closed the pipe.
             }
             await pipe.Writer.CompleteAsync();
         }
@@ -151,7 +151,7 @@ public sealed class SafeReleaseTests
             ? Enumerable.Range(from, to - from)
             : [from, from + 1, from + ((to - from) / 2), to - 2, to - 1];
 
-    /// <summary>Where the ciphertext begins, and the places of the length octets of everything around it.</summary>
+    /// <summary>The offset of the ciphertext, and the offsets of the length octets of all elements around it.</summary>
     private static (int Head, int[] Lengths) Regions(byte[] cms)
     {
         List<int> lengths = [];
@@ -182,7 +182,7 @@ public sealed class SafeReleaseTests
         }
     }
 
-    /// <summary>Temporary files of ours that this process holds, named or not.</summary>
+    /// <summary>Open temporary files of SecureMail in this process, with or without a name.</summary>
     private static int OpenSpools()
     {
         if (!OperatingSystem.IsLinux())
@@ -205,13 +205,13 @@ public sealed class SafeReleaseTests
             }
             catch (IOException)
             {
-                // Closed since it was listed.
+                // The file was closed after it was listed.
             }
         }
         return count;
     }
 
-    /// <summary>Content made as it is read.</summary>
+    /// <summary>Content that is generated while it is read.</summary>
     private sealed class PatternStream(long length) : Stream
     {
         public override bool CanRead => true;
@@ -237,8 +237,8 @@ public sealed class SafeReleaseTests
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 
-    /// <summary>Passes a message on, changed in one way. The tag is the last 18 octets, and the content before it as
-    /// long as it was.</summary>
+    /// <summary>Passes a message on with one change. The tag is the last 18 bytes; the length of the content before it
+    /// is unchanged.</summary>
     private sealed class ChangingStream(Stream output, long contentLength, string how) : Stream
     {
         private readonly MemoryStream _head = new();
@@ -257,7 +257,7 @@ public sealed class SafeReleaseTests
         public override async ValueTask WriteAsync(
             ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            // The first write is the whole head.
+            // The first write is the whole prefix.
             if (_position == 0)
             {
                 _head.Write(buffer.Span);
@@ -278,16 +278,16 @@ public sealed class SafeReleaseTests
                 "changed tag" => contentLength + 10,
                 _ => null,
             };
-            var octets = buffer.ToArray();
-            if (_position > 0 && change is { } at && at >= content && at < content + octets.Length)
+            var bytes = buffer.ToArray();
+            if (_position > 0 && change is { } at && at >= content && at < content + bytes.Length)
             {
-                octets[at - content] ^= 1;
+                bytes[at - content] ^= 1;
             }
 
             var count =
-                _position > 0 && cut is { } limit ? (int)Math.Clamp(limit - content, 0, octets.Length) : octets.Length;
-            _position += octets.Length;
-            await output.WriteAsync(octets.AsMemory(0, count), cancellationToken);
+                _position > 0 && cut is { } limit ? (int)Math.Clamp(limit - content, 0, bytes.Length) : bytes.Length;
+            _position += bytes.Length;
+            await output.WriteAsync(bytes.AsMemory(0, count), cancellationToken);
         }
 
         public async Task FinishAsync()
@@ -311,7 +311,7 @@ public sealed class SafeReleaseTests
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 
-    /// <summary>Calls back now and then while it is read.</summary>
+    /// <summary>Calls back every 4 MiB while it is read.</summary>
     private sealed class WatchedStream(Stream source, Action watch) : Stream
     {
         private long _read;

@@ -13,7 +13,7 @@ public sealed class SecretSpoolTests
     [InlineData(16 * 65_536 + 1)]
     [InlineData(18 * 65_536)]
     [InlineData(2_500_001)]
-    public void What_was_written_in_pieces_is_read_whole_and_from_anywhere(int length)
+    public void Content_written_in_pieces_is_read_whole_and_from_any_position(int length)
     {
         var data = RandomNumberGenerator.GetBytes(length);
         using var spool = new SecretSpool();
@@ -38,7 +38,7 @@ public sealed class SecretSpoolTests
     }
 
     [Fact]
-    public void A_large_spool_leaves_no_file_behind_and_gives_nothing_after_it_is_closed()
+    public void A_large_spool_leaves_no_file_and_is_not_readable_after_disposal()
     {
         var spool = new SecretSpool();
         spool.Write(new byte[3 << 20]);

@@ -5,8 +5,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>What is said about a signature whose value holds and whose attributes or algorithms are not as they must
-/// be.</summary>
+/// <summary>The problems reported for a signature whose value verifies and whose attributes or algorithms are
+/// invalid.</summary>
 public sealed class SignedAttributeTests
 {
     private const string ContentType = "1.2.840.113549.1.9.3";
@@ -58,12 +58,12 @@ public sealed class SignedAttributeTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public async Task Attributes_are_judged_one_by_one(string defect, SignerProblem? expected)
+    public async Task Each_attribute_is_checked(string defect, SignerProblem? expected)
     {
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(Make(writer => WriteAttributes(writer, defect)));
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem();
         result.SignatureMatches.ShouldBe(true);
-        // A digest that cannot be read is none.
+        // An unreadable digest is also a missing one.
         SignerProblem[] also = defect is "digest without value" or "digest is no octet string"
             ? [SignerProblem.MessageDigestMissing]
             : [];
@@ -198,7 +198,7 @@ public sealed class SignedAttributeTests
 
         switch (defect)
         {
-            // Beside the right digest, so that this is all that is wrong: twice the same type is another case.
+            // The right digest comes first, so that the malformed one is the only other defect.
             case "digest without value" or "digest is no octet string":
                 break;
             case "digest with two equal values":

@@ -17,16 +17,16 @@ public sealed class SmimeCapabilitiesTests
     private static readonly byte[] Content = [1, 2, 3];
 
     [Fact]
-    public void Ours_are_read_as_they_are_written()
+    public void Our_capabilities_are_read_as_they_are_written()
     {
         var value = SmimeCapabilities.Ours.Encode();
         SmimeCapabilities.TryRead(value)!.Algorithms.ShouldBe(SmimeCapabilities.Ours.Algorithms);
-        // RFC 9709 §5: the octets of its capability, parameters absent.
+        // RFC 9709 §5: the encoded capability, parameters absent.
         value.AsSpan().IndexOf(Convert.FromHexString("300d060b2a864886f70d010910031f")).ShouldBeGreaterThan(0);
     }
 
     [Fact]
-    public void Parameters_are_passed_over_and_damage_counts_for_nothing()
+    public void Parameters_are_ignored_and_a_malformed_attribute_too()
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
@@ -46,23 +46,23 @@ public sealed class SmimeCapabilitiesTests
     }
 
     [Fact]
-    public void A_million_capabilities_count_for_nothing() =>
+    public void A_million_capabilities_are_ignored() =>
         SmimeCapabilities
             .TryRead(SmimeCapabilities.Of([.. Enumerable.Repeat(Aes256Gcm, 1_000_000)]).Encode())
             .ShouldBeNull();
 
     [Fact]
-    public async Task What_is_announced_is_signed_and_read_again()
+    public async Task Announced_capabilities_are_signed_and_read()
     {
         CmsSignerInfo signer = await SignAsync(SmimeCapabilities.Ours.Attribute);
         signer.Capabilities.ShouldNotBeNull().Algorithms.ShouldBe(SmimeCapabilities.Ours.Algorithms);
         (await SignAsync()).Capabilities.ShouldBeNull();
     }
 
-    /// <summary>RFC 8551 §2.5.2: one attribute, one value. What is announced in another way is not believed, and no
-    /// fault of the signature.</summary>
+    /// <summary>RFC 8551 §2.5.2: one attribute, one value. Other forms are ignored and are not a problem of the
+    /// signature.</summary>
     [Fact]
-    public async Task What_is_announced_twice_or_damaged_counts_for_nothing_and_the_signature_holds()
+    public async Task Duplicate_or_malformed_capabilities_are_ignored_and_the_signature_is_valid()
     {
         CmsAttribute ours = SmimeCapabilities.Ours.Attribute;
         CmsAttribute other = SmimeCapabilities.Of([Aes128Cbc]).Attribute;
@@ -83,7 +83,7 @@ public sealed class SmimeCapabilitiesTests
     }
 
     [Fact]
-    public async Task What_stands_among_the_unsigned_attributes_is_not_announced()
+    public async Task Unsigned_capabilities_are_ignored()
     {
         TestIdentity signer = TestPki.Shared.Issue("CN=Van thu");
         using X509Certificate2 withKey = signer.Certificate.CopyWithPrivateKey(signer.Rsa);
@@ -100,15 +100,15 @@ public sealed class SmimeCapabilitiesTests
     }
 
     [Fact]
-    public void Names_are_those_of_the_standards_and_unknown_ones_are_passed_over() =>
+    public void Names_are_those_of_the_standards_and_unknown_names_are_ignored() =>
         SmimeCapabilities
             .Named("id-alg-cek-hkdf-sha256", "id-aes512-GCM", "id-aes256-GCM", "id-aes128-CBC")
             .Algorithms.ShouldBe([Hkdf, Aes256Gcm, Aes128Cbc]);
 
-    /// <summary>From the best to the worst: each is weaker than all before it, and none than itself or a worse
-    /// one.</summary>
+    /// <summary>From the strongest to the weakest: each is weaker than all before it, and not weaker than itself or
+    /// those after it.</summary>
     [Fact]
-    public void Weaker_is_what_loses_authentication_length_or_binding()
+    public void A_choice_without_authentication_length_or_binding_is_weaker()
     {
         CipherChoice[] falling =
         [
@@ -149,7 +149,7 @@ public sealed class SmimeCapabilitiesTests
     }
 
     [Fact]
-    public void Mutated_capabilities_are_read_or_count_for_nothing() =>
+    public void Mutated_capabilities_are_read_or_ignored() =>
         Fuzz.Run([SmimeCapabilities.Ours.Encode()], 7, 5000, input => SmimeCapabilities.TryRead(input));
 
     public static TheoryData<string[], ContentCipher, bool, bool> Choices =>
@@ -167,7 +167,7 @@ public sealed class SmimeCapabilitiesTests
 
     [Theory]
     [MemberData(nameof(Choices))]
-    public void The_cipher_is_the_best_that_every_reader_announced_and_a_worse_one_says_why(
+    public void The_cipher_is_the_strongest_that_every_recipient_announced_and_a_weaker_one_has_a_reason(
         string[] readers, ContentCipher cipher, bool binds, bool downgrade)
     {
         var choice = CipherChoice.For([

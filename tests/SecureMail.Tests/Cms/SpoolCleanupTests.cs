@@ -7,13 +7,13 @@ namespace SecureMail.Tests.Cms;
 public sealed class SpoolCleanupGroup;
 
 /// <summary>
-/// What was spooled is gone on every path out. Open files and shared memory are the process's, so nothing else runs
-/// beside these.
+/// Spooled content is removed on success and on every failure. These tests run alone, because open files and shared
+/// memory belong to the process.
 /// </summary>
 [Collection(nameof(SpoolCleanupTests))]
 public sealed class SpoolCleanupTests
 {
-    // More than all spools share: some of it lies in a file.
+    // More than the shared memory, so a part is in a file.
     private const int Large = 30_000_000;
     private static readonly TestIdentity Ours = TestPki.Shared.Issue("CN=Xa B");
     private static readonly Lazy<Task<byte[]>> Gcm = new(() => SealAsync(ContentCipher.Aes256Gcm));
@@ -33,12 +33,12 @@ public sealed class SpoolCleanupTests
 
     [Theory]
     [MemberData(nameof(Damages))]
-    public async Task Opening_an_envelope_leaves_no_file_and_no_memory_behind_however_it_ends(string damage, bool gcm)
+    public async Task Decryption_leaves_no_file_and_no_memory_on_success_and_failure(string damage, bool gcm)
     {
         var whole = await (gcm ? Gcm : Cbc).Value;
         Settle();
-        var taken = SpoolMemory.Taken;
-        var octets = damage switch
+        var taken = SpoolMemory.Reserved;
+        var bytes = damage switch
         {
             "cut off" => whole[..^1000],
             "changed" or "tag" => [.. whole],
@@ -46,17 +46,17 @@ public sealed class SpoolCleanupTests
         };
         if (damage == "changed")
         {
-            octets[octets.Length / 2] ^= 1;
+            bytes[bytes.Length / 2] ^= 1;
         }
 
         if (damage == "tag")
         {
-            octets[^1] ^= 1;
+            bytes[^1] ^= 1;
         }
 
         using var source = new CancellationTokenSource();
         var inFile = false;
-        var stream = new WatchedStream(octets, Large - 1_000_000, () =>
+        var stream = new WatchedStream(bytes, Large - 1_000_000, () =>
         {
             inFile = OpenFiles() > 0;
             if (damage == "cancelled")
@@ -70,12 +70,12 @@ public sealed class SpoolCleanupTests
             }
         });
 
-        CmsOpened? opened = null;
+        DecryptedContent? opened = null;
         Exception? thrown = await Record.ExceptionAsync(async () =>
             opened = await CmsDecryptor.DecryptAsync(
                 stream, [new RecipientKey(Ours.Certificate, Ours.Rsa)], cancellationToken: source.Token));
         opened?.Dispose();
-        // CBC cannot tell that something was changed, and must not tell by its padding either.
+        // CBC cannot detect the change, and must not report wrong padding either.
         var opens = damage == "none" || (damage is "changed" or "tag" && !gcm);
         (thrown is null).ShouldBe(opens);
         if (OperatingSystem.IsLinux())
@@ -83,25 +83,25 @@ public sealed class SpoolCleanupTests
             inFile.ShouldBeTrue();
         }
 
-        SpoolMemory.Taken.ShouldBe(taken);
+        SpoolMemory.Reserved.ShouldBe(taken);
         OpenFiles().ShouldBe(0);
     }
 
     [Fact]
-    public void A_spool_that_nobody_disposed_gives_its_share_back()
+    public void The_finalizer_of_a_spool_releases_its_reservations()
     {
         Settle();
-        var taken = SpoolMemory.Taken;
+        var taken = SpoolMemory.Reserved;
         Forget();
         Settle();
-        SpoolMemory.Taken.ShouldBe(taken);
+        SpoolMemory.Reserved.ShouldBe(taken);
         OpenFiles().ShouldBe(0);
 
         static void Forget() => new SecretSpool().Write(new byte[Large]);
     }
 
     [Fact]
-    public void Two_spools_share_what_there_is_and_a_third_gets_it_after_them()
+    public void Two_spools_share_the_memory_and_a_third_gets_it_after_them()
     {
         var data = RandomNumberGenerator.GetBytes(20_000_000);
         using (var first = new SecretSpool())
@@ -121,11 +121,11 @@ public sealed class SpoolCleanupTests
     }
 
     [Fact]
-    public void Memory_that_comes_back_is_wiped()
+    public void Returned_memory_is_wiped()
     {
         var piece = SpoolMemory.Rent();
         piece.AsSpan().Fill(1);
-        SpoolMemory.Return(piece, piece.Length, shared: false);
+        SpoolMemory.Return(piece, piece.Length, reserved: false);
         piece.ShouldAllBe(b => b == 0);
     }
 
@@ -137,7 +137,7 @@ public sealed class SpoolCleanupTests
         return output.ToArray();
     }
 
-    /// <summary>Lets go what earlier tests forgot.</summary>
+    /// <summary>Finalizes objects that earlier tests did not dispose.</summary>
     private static void Settle()
     {
         GC.Collect();
@@ -146,7 +146,7 @@ public sealed class SpoolCleanupTests
         GC.WaitForPendingFinalizers();
     }
 
-    /// <summary>Files of spools that this process holds open; they have no name any more.</summary>
+    /// <summary>Open files of spools in this process; they no longer have a name.</summary>
     private static int OpenFiles() =>
         !OperatingSystem.IsLinux()
             ? 0

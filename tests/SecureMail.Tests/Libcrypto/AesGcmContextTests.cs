@@ -10,16 +10,18 @@ public sealed class AesGcmContextTests
         "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
     private static readonly byte[] Nonce = Convert.FromHexString("cafebabefacedbaddecaf888");
     private static readonly byte[] Plain = Convert.FromHexString(
-        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
+            + "b16aedf5aa0de657ba637b39"
     );
     private static readonly byte[] Aad = Convert.FromHexString("feedfacedeadbeeffeedfacedeadbeefabaddad2");
     private static readonly byte[] Cipher = Convert.FromHexString(
-        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838"
+            + "c5f61e6393ba7a0abcc9f662"
     );
     private static readonly byte[] Tag = Convert.FromHexString("76fc6ece0f4e1768cddf8853bb2d551b");
 
     [Fact]
-    public void Test_case_16_of_the_specification_comes_out_in_one_piece_and_octet_by_octet()
+    public void Test_case_16_of_the_specification_passes_in_one_piece_and_byte_by_byte()
     {
         foreach (var step in new[] { 1, 7, 16, 60 })
         {
@@ -62,7 +64,7 @@ public sealed class AesGcmContextTests
     }
 
     [Fact]
-    public void A_change_in_tag_data_or_content_is_seen()
+    public void A_change_of_tag_data_or_content_is_detected()
     {
         Opens(Cipher, Aad, Tag).ShouldBeTrue();
         Opens(Flip(Cipher), Aad, Tag).ShouldBeFalse();

@@ -5,7 +5,7 @@ namespace SecureMail.Tests.Libcrypto;
 
 public sealed class X25519KeyTests
 {
-    /// <summary>RFC 7748 §5.2 (both vectors' first) and §6.1.</summary>
+    /// <summary>RFC 7748 §5.2 (the first two vectors) and §6.1.</summary>
     [Theory]
     [InlineData(
         "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
@@ -15,7 +15,7 @@ public sealed class X25519KeyTests
         "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
         "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
         "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")]
-    public void The_vectors_of_the_standard_come_out(string privateKey, string publicKey, string secret)
+    public void The_vectors_of_the_standard_pass(string privateKey, string publicKey, string secret)
     {
         using var key = X25519Key.FromRaw(Convert.FromHexString(privateKey));
         var derived = new byte[X25519Key.Size];
@@ -54,7 +54,7 @@ public sealed class X25519KeyTests
     }
 
     [Fact]
-    public void What_is_no_key_is_refused()
+    public void Bytes_that_are_not_a_key_are_refused()
     {
         Should.Throw<ArgumentException>(() => X25519Key.FromRaw(new byte[31]));
         Should.Throw<CryptographicException>(() => X25519Key.FromPkcs8(new byte[40]));

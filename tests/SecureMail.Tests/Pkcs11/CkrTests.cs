@@ -36,13 +36,13 @@ public class CkrTests
     [Theory]
     [InlineData(0x80000123, "CKR_VENDOR_DEFINED_0x80000123")]
     [InlineData(0x4321, "CKR_UNKNOWN_0x00004321")]
-    public void A_value_nobody_knows_is_a_device_error_with_its_number(ulong value, string name) =>
+    public void An_unknown_value_is_a_device_error_with_its_number(ulong value, string name) =>
         Ckr.Describe(value).ShouldBe((name, Pkcs11Fault.DeviceError));
 
     [Fact]
-    public void The_structures_lie_in_memory_as_the_c_compiler_lays_them()
+    public void The_structures_have_the_layout_of_the_c_compiler()
     {
-        // Sizes of the C structures on 64-bit Unix; ours may have slack behind.
+        // Sizes of the C structures on 64-bit Unix; ours may have padding at the end.
         Marshal.SizeOf<CkAttribute>().ShouldBe(24);
         Marshal.SizeOf<CkMechanism>().ShouldBe(24);
         Marshal.SizeOf<CkRsaPkcsPssParams>().ShouldBe(24);

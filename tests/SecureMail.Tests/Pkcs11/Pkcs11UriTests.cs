@@ -8,7 +8,7 @@ public class Pkcs11UriTests
     [Fact]
     public void The_examples_of_RFC_7512_are_read()
     {
-        // RFC 7512 §3, in the order they stand there.
+        // RFC 7512 §3, in the order of the RFC.
         Pkcs11Uri.Parse("pkcs11:").ShouldSatisfyAllConditions(u => u.Token.ShouldBeNull(), u => u.Id.ShouldBeNull());
         Pkcs11Uri
             .Parse("pkcs11:object=my-pubkey;type=public")
@@ -18,7 +18,8 @@ public class Pkcs11UriTests
             .PinSource.ShouldBe("file:/etc/token");
         Pkcs11Uri
             .Parse(
-                "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;object=my-certificate;type=cert;"
+                "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;model=1.0;"
+                    + "object=my-certificate;type=cert;"
                     + "id=%69%95%3E%5C%F4%BD%EC%91;serial=?pin-source=file:/etc/token_pin")
             .ShouldSatisfyAllConditions(
                 u => u.Token.ShouldBe("The Software PKCS#11 Softtoken"),
@@ -35,7 +36,8 @@ public class Pkcs11UriTests
         Pkcs11Uri.Parse("pkcs11:slot-description=Sun%20Metaslot").SlotDescription.ShouldBe("Sun Metaslot");
         Pkcs11Uri
             .Parse(
-                "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;library-version=1.23"
+                "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;"
+                    + "library-version=1.23"
             )
             .Token.ShouldBeNull();
         Pkcs11Uri.Parse("pkcs11:slot-id=327;object=key").SlotId.ShouldBe(327UL);
@@ -75,7 +77,7 @@ public class Pkcs11UriTests
     [InlineData("pkcs11:token=a?module-path=/a&module-path=/b")]
     [InlineData("pkcs11:token=a#fragment")]
     [InlineData("pkcs11:token=a/b")]
-    public void What_is_not_a_uri_of_ours_is_refused_and_not_repeated(string text)
+    public void An_invalid_uri_is_refused_and_not_repeated_in_the_message(string text)
     {
         var error = Should.Throw<Pkcs11Exception>(() => Pkcs11Uri.Parse(text));
         error.Fault.ShouldBe(Pkcs11Fault.UriInvalid);
@@ -84,11 +86,11 @@ public class Pkcs11UriTests
     }
 
     [Fact]
-    public void An_unknown_attribute_of_the_query_is_passed_over() =>
+    public void An_unknown_attribute_of_the_query_is_ignored() =>
         Pkcs11Uri.Parse("pkcs11:token=a?x-colour=red&module-path=/m").ModulePath.ShouldBe("/m");
 
     [Fact]
-    public void A_uri_of_great_length_is_refused() =>
+    public void A_too_long_uri_is_refused() =>
         Should.Throw<Pkcs11Exception>(() => Pkcs11Uri.Parse("pkcs11:token=" + new string('a', 5000)));
 
     [Fact]

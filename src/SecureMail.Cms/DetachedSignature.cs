@@ -4,10 +4,10 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// A detached SignedData taken apart (RFC 5652 §5.1), so that signers can be put together. Every part keeps its octets:
-/// what a signer signed is not written anew.
+/// The parts of a detached SignedData (RFC 5652 §5.1), so that signers can be combined. Each part is kept as it was
+/// received, because a re-encoding could change what a signer signed.
 /// </summary>
-internal sealed class DetachedParts
+internal sealed class DetachedSignature
 {
     private static readonly Asn1Tag CertificatesTag = new(TagClass.ContextSpecific, 0);
     private static readonly Asn1Tag CrlsTag = new(TagClass.ContextSpecific, 1);
@@ -19,7 +19,7 @@ internal sealed class DetachedParts
     private readonly List<ReadOnlyMemory<byte>> _crls;
     private readonly List<ReadOnlyMemory<byte>> _signers;
 
-    private DetachedParts(
+    private DetachedSignature(
         int version, string contentType, List<ReadOnlyMemory<byte>> digests, List<ReadOnlyMemory<byte>> certificates,
         List<ReadOnlyMemory<byte>> crls, List<ReadOnlyMemory<byte>> signers)
     {
@@ -31,13 +31,13 @@ internal sealed class DetachedParts
         _signers = signers;
     }
 
-    /// <exception cref="CmsException">It is no SignedData, holds content, or passes a limit.</exception>
-    public static DetachedParts Read(ReadOnlyMemory<byte> signedData)
+    /// <exception cref="CmsException">The input is not SignedData, includes content, or exceeds a limit.</exception>
+    public static DetachedSignature Read(ReadOnlyMemory<byte> signedData)
     {
         CmsLimits limits = CmsLimits.Default;
         if (signedData.Length > limits.MaxPart)
         {
-            throw new CmsException(CmsError.LimitExceeded, "a detached signature is never so large");
+            throw new CmsException(CmsError.LimitExceeded, "the detached signature is too large");
         }
 
         try
@@ -54,23 +54,23 @@ internal sealed class DetachedParts
             var version =
                 data.TryReadInt32(out var v) && v is >= 1 and <= 5
                     ? v
-                    : throw CmsException.Malformed("a version that is none");
-            List<ReadOnlyMemory<byte>> digests = Elements(
+                    : throw CmsException.Malformed("an invalid version");
+            List<ReadOnlyMemory<byte>> digests = ReadElements(
                 data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
             AsnReader encapsulated = data.ReadSequence();
             var contentType = Oids.Read(encapsulated);
             if (encapsulated.HasData)
             {
                 throw new CmsException(
-                    CmsError.WrongKind, "the content stands inside: only detached signatures are put together");
+                    CmsError.WrongKind, "the content is included: only detached signatures are combined");
             }
 
-            List<ReadOnlyMemory<byte>> certificates = Optional(data, CertificatesTag, limits.MaxCertificates);
-            List<ReadOnlyMemory<byte>> crls = Optional(data, CrlsTag, limits.MaxCertificates);
-            List<ReadOnlyMemory<byte>> signers = Elements(
+            List<ReadOnlyMemory<byte>> certificates = ReadOptional(data, CertificatesTag, limits.MaxCertificates);
+            List<ReadOnlyMemory<byte>> crls = ReadOptional(data, CrlsTag, limits.MaxCertificates);
+            List<ReadOnlyMemory<byte>> signers = ReadElements(
                 data.ReadSetOf(skipSortOrderValidation: true), limits.MaxSigners);
             data.ThrowIfNotEmpty();
-            return new DetachedParts(version, contentType, digests, certificates, crls, signers);
+            return new DetachedSignature(version, contentType, digests, certificates, crls, signers);
         }
         catch (AsnContentException e)
         {
@@ -78,15 +78,16 @@ internal sealed class DetachedParts
         }
     }
 
-    /// <exception cref="CmsException">The two are not over the same content.</exception>
-    public DetachedParts With(DetachedParts other)
+    /// <summary>Combines two signatures; a part that both have is taken once.</summary>
+    /// <exception cref="CmsException">The two signatures are not over the same content.</exception>
+    public DetachedSignature Merge(DetachedSignature other)
     {
         if (_contentType != other._contentType)
         {
             throw new CmsException(CmsError.WrongKind, "the two signatures are over content of different types");
         }
 
-        List<CmsSignerInfo> signers = [.. Infos(this), .. Infos(other)];
+        List<CmsSignerInfo> signers = [.. ReadSigners(this), .. ReadSigners(other)];
         foreach (CmsSignerInfo signer in signers)
         {
             if (
@@ -98,15 +99,15 @@ internal sealed class DetachedParts
                     CmsError.SignatureValueWrong, "the two signatures are not over the same content");
             }
         }
-        // RFC 5652 §5.1: the version follows from the parts; each of the two is right for its own.
-        return new DetachedParts(
+        // RFC 5652 §5.1: the version follows from the parts, so the higher version is right for both.
+        return new DetachedSignature(
             Math.Max(_version, other._version), _contentType, Union(_digests, other._digests),
             Union(_certificates, other._certificates), Union(_crls, other._crls), Union(_signers, other._signers));
     }
 
     public byte[] Encode()
     {
-        // Parts that came in BER stay so; with DER parts the whole is DER, for every SET is sorted.
+        // Parts in BER stay in BER. When all parts are DER, the whole is DER, because every SET is sorted.
         var writer = new AsnWriter(AsnEncodingRules.BER);
         using (writer.PushSequence())
         {
@@ -137,7 +138,7 @@ internal sealed class DetachedParts
         return writer.Encode();
     }
 
-    private static IEnumerable<CmsSignerInfo> Infos(DetachedParts parts) =>
+    private static IEnumerable<CmsSignerInfo> ReadSigners(DetachedSignature parts) =>
         parts._signers.Select(s =>
         {
             try
@@ -161,7 +162,7 @@ internal sealed class DetachedParts
         }
     }
 
-    /// <summary>Each element once, in the order of DER (X.690 §11.6).</summary>
+    /// <summary>The elements of both without duplicates, in the order of DER (X.690 §11.6).</summary>
     private static List<ReadOnlyMemory<byte>> Union(List<ReadOnlyMemory<byte>> one, List<ReadOnlyMemory<byte>> other)
     {
         var union = new List<ReadOnlyMemory<byte>>(one);
@@ -176,12 +177,12 @@ internal sealed class DetachedParts
         return union;
     }
 
-    private static List<ReadOnlyMemory<byte>> Optional(AsnReader reader, Asn1Tag tag, int limit) =>
+    private static List<ReadOnlyMemory<byte>> ReadOptional(AsnReader reader, Asn1Tag tag, int limit) =>
         reader.HasData && reader.PeekTag().HasSameClassAndValue(tag)
-            ? Elements(reader.ReadSetOf(skipSortOrderValidation: true, tag), limit)
+            ? ReadElements(reader.ReadSetOf(skipSortOrderValidation: true, tag), limit)
             : [];
 
-    private static List<ReadOnlyMemory<byte>> Elements(AsnReader set, int limit)
+    private static List<ReadOnlyMemory<byte>> ReadElements(AsnReader set, int limit)
     {
         var elements = new List<ReadOnlyMemory<byte>>();
         while (set.HasData)

@@ -5,11 +5,12 @@ using SecureMail.Cms.Asn1;
 namespace SecureMail.Cms;
 
 /// <summary>
-/// RecipientInfos (RFC 5652 §6.2), read: the first that names one of our keys and is wrapped in a way we have gives the
-/// content's key. Kinds that need no key of ours (shared key, password) or are not known are passed over; so is one for
-/// us that is wrapped in a way we have not, for another may follow.
+/// Writes and reads RecipientInfos (RFC 5652 §6.2). The content-encryption key comes from the first RecipientInfo that
+/// names one of the given keys and has a supported key wrap. Kinds that need another secret (shared key, password) and
+/// unknown kinds are skipped. A RecipientInfo for a given key with an unsupported key wrap is skipped too, because a
+/// supported one may follow.
 /// </summary>
-internal static class Recipients
+internal static class RecipientInfos
 {
     // RFC 5652 §6.2: the CHOICE of RecipientInfo. [2] is a shared key, [3] a password.
     private static readonly Asn1Tag KeyAgree = new(TagClass.ContextSpecific, 1, isConstructed: true);
@@ -17,15 +18,15 @@ internal static class Recipients
     private static readonly Asn1Tag Context0 = new(TagClass.ContextSpecific, 0);
     private static readonly Asn1Tag Context1 = new(TagClass.ContextSpecific, 1);
 
-    /// <summary>Octets that one RecipientInfo takes, more often than not: a 2048-bit key, a name of ordinary
-    /// length.</summary>
+    /// <summary>Bytes of a typical RecipientInfo: a 2048-bit key and a name of ordinary length.</summary>
     private const int ExpectedSize = 640;
 
-    /// <summary>RecipientInfos, DER.</summary>
+    /// <summary>RecipientInfos with the key wrapped for each recipient, DER.</summary>
+    /// <exception cref="CmsException">A recipient's key cannot be encrypted to.</exception>
     public static byte[] Wrap(IReadOnlyList<EnvelopeRecipient> recipients, ReadOnlySpan<byte> contentKey)
     {
-        // The writer grows by a kilobyte at a time: for thousands of recipients that alone would cost more than their
-        // keys.
+        // Give the size beforehand, because the writer grows by a kilobyte at a time, which for thousands of recipients
+        // costs more than their keys.
         var writer = new AsnWriter(AsnEncodingRules.DER, 64 + (recipients.Count * ExpectedSize));
         writer.PushSetOf();
         foreach (EnvelopeRecipient recipient in recipients)
@@ -37,34 +38,33 @@ internal static class Recipients
         return writer.Encode();
     }
 
-    /// <summary>The content-encryption key for the first of our keys that a recipient names; of the length asked, and
-    /// random when it did not unwrap.</summary>
-    /// <exception cref="CmsException">None of the keys is named, or each named one is wrapped in a way not
-    /// supported.</exception>
+    /// <summary>Unwraps the content-encryption key with the first of the keys that a RecipientInfo names. Returns
+    /// <paramref name="keySize"/> bytes, which are random when unwrapping failed.</summary>
+    /// <exception cref="CmsException">None of the keys is named, or none with a supported key wrap.</exception>
     public static byte[] Unwrap(byte[] recipientInfos, IReadOnlyList<RecipientKey> keys, int keySize, CmsLimits limits)
     {
-        // RFC 3218 §2.3.2: when the padding or the length is wrong, go on with a random key and fail at the content, as
-        // any other wrong message does. It is drawn before, so that both paths do the same work.
+        // RFC 3218 §2.3.2: when the padding or the length is wrong, continue with a random key and fail at the content,
+        // as for any other wrong message. Generate the key before, so that both paths do the same work.
         var substitute = RandomNumberGenerator.GetBytes(keySize);
         var search = new Search(
-            [.. keys.Where(k => RecipientKey.Serves(k.Key)).Select(k => new OurKey(k))], keySize, limits);
+            [.. keys.Where(k => RecipientKey.IsSupported(k.Key)).Select(k => new OurKey(k))], keySize, limits);
         AsnReader infos = new AsnReader(recipientInfos, AsnEncodingRules.BER).ReadSetOf(skipSortOrderValidation: true);
         while (infos.HasData)
         {
-            search.CountOne();
+            search.CountRecipient();
             Asn1Tag tag = infos.PeekTag();
             byte[]? key = null;
             if (tag == Asn1Tag.Sequence)
             {
-                key = search.Transported(infos.ReadSequence());
+                key = search.ReadKeyTransport(infos.ReadSequence());
             }
             else if (tag == KeyAgree)
             {
-                key = search.Agreed(infos.ReadSequence(Context1));
+                key = search.ReadKeyAgreement(infos.ReadSequence(Context1));
             }
             else if (tag == Other)
             {
-                search.LookAtOther(infos.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)));
+                search.ReadOther(infos.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)));
             }
             else
             {
@@ -88,13 +88,14 @@ internal static class Recipients
         {
             { Failed: true } => substitute,
             { Unsupported: true } => throw new CmsException(
-                CmsError.UnsupportedAlgorithm, "the key for us is wrapped in a way that is not supported"),
-            _ => throw new CmsException(CmsError.NotForUs, "this is encrypted, and to none of the keys at hand"),
+                CmsError.UnsupportedAlgorithm,
+                "the key wrap for the available keys is not supported"),
+            _ => throw new CmsException(CmsError.NotForUs, "this is encrypted to none of the available keys"),
         };
     }
 
-    /// <summary>One of our keys with its names taken out of the certificate once: thousands of recipients are compared
-    /// with them.</summary>
+    /// <summary>One of the keys with the identifiers of its certificate, which are read once, because thousands of
+    /// recipients are compared with them.</summary>
     private sealed class OurKey(RecipientKey key)
     {
         private readonly ReadOnlyMemory<byte> _issuer = key.Certificate.IssuerName.RawData;
@@ -114,13 +115,13 @@ internal static class Recipients
     {
         private int _count;
 
-        /// <summary>We were named, and the key did not come out.</summary>
+        /// <summary>One of the keys was named, and unwrapping failed.</summary>
         public bool Failed { get; private set; }
 
-        /// <summary>We were named, in a way not supported.</summary>
+        /// <summary>One of the keys was named, with an unsupported key wrap.</summary>
         public bool Unsupported { get; private set; }
 
-        public void CountOne()
+        public void CountRecipient()
         {
             if (++_count > limits.MaxRecipients)
             {
@@ -128,12 +129,12 @@ internal static class Recipients
             }
         }
 
-        /// <summary>KeyTransRecipientInfo (RFC 5652 §6.2.1). An empty key when it did not decrypt: that may not be told
-        /// from a wrong one.</summary>
-        public byte[]? Transported(AsnReader info)
+        /// <summary>Reads KeyTransRecipientInfo (RFC 5652 §6.2.1). Returns an empty key when decryption failed, because
+        /// the failure must not be distinguishable from a wrong key.</summary>
+        public byte[]? ReadKeyTransport(AsnReader info)
         {
             info.ReadInteger();
-            if (Named(info, isKeyAgreement: false) is not { } recipient)
+            if (ReadRecipientKey(info, isKeyAgreement: false) is not { } recipient)
             {
                 return null;
             }
@@ -152,16 +153,16 @@ internal static class Recipients
             }
             catch (CryptographicException)
             {
-                return []; // the padding was wrong; see above
+                return []; // the padding was wrong
             }
         }
 
-        /// <summary>KeyAgreeRecipientInfo (RFC 5652 §6.2.2).</summary>
-        public byte[]? Agreed(AsnReader info)
+        /// <summary>Reads KeyAgreeRecipientInfo (RFC 5652 §6.2.2).</summary>
+        public byte[]? ReadKeyAgreement(AsnReader info)
         {
             info.ReadInteger();
             AsnReader originator = info.ReadSequence(Context0);
-            // OriginatorIdentifierOrKey: [1] is a key sent along, the others name a static one in a certificate.
+            // OriginatorIdentifierOrKey: [1] is an ephemeral key; the others name a static key in a certificate.
             AsnReader? originatorKey = originator.PeekTag().HasSameClassAndValue(Context1)
                 ? originator.ReadSequence(Context1)
                 : null;
@@ -177,9 +178,9 @@ internal static class Recipients
             AsnReader encryptedKeys = info.ReadSequence();
             while (encryptedKeys.HasData)
             {
-                CountOne();
+                CountRecipient();
                 AsnReader encrypted = encryptedKeys.ReadSequence();
-                if (Named(encrypted, isKeyAgreement: true) is not { } recipient)
+                if (ReadRecipientKey(encrypted, isKeyAgreement: true) is not { } recipient)
                 {
                     continue;
                 }
@@ -206,10 +207,10 @@ internal static class Recipients
         }
 
         /// <summary>
-        /// OtherRecipientInfo (RFC 5652 §6.2.5). Of KEMRecipientInfo (RFC 9629 §3) only its addressee is read, to say
-        /// "not supported" in place of "not for us"; to open one is a case here once the keys for it exist.
+        /// Reads OtherRecipientInfo (RFC 5652 §6.2.5). Only the recipient of KEMRecipientInfo (RFC 9629 §3) is read, so
+        /// that the error is "not supported" and not "for other recipients".
         /// </summary>
-        public void LookAtOther(AsnReader info)
+        public void ReadOther(AsnReader info)
         {
             if (info.ReadObjectIdentifier() != Oids.OtherRecipientKem)
             {
@@ -218,18 +219,19 @@ internal static class Recipients
 
             AsnReader kem = info.ReadSequence();
             kem.ReadInteger();
-            if (Named(kem, isKeyAgreement: false) is not null)
+            if (ReadRecipientKey(kem, isKeyAgreement: false) is not null)
             {
                 Unsupported = true;
             }
         }
 
-        /// <summary>Reads the identifier of a recipient; the key of ours that it names, if any.</summary>
-        private RecipientKey? Named(AsnReader reader, bool isKeyAgreement)
+        /// <summary>Reads the identifier of a recipient and returns the key that it names; null when it names
+        /// none.</summary>
+        private RecipientKey? ReadRecipientKey(AsnReader reader, bool isKeyAgreement)
         {
             if (reader.PeekTag().HasSameClassAndValue(Context0))
             {
-                // RFC 5652 §6.2.1: [0] is the identifier itself; §6.2.2: a sequence of it, a date, and whatever.
+                // RFC 5652 §6.2.1: [0] is the identifier itself; §6.2.2: a SEQUENCE of the identifier, date and other.
                 var identifier = isKeyAgreement
                     ? reader.ReadSequence(Context0).ReadOctetString()
                     : reader.ReadOctetString(Context0);
@@ -269,8 +271,8 @@ internal static class Recipients
             _ => null,
         };
 
-    /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only one hash for label and mask, and the empty label, are supported:
-    /// so it is with the platform and the tokens.</summary>
+    /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only the same hash for label and mask, and the empty label, are
+    /// supported, because the platform and tokens support no others.</summary>
     private static HashAlgorithmName? ReadOaepHash(AsnReader algorithm)
     {
         HashAlgorithmName? hash = HashAlgorithmName.SHA1;
