@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Smime;
 
@@ -13,7 +13,7 @@ namespace SecureMail.Smime;
 /// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is;
 /// <see cref="PreparedSignature.Complete"/>.</item>
 /// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message;
-/// <see cref="SealAsync"/> encrypts it for many destinations at once.</item>
+/// <see cref="EnvelopAsync"/> encrypts it for many destinations at once.</item>
 /// </list>
 /// From, To, Subject, Date and Message-ID stand inside the signature (RFC 9788); outside an encrypted message the
 /// subject is "[...]". It leaves out: choosing certificates, opaque signing, legacy display parts.
@@ -78,19 +78,19 @@ public static class SmimeComposer
     }
 
     /// <summary>
-    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of
+    /// Encrypts the signed message once, for any number of destinations: <see cref="EnvelopedMessage"/> then gives each of
     /// them a head with its own recipients before the one ciphertext. Who else is addressed stands in the signed part
     /// alone.
     /// </summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
     /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for
-    /// <see cref="SealedMessage.WriteBodyAsync"/>.</param>
-    public static async Task<SealedMessage> SealAsync(
+    /// <see cref="EnvelopedMessage.WriteBodyAsync"/>.</param>
+    public static async Task<EnvelopedMessage> EnvelopAsync(
         OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher,
         Stream ciphertext, CancellationToken cancellationToken = default)
     {
         await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, cancellationToken);
-        return new SealedMessage(
+        return new EnvelopedMessage(
             message, cipher, await SealedContent.SealAsync(signed, ciphertext, cipher, cancellationToken));
     }
 
@@ -134,10 +134,10 @@ public static class SmimeComposer
             new MemoryStream(octets, 0, place), inner, new MemoryStream(octets, place, octets.Length - place));
     }
 
-    private static Unowned Rewound(Stream inner)
+    private static LeaveOpenStream Rewound(Stream inner)
     {
         inner.Position = 0;
-        return new Unowned(inner);
+        return new LeaveOpenStream(inner);
     }
 
     // RFC 8551 §3.5.3.2

@@ -143,7 +143,7 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
 }
 
 /// <summary>A stream that stays its owner's: closing this closes nothing.</summary>
-internal sealed class Unowned(Stream inner) : Stream
+internal sealed class LeaveOpenStream(Stream inner) : Stream
 {
     public override bool CanRead => true;
 

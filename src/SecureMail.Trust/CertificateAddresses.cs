@@ -16,6 +16,6 @@ public static class CertificateAddresses
     /// </summary>
     /// <param name="certificate">The signer's.</param>
     /// <param name="address">A bare address, <c>local@domain</c>, without a display name.</param>
-    public static bool CertificateNames(X509Certificate2 certificate, string address) =>
-        Mailbox.Parse(address) is { } wanted && Of(certificate).Any(own => Mailbox.Parse(own) == wanted);
+    public static bool Contains(X509Certificate2 certificate, string address) =>
+        EmailAddress.Parse(address) is { } wanted && Of(certificate).Any(own => EmailAddress.Parse(own) == wanted);
 }

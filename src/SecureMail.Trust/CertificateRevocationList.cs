@@ -5,11 +5,11 @@ using SecureMail.Cms;
 namespace SecureMail.Trust;
 
 /// <summary>Why a CRL says nothing about a certificate, or what it says.</summary>
-internal enum RevocationAnswer
+internal enum RevocationStatus
 {
     NotRevoked,
     Revoked,
-    NoAnswer,
+    Unknown,
 }
 
 /// <summary>
@@ -28,7 +28,7 @@ internal sealed class CertificateRevocationList
     private readonly Dictionary<string, DateTimeOffset> _revoked = [];
     private readonly ReadOnlyMemory<byte> _tbs;
     private readonly SignatureAlgorithm? _algorithm;
-    private readonly KnownSigner _signer = new();
+    private readonly VerifiedIssuer _verifiedIssuer = new();
     private readonly byte[] _signature;
     private bool _unusable;
     private bool _delta;
@@ -86,7 +86,7 @@ internal sealed class CertificateRevocationList
             outer.ThrowIfNotEmpty();
             ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
             ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            return new CertificateRevocationList(tbs, algorithm, Asn1Bits.ReadOctets(sequence));
+            return new CertificateRevocationList(tbs, algorithm, SignatureBits.ReadBytes(sequence));
         }
         catch (AsnContentException)
         {
@@ -107,7 +107,7 @@ internal sealed class CertificateRevocationList
         }
 
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _signer.Is(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
+            && _verifiedIssuer.IsOrVerify(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>
@@ -115,26 +115,26 @@ internal sealed class CertificateRevocationList
     /// whatever authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a
     /// later one made while the certificate had not expired (issuers drop expired certificates from their lists).
     /// </summary>
-    public RevocationAnswer About(ParsedCertificate certificate, DateTimeOffset at)
+    public RevocationStatus StatusOf(ParsedCertificate certificate, DateTimeOffset at)
     {
         if (_unusable || !Covers(certificate))
         {
-            return RevocationAnswer.NoAnswer;
+            return RevocationStatus.Unknown;
         }
 
         if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
         {
-            return RevocationAnswer.Revoked;
+            return RevocationStatus.Revoked;
         }
 
         if (_delta)
         {
-            return RevocationAnswer.NoAnswer;
+            return RevocationStatus.Unknown;
         }
         // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
         var current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
         var later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
-        return current || later ? RevocationAnswer.NotRevoked : RevocationAnswer.NoAnswer;
+        return current || later ? RevocationStatus.NotRevoked : RevocationStatus.Unknown;
     }
 
     /// <summary>RFC 5280 §6.3.3 (b): the scope of the list includes the certificate.</summary>

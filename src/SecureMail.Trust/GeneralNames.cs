@@ -81,22 +81,22 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
     }
 
     /// <summary>The octets of an iPAddress name: 4 or 16, twice that in a constraint.</summary>
-    public byte[] IpOctets() =>
+    public byte[] IpBytes() =>
         AsnDecoder.ReadOctetString(Encoded, AsnEncodingRules.DER, out _, new Asn1Tag(TagClass.ContextSpecific, 7));
 }
 
 /// <summary>An e-mail address in its two halves; the domain in lower-case A-labels, so that every way to write it is
 /// one.</summary>
-internal readonly record struct Mailbox(string Local, string Host)
+internal readonly record struct EmailAddress(string Local, string Host)
 {
     private static readonly IdnMapping Idn = new();
 
-    public static Mailbox? Parse(string address)
+    public static EmailAddress? Parse(string address)
     {
         var at = address.LastIndexOf('@');
         return at <= 0 || at == address.Length - 1
             ? null
-            : new Mailbox(address[..at], NormaliseHost(address[(at + 1)..]));
+            : new EmailAddress(address[..at], NormaliseHost(address[(at + 1)..]));
     }
 
     public static string NormaliseHost(string host)

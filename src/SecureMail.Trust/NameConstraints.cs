@@ -37,7 +37,7 @@ internal sealed class NameConstraints
     }
 
     /// <summary>Whether every name of the certificate is allowed.</summary>
-    public bool Allow(ParsedCertificate certificate)
+    public bool Permits(ParsedCertificate certificate)
     {
         if (_permitted.Count == 0 && _excluded.Count == 0)
         {
@@ -95,34 +95,34 @@ internal sealed class NameConstraints
             case NameKind.Directory:
                 return name.Directory!.IsWithin(subtree.Directory!);
             case NameKind.Email:
-                return Mailbox.Parse(name.Text!) is { } mailbox ? EmailWithin(mailbox, subtree.Text!) : whenUnknown;
+                return EmailAddress.Parse(name.Text!) is { } mailbox ? EmailWithin(mailbox, subtree.Text!) : whenUnknown;
             case NameKind.Dns:
-                var host = Mailbox.NormaliseHost(name.Text!);
-                var domain = Mailbox.NormaliseHost(subtree.Text!);
+                var host = EmailAddress.NormaliseHost(name.Text!);
+                var domain = EmailAddress.NormaliseHost(subtree.Text!);
                 return domain.Length == 0
                     || host == domain
                     || host.EndsWith("." + domain.TrimStart('.'), StringComparison.Ordinal);
             case NameKind.Uri:
                 return
                     Uri.TryCreate(name.Text, UriKind.Absolute, out Uri? uri) && uri.HostNameType == UriHostNameType.Dns
-                    ? HostWithin(Mailbox.NormaliseHost(uri.Host), Mailbox.NormaliseHost(subtree.Text!))
+                    ? HostWithin(EmailAddress.NormaliseHost(uri.Host), EmailAddress.NormaliseHost(subtree.Text!))
                     : whenUnknown;
             case NameKind.Ip:
-                return IpWithin(name.IpOctets(), subtree.IpOctets()) ?? whenUnknown;
+                return IpWithin(name.IpBytes(), subtree.IpBytes()) ?? whenUnknown;
             default:
                 return whenUnknown;
         }
     }
 
-    private static bool EmailWithin(Mailbox mailbox, string constraint)
+    private static bool EmailWithin(EmailAddress mailbox, string constraint)
     {
         // A mailbox, a host, or with a leading point every host in a domain.
         if (constraint.Contains('@'))
         {
-            return Mailbox.Parse(constraint) is { } exact && exact == mailbox;
+            return EmailAddress.Parse(constraint) is { } exact && exact == mailbox;
         }
 
-        return HostWithin(mailbox.Host, Mailbox.NormaliseHost(constraint));
+        return HostWithin(mailbox.Host, EmailAddress.NormaliseHost(constraint));
     }
 
     private static bool HostWithin(string host, string constraint) =>

@@ -28,7 +28,7 @@ internal sealed class ParsedCertificate
 {
     private static readonly ConditionalWeakTable<X509Certificate2, StrongBox<ParsedCertificate?>> Read = [];
 
-    private static readonly HashSet<string> Processed =
+    private static readonly HashSet<string> ProcessedExtensions =
     [
         "2.5.29.14",
         "2.5.29.15",
@@ -46,7 +46,7 @@ internal sealed class ParsedCertificate
     ];
 
     private readonly Dictionary<string, (bool Critical, ReadOnlyMemory<byte> Value)> _extensions = [];
-    private readonly KnownSigner _signer = new();
+    private readonly VerifiedIssuer _verifiedIssuer = new();
 
     private ParsedCertificate(X509Certificate2 certificate, AsnReader tbs)
     {
@@ -99,7 +99,7 @@ internal sealed class ParsedCertificate
     public byte[]? SubjectKeyIdentifier { get; private set; }
     public byte[]? AuthorityKeyIdentifier { get; private set; }
     public bool IsSelfIssued => Issuer.Matches(Subject);
-    public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !Processed.Contains(e.Key));
+    public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !ProcessedExtensions.Contains(e.Key));
 
     /// <summary>The addresses the certificate vouches for, as written.</summary>
     public IEnumerable<string> Emails =>
@@ -122,9 +122,9 @@ internal sealed class ParsedCertificate
 
     /// <summary>Null when the certificate cannot be read.</summary>
     public static ParsedCertificate? TryRead(X509Certificate2 certificate) =>
-        Read.GetValue(certificate, c => new(ReadAnew(c))).Value;
+        Read.GetValue(certificate, c => new(Parse(c))).Value;
 
-    private static ParsedCertificate? ReadAnew(X509Certificate2 certificate)
+    private static ParsedCertificate? Parse(X509Certificate2 certificate)
     {
         try
         {
@@ -133,7 +133,7 @@ internal sealed class ParsedCertificate
             outer.ThrowIfNotEmpty();
             ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
             ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            var signature = Asn1Bits.ReadOctets(sequence);
+            var signature = SignatureBits.ReadBytes(sequence);
             var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
             {
                 Tbs = tbs,
@@ -151,7 +151,7 @@ internal sealed class ParsedCertificate
 
     /// <summary>Whether another certificate's key made this one's signature.</summary>
     public bool IsSignedBy(ParsedCertificate issuer) =>
-        _signer.Is(issuer, () =>
+        _verifiedIssuer.IsOrVerify(issuer, () =>
             Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
 
     /// <summary>RSA below 2048 bits.</summary>
@@ -251,12 +251,12 @@ internal sealed class ParsedCertificate
 /// The issuer that was last found to have signed something. Only success is kept: an attacker who sends wrong issuers
 /// drives nothing out.
 /// </summary>
-internal sealed class KnownSigner
+internal sealed class VerifiedIssuer
 {
     private byte[]? _key;
 
     /// <summary>Whether the issuer's key signed it; asks only when it is not known already.</summary>
-    public bool Is(ParsedCertificate issuer, Func<bool> verify)
+    public bool IsOrVerify(ParsedCertificate issuer, Func<bool> verify)
     {
         var known = Volatile.Read(ref _key);
         if (known is not null && issuer.SubjectPublicKeyInfo.Span.SequenceEqual(known))
@@ -275,14 +275,14 @@ internal sealed class KnownSigner
 }
 
 /// <summary>Signatures in certificates and CRLs.</summary>
-internal static class Asn1Bits
+internal static class SignatureBits
 {
     /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature,
     /// which nobody needs.</exception>
-    public static byte[] ReadOctets(AsnReader reader)
+    public static byte[] ReadBytes(AsnReader reader)
     {
-        var octets = reader.ReadBitString(out var unusedBits);
-        return unusedBits == 0 ? octets : throw new AsnContentException("a signature that is not whole octets");
+        var bytes = reader.ReadBitString(out var unusedBits);
+        return unusedBits == 0 ? bytes : throw new AsnContentException("a signature that is not whole octets");
     }
 }
 

@@ -17,16 +17,16 @@ namespace SecureMail.Trust;
 public sealed class PathValidator
 {
     /// <summary>Signatures of certificates and CRLs verified for one question.</summary>
-    private const int MaxSignatures = 256;
+    private const int MaxVerifications = 256;
 
     private readonly TrustMaterial _material;
     private readonly TrustMaterial? _extra;
     private readonly PathOptions _options;
     private readonly Dictionary<(ParsedCertificate, ParsedCertificate), bool> _signatures = [];
     private readonly Dictionary<(CertificateRevocationList, ParsedCertificate), bool> _crlSignatures = [];
-    private readonly Dictionary<ParsedCertificate, bool> _crlSigners = [];
+    private readonly Dictionary<ParsedCertificate, bool> _trustedCrlSigners = [];
     private readonly PathValidator? _outer;
-    private int _work;
+    private int _verifications;
     private (int Rank, PathResult Result)? _best;
 
     private PathValidator(
@@ -66,22 +66,22 @@ public sealed class PathValidator
         ParsedCertificate last = path[^1];
         // A certificate that is itself an anchor is trusted as such; there is nothing above to ask.
         if (path.Count == 1
-            && _material.AnchorsNamed(last.Subject).Any(a => Same(a, last))
-            && Consider(path) is { } direct)
+            && _material.AnchorsNamed(last.Subject).Any(a => AreSameCertificate(a, last))
+            && ValidateCandidate(path) is { } direct)
         {
             return direct;
         }
 
         foreach (ParsedCertificate anchor in ByKeyIdentifier(_material.AnchorsNamed(last.Issuer), last))
         {
-            if (!Same(anchor, last) && IsIssuedBy(last, anchor, path) && Consider([.. path, anchor]) is { } result)
+            if (!AreSameCertificate(anchor, last) && IsIssuedBy(last, anchor, path) && ValidateCandidate([.. path, anchor]) is { } result)
             {
                 return result;
             }
         }
         if (path.Count >= _options.MaxDepth - 1)
         {
-            Remember(path, SubIndication.ChainConstraintsFailure, Reasons.PathTooLong, rank: 2);
+            RecordFailure(path, SubIndication.ChainConstraintsFailure, Reasons.PathTooLong, rank: 2);
             return null;
         }
         IEnumerable<ParsedCertificate> issuers = _material
@@ -113,7 +113,7 @@ public sealed class PathValidator
             return known;
         }
 
-        if (!Spend(path))
+        if (!TryCountVerification(path))
         {
             return false;
         }
@@ -122,7 +122,7 @@ public sealed class PathValidator
         _signatures[(certificate, issuer)] = signed;
         if (!signed)
         {
-            Remember(
+            RecordFailure(
                 path,
                 certificate.Algorithm is null
                     ? SubIndication.CryptoConstraintsFailure
@@ -134,7 +134,7 @@ public sealed class PathValidator
         return signed;
     }
 
-    private bool Spend(List<ParsedCertificate> path)
+    private bool TryCountVerification(List<ParsedCertificate> path)
     {
         PathValidator first = this;
         while (first._outer is not null)
@@ -142,17 +142,17 @@ public sealed class PathValidator
             first = first._outer;
         }
 
-        if (first._work++ < MaxSignatures)
+        if (first._verifications++ < MaxVerifications)
         {
             return true;
         }
 
-        Remember(path, SubIndication.CertificateChainGeneralFailure, Reasons.TooMuchWork, rank: 3);
+        RecordFailure(path, SubIndication.CertificateChainGeneralFailure, Reasons.PathTooComplex, rank: 3);
         return false;
     }
 
     /// <summary>Validates a complete path; gives it back when it holds, else remembers the failure.</summary>
-    private PathResult? Consider(List<ParsedCertificate> path)
+    private PathResult? ValidateCandidate(List<ParsedCertificate> path)
     {
         PathResult result;
         try
@@ -173,14 +173,14 @@ public sealed class PathValidator
             result.Status == PathStatus.Indeterminate ? 6
             : result.SubIndication == SubIndication.RevokedNoPoe ? 5
             : 4;
-        Keep(rank, result);
+        KeepBest(rank, result);
         return null;
     }
 
-    private void Remember(List<ParsedCertificate> path, SubIndication subIndication, Reason reason, int rank) =>
-        Keep(rank, Failure(path, subIndication, reason));
+    private void RecordFailure(List<ParsedCertificate> path, SubIndication subIndication, Reason reason, int rank) =>
+        KeepBest(rank, Failure(path, subIndication, reason));
 
-    private void Keep(int rank, PathResult result)
+    private void KeepBest(int rank, PathResult result)
     {
         if (_best is null || rank > _best.Value.Rank)
         {
@@ -193,7 +193,7 @@ public sealed class PathValidator
     {
         var length = path.Count - 1;
         ParsedCertificate anchor = path[^1];
-        if (OutsideValidity(anchor) is { } anchorTime)
+        if (CheckValidity(anchor) is { } anchorTime)
         {
             return Failure(path, anchorTime.SubIndication, anchorTime.Reason);
         }
@@ -266,7 +266,7 @@ public sealed class PathValidator
     private (SubIndication SubIndication, Reason Reason)? CheckBasics(
         ParsedCertificate certificate, NameConstraints names, bool last)
     {
-        if (OutsideValidity(certificate) is { } time)
+        if (CheckValidity(certificate) is { } time)
         {
             return time;
         }
@@ -282,7 +282,7 @@ public sealed class PathValidator
             return (SubIndication.CryptoConstraintsFailure, Reasons.PathAlgorithmWeak);
         }
         // §6.1.3 (b), (c): a self-issued certificate inside the path is exempt.
-        if ((last || !certificate.IsSelfIssued) && !names.Allow(certificate))
+        if ((last || !certificate.IsSelfIssued) && !names.Permits(certificate))
         {
             return (SubIndication.ChainConstraintsFailure, Reasons.NameNotAllowed);
         }
@@ -320,7 +320,7 @@ public sealed class PathValidator
         return null;
     }
 
-    private (SubIndication SubIndication, Reason Reason)? OutsideValidity(ParsedCertificate certificate)
+    private (SubIndication SubIndication, Reason Reason)? CheckValidity(ParsedCertificate certificate)
     {
         if (_options.At < certificate.NotBefore)
         {
@@ -342,11 +342,11 @@ public sealed class PathValidator
         var unknown = false;
         for (var i = path.Count - 2; i >= 0; i--)
         {
-            switch (AskRevocation(path[i], path[i + 1], path))
+            switch (RevocationStatusOf(path[i], path[i + 1], path))
             {
-                case RevocationAnswer.Revoked:
+                case RevocationStatus.Revoked:
                     return Failure(path, SubIndication.RevokedNoPoe, Reasons.Revoked);
-                case RevocationAnswer.NoAnswer:
+                case RevocationStatus.Unknown:
                     unknown = true;
                     break;
             }
@@ -357,23 +357,23 @@ public sealed class PathValidator
             : null;
     }
 
-    private RevocationAnswer AskRevocation(
+    private RevocationStatus RevocationStatusOf(
         ParsedCertificate certificate, ParsedCertificate issuer, List<ParsedCertificate> path)
     {
-        RevocationAnswer answer = RevocationAnswer.NoAnswer;
+        RevocationStatus answer = RevocationStatus.Unknown;
         foreach (
             CertificateRevocationList crl in _material
                 .CrlsOf(certificate.Issuer)
                 .Concat(_extra?.CrlsOf(certificate.Issuer) ?? []))
         {
-            RevocationAnswer said = crl.About(certificate, _options.At);
+            RevocationStatus said = crl.StatusOf(certificate, _options.At);
             // What would say nothing need not be verified.
-            if (said == RevocationAnswer.NoAnswer || (said == answer) || !IsAuthentic(crl, issuer, path))
+            if (said == RevocationStatus.Unknown || (said == answer) || !IsAuthentic(crl, issuer, path))
             {
                 continue;
             }
 
-            if (said == RevocationAnswer.Revoked)
+            if (said == RevocationStatus.Revoked)
             {
                 return said;
             }
@@ -389,7 +389,7 @@ public sealed class PathValidator
     /// </summary>
     private bool IsAuthentic(CertificateRevocationList crl, ParsedCertificate issuer, List<ParsedCertificate> path)
     {
-        if (IsSigned(crl, issuer, path))
+        if (IsSignedBy(crl, issuer, path))
         {
             return true;
         }
@@ -400,7 +400,7 @@ public sealed class PathValidator
             .Concat(_extra?.IntermediatesNamed(crl.Issuer) ?? []);
         foreach (ParsedCertificate other in others)
         {
-            if (!Same(other, issuer) && IsSigned(crl, other, path) && IsCrlSigner(other, path[^1]))
+            if (!AreSameCertificate(other, issuer) && IsSignedBy(crl, other, path) && IsCrlSigner(other, path[^1]))
             {
                 return true;
             }
@@ -408,11 +408,11 @@ public sealed class PathValidator
         return false;
     }
 
-    private bool IsSigned(CertificateRevocationList crl, ParsedCertificate signer, List<ParsedCertificate> path)
+    private bool IsSignedBy(CertificateRevocationList crl, ParsedCertificate signer, List<ParsedCertificate> path)
     {
         if (!_crlSignatures.TryGetValue((crl, signer), out var signed))
         {
-            _crlSignatures[(crl, signer)] = signed = Spend(path) && crl.IsSignedBy(signer);
+            _crlSignatures[(crl, signer)] = signed = TryCountVerification(path) && crl.IsSignedBy(signer);
         }
 
         return signed;
@@ -420,7 +420,7 @@ public sealed class PathValidator
 
     private bool IsCrlSigner(ParsedCertificate signer, ParsedCertificate anchor)
     {
-        if (_crlSigners.TryGetValue(signer, out var known))
+        if (_trustedCrlSigners.TryGetValue(signer, out var known))
         {
             return known;
         }
@@ -443,7 +443,7 @@ public sealed class PathValidator
         var trusted =
             inner.Build([signer]) is { } result
             && result.Path[^1].RawDataMemory.Span.SequenceEqual(anchor.Certificate.RawDataMemory.Span);
-        _crlSigners[signer] = trusted;
+        _trustedCrlSigners[signer] = trusted;
         return trusted;
     }
 
@@ -453,7 +453,7 @@ public sealed class PathValidator
     private static X509Certificate2[] Certificates(List<ParsedCertificate> path) =>
         [.. path.Select(c => c.Certificate)];
 
-    private static bool Same(ParsedCertificate one, ParsedCertificate other) =>
+    private static bool AreSameCertificate(ParsedCertificate one, ParsedCertificate other) =>
         one.Certificate.RawDataMemory.Span.SequenceEqual(other.Certificate.RawDataMemory.Span);
 
     /// <summary>Candidates whose key identifier is the one asked for come first; the identifier is a hint, not a rule

@@ -114,7 +114,7 @@ internal static class Reasons
         "Chưa kiểm tra được chứng thư có bị thu hồi hay không (thiếu danh sách thu hồi hoặc danh sách đã cũ); hãy cập nhật danh sách thu hồi rồi kiểm tra lại.",
         "Whether a certificate is revoked could not be checked (no revocation list, or a stale one); fetch a current list and check again."
     );
-    public static readonly Reason TooMuchWork = new(
+    public static readonly Reason PathTooComplex = new(
         "path-too-complex",
         "Quá nhiều đường dẫn chứng thực có thể có; không thể tin chữ ký này, hãy yêu cầu bên gửi chỉ gửi kèm các chứng thư cần thiết.",
         "There are too many possible certification paths; this signature cannot be trusted, ask the sender to include only the certificates needed."

@@ -65,7 +65,7 @@ internal sealed class Receive(
                     Blob = blob.Id,
                     salt,
                     now = now.UtcDateTime,
-                    Asked = EvidenceField.AskedIn(envelope.Session.Announced),
+                    Asked = EvidenceField.AskedIn(envelope.Session.AnnouncedLines),
                 },
                 transaction,
                 cancellationToken: cancellationToken));

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>The character sets that mail may name. A short list on purpose: UTF-7 and its like hide markup from whoever
 /// looks at the octets.</summary>

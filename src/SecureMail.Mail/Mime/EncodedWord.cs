@@ -1,7 +1,7 @@
 using System.Buffers.Text;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// RFC 2047, both ways. Reading joins the octets of neighbouring words of one charset before decoding: older clients

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>Tokens, quoted strings and comments of structured header values (RFC 2045 §5.1, RFC 5322 §3.2), without
 /// recursion.</summary>

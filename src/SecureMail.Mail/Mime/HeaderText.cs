@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Writing header fields: lines of at most 76 characters, US-ASCII only, nothing in them that could begin another

@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Walks the lines of a seekable stream and knows the offset of each. Holds one buffer whatever the size of the mail: a

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>Dates of RFC 5322 §3.3.</summary>
 public static class MailDate

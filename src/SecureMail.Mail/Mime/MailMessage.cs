@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Reading mail. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps offsets

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Reports (RFC 6522): a sentence for people, groups of fields for programs, and perhaps the message they speak of.

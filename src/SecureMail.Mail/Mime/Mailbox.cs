@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// One address (RFC 5322 §3.4): the name shown and the address meant. Groups are flattened. The structure is read

@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>A media type and its parameters (RFC 2045 §5.1), parameters decoded (RFC 2231). Names lower case, values as
 /// they are.</summary>

@@ -2,7 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>How a leaf is written. There is no 7bit or 8bit: signed parts must survive relays (RFC 8551
 /// §3.1.2).</summary>

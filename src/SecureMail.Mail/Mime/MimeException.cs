@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>Why octets are not mail, or text may not become mail. The caller branches on this, never on the
 /// message.</summary>

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>One header field: the octets as received, and what they say.</summary>
 public sealed class MimeHeader

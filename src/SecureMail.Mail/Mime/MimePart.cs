@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// One MIME entity: where it stands in the received octets, its header, and its children when it is a multipart or an

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Reads the structure of a message in one pass over its lines: header sections, delimiters, offsets. It decodes no

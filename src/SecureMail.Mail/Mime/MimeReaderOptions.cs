@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>What one message may cost its reader. Sizes in octets.</summary>
 public sealed record MimeLimits

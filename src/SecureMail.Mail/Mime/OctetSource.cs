@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>The received octets, and windows into them. Windows share the stream, so one message is read by one thread
 /// at a time.</summary>

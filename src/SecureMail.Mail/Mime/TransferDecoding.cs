@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Buffers.Text;
 using System.Runtime.CompilerServices;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
 /// Reads encoded octets in pieces and gives decoded ones. Subclasses turn a piece into output; what they cannot use yet

@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 internal enum SmtpLineKind
 {

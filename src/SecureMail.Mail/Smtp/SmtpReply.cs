@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 /// <summary>
 /// One reply (RFC 5321 §4.2) with its enhanced status code (RFC 3463), written by the server and read by the client.

@@ -2,7 +2,7 @@ using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 /// <summary>
 /// The settings of TLS for both sides. The platform builds a chain whatever one says: here it gets no trust, no network

@@ -227,10 +227,10 @@ public sealed class CmsSignersTests
             TestPki.Now);
 
     private static Task<IReadOnlyList<SignatureFinding>> JudgeAsync(CmsSignedData data, byte[] content) =>
-        SignatureJudge.JudgeAsync(
+        SignatureValidator.ValidateAsync(
             data,
             new MemoryStream(content),
-            new JudgeOptions
+            new ValidationOptions
             {
                 Trust = new TrustMaterial(
                     [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),

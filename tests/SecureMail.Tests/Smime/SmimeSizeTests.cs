@@ -48,9 +48,9 @@ public class SmimeSizeTests
                 await SignedAsync(message: message),
             })
         {
-            using var judgement = await JudgeAsync(octets);
-            judgement.Verdict.ShouldBe(Verdict.Valid);
-            Read(judgement.Parts.ShouldHaveSingleItem()).AsSpan().SequenceEqual(document).ShouldBeTrue();
+            using var validation = await ValidateAsync(octets);
+            validation.Verdict.ShouldBe(Verdict.Valid);
+            Read(validation.Parts.ShouldHaveSingleItem()).AsSpan().SequenceEqual(document).ShouldBeTrue();
         }
     }
 

@@ -10,7 +10,7 @@ namespace SecureMail.Tests.Verify;
 public sealed class UnprovenFileTests
 {
     private static readonly TestIdentity Signer = TestPki.Shared.Issue("CN=Van thu", ["vanthu@a.vn"]);
-    private static readonly JudgeOptions Options = new()
+    private static readonly ValidationOptions Options = new()
     {
         Trust = new TrustMaterial(
             [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),

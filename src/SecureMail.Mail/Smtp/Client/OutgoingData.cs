@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
 /// <summary>
 /// A message about to be DATA: looked through once before anything is sent, then written with its dots stuffed (RFC

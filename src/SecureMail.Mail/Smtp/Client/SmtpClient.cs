@@ -3,8 +3,10 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Text;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
 /// <summary>
 /// One SMTP session as a client (RFC 5321): connect, EHLO, STARTTLS when required and EHLO again, then any number of

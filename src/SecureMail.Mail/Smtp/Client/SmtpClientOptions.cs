@@ -1,6 +1,6 @@
 using System.Security.Cryptography.X509Certificates;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
 /// <summary>Where to connect and what to insist on.</summary>
 public sealed record SmtpClientOptions

@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. Recorded, never
 /// believed.</summary>

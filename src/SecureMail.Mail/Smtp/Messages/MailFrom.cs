@@ -1,6 +1,7 @@
 using System.Globalization;
+using SecureMail.Mail.Mime;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>MAIL FROM (RFC 5321 §4.1.1.2).</summary>
 /// <param name="Address">The return path; null is the null path &lt;&gt;, which reports carry and nobody

@@ -1,4 +1,6 @@
-namespace SecureMail.Mail;
+using SecureMail.Mail.Mime;
+
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>RCPT TO (RFC 5321 §4.1.1.3).</summary>
 /// <param name="Address">The mailbox; "postmaster" may stand without a domain.</param>

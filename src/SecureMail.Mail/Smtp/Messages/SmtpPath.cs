@@ -1,6 +1,7 @@
 using System.Text;
+using SecureMail.Mail.Mime;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>A path in angle brackets and the parameters behind it (RFC 5321 §4.1.2).</summary>
 internal static class SmtpPath

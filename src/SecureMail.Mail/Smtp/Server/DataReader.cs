@@ -1,4 +1,4 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
 /// Finds the end of DATA and takes the stuffed dots out (RFC 5321 §4.5.2), whatever pieces the octets come in. Only

@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>The octets of one DATA on their way into a reception. A message already lost is still read to its true
 /// end.</summary>

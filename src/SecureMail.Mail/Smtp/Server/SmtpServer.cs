@@ -2,7 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
 /// An SMTP server (RFC 5321) with STARTTLS, SIZE, 8BITMIME, PIPELINING and enhanced status codes. It listens, counts
@@ -19,7 +19,7 @@ public sealed class SmtpServer : IAsyncDisposable
     private readonly TcpListener _listener;
     private readonly Lock _gate = new();
     private readonly HashSet<Task> _sessions = [];
-    private readonly SmtpPlaces _places;
+    private readonly ConnectionLimiter _places;
     private Task _accepting = Task.CompletedTask;
     private bool _disposed;
 
@@ -39,7 +39,7 @@ public sealed class SmtpServer : IAsyncDisposable
         _options = options;
         _time = time;
         _logger = logger;
-        _places = new SmtpPlaces(options.Limits);
+        _places = new ConnectionLimiter(options.Limits);
         _listener = new TcpListener(options.Listen);
     }
 

@@ -1,7 +1,8 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
 /// What a server does and bears. The delegates are the product; everything else is the protocol. A delegate that fails
@@ -134,9 +135,9 @@ public sealed record SmtpPeer(IPEndPoint Remote, bool IsTls, string? Id);
 
 /// <param name="Id">Random, for logs and the Received field.</param>
 /// <param name="Hello">What the client called itself; not to be believed.</param>
-/// <param name="Announced">The lines of <see cref="SmtpServerOptions.ExtraEhloLines"/> in the last EHLO reply; empty
+/// <param name="AnnouncedLines">The lines of <see cref="SmtpServerOptions.ExtraEhloLines"/> in the last EHLO reply; empty
 /// after HELO.</param>
-public sealed record SmtpSessionInfo(string Id, SmtpPeer Peer, string Hello, IReadOnlyList<string> Announced);
+public sealed record SmtpSessionInfo(string Id, SmtpPeer Peer, string Hello, IReadOnlyList<string> AnnouncedLines);
 
 /// <summary>A message about to come.</summary>
 public sealed record SmtpEnvelope(SmtpSessionInfo Session, MailFrom From, IReadOnlyList<RcptTo> Recipients);

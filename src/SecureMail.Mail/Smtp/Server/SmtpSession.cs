@@ -4,8 +4,9 @@ using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
 /// One connection: reads a command, asks the state table whether it is legal now, does it, answers. Replies to
@@ -16,7 +17,7 @@ internal sealed class SmtpSession : IAsyncDisposable
 {
     private readonly SmtpServerOptions _options;
     private readonly SmtpServerLimits _limits;
-    private readonly SmtpPlaces _places;
+    private readonly ConnectionLimiter _places;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly CancellationToken _stop;
@@ -39,7 +40,7 @@ internal sealed class SmtpSession : IAsyncDisposable
     private bool _ending;
 
     public SmtpSession(
-        Stream stream, IPEndPoint remote, SmtpServerOptions options, SmtpPlaces places, TimeProvider time,
+        Stream stream, IPEndPoint remote, SmtpServerOptions options, ConnectionLimiter places, TimeProvider time,
         ILogger logger, CancellationToken stop)
     {
         _stream = stream;

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 internal enum SmtpState
 {

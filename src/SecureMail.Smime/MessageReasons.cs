@@ -1,12 +1,12 @@
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 
 namespace SecureMail.Smime;
 
 /// <summary>What is said about a message that could not be read to its end; the only place with these
 /// sentences.</summary>
-internal static class Problems
+internal static class MessageReasons
 {
     public static Reason Of(MimeException e) =>
         e.Reason switch

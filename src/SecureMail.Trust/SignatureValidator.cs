@@ -5,7 +5,7 @@ using SecureMail.Cms;
 namespace SecureMail.Trust;
 
 /// <summary>What signatures are judged by.</summary>
-public sealed record JudgeOptions
+public sealed record ValidationOptions
 {
     /// <summary>Anchors, intermediates, CRLs.</summary>
     public required TrustMaterial Trust { get; init; }
@@ -27,7 +27,7 @@ public sealed record JudgeOptions
 /// What the signature covers, and who the sender is, the caller adds: it knows the format around.
 /// Left out so far: timestamps (a proof of an earlier time), so an expired or revoked signer is not trusted.
 /// </summary>
-public static class SignatureJudge
+public static class SignatureValidator
 {
     private const string AnyExtendedKeyUsage = "2.5.29.37.0";
     private const string EmailProtection = "1.3.6.1.5.5.7.3.4";
@@ -40,17 +40,17 @@ public static class SignatureJudge
     /// <see cref="CmsSignedData.VerifyAsync"/>.</param>
     /// <param name="options">What is judged by.</param>
     /// <param name="cancellationToken">Stops between pieces of content.</param>
-    public static async Task<IReadOnlyList<SignatureFinding>> JudgeAsync(
-        CmsSignedData data, Stream? detachedContent, JudgeOptions options,
+    public static async Task<IReadOnlyList<SignatureFinding>> ValidateAsync(
+        CmsSignedData data, Stream? detachedContent, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
         IReadOnlyList<SignerVerification> verifications = await data.VerifyAsync(
             detachedContent, options.Trust.Intermediates, cancellationToken);
         var enclosed = new TrustMaterial([], data.Certificates, data.Crls);
-        return [.. verifications.Select(v => Judge(v, enclosed, options))];
+        return [.. verifications.Select(v => Validate(v, enclosed, options))];
     }
 
-    private static SignatureFinding Judge(SignerVerification verification, TrustMaterial enclosed, JudgeOptions options)
+    private static SignatureFinding Validate(SignerVerification verification, TrustMaterial enclosed, ValidationOptions options)
     {
         PathResult? path = verification.Certificate is { } certificate
             ? PathValidator.Validate(
@@ -80,7 +80,7 @@ public static class SignatureJudge
     }
 
     private static (Indication, SubIndication?, Reason) Decide(
-        SignerVerification v, PathResult? path, JudgeOptions options)
+        SignerVerification v, PathResult? path, ValidationOptions options)
     {
         if (v.Problems.Any(IsFormat))
         {

@@ -1,10 +1,10 @@
 using System.Net;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>The places of one server: connections by address, sessions by named peer, messages by whoever sends them.
 /// Nobody waits for one: there is a place, or a refusal at once.</summary>
-internal sealed class SmtpPlaces(SmtpServerLimits limits)
+internal sealed class ConnectionLimiter(SmtpServerLimits limits)
 {
     public Places<IPAddress> Addresses { get; } = new(limits.Connections, limits.ConnectionsPerAddress);
 

@@ -1,4 +1,4 @@
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 
 namespace SecureMail.Smime;
@@ -7,20 +7,20 @@ namespace SecureMail.Smime;
 /// Everything found out about a received message. Parts and headers are readable until this is disposed; they lie in
 /// the stream that was judged or, opened from an envelope, in memory and sealed temporary files.
 /// </summary>
-public sealed class MessageJudgement : IDisposable
+public sealed class MessageValidation : IDisposable
 {
     private readonly MessageLayers? _layers;
 
     /// <param name="proven">So many envelopes, counted from outside, have an intact signature over the whole inside
     /// them.</param>
-    internal MessageJudgement(
-        MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedOctetsDigest,
+    internal MessageValidation(
+        MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedBytesDigest,
         int proven, Reason? problem)
     {
         _layers = layers;
         State = state;
         Findings = findings;
-        SignedOctetsDigest = signedOctetsDigest;
+        SignedBytesDigest = signedBytesDigest;
         Problem = problem;
         Verdict = Verdicts.Of(state, findings);
         Message = layers?.Message;
@@ -31,7 +31,7 @@ public sealed class MessageJudgement : IDisposable
         // What came out of an envelope without authentication (CBC) is shown only where a signature inside it proves
         // all of it unchanged. One around it proves nothing: who changes a ciphertext can sign the changed one (EFAIL).
         var mayBeShown = proven >= layers.LastUnauthenticated;
-        EnvelopeFindings = Problems.OfEnvelopes(layers.Envelopes, mayBeShown);
+        EnvelopeFindings = MessageReasons.OfEnvelopes(layers.Envelopes, mayBeShown);
         EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || proven > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);
@@ -61,7 +61,7 @@ public sealed class MessageJudgement : IDisposable
 
     /// <summary>SHA-256 of the octets that the innermost signature is over: the same for every copy of a dispatch. Null
     /// without a signature.</summary>
-    public byte[]? SignedOctetsDigest { get; }
+    public byte[]? SignedBytesDigest { get; }
 
     /// <summary>The message as received, outside of all layers; null when it is no mail.</summary>
     public MailMessage? Message { get; }

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 
 namespace SecureMail.Smime;
@@ -13,17 +13,17 @@ namespace SecureMail.Smime;
 /// signer is the sender. Hostile input is a verdict, not an exception. It leaves out: what to do about it (policy),
 /// HTML, and signatures inside documents.
 /// </summary>
-public static class SmimeJudge
+public static class MessageValidator
 {
     /// <summary>Judges one message.</summary>
-    /// <param name="received">Seekable, the octets as they came; stays the caller's and in use until the judgement is
+    /// <param name="received">Seekable, the octets as they came; stays the caller's and in use until the validation is
     /// disposed. A file stored with LF line ends is read too.</param>
     /// <param name="keys">Keys that may open envelopes; none leaves an encrypted message locked.</param>
     /// <param name="options">What signatures are judged by.</param>
     /// <param name="cancellationToken">Stops between pieces.</param>
     /// <exception cref="IOException">The stream cannot be read, or a temporary file not written.</exception>
-    public static async Task<MessageJudgement> JudgeAsync(
-        Stream received, IReadOnlyList<RecipientKey> keys, JudgeOptions options,
+    public static async Task<MessageValidation> ValidateAsync(
+        Stream received, IReadOnlyList<RecipientKey> keys, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
         MessageLayers? layers = null;
@@ -32,13 +32,13 @@ public static class SmimeJudge
             var (state, problem) = await OpenAsync();
             if (layers is null)
             {
-                return new MessageJudgement(null, state, [], null, 0, problem);
+                return new MessageValidation(null, state, [], null, 0, problem);
             }
 
             var judged =
                 state == FileState.Unreadable && layers.LastUnauthenticated == 0
                     ? []
-                    : await JudgeLayersAsync(layers, options, cancellationToken);
+                    : await ValidateLayersAsync(layers, options, cancellationToken);
             var proven = judged
                 .Where(l => l.Layer.CoversWhole && l.Findings.Any(f => f.Intact))
                 .Select(l => l.Layer.Envelopes)
@@ -58,7 +58,7 @@ public static class SmimeJudge
                 judged = [];
             }
 
-            return new MessageJudgement(
+            return new MessageValidation(
                 layers, state, [.. judged.SelectMany(l => l.Findings)], judged.Count == 0 ? null : judged[^1].Digest,
                 proven, problem);
         }
@@ -78,11 +78,11 @@ public static class SmimeJudge
             }
             catch (MimeException e)
             {
-                return (FileState.Unreadable, Problems.Of(e));
+                return (FileState.Unreadable, MessageReasons.Of(e));
             }
             catch (CmsException e)
             {
-                return (e.Error == CmsError.NotForUs ? FileState.Locked : FileState.Unreadable, Problems.Of(e));
+                return (e.Error == CmsError.NotForUs ? FileState.Locked : FileState.Unreadable, MessageReasons.Of(e));
             }
         }
     }
@@ -91,15 +91,15 @@ public static class SmimeJudge
     /// over.</summary>
     private static async Task<
         List<(SignedLayer Layer, IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)>
-    > JudgeLayersAsync(MessageLayers layers, JudgeOptions options, CancellationToken cancellationToken)
+    > ValidateLayersAsync(MessageLayers layers, ValidationOptions options, CancellationToken cancellationToken)
     {
         var sender = MessageHeaders.SoleSender(layers.Message, MessageHeaders.Of(layers.Message, layers.Payload));
         List<(SignedLayer, IReadOnlyList<SignatureFinding>, byte[]?)> all = [];
         foreach (var layer in layers.Signatures)
         {
             (IReadOnlyList<SignatureFinding> findings, var digest) = layer.Data is null
-                ? ([Problems.BrokenSignature()], null)
-                : await JudgeLayerAsync(layer.Data, layer.Content, options, cancellationToken);
+                ? ([MessageReasons.BrokenSignature()], null)
+                : await ValidateLayerAsync(layer.Data, layer.Content, options, cancellationToken);
             all.Add(
                 (
                     layer,
@@ -117,44 +117,44 @@ public static class SmimeJudge
         return all;
     }
 
-    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeLayerAsync(
-        CmsSignedData data, MimePart? content, JudgeOptions options, CancellationToken cancellationToken)
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> ValidateLayerAsync(
+        CmsSignedData data, MimePart? content, ValidationOptions options, CancellationToken cancellationToken)
     {
         if (content is null)
         {
-            var attached = await SignatureJudge.JudgeAsync(data, null, options, cancellationToken);
+            var attached = await SignatureValidator.ValidateAsync(data, null, options, cancellationToken);
             return (
                 attached,
                 data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(data.OpenContent(), cancellationToken));
         }
 
         // DESIGN §7: a detached signature's own content, if it brings one, is never used.
-        var (findings, digest) = await JudgeDetachedAsync(data, content.OpenRaw, options, cancellationToken);
+        var (findings, digest) = await ValidateDetachedAsync(data, content.OpenRaw, options, cancellationToken);
         if (findings.Any(f => f.Intact) || !CrlfStream.HasBareLf(content.OpenRaw()))
         {
             return (findings, digest);
         }
 
         // A file stored with LF line ends: what was signed had CRLF (RFC 8551 §3.1.1). Over SMTP no bare LF comes in.
-        var (again, canonical) = await JudgeDetachedAsync(
+        var (again, canonical) = await ValidateDetachedAsync(
             data, () => new CrlfStream(content.OpenRaw()), options, cancellationToken);
         return again.Any(f => f.Intact) ? (again, canonical) : (findings, digest);
     }
 
     /// <summary>The digest comes out of the pass that the signature needs; only a signature by another digest takes one
     /// more.</summary>
-    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> JudgeDetachedAsync(
-        CmsSignedData data, Func<Stream> open, JudgeOptions options, CancellationToken cancellationToken)
+    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> ValidateDetachedAsync(
+        CmsSignedData data, Func<Stream> open, ValidationOptions options, CancellationToken cancellationToken)
     {
         await using var octets = open();
-        var findings = await SignatureJudge.JudgeAsync(data, octets, options, cancellationToken);
+        var findings = await SignatureValidator.ValidateAsync(data, octets, options, cancellationToken);
         return (findings, data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(open(), cancellationToken));
     }
 
     private static bool IsSender(X509Certificate2? certificate, Mailbox? sender) =>
         certificate is not null
         && sender is not null
-        && CertificateAddresses.CertificateNames(certificate, sender.Address);
+        && CertificateAddresses.Contains(certificate, sender.Address);
 
     private static async Task<byte[]> HashAsync(Stream octets, CancellationToken cancellationToken)
     {

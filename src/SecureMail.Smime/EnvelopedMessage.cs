@@ -1,22 +1,22 @@
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Smime;
 
 /// <summary>
-/// A message signed and encrypted once (<see cref="SmimeComposer.SealAsync"/>), of which each destination gets a copy:
-/// a small head of its own (<see cref="WriteHeadAsync"/>: the fields outside, and the content's key for that
+/// A message signed and encrypted once (<see cref="SmimeComposer.EnvelopAsync"/>), of which each destination gets a copy:
+/// a small head of its own (<see cref="WritePrefixAsync"/>: the fields outside, and the content's key for that
 /// destination's recipients), then a body that is the same text in every copy (<see cref="WriteBodyAsync"/>) and need
 /// be kept once. The fields outside are the same too, as the signed part says they are. Dispose it when every head is
 /// written: that wipes the key.
 /// </summary>
-public sealed class SealedMessage : IDisposable
+public sealed class EnvelopedMessage : IDisposable
 {
     private readonly OutgoingMessage _message;
     private readonly CipherChoice _cipher;
     private readonly SealedContent _content;
 
-    internal SealedMessage(OutgoingMessage message, CipherChoice cipher, SealedContent content)
+    internal EnvelopedMessage(OutgoingMessage message, CipherChoice cipher, SealedContent content)
     {
         _message = message;
         _cipher = cipher;
@@ -27,7 +27,7 @@ public sealed class SealedMessage : IDisposable
     /// once.</summary>
     /// <param name="recipients">Those of this destination.</param>
     /// <param name="output">Written, not closed.</param>
-    public async Task WriteHeadAsync(
+    public async Task WritePrefixAsync(
         IReadOnlyList<EnvelopeRecipient> recipients, Stream output, CancellationToken cancellationToken = default)
     {
         // RFC 4648 §4: three octets are four characters, so a head of such threes ends without padding, and the body
@@ -40,7 +40,7 @@ public sealed class SealedMessage : IDisposable
     }
 
     /// <summary>Writes what stands behind any head.</summary>
-    /// <param name="ciphertext">What <see cref="SmimeComposer.SealAsync"/> wrote, seekable.</param>
+    /// <param name="ciphertext">What <see cref="SmimeComposer.EnvelopAsync"/> wrote, seekable.</param>
     /// <param name="output">Written, not closed.</param>
     /// <exception cref="IOException">The ciphertext is of another length than was written.</exception>
     public async Task WriteBodyAsync(Stream ciphertext, Stream output, CancellationToken cancellationToken = default)
@@ -50,7 +50,7 @@ public sealed class SealedMessage : IDisposable
             throw new IOException("the ciphertext is not what was written");
         }
 
-        await using var octets = new JoinedStream(new Unowned(ciphertext), new MemoryStream(_content.Tail.ToArray()));
+        await using var octets = new JoinedStream(new LeaveOpenStream(ciphertext), new MemoryStream(_content.Tail.ToArray()));
         await MimeEntity.WriteBase64Async(octets, output, cancellationToken);
     }
 
