@@ -30,7 +30,7 @@ public sealed class EnvelopedMessage : IDisposable
     public async Task WritePrefixAsync(
         IReadOnlyList<EnvelopeRecipient> recipients, Stream output, CancellationToken cancellationToken = default)
     {
-        // RFC 4648 §4: three octets are four characters, so a head of such threes ends without padding, and the body
+        // RFC 4648 §4: three bytes are four characters, so a head of such threes ends without padding, and the body
         // begins a line.
         var head = _content.WriteHead(recipients, inTriples: true);
         await SmimeComposer
@@ -50,8 +50,8 @@ public sealed class EnvelopedMessage : IDisposable
             throw new IOException("the ciphertext is not what was written");
         }
 
-        await using var octets = new JoinedStream(new LeaveOpenStream(ciphertext), new MemoryStream(_content.Tail.ToArray()));
-        await MimeEntity.WriteBase64Async(octets, output, cancellationToken);
+        await using var bytes = new JoinedStream(new LeaveOpenStream(ciphertext), new MemoryStream(_content.Tail.ToArray()));
+        await MimeEntity.WriteBase64Async(bytes, output, cancellationToken);
     }
 
     public void Dispose() => _content.Dispose();

@@ -5,7 +5,7 @@ namespace SecureMail.Smime;
 
 /// <summary>One signature found in a message, and what it is over.</summary>
 /// <param name="Data">Null when the signature part is damaged: a signature was meant and there is none.</param>
-/// <param name="Content">The part whose received octets are signed; null when the content is inside the CMS.</param>
+/// <param name="Content">The part whose received bytes are signed; null when the content is inside the CMS.</param>
 /// <param name="CoversWhole">Nothing that a reader would see stands outside.</param>
 /// <param name="Envelopes">So many envelopes were opened around it: the signature vouches for what came out of these,
 /// not for ones inside.</param>
@@ -202,8 +202,8 @@ internal sealed class MessageLayers : IDisposable
     private async Task<CmsSignedData> ReadSignatureAsync(MimePart part, CancellationToken cancellationToken)
     {
         // What is inside and not encoded stays where it lies, in the message or in the layer around it.
-        var octets = Own(part.OpenDecoded());
-        return Own(await CmsSignedData.ReadInPlaceAsync(octets, limits: null, cancellationToken));
+        var bytes = Own(part.OpenDecoded());
+        return Own(await CmsSignedData.ReadInPlaceAsync(bytes, limits: null, cancellationToken));
     }
 
     private async Task<CmsSignedData?> TryReadSignatureAsync(MimePart part, CancellationToken cancellationToken)
@@ -275,7 +275,7 @@ internal sealed class MessageLayers : IDisposable
             part.ContentType.Parameters.GetValueOrDefault("protocol") ?? part.Children[1].ContentType.MediaType,
             "pkcs7-signature");
 
-    // RFC 8551 §3.9: the type, or octets named like one.
+    // RFC 8551 §3.9: the type, or bytes named like one.
     private static bool IsCms(MimePart part) =>
         IsType(part.ContentType.MediaType, "pkcs7-mime")
         || (
@@ -286,12 +286,12 @@ internal sealed class MessageLayers : IDisposable
         type.Equals($"application/{subtype}", StringComparison.OrdinalIgnoreCase)
         || type.Equals($"application/x-{subtype}", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Found from the octets; smime-type is a hint of the sender and may lie.</summary>
+    /// <summary>Found from the bytes; smime-type is a hint of the sender and may lie.</summary>
     private static async Task<CmsKind> KindOfAsync(MimePart part, CancellationToken cancellationToken)
     {
-        await using var octets = part.OpenDecoded();
+        await using var bytes = part.OpenDecoded();
         var head = new byte[CmsFormat.DetectionLength];
-        var count = await octets.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
+        var count = await bytes.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
         return CmsFormat.Detect(head.AsSpan(0, count));
     }
 

@@ -59,7 +59,7 @@ public sealed class MessageValidation : IDisposable
     /// <summary>Why it is unreadable or locked; null when it was read.</summary>
     public Reason? Problem { get; }
 
-    /// <summary>SHA-256 of the octets that the innermost signature is over: the same for every copy of a dispatch. Null
+    /// <summary>SHA-256 of the bytes that the innermost signature is over: the same for every copy of a dispatch. Null
     /// without a signature.</summary>
     public byte[]? SignedBytesDigest { get; }
 
@@ -80,7 +80,7 @@ public sealed class MessageValidation : IDisposable
     public IReadOnlyList<MimePart> Parts { get; } = [];
 
     /// <summary>
-    /// What came out of the outermost envelope, octet for octet as it was encrypted, whatever is inside; null when none
+    /// What came out of the outermost envelope, byte for byte as it was encrypted, whatever is inside; null when none
     /// was opened, or it is not <see cref="EnvelopeIsProven"/>.
     /// </summary>
     public Stream? OpenEnvelope() => EnvelopeIsProven ? _layers!.Envelopes[0].OpenContent() : null;

@@ -8,7 +8,7 @@ namespace SecureMail.Smime;
 
 /// <summary>
 /// Judges a received message in three steps: its structure is read (SecureMail.Mail), its layers are taken off
-/// (<see cref="MessageLayers"/>), each signature is judged (SecureMail.Trust) over the octets as received. To each
+/// (<see cref="MessageLayers"/>), each signature is judged (SecureMail.Trust) over the bytes as received. To each
 /// finding is added what only the mail shows: whether the signature covers everything a reader sees, and whether its
 /// signer is the sender. Hostile input is a verdict, not an exception. It leaves out: what to do about it (policy),
 /// HTML, and signatures inside documents.
@@ -16,7 +16,7 @@ namespace SecureMail.Smime;
 public static class MessageValidator
 {
     /// <summary>Judges one message.</summary>
-    /// <param name="received">Seekable, the octets as they came; stays the caller's and in use until the validation is
+    /// <param name="received">Seekable, the bytes as they came; stays the caller's and in use until the validation is
     /// disposed. A file stored with LF line ends is read too.</param>
     /// <param name="keys">Keys that may open envelopes; none leaves an encrypted message locked.</param>
     /// <param name="options">What signatures are judged by.</param>
@@ -146,8 +146,8 @@ public static class MessageValidator
     private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> ValidateDetachedAsync(
         CmsSignedData data, Func<Stream> open, ValidationOptions options, CancellationToken cancellationToken)
     {
-        await using var octets = open();
-        var findings = await SignatureValidator.ValidateAsync(data, octets, options, cancellationToken);
+        await using var bytes = open();
+        var findings = await SignatureValidator.ValidateAsync(data, bytes, options, cancellationToken);
         return (findings, data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(open(), cancellationToken));
     }
 
@@ -156,11 +156,11 @@ public static class MessageValidator
         && sender is not null
         && CertificateAddresses.Contains(certificate, sender.Address);
 
-    private static async Task<byte[]> HashAsync(Stream octets, CancellationToken cancellationToken)
+    private static async Task<byte[]> HashAsync(Stream bytes, CancellationToken cancellationToken)
     {
-        await using (octets)
+        await using (bytes)
         {
-            return await SHA256.HashDataAsync(octets, cancellationToken);
+            return await SHA256.HashDataAsync(bytes, cancellationToken);
         }
     }
 }

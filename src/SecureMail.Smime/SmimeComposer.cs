@@ -9,7 +9,7 @@ namespace SecureMail.Smime;
 /// Secures a message (RFC 8551): sign, then encrypt, in steps that may lie days apart.
 /// <list type="number">
 /// <item><see cref="PrepareAsync"/> writes the inner entity, which is what gets signed, and its signature minus the
-/// value. The caller keeps the octets; they are the message from here on and are never written anew.</item>
+/// value. The caller keeps the bytes; they are the message from here on and are never written anew.</item>
 /// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is;
 /// <see cref="PreparedSignature.Complete"/>.</item>
 /// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message;
@@ -112,7 +112,7 @@ public static class SmimeComposer
             ("micalg", MicAlg(prepared.HashAlgorithm)));
 
     /// <summary>
-    /// The multipart/signed as one seekable stream around the inner octets, which may be large and are not copied: its
+    /// The multipart/signed as one seekable stream around the inner bytes, which may be large and are not copied: its
     /// length is known beforehand, so the envelope can be DER.
     /// </summary>
     private static async Task<JoinedStream> JoinSignedAsync(
@@ -123,15 +123,15 @@ public static class SmimeComposer
         var entity = SignedEntity(
             () =>
             {
-                place = (int)frame.Position; // where the inner octets belong
+                place = (int)frame.Position; // where the inner bytes belong
                 return Stream.Null;
             },
             prepared,
             signedData);
         await entity.WriteAsync(frame, cancellationToken);
-        var octets = frame.ToArray();
+        var bytes = frame.ToArray();
         return new JoinedStream(
-            new MemoryStream(octets, 0, place), inner, new MemoryStream(octets, place, octets.Length - place));
+            new MemoryStream(bytes, 0, place), inner, new MemoryStream(bytes, place, bytes.Length - place));
     }
 
     private static LeaveOpenStream Rewound(Stream inner)

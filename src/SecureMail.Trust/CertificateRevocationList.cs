@@ -268,7 +268,7 @@ internal sealed class CertificateRevocationList
         return names;
     }
 
-    /// <summary>The fullName of a DistributionPointName, each name by its octets.</summary>
+    /// <summary>The fullName of a DistributionPointName, each name by its bytes.</summary>
     private static List<byte[]> ReadPointNames(AsnReader point)
     {
         var names = new List<byte[]>();

@@ -142,7 +142,7 @@ internal sealed class DistinguishedName
         }
         catch (AsnContentException)
         {
-            return null; // characters outside the declared type: compared and shown by octets
+            return null; // characters outside the declared type: compared and shown by bytes
         }
     }
 
@@ -182,9 +182,9 @@ internal sealed class DistinguishedName
                         or UnicodeCategory.LineSeparator
                         or UnicodeCategory.ParagraphSeparator)
             {
-                foreach (var octet in Encoding.UTF8.GetBytes([c]))
+                foreach (var b in Encoding.UTF8.GetBytes([c]))
                 {
-                    text.Append(CultureInfo.InvariantCulture, $"\\{octet:x2}");
+                    text.Append(CultureInfo.InvariantCulture, $"\\{b:x2}");
                 }
 
                 continue;

@@ -17,7 +17,7 @@ internal enum NameKind
 }
 
 /// <summary>
-/// One GeneralName (RFC 5280 §4.2.1.6). Text holds addresses, host names and URIs; octets the rest.
+/// One GeneralName (RFC 5280 §4.2.1.6). Text holds addresses, host names and URIs; bytes the rest.
 /// An e-mail address with characters beyond ASCII comes as otherName SmtpUTF8Mailbox (RFC 9598) and is of the kind
 /// Email here.
 /// </summary>
@@ -80,7 +80,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
         }
     }
 
-    /// <summary>The octets of an iPAddress name: 4 or 16, twice that in a constraint.</summary>
+    /// <summary>The bytes of an iPAddress name: 4 or 16, twice that in a constraint.</summary>
     public byte[] IpBytes() =>
         AsnDecoder.ReadOctetString(Encoded, AsnEncodingRules.DER, out _, new Asn1Tag(TagClass.ContextSpecific, 7));
 }

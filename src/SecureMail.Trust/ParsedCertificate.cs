@@ -22,7 +22,7 @@ internal enum KeyUsages
 /// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but
 /// the public key. A certificate that breaks the profile where it matters (repeated extension, two signature
 /// algorithms, malformed extension) is not read at all. What was read of a certificate object is kept as long as that
-/// lives, with the issuer whose key was found to have signed it: both are facts of the octets and never change.
+/// lives, with the issuer whose key was found to have signed it: both are facts of the bytes and never change.
 /// </summary>
 internal sealed class ParsedCertificate
 {
@@ -277,12 +277,12 @@ internal sealed class VerifiedIssuer
 /// <summary>Signatures in certificates and CRLs.</summary>
 internal static class SignatureBits
 {
-    /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature,
+    /// <exception cref="AsnContentException">The bits are not whole bytes: another spelling of the same signature,
     /// which nobody needs.</exception>
     public static byte[] ReadBytes(AsnReader reader)
     {
         var bytes = reader.ReadBitString(out var unusedBits);
-        return unusedBits == 0 ? bytes : throw new AsnContentException("a signature that is not whole octets");
+        return unusedBits == 0 ? bytes : throw new AsnContentException("a signature that is not whole bytes");
     }
 }
 

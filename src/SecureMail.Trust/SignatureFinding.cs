@@ -121,7 +121,7 @@ public sealed record SignatureFinding
     /// <summary>One sentence that says what to do.</summary>
     public required Reason Reason { get; init; }
 
-    /// <summary>The octets signed are the octets received.</summary>
+    /// <summary>The bytes signed are the bytes received.</summary>
     public required bool Intact { get; init; }
 
     /// <summary>Whether the path holds at the time judged; null when that could not be decided.</summary>

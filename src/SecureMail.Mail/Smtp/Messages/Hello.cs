@@ -3,8 +3,10 @@ using System.Globalization;
 
 namespace SecureMail.Mail.Smtp.Messages;
 
-/// <summary>The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. Recorded, never
-/// believed.</summary>
+/// <summary>
+/// The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. The name is recorded, but not
+/// verified.
+/// </summary>
 internal readonly record struct Hello(string Name)
 {
     public static bool TryParse(string argument, [NotNullWhen(true)] out Hello? hello)

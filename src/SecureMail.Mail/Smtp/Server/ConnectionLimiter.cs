@@ -2,49 +2,51 @@ using System.Net;
 
 namespace SecureMail.Mail.Smtp.Server;
 
-/// <summary>The places of one server: connections by address, sessions by named peer, messages by whoever sends them.
-/// Nobody waits for one: there is a place, or a refusal at once.</summary>
+/// <summary>
+/// Limits what is open at once on one server: connections by address, sessions by authenticated peer, messages by
+/// sender. A request beyond a limit is refused at once and does not wait.
+/// </summary>
 internal sealed class ConnectionLimiter(SmtpServerLimits limits)
 {
-    public Places<IPAddress> Addresses { get; } = new(limits.Connections, limits.ConnectionsPerAddress);
+    public KeyedLimit<IPAddress> Addresses { get; } = new(limits.Connections, limits.ConnectionsPerAddress);
 
-    public Places<string> Peers { get; } = new(limits.Connections, limits.ConnectionsPerPeer);
+    public KeyedLimit<string> Peers { get; } = new(limits.Connections, limits.ConnectionsPerPeer);
 
-    public Places<string> Messages { get; } = new(limits.Messages, limits.MessagesPerPeer);
+    public KeyedLimit<string> Messages { get; } = new(limits.Messages, limits.MessagesPerPeer);
 }
 
-/// <summary>So many places, and of these so many for each.</summary>
-internal sealed class Places<T>(int all, int each)
+/// <summary>Counts what is open at once, in all and for each key, against two limits.</summary>
+internal sealed class KeyedLimit<T>(int total, int perKey)
     where T : notnull
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<T, int> _taken = [];
+    private readonly Dictionary<T, int> _counts = [];
     private int _total;
 
-    public bool TryTake(T by)
+    public bool TryAcquire(T key)
     {
         lock (_lock)
         {
-            var own = _taken.GetValueOrDefault(by);
-            if (own >= each || _total >= all)
+            var own = _counts.GetValueOrDefault(key);
+            if (own >= perKey || _total >= total)
             {
                 return false;
             }
 
-            _taken[by] = own + 1;
+            _counts[key] = own + 1;
             _total++;
             return true;
         }
     }
 
-    public void GiveBack(T by)
+    public void Release(T key)
     {
         lock (_lock)
         {
             _total--;
-            if (--_taken[by] == 0)
+            if (--_counts[key] == 0)
             {
-                _taken.Remove(by);
+                _counts.Remove(key);
             }
         }
     }
