@@ -14,7 +14,7 @@ internal static partial class Log
     [LoggerMessage(3, LogLevel.Debug, "SMTP session {Session} from {Remote} began")]
     public static partial void SessionBegan(ILogger logger, string session, string remote);
 
-    [LoggerMessage(4, LogLevel.Debug, "SMTP session {Session} ended: {Reason}; {Messages} messages taken")]
+    [LoggerMessage(4, LogLevel.Debug, "SMTP session {Session} ended: {Reason}; {Messages} messages accepted")]
     public static partial void SessionEnded(ILogger logger, string session, string reason, int messages);
 
     [LoggerMessage(5, LogLevel.Warning, "SMTP session {Session}: TLS failed or the peer was not accepted ({Reason})")]

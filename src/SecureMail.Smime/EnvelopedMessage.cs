@@ -4,11 +4,12 @@ using SecureMail.Mail.Mime;
 namespace SecureMail.Smime;
 
 /// <summary>
-/// A message signed and encrypted once (<see cref="SmimeComposer.EnvelopAsync"/>), of which each destination gets a copy:
-/// a small head of its own (<see cref="WritePrefixAsync"/>: the fields outside, and the content's key for that
-/// destination's recipients), then a body that is the same text in every copy (<see cref="WriteBodyAsync"/>) and need
-/// be kept once. The fields outside are the same too, as the signed part says they are. Dispose it when every head is
-/// written: that wipes the key.
+/// A message signed and encrypted once (<see cref="SmimeComposer.EnvelopAsync"/>) for many destinations. Each
+/// destination gets a copy: a small prefix of its own (<see cref="WritePrefixAsync"/>: the outer header and the
+/// RecipientInfos for the recipients of that destination), then a body that is the same text in every copy
+/// (<see cref="WriteBodyAsync"/>) and is stored once. The outer header is also the same in every copy, because the
+/// signed part repeats it (HP-Outer). Dispose this object when every prefix is written: that erases the
+/// content-encryption key.
 /// </summary>
 public sealed class EnvelopedMessage : IDisposable
 {
@@ -23,35 +24,38 @@ public sealed class EnvelopedMessage : IDisposable
         _content = content;
     }
 
-    /// <summary>Writes what stands before the body in the copy of one destination. Heads may be written at
-    /// once.</summary>
-    /// <param name="recipients">Those of this destination.</param>
+    /// <summary>
+    /// Writes the prefix of one destination's copy: everything before the body. Several prefixes may be written at the
+    /// same time.
+    /// </summary>
+    /// <param name="recipients">The recipients of this destination.</param>
     /// <param name="output">Written, not closed.</param>
     public async Task WritePrefixAsync(
         IReadOnlyList<EnvelopeRecipient> recipients, Stream output, CancellationToken cancellationToken = default)
     {
-        // RFC 4648 §4: three bytes are four characters, so a head of such threes ends without padding, and the body
-        // begins a line.
-        var head = _content.WriteHead(recipients, inTriples: true);
+        // RFC 4648 §4: three octets become four characters. The prefix is a multiple of three octets, so its base64
+        // text ends without padding, and the body begins on a new line.
+        var prefix = _content.WriteHead(recipients, inTriples: true);
         await SmimeComposer
-            .EncryptedEntity(_cipher, async (cms, token) => await cms.WriteAsync(head, token))
+            .EncryptedEntity(_cipher, async (cms, token) => await cms.WriteAsync(prefix, token))
             .Prepend(_message.Fields(outsideOfEncrypted: true).AddRaw("MIME-Version", "1.0"))
             .WriteAsync(output, cancellationToken);
     }
 
-    /// <summary>Writes what stands behind any head.</summary>
-    /// <param name="ciphertext">What <see cref="SmimeComposer.EnvelopAsync"/> wrote, seekable.</param>
+    /// <summary>Writes the body, which follows every prefix.</summary>
+    /// <param name="ciphertext">The ciphertext that <see cref="SmimeComposer.EnvelopAsync"/> wrote; seekable.</param>
     /// <param name="output">Written, not closed.</param>
-    /// <exception cref="IOException">The ciphertext is of another length than was written.</exception>
+    /// <exception cref="IOException">The ciphertext has another length than the one written.</exception>
     public async Task WriteBodyAsync(Stream ciphertext, Stream output, CancellationToken cancellationToken = default)
     {
         if (ciphertext.Length != _content.CiphertextLength)
         {
-            throw new IOException("the ciphertext is not what was written");
+            throw new IOException("The ciphertext has another length than the one written.");
         }
 
-        await using var bytes = new JoinedStream(new LeaveOpenStream(ciphertext), new MemoryStream(_content.Tail.ToArray()));
-        await MimeEntity.WriteBase64Async(bytes, output, cancellationToken);
+        await using var content = new JoinedStream(
+            new LeaveOpenStream(ciphertext), new MemoryStream(_content.Tail.ToArray()));
+        await MimeEntity.WriteBase64Async(content, output, cancellationToken);
     }
 
     public void Dispose() => _content.Dispose();

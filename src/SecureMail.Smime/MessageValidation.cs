@@ -4,18 +4,18 @@ using SecureMail.Trust;
 namespace SecureMail.Smime;
 
 /// <summary>
-/// Everything found out about a received message. Parts and headers are readable until this is disposed; they lie in
-/// the stream that was judged or, opened from an envelope, in memory and sealed temporary files.
+/// The result of validating a received message. Parts and headers are readable until this object is disposed. They lie
+/// in the validated stream or, decrypted from an envelope, in memory and encrypted temporary files.
 /// </summary>
 public sealed class MessageValidation : IDisposable
 {
     private readonly MessageLayers? _layers;
 
-    /// <param name="proven">So many envelopes, counted from outside, have an intact signature over the whole inside
-    /// them.</param>
+    /// <param name="provenEnvelopes">The number of envelopes, counted from the outermost, that hold an intact signature
+    /// over their whole content.</param>
     internal MessageValidation(
         MessageLayers? layers, FileState state, IReadOnlyList<SignatureFinding> findings, byte[]? signedBytesDigest,
-        int proven, Reason? problem)
+        int provenEnvelopes, Reason? problem)
     {
         _layers = layers;
         State = state;
@@ -28,11 +28,12 @@ public sealed class MessageValidation : IDisposable
         {
             return;
         }
-        // What came out of an envelope without authentication (CBC) is shown only where a signature inside it proves
-        // all of it unchanged. One around it proves nothing: who changes a ciphertext can sign the changed one (EFAIL).
-        var mayBeShown = proven >= layers.LastUnauthenticated;
+        // The content of an envelope without authentication (CBC) is shown only where a signature inside it proves that
+        // all of it is unchanged. A signature around the envelope proves nothing, because an attacker who changes a
+        // ciphertext can sign the changed one (EFAIL).
+        var mayBeShown = provenEnvelopes >= layers.LastUnauthenticated;
         EnvelopeFindings = MessageReasons.OfEnvelopes(layers.Envelopes, mayBeShown);
-        EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || proven > 0);
+        EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || provenEnvelopes > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);
         Parts = Payload is null ? [] : [.. Leaves(Payload)];
@@ -45,43 +46,53 @@ public sealed class MessageValidation : IDisposable
     /// <summary>A finding for each signer of each signature, outermost signature first.</summary>
     public IReadOnlyList<SignatureFinding> Findings { get; }
 
-    /// <summary>An envelope was met, opened or not.</summary>
+    /// <summary>Whether the message has an envelope, opened or not.</summary>
     public bool Encrypted => _layers?.Encrypted == true;
 
-    /// <summary>An envelope was opened, and what came out of the outermost is as it was encrypted: its tag says so
-    /// (GCM), or an intact signature inside.</summary>
+    /// <summary>
+    /// Whether an envelope was opened and the content of the outermost is proven unchanged, by its authentication tag
+    /// (GCM) or by an intact signature inside.
+    /// </summary>
     public bool EnvelopeIsProven { get; }
 
-    /// <summary>What is to be said about the encryption, beside the verdict, which is about signatures: a weak cipher,
-    /// content that may not be shown. Empty when nothing is.</summary>
+    /// <summary>
+    /// Findings about the encryption: a weak cipher, content that may not be shown. The verdict is about signatures and
+    /// does not include them. Empty when there are none.
+    /// </summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; } = [];
 
-    /// <summary>Why it is unreadable or locked; null when it was read.</summary>
+    /// <summary>Why the message is unreadable or locked; null when it was read.</summary>
     public Reason? Problem { get; }
 
-    /// <summary>SHA-256 of the bytes that the innermost signature is over: the same for every copy of a dispatch. Null
-    /// without a signature.</summary>
+    /// <summary>
+    /// SHA-256 of the content of the innermost signature, which is the same in every copy of a dispatch; 32 bytes, null
+    /// without a signature.
+    /// </summary>
     public byte[]? SignedBytesDigest { get; }
 
-    /// <summary>The message as received, outside of all layers; null when it is no mail.</summary>
+    /// <summary>The message as received, outside of all layers; null when the bytes are not acceptable mail.</summary>
     public MailMessage? Message { get; }
 
-    /// <summary>Who, to whom, about what; null when it is no mail.</summary>
+    /// <summary>
+    /// Sender, recipients, subject and other fields to show; null when the bytes are not acceptable mail.
+    /// </summary>
     public MessageHeaders? Headers { get; }
 
     /// <summary>
-    /// What is left when all layers are off; null when that may not be shown, or is no MIME entity. For a verdict of
-    /// partial it holds signed and unsigned parts.
+    /// The entity inside all layers; null when it may not be shown or is not a MIME entity. When the verdict is
+    /// partial, it holds signed and unsigned parts.
     /// </summary>
     public MimePart? Payload { get; }
 
-    /// <summary>The parts of the payload that are no multiparts, in order: the manifest, the documents. Empty without a
-    /// payload.</summary>
+    /// <summary>
+    /// The parts of the payload that are not multiparts, in order: the manifest, the documents. Empty without a
+    /// payload.
+    /// </summary>
     public IReadOnlyList<MimePart> Parts { get; } = [];
 
     /// <summary>
-    /// What came out of the outermost envelope, byte for byte as it was encrypted, whatever is inside; null when none
-    /// was opened, or it is not <see cref="EnvelopeIsProven"/>.
+    /// Opens the decrypted content of the outermost envelope, whatever it holds; null when no envelope was opened or
+    /// <see cref="EnvelopeIsProven"/> is false.
     /// </summary>
     public Stream? OpenEnvelope() => EnvelopeIsProven ? _layers!.Envelopes[0].OpenContent() : null;
 

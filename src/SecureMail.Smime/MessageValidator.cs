@@ -7,21 +7,21 @@ using SecureMail.Trust;
 namespace SecureMail.Smime;
 
 /// <summary>
-/// Judges a received message in three steps: its structure is read (SecureMail.Mail), its layers are taken off
-/// (<see cref="MessageLayers"/>), each signature is judged (SecureMail.Trust) over the bytes as received. To each
-/// finding is added what only the mail shows: whether the signature covers everything a reader sees, and whether its
-/// signer is the sender. Hostile input is a verdict, not an exception. It leaves out: what to do about it (policy),
-/// HTML, and signatures inside documents.
+/// Validates a received message in three steps: read its structure (SecureMail.Mail), remove its layers
+/// (<see cref="MessageLayers"/>), validate each signature (SecureMail.Trust) over the bytes as received. Each finding
+/// also says what only the mail shows: whether the signature covers everything a reader sees, and whether its signer is
+/// the sender. Hostile input leads to a verdict, not to an exception. This class leaves out: policy (what to do about
+/// the verdict), HTML, and signatures inside documents.
 /// </summary>
 public static class MessageValidator
 {
-    /// <summary>Judges one message.</summary>
-    /// <param name="received">Seekable, the bytes as they came; stays the caller's and in use until the validation is
-    /// disposed. A file stored with LF line ends is read too.</param>
-    /// <param name="keys">Keys that may open envelopes; none leaves an encrypted message locked.</param>
-    /// <param name="options">What signatures are judged by.</param>
-    /// <param name="cancellationToken">Stops between pieces.</param>
-    /// <exception cref="IOException">The stream cannot be read, or a temporary file not written.</exception>
+    /// <summary>Validates one message.</summary>
+    /// <param name="received">The message as received; seekable. The caller owns the stream and keeps it open until the
+    /// result is disposed. A file stored with LF line ends is read too.</param>
+    /// <param name="keys">Keys to open envelopes with. Without a fitting key an encrypted message stays locked.</param>
+    /// <param name="options">What signatures are validated against.</param>
+    /// <param name="cancellationToken">Cancels between pieces of content.</param>
+    /// <exception cref="IOException">The stream cannot be read, or a temporary file cannot be written.</exception>
     public static async Task<MessageValidation> ValidateAsync(
         Stream received, IReadOnlyList<RecipientKey> keys, ValidationOptions options,
         CancellationToken cancellationToken = default)
@@ -35,32 +35,32 @@ public static class MessageValidator
                 return new MessageValidation(null, state, [], null, 0, problem);
             }
 
-            var judged =
+            var validated =
                 state == FileState.Unreadable && layers.LastUnauthenticated == 0
                     ? []
                     : await ValidateLayersAsync(layers, options, cancellationToken);
-            var proven = judged
+            var provenEnvelopes = validated
                 .Where(l => l.Layer.CoversWhole && l.Findings.Any(f => f.Intact))
                 .Select(l => l.Layer.Envelopes)
                 .DefaultIfEmpty()
                 .Max();
-            if (proven < layers.LastUnauthenticated)
+            if (provenEnvelopes < layers.LastUnauthenticated)
             {
-                // What came out of this envelope may be anything that whoever changed it wished. Nothing that is said
-                // may depend on it, not even that it could not be read: every such message is one without a signature,
-                // by whatever is (or is not) inside.
-                var unproven = layers.Envelopes.FindIndex(proven, e => !e.Authenticated) + 1;
+                // An attacker who changed the ciphertext may have chosen the content of this envelope. So nothing in
+                // the result depends on that content, not even on whether it could be read: every such message is
+                // reported as read and without the signatures inside this envelope.
+                var firstUnproven = layers.Envelopes.FindIndex(provenEnvelopes, e => !e.Authenticated) + 1;
                 (state, problem) = (FileState.Read, null);
-                judged = [.. judged.Where(l => l.Layer.Envelopes < unproven)];
+                validated = [.. validated.Where(l => l.Layer.Envelopes < firstUnproven)];
             }
             else if (state == FileState.Unreadable)
             {
-                judged = [];
+                validated = [];
             }
 
             return new MessageValidation(
-                layers, state, [.. judged.SelectMany(l => l.Findings)], judged.Count == 0 ? null : judged[^1].Digest,
-                proven, problem);
+                layers, state, [.. validated.SelectMany(l => l.Findings)],
+                validated.Count == 0 ? null : validated[^1].Digest, provenEnvelopes, problem);
         }
         catch
         {
@@ -87,8 +87,7 @@ public static class MessageValidator
         }
     }
 
-    /// <summary>What was found out about each signed layer, outermost first, and the digest of what it is
-    /// over.</summary>
+    /// <summary>The findings of each signed layer, outermost first, and the SHA-256 of its content.</summary>
     private static async Task<
         List<(SignedLayer Layer, IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)>
     > ValidateLayersAsync(MessageLayers layers, ValidationOptions options, CancellationToken cancellationToken)
@@ -128,21 +127,24 @@ public static class MessageValidator
                 data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(data.OpenContent(), cancellationToken));
         }
 
-        // DESIGN §7: a detached signature's own content, if it brings one, is never used.
+        // DESIGN §7: content enclosed in a detached signature is never used.
         var (findings, digest) = await ValidateDetachedAsync(data, content.OpenRaw, options, cancellationToken);
         if (findings.Any(f => f.Intact) || !CrlfStream.HasBareLf(content.OpenRaw()))
         {
             return (findings, digest);
         }
 
-        // A file stored with LF line ends: what was signed had CRLF (RFC 8551 §3.1.1). Over SMTP no bare LF comes in.
+        // The file may have been stored with LF line ends, but the signed text had CRLF (RFC 8551 §3.1.1). Mail
+        // received over SMTP holds no bare LF.
         var (again, canonical) = await ValidateDetachedAsync(
             data, () => new CrlfStream(content.OpenRaw()), options, cancellationToken);
         return again.Any(f => f.Intact) ? (again, canonical) : (findings, digest);
     }
 
-    /// <summary>The digest comes out of the pass that the signature needs; only a signature by another digest takes one
-    /// more.</summary>
+    /// <summary>
+    /// Validates a signature over detached content and returns the SHA-256 of the content. The digest comes from the
+    /// pass that verifies the signature. Only a signature with another digest algorithm needs a second pass.
+    /// </summary>
     private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> ValidateDetachedAsync(
         CmsSignedData data, Func<Stream> open, ValidationOptions options, CancellationToken cancellationToken)
     {

@@ -4,7 +4,7 @@ using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
-/// <summary>Why a CRL says nothing about a certificate, or what it says.</summary>
+/// <summary>What a CRL says about a certificate; Unknown when it says nothing.</summary>
 internal enum RevocationStatus
 {
     NotRevoked,
@@ -13,9 +13,9 @@ internal enum RevocationStatus
 }
 
 /// <summary>
-/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; an indirect one,
-/// one for some reasons only, or one with a critical extension that is not known gives no answer. A delta CRL is
-/// believed when it revokes, and never when it does not.
+/// A CRL (RFC 5280 §5) and the status of certificates by it (§6.3). Complete, direct CRLs are used. An indirect CRL, a
+/// CRL for some reasons only, or a CRL with an unknown critical extension gives no status. A delta CRL can only show
+/// that a certificate is revoked, never that it is not.
 /// </summary>
 internal sealed class CertificateRevocationList
 {
@@ -49,7 +49,7 @@ internal sealed class CertificateRevocationList
 
         if (!list.ReadEncodedValue().Span.SequenceEqual(algorithm.Span))
         {
-            throw new AsnContentException("two signature algorithms");
+            throw new AsnContentException("A CRL names two signature algorithms.");
         }
 
         Issuer = DistinguishedName.Read(list.ReadEncodedValue());
@@ -76,7 +76,7 @@ internal sealed class CertificateRevocationList
 
     public DateTimeOffset? NextUpdate { get; }
 
-    /// <summary>Null when it cannot be read.</summary>
+    /// <summary>Reads a CRL in DER; null when it is malformed.</summary>
     public static CertificateRevocationList? TryRead(ReadOnlyMemory<byte> encoded)
     {
         try
@@ -94,8 +94,9 @@ internal sealed class CertificateRevocationList
         }
     }
 
-    /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f),
-    /// (g)).</summary>
+    /// <summary>
+    /// Whether the issuer's key signed this list and the issuer may sign CRLs (RFC 5280 §6.3.3 (f), (g)).
+    /// </summary>
     public bool IsSignedBy(ParsedCertificate issuer)
     {
         if (_unusable
@@ -107,13 +108,14 @@ internal sealed class CertificateRevocationList
         }
 
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _verifiedIssuer.IsOrVerify(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
+            && _verifiedIssuer.IsOrVerify(
+                issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>
-    /// What the list says about a certificate of its issuer at a time. A revocation counts from its date on, in
-    /// whatever authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a
-    /// later one made while the certificate had not expired (issuers drop expired certificates from their lists).
+    /// The status by this list of a certificate of its issuer at a given time. A revocation counts from its date on, in
+    /// any authentic list. A list shows "not revoked" if it was current at that time, or if it is a later list issued
+    /// before the certificate expired, because issuers remove expired certificates from their lists.
     /// </summary>
     public RevocationStatus StatusOf(ParsedCertificate certificate, DateTimeOffset at)
     {
@@ -131,13 +133,13 @@ internal sealed class CertificateRevocationList
         {
             return RevocationStatus.Unknown;
         }
-        // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
+        // RFC 5280 §5.1.2.5: nextUpdate is required, because without it the list has no end of validity.
         var current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
         var later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
         return current || later ? RevocationStatus.NotRevoked : RevocationStatus.Unknown;
     }
 
-    /// <summary>RFC 5280 §6.3.3 (b): the scope of the list includes the certificate.</summary>
+    /// <summary>Whether the scope of the list includes the certificate (RFC 5280 §6.3.3 (b)).</summary>
     private bool Covers(ParsedCertificate certificate)
     {
         if ((_userOnly && certificate.IsCa) || (_caOnly && !certificate.IsCa))
@@ -167,7 +169,7 @@ internal sealed class CertificateRevocationList
         }
     }
 
-    /// <summary>Whether the entry takes a certificate off the list (removeFromCRL, in a delta CRL only).</summary>
+    /// <summary>Whether the entry removes a certificate from the list (removeFromCRL, in a delta CRL only).</summary>
     private bool ReadEntryExtensions(AsnReader extensions)
     {
         var removed = false;
@@ -177,8 +179,9 @@ internal sealed class CertificateRevocationList
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
-            // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
-            // of the reason only removal matters, the invalidity date not at all: revoked is revoked.
+            // §5.3: a critical entry extension that is not processed (such as certificateIssuer) makes the list
+            // unusable. Of the reason codes only removeFromCRL is used. The invalidity date is ignored, because it does
+            // not change that the certificate is revoked.
             removed |= oid == ReasonCode && value is [0x0A, 0x01, 0x08];
             _unusable |= critical && oid != ReasonCode && oid != InvalidityDate;
         }
@@ -196,7 +199,7 @@ internal sealed class CertificateRevocationList
             var value = extension.ReadOctetString();
             if (!seen.Add(oid))
             {
-                throw new AsnContentException("an extension stands twice");
+                throw new AsnContentException("A CRL has an extension twice.");
             }
 
             if (oid == IssuingDistributionPoint)
@@ -209,7 +212,7 @@ internal sealed class CertificateRevocationList
             }
             else if (critical && oid is not ("2.5.29.35" or "2.5.29.20"))
             {
-                _unusable = true; // anything but the issuer's key identifier and the list's number
+                _unusable = true; // only authorityKeyIdentifier and cRLNumber may be ignored
             }
         }
     }
@@ -225,7 +228,7 @@ internal sealed class CertificateRevocationList
                 case 0:
                     AsnReader point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
                     _pointNames = ReadPointNames(point);
-                    // A name relative to the issuer is not compared: no answer.
+                    // A name relative to the issuer is not supported, so the list gives no status.
                     _unusable |= _pointNames.Count == 0;
                     break;
                 case 1:
@@ -268,7 +271,7 @@ internal sealed class CertificateRevocationList
         return names;
     }
 
-    /// <summary>The fullName of a DistributionPointName, each name by its bytes.</summary>
+    /// <summary>The names in the fullName of a DistributionPointName, each as its DER bytes.</summary>
     private static List<byte[]> ReadPointNames(AsnReader point)
     {
         var names = new List<byte[]>();

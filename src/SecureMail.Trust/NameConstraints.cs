@@ -3,14 +3,17 @@ using System.Formats.Asn1;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// The name constraints gathered on the way down a path (RFC 5280 §4.2.1.10, §6.1.4 (g)). Each CA's permitted subtrees
-/// are kept apart and a name must lie in every CA's, which is their intersection; excluded subtrees add up.
-/// Mailboxes, host names, directory names, URIs and addresses are compared; a constraint on any other kind of name
-/// refuses every name of that kind.
+/// The name constraints of a path, collected from the anchor down (RFC 5280 §4.2.1.10, §6.1.4 (g)). The permitted
+/// subtrees of each CA are kept apart, and a name must be within those of every CA, which is their intersection.
+/// Excluded subtrees are united. E-mail addresses, host names, directory names, URIs and IP addresses are compared. A
+/// constraint on any other kind of name refuses every name of that kind.
 /// </summary>
 internal sealed class NameConstraints
 {
-    /// <summary>Names times subtrees, in one path: what a hostile certificate can make us compare.</summary>
+    /// <summary>
+    /// The most comparisons of a name with a subtree in one path, which limits the work that a hostile certificate can
+    /// cause.
+    /// </summary>
     private const int MaxComparisons = 100_000;
 
     private readonly List<List<GeneralName>> _permitted = [];
@@ -36,7 +39,7 @@ internal sealed class NameConstraints
         constraints.ThrowIfNotEmpty();
     }
 
-    /// <summary>Whether every name of the certificate is allowed.</summary>
+    /// <summary>Whether the constraints permit every name of the certificate.</summary>
     public bool Permits(ParsedCertificate certificate)
     {
         if (_permitted.Count == 0 && _excluded.Count == 0)
@@ -49,7 +52,8 @@ internal sealed class NameConstraints
         {
             names = names.Append(new GeneralName(NameKind.Directory, null, certificate.Subject, []));
         }
-        // §4.2.1.10: the emailAddress of the subject counts when there is no alternative name; we let it count always.
+        // §4.2.1.10: the emailAddress of the subject counts when there is no alternative name. Here it always counts,
+        // which is stricter.
         names = names.Concat(certificate.Subject.Emails().Select(e => new GeneralName(NameKind.Email, e, null, [])));
         return names.All(IsAllowed);
     }
@@ -95,7 +99,7 @@ internal sealed class NameConstraints
             case NameKind.Directory:
                 return name.Directory!.IsWithin(subtree.Directory!);
             case NameKind.Email:
-                return EmailAddress.Parse(name.Text!) is { } mailbox ? EmailWithin(mailbox, subtree.Text!) : whenUnknown;
+                return EmailAddress.Parse(name.Text!) is { } email ? EmailWithin(email, subtree.Text!) : whenUnknown;
             case NameKind.Dns:
                 var host = EmailAddress.NormaliseHost(name.Text!);
                 var domain = EmailAddress.NormaliseHost(subtree.Text!);
@@ -114,15 +118,15 @@ internal sealed class NameConstraints
         }
     }
 
-    private static bool EmailWithin(EmailAddress mailbox, string constraint)
+    private static bool EmailWithin(EmailAddress email, string constraint)
     {
-        // A mailbox, a host, or with a leading point every host in a domain.
+        // The constraint is an address, a host, or with a leading period every host in a domain.
         if (constraint.Contains('@'))
         {
-            return EmailAddress.Parse(constraint) is { } exact && exact == mailbox;
+            return EmailAddress.Parse(constraint) is { } exact && exact == email;
         }
 
-        return HostWithin(mailbox.Host, EmailAddress.NormaliseHost(constraint));
+        return HostWithin(email.Host, EmailAddress.NormaliseHost(constraint));
     }
 
     private static bool HostWithin(string host, string constraint) =>
@@ -154,11 +158,11 @@ internal sealed class NameConstraints
         {
             AsnReader subtree = sequence.ReadSequence();
             subtrees.Add(GeneralName.Read(subtree));
-            // §4.2.1.10: minimum is zero and maximum absent; DER leaves both out.
+            // §4.2.1.10: minimum is zero and maximum absent, and DER omits both.
             subtree.ThrowIfNotEmpty();
             if (subtrees.Count > 1024)
             {
-                throw new AsnContentException("too many subtrees");
+                throw new AsnContentException("A certificate has too many subtrees of name constraints.");
             }
         }
         return subtrees;

@@ -19,10 +19,11 @@ internal enum KeyUsages
 }
 
 /// <summary>
-/// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but
+/// A certificate parsed from its DER (RFC 5280 §4): the fields that path validation needs. The platform interprets only
 /// the public key. A certificate that breaks the profile where it matters (repeated extension, two signature
-/// algorithms, malformed extension) is not read at all. What was read of a certificate object is kept as long as that
-/// lives, with the issuer whose key was found to have signed it: both are facts of the bytes and never change.
+/// algorithms, malformed extension) is not accepted. The parsed form is cached as long as the certificate object lives,
+/// with the issuer whose key is known to have signed it. Both depend on the certificate's bytes only, so they never
+/// change.
 /// </summary>
 internal sealed class ParsedCertificate
 {
@@ -70,7 +71,7 @@ internal sealed class ParsedCertificate
         {
             if (!tbs.PeekTag().HasSameClassAndValue(extensions))
             {
-                tbs.ReadEncodedValue(); // issuerUniqueID, subjectUniqueID
+                tbs.ReadEncodedValue(); // issuerUniqueID or subjectUniqueID, not used
                 continue;
             }
             ReadExtensions(tbs.ReadSequence(extensions).ReadSequence());
@@ -99,9 +100,11 @@ internal sealed class ParsedCertificate
     public byte[]? SubjectKeyIdentifier { get; private set; }
     public byte[]? AuthorityKeyIdentifier { get; private set; }
     public bool IsSelfIssued => Issuer.Matches(Subject);
-    public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !ProcessedExtensions.Contains(e.Key));
 
-    /// <summary>The addresses the certificate vouches for, as written.</summary>
+    public bool HasUnknownCriticalExtension =>
+        _extensions.Any(e => e.Value.Critical && !ProcessedExtensions.Contains(e.Key));
+
+    /// <summary>The e-mail addresses of the certificate, as written.</summary>
     public IEnumerable<string> Emails =>
         AlternativeNames
             .Where(n => n.Kind == NameKind.Email)
@@ -109,7 +112,7 @@ internal sealed class ParsedCertificate
             .Concat(Subject.Emails())
             .Distinct(StringComparer.Ordinal);
 
-    /// <summary>The value of an extension; null when it does not stand there.</summary>
+    /// <summary>The value of an extension; null when the certificate does not have it.</summary>
     public ReadOnlyMemory<byte>? Extension(string oid)
     {
         if (_extensions.TryGetValue(oid, out (bool Critical, ReadOnlyMemory<byte> Value) found))
@@ -120,7 +123,7 @@ internal sealed class ParsedCertificate
         return null;
     }
 
-    /// <summary>Null when the certificate cannot be read.</summary>
+    /// <summary>Parses a certificate; null when it is malformed or breaks the profile.</summary>
     public static ParsedCertificate? TryRead(X509Certificate2 certificate) =>
         Read.GetValue(certificate, c => new(Parse(c))).Value;
 
@@ -140,7 +143,7 @@ internal sealed class ParsedCertificate
                 Signature = signature,
                 Algorithm = SignatureAlgorithm.TryRead(algorithm),
             };
-            // RFC 5280 §4.1.1.2: the algorithm stands twice and must be one; only the inner one is signed.
+            // RFC 5280 §4.1.1.2: the two algorithm fields must be equal, because only the inner one is signed.
             return parsed.InnerAlgorithm.Span.SequenceEqual(algorithm.Span) ? parsed : null;
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException or OverflowException)
@@ -149,12 +152,16 @@ internal sealed class ParsedCertificate
         }
     }
 
-    /// <summary>Whether another certificate's key made this one's signature.</summary>
+    /// <summary>Whether the issuer's key made the signature of this certificate.</summary>
     public bool IsSignedBy(ParsedCertificate issuer) =>
         _verifiedIssuer.IsOrVerify(issuer, () =>
             Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
 
-    /// <summary>RSA below 2048 bits.</summary>
+    /// <summary>Whether both are the same certificate, byte for byte.</summary>
+    public bool IsSameAs(ParsedCertificate other) =>
+        Certificate.RawDataMemory.Span.SequenceEqual(other.Certificate.RawDataMemory.Span);
+
+    /// <summary>Whether the key is RSA below 2048 bits or malformed.</summary>
     public bool HasWeakKey()
     {
         try
@@ -183,10 +190,10 @@ internal sealed class ParsedCertificate
             AsnReader extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-            // RFC 5280 §4.2: an extension stands once at most.
+            // RFC 5280 §4.2: a certificate has each extension at most once.
             if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())))
             {
-                throw new AsnContentException("an extension stands twice");
+                throw new AsnContentException("A certificate has an extension twice.");
             }
         }
     }
@@ -203,7 +210,7 @@ internal sealed class ParsedCertificate
                 PathLength =
                     reader.TryReadInt32(out var length) && length >= 0
                         ? length
-                        : throw new AsnContentException("a path length that is none");
+                        : throw new AsnContentException("A path length constraint is not a number from 0 on.");
             }
         }
         if (Extension("2.5.29.15") is { } keyUsage)
@@ -248,14 +255,17 @@ internal sealed class ParsedCertificate
 }
 
 /// <summary>
-/// The issuer that was last found to have signed something. Only success is kept: an attacker who sends wrong issuers
-/// drives nothing out.
+/// Remembers the issuer key that last verified a signature. Only a success is stored, so an attacker who sends wrong
+/// issuers cannot displace the right one.
 /// </summary>
 internal sealed class VerifiedIssuer
 {
     private byte[]? _key;
 
-    /// <summary>Whether the issuer's key signed it; asks only when it is not known already.</summary>
+    /// <summary>
+    /// Whether the issuer's key made the signature. <paramref name="verify"/> is called only when this key is not the
+    /// remembered one.
+    /// </summary>
     public bool IsOrVerify(ParsedCertificate issuer, Func<bool> verify)
     {
         var known = Volatile.Read(ref _key);
@@ -268,25 +278,27 @@ internal sealed class VerifiedIssuer
         {
             return false;
         }
-        // A copy: the issuer's certificate need not be kept alive.
+        // The key is copied, so that the issuer's certificate can be collected.
         Volatile.Write(ref _key, issuer.SubjectPublicKeyInfo.ToArray());
         return true;
     }
 }
 
-/// <summary>Signatures in certificates and CRLs.</summary>
+/// <summary>Reads the signature values of certificates and CRLs.</summary>
 internal static class SignatureBits
 {
-    /// <exception cref="AsnContentException">The bits are not whole bytes: another spelling of the same signature,
-    /// which nobody needs.</exception>
+    /// <exception cref="AsnContentException">The bits are not whole bytes. Such a value would be a second encoding of
+    /// the same signature.</exception>
     public static byte[] ReadBytes(AsnReader reader)
     {
         var bytes = reader.ReadBitString(out var unusedBits);
-        return unusedBits == 0 ? bytes : throw new AsnContentException("a signature that is not whole bytes");
+        return unusedBits == 0 ? bytes : throw new AsnContentException("A signature value is not whole bytes.");
     }
 }
 
-/// <summary>Time in certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.</summary>
+/// <summary>
+/// Reads the times of certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.
+/// </summary>
 internal static class Asn1Time
 {
     public static DateTimeOffset Read(AsnReader reader) =>

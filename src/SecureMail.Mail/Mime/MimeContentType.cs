@@ -24,7 +24,7 @@ public sealed class MimeContentType
     public IReadOnlyDictionary<string, string> Parameters { get; }
 
     /// <summary>Makes a type to write, with its parameters in order.</summary>
-    /// <exception cref="MimeException">UnsafeHeader: the text is not a media type, or a value may stand in no
+    /// <exception cref="MimeException">UnsafeHeader: the text is not a media type, or a value may not be written into a
     /// header.</exception>
     public static MimeContentType Of(string mediaType, params ReadOnlySpan<(string Name, string Value)> parameters)
     {

@@ -129,5 +129,6 @@ internal sealed class QuotedPrintableDecoder(Stream inner) : DecodingReadStream(
 
     private static int HexValue(byte digit) => char.IsAsciiDigit((char)digit) ? digit - '0' : (digit | 0x20) - 'a' + 10;
 
-    private static MimeException NotQuotedPrintable() => new(MimeReason.BadEncoding, "A part does not decode as quoted-printable.");
+    private static MimeException NotQuotedPrintable() =>
+        new(MimeReason.BadEncoding, "A part does not decode as quoted-printable.");
 }

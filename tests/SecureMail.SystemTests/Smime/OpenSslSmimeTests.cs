@@ -91,11 +91,12 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
     [InlineData("cms -sign -text -cades")]
     [InlineData("smime -sign -text")]
     [InlineData("smime -sign -text -nodetach")]
-    public async Task We_judge_what_openssl_signs(string command)
+    public async Task We_validate_what_openssl_signs(string command)
     {
         await WriteContentAsync();
         await _openssl.RunAsync(
-            $"{command}{(command.Contains("-signer", StringComparison.Ordinal) ? "" : " -signer sender.pem")} -in content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml"
+            $"{command}{(command.Contains("-signer", StringComparison.Ordinal) ? "" : " -signer sender.pem")} -in "
+                + "content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml"
         );
         await ValidateAsync(Verdict.Valid, encrypted: false);
     }
@@ -122,7 +123,8 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
     {
         await WriteContentAsync();
         await _openssl.RunAsync(
-            "cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -from vanthu@tinhuy.vn -out message.eml"
+            "cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -from vanthu@tinhuy.vn -out "
+                + "message.eml"
         );
         var path = _openssl.PathOf("message.eml");
         await File.WriteAllTextAsync(

@@ -33,7 +33,8 @@ public class MessageValidatorTests
         Text(mail)[Text(mail).IndexOf("Content-Type:", StringComparison.Ordinal)..];
 
     private static string MixedWith(byte[] mail, string unsigned) =>
-        $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
+        $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n"
+            + $"--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
 
     [Fact]
     public async Task Mail_without_a_signature_is_unsigned()
@@ -41,7 +42,8 @@ public class MessageValidatorTests
         (await VerdictAsync(Octets($"From: {Address}\r\nSubject: x\r\n\r\nbody\r\n"))).ShouldBe(Verdict.Unsigned);
         using var validation = await ValidateAsync(
             Octets(
-                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n"
+                    + "\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
             ));
         validation.Verdict.ShouldBe(Verdict.Unsigned);
         validation.Parts.Count.ShouldBe(2);
@@ -112,7 +114,7 @@ public class MessageValidatorTests
     }
 
     [Fact]
-    public async Task Signed_content_inside_the_cms_is_judged_and_read()
+    public async Task Signed_content_inside_the_cms_is_validated_and_read()
     {
         var cms = new MemoryStream();
         var request = new SigningRequest(
@@ -196,7 +198,7 @@ public class MessageValidatorTests
     [Theory]
     [InlineData(ContentCipher.Aes256Gcm)]
     [InlineData(ContentCipher.Aes256Cbc)]
-    public async Task The_inner_entity_saved_by_itself_is_judged_by_the_sender_it_protects(ContentCipher cipher)
+    public async Task The_inner_entity_saved_by_itself_is_validated_by_the_sender_it_protects(ContentCipher cipher)
     {
         using var validation = await ValidateAsync(await EncryptedAsync(cipher));
         validation.EnvelopeIsProven.ShouldBeTrue();
@@ -372,7 +374,7 @@ public class MessageValidatorTests
     [InlineData("Kính gửi các đồng chí\r\nNoi dung: thu\r\n")]
     [InlineData("Noi dung: thu\r\nKính gửi")]
     [InlineData("one line")]
-    public async Task Plain_text_signed_without_a_header_of_its_own_is_judged(string text)
+    public async Task Plain_text_signed_without_a_header_of_its_own_is_validated(string text)
     {
         var content = Encoding.UTF8.GetBytes(text);
         var request = new SigningRequest(
@@ -381,11 +383,13 @@ public class MessageValidatorTests
         byte[] mail =
         [
             .. Octets(
-                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n"
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; "
+                    + "boundary=b\r\n\r\n--b\r\n"
             ),
             .. content,
             .. Octets(
-                $"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
+                "\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                    + $"{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
             ),
         ];
         using var validation = await ValidateAsync(mail);
@@ -510,6 +514,7 @@ public class MessageValidatorTests
 
     private static byte[] Wrapped(byte[] cms, string type) =>
         Octets(
-            $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
+            $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                + $"{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
         );
 }

@@ -83,7 +83,9 @@ internal static class SmimeBench
         byte[] octets,
         ValidationOptions? options = null,
         IReadOnlyList<RecipientKey>? keys = null
-    ) => await MessageValidator.ValidateAsync(new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
+    ) =>
+        await MessageValidator.ValidateAsync(
+            new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
 
     public static async Task<Verdict> VerdictAsync(
         byte[] octets, ValidationOptions? options = null, IReadOnlyList<RecipientKey>? keys = null)

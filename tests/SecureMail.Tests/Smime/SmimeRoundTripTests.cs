@@ -30,7 +30,7 @@ public class SmimeRoundTripTests
 
     [Theory]
     [MemberData(nameof(Combinations))]
-    public async Task What_is_composed_is_judged_valid_and_comes_back_whole(
+    public async Task What_is_composed_is_validated_valid_and_comes_back_whole(
         string form, SignatureScheme scheme, string digest)
     {
         var signer = scheme == SignatureScheme.Ecdsa ? EcSender : Sender;
@@ -170,7 +170,7 @@ public class SmimeRoundTripTests
         ).Reason.ShouldBe(MimeReason.UnsafeHeader);
 
     [Fact]
-    public async Task A_large_message_is_composed_and_judged_without_being_held_in_memory()
+    public async Task A_large_message_is_composed_and_validated_without_being_held_in_memory()
     {
         var large = new byte[20_000_000];
         new Random(1).NextBytes(large);

@@ -29,7 +29,7 @@ public class SmimeSizeTests
 
     [Theory]
     [MemberData(nameof(Sizes))]
-    public async Task A_document_of_any_size_is_sealed_opened_and_judged(int size)
+    public async Task A_document_of_any_size_is_sealed_opened_and_validated(int size)
     {
         var document = RandomNumberGenerator.GetBytes(size);
         var message = Message with

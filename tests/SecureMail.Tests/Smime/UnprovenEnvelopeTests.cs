@@ -30,7 +30,8 @@ public sealed class UnprovenEnvelopeTests
 
         // The wrong key, which is what PKCS#1 padding that does not come out leads to (RFC 3218).
         using (
-            var validation = await ValidateAsync(Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
+            var validation = await ValidateAsync(
+                Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
         {
             answers.Add(Answer(validation));
         }
@@ -93,11 +94,16 @@ public sealed class UnprovenEnvelopeTests
     }
 
     private static string Answer(MessageValidation validation) =>
-        $"{validation.Verdict} {validation.State} {validation.Problem?.Code} {validation.Findings.Count} findings, {string.Join(' ', validation.EnvelopeFindings.Select(f => f.Code))}, {(validation.Payload is null && validation.Parts.Count == 0 && !validation.EnvelopeIsProven ? "nothing shown" : "shown")}";
+        $"{validation.Verdict} {validation.State} {validation.Problem?.Code} {validation.Findings.Count} findings, "
+            + $"{string.Join(' ', validation.EnvelopeFindings.Select(f => f.Code))}, "
+            + (validation.Payload is null && validation.Parts.Count == 0 && !validation.EnvelopeIsProven
+                ? "nothing shown"
+                : "shown");
 
     private static byte[] Mail(byte[] cms) =>
         [
-            .. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
+            .. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; "u8
+                + "smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
             .. System.Text.Encoding.ASCII.GetBytes(
                 Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)),
             .. "\r\n"u8,

@@ -1,7 +1,9 @@
 namespace SecureMail.Mail.Smtp.Client;
 
-/// <summary>The outcomes of one message, one for each recipient in order. Each is decided once: by the reply to RCPT, by
-/// the reply to the message, or by a failure of the session.</summary>
+/// <summary>
+/// The outcomes of one message, one for each recipient in order. Each is decided once: by the reply to RCPT, by the
+/// reply to the message, or by a failure of the session.
+/// </summary>
 internal sealed class RecipientResults(IReadOnlyList<string> recipients)
 {
     private readonly SmtpRecipientResult?[] _results = new SmtpRecipientResult?[recipients.Count];

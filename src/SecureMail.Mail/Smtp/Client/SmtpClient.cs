@@ -202,7 +202,8 @@ public sealed class SmtpClient : IAsyncDisposable
         if (_connection.HasBuffered)
         {
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Protocol, "Bytes were sent in the clear after the reply to STARTTLS.");
+                SmtpOutcome.Transient, SmtpFailure.Protocol,
+                "Bytes were sent in the clear after the reply to STARTTLS.");
         }
 
         try
@@ -260,7 +261,7 @@ public sealed class SmtpClient : IAsyncDisposable
         {
             // A 250 here does not accept a message, because none has been sent.
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's reply to DATA is neither 354 nor a refusal.");
+                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's reply to DATA is not 354 and no refusal.");
         }
 
         if (go.Code != 354)

@@ -19,7 +19,8 @@ internal sealed class DataTransfer(
 
     public static SmtpReply TooLarge() => new(552, "5.3.4", "The message is larger than is taken here");
 
-    /// <summary>The reply to a step that failed: the exception's own reply, or a local error, which is logged.</summary>
+    /// <summary>The reply to a step that failed: the exception's own reply, or 451, with the exception in the
+    /// log.</summary>
     public static SmtpReply ReplyTo(Exception e, ILogger logger, string session, string step)
     {
         if (e is SmtpRefusalException refusal)

@@ -21,7 +21,8 @@ internal sealed class SmtpConnection(
         WithTimeoutAsync(timeout, cancellationToken =>
             Input.ReadLineAsync(limits.CommandLineBytes, cancellationToken));
 
-    /// <summary>Waits for bytes, at most for <paramref name="timeout"/>; see <see cref="SmtpInput.PeekAsync"/>.</summary>
+    /// <summary>Waits for bytes, at most for <paramref name="timeout"/>. See
+    /// <see cref="SmtpInput.PeekAsync"/>.</summary>
     /// <exception cref="OperationCanceledException">The time is over, or the server stops.</exception>
     public Task<ReadOnlyMemory<byte>> PeekAsync(TimeSpan timeout) => WithTimeoutAsync(timeout, Input.PeekAsync);
 

@@ -185,7 +185,8 @@ internal sealed class SmtpSession : IAsyncDisposable
         {
             _idleCommands++;
             Reply(
-                await CallAsync(command.Word, cancellationToken => execute(_peer, command.Argument, cancellationToken)));
+                await CallAsync(
+                    command.Word, cancellationToken => execute(_peer, command.Argument, cancellationToken)));
         }
         else if (command.Verb == SmtpVerb.Unknown)
         {
