@@ -41,7 +41,7 @@ internal sealed class CertificateRevocationList
         _tbs = tbs;
         _signature = signature;
         _algorithm = SignatureAlgorithm.TryRead(algorithm);
-        AsnReader list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
+        var list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
         if (list.PeekTag().HasSameClassAndValue(Asn1Tag.Integer))
         {
             list.ReadInteger();
@@ -82,10 +82,10 @@ internal sealed class CertificateRevocationList
         try
         {
             var outer = new AsnReader(encoded, AsnEncodingRules.DER);
-            AsnReader sequence = outer.ReadSequence();
+            var sequence = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
-            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
-            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
+            var tbs = sequence.ReadEncodedValue();
+            var algorithm = sequence.ReadEncodedValue();
             return new CertificateRevocationList(tbs, algorithm, SignatureBits.ReadBytes(sequence));
         }
         catch (AsnContentException)
@@ -124,7 +124,7 @@ internal sealed class CertificateRevocationList
             return RevocationStatus.Unknown;
         }
 
-        if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
+        if (_revoked.TryGetValue(certificate.Serial, out var since) && since <= at)
         {
             return RevocationStatus.Revoked;
         }
@@ -157,14 +157,14 @@ internal sealed class CertificateRevocationList
     {
         while (entries.HasData)
         {
-            AsnReader entry = entries.ReadSequence();
+            var entry = entries.ReadSequence();
             var serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
             DateTimeOffset date = Asn1Time.Read(entry);
             var removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
             if (!removed)
             {
                 _revoked[serial] =
-                    _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
+                    _revoked.TryGetValue(serial, out var earlier) && earlier < date ? earlier : date;
             }
         }
     }
@@ -175,7 +175,7 @@ internal sealed class CertificateRevocationList
         var removed = false;
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
@@ -193,7 +193,7 @@ internal sealed class CertificateRevocationList
         var seen = new HashSet<string>();
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
@@ -222,11 +222,11 @@ internal sealed class CertificateRevocationList
     {
         while (scope.HasData)
         {
-            Asn1Tag tag = scope.PeekTag();
+            var tag = scope.PeekTag();
             switch (tag.TagValue)
             {
                 case 0:
-                    AsnReader point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
+                    var point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
                     _pointNames = ReadPointNames(point);
                     // A name relative to the issuer is not supported, so the list gives no status.
                     _unusable |= _pointNames.Count == 0;
@@ -253,11 +253,11 @@ internal sealed class CertificateRevocationList
         var names = new List<byte[]>();
         try
         {
-            AsnReader points = new AsnReader(distributionPoints, AsnEncodingRules.DER).ReadSequence();
+            var points = new AsnReader(distributionPoints, AsnEncodingRules.DER).ReadSequence();
             var nameTag = new Asn1Tag(TagClass.ContextSpecific, 0);
             while (points.HasData)
             {
-                AsnReader point = points.ReadSequence();
+                var point = points.ReadSequence();
                 if (point.HasData && point.PeekTag().HasSameClassAndValue(nameTag))
                 {
                     names.AddRange(ReadPointNames(point.ReadSequence(nameTag)));
@@ -278,7 +278,7 @@ internal sealed class CertificateRevocationList
         var fullName = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (point.HasData && point.PeekTag().HasSameClassAndValue(fullName))
         {
-            AsnReader list = point.ReadSequence(fullName);
+            var list = point.ReadSequence(fullName);
             while (list.HasData)
             {
                 names.Add(list.ReadEncodedValue().ToArray());

@@ -30,11 +30,11 @@ internal sealed class DistinguishedName
     {
         var rdns = new List<List<(string, string?, byte[])>>();
         var count = 0;
-        AsnReader sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
             var rdn = new List<(string, string?, byte[])>();
-            AsnReader set = sequence.ReadSetOf(skipSortOrderValidation: true);
+            var set = sequence.ReadSetOf(skipSortOrderValidation: true);
             while (set.HasData)
             {
                 if (++count > MaxAttributes)
@@ -42,7 +42,7 @@ internal sealed class DistinguishedName
                     throw new AsnContentException("A name has too many attributes.");
                 }
 
-                AsnReader attribute = set.ReadSequence();
+                var attribute = set.ReadSequence();
                 var type = attribute.ReadObjectIdentifier();
                 var value = attribute.ReadEncodedValue().ToArray();
                 rdn.Add((type, Text(value), value));
@@ -119,7 +119,7 @@ internal sealed class DistinguishedName
         try
         {
             var reader = new AsnReader(value, AsnEncodingRules.DER);
-            Asn1Tag tag = reader.PeekTag();
+            var tag = reader.PeekTag();
             if (tag.TagClass != TagClass.Universal)
             {
                 return null;

@@ -45,7 +45,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
 
     public static GeneralName Read(AsnReader reader)
     {
-        Asn1Tag tag = reader.PeekTag();
+        var tag = reader.PeekTag();
         if (tag.TagClass != TagClass.ContextSpecific || tag.TagValue > 8)
         {
             throw new AsnContentException("A name is not a GeneralName.");
@@ -62,7 +62,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
                 return new GeneralName(
                     kind, null, DistinguishedName.Read(reader.ReadSequence(tag).ReadEncodedValue()), encoded);
             case NameKind.Other:
-                AsnReader other = reader.ReadSequence(tag);
+                var other = reader.ReadSequence(tag);
                 if (other.ReadObjectIdentifier() != SmtpUtf8Mailbox)
                 {
                     return new GeneralName(kind, null, null, encoded);

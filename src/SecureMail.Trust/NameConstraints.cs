@@ -23,7 +23,7 @@ internal sealed class NameConstraints
     /// <exception cref="AsnContentException">The extension is malformed.</exception>
     public void Add(ReadOnlyMemory<byte> extension)
     {
-        AsnReader constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         var permittedTag = new Asn1Tag(TagClass.ContextSpecific, 0);
         var excludedTag = new Asn1Tag(TagClass.ContextSpecific, 1);
         if (constraints.HasData && constraints.PeekTag().HasSameClassAndValue(permittedTag))
@@ -65,11 +65,11 @@ internal sealed class NameConstraints
             return false;
         }
 
-        foreach (List<GeneralName> permitted in _permitted)
+        foreach (var permitted in _permitted)
         {
             var constrained = false;
             var within = false;
-            foreach (GeneralName subtree in permitted)
+            foreach (var subtree in permitted)
             {
                 if (subtree.Kind != name.Kind)
                 {
@@ -156,7 +156,7 @@ internal sealed class NameConstraints
         var subtrees = new List<GeneralName>();
         while (sequence.HasData)
         {
-            AsnReader subtree = sequence.ReadSequence();
+            var subtree = sequence.ReadSequence();
             subtrees.Add(GeneralName.Read(subtree));
             // §4.2.1.10: minimum is zero and maximum absent, and DER omits both.
             subtree.ThrowIfNotEmpty();

@@ -61,7 +61,7 @@ internal sealed class ParsedCertificate
         Serial = Convert.ToHexStringLower(tbs.ReadIntegerBytes().Span);
         InnerAlgorithm = tbs.ReadEncodedValue();
         Issuer = DistinguishedName.Read(tbs.ReadEncodedValue());
-        AsnReader validity = tbs.ReadSequence();
+        var validity = tbs.ReadSequence();
         NotBefore = Asn1Time.Read(validity);
         NotAfter = Asn1Time.Read(validity);
         Subject = DistinguishedName.Read(tbs.ReadEncodedValue());
@@ -132,10 +132,10 @@ internal sealed class ParsedCertificate
         try
         {
             var outer = new AsnReader(certificate.RawDataMemory, AsnEncodingRules.DER);
-            AsnReader sequence = outer.ReadSequence();
+            var sequence = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
-            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
-            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
+            var tbs = sequence.ReadEncodedValue();
+            var algorithm = sequence.ReadEncodedValue();
             var signature = SignatureBits.ReadBytes(sequence);
             var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
             {
@@ -166,13 +166,13 @@ internal sealed class ParsedCertificate
     {
         try
         {
-            AsnReader key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
+            var key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
             if (key.ReadSequence().ReadObjectIdentifier() is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
             {
                 return false;
             }
 
-            BigInteger modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
+            var modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
                 .ReadSequence()
                 .ReadInteger();
             return modulus.Sign <= 0 || modulus.GetBitLength() < 2048;
@@ -187,7 +187,7 @@ internal sealed class ParsedCertificate
     {
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             // RFC 5280 §4.2: a certificate has each extension at most once.
@@ -202,7 +202,7 @@ internal sealed class ParsedCertificate
     {
         if (Extension("2.5.29.19") is { } basicConstraints)
         {
-            AsnReader reader = Sequence(basicConstraints);
+            var reader = Sequence(basicConstraints);
             HasBasicConstraints = true;
             IsCa = reader.HasData && reader.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && reader.ReadBoolean();
             if (reader.HasData)
@@ -221,7 +221,7 @@ internal sealed class ParsedCertificate
         if (Extension("2.5.29.37") is { } extendedUsage)
         {
             var usages = new List<string>();
-            AsnReader reader = Sequence(extendedUsage);
+            var reader = Sequence(extendedUsage);
             while (reader.HasData)
             {
                 usages.Add(reader.ReadObjectIdentifier());
@@ -241,7 +241,7 @@ internal sealed class ParsedCertificate
 
         if (Extension("2.5.29.35") is { } authorityKey)
         {
-            AsnReader reader = Sequence(authorityKey);
+            var reader = Sequence(authorityKey);
             var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
             if (reader.HasData && reader.PeekTag().HasSameClassAndValue(keyIdentifier))
             {

@@ -64,7 +64,7 @@ public sealed class PathValidator
     /// </summary>
     private PathResult? Build(List<ParsedCertificate> path)
     {
-        ParsedCertificate last = path[^1];
+        var last = path[^1];
         // A certificate that is itself an anchor is a complete path.
         if (path.Count == 1
             && _material.AnchorsNamed(last.Subject).Any(a => a.IsSameAs(last))
@@ -73,7 +73,7 @@ public sealed class PathValidator
             return direct;
         }
 
-        foreach (ParsedCertificate anchor in ByKeyIdentifier(_material.AnchorsNamed(last.Issuer), last))
+        foreach (var anchor in ByKeyIdentifier(_material.AnchorsNamed(last.Issuer), last))
         {
             if (!anchor.IsSameAs(last)
                 && IsIssuedBy(last, anchor, path)
@@ -90,7 +90,7 @@ public sealed class PathValidator
         IEnumerable<ParsedCertificate> issuers = _material
             .IntermediatesNamed(last.Issuer)
             .Concat(_extra?.IntermediatesNamed(last.Issuer) ?? []);
-        foreach (ParsedCertificate issuer in ByKeyIdentifier(issuers, last))
+        foreach (var issuer in ByKeyIdentifier(issuers, last))
         {
             // A key and name that are already in the path would make a loop.
             if (
@@ -139,7 +139,7 @@ public sealed class PathValidator
 
     private bool TryCountVerification(List<ParsedCertificate> path)
     {
-        PathValidator first = this;
+        var first = this;
         while (first._outer is not null)
         {
             first = first._outer;
@@ -197,7 +197,7 @@ public sealed class PathValidator
     private PathResult ValidatePath(List<ParsedCertificate> path)
     {
         var length = path.Count - 1;
-        ParsedCertificate anchor = path[^1];
+        var anchor = path[^1];
         if (CheckValidity(anchor) is { } anchorTime)
         {
             return Failure(path, anchorTime.SubIndication, anchorTime.Reason);
@@ -229,7 +229,7 @@ public sealed class PathValidator
 
         for (var depth = 1; depth <= length; depth++)
         {
-            ParsedCertificate certificate = path[length - depth];
+            var certificate = path[length - depth];
             var last = depth == length;
             if (CheckBasics(certificate, names, last) is { } failure)
             {

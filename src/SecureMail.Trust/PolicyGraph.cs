@@ -221,7 +221,7 @@ internal sealed class PolicyGraph
     private static HashSet<string> ReadPolicies(ReadOnlyMemory<byte> extension)
     {
         var policies = new HashSet<string>();
-        AsnReader sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
             // §4.2.1.4: the extension has each policy at most once. Qualifiers are ignored.
@@ -237,10 +237,10 @@ internal sealed class PolicyGraph
     {
         var mappings = new Dictionary<string, HashSet<string>>();
         var count = 0;
-        AsnReader sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
-            AsnReader mapping = sequence.ReadSequence();
+            var mapping = sequence.ReadSequence();
             var issuer = mapping.ReadObjectIdentifier();
             var subject = mapping.ReadObjectIdentifier();
             // §6.1.4 (a): anyPolicy is mapped neither from nor to.
@@ -266,7 +266,7 @@ internal sealed class PolicyGraph
             return (null, null);
         }
 
-        AsnReader constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         var require = Next(0);
         var inhibit = Next(1);
         constraints.ThrowIfNotEmpty();

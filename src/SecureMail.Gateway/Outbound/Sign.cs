@@ -97,7 +97,8 @@ internal sealed class Sign(
         using var data = await CmsSignedData.ReadAsync(
             new MemoryStream(signedData), cancellationToken: cancellationToken);
         await using var content = inner.OpenRead();
-        var findings = await SignatureValidator.ValidateAsync(data, content, trust.ValidationOptions(now), cancellationToken);
+        var findings = await SignatureValidator.ValidateAsync(
+            data, content, trust.ValidationOptions(now), cancellationToken);
         // A revocation list that is late stops no mail: the addressee judges for itself.
         if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {

@@ -56,7 +56,8 @@ public static class FileJudge
         return format switch
         {
             FileFormat.Mime => new FileJudgement(
-                name, format, FileFindings.Of(await MessageValidator.ValidateAsync(file, keys, options, cancellationToken))),
+                name, format,
+                FileFindings.Of(await MessageValidator.ValidateAsync(file, keys, options, cancellationToken))),
             FileFormat.Cms => new FileJudgement(
                 name, format, await JudgeCmsAsync(file, detachedContent, keys, options, depth: 0, cancellationToken)),
             // Neither judged nor valid: what may be signed waits for software that can tell, what is not is said to be
@@ -85,7 +86,8 @@ public static class FileJudge
             {
                 using var data = await CmsSignedData.ReadAsync(cms, limits: null, cancellationToken);
                 return new FileFindings(
-                    FileState.Read, await SignatureValidator.ValidateAsync(data, detachedContent, options, cancellationToken));
+                    FileState.Read,
+                    await SignatureValidator.ValidateAsync(data, detachedContent, options, cancellationToken));
             }
 
             return !encrypted ? FileFindings.Unreadable(OtherCms)

@@ -126,7 +126,8 @@ public sealed class OpenSslCmsTests : IDisposable
                 ClockTolerance = TimeSpan.FromDays(36500),
             };
             SignatureFinding finding = (
-                await SignatureValidator.ValidateAsync(data, data.HasContent ? null : new MemoryStream(Content), options)
+                await SignatureValidator.ValidateAsync(
+                    data, data.HasContent ? null : new MemoryStream(Content), options)
             ).ShouldHaveSingleItem();
             finding.Indication.ShouldBe(Indication.TotalPassed, finding.Reason.En);
             finding.Signer.Emails.ShouldBe(["vanthu@a.vn"]);

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using Mailbox = SecureMail.Mail.Mime.Mailbox;

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Tests.Mail;
 

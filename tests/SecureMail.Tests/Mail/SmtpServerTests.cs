@@ -1,5 +1,9 @@
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Messages;
+using SecureMail.Mail.Smtp.Server;
 
 namespace SecureMail.Tests.Mail;
 

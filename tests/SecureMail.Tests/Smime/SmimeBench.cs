@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using Mailbox = SecureMail.Mail.Mime.Mailbox;
