@@ -8,8 +8,8 @@ using Dapper;
 using Npgsql;
 using Npgsql.Replication;
 using NpgsqlTypes;
-using SecureMail.Storage;
 using SecureMail.Ledger;
+using SecureMail.Storage;
 
 namespace SecureMail.Backup;
 

@@ -6,8 +6,8 @@ using Dapper;
 using Npgsql;
 using NpgsqlTypes;
 using SecureMail.Cms;
-using SecureMail.Storage;
 using SecureMail.Ledger;
+using SecureMail.Storage;
 
 namespace SecureMail.Backup;
 

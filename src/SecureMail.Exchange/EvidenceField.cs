@@ -1,6 +1,6 @@
 using System.Text;
 using SecureMail.Ledger;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Exchange;
 

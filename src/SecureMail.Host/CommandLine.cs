@@ -9,7 +9,7 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
 using SecureMail.Ledger;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Pkcs11;
 using SecureMail.Storage;
 using SecureMail.Verification;

@@ -10,7 +10,7 @@ using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
 using SecureMail.Host.Services;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 
 namespace SecureMail.Host;

@@ -49,7 +49,7 @@ internal sealed class TrustArguments
     /// <exception cref="UsageException">The time has no zone, or is none.</exception>
     /// <exception cref="InvalidDataException">A file named holds nothing of what it is given for.</exception>
     /// <exception cref="FileNotFoundException">It does not exist.</exception>
-    public JudgeOptions Read(ParseResult parsed)
+    public ValidationOptions Read(ParseResult parsed)
     {
         if (parsed.GetValue(_ocsp) is { Length: > 0 })
         {
@@ -77,7 +77,7 @@ internal sealed class TrustArguments
             crls = [.. crls, .. configured.Crls];
         }
 
-        return new JudgeOptions
+        return new ValidationOptions
         {
             Trust = TrustMaterial.Load(anchors, intermediates, crls),
             At = parsed.GetValue(_at) is { } at ? Time(at) : TimeProvider.System.GetUtcNow(),

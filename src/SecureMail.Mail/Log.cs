@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace SecureMail.Mail;
 
-/// <summary>What this module says about itself. Addresses of mail, subjects and contents are never among it.</summary>
+/// <summary>The log messages of this project. None holds a mail address, a subject or content.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1, LogLevel.Information, "SMTP server listens on {EndPoint}")]
@@ -14,14 +14,14 @@ internal static partial class Log
     [LoggerMessage(3, LogLevel.Debug, "SMTP session {Session} from {Remote} began")]
     public static partial void SessionBegan(ILogger logger, string session, string remote);
 
-    [LoggerMessage(4, LogLevel.Debug, "SMTP session {Session} ended: {Reason}; {Messages} messages taken")]
+    [LoggerMessage(4, LogLevel.Debug, "SMTP session {Session} ended: {Reason}; {Messages} messages accepted")]
     public static partial void SessionEnded(ILogger logger, string session, string reason, int messages);
 
     [LoggerMessage(5, LogLevel.Warning, "SMTP session {Session}: TLS failed or the peer was not accepted ({Reason})")]
     public static partial void TlsRefused(ILogger logger, string session, string reason);
 
     [LoggerMessage(
-        6, LogLevel.Warning, "SMTP session {Session}: {Count} octets sent in the clear behind STARTTLS were dropped")]
+        6, LogLevel.Warning, "SMTP session {Session}: {Count} bytes sent in the clear after STARTTLS were dropped")]
     public static partial void InjectionDropped(ILogger logger, string session, int count);
 
     [LoggerMessage(7, LogLevel.Warning, "SMTP session {Session}: a message with bare CR, bare LF or NUL was refused")]

@@ -1,28 +1,12 @@
+using SecureMail.Shared;
+
 namespace SecureMail.Smime;
 
-/// <summary>Reads text whose lines end with LF as if they ended with CRLF (RFC 8551 §3.1.1: what is signed is the
-/// canonical form).</summary>
-internal sealed class CrlfStream(Stream inner) : Stream
+/// <summary>Reads text whose lines end with LF as if they ended with CRLF, because what is signed is the canonical form
+/// (RFC 8551 §3.1.1).</summary>
+internal sealed class CrlfStream(Stream inner) : DecodingReadStream(inner, expansion: 2)
 {
-    private readonly byte[] _input = new byte[16 * 1024];
-    private int _start;
-    private int _end;
     private byte _previous;
-    private bool _oweLf;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     /// <summary>Whether the text holds an LF without CR before it.</summary>
     public static bool HasBareLf(Stream text)
@@ -48,55 +32,30 @@ internal sealed class CrlfStream(Stream inner) : Stream
         return false;
     }
 
-    public override int Read(Span<byte> buffer)
+    protected override void Decode(
+        ReadOnlySpan<byte> input, bool last, Span<byte> output, out int consumed, out int written)
     {
-        if (_start == _end && !_oweLf)
+        consumed = input.Length;
+        written = 0;
+        while (!input.IsEmpty)
         {
-            _start = 0;
-            _end = inner.Read(_input);
-        }
-
-        var written = 0;
-        while (written < buffer.Length && (_oweLf || _start < _end))
-        {
-            if (_oweLf)
+            var lineFeed = input.IndexOf((byte)'\n');
+            var text = lineFeed < 0 ? input : input[..lineFeed];
+            text.CopyTo(output[written..]);
+            written += text.Length;
+            _previous = text.IsEmpty ? _previous : text[^1];
+            if (lineFeed < 0)
             {
-                buffer[written++] = _previous = (byte)'\n';
-                _oweLf = false;
-                continue;
+                return;
             }
 
-            var octet = _input[_start++];
-            if (octet == '\n' && _previous != '\r')
+            if (_previous != '\r')
             {
-                buffer[written++] = (byte)'\r';
-                _oweLf = true;
-                continue;
+                output[written++] = (byte)'\r';
             }
 
-            buffer[written++] = _previous = octet;
+            output[written++] = _previous = (byte)'\n';
+            input = input[(lineFeed + 1)..];
         }
-
-        return written;
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-    public override void Flush() { }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            inner.Dispose();
-        }
-
-        base.Dispose(disposing);
     }
 }

@@ -1,10 +1,10 @@
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Smime;
 
 /// <summary>
-/// Who, to whom, about what, as a reader is to see it: from inside the signature where the message says so (RFC 9788),
-/// otherwise from outside.
+/// The header fields to show to a reader. They are those inside the signature where the message protects its header
+/// (RFC 9788), otherwise those of the outer header.
 /// </summary>
 public sealed class MessageHeaders
 {
@@ -20,10 +20,12 @@ public sealed class MessageHeaders
         InReplyTo = source.Header("In-Reply-To")?.Value;
     }
 
-    /// <summary>They stand inside the signature or the envelope. Only a valid verdict makes them true.</summary>
+    /// <summary>
+    /// Whether the fields are inside the signature or the envelope. They are authentic only if the verdict is valid.
+    /// </summary>
     public bool AreProtected { get; }
 
-    /// <summary>Every mailbox of every From field; empty when one does not parse.</summary>
+    /// <summary>Every mailbox of every From field; empty when one field does not parse.</summary>
     public IReadOnlyList<Mailbox> From { get; }
 
     public IReadOnlyList<Mailbox> To { get; }
@@ -44,12 +46,12 @@ public sealed class MessageHeaders
         {
             return new MessageHeaders(message.Root, areProtected: false);
         }
-        // RFC 9788 §2.1: hp on the payload says that its header fields are the message's.
+        // RFC 9788 §2.1: the hp parameter says that the header fields of the payload are those of the message.
         if (payload.ContentType.Parameters.GetValueOrDefault("hp") is "cipher" or "clear")
         {
             return new MessageHeaders(payload, areProtected: true);
         }
-        // RFC 8551 §3.1: the older way, a whole message inside that was not forwarded.
+        // RFC 8551 §3.1: the older form is a whole message as the payload that is marked as not forwarded.
         if (payload.ContentType is { MediaType: "message/rfc822" } type
             && type.Parameters.GetValueOrDefault("forwarded") == "no"
             && payload.Children.Count == 1)
@@ -61,8 +63,8 @@ public sealed class MessageHeaders
     }
 
     /// <summary>
-    /// The one address that the message claims to be from; null when there is none, or more than one, or the outer From
-    /// names another than the protected one (RFC 9788 §4): the reader must not be shown either as the signer.
+    /// The one address that the message claims to be from. Null when there is none or more than one, or when the outer
+    /// From differs from the protected one (RFC 9788 §4), because then neither may be shown as the signer.
     /// </summary>
     internal static Mailbox? SoleSender(MailMessage message, MessageHeaders shown)
     {
@@ -70,8 +72,8 @@ public sealed class MessageHeaders
         {
             return null;
         }
-        // The inner entity of a message, saved by itself: only what describes the body stands outside, and nothing
-        // there names anyone. A message that has lost its From is another thing, and has no sender.
+        // This is the inner entity of a message, saved as a file of its own: the outer header only describes the body
+        // and names nobody. Any other message without outer From has no sender.
         if (
             shown.AreProtected
             && message.Headers.All(h =>

@@ -1,30 +1,30 @@
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Smime;
 
-/// <summary>One signature found in a message, and what it is over.</summary>
-/// <param name="Data">Null when the signature part is damaged: a signature was meant and there is none.</param>
-/// <param name="Content">The part whose received octets are signed; null when the content is inside the CMS.</param>
-/// <param name="CoversWhole">Nothing that a reader would see stands outside.</param>
-/// <param name="Envelopes">So many envelopes were opened around it: the signature vouches for what came out of these,
-/// not for ones inside.</param>
+/// <summary>One signature of a message and its scope.</summary>
+/// <param name="Data">The signature; null when the signature part is damaged.</param>
+/// <param name="Content">The part whose received bytes are signed; null when the content is inside the CMS.</param>
+/// <param name="CoversWhole">Whether everything that a reader would see is signed.</param>
+/// <param name="Envelopes">The number of envelopes opened around the signature. The signature proves the content of
+/// these, not of envelopes inside it.</param>
 internal sealed record SignedLayer(CmsSignedData? Data, MimePart? Content, bool CoversWhole, int Envelopes);
 
 /// <summary>
-/// Takes the security layers off a message, outermost first, until something is left that is neither signed nor
-/// encrypted: the payload. What is encrypted is opened only where it is the whole of its layer: a ciphertext among
-/// other parts would let their author wrap its cleartext into his own text (EFAIL). A signature among other parts is
-/// found, and does not cover the whole.
+/// Removes the security layers of a message, outermost first, down to an entity that is neither signed nor encrypted:
+/// the payload. A ciphertext is opened only where it is the whole of its layer, because the author of other parts
+/// around it could embed the cleartext in text of his own (EFAIL). A signature among other parts is found, but does not
+/// cover the whole.
 /// </summary>
 internal sealed class MessageLayers : IDisposable
 {
     private const int MaxLayers = 8;
-    private const int MaxBuriedSignatures = 16;
+    private const int MaxInnerSignatures = 16;
     private readonly List<IDisposable> _owned = [];
     private readonly IReadOnlyList<RecipientKey> _keys;
 
-    /// <summary>Nothing is opened yet; the message's stream stays the caller's and in use.</summary>
+    /// <summary>Opens nothing yet. The caller owns the message's stream and keeps it open.</summary>
     public MessageLayers(MailMessage message, IReadOnlyList<RecipientKey> keys)
     {
         Message = message;
@@ -35,21 +35,22 @@ internal sealed class MessageLayers : IDisposable
     /// <summary>The message as received.</summary>
     public MailMessage Message { get; }
 
-    /// <summary>Outermost first.</summary>
+    /// <summary>The signatures found, outermost first.</summary>
     public List<SignedLayer> Signatures { get; } = [];
 
-    /// <summary>What is left when the layers are off; null when a signature is over something that is no MIME
-    /// entity.</summary>
+    /// <summary>The entity inside all layers; null when the signed or encrypted content is not a MIME entity.</summary>
     public MimePart? Payload { get; private set; }
 
-    /// <summary>An envelope was met, opened or not.</summary>
+    /// <summary>Whether the message has an envelope, opened or not.</summary>
     public bool Encrypted { get; private set; }
 
-    /// <summary>The envelopes opened, outermost first; not to be disposed by others.</summary>
+    /// <summary>The envelopes opened, outermost first. This object disposes them.</summary>
     public List<DecryptedContent> Envelopes { get; } = [];
 
-    /// <summary>The innermost envelope that did not prove its content unchanged (CBC), counted from 1; 0 when every one
-    /// did.</summary>
+    /// <summary>
+    /// The number of the innermost envelope without authentication (CBC), counted from 1 at the outermost; 0 when every
+    /// envelope is authenticated.
+    /// </summary>
     public int LastUnauthenticated => Envelopes.FindLastIndex(e => !e.Authenticated) + 1;
 
     public void Dispose()
@@ -60,10 +61,10 @@ internal sealed class MessageLayers : IDisposable
         }
     }
 
-    /// <summary>Takes the layers off. What was found before an exception stays found.</summary>
-    /// <exception cref="MimeException">Not acceptable mail within an envelope, or a part that does not
+    /// <summary>Removes the layers. The properties keep what was found before an exception.</summary>
+    /// <exception cref="MimeException">The content of an envelope is not acceptable mail, or a part does not
     /// decode.</exception>
-    /// <exception cref="CmsException">An envelope cannot be opened, or a signature with the content inside not be
+    /// <exception cref="CmsException">An envelope cannot be opened, or a signature that encloses its content cannot be
     /// read.</exception>
     public async Task OpenAsync(CancellationToken cancellationToken)
     {
@@ -74,14 +75,14 @@ internal sealed class MessageLayers : IDisposable
             if (depth == MaxLayers)
             {
                 throw new MimeException(
-                    MimeReason.TooDeep, $"More than {MaxLayers} layers of security lie around each other.");
+                    MimeReason.TooDeep, $"The message has more than {MaxLayers} security layers.");
             }
 
             Payload = part;
             var next =
                 IsMultipartSigned(part) ? await OpenMultipartSignedAsync(part, whole, cancellationToken)
                 : IsCms(part) ? await OpenCmsAsync(part, whole, cancellationToken)
-                : Signatures.Count == 0 ? await FindBuriedAsync(part, cancellationToken)
+                : Signatures.Count == 0 ? await FindInnerSignaturesAsync(part, cancellationToken)
                 : null;
             if (next is not { } layer)
             {
@@ -100,7 +101,7 @@ internal sealed class MessageLayers : IDisposable
     private async Task<(MimePart? Part, bool Whole)?> OpenMultipartSignedAsync(
         MimePart part, bool whole, CancellationToken cancellationToken)
     {
-        // RFC 1847 §2.1: exactly two parts. A third would be shown by some reader and signed by nobody.
+        // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed.
         whole &= part.Children.Count == 2 && !HasEpilogue(part);
         Signatures.Add(
             new SignedLayer(
@@ -134,32 +135,34 @@ internal sealed class MessageLayers : IDisposable
                 Signatures.Add(new SignedLayer(data, null, whole, Envelopes.Count));
                 return (TryParse(Own(data.OpenContent())), whole);
             case var kind when IsType(part.ContentType.MediaType, "pkcs7-mime"):
-                // It says it is a layer and cannot be taken off: what is below it nobody knows, so "unsigned" would be
-                // a guess.
+                // The part is declared as a layer and cannot be removed. Its content is unknown, so the verdict
+                // "unsigned" could be wrong.
                 throw new MimeException(
                     MimeReason.Malformed,
                     kind == CmsKind.None
-                        ? "What is declared as S/MIME is no CMS."
-                        : "The kind of S/MIME (compressed or the like) is not read here.");
+                        ? "A part is declared as S/MIME, but is not CMS."
+                        : "A part is of a kind of S/MIME that is not supported, such as compressed data.");
             default:
                 return null;
         }
     }
 
-    /// <summary>Signatures below a part that is no layer itself. A lone one with nothing beside it still covers the
-    /// whole.</summary>
-    private async Task<(MimePart? Part, bool Whole)?> FindBuriedAsync(
+    /// <summary>
+    /// Finds signatures inside a part that is not a layer itself. A single signature without other parts beside it
+    /// still covers the whole.
+    /// </summary>
+    private async Task<(MimePart? Part, bool Whole)?> FindInnerSignaturesAsync(
         MimePart part, CancellationToken cancellationToken)
     {
-        List<MimePart> buried = [];
+        List<MimePart> inner = [];
         var others = 0;
         await CollectAsync(part);
-        if (buried.Count == 1 && others == 0)
+        if (inner.Count == 1 && others == 0)
         {
-            return (buried[0], true);
+            return (inner[0], true);
         }
 
-        foreach (var signed in buried.Take(MaxBuriedSignatures))
+        foreach (var signed in inner.Take(MaxInnerSignatures))
         {
             if (IsMultipartSigned(signed))
             {
@@ -184,15 +187,15 @@ internal sealed class MessageLayers : IDisposable
                     IsMultipartSigned(at)
                     || (IsCms(at) && await KindOfAsync(at, cancellationToken) == CmsKind.SignedData)))
             {
-                buried.Add(at);
+                inner.Add(at);
             }
             else if (at.Children.Count == 0
                 || at.ContentType.MediaType.StartsWith("message/", StringComparison.Ordinal))
             {
-                others++; // a forwarded message brings a header of its own into sight
+                others++; // a forwarded message has a header of its own, which a reader shows
             }
 
-            foreach (var child in buried.Contains(at) ? [] : at.Children)
+            foreach (var child in inner.Contains(at) ? [] : at.Children)
             {
                 await CollectAsync(child);
             }
@@ -201,9 +204,10 @@ internal sealed class MessageLayers : IDisposable
 
     private async Task<CmsSignedData> ReadSignatureAsync(MimePart part, CancellationToken cancellationToken)
     {
-        // What is inside and not encoded stays where it lies, in the message or in the layer around it.
-        var octets = Own(part.OpenDecoded());
-        return Own(await CmsSignedData.ReadInPlaceAsync(octets, limits: null, cancellationToken));
+        // Enclosed content without transfer encoding is not copied: it is read from the message or from the layer
+        // around it.
+        var content = Own(part.OpenDecoded());
+        return Own(await CmsSignedData.ReadInPlaceAsync(content, limits: null, cancellationToken));
     }
 
     private async Task<CmsSignedData?> TryReadSignatureAsync(MimePart part, CancellationToken cancellationToken)
@@ -218,8 +222,10 @@ internal sealed class MessageLayers : IDisposable
         }
     }
 
-    /// <summary>Null for what was encrypted without being a MIME entity (RFC 8551 §3.1 asks for one): a document, and
-    /// no signature in it.</summary>
+    /// <summary>
+    /// Parses the content of an envelope. Returns null when it is not a MIME entity, as RFC 8551 §3.1 requires, but a
+    /// plain document without signature.
+    /// </summary>
     private static async Task<MimePart?> ParseOpenedAsync(Stream content, CancellationToken cancellationToken)
     {
         try
@@ -231,7 +237,7 @@ internal sealed class MessageLayers : IDisposable
             content.Position = 0;
             var head = new byte[CmsFormat.DetectionLength];
             var count = await content.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
-            // A signature without its MIME clothes is one all the same, and "unsigned" would be a lie.
+            // A bare CMS structure without MIME header may be a signature, so the verdict "unsigned" would be wrong.
             if (CmsFormat.Detect(head.AsSpan(0, count)) != CmsKind.None)
             {
                 throw;
@@ -249,13 +255,13 @@ internal sealed class MessageLayers : IDisposable
         }
         catch (MimeException)
         {
-            return null; // signed all the same, and judged; only not shown as mail
+            return null; // the signature is validated all the same; its content is just not shown as mail
         }
     }
 
     /// <summary>
-    /// Whether there is text behind the closing delimiter. RFC 2046 §5.1.1 tells readers to pass over it; relays put
-    /// footers there, and plain readers show them.
+    /// Whether text follows the closing delimiter. RFC 2046 §5.1.1 tells readers to ignore it, but relays put footers
+    /// there, and readers without MIME show them.
     /// </summary>
     private static bool HasEpilogue(MimePart part)
     {
@@ -267,7 +273,7 @@ internal sealed class MessageLayers : IDisposable
         return end >= 0 && text[end..].IndexOfAnyExcept("\r\n \t"u8) >= 0;
     }
 
-    // RFC 8551 §3.5.3: the protocol parameter says it; the x- form is from before the RFC.
+    // RFC 8551 §3.5.3: the protocol parameter names the type. The x- form is older than the RFC.
     private static bool IsMultipartSigned(MimePart part) =>
         part.ContentType.MediaType == "multipart/signed"
         && part.Children.Count >= 2
@@ -275,7 +281,7 @@ internal sealed class MessageLayers : IDisposable
             part.ContentType.Parameters.GetValueOrDefault("protocol") ?? part.Children[1].ContentType.MediaType,
             "pkcs7-signature");
 
-    // RFC 8551 §3.9: the type, or octets named like one.
+    // RFC 8551 §3.9: the media type, or application/octet-stream with a file name of S/MIME.
     private static bool IsCms(MimePart part) =>
         IsType(part.ContentType.MediaType, "pkcs7-mime")
         || (
@@ -286,12 +292,14 @@ internal sealed class MessageLayers : IDisposable
         type.Equals($"application/{subtype}", StringComparison.OrdinalIgnoreCase)
         || type.Equals($"application/x-{subtype}", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Found from the octets; smime-type is a hint of the sender and may lie.</summary>
+    /// <summary>
+    /// Detects the kind from the bytes, because the smime-type parameter is only a hint of the sender and may be wrong.
+    /// </summary>
     private static async Task<CmsKind> KindOfAsync(MimePart part, CancellationToken cancellationToken)
     {
-        await using var octets = part.OpenDecoded();
+        await using var bytes = part.OpenDecoded();
         var head = new byte[CmsFormat.DetectionLength];
-        var count = await octets.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
+        var count = await bytes.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
         return CmsFormat.Detect(head.AsSpan(0, count));
     }
 

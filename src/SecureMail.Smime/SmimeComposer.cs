@@ -1,30 +1,30 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Smime;
 
 /// <summary>
-/// Secures a message (RFC 8551): sign, then encrypt, in steps that may lie days apart.
+/// Signs and encrypts a message (RFC 8551) in steps that may be days apart.
 /// <list type="number">
-/// <item><see cref="PrepareAsync"/> writes the inner entity, which is what gets signed, and its signature minus the
-/// value. The caller keeps the octets; they are the message from here on and are never written anew.</item>
-/// <item>The key signs <see cref="PreparedSignature.Digest"/>, wherever it is;
-/// <see cref="PreparedSignature.Complete"/>.</item>
+/// <item><see cref="PrepareAsync"/> writes the inner entity, which is the signed content, and prepares its signature
+/// without the signature value. The caller stores the entity; later steps copy it and never write it again.</item>
+/// <item>The key signs <see cref="PreparedSignature.Digest"/>, on a token or elsewhere, and
+/// <see cref="PreparedSignature.Complete"/> makes the SignedData.</item>
 /// <item><see cref="WriteSignedAsync"/> or <see cref="WriteEncryptedAsync"/> writes the message;
-/// <see cref="SealAsync"/> encrypts it for many destinations at once.</item>
+/// <see cref="EnvelopAsync"/> encrypts it for many destinations at once.</item>
 /// </list>
-/// From, To, Subject, Date and Message-ID stand inside the signature (RFC 9788); outside an encrypted message the
-/// subject is "[...]". It leaves out: choosing certificates, opaque signing, legacy display parts.
+/// From, To, Subject, Date and Message-ID are inside the signature (RFC 9788). The subject in the outer header of an
+/// encrypted message is "[...]". This class leaves out: choosing certificates, opaque signing, legacy display parts.
 /// </summary>
 public static class SmimeComposer
 {
     /// <summary>Writes the inner entity and prepares the signature over it.</summary>
-    /// <param name="willBeEncrypted">Says to the reader what protection was meant (hp="cipher" or "clear"); it must be
-    /// kept in the last step.</param>
-    /// <param name="inner">Written, not closed.</param>
-    /// <exception cref="MimeException">A header, address or file name may not be written.</exception>
+    /// <param name="willBeEncrypted">Whether the last step encrypts. The entity tells the reader which protection was
+    /// intended (hp="cipher" or "clear").</param>
+    /// <param name="inner">The entity is written here; the stream is not closed.</param>
+    /// <exception cref="MimeException">A header field, an address or a file name may not be written.</exception>
     public static async Task<PreparedSignature> PrepareAsync(
         OutgoingMessage message, bool willBeEncrypted, SigningRequest request, Stream inner,
         CancellationToken cancellationToken = default)
@@ -32,8 +32,8 @@ public static class SmimeComposer
         var fields = message.Fields(outsideOfEncrypted: false);
         if (willBeEncrypted)
         {
-            // RFC 9788 §2.2: what will stand outside, so that the reader can tell what was hidden and what a relay
-            // changed.
+            // RFC 9788 §2.2: the fields of the outer header, so that the reader can tell which fields were hidden and
+            // which a relay changed.
             fields.AddFieldsAs("HP-Outer", message.Fields(outsideOfEncrypted: true));
         }
 
@@ -49,8 +49,8 @@ public static class SmimeComposer
     }
 
     /// <summary>Writes a message signed in the clear (multipart/signed, RFC 8551 §3.5.3).</summary>
-    /// <param name="inner">What <see cref="PrepareAsync"/> wrote, seekable; read from its start.</param>
-    /// <param name="signedData">What <see cref="PreparedSignature.Complete"/> gave.</param>
+    /// <param name="inner">The entity that <see cref="PrepareAsync"/> wrote; seekable, read from its start.</param>
+    /// <param name="signedData">The SignedData that <see cref="PreparedSignature.Complete"/> returned.</param>
     public static async Task WriteSignedAsync(
         OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, Stream output,
         CancellationToken cancellationToken = default)
@@ -63,8 +63,8 @@ public static class SmimeComposer
 
     /// <summary>Writes a message signed and then encrypted (application/pkcs7-mime, RFC 8551 §3.3, §3.4).</summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="recipients">Certificates, chosen by the caller; the sender's own belongs among them if it is to
-    /// read its copy.</param>
+    /// <param name="recipients">The recipients' certificates, chosen by the caller. They include the sender's own
+    /// certificate if the sender is to read its copy.</param>
     /// <exception cref="CmsException">A certificate cannot be encrypted to.</exception>
     public static async Task WriteEncryptedAsync(
         OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData,
@@ -78,19 +78,19 @@ public static class SmimeComposer
     }
 
     /// <summary>
-    /// Encrypts the signed message once, for any number of destinations: <see cref="SealedMessage"/> then gives each of
-    /// them a head with its own recipients before the one ciphertext. Who else is addressed stands in the signed part
-    /// alone.
+    /// Encrypts the signed message once for any number of destinations. <see cref="EnvelopedMessage"/> then writes for
+    /// each destination a prefix with its own recipients before the common ciphertext. Only the signed part names the
+    /// other recipients.
     /// </summary>
     /// <inheritdoc cref="WriteSignedAsync"/>
-    /// <param name="ciphertext">The bare ciphertext is written here; the caller keeps it for
-    /// <see cref="SealedMessage.WriteBodyAsync"/>.</param>
-    public static async Task<SealedMessage> SealAsync(
+    /// <param name="ciphertext">The ciphertext is written here, without CMS structure; the caller stores it for
+    /// <see cref="EnvelopedMessage.WriteBodyAsync"/>.</param>
+    public static async Task<EnvelopedMessage> EnvelopAsync(
         OutgoingMessage message, Stream inner, PreparedSignature prepared, byte[] signedData, CipherChoice cipher,
         Stream ciphertext, CancellationToken cancellationToken = default)
     {
         await using var signed = await JoinSignedAsync(Rewound(inner), prepared, signedData, cancellationToken);
-        return new SealedMessage(
+        return new EnvelopedMessage(
             message, cipher, await EncryptedContent.EncryptAsync(signed, ciphertext, cipher, cancellationToken));
     }
 
@@ -112,32 +112,33 @@ public static class SmimeComposer
             ("micalg", MicAlg(prepared.HashAlgorithm)));
 
     /// <summary>
-    /// The multipart/signed as one seekable stream around the inner octets, which may be large and are not copied: its
-    /// length is known beforehand, so the envelope can be DER.
+    /// The multipart/signed as one seekable stream. The inner entity may be large and is not copied. The length of the
+    /// stream is known beforehand, so the envelope can be written in DER.
     /// </summary>
     private static async Task<JoinedStream> JoinSignedAsync(
         Stream inner, PreparedSignature prepared, byte[] signedData, CancellationToken cancellationToken)
     {
         var frame = new MemoryStream();
-        var place = 0;
+        var innerOffset = 0;
         var entity = SignedEntity(
             () =>
             {
-                place = (int)frame.Position; // where the inner octets belong
+                innerOffset = (int)frame.Position;
                 return Stream.Null;
             },
             prepared,
             signedData);
         await entity.WriteAsync(frame, cancellationToken);
-        var octets = frame.ToArray();
+        var bytes = frame.ToArray();
         return new JoinedStream(
-            new MemoryStream(octets, 0, place), inner, new MemoryStream(octets, place, octets.Length - place));
+            new MemoryStream(bytes, 0, innerOffset), inner,
+            new MemoryStream(bytes, innerOffset, bytes.Length - innerOffset));
     }
 
-    private static Unowned Rewound(Stream inner)
+    private static LeaveOpenStream Rewound(Stream inner)
     {
         inner.Position = 0;
-        return new Unowned(inner);
+        return new LeaveOpenStream(inner);
     }
 
     // RFC 8551 §3.5.3.2

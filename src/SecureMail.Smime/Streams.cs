@@ -1,24 +1,11 @@
 using System.Security.Cryptography;
+using SecureMail.Shared;
 
 namespace SecureMail.Smime;
 
-/// <summary>Passes on what is written and hashes it.</summary>
-internal sealed class HashingStream(Stream output, IncrementalHash hash) : Stream
+/// <summary>Passes on what is written to this stream and hashes it. The output stays open.</summary>
+internal sealed class HashingStream(Stream output, IncrementalHash hash) : WriteStream
 {
-    public override bool CanRead => false;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => true;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
     public override async ValueTask WriteAsync(
         ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -26,90 +13,48 @@ internal sealed class HashingStream(Stream output, IncrementalHash hash) : Strea
         await output.WriteAsync(buffer, cancellationToken);
     }
 
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override void Write(byte[] buffer, int offset, int count)
+    public override void Write(ReadOnlySpan<byte> buffer)
     {
-        hash.AppendData(buffer, offset, count);
-        output.Write(buffer, offset, count);
+        hash.AppendData(buffer);
+        output.Write(buffer);
     }
 
     public override void Flush() => output.Flush();
 
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
+    public override Task FlushAsync(CancellationToken cancellationToken) => output.FlushAsync(cancellationToken);
 }
 
-/// <summary>Seekable streams read one behind the other, as one that tells its length. They are rewound as they are
-/// reached.</summary>
-internal sealed class JoinedStream(params Stream[] parts) : Stream
+/// <summary>
+/// Reads several seekable streams one after another as one seekable stream. Each part is read from its beginning,
+/// whatever its position was. Disposing this stream disposes the parts.
+/// </summary>
+internal sealed class JoinedStream(params Stream[] parts) : SeekableReadStream
 {
-    private long _position;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => true;
-
-    public override bool CanWrite => false;
-
     public override long Length => parts.Sum(p => p.Length);
-
-    public override long Position
-    {
-        get => _position;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegative(value);
-            _position = value;
-        }
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
-        if (Find() is not { } part)
+        if (SeekPart() is not { } part)
         {
             return 0;
         }
 
         var read = part.Read(buffer);
-        _position += read;
+        Position += read;
         return read;
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (Find() is not { } part)
+        if (SeekPart() is not { } part)
         {
             return 0;
         }
 
         var read = await part.ReadAsync(buffer, cancellationToken);
-        _position += read;
+        Position += read;
         return read;
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override long Seek(long offset, SeekOrigin origin) =>
-        Position = origin switch
-        {
-            SeekOrigin.Begin => offset,
-            SeekOrigin.Current => _position + offset,
-            _ => Length + offset,
-        };
-
-    public override void Flush() { }
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
@@ -124,14 +69,15 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
         base.Dispose(disposing);
     }
 
-    private Stream? Find()
+    /// <summary>The part that holds the next byte, set to that byte; null at the end.</summary>
+    private Stream? SeekPart()
     {
         var start = 0L;
         foreach (var part in parts)
         {
-            if (_position < start + part.Length)
+            if (Position < start + part.Length)
             {
-                part.Position = _position - start;
+                part.Position = Position - start;
                 return part;
             }
 
@@ -142,15 +88,9 @@ internal sealed class JoinedStream(params Stream[] parts) : Stream
     }
 }
 
-/// <summary>A stream that stays its owner's: closing this closes nothing.</summary>
-internal sealed class Unowned(Stream inner) : Stream
+/// <summary>Reads another stream and leaves it open when this one is disposed, because the caller owns it.</summary>
+internal sealed class LeaveOpenStream(Stream inner) : SeekableReadStream
 {
-    public override bool CanRead => true;
-
-    public override bool CanSeek => true;
-
-    public override bool CanWrite => false;
-
     public override long Length => inner.Length;
 
     public override long Position
@@ -159,21 +99,8 @@ internal sealed class Unowned(Stream inner) : Stream
         set => inner.Position = value;
     }
 
-    public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
-
     public override int Read(Span<byte> buffer) => inner.Read(buffer);
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         inner.ReadAsync(buffer, cancellationToken);
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        inner.ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override long Seek(long offset, SeekOrigin origin) => inner.Seek(offset, origin);
-
-    public override void Flush() { }
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

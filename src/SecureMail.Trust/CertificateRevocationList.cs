@@ -4,18 +4,18 @@ using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
-/// <summary>Why a CRL says nothing about a certificate, or what it says.</summary>
-internal enum RevocationAnswer
+/// <summary>What a CRL says about a certificate; Unknown when it says nothing.</summary>
+internal enum RevocationStatus
 {
     NotRevoked,
     Revoked,
-    NoAnswer,
+    Unknown,
 }
 
 /// <summary>
-/// A CRL (RFC 5280 §5) and its answer about one certificate (§6.3). Complete, direct CRLs are used; an indirect one,
-/// one for some reasons only, or one with a critical extension that is not known gives no answer. A delta CRL is
-/// believed when it revokes, and never when it does not.
+/// A CRL (RFC 5280 §5) and the status of certificates by it (§6.3). Complete, direct CRLs are used. An indirect CRL, a
+/// CRL for some reasons only, or a CRL with an unknown critical extension gives no status. A delta CRL can only show
+/// that a certificate is revoked, never that it is not.
 /// </summary>
 internal sealed class CertificateRevocationList
 {
@@ -28,7 +28,7 @@ internal sealed class CertificateRevocationList
     private readonly Dictionary<string, DateTimeOffset> _revoked = [];
     private readonly ReadOnlyMemory<byte> _tbs;
     private readonly SignatureAlgorithm? _algorithm;
-    private readonly KnownSigner _signer = new();
+    private readonly VerifiedIssuer _verifiedIssuer = new();
     private readonly byte[] _signature;
     private bool _unusable;
     private bool _delta;
@@ -41,7 +41,7 @@ internal sealed class CertificateRevocationList
         _tbs = tbs;
         _signature = signature;
         _algorithm = SignatureAlgorithm.TryRead(algorithm);
-        AsnReader list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
+        var list = new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence();
         if (list.PeekTag().HasSameClassAndValue(Asn1Tag.Integer))
         {
             list.ReadInteger();
@@ -49,7 +49,7 @@ internal sealed class CertificateRevocationList
 
         if (!list.ReadEncodedValue().Span.SequenceEqual(algorithm.Span))
         {
-            throw new AsnContentException("two signature algorithms");
+            throw new AsnContentException("A CRL names two signature algorithms.");
         }
 
         Issuer = DistinguishedName.Read(list.ReadEncodedValue());
@@ -76,17 +76,17 @@ internal sealed class CertificateRevocationList
 
     public DateTimeOffset? NextUpdate { get; }
 
-    /// <summary>Null when it cannot be read.</summary>
+    /// <summary>Reads a CRL in DER; null when it is malformed.</summary>
     public static CertificateRevocationList? TryRead(ReadOnlyMemory<byte> encoded)
     {
         try
         {
             var outer = new AsnReader(encoded, AsnEncodingRules.DER);
-            AsnReader sequence = outer.ReadSequence();
+            var sequence = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
-            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
-            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            return new CertificateRevocationList(tbs, algorithm, Asn1Bits.ReadOctets(sequence));
+            var tbs = sequence.ReadEncodedValue();
+            var algorithm = sequence.ReadEncodedValue();
+            return new CertificateRevocationList(tbs, algorithm, SignatureBits.ReadBytes(sequence));
         }
         catch (AsnContentException)
         {
@@ -94,8 +94,9 @@ internal sealed class CertificateRevocationList
         }
     }
 
-    /// <summary>Whether the issuer's key signed this, and the issuer may sign CRLs (RFC 5280 §6.3.3 (f),
-    /// (g)).</summary>
+    /// <summary>
+    /// Whether the issuer's key signed this list and the issuer may sign CRLs (RFC 5280 §6.3.3 (f), (g)).
+    /// </summary>
     public bool IsSignedBy(ParsedCertificate issuer)
     {
         if (_unusable
@@ -107,37 +108,38 @@ internal sealed class CertificateRevocationList
         }
 
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _signer.Is(issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
+            && _verifiedIssuer.IsOrVerify(
+                issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>
-    /// What the list says about a certificate of its issuer at a time. A revocation counts from its date on, in
-    /// whatever authentic list it is found. "Not revoked" is said by a list that was current at that time, or by a
-    /// later one made while the certificate had not expired (issuers drop expired certificates from their lists).
+    /// The status by this list of a certificate of its issuer at a given time. A revocation counts from its date on, in
+    /// any authentic list. A list shows "not revoked" if it was current at that time, or if it is a later list issued
+    /// before the certificate expired, because issuers remove expired certificates from their lists.
     /// </summary>
-    public RevocationAnswer About(ParsedCertificate certificate, DateTimeOffset at)
+    public RevocationStatus StatusOf(ParsedCertificate certificate, DateTimeOffset at)
     {
         if (_unusable || !Covers(certificate))
         {
-            return RevocationAnswer.NoAnswer;
+            return RevocationStatus.Unknown;
         }
 
-        if (_revoked.TryGetValue(certificate.Serial, out DateTimeOffset since) && since <= at)
+        if (_revoked.TryGetValue(certificate.Serial, out var since) && since <= at)
         {
-            return RevocationAnswer.Revoked;
+            return RevocationStatus.Revoked;
         }
 
         if (_delta)
         {
-            return RevocationAnswer.NoAnswer;
+            return RevocationStatus.Unknown;
         }
-        // RFC 5280 §5.1.2.5: nextUpdate is required; without it nobody knows when the list is stale.
+        // RFC 5280 §5.1.2.5: nextUpdate is required, because without it the list has no end of validity.
         var current = ThisUpdate <= at && NextUpdate is { } next && at <= next;
         var later = ThisUpdate > at && ThisUpdate <= certificate.NotAfter;
-        return current || later ? RevocationAnswer.NotRevoked : RevocationAnswer.NoAnswer;
+        return current || later ? RevocationStatus.NotRevoked : RevocationStatus.Unknown;
     }
 
-    /// <summary>RFC 5280 §6.3.3 (b): the scope of the list includes the certificate.</summary>
+    /// <summary>Whether the scope of the list includes the certificate (RFC 5280 §6.3.3 (b)).</summary>
     private bool Covers(ParsedCertificate certificate)
     {
         if ((_userOnly && certificate.IsCa) || (_caOnly && !certificate.IsCa))
@@ -155,30 +157,31 @@ internal sealed class CertificateRevocationList
     {
         while (entries.HasData)
         {
-            AsnReader entry = entries.ReadSequence();
+            var entry = entries.ReadSequence();
             var serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
             DateTimeOffset date = Asn1Time.Read(entry);
             var removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
             if (!removed)
             {
                 _revoked[serial] =
-                    _revoked.TryGetValue(serial, out DateTimeOffset earlier) && earlier < date ? earlier : date;
+                    _revoked.TryGetValue(serial, out var earlier) && earlier < date ? earlier : date;
             }
         }
     }
 
-    /// <summary>Whether the entry takes a certificate off the list (removeFromCRL, in a delta CRL only).</summary>
+    /// <summary>Whether the entry removes a certificate from the list (removeFromCRL, in a delta CRL only).</summary>
     private bool ReadEntryExtensions(AsnReader extensions)
     {
         var removed = false;
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
-            // §5.3: a critical entry extension that is not processed (certificateIssuer among them) spoils the list;
-            // of the reason only removal matters, the invalidity date not at all: revoked is revoked.
+            // §5.3: a critical entry extension that is not processed (such as certificateIssuer) makes the list
+            // unusable. Of the reason codes only removeFromCRL is used. The invalidity date is ignored, because it does
+            // not change that the certificate is revoked.
             removed |= oid == ReasonCode && value is [0x0A, 0x01, 0x08];
             _unusable |= critical && oid != ReasonCode && oid != InvalidityDate;
         }
@@ -190,13 +193,13 @@ internal sealed class CertificateRevocationList
         var seen = new HashSet<string>();
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
             if (!seen.Add(oid))
             {
-                throw new AsnContentException("an extension stands twice");
+                throw new AsnContentException("A CRL has an extension twice.");
             }
 
             if (oid == IssuingDistributionPoint)
@@ -209,7 +212,7 @@ internal sealed class CertificateRevocationList
             }
             else if (critical && oid is not ("2.5.29.35" or "2.5.29.20"))
             {
-                _unusable = true; // anything but the issuer's key identifier and the list's number
+                _unusable = true; // only authorityKeyIdentifier and cRLNumber may be ignored
             }
         }
     }
@@ -219,13 +222,13 @@ internal sealed class CertificateRevocationList
     {
         while (scope.HasData)
         {
-            Asn1Tag tag = scope.PeekTag();
+            var tag = scope.PeekTag();
             switch (tag.TagValue)
             {
                 case 0:
-                    AsnReader point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
+                    var point = scope.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 0));
                     _pointNames = ReadPointNames(point);
-                    // A name relative to the issuer is not compared: no answer.
+                    // A name relative to the issuer is not supported, so the list gives no status.
                     _unusable |= _pointNames.Count == 0;
                     break;
                 case 1:
@@ -250,11 +253,11 @@ internal sealed class CertificateRevocationList
         var names = new List<byte[]>();
         try
         {
-            AsnReader points = new AsnReader(distributionPoints, AsnEncodingRules.DER).ReadSequence();
+            var points = new AsnReader(distributionPoints, AsnEncodingRules.DER).ReadSequence();
             var nameTag = new Asn1Tag(TagClass.ContextSpecific, 0);
             while (points.HasData)
             {
-                AsnReader point = points.ReadSequence();
+                var point = points.ReadSequence();
                 if (point.HasData && point.PeekTag().HasSameClassAndValue(nameTag))
                 {
                     names.AddRange(ReadPointNames(point.ReadSequence(nameTag)));
@@ -268,14 +271,14 @@ internal sealed class CertificateRevocationList
         return names;
     }
 
-    /// <summary>The fullName of a DistributionPointName, each name by its octets.</summary>
+    /// <summary>The names in the fullName of a DistributionPointName, each as its DER bytes.</summary>
     private static List<byte[]> ReadPointNames(AsnReader point)
     {
         var names = new List<byte[]>();
         var fullName = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (point.HasData && point.PeekTag().HasSameClassAndValue(fullName))
         {
-            AsnReader list = point.ReadSequence(fullName);
+            var list = point.ReadSequence(fullName);
             while (list.HasData)
             {
                 names.Add(list.ReadEncodedValue().ToArray());

@@ -5,9 +5,9 @@ using System.Text;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// An X.501 name: compared as RFC 5280 §7.1 says, shown as RFC 4514 says. Comparison ignores the string type, case, and
-/// leading, trailing and repeated blanks; Unicode is not normalised, so two spellings of one letter differ, which fails
-/// closed.
+/// An X.501 name, compared by RFC 5280 §7.1 and written by RFC 4514. Comparison ignores the string type, case, and
+/// leading, trailing and repeated blanks. Unicode is not normalised, so two encodings of one letter differ, and the
+/// comparison fails closed.
 /// </summary>
 internal sealed class DistinguishedName
 {
@@ -18,31 +18,31 @@ internal sealed class DistinguishedName
 
     private DistinguishedName(List<List<(string, string?, byte[])>> rdns) => _rdns = rdns;
 
-    /// <summary>Equal for two names that match.</summary>
+    /// <summary>A comparison key: two names match exactly when their keys are equal.</summary>
     public string Key => field ??= string.Join('\u0001', RdnKeys);
 
     public bool IsEmpty => _rdns.Count == 0;
 
     private string[] RdnKeys => _rdnKeys ??= [.. _rdns.Select(RdnKey)];
 
-    /// <exception cref="AsnContentException">It is no Name.</exception>
+    /// <exception cref="AsnContentException">The bytes are not a Name, or it has more than 256 attributes.</exception>
     public static DistinguishedName Read(ReadOnlyMemory<byte> encoded)
     {
         var rdns = new List<List<(string, string?, byte[])>>();
         var count = 0;
-        AsnReader sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
             var rdn = new List<(string, string?, byte[])>();
-            AsnReader set = sequence.ReadSetOf(skipSortOrderValidation: true);
+            var set = sequence.ReadSetOf(skipSortOrderValidation: true);
             while (set.HasData)
             {
                 if (++count > MaxAttributes)
                 {
-                    throw new AsnContentException("a name of too many attributes");
+                    throw new AsnContentException("A name has too many attributes.");
                 }
 
-                AsnReader attribute = set.ReadSequence();
+                var attribute = set.ReadSequence();
                 var type = attribute.ReadObjectIdentifier();
                 var value = attribute.ReadEncodedValue().ToArray();
                 rdn.Add((type, Text(value), value));
@@ -54,20 +54,22 @@ internal sealed class DistinguishedName
 
     public bool Matches(DistinguishedName other) => Key == other.Key;
 
-    /// <summary>Whether this name lies in the subtree of another (RFC 5280 §4.2.1.10).</summary>
+    /// <summary>Whether this name is within the subtree of another (RFC 5280 §4.2.1.10).</summary>
     public bool IsWithin(DistinguishedName subtree) =>
         subtree.RdnKeys.Length <= RdnKeys.Length
         && RdnKeys.AsSpan(0, subtree.RdnKeys.Length).SequenceEqual(subtree.RdnKeys);
 
-    /// <summary>Values of PKCS#9 emailAddress, a habit of old certificates.</summary>
+    /// <summary>The values of PKCS#9 emailAddress, which old certificates use.</summary>
     public IEnumerable<string> Emails() =>
         from rdn in _rdns
         from attribute in rdn
         where attribute.Type == "1.2.840.113549.1.9.1" && attribute.Value is not null
         select attribute.Value;
 
-    /// <summary>RFC 4514: the last RDN first, joined by commas; types without a short name by number with the value in
-    /// hexadecimal.</summary>
+    /// <summary>
+    /// The name by RFC 4514: the last RDN first, joined by commas. An attribute type without short name is written as
+    /// its object identifier and its value in hexadecimal.
+    /// </summary>
     public override string ToString()
     {
         var text = new StringBuilder();
@@ -117,7 +119,7 @@ internal sealed class DistinguishedName
         try
         {
             var reader = new AsnReader(value, AsnEncodingRules.DER);
-            Asn1Tag tag = reader.PeekTag();
+            var tag = reader.PeekTag();
             if (tag.TagClass != TagClass.Universal)
             {
                 return null;
@@ -142,7 +144,7 @@ internal sealed class DistinguishedName
         }
         catch (AsnContentException)
         {
-            return null; // characters outside the declared type: compared and shown by octets
+            return null; // characters outside the declared type: the value is compared and written as bytes
         }
     }
 
@@ -167,7 +169,10 @@ internal sealed class DistinguishedName
             _ => null,
         };
 
-    /// <summary>RFC 4514 §2.4; control characters too, so that a name cannot forge lines where it is shown.</summary>
+    /// <summary>
+    /// Escapes a value by RFC 4514 §2.4. Control characters are escaped too, so that a name cannot forge lines where it
+    /// is shown.
+    /// </summary>
     private static string Escape(string value)
     {
         var text = new StringBuilder(value.Length + 8);
@@ -182,9 +187,9 @@ internal sealed class DistinguishedName
                         or UnicodeCategory.LineSeparator
                         or UnicodeCategory.ParagraphSeparator)
             {
-                foreach (var octet in Encoding.UTF8.GetBytes([c]))
+                foreach (var b in Encoding.UTF8.GetBytes([c]))
                 {
-                    text.Append(CultureInfo.InvariantCulture, $"\\{octet:x2}");
+                    text.Append(CultureInfo.InvariantCulture, $"\\{b:x2}");
                 }
 
                 continue;

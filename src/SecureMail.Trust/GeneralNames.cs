@@ -17,16 +17,17 @@ internal enum NameKind
 }
 
 /// <summary>
-/// One GeneralName (RFC 5280 §4.2.1.6). Text holds addresses, host names and URIs; octets the rest.
-/// An e-mail address with characters beyond ASCII comes as otherName SmtpUTF8Mailbox (RFC 9598) and is of the kind
-/// Email here.
+/// One GeneralName (RFC 5280 §4.2.1.6). Text holds addresses, host names and URIs; Encoded holds the name as DER, and
+/// is empty for a name taken from the subject. An e-mail address with characters beyond ASCII is an otherName
+/// SmtpUTF8Mailbox (RFC 9598) and has the kind Email here.
 /// </summary>
 internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedName? Directory, byte[] Encoded)
 {
     private const string SmtpUtf8Mailbox = "1.3.6.1.5.5.7.8.9";
     private const int MaxNames = 1024;
 
-    /// <exception cref="AsnContentException">It is no GeneralNames.</exception>
+    /// <exception cref="AsnContentException">The sequence is not a GeneralNames, or it has more than 1024
+    /// names.</exception>
     public static List<GeneralName> ReadAll(AsnReader sequence)
     {
         var names = new List<GeneralName>();
@@ -34,7 +35,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
         {
             if (names.Count == MaxNames)
             {
-                throw new AsnContentException("too many names");
+                throw new AsnContentException("A certificate has too many names.");
             }
 
             names.Add(Read(sequence));
@@ -44,10 +45,10 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
 
     public static GeneralName Read(AsnReader reader)
     {
-        Asn1Tag tag = reader.PeekTag();
+        var tag = reader.PeekTag();
         if (tag.TagClass != TagClass.ContextSpecific || tag.TagValue > 8)
         {
-            throw new AsnContentException("not a GeneralName");
+            throw new AsnContentException("A name is not a GeneralName.");
         }
 
         var kind = (NameKind)tag.TagValue;
@@ -61,7 +62,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
                 return new GeneralName(
                     kind, null, DistinguishedName.Read(reader.ReadSequence(tag).ReadEncodedValue()), encoded);
             case NameKind.Other:
-                AsnReader other = reader.ReadSequence(tag);
+                var other = reader.ReadSequence(tag);
                 if (other.ReadObjectIdentifier() != SmtpUtf8Mailbox)
                 {
                     return new GeneralName(kind, null, null, encoded);
@@ -80,23 +81,24 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
         }
     }
 
-    /// <summary>The octets of an iPAddress name: 4 or 16, twice that in a constraint.</summary>
-    public byte[] IpOctets() =>
+    /// <summary>The bytes of an iPAddress name: 4 or 16, twice as many in a name constraint.</summary>
+    public byte[] IpBytes() =>
         AsnDecoder.ReadOctetString(Encoded, AsnEncodingRules.DER, out _, new Asn1Tag(TagClass.ContextSpecific, 7));
 }
 
-/// <summary>An e-mail address in its two halves; the domain in lower-case A-labels, so that every way to write it is
-/// one.</summary>
-internal readonly record struct Mailbox(string Local, string Host)
+/// <summary>
+/// An e-mail address as local part and host. The host is in lower-case A-labels, so that all its spellings are equal.
+/// </summary>
+internal readonly record struct EmailAddress(string Local, string Host)
 {
     private static readonly IdnMapping Idn = new();
 
-    public static Mailbox? Parse(string address)
+    public static EmailAddress? Parse(string address)
     {
         var at = address.LastIndexOf('@');
         return at <= 0 || at == address.Length - 1
             ? null
-            : new Mailbox(address[..at], NormaliseHost(address[(at + 1)..]));
+            : new EmailAddress(address[..at], NormaliseHost(address[(at + 1)..]));
     }
 
     public static string NormaliseHost(string host)

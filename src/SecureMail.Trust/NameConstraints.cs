@@ -3,14 +3,17 @@ using System.Formats.Asn1;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// The name constraints gathered on the way down a path (RFC 5280 §4.2.1.10, §6.1.4 (g)). Each CA's permitted subtrees
-/// are kept apart and a name must lie in every CA's, which is their intersection; excluded subtrees add up.
-/// Mailboxes, host names, directory names, URIs and addresses are compared; a constraint on any other kind of name
-/// refuses every name of that kind.
+/// The name constraints of a path, collected from the anchor down (RFC 5280 §4.2.1.10, §6.1.4 (g)). The permitted
+/// subtrees of each CA are kept apart, and a name must be within those of every CA, which is their intersection.
+/// Excluded subtrees are united. E-mail addresses, host names, directory names, URIs and IP addresses are compared. A
+/// constraint on any other kind of name refuses every name of that kind.
 /// </summary>
 internal sealed class NameConstraints
 {
-    /// <summary>Names times subtrees, in one path: what a hostile certificate can make us compare.</summary>
+    /// <summary>
+    /// The most comparisons of a name with a subtree in one path, which limits the work that a hostile certificate can
+    /// cause.
+    /// </summary>
     private const int MaxComparisons = 100_000;
 
     private readonly List<List<GeneralName>> _permitted = [];
@@ -20,7 +23,7 @@ internal sealed class NameConstraints
     /// <exception cref="AsnContentException">The extension is malformed.</exception>
     public void Add(ReadOnlyMemory<byte> extension)
     {
-        AsnReader constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         var permittedTag = new Asn1Tag(TagClass.ContextSpecific, 0);
         var excludedTag = new Asn1Tag(TagClass.ContextSpecific, 1);
         if (constraints.HasData && constraints.PeekTag().HasSameClassAndValue(permittedTag))
@@ -36,8 +39,8 @@ internal sealed class NameConstraints
         constraints.ThrowIfNotEmpty();
     }
 
-    /// <summary>Whether every name of the certificate is allowed.</summary>
-    public bool Allow(ParsedCertificate certificate)
+    /// <summary>Whether the constraints permit every name of the certificate.</summary>
+    public bool Permits(ParsedCertificate certificate)
     {
         if (_permitted.Count == 0 && _excluded.Count == 0)
         {
@@ -49,7 +52,8 @@ internal sealed class NameConstraints
         {
             names = names.Append(new GeneralName(NameKind.Directory, null, certificate.Subject, []));
         }
-        // §4.2.1.10: the emailAddress of the subject counts when there is no alternative name; we let it count always.
+        // §4.2.1.10: the emailAddress of the subject counts when there is no alternative name. Here it always counts,
+        // which is stricter.
         names = names.Concat(certificate.Subject.Emails().Select(e => new GeneralName(NameKind.Email, e, null, [])));
         return names.All(IsAllowed);
     }
@@ -61,11 +65,11 @@ internal sealed class NameConstraints
             return false;
         }
 
-        foreach (List<GeneralName> permitted in _permitted)
+        foreach (var permitted in _permitted)
         {
             var constrained = false;
             var within = false;
-            foreach (GeneralName subtree in permitted)
+            foreach (var subtree in permitted)
             {
                 if (subtree.Kind != name.Kind)
                 {
@@ -95,34 +99,34 @@ internal sealed class NameConstraints
             case NameKind.Directory:
                 return name.Directory!.IsWithin(subtree.Directory!);
             case NameKind.Email:
-                return Mailbox.Parse(name.Text!) is { } mailbox ? EmailWithin(mailbox, subtree.Text!) : whenUnknown;
+                return EmailAddress.Parse(name.Text!) is { } email ? EmailWithin(email, subtree.Text!) : whenUnknown;
             case NameKind.Dns:
-                var host = Mailbox.NormaliseHost(name.Text!);
-                var domain = Mailbox.NormaliseHost(subtree.Text!);
+                var host = EmailAddress.NormaliseHost(name.Text!);
+                var domain = EmailAddress.NormaliseHost(subtree.Text!);
                 return domain.Length == 0
                     || host == domain
                     || host.EndsWith("." + domain.TrimStart('.'), StringComparison.Ordinal);
             case NameKind.Uri:
                 return
                     Uri.TryCreate(name.Text, UriKind.Absolute, out Uri? uri) && uri.HostNameType == UriHostNameType.Dns
-                    ? HostWithin(Mailbox.NormaliseHost(uri.Host), Mailbox.NormaliseHost(subtree.Text!))
+                    ? HostWithin(EmailAddress.NormaliseHost(uri.Host), EmailAddress.NormaliseHost(subtree.Text!))
                     : whenUnknown;
             case NameKind.Ip:
-                return IpWithin(name.IpOctets(), subtree.IpOctets()) ?? whenUnknown;
+                return IpWithin(name.IpBytes(), subtree.IpBytes()) ?? whenUnknown;
             default:
                 return whenUnknown;
         }
     }
 
-    private static bool EmailWithin(Mailbox mailbox, string constraint)
+    private static bool EmailWithin(EmailAddress email, string constraint)
     {
-        // A mailbox, a host, or with a leading point every host in a domain.
+        // The constraint is an address, a host, or with a leading period every host in a domain.
         if (constraint.Contains('@'))
         {
-            return Mailbox.Parse(constraint) is { } exact && exact == mailbox;
+            return EmailAddress.Parse(constraint) is { } exact && exact == email;
         }
 
-        return HostWithin(mailbox.Host, Mailbox.NormaliseHost(constraint));
+        return HostWithin(email.Host, EmailAddress.NormaliseHost(constraint));
     }
 
     private static bool HostWithin(string host, string constraint) =>
@@ -152,13 +156,13 @@ internal sealed class NameConstraints
         var subtrees = new List<GeneralName>();
         while (sequence.HasData)
         {
-            AsnReader subtree = sequence.ReadSequence();
+            var subtree = sequence.ReadSequence();
             subtrees.Add(GeneralName.Read(subtree));
-            // §4.2.1.10: minimum is zero and maximum absent; DER leaves both out.
+            // §4.2.1.10: minimum is zero and maximum absent, and DER omits both.
             subtree.ThrowIfNotEmpty();
             if (subtrees.Count > 1024)
             {
-                throw new AsnContentException("too many subtrees");
+                throw new AsnContentException("A certificate has too many subtrees of name constraints.");
             }
         }
         return subtrees;

@@ -19,16 +19,17 @@ internal enum KeyUsages
 }
 
 /// <summary>
-/// A certificate read by its DER (RFC 5280 §4): what path validation asks, with nothing interpreted by the platform but
+/// A certificate parsed from its DER (RFC 5280 §4): the fields that path validation needs. The platform interprets only
 /// the public key. A certificate that breaks the profile where it matters (repeated extension, two signature
-/// algorithms, malformed extension) is not read at all. What was read of a certificate object is kept as long as that
-/// lives, with the issuer whose key was found to have signed it: both are facts of the octets and never change.
+/// algorithms, malformed extension) is not accepted. The parsed form is cached as long as the certificate object lives,
+/// with the issuer whose key is known to have signed it. Both depend on the certificate's bytes only, so they never
+/// change.
 /// </summary>
 internal sealed class ParsedCertificate
 {
     private static readonly ConditionalWeakTable<X509Certificate2, StrongBox<ParsedCertificate?>> Read = [];
 
-    private static readonly HashSet<string> Processed =
+    private static readonly HashSet<string> ProcessedExtensions =
     [
         "2.5.29.14",
         "2.5.29.15",
@@ -46,7 +47,7 @@ internal sealed class ParsedCertificate
     ];
 
     private readonly Dictionary<string, (bool Critical, ReadOnlyMemory<byte> Value)> _extensions = [];
-    private readonly KnownSigner _signer = new();
+    private readonly VerifiedIssuer _verifiedIssuer = new();
 
     private ParsedCertificate(X509Certificate2 certificate, AsnReader tbs)
     {
@@ -60,7 +61,7 @@ internal sealed class ParsedCertificate
         Serial = Convert.ToHexStringLower(tbs.ReadIntegerBytes().Span);
         InnerAlgorithm = tbs.ReadEncodedValue();
         Issuer = DistinguishedName.Read(tbs.ReadEncodedValue());
-        AsnReader validity = tbs.ReadSequence();
+        var validity = tbs.ReadSequence();
         NotBefore = Asn1Time.Read(validity);
         NotAfter = Asn1Time.Read(validity);
         Subject = DistinguishedName.Read(tbs.ReadEncodedValue());
@@ -70,7 +71,7 @@ internal sealed class ParsedCertificate
         {
             if (!tbs.PeekTag().HasSameClassAndValue(extensions))
             {
-                tbs.ReadEncodedValue(); // issuerUniqueID, subjectUniqueID
+                tbs.ReadEncodedValue(); // issuerUniqueID or subjectUniqueID, not used
                 continue;
             }
             ReadExtensions(tbs.ReadSequence(extensions).ReadSequence());
@@ -99,9 +100,11 @@ internal sealed class ParsedCertificate
     public byte[]? SubjectKeyIdentifier { get; private set; }
     public byte[]? AuthorityKeyIdentifier { get; private set; }
     public bool IsSelfIssued => Issuer.Matches(Subject);
-    public bool HasUnknownCriticalExtension => _extensions.Any(e => e.Value.Critical && !Processed.Contains(e.Key));
 
-    /// <summary>The addresses the certificate vouches for, as written.</summary>
+    public bool HasUnknownCriticalExtension =>
+        _extensions.Any(e => e.Value.Critical && !ProcessedExtensions.Contains(e.Key));
+
+    /// <summary>The e-mail addresses of the certificate, as written.</summary>
     public IEnumerable<string> Emails =>
         AlternativeNames
             .Where(n => n.Kind == NameKind.Email)
@@ -109,7 +112,7 @@ internal sealed class ParsedCertificate
             .Concat(Subject.Emails())
             .Distinct(StringComparer.Ordinal);
 
-    /// <summary>The value of an extension; null when it does not stand there.</summary>
+    /// <summary>The value of an extension; null when the certificate does not have it.</summary>
     public ReadOnlyMemory<byte>? Extension(string oid)
     {
         if (_extensions.TryGetValue(oid, out (bool Critical, ReadOnlyMemory<byte> Value) found))
@@ -120,27 +123,27 @@ internal sealed class ParsedCertificate
         return null;
     }
 
-    /// <summary>Null when the certificate cannot be read.</summary>
+    /// <summary>Parses a certificate; null when it is malformed or breaks the profile.</summary>
     public static ParsedCertificate? TryRead(X509Certificate2 certificate) =>
-        Read.GetValue(certificate, c => new(ReadAnew(c))).Value;
+        Read.GetValue(certificate, c => new(Parse(c))).Value;
 
-    private static ParsedCertificate? ReadAnew(X509Certificate2 certificate)
+    private static ParsedCertificate? Parse(X509Certificate2 certificate)
     {
         try
         {
             var outer = new AsnReader(certificate.RawDataMemory, AsnEncodingRules.DER);
-            AsnReader sequence = outer.ReadSequence();
+            var sequence = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
-            ReadOnlyMemory<byte> tbs = sequence.ReadEncodedValue();
-            ReadOnlyMemory<byte> algorithm = sequence.ReadEncodedValue();
-            var signature = Asn1Bits.ReadOctets(sequence);
+            var tbs = sequence.ReadEncodedValue();
+            var algorithm = sequence.ReadEncodedValue();
+            var signature = SignatureBits.ReadBytes(sequence);
             var parsed = new ParsedCertificate(certificate, new AsnReader(tbs, AsnEncodingRules.DER).ReadSequence())
             {
                 Tbs = tbs,
                 Signature = signature,
                 Algorithm = SignatureAlgorithm.TryRead(algorithm),
             };
-            // RFC 5280 §4.1.1.2: the algorithm stands twice and must be one; only the inner one is signed.
+            // RFC 5280 §4.1.1.2: the two algorithm fields must be equal, because only the inner one is signed.
             return parsed.InnerAlgorithm.Span.SequenceEqual(algorithm.Span) ? parsed : null;
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException or OverflowException)
@@ -149,23 +152,27 @@ internal sealed class ParsedCertificate
         }
     }
 
-    /// <summary>Whether another certificate's key made this one's signature.</summary>
+    /// <summary>Whether the issuer's key made the signature of this certificate.</summary>
     public bool IsSignedBy(ParsedCertificate issuer) =>
-        _signer.Is(issuer, () =>
+        _verifiedIssuer.IsOrVerify(issuer, () =>
             Algorithm is not null && Algorithm.VerifyMessage(issuer.Certificate, Tbs.Span, Signature));
 
-    /// <summary>RSA below 2048 bits.</summary>
+    /// <summary>Whether both are the same certificate, byte for byte.</summary>
+    public bool IsSameAs(ParsedCertificate other) =>
+        Certificate.RawDataMemory.Span.SequenceEqual(other.Certificate.RawDataMemory.Span);
+
+    /// <summary>Whether the key is RSA below 2048 bits or malformed.</summary>
     public bool HasWeakKey()
     {
         try
         {
-            AsnReader key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
+            var key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
             if (key.ReadSequence().ReadObjectIdentifier() is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
             {
                 return false;
             }
 
-            BigInteger modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
+            var modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
                 .ReadSequence()
                 .ReadInteger();
             return modulus.Sign <= 0 || modulus.GetBitLength() < 2048;
@@ -180,13 +187,13 @@ internal sealed class ParsedCertificate
     {
         while (extensions.HasData)
         {
-            AsnReader extension = extensions.ReadSequence();
+            var extension = extensions.ReadSequence();
             var oid = extension.ReadObjectIdentifier();
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-            // RFC 5280 §4.2: an extension stands once at most.
+            // RFC 5280 §4.2: a certificate has each extension at most once.
             if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())))
             {
-                throw new AsnContentException("an extension stands twice");
+                throw new AsnContentException("A certificate has an extension twice.");
             }
         }
     }
@@ -195,7 +202,7 @@ internal sealed class ParsedCertificate
     {
         if (Extension("2.5.29.19") is { } basicConstraints)
         {
-            AsnReader reader = Sequence(basicConstraints);
+            var reader = Sequence(basicConstraints);
             HasBasicConstraints = true;
             IsCa = reader.HasData && reader.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && reader.ReadBoolean();
             if (reader.HasData)
@@ -203,7 +210,7 @@ internal sealed class ParsedCertificate
                 PathLength =
                     reader.TryReadInt32(out var length) && length >= 0
                         ? length
-                        : throw new AsnContentException("a path length that is none");
+                        : throw new AsnContentException("A path length constraint is not a number from 0 on.");
             }
         }
         if (Extension("2.5.29.15") is { } keyUsage)
@@ -214,7 +221,7 @@ internal sealed class ParsedCertificate
         if (Extension("2.5.29.37") is { } extendedUsage)
         {
             var usages = new List<string>();
-            AsnReader reader = Sequence(extendedUsage);
+            var reader = Sequence(extendedUsage);
             while (reader.HasData)
             {
                 usages.Add(reader.ReadObjectIdentifier());
@@ -234,7 +241,7 @@ internal sealed class ParsedCertificate
 
         if (Extension("2.5.29.35") is { } authorityKey)
         {
-            AsnReader reader = Sequence(authorityKey);
+            var reader = Sequence(authorityKey);
             var keyIdentifier = new Asn1Tag(TagClass.ContextSpecific, 0);
             if (reader.HasData && reader.PeekTag().HasSameClassAndValue(keyIdentifier))
             {
@@ -248,15 +255,18 @@ internal sealed class ParsedCertificate
 }
 
 /// <summary>
-/// The issuer that was last found to have signed something. Only success is kept: an attacker who sends wrong issuers
-/// drives nothing out.
+/// Remembers the issuer key that last verified a signature. Only a success is stored, so an attacker who sends wrong
+/// issuers cannot displace the right one.
 /// </summary>
-internal sealed class KnownSigner
+internal sealed class VerifiedIssuer
 {
     private byte[]? _key;
 
-    /// <summary>Whether the issuer's key signed it; asks only when it is not known already.</summary>
-    public bool Is(ParsedCertificate issuer, Func<bool> verify)
+    /// <summary>
+    /// Whether the issuer's key made the signature. <paramref name="verify"/> is called only when this key is not the
+    /// remembered one.
+    /// </summary>
+    public bool IsOrVerify(ParsedCertificate issuer, Func<bool> verify)
     {
         var known = Volatile.Read(ref _key);
         if (known is not null && issuer.SubjectPublicKeyInfo.Span.SequenceEqual(known))
@@ -268,25 +278,27 @@ internal sealed class KnownSigner
         {
             return false;
         }
-        // A copy: the issuer's certificate need not be kept alive.
+        // The key is copied, so that the issuer's certificate can be collected.
         Volatile.Write(ref _key, issuer.SubjectPublicKeyInfo.ToArray());
         return true;
     }
 }
 
-/// <summary>Signatures in certificates and CRLs.</summary>
-internal static class Asn1Bits
+/// <summary>Reads the signature values of certificates and CRLs.</summary>
+internal static class SignatureBits
 {
-    /// <exception cref="AsnContentException">The bits are not whole octets: another spelling of the same signature,
-    /// which nobody needs.</exception>
-    public static byte[] ReadOctets(AsnReader reader)
+    /// <exception cref="AsnContentException">The bits are not whole bytes. Such a value would be a second encoding of
+    /// the same signature.</exception>
+    public static byte[] ReadBytes(AsnReader reader)
     {
-        var octets = reader.ReadBitString(out var unusedBits);
-        return unusedBits == 0 ? octets : throw new AsnContentException("a signature that is not whole octets");
+        var bytes = reader.ReadBitString(out var unusedBits);
+        return unusedBits == 0 ? bytes : throw new AsnContentException("A signature value is not whole bytes.");
     }
 }
 
-/// <summary>Time in certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.</summary>
+/// <summary>
+/// Reads the times of certificates and CRLs (RFC 5280 §4.1.2.5): UTCTime to 2049, GeneralizedTime after.
+/// </summary>
 internal static class Asn1Time
 {
     public static DateTimeOffset Read(AsnReader reader) =>

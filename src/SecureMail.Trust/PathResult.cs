@@ -2,16 +2,18 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Trust;
 
-/// <summary>What a path has to satisfy (the inputs of RFC 5280 §6.1.1).</summary>
+/// <summary>The inputs of path validation (RFC 5280 §6.1.1).</summary>
 public sealed record PathOptions
 {
-    /// <summary>The time the path is judged at.</summary>
+    /// <summary>The validation time.</summary>
     public required DateTimeOffset At { get; init; }
 
-    /// <summary>Whether every certificate below the anchor must be shown not to be revoked.</summary>
+    /// <summary>
+    /// Whether revocation data must show for every certificate below the anchor that it is not revoked.
+    /// </summary>
     public bool CheckRevocation { get; init; } = true;
 
-    /// <summary>user-initial-policy-set: object identifiers; empty means any policy.</summary>
+    /// <summary>user-initial-policy-set, as object identifiers; empty means any policy.</summary>
     public IReadOnlySet<string> Policies { get; init; } = new HashSet<string>();
 
     /// <summary>initial-explicit-policy.</summary>
@@ -23,30 +25,30 @@ public sealed record PathOptions
     /// <summary>initial-any-policy-inhibit.</summary>
     public bool InhibitAnyPolicy { get; init; }
 
-    /// <summary>Certificates in a path, the leaf and the anchor's counted.</summary>
+    /// <summary>The most certificates in a path, leaf and anchor included.</summary>
     public int MaxDepth { get; init; } = 10;
 }
 
-/// <summary>How a path came out.</summary>
+/// <summary>The status of a path.</summary>
 public enum PathStatus
 {
-    /// <summary>The path holds.</summary>
+    /// <summary>The path is valid.</summary>
     Valid,
 
-    /// <summary>It does not, and waiting will not cure it.</summary>
+    /// <summary>The path is invalid, and later validation cannot change that.</summary>
     Invalid,
 
-    /// <summary>Revocation data is the sole defect.</summary>
+    /// <summary>Only revocation data is missing.</summary>
     Indeterminate,
 }
 
-/// <summary>The answer about a certificate: the path that holds, or the best that does not, and why.</summary>
-/// <param name="Status">How it came out.</param>
-/// <param name="SubIndication">The term of ETSI EN 319 102-1 for a failure; null for a valid path.</param>
-/// <param name="Reason">One sentence.</param>
-/// <param name="Path">The certificates, leaf first, the anchor last if one was reached.</param>
-/// <param name="Policies">The policies the path is good for (user-constrained-policy-set), by object
-/// identifier.</param>
+/// <summary>The result for a certificate: a valid path, or the best invalid one and the reason.</summary>
+/// <param name="Status">The status of the path.</param>
+/// <param name="SubIndication">The sub-indication of ETSI EN 319 102-1 for a failure; null for a valid path.</param>
+/// <param name="Reason">The reason, in one sentence.</param>
+/// <param name="Path">The certificates, leaf first and the anchor last; without anchor when none was reached.</param>
+/// <param name="Policies">The policies that the path is valid for (user-constrained-policy-set), as object
+/// identifiers.</param>
 public sealed record PathResult(
     PathStatus Status, SubIndication? SubIndication, Reason Reason, IReadOnlyList<X509Certificate2> Path,
     IReadOnlyList<string> Policies);

@@ -5,28 +5,26 @@ using System.Security.Cryptography.X509Certificates;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// Builds certification paths from a certificate to a trust anchor and validates them by RFC 5280 §6. Candidates are
-/// found by name, those whose key identifier fits first; every complete path is validated until one holds; if none
-/// does, the answer is about the path that came furthest.
-/// A path is judged at a time, by: signatures, validity, names and name constraints, CA flag, path length, key usage,
-/// unknown critical extensions, policies, weak algorithms, and last revocation (CRLs at hand; nothing is downloaded).
-/// A message can bring any number of certificates, so the number of signatures tried is limited.
-/// Left out so far: OCSP, indirect CRLs, CRLs for some reasons only; each leaves revocation unknown, never "not
-/// revoked".
+/// Builds certification paths from a certificate to a trust anchor and validates them by RFC 5280 §6. Issuers are found
+/// by name, and those with the right key identifier are tried first. Complete paths are validated until one is valid.
+/// If none is, the result is about the path that passed the most checks. A path is validated at a given time by:
+/// signatures, validity periods, names and name constraints, CA flag, path length, key usage, unknown critical
+/// extensions, policies, weak algorithms, and last revocation (by the CRLs given; nothing is downloaded). A message can
+/// enclose any number of certificates, so the number of signature verifications is limited. Left out so far: OCSP,
+/// indirect CRLs, CRLs for some reasons only. With these the revocation status is unknown, never "not revoked".
 /// </summary>
 public sealed class PathValidator
 {
-    /// <summary>Signatures of certificates and CRLs verified for one question.</summary>
-    private const int MaxSignatures = 256;
+    /// <summary>The most signatures of certificates and CRLs that are verified for one certificate.</summary>
+    private const int MaxVerifications = 256;
 
     private readonly TrustMaterial _material;
     private readonly TrustMaterial? _extra;
     private readonly PathOptions _options;
     private readonly Dictionary<(ParsedCertificate, ParsedCertificate), bool> _signatures = [];
-    private readonly Dictionary<(CertificateRevocationList, ParsedCertificate), bool> _crlSignatures = [];
-    private readonly Dictionary<ParsedCertificate, bool> _crlSigners = [];
+    private readonly RevocationChecker _revocation;
     private readonly PathValidator? _outer;
-    private int _work;
+    private int _verifications;
     private (int Rank, PathResult Result)? _best;
 
     private PathValidator(
@@ -36,13 +34,14 @@ public sealed class PathValidator
         _material = material;
         _extra = extra;
         _options = options;
+        _revocation = new RevocationChecker(material, extra, options.At, TryCountVerification, HasPathTo);
     }
 
-    /// <summary>Judges a certificate.</summary>
+    /// <summary>Validates a certificate.</summary>
     /// <param name="certificate">The end of the path.</param>
     /// <param name="material">Anchors, certificates and CRLs.</param>
-    /// <param name="options">What the path has to satisfy.</param>
-    /// <param name="extra">More certificates and CRLs, for this question alone; its anchors are not used.</param>
+    /// <param name="options">The inputs of RFC 5280 §6.1.1.</param>
+    /// <param name="extra">More certificates and CRLs for this call only. Its anchors are not used.</param>
     public static PathResult Validate(
         X509Certificate2 certificate, TrustMaterial material, PathOptions options, TrustMaterial? extra = null)
     {
@@ -59,37 +58,41 @@ public sealed class PathValidator
             ?? Failure([leaf], SubIndication.NoCertificateChainFound, Reasons.NoPath);
     }
 
-    /// <summary>Extends the path (leaf first) by every certificate that may have issued its last; the first valid one
-    /// ends the search.</summary>
+    /// <summary>
+    /// Extends the path (leaf first) by every certificate that may have issued its last certificate. The first valid
+    /// path ends the search.
+    /// </summary>
     private PathResult? Build(List<ParsedCertificate> path)
     {
-        ParsedCertificate last = path[^1];
-        // A certificate that is itself an anchor is trusted as such; there is nothing above to ask.
+        var last = path[^1];
+        // A certificate that is itself an anchor is a complete path.
         if (path.Count == 1
-            && _material.AnchorsNamed(last.Subject).Any(a => Same(a, last))
-            && Consider(path) is { } direct)
+            && _material.AnchorsNamed(last.Subject).Any(a => a.IsSameAs(last))
+            && ValidateCandidate(path) is { } direct)
         {
             return direct;
         }
 
-        foreach (ParsedCertificate anchor in ByKeyIdentifier(_material.AnchorsNamed(last.Issuer), last))
+        foreach (var anchor in ByKeyIdentifier(_material.AnchorsNamed(last.Issuer), last))
         {
-            if (!Same(anchor, last) && IsIssuedBy(last, anchor, path) && Consider([.. path, anchor]) is { } result)
+            if (!anchor.IsSameAs(last)
+                && IsIssuedBy(last, anchor, path)
+                && ValidateCandidate([.. path, anchor]) is { } result)
             {
                 return result;
             }
         }
         if (path.Count >= _options.MaxDepth - 1)
         {
-            Remember(path, SubIndication.ChainConstraintsFailure, Reasons.PathTooLong, rank: 2);
+            RecordFailure(path, SubIndication.ChainConstraintsFailure, Reasons.PathTooLong, rank: 2);
             return null;
         }
         IEnumerable<ParsedCertificate> issuers = _material
             .IntermediatesNamed(last.Issuer)
             .Concat(_extra?.IntermediatesNamed(last.Issuer) ?? []);
-        foreach (ParsedCertificate issuer in ByKeyIdentifier(issuers, last))
+        foreach (var issuer in ByKeyIdentifier(issuers, last))
         {
-            // A key and name that stand in the path already would only make a circle.
+            // A key and name that are already in the path would make a loop.
             if (
                 path.Any(c =>
                     c.Subject.Matches(issuer.Subject)
@@ -113,7 +116,7 @@ public sealed class PathValidator
             return known;
         }
 
-        if (!Spend(path))
+        if (!TryCountVerification(path))
         {
             return false;
         }
@@ -122,7 +125,7 @@ public sealed class PathValidator
         _signatures[(certificate, issuer)] = signed;
         if (!signed)
         {
-            Remember(
+            RecordFailure(
                 path,
                 certificate.Algorithm is null
                     ? SubIndication.CryptoConstraintsFailure
@@ -134,25 +137,27 @@ public sealed class PathValidator
         return signed;
     }
 
-    private bool Spend(List<ParsedCertificate> path)
+    private bool TryCountVerification(List<ParsedCertificate> path)
     {
-        PathValidator first = this;
+        var first = this;
         while (first._outer is not null)
         {
             first = first._outer;
         }
 
-        if (first._work++ < MaxSignatures)
+        if (first._verifications++ < MaxVerifications)
         {
             return true;
         }
 
-        Remember(path, SubIndication.CertificateChainGeneralFailure, Reasons.TooMuchWork, rank: 3);
+        RecordFailure(path, SubIndication.CertificateChainGeneralFailure, Reasons.PathTooComplex, rank: 3);
         return false;
     }
 
-    /// <summary>Validates a complete path; gives it back when it holds, else remembers the failure.</summary>
-    private PathResult? Consider(List<ParsedCertificate> path)
+    /// <summary>
+    /// Validates a complete path. Returns it when it is valid; otherwise records the failure and returns null.
+    /// </summary>
+    private PathResult? ValidateCandidate(List<ParsedCertificate> path)
     {
         PathResult result;
         try
@@ -167,20 +172,20 @@ public sealed class PathValidator
         {
             return result;
         }
-        // Revocation is asked last: a path that fails on it alone came furthest; one not known to be revoked is the
-        // better news.
+        // Revocation is checked last, so a path that fails only there passed the most checks. Among these, a path with
+        // unknown status ranks above one with a revoked certificate.
         var rank =
             result.Status == PathStatus.Indeterminate ? 6
             : result.SubIndication == SubIndication.RevokedNoPoe ? 5
             : 4;
-        Keep(rank, result);
+        KeepBest(rank, result);
         return null;
     }
 
-    private void Remember(List<ParsedCertificate> path, SubIndication subIndication, Reason reason, int rank) =>
-        Keep(rank, Failure(path, subIndication, reason));
+    private void RecordFailure(List<ParsedCertificate> path, SubIndication subIndication, Reason reason, int rank) =>
+        KeepBest(rank, Failure(path, subIndication, reason));
 
-    private void Keep(int rank, PathResult result)
+    private void KeepBest(int rank, PathResult result)
     {
         if (_best is null || rank > _best.Value.Rank)
         {
@@ -192,8 +197,8 @@ public sealed class PathValidator
     private PathResult ValidatePath(List<ParsedCertificate> path)
     {
         var length = path.Count - 1;
-        ParsedCertificate anchor = path[^1];
-        if (OutsideValidity(anchor) is { } anchorTime)
+        var anchor = path[^1];
+        if (CheckValidity(anchor) is { } anchorTime)
         {
             return Failure(path, anchorTime.SubIndication, anchorTime.Reason);
         }
@@ -211,7 +216,7 @@ public sealed class PathValidator
         var names = new NameConstraints();
         var policies = new PolicyGraph(length, _options);
         var maxPathLength = length;
-        // An anchor given as a certificate binds by what its own extensions say (RFC 5937 §3.2).
+        // RFC 5937 §3.2: the extensions of an anchor certificate constrain the path.
         if (anchor.PathLength is { } anchorPathLength)
         {
             maxPathLength = Math.Min(maxPathLength, anchorPathLength);
@@ -224,7 +229,7 @@ public sealed class PathValidator
 
         for (var depth = 1; depth <= length; depth++)
         {
-            ParsedCertificate certificate = path[length - depth];
+            var certificate = path[length - depth];
             var last = depth == length;
             if (CheckBasics(certificate, names, last) is { } failure)
             {
@@ -262,11 +267,13 @@ public sealed class PathValidator
                 Certificates(path), allowed);
     }
 
-    /// <summary>§6.1.3 (a)-(c) without the signature, which building has verified, and without revocation.</summary>
+    /// <summary>
+    /// Checks §6.1.3 (a)-(c) without the signature, which was verified when the path was built, and without revocation.
+    /// </summary>
     private (SubIndication SubIndication, Reason Reason)? CheckBasics(
         ParsedCertificate certificate, NameConstraints names, bool last)
     {
-        if (OutsideValidity(certificate) is { } time)
+        if (CheckValidity(certificate) is { } time)
         {
             return time;
         }
@@ -281,8 +288,8 @@ public sealed class PathValidator
         {
             return (SubIndication.CryptoConstraintsFailure, Reasons.PathAlgorithmWeak);
         }
-        // §6.1.3 (b), (c): a self-issued certificate inside the path is exempt.
-        if ((last || !certificate.IsSelfIssued) && !names.Allow(certificate))
+        // §6.1.3 (b), (c): a self-issued certificate that is not the last is exempt.
+        if ((last || !certificate.IsSelfIssued) && !names.Permits(certificate))
         {
             return (SubIndication.ChainConstraintsFailure, Reasons.NameNotAllowed);
         }
@@ -292,11 +299,11 @@ public sealed class PathValidator
             : null;
     }
 
-    /// <summary>§6.1.4 (k)-(n): what a certificate must be to stand above another.</summary>
+    /// <summary>Checks §6.1.4 (k)-(n): whether a certificate may issue the next one.</summary>
     private static (SubIndication SubIndication, Reason Reason)? CheckIssuer(
         ParsedCertificate certificate, ref int maxPathLength)
     {
-        // A version 1 or 2 certificate cannot say that it is a CA's; we have no other way to know.
+        // A version 1 or 2 certificate cannot state that it belongs to a CA, so it is refused.
         if (certificate.Version < 3 || !certificate.IsCa)
         {
             return (SubIndication.ChainConstraintsFailure, Reasons.NotACa);
@@ -320,7 +327,7 @@ public sealed class PathValidator
         return null;
     }
 
-    private (SubIndication SubIndication, Reason Reason)? OutsideValidity(ParsedCertificate certificate)
+    private (SubIndication SubIndication, Reason Reason)? CheckValidity(ParsedCertificate certificate)
     {
         if (_options.At < certificate.NotBefore)
         {
@@ -330,8 +337,9 @@ public sealed class PathValidator
         return _options.At > certificate.NotAfter ? (SubIndication.OutOfBoundsNoPoe, Reasons.Expired) : null;
     }
 
-    /// <summary>§6.3 for every certificate below the anchor; null when none is revoked and all are known not to
-    /// be.</summary>
+    /// <summary>
+    /// Checks §6.3 for every certificate below the anchor. Null when all are known not to be revoked.
+    /// </summary>
     private PathResult? CheckRevocation(List<ParsedCertificate> path)
     {
         if (!_options.CheckRevocation)
@@ -342,11 +350,11 @@ public sealed class PathValidator
         var unknown = false;
         for (var i = path.Count - 2; i >= 0; i--)
         {
-            switch (AskRevocation(path[i], path[i + 1], path))
+            switch (_revocation.StatusOf(path[i], path[i + 1], path))
             {
-                case RevocationAnswer.Revoked:
+                case RevocationStatus.Revoked:
                     return Failure(path, SubIndication.RevokedNoPoe, Reasons.Revoked);
-                case RevocationAnswer.NoAnswer:
+                case RevocationStatus.Unknown:
                     unknown = true;
                     break;
             }
@@ -357,75 +365,10 @@ public sealed class PathValidator
             : null;
     }
 
-    private RevocationAnswer AskRevocation(
-        ParsedCertificate certificate, ParsedCertificate issuer, List<ParsedCertificate> path)
+    /// <summary>Whether a certificate that signs CRLs has a valid path of its own to the anchor.</summary>
+    private bool HasPathTo(ParsedCertificate signer, ParsedCertificate anchor)
     {
-        RevocationAnswer answer = RevocationAnswer.NoAnswer;
-        foreach (
-            CertificateRevocationList crl in _material
-                .CrlsOf(certificate.Issuer)
-                .Concat(_extra?.CrlsOf(certificate.Issuer) ?? []))
-        {
-            RevocationAnswer said = crl.About(certificate, _options.At);
-            // What would say nothing need not be verified.
-            if (said == RevocationAnswer.NoAnswer || (said == answer) || !IsAuthentic(crl, issuer, path))
-            {
-                continue;
-            }
-
-            if (said == RevocationAnswer.Revoked)
-            {
-                return said;
-            }
-
-            answer = said;
-        }
-        return answer;
-    }
-
-    /// <summary>
-    /// §6.3.3 (f), (g): signed by the issuer's key in the path; or by another key of that name (a CA changes keys, or
-    /// keeps one for its lists) whose certificate has a valid path of its own to the same anchor.
-    /// </summary>
-    private bool IsAuthentic(CertificateRevocationList crl, ParsedCertificate issuer, List<ParsedCertificate> path)
-    {
-        if (IsSigned(crl, issuer, path))
-        {
-            return true;
-        }
-
-        IEnumerable<ParsedCertificate> others = _material
-            .AnchorsNamed(crl.Issuer)
-            .Concat(_material.IntermediatesNamed(crl.Issuer))
-            .Concat(_extra?.IntermediatesNamed(crl.Issuer) ?? []);
-        foreach (ParsedCertificate other in others)
-        {
-            if (!Same(other, issuer) && IsSigned(crl, other, path) && IsCrlSigner(other, path[^1]))
-            {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    private bool IsSigned(CertificateRevocationList crl, ParsedCertificate signer, List<ParsedCertificate> path)
-    {
-        if (!_crlSignatures.TryGetValue((crl, signer), out var signed))
-        {
-            _crlSignatures[(crl, signer)] = signed = Spend(path) && crl.IsSignedBy(signer);
-        }
-
-        return signed;
-    }
-
-    private bool IsCrlSigner(ParsedCertificate signer, ParsedCertificate anchor)
-    {
-        if (_crlSigners.TryGetValue(signer, out var known))
-        {
-            return known;
-        }
-        // Lists that vouch for each other's signers would go round for ever: two levels are enough for real
-        // authorities.
+        // CRLs that prove each other's signers would lead to endless recursion. Two levels are enough for real CAs.
         if (_outer?._outer is not null)
         {
             return false;
@@ -440,11 +383,8 @@ public sealed class PathValidator
                 RequireExplicitPolicy = false,
             },
             this);
-        var trusted =
-            inner.Build([signer]) is { } result
+        return inner.Build([signer]) is { } result
             && result.Path[^1].RawDataMemory.Span.SequenceEqual(anchor.Certificate.RawDataMemory.Span);
-        _crlSigners[signer] = trusted;
-        return trusted;
     }
 
     private static PathResult Failure(List<ParsedCertificate> path, SubIndication subIndication, Reason reason) =>
@@ -453,11 +393,10 @@ public sealed class PathValidator
     private static X509Certificate2[] Certificates(List<ParsedCertificate> path) =>
         [.. path.Select(c => c.Certificate)];
 
-    private static bool Same(ParsedCertificate one, ParsedCertificate other) =>
-        one.Certificate.RawDataMemory.Span.SequenceEqual(other.Certificate.RawDataMemory.Span);
-
-    /// <summary>Candidates whose key identifier is the one asked for come first; the identifier is a hint, not a rule
-    /// (RFC 5280 §4.2.1.1).</summary>
+    /// <summary>
+    /// Orders candidates with the right key identifier first. The identifier is only a hint (RFC 5280 §4.2.1.1), so the
+    /// others stay.
+    /// </summary>
     private static IEnumerable<ParsedCertificate> ByKeyIdentifier(
         IEnumerable<ParsedCertificate> candidates, ParsedCertificate child) =>
         child.AuthorityKeyIdentifier is not { } wanted

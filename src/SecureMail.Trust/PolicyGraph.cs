@@ -3,9 +3,10 @@ using System.Formats.Asn1;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// Certificate policies along a path (RFC 5280 §6.1, with the graph of RFC 9618 in place of the tree, whose size a
-/// hostile path can make grow without bound). One level a certificate, at most one node a policy; a node knows the
-/// policies expected below it and its parents. Null levels mean that no policy is valid any more.
+/// The certificate policies of a path (RFC 5280 §6.1), with the graph of RFC 9618 instead of the tree, because a
+/// hostile path can make the tree grow without bound. The graph has a level for each certificate and at most one node
+/// for each policy of a level. A node holds the policies expected below it and its parents. Null levels mean that no
+/// policy is valid any more.
 /// </summary>
 internal sealed class PolicyGraph
 {
@@ -31,9 +32,11 @@ internal sealed class PolicyGraph
 
     private sealed record Node(HashSet<string> Expected, HashSet<string> Parents);
 
-    /// <summary>Processes the certificate at a depth from 1 (below the anchor) to the path's length; false when no
-    /// policy is left and one is required.</summary>
-    /// <exception cref="AsnContentException">A policy extension is malformed or says what it must not.</exception>
+    /// <summary>
+    /// Processes the certificate at a depth from 1 (below the anchor) to the length of the path. False when no policy
+    /// is left and one is required.
+    /// </summary>
+    /// <exception cref="AsnContentException">A policy extension is malformed or breaks RFC 5280.</exception>
     public bool Process(ParsedCertificate certificate, int depth)
     {
         var last = depth == _length;
@@ -63,8 +66,10 @@ internal sealed class PolicyGraph
         return true;
     }
 
-    /// <summary>§6.1.5 (g) by RFC 9618: the policies that authorities and the user both allow; null when the path fails
-    /// on them.</summary>
+    /// <summary>
+    /// The policies that both the CAs and the user allow (§6.1.5 (g) by RFC 9618); null when the path fails because of
+    /// them.
+    /// </summary>
     public IReadOnlyList<string>? Result()
     {
         var authority = new HashSet<string>();
@@ -94,7 +99,7 @@ internal sealed class PolicyGraph
         return _explicitPolicy == 0 && result.Count == 0 ? null : [.. result.Order(StringComparer.Ordinal)];
     }
 
-    /// <summary>§6.1.3 (d)</summary>
+    /// <summary>Adds the level of a certificate with a policies extension (§6.1.3 (d)).</summary>
     private void AddLevel(HashSet<string> policies, bool anyAllowed)
     {
         if (_levels is null)
@@ -134,7 +139,7 @@ internal sealed class PolicyGraph
         Prune();
     }
 
-    /// <summary>§6.1.4 (a), (b), (h)-(j)</summary>
+    /// <summary>Prepares for the next certificate (§6.1.4 (a), (b), (h)-(j)).</summary>
     private void Prepare(ParsedCertificate certificate)
     {
         if (certificate.Extension("2.5.29.33") is { } mappings)
@@ -158,7 +163,7 @@ internal sealed class PolicyGraph
         }
     }
 
-    /// <summary>§6.1.5 (a), (b)</summary>
+    /// <summary>Wraps up after the last certificate (§6.1.5 (a), (b)).</summary>
     private void Finish(ParsedCertificate certificate)
     {
         _explicitPolicy = Math.Max(0, _explicitPolicy - 1);
@@ -194,8 +199,9 @@ internal sealed class PolicyGraph
         Prune();
     }
 
-    /// <summary>Takes away, from the bottom up, every node that has no child; an empty level means no policy is
-    /// left.</summary>
+    /// <summary>
+    /// Removes, from the bottom up, every node without a child. An empty level means that no policy is left.
+    /// </summary>
     private void Prune()
     {
         for (var i = _levels!.Count - 1; i > 0; i--)
@@ -215,13 +221,13 @@ internal sealed class PolicyGraph
     private static HashSet<string> ReadPolicies(ReadOnlyMemory<byte> extension)
     {
         var policies = new HashSet<string>();
-        AsnReader sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
-            // §4.2.1.4: a policy stands once at most. Qualifiers are not looked at.
+            // §4.2.1.4: the extension has each policy at most once. Qualifiers are ignored.
             if (!policies.Add(sequence.ReadSequence().ReadObjectIdentifier()) || policies.Count > MaxPolicies)
             {
-                throw new AsnContentException("a policy stands twice, or too many do");
+                throw new AsnContentException("A certificate has a policy twice or too many policies.");
             }
         }
         return policies;
@@ -231,16 +237,16 @@ internal sealed class PolicyGraph
     {
         var mappings = new Dictionary<string, HashSet<string>>();
         var count = 0;
-        AsnReader sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         while (sequence.HasData)
         {
-            AsnReader mapping = sequence.ReadSequence();
+            var mapping = sequence.ReadSequence();
             var issuer = mapping.ReadObjectIdentifier();
             var subject = mapping.ReadObjectIdentifier();
-            // §6.1.4 (a): anyPolicy is not mapped, neither from nor to.
+            // §6.1.4 (a): anyPolicy is mapped neither from nor to.
             if (issuer == AnyPolicy || subject == AnyPolicy || ++count > MaxPolicies)
             {
-                throw new AsnContentException("a policy mapping that is not allowed");
+                throw new AsnContentException("A policy mapping maps anyPolicy, or there are too many mappings.");
             }
 
             if (!mappings.TryGetValue(issuer, out HashSet<string>? subjects))
@@ -260,7 +266,7 @@ internal sealed class PolicyGraph
             return (null, null);
         }
 
-        AsnReader constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
         var require = Next(0);
         var inhibit = Next(1);
         constraints.ThrowIfNotEmpty();
@@ -280,7 +286,7 @@ internal sealed class PolicyGraph
         System.Numerics.BigInteger count = reader.ReadInteger(tag);
         if (count < 0)
         {
-            throw new AsnContentException("a negative number of certificates");
+            throw new AsnContentException("A policy constraint has a negative number of certificates.");
         }
 
         return count > int.MaxValue ? int.MaxValue : (int)count;

@@ -4,32 +4,32 @@ using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
-/// <summary>The main answer about a signature, in the terms of ETSI EN 319 102-1 §5.1.3.</summary>
+/// <summary>The main indication about a signature (ETSI EN 319 102-1 §5.1.3).</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<Indication>))]
 public enum Indication
 {
-    /// <summary>The signature is good and its signer trusted.</summary>
+    /// <summary>The signature is intact and its signer is trusted.</summary>
     [JsonStringEnumMemberName("TOTAL-PASSED")]
     TotalPassed,
 
-    /// <summary>The signature is bad, for ever and for everyone.</summary>
+    /// <summary>The signature is invalid, and no later validation can change that.</summary>
     [JsonStringEnumMemberName("TOTAL-FAILED")]
     TotalFailed,
 
-    /// <summary>Neither can be said with what is at hand.</summary>
+    /// <summary>The available data does not allow either result.</summary>
     [JsonStringEnumMemberName("INDETERMINATE")]
     Indeterminate,
 }
 
-/// <summary>Why not passed, in the terms of ETSI EN 319 102-1 §5.1.3.</summary>
+/// <summary>Why a signature did not pass (ETSI EN 319 102-1 §5.1.3).</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<SubIndication>))]
 public enum SubIndication
 {
-    /// <summary>Failed: the content is not what was signed.</summary>
+    /// <summary>Failed: the content is not the signed content.</summary>
     [JsonStringEnumMemberName("HASH_FAILURE")]
     HashFailure,
 
-    /// <summary>Failed: the value is not the certificate's.</summary>
+    /// <summary>Failed: the key of the certificate did not make the signature value.</summary>
     [JsonStringEnumMemberName("SIG_CRYPTO_FAILURE")]
     SigCryptoFailure,
 
@@ -45,23 +45,23 @@ public enum SubIndication
     [JsonStringEnumMemberName("NO_SIGNING_CERTIFICATE_FOUND")]
     NoSigningCertificateFound,
 
-    /// <summary>No path to a trust anchor.</summary>
+    /// <summary>No path leads to a trust anchor.</summary>
     [JsonStringEnumMemberName("NO_CERTIFICATE_CHAIN_FOUND")]
     NoCertificateChainFound,
 
-    /// <summary>A path that breaks a rule of its certificates.</summary>
+    /// <summary>The path breaks a constraint of its certificates.</summary>
     [JsonStringEnumMemberName("CHAIN_CONSTRAINTS_FAILURE")]
     ChainConstraintsFailure,
 
-    /// <summary>A path that is broken otherwise.</summary>
+    /// <summary>The path is invalid for another reason.</summary>
     [JsonStringEnumMemberName("CERTIFICATE_CHAIN_GENERAL_FAILURE")]
     CertificateChainGeneralFailure,
 
-    /// <summary>An algorithm that is weak or not known.</summary>
+    /// <summary>An algorithm is weak or unknown.</summary>
     [JsonStringEnumMemberName("CRYPTO_CONSTRAINTS_FAILURE")]
     CryptoConstraintsFailure,
 
-    /// <summary>The signature claims what is not accepted, as a time in the future.</summary>
+    /// <summary>The signature has an attribute that is not accepted, such as a time in the future.</summary>
     [JsonStringEnumMemberName("SIG_CONSTRAINTS_FAILURE")]
     SigConstraintsFailure,
 
@@ -82,7 +82,7 @@ public enum SubIndication
     TryLater,
 }
 
-/// <summary>What a PDF's later revisions did to what was signed.</summary>
+/// <summary>How later revisions of a PDF changed the signed content.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<ChangesAfterSigning>))]
 public enum ChangesAfterSigning
 {
@@ -90,75 +90,82 @@ public enum ChangesAfterSigning
     [JsonStringEnumMemberName("none")]
     None,
 
-    /// <summary>Something that the signature allows, as a further signature.</summary>
+    /// <summary>Something was changed that the signature permits, such as a further signature.</summary>
     [JsonStringEnumMemberName("permitted")]
     Permitted,
 
-    /// <summary>Something that it does not allow.</summary>
+    /// <summary>Something was changed that the signature does not permit.</summary>
     [JsonStringEnumMemberName("forbidden")]
     Forbidden,
 }
 
-/// <summary>Who signed, by the certificate.</summary>
-/// <param name="Subject">RFC 4514; null when the certificate is not at hand.</param>
-/// <param name="Emails">The addresses that the certificate vouches for.</param>
+/// <summary>The signer, as named in the certificate.</summary>
+/// <param name="Subject">RFC 4514; null when the certificate is missing.</param>
+/// <param name="Emails">The e-mail addresses in the certificate.</param>
 /// <param name="Issuer">RFC 4514.</param>
 /// <param name="Serial">Lower-case hexadecimal.</param>
 public sealed record Signer(string? Subject, IReadOnlyList<string> Emails, string? Issuer, string? Serial);
 
 /// <summary>
-/// Everything found out about one signature, never a bool. Serialised with camel-case names it is an element of
-/// <c>signatures</c> in CLI.md.
+/// The validation result of one signature. Serialised with camel-case names, it is an element of <c>signatures</c> in
+/// CLI.md.
 /// </summary>
 public sealed record SignatureFinding
 {
-    /// <summary>The main answer.</summary>
+    /// <summary>The main indication.</summary>
     public required Indication Indication { get; init; }
 
-    /// <summary>Why not passed; null when passed.</summary>
+    /// <summary>Why the signature did not pass; null when it passed.</summary>
     public SubIndication? SubIndication { get; init; }
 
-    /// <summary>One sentence that says what to do.</summary>
+    /// <summary>The reason, in a sentence that says what to do.</summary>
     public required Reason Reason { get; init; }
 
-    /// <summary>The octets signed are the octets received.</summary>
+    /// <summary>Whether the received bytes are the signed bytes.</summary>
     public required bool Intact { get; init; }
 
-    /// <summary>Whether the path holds at the time judged; null when that could not be decided.</summary>
+    /// <summary>Whether the path is valid at the validation time; null when that is indeterminate.</summary>
     public bool? Trusted { get; init; }
 
-    /// <summary>Nothing a reader would see stands outside the signature. The caller that knows the format sets
-    /// it.</summary>
+    /// <summary>
+    /// Whether everything that a reader would see is signed. The caller sets it, because it knows the format.
+    /// </summary>
     public bool CoversWhole { get; init; } = true;
 
-    /// <summary>For mail: From (one address) is in the signer's certificate. Null for anything else. Set by the caller
-    /// that knows From.</summary>
+    /// <summary>
+    /// For mail, whether From is one address and in the signer's certificate; null for anything else. The caller sets
+    /// it, because it knows From.
+    /// </summary>
     public bool? SignerIsSender { get; init; }
 
     /// <summary>For PDF; <see cref="ChangesAfterSigning.None"/> for anything else.</summary>
     public ChangesAfterSigning ChangesAfterSigning { get; init; }
 
-    /// <summary>Who signed.</summary>
+    /// <summary>The signer, as named in the certificate.</summary>
     public required Signer Signer { get; init; }
 
-    /// <summary>As <c>SHA-256</c>; the object identifier when it is not known.</summary>
+    /// <summary>The name, such as <c>SHA-256</c>; the object identifier of an unknown algorithm.</summary>
     public required string DigestAlgorithm { get; init; }
 
-    /// <summary>The time the signer claims, UTC.</summary>
+    /// <summary>The signing time that the signer claims, in UTC.</summary>
     public DateTimeOffset? ClaimedTime { get; init; }
 
-    /// <summary>A time at which the signature existed, proven by another; null: none so far.</summary>
+    /// <summary>
+    /// A time at which the signature provably existed, by the proof of a third party; always null so far.
+    /// </summary>
     public DateTimeOffset? ProvenTime { get; init; }
 
-    /// <summary>Subjects of the path, leaf first, RFC 4514.</summary>
+    /// <summary>The subjects of the path by RFC 4514, leaf first.</summary>
     public required IReadOnlyList<string> Path { get; init; }
 
-    /// <summary>The signer's certificate; null when it is not at hand.</summary>
+    /// <summary>The signer's certificate; null when it is missing.</summary>
     [JsonIgnore]
     public X509Certificate2? SignerCertificate { get; init; }
 
-    /// <summary>What the signer says its reader can do. It is evidence of that only for a signature that passed, by
-    /// somebody who is known; not a part of the finding that is kept.</summary>
+    /// <summary>
+    /// The S/MIME capabilities that the signer announces. They are evidence only if the signature passed and the signer
+    /// is known. They are not stored with the finding.
+    /// </summary>
     [JsonIgnore]
     public SmimeCapabilities? Capabilities { get; init; }
 }

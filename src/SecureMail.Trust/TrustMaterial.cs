@@ -6,9 +6,8 @@ using SecureMail.Cms;
 namespace SecureMail.Trust;
 
 /// <summary>
-/// What judging rests on: trust anchors, certificates that may stand between, and revocation lists. Parsed once and
-/// indexed, then shared by many threads. Certificates and lists that come inside a message are added for that message
-/// only.
+/// The trust material of a validation: trust anchors, intermediate certificates and CRLs. It is parsed and indexed
+/// once, then shared by many threads. Certificates and CRLs enclosed in a message are used for that message only.
 /// </summary>
 public sealed class TrustMaterial
 {
@@ -18,12 +17,14 @@ public sealed class TrustMaterial
     private readonly Dictionary<string, List<ParsedCertificate>> _intermediatesBySubject;
     private readonly Dictionary<string, List<CertificateRevocationList>> _crlsByIssuer;
 
-    /// <summary>Takes material that is at hand. What cannot be read as a certificate or CRL is left out: it could vouch
-    /// for nothing.</summary>
-    /// <param name="anchors">Certificates trusted for themselves. Their key and name count, and their validity period
-    /// is checked too.</param>
-    /// <param name="intermediates">Certificates that help to build a path, trusted for nothing.</param>
-    /// <param name="crls">Certificate revocation lists, DER.</param>
+    /// <summary>
+    /// Makes trust material of objects in memory. A certificate or CRL that is malformed is left out, because it cannot
+    /// prove anything.
+    /// </summary>
+    /// <param name="anchors">Trust anchors. Their key and name are trusted, and their validity period is
+    /// checked.</param>
+    /// <param name="intermediates">Certificates that help to build a path. They are not trusted by themselves.</param>
+    /// <param name="crls">Certificate revocation lists in DER.</param>
     public TrustMaterial(
         IEnumerable<X509Certificate2> anchors, IEnumerable<X509Certificate2>? intermediates = null,
         IEnumerable<byte[]>? crls = null)
@@ -44,20 +45,20 @@ public sealed class TrustMaterial
         CrlCount = crls.Count;
     }
 
-    /// <summary>The trust anchors that could be read.</summary>
+    /// <summary>The trust anchors that were accepted.</summary>
     public IReadOnlyList<X509Certificate2> Anchors { get; }
 
-    /// <summary>The certificates between that could be read.</summary>
+    /// <summary>The intermediate certificates that were accepted.</summary>
     public IReadOnlyList<X509Certificate2> Intermediates { get; }
 
-    /// <summary>How many revocation lists could be read.</summary>
+    /// <summary>The number of CRLs that were accepted.</summary>
     public int CrlCount { get; }
 
     /// <summary>
-    /// Reads PEM or DER files. A path may be a folder: then every PEM or DER file in it is taken, and files of other
-    /// kinds are passed over. A PEM file may hold several certificates or lists.
+    /// Reads PEM or DER files. If a path is a folder, every PEM or DER file in it is read, and other files are ignored.
+    /// A PEM file may hold several certificates or CRLs.
     /// </summary>
-    /// <exception cref="InvalidDataException">A file named by itself holds no certificate, or no CRL, as asked; or is
+    /// <exception cref="InvalidDataException">A file that was named itself holds no certificate or no CRL, or a file is
     /// larger than 64 MiB.</exception>
     /// <exception cref="IOException">A file or folder cannot be opened.</exception>
     public static TrustMaterial Load(
@@ -66,14 +67,16 @@ public sealed class TrustMaterial
             ReadCertificates(anchors), ReadCertificates(intermediates ?? []),
             ReadAll(crls ?? [], "X509 CRL", "revocation list", data => CertificateRevocationList.TryRead(data)));
 
-    /// <summary>The certificates in PEM or DER files and folders, in the order found; as <see cref="Load"/> reads
-    /// them.</summary>
-    /// <exception cref="InvalidDataException">A file named by itself holds no certificate.</exception>
+    /// <summary>
+    /// Reads the certificates in PEM or DER files and folders, as <see cref="Load"/> does, in the order found.
+    /// </summary>
+    /// <exception cref="InvalidDataException">A file that was named itself holds no certificate, or a file is larger
+    /// than 64 MiB.</exception>
     /// <exception cref="IOException">A file or folder cannot be opened.</exception>
     public static IReadOnlyList<X509Certificate2> LoadCertificates(params IEnumerable<string> paths) =>
         [.. ReadCertificates(paths).Select(c => c.Certificate)];
 
-    /// <summary>Anchors, then other certificates, whose subject is this name.</summary>
+    /// <summary>The anchors whose subject is this name.</summary>
     internal IEnumerable<ParsedCertificate> AnchorsNamed(DistinguishedName name) =>
         _anchorsBySubject.GetValueOrDefault(name.Key, []);
 

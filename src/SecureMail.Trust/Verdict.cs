@@ -2,31 +2,31 @@ using System.Text.Json.Serialization;
 
 namespace SecureMail.Trust;
 
-/// <summary>The answer about a whole file; wire names as in CLI.md.</summary>
+/// <summary>The verdict on a whole file. The names in JSON are those of CLI.md.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<Verdict>))]
 public enum Verdict
 {
-    /// <summary>Everything a reader sees is signed by someone trusted, and for mail by its sender.</summary>
+    /// <summary>Everything a reader sees is signed by a trusted signer, and for mail by its sender.</summary>
     [JsonStringEnumMemberName("valid")]
     Valid,
 
-    /// <summary>Good, but not the sender's.</summary>
+    /// <summary>The signature passed, but the signer is not the sender.</summary>
     [JsonStringEnumMemberName("wrong-sender")]
     WrongSender,
 
-    /// <summary>Good, but not over everything a reader sees.</summary>
+    /// <summary>The signatures passed, but do not cover everything a reader sees.</summary>
     [JsonStringEnumMemberName("partial")]
     Partial,
 
-    /// <summary>Cannot be said now; waiting or more input may cure it.</summary>
+    /// <summary>No result yet; a later validation or more input may give one.</summary>
     [JsonStringEnumMemberName("indeterminate")]
     Indeterminate,
 
-    /// <summary>Cannot be trusted, and waiting cures nothing.</summary>
+    /// <summary>A signature cannot be trusted, and a later validation cannot change that.</summary>
     [JsonStringEnumMemberName("untrusted")]
     Untrusted,
 
-    /// <summary>A signature is bad, or something forbidden was changed.</summary>
+    /// <summary>A signature failed, or a change was made that it forbids.</summary>
     [JsonStringEnumMemberName("invalid")]
     Invalid,
 
@@ -34,7 +34,7 @@ public enum Verdict
     [JsonStringEnumMemberName("unsigned")]
     Unsigned,
 
-    /// <summary>There is nothing to judge.</summary>
+    /// <summary>The file cannot be validated, because it cannot be read.</summary>
     [JsonStringEnumMemberName("unreadable")]
     Unreadable,
 }
@@ -42,38 +42,39 @@ public enum Verdict
 /// <summary>How far a file could be read.</summary>
 public enum FileState
 {
-    /// <summary>To its end.</summary>
+    /// <summary>The file was read to its end.</summary>
     Read,
 
-    /// <summary>Not as a file that can be judged.</summary>
+    /// <summary>The file is not of a kind that can be validated, or it is damaged.</summary>
     Unreadable,
 
-    /// <summary>It is encrypted, and to no key at hand: the signatures are inside.</summary>
+    /// <summary>The file is encrypted and no available key opens it; the signatures are inside.</summary>
     Locked,
 }
 
-/// <summary>From findings to a verdict, and from a verdict to what is said and answered.</summary>
+/// <summary>Derives the verdict from findings, and the sentence and exit code from a verdict.</summary>
 public static class Verdicts
 {
     /// <summary>
     /// The verdict is the first row that fits (CLI.md, verify):
     /// <list type="table">
-    /// <item><term>unreadable</term><description>not a file that can be judged</description></item>
+    /// <item><term>unreadable</term><description>not a file that can be validated</description></item>
     /// <item><term>unsigned</term><description>no signature, or none with a signer</description></item>
     /// <item><term>invalid</term><description>any signature TOTAL-FAILED (digest, signature value, format), or a
     /// forbidden change</description></item>
-    /// <item><term>untrusted</term><description>INDETERMINATE that waiting cannot cure: no path to an anchor, path
-    /// broken, revoked or expired without earlier proof, weak algorithm, time in the future</description></item>
-    /// <item><term>indeterminate</term><description>INDETERMINATE that waiting or more input may cure: revocation not
-    /// reachable, no key to decrypt, content missing</description></item>
-    /// <item><term>partial</term><description>every signature TOTAL-PASSED, but something a reader sees stands outside
-    /// them</description></item>
+    /// <item><term>untrusted</term><description>INDETERMINATE that a later validation cannot change: no path to an
+    /// anchor, path broken, revoked or expired without earlier proof, weak algorithm, time in the
+    /// future</description></item>
+    /// <item><term>indeterminate</term><description>INDETERMINATE that a later validation or more input may change:
+    /// revocation not reachable, no key to decrypt, content missing</description></item>
+    /// <item><term>partial</term><description>every signature TOTAL-PASSED, but a reader sees something that is not
+    /// signed</description></item>
     /// <item><term>wrong-sender</term><description>TOTAL-PASSED and whole, but From is not the signer, is absent, or is
     /// more than one</description></item>
     /// <item><term>valid</term><description>none of the above</description></item>
     /// </list>
-    /// With several signatures all must pass; it is enough that one of them covers the whole, and that one who signed
-    /// the whole is the sender. A file that is locked has no findings yet and is indeterminate.
+    /// With several signatures all must pass. It is enough that one of them covers the whole, and that the signer of
+    /// one that covers the whole is the sender. A locked file has no findings yet and is indeterminate.
     /// </summary>
     public static Verdict Of(FileState state, IReadOnlyList<SignatureFinding> findings)
     {
@@ -113,12 +114,14 @@ public static class Verdicts
         return whole.All(f => f.SignerIsSender == false) ? Verdict.WrongSender : Verdict.Valid;
     }
 
-    /// <summary>Whether waiting or more input may turn the finding into a pass.</summary>
+    /// <summary>Whether a later validation or more input may turn the finding into a pass.</summary>
     public static bool MayBeCured(SignatureFinding finding) =>
         finding.SubIndication is SubIndication.TryLater or SubIndication.SignedDataNotFound;
 
-    /// <summary>The exit code of a command that judged one file: 0, 1, 2 or 65. (66, cannot be opened, is for the
-    /// caller that opens.)</summary>
+    /// <summary>
+    /// The exit code of a command that validated one file: 0, 1, 2 or 65. The caller returns 66 when it cannot open the
+    /// file.
+    /// </summary>
     public static int ExitCodeOf(Verdict verdict) =>
         verdict switch
         {
@@ -128,8 +131,7 @@ public static class Verdicts
             _ => 1,
         };
 
-    /// <summary>One sentence for the whole file: the reason of the finding that decided, or the verdict's
-    /// own.</summary>
+    /// <summary>The reason for the whole file: that of the finding that decided, or the verdict's own.</summary>
     public static Reason SummaryOf(Verdict verdict, IReadOnlyList<SignatureFinding> findings) =>
         verdict switch
         {
@@ -144,21 +146,22 @@ public static class Verdicts
             Verdict.Invalid => new(
                 "forbidden-change",
                 "Văn bản bị thay đổi ngoài phạm vi chữ ký cho phép; không dùng văn bản này, hãy yêu cầu gửi lại.",
-                "The document was changed in a way its signature forbids; do not use it and ask for it to be sent again."
+                "The document was changed in a way its signature forbids; do not use it and ask for it to be sent "
+                    + "again."
             ),
             Verdict.Indeterminate => new(
                 "no-key", "Văn bản được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.",
-                "This is encrypted and no key here opens it; open it with the key of the agency it was sent to."),
+                "The file is encrypted and no key here decrypts it; open it with the key of the receiving agency."),
             Verdict.Unsigned => new(
                 "unsigned", "Không có chữ ký số; không dùng làm văn bản chính thức, hãy yêu cầu bên gửi ký.",
                 "There is no digital signature; do not use it as an official document and ask the sender to sign it."),
             Verdict.Partial => new(
                 "partial", "Chữ ký đúng nhưng có phần nội dung nằm ngoài chữ ký; chỉ tin phần được ký.",
-                "The signature is good, but something shown stands outside it; trust only what is signed."),
+                "The signature is valid, but part of the content is not signed; trust only the signed part."),
             Verdict.WrongSender => new(
                 "wrong-sender",
                 "Chữ ký đúng nhưng người ký không phải người gửi; hãy liên hệ người gửi theo kênh khác để xác minh.",
-                "The signature is good, but the signer is not the sender; check with the sender by another channel."),
+                "The signature is valid, but the signer is not the sender; verify with the sender by another channel."),
             Verdict.Untrusted => new("untrusted", "Không thể tin chữ ký này.", "This signature cannot be trusted."),
             Verdict.Unreadable => new(
                 "unreadable", "Không đọc được tệp; hãy kiểm tra tệp hoặc yêu cầu gửi lại.",

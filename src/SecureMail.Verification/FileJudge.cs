@@ -49,14 +49,15 @@ public static class FileJudge
     /// <param name="cancellationToken">Stops between pieces.</param>
     /// <exception cref="IOException">The file cannot be read, or a temporary file not written.</exception>
     public static async Task<FileJudgement> JudgeAsync(
-        string name, Stream file, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, JudgeOptions options,
+        string name, Stream file, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
         var format = await FileFormats.DetectAsync(file, cancellationToken);
         return format switch
         {
             FileFormat.Mime => new FileJudgement(
-                name, format, FileFindings.Of(await SmimeJudge.JudgeAsync(file, keys, options, cancellationToken))),
+                name, format,
+                FileFindings.Of(await MessageValidator.ValidateAsync(file, keys, options, cancellationToken))),
             FileFormat.Cms => new FileJudgement(
                 name, format, await JudgeCmsAsync(file, detachedContent, keys, options, depth: 0, cancellationToken)),
             // Neither judged nor valid: what may be signed waits for software that can tell, what is not is said to be
@@ -69,7 +70,7 @@ public static class FileJudge
     }
 
     private static async Task<FileFindings> JudgeCmsAsync(
-        Stream cms, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, JudgeOptions options, int depth,
+        Stream cms, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, ValidationOptions options, int depth,
         CancellationToken cancellationToken)
     {
         var head = new byte[CmsFormat.DetectionLength];
@@ -85,7 +86,8 @@ public static class FileJudge
             {
                 using var data = await CmsSignedData.ReadAsync(cms, limits: null, cancellationToken);
                 return new FileFindings(
-                    FileState.Read, await SignatureJudge.JudgeAsync(data, detachedContent, options, cancellationToken));
+                    FileState.Read,
+                    await SignatureValidator.ValidateAsync(data, detachedContent, options, cancellationToken));
             }
 
             return !encrypted ? FileFindings.Unreadable(OtherCms)
@@ -105,7 +107,7 @@ public static class FileJudge
     }
 
     private static async Task<FileFindings> JudgeOpenedAsync(
-        DecryptedContent opened, IReadOnlyList<RecipientKey> keys, JudgeOptions options, int depth,
+        DecryptedContent opened, IReadOnlyList<RecipientKey> keys, ValidationOptions options, int depth,
         CancellationToken cancellationToken)
     {
         var content = opened.OpenContent();
@@ -114,7 +116,7 @@ public static class FileJudge
             var inner = await FileFormats.DetectAsync(content, cancellationToken) switch
             {
                 FileFormat.Mime => WithoutAbsentSender(
-                    await SmimeJudge.JudgeAsync(content, keys, options, cancellationToken)),
+                    await MessageValidator.ValidateAsync(content, keys, options, cancellationToken)),
                 FileFormat.Cms => await JudgeCmsAsync(content, null, keys, options, depth + 1, cancellationToken),
                 _ => new FileFindings(FileState.Read, []),
             };
@@ -150,7 +152,7 @@ public static class FileJudge
 
     /// <summary>A MIME entity without From, within CMS, is a document and no mail: nobody is claimed to be its
     /// sender.</summary>
-    private static FileFindings WithoutAbsentSender(MessageJudgement message)
+    private static FileFindings WithoutAbsentSender(MessageValidation message)
     {
         var found = FileFindings.Of(message);
         return message.Message?.Root.Header("From") is null && message.Headers?.From.Count is null or 0

@@ -89,7 +89,7 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
 
     public static FileFindings Unreadable(Reason problem) => new(FileState.Unreadable, [], problem);
 
-    public static FileFindings Of(MessageJudgement message) =>
+    public static FileFindings Of(MessageValidation message) =>
         new(message.State, message.Findings, message.Problem)
         {
             Encrypted = message.Encrypted,

@@ -252,7 +252,7 @@ internal sealed class CmsContests : IDisposable
     private static byte[] Document(byte[] entity)
     {
         var output = new MemoryStream();
-        Mail.MailMessage.Parse(entity).Root.Children[0].OpenDecoded().CopyTo(output);
+        Mail.Mime.MailMessage.Parse(entity).Root.Children[0].OpenDecoded().CopyTo(output);
         return output.ToArray();
     }
 

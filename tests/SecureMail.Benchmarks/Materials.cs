@@ -74,7 +74,7 @@ internal sealed class Materials : IDisposable
 
     public byte[][] Crls { get; }
 
-    public JudgeOptions Options { get; }
+    public ValidationOptions Options { get; }
 
     /// <summary>Signers that nobody has seen before, each with another key.</summary>
     public IEnumerable<Identity> Strangers() =>
@@ -176,7 +176,7 @@ internal sealed class Materials : IDisposable
         return previousR.IsOne ? ((previousS % modulus) + modulus) % modulus : BigInteger.Zero;
     }
 
-    private static JudgeOptions OptionsOf(
+    private static ValidationOptions OptionsOf(
         X509Certificate2 root, X509Certificate2 ca, byte[][] crls,
         DateTimeOffset now) => new() { Trust = new TrustMaterial([root], [ca], crls), At = now };
 

@@ -1,10 +1,10 @@
 using System.Security.Cryptography;
 using System.Text;
-using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
+using Mailbox = SecureMail.Mail.Mime.Mailbox;
 
 namespace SecureMail.Benchmarks;
 
@@ -83,7 +83,7 @@ internal sealed class OurCms(Materials materials)
     /// headers.</summary>
     public async Task DecryptVerifyTextAsync(Stream message, Stream? document = null)
     {
-        using var judgement = await SmimeJudge.JudgeAsync(message, _keys, materials.Options);
+        using var judgement = await MessageValidator.ValidateAsync(message, _keys, materials.Options);
         if (judgement.Verdict != Verdict.Valid)
         {
             throw new InvalidOperationException($"Our judgement is {judgement.Verdict}.");
@@ -104,7 +104,7 @@ internal sealed class OurCms(Materials materials)
     /// <summary>What has no tag and no signature inside is refused, whatever comes out of it.</summary>
     public async Task RefuseAsync(Stream message)
     {
-        using var judgement = await SmimeJudge.JudgeAsync(message, _keys, materials.Options);
+        using var judgement = await MessageValidator.ValidateAsync(message, _keys, materials.Options);
         if (judgement is not { Verdict: Verdict.Unsigned, EnvelopeFindings: [{ Code: "envelope-unproven" }] })
         {
             throw new InvalidOperationException($"Our judgement is {judgement.Verdict}.");

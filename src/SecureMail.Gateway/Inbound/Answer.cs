@@ -4,7 +4,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;

@@ -4,7 +4,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Ledger;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Pkcs11;
 using SecureMail.Smime;
 using SecureMail.Storage;
@@ -66,7 +66,7 @@ internal sealed class Judge(
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.Find(received.AgencyId);
         var octets = await blobs.OpenAsync(received.Blob, cancellationToken);
-        MessageJudgement? judgement = null;
+        MessageValidation? judgement = null;
         try
         {
             // Judged by the time it came: what arrived in time is not worth less because a token was missing for days.
@@ -85,7 +85,7 @@ internal sealed class Judge(
             var only = judgement.Findings.Count == 1 ? judgement.Findings[0] : null;
             return new JudgedMessage(
                 received, judgement.Verdict, judgement.Findings,
-                judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedOctetsDigest ?? [],
+                judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedBytesDigest ?? [],
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
                 judgement.Headers?.From is [var from] ? from.Address : null,
                 judgement.Verdict == Verdict.Valid ? judgement.Payload : null, AheadOf(received.ReceivedAt, judgement),
@@ -109,23 +109,23 @@ internal sealed class Judge(
     /// The claimed time proves nothing, so it does not decide whether the signature is good; when it lies ahead it
     /// decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever anybody claims.
     /// </summary>
-    private Task<MessageJudgement> JudgeAsync(
+    private Task<MessageValidation> JudgeAsync(
         Stream octets, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
-        SmimeJudge.JudgeAsync(
+        MessageValidator.ValidateAsync(
             octets,
             agency is null ? [] : keys.DecryptersOf(agency),
-            trust.JudgeOptions(at) with
+            trust.ValidationOptions(at) with
             {
                 ClockTolerance = ClockWatch.PeerLimit,
             },
             cancellationToken);
 
-    private static TimeSpan AheadOf(DateTimeOffset received, MessageJudgement judgement) =>
+    private static TimeSpan AheadOf(DateTimeOffset received, MessageValidation judgement) =>
         judgement.Findings.Max(f => f.ClaimedTime) - received is { } ahead && ahead > ClockWatch.PeerTolerance
             ? ahead
             : TimeSpan.Zero;
 
-    private static DateTimeOffset? EarlyUntil(DateTimeOffset now, MessageJudgement judgement)
+    private static DateTimeOffset? EarlyUntil(DateTimeOffset now, MessageValidation judgement)
     {
         if (judgement.Findings.Max(f => f.ClaimedTime) - ClockWatch.PeerTolerance is { } claimed
             && claimed > now

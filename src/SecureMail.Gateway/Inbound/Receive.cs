@@ -5,7 +5,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 
@@ -66,7 +66,7 @@ internal sealed class Receive(
                     Blob = blob.Id,
                     salt,
                     now = now.UtcDateTime,
-                    Asked = EvidenceField.AskedIn(envelope.Session.Announced),
+                    Asked = EvidenceField.AskedIn(envelope.Session.AnnouncedLines),
                 },
                 transaction,
                 cancellationToken: cancellationToken));

@@ -8,7 +8,7 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Inbound;

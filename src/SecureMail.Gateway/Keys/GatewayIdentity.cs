@@ -2,7 +2,8 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Exchange;
 using SecureMail.Ledger;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Keys;

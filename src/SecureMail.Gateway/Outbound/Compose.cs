@@ -13,7 +13,7 @@ namespace SecureMail.Gateway.Outbound;
 /// the whole head is its head.</param>
 /// <param name="Ciphertext">Read by <paramref name="Message"/> when the body is written.</param>
 internal sealed record ComposedDispatch(
-    SignedDispatch Signed, byte[] WholeHead, IReadOnlyDictionary<string, byte[]> Heads, SealedMessage Message,
+    SignedDispatch Signed, byte[] WholeHead, IReadOnlyDictionary<string, byte[]> Heads, EnvelopedMessage Message,
     Stream Ciphertext) : IAsyncDisposable
 {
     public Task WriteBodyAsync(Stream output, CancellationToken cancellationToken) =>
@@ -36,11 +36,11 @@ internal static class Compose
         var ciphertext = new FileStream(
             Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 64 * 1024,
             FileOptions.DeleteOnClose | FileOptions.Asynchronous);
-        SealedMessage? message = null;
+        EnvelopedMessage? message = null;
         try
         {
             await using var inner = signed.Inner.OpenRead();
-            message = await SmimeComposer.SealAsync(
+            message = await SmimeComposer.EnvelopAsync(
                 signed.Message, inner, signed.Prepared, signed.SignedData, signed.Authorised.Cipher.Choice, ciphertext,
                 cancellationToken);
             ciphertext.Position = 0;
@@ -66,10 +66,10 @@ internal static class Compose
     }
 
     private static async Task<byte[]> HeadAsync(
-        SealedMessage message, IEnumerable<Addressee> addressees, CancellationToken cancellationToken)
+        EnvelopedMessage message, IEnumerable<Addressee> addressees, CancellationToken cancellationToken)
     {
         using var head = new MemoryStream();
-        await message.WriteHeadAsync(
+        await message.WritePrefixAsync(
             [.. addressees.Select(a => EnvelopeRecipient.Of(a.EncryptTo))], head, cancellationToken);
         return head.ToArray();
     }

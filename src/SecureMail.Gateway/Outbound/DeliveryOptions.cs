@@ -1,4 +1,4 @@
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;

@@ -1,4 +1,5 @@
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
 
 namespace SecureMail.Gateway.Outbound;
 

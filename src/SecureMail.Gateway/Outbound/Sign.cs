@@ -5,7 +5,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
 using SecureMail.Trust;
@@ -97,7 +97,8 @@ internal sealed class Sign(
         using var data = await CmsSignedData.ReadAsync(
             new MemoryStream(signedData), cancellationToken: cancellationToken);
         await using var content = inner.OpenRead();
-        var findings = await SignatureJudge.JudgeAsync(data, content, trust.JudgeOptions(now), cancellationToken);
+        var findings = await SignatureValidator.ValidateAsync(
+            data, content, trust.ValidationOptions(now), cancellationToken);
         // A revocation list that is late stops no mail: the addressee judges for itself.
         if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {

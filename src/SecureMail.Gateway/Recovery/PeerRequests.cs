@@ -5,7 +5,8 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 

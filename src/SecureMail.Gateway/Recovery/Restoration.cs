@@ -7,7 +7,7 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Recovery;

@@ -60,7 +60,7 @@ internal static class DecryptCommand
                 }
 
                 // Who signed is not asked here; only whether what is inside is whole.
-                var options = new JudgeOptions
+                var options = new ValidationOptions
                 {
                     Trust = new TrustMaterial([]),
                     At = TimeProvider.System.GetUtcNow(),

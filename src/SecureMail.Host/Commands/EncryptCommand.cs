@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.IO.Pipelines;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 using SecureMail.Verification;
 

@@ -71,7 +71,8 @@ internal static class VerifyCommand
     }
 
     private static async Task<int> VerifyAsync(
-        string path, string? content, IReadOnlyList<RecipientKey> keys, JudgeOptions options, bool json, bool verbose,
+        string path, string? content, IReadOnlyList<RecipientKey> keys, ValidationOptions options, bool json,
+        bool verbose,
         CancellationToken cancellationToken)
     {
         try

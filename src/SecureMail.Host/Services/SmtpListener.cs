@@ -10,7 +10,8 @@ using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Recovery;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Services;

@@ -1,6 +1,6 @@
 using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp;
 
 namespace SecureMail.Host.Services;
 

@@ -1,19 +1,23 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>The character sets that mail may name. A short list on purpose: UTF-7 and its like hide markup from whoever
-/// looks at the octets.</summary>
+/// <summary>
+/// The character sets that mail may name. The list is short on purpose: charsets such as UTF-7 hide markup from a
+/// reader of the bytes.
+/// </summary>
 internal static class Charset
 {
-    /// <summary>The encoding, with U+FFFD for what does not decode; null when it is not one we read.</summary>
+    /// <summary>
+    /// The encoding of that name, which decodes invalid bytes to U+FFFD; null when the charset is not supported.
+    /// </summary>
     public static Encoding? Find(string name)
     {
         var lower = name.Trim().ToLowerInvariant();
         switch (lower)
         {
             case "utf-8" or "utf8" or "us-ascii" or "ascii":
-                return Encoding.UTF8; // US-ASCII is a part of it, and what claims ASCII is often UTF-8.
+                return Encoding.UTF8; // US-ASCII is a subset of UTF-8, and text declared as US-ASCII is often UTF-8.
             case "iso-8859-1" or "latin1":
                 return Encoding.Latin1;
         }

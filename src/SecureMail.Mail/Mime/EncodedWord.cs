@@ -1,22 +1,24 @@
 using System.Buffers.Text;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// RFC 2047, both ways. Reading joins the octets of neighbouring words of one charset before decoding: older clients
-/// split a character between two words. Writing makes one run of UTF-8 base64 words, so that spaces, NFC and NFD come
-/// back exactly.
+/// Reads and writes encoded words (RFC 2047). Reading joins the bytes of neighbouring words of one charset before
+/// decoding, because older clients split a character between two words. Writing makes one run of UTF-8 base64 words, so
+/// that spaces, NFC and NFD are restored exactly.
 /// </summary>
 internal static class EncodedWord
 {
-    /// <summary>RFC 2047 §2 allows 75; fewer, so that a word fits into a line of 76 beside the name of its field or
-    /// parameter.</summary>
+    /// <summary>
+    /// Characters of a written word. RFC 2047 §2 allows 75; this limit is lower so that a word and the name of its
+    /// field or parameter fit into a line of 76.
+    /// </summary>
     private const int MaxWord = 56;
 
     private const string Prefix = "=?UTF-8?B?";
 
-    /// <summary>Decodes every encoded word in the text; what is none stays as it is. Never throws.</summary>
+    /// <summary>Decodes every encoded word in the text and leaves the other text as it is. Never throws.</summary>
     public static string Decode(string text)
     {
         if (!text.Contains("=?", StringComparison.Ordinal))
@@ -27,10 +29,10 @@ internal static class EncodedWord
         var output = new StringBuilder(text.Length);
         var run = new List<byte>();
         Encoding? runCharset = null;
-        var gapStart = -1; // white space behind a word: dropped when another word follows (RFC 2047 §6.2)
+        var gapStart = -1; // white space after a word, dropped when another word follows (RFC 2047 §6.2)
         for (var i = 0; i < text.Length;)
         {
-            if (text[i] == '=' && TryReadWord(text, i, out var length, out var charset, out var octets))
+            if (text[i] == '=' && TryReadWord(text, i, out var length, out var charset, out var bytes))
             {
                 if (runCharset is not null && !runCharset.Equals(charset))
                 {
@@ -38,7 +40,7 @@ internal static class EncodedWord
                 }
 
                 runCharset = charset;
-                run.AddRange(octets);
+                run.AddRange(bytes);
                 i += length;
                 gapStart = i;
                 continue;
@@ -85,10 +87,10 @@ internal static class EncodedWord
     /// <exception cref="MimeException">UnsafeHeader: a control character or half a surrogate pair.</exception>
     public static List<string> Encode(string text)
     {
-        const int octetsPerWord = (MaxWord - 12) / 4 * 3; // 12: prefix and "?="
+        const int bytesPerWord = (MaxWord - 12) / 4 * 3; // 12: the prefix and "?="
         HeaderText.RequireSafe(text);
         List<string> words = [];
-        var word = new byte[octetsPerWord];
+        var word = new byte[bytesPerWord];
         var used = 0;
         Span<byte> utf8 = stackalloc byte[4];
         foreach (var rune in text.EnumerateRunes())
@@ -118,11 +120,11 @@ internal static class EncodedWord
         }
     }
 
-    private static bool TryReadWord(string text, int start, out int length, out Encoding charset, out byte[] octets)
+    private static bool TryReadWord(string text, int start, out int length, out Encoding charset, out byte[] bytes)
     {
         length = 0;
         charset = Encoding.UTF8;
-        octets = [];
+        bytes = [];
         if (start + 1 >= text.Length || text[start + 1] != '?')
         {
             return false;
@@ -146,7 +148,7 @@ internal static class EncodedWord
             return false;
         }
 
-        // RFC 2231 §5: a language may follow the charset behind '*'.
+        // RFC 2231 §5: '*' and a language may follow the charset.
         var name = text.AsSpan(start + 2, charsetEnd - start - 2);
         var star = name.IndexOf('*');
         if (Charset.Find((star < 0 ? name : name[..star]).ToString()) is not { } found)
@@ -158,20 +160,20 @@ internal static class EncodedWord
         length = end + 2 - start;
         return text[charsetEnd + 1] switch
         {
-            'B' or 'b' => TryBase64(payload, out octets),
-            'Q' or 'q' => TryQ(payload, out octets),
+            'B' or 'b' => TryDecodeBase64(payload, out bytes),
+            'Q' or 'q' => TryDecodeQ(payload, out bytes),
             _ => false,
         };
     }
 
-    private static bool TryBase64(ReadOnlySpan<char> payload, out byte[] octets)
+    private static bool TryDecodeBase64(ReadOnlySpan<char> payload, out byte[] bytes)
     {
-        octets = [];
+        bytes = [];
         if (!Ascii.IsValid(payload))
         {
             return false;
         }
-        // Padding is often left out by older software; nothing is lost by adding it.
+        // Older software often omits the padding, so it is added here; the decoded bytes are the same.
         var padded = Encoding.ASCII.GetBytes(
             payload.TrimEnd('=').ToString() + new string('=', (4 - payload.TrimEnd('=').Length % 4) % 4));
         var buffer = new byte[Base64.GetMaxDecodedFromUtf8Length(padded.Length)];
@@ -180,13 +182,13 @@ internal static class EncodedWord
             return false;
         }
 
-        octets = buffer[..written];
+        bytes = buffer[..written];
         return true;
     }
 
-    private static bool TryQ(ReadOnlySpan<char> payload, out byte[] octets)
+    private static bool TryDecodeQ(ReadOnlySpan<char> payload, out byte[] bytes)
     {
-        octets = [];
+        bytes = [];
         var buffer = new List<byte>(payload.Length);
         for (var i = 0; i < payload.Length; i++)
         {
@@ -214,7 +216,7 @@ internal static class EncodedWord
             }
         }
 
-        octets = [.. buffer];
+        bytes = [.. buffer];
         return true;
     }
 }

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>Tokens, quoted strings and comments of structured header values (RFC 2045 §5.1, RFC 5322 §3.2), without
 /// recursion.</summary>
@@ -9,7 +9,7 @@ internal ref struct HeaderLexer(string text)
 {
     private const int MaxCommentDepth = 20;
 
-    // RFC 2045 §5.1: any printable US-ASCII but space and tspecials.
+    // RFC 2045 §5.1: any printable US-ASCII character except space and tspecials.
     private static readonly SearchValues<char> TokenChars = SearchValues.Create(
         "!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
@@ -22,7 +22,7 @@ internal ref struct HeaderLexer(string text)
 
     public static bool IsToken(ReadOnlySpan<char> text) => !text.IsEmpty && !text.ContainsAnyExcept(TokenChars);
 
-    /// <summary>RFC 5322's atext, and what RFC 6532 §3.2 adds to it.</summary>
+    /// <summary>Whether the character is atext: RFC 5322 §3.2.3 with the additions of RFC 6532 §3.2.</summary>
     public static bool IsAtext(char c) => AtextChars.Contains(c) || (c >= 0x80 && !char.IsControl(c));
 
     public bool AtEnd
@@ -34,7 +34,7 @@ internal ref struct HeaderLexer(string text)
         }
     }
 
-    /// <summary>The next character behind white space and comments; NUL at the end.</summary>
+    /// <summary>The next character after white space and comments; NUL at the end.</summary>
     public char Peek()
     {
         SkipBlank();
@@ -60,7 +60,7 @@ internal ref struct HeaderLexer(string text)
         }
     }
 
-    public string Token()
+    public string ReadToken()
     {
         SkipBlank();
         var rest = _text.AsSpan(_position);
@@ -68,13 +68,13 @@ internal ref struct HeaderLexer(string text)
         return Take(length < 0 ? rest.Length : length);
     }
 
-    public string TokenOrQuoted()
+    public string ReadTokenOrQuoted()
     {
         if (Peek() == '"')
         {
-            return Quoted();
+            return ReadQuoted();
         }
-        // Older clients leave spaces, slashes or 8-bit letters unquoted; what runs to the next ';' without '"' is read
+        // Older clients leave spaces, slashes or 8-bit letters unquoted, so the text up to the next ';' or '"' is read
         // as it stands.
         var rest = _text.AsSpan(_position);
         var length = rest.IndexOfAny(';', '"');
@@ -88,8 +88,8 @@ internal ref struct HeaderLexer(string text)
         return Take(run.TrimEnd(" \t").Length);
     }
 
-    /// <summary>A quoted string, unquoted.</summary>
-    public string Quoted()
+    /// <summary>Reads a quoted string and returns it without its quotes and escapes.</summary>
+    public string ReadQuoted()
     {
         Expect('"');
         var value = new StringBuilder();
@@ -112,8 +112,8 @@ internal ref struct HeaderLexer(string text)
         throw new MimeException(MimeReason.Malformed, "A quoted string in a header field does not end.");
     }
 
-    /// <summary>An atom (RFC 5322 §3.2.3) as long as it goes; empty when there is none.</summary>
-    public string Atom()
+    /// <summary>Reads the longest atom here (RFC 5322 §3.2.3); empty when there is none.</summary>
+    public string ReadAtom()
     {
         SkipBlank();
         var end = _position;
@@ -127,8 +127,8 @@ internal ref struct HeaderLexer(string text)
         return atom;
     }
 
-    /// <summary>What stands between [ and ], brackets included (RFC 5322 §3.4.1).</summary>
-    public string DomainLiteral()
+    /// <summary>Reads a domain literal, brackets included (RFC 5322 §3.4.1).</summary>
+    public string ReadDomainLiteral()
     {
         SkipBlank();
         var end = _text.IndexOf(']', _position);

@@ -1,15 +1,15 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// Walks the lines of a seekable stream and knows the offset of each. Holds one buffer whatever the size of the mail: a
-/// line that does not fit is passed over and reported as <see cref="IsLong"/>, since neither a delimiter nor a legal
-/// header is that long.
+/// Reads a seekable stream line by line and reports the offset of each line. The scanner holds one buffer, whatever the
+/// size of the mail. A line that does not fit into the buffer is skipped and reported as <see cref="IsLong"/>; neither
+/// a delimiter nor a legal header line is that long.
 /// </summary>
 internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
 {
     private const int BufferSize = 64 * 1024;
 
-    // A small mail gets a small buffer: it holds all of it, so no line is longer.
+    // A small mail gets a buffer of its own size; no line is longer than the mail.
     private readonly byte[] _buffer = new byte[Math.Clamp(stream.Length + 1, 256, BufferSize)];
     private readonly bool _bareLf = options.Allows(MimeLeniency.BareLineFeeds);
     private readonly bool _binary = options.Allows(MimeLeniency.BinaryBodies);
@@ -28,17 +28,19 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
 
     public bool IsLong { get; private set; }
 
-    /// <summary>Whether the current line holds a bare CR or a NUL: legal only in binary bodies, never in
-    /// headers.</summary>
-    public bool HasStrayOctets { get; private set; }
+    /// <summary>Whether the current line holds a bare CR or a NUL. Both are legal in binary bodies only.</summary>
+    public bool HasStrayBytes { get; private set; }
 
-    /// <summary>Octets of the line end: 2, 1 or, for the last line of a truncated text, 0.</summary>
+    /// <summary>Length of the line end in bytes: 2 for CRLF, 1 for LF, 0 for a last line without line end.</summary>
     public int EndLength { get; private set; }
 
-    /// <summary>The same of the line before: it belongs to a delimiter that follows (RFC 2046 §5.1.1).</summary>
+    /// <summary>
+    /// <see cref="EndLength"/> of the previous line. That line end belongs to a delimiter that follows it (RFC 2046
+    /// §5.1.1).
+    /// </summary>
     public int PreviousEndLength { get; private set; }
 
-    /// <summary>Offset just behind the current line and its end; the offset of the next line.</summary>
+    /// <summary>Offset of the next line.</summary>
     public long NextOffset => _bufferOffset + _next;
 
     public bool MoveNext()
@@ -47,7 +49,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         _start = _next;
         LineOffset = _bufferOffset + _start;
         IsLong = false;
-        HasStrayOctets = false;
+        HasStrayBytes = false;
         LineLength = 0;
         EndLength = 0;
         var scanned = _start;
@@ -62,7 +64,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
                     continue;
                 }
 
-                return Finish(_end, 0);
+                return EndLine(_end, 0);
             }
 
             scanned += found;
@@ -72,28 +74,28 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
                     if (!_bareLf)
                     {
                         throw new MimeException(
-                            MimeReason.BareLineEnd, "A line ends with LF alone; only CRLF ends a line of mail.");
+                            MimeReason.BareLineEnd, "A line ends with LF alone, but only CRLF ends a line of mail.");
                     }
 
-                    return Finish(scanned, 1);
+                    return EndLine(scanned, 1);
                 case (byte)'\r':
                     if (scanned + 1 == _end && !Fill(ref scanned))
                     {
-                        Stray();
+                        MarkStrayByte();
                     }
                     else if (_buffer[scanned + 1] == (byte)'\n')
                     {
-                        return Finish(scanned, 2);
+                        return EndLine(scanned, 2);
                     }
                     else
                     {
-                        Stray();
+                        MarkStrayByte();
                     }
 
                     scanned++;
                     break;
                 default:
-                    Stray();
+                    MarkStrayByte();
                     scanned++;
                     break;
             }
@@ -101,8 +103,8 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
     }
 
     /// <summary>
-    /// Moves to the next line that begins with "--", as delimiters do; false at the end. Where bare line ends and NUL
-    /// are forgiven nothing between can be refused, and it is searched for those three octets alone instead of line by
+    /// Moves to the next line that begins with "--", as delimiters do; false at the end. Where the options allow bare
+    /// line ends and NUL, no line can be refused, so the stream is searched for LF and two dashes instead of line by
     /// line.
     /// </summary>
     public bool MoveNextDashes()
@@ -130,7 +132,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             return false;
         }
 
-        // From the end of this line on: the delimiter may stand right behind it.
+        // Start at the end of this line, because the delimiter may follow directly.
         for (var from = _next - EndLength; ;)
         {
             var found = _buffer.AsSpan(from, _end - from).IndexOf("\n--"u8);
@@ -142,7 +144,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
                 return MoveNext();
             }
 
-            // The last octets may begin what is searched for: CR, LF, dash.
+            // Keep the last three bytes, because they may be the beginning of a match: CR, LF, dash.
             var keep = Math.Max(from, _end - 3);
             _buffer.AsSpan(keep, _end - keep).CopyTo(_buffer);
             _bufferOffset += keep;
@@ -150,13 +152,15 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
             (_start, _next, from) = (0, _end, 0);
             if (!Read())
             {
-                return MoveNext(); // sets what the end of the stream is
+                return MoveNext(); // sets the properties to those of the end of the stream
             }
         }
     }
 
-    /// <summary>Moves behind the last line without a look at any, where nothing could be refused; see
-    /// <see cref="MoveNextDashes"/>.</summary>
+    /// <summary>
+    /// Moves after the last line without reading the lines between. Returns false, and moves nowhere, where a line
+    /// could be refused; see <see cref="MoveNextDashes"/>.
+    /// </summary>
     public bool TryMoveToEnd()
     {
         if (!_bareLf || !_binary)
@@ -168,17 +172,17 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         return !MoveNext();
     }
 
-    private void Stray()
+    private void MarkStrayByte()
     {
         if (!_binary)
         {
-            throw new MimeException(MimeReason.BareLineEnd, "A CR without LF, or a NUL, stands in the mail.");
+            throw new MimeException(MimeReason.BareLineEnd, "The mail holds a CR without LF, or a NUL.");
         }
 
-        HasStrayOctets = true;
+        HasStrayBytes = true;
     }
 
-    private bool Finish(int lineEnd, int endLength)
+    private bool EndLine(int lineEnd, int endLength)
     {
         LineLength = IsLong ? 0 : lineEnd - _start;
         EndLength = endLength;
@@ -186,13 +190,15 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         return IsLong || LineLength > 0 || endLength > 0;
     }
 
-    /// <summary>Reads more behind what is buffered; <paramref name="scanned"/> moves along. False at the end of the
-    /// stream.</summary>
+    /// <summary>
+    /// Appends bytes to the buffer and moves <paramref name="scanned"/> along with the buffered bytes. False at the end
+    /// of the stream.
+    /// </summary>
     private bool Fill(ref int scanned)
     {
         if (_end == _buffer.Length)
         {
-            // A line longer than the buffer: let go of what was scanned, keep what was not.
+            // The line may be longer than the buffer: drop the scanned bytes and keep the others.
             if (_start == 0)
             {
                 IsLong = true;

@@ -1,8 +1,8 @@
 using System.Globalization;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>Dates of RFC 5322 §3.3.</summary>
+/// <summary>Reads and writes the dates of RFC 5322 §3.3.</summary>
 public static class MailDate
 {
     private static readonly string[] Months =
@@ -21,13 +21,14 @@ public static class MailDate
         "Dec",
     ];
 
-    /// <summary>"Fri, 21 Nov 2025 09:30:00 +0700", with the offset given.</summary>
+    /// <summary>Formats a date with its own offset, such as "Fri, 21 Nov 2025 09:30:00 +0700".</summary>
     public static string Format(DateTimeOffset date) =>
         date.ToString("ddd, dd MMM yyyy HH:mm:ss ", CultureInfo.InvariantCulture)
         + date.ToString("zzz", CultureInfo.InvariantCulture).Replace(":", "", StringComparison.Ordinal);
 
-    /// <summary>Reads a date; comments and a wrong day of the week are passed over. Zone names other than UT and GMT
-    /// are +0000 (RFC 5322 §4.3).</summary>
+    /// <summary>
+    /// Reads a date. Comments and the day of the week are ignored. Every zone name is read as +0000 (RFC 5322 §4.3).
+    /// </summary>
     public static bool TryParse(string value, out DateTimeOffset date)
     {
         date = default;
@@ -45,16 +46,16 @@ public static class MailDate
         if (month == 0
             || clock.Length is < 2 or > 3
             || words[2].Length != 4
-            || !Number(words[0], 31, out var day)
-            || !Number(words[2], 9999, out var year)
-            || !Number(clock[0], 23, out var hour)
-            || !Number(clock[1], 59, out var minute))
+            || !TryReadNumber(words[0], 31, out var day)
+            || !TryReadNumber(words[2], 9999, out var year)
+            || !TryReadNumber(clock[0], 23, out var hour)
+            || !TryReadNumber(clock[1], 59, out var minute))
         {
             return false;
         }
 
         var second = 0;
-        if (clock.Length == 3 && !Number(clock[2], 60, out second))
+        if (clock.Length == 3 && !TryReadNumber(clock[2], 60, out second))
         {
             return false;
         }
@@ -62,25 +63,25 @@ public static class MailDate
         if (year < 1900
             || day < 1
             || day > DateTime.DaysInMonth(year, month)
-            || !Zone(words.Length == 5 ? words[4] : "-0000", out var offset))
+            || !TryReadZone(words.Length == 5 ? words[4] : "-0000", out var offset))
         {
             return false;
         }
-        // A leap second is the one before it: no type here holds 60.
+        // A leap second is read as the second before it, because DateTimeOffset cannot hold 60 seconds.
         date = new DateTimeOffset(year, month, day, hour, minute, Math.Min(second, 59), offset);
         return true;
     }
 
-    private static bool Number(string text, int max, out int value) =>
+    private static bool TryReadNumber(string text, int max, out int value) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value <= max;
 
-    private static bool Zone(string zone, out TimeSpan offset)
+    private static bool TryReadZone(string zone, out TimeSpan offset)
     {
         offset = TimeSpan.Zero;
         if (zone.Length == 5
             && zone[0] is '+' or '-'
-            && Number(zone[1..3], 13, out var hours)
-            && Number(zone[3..5], 59, out var minutes))
+            && TryReadNumber(zone[1..3], 13, out var hours)
+            && TryReadNumber(zone[3..5], 59, out var minutes))
         {
             offset = new TimeSpan(hours, minutes, 0) * (zone[0] == '-' ? -1 : 1);
             return true;

@@ -1,11 +1,12 @@
 using System.Runtime.InteropServices;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// Reading mail. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps offsets
-/// into the received octets; bodies are opened as streams when asked for and never copied, so what is hashed is what
-/// came. It leaves out on purpose: meaning (who signed, what may be shown), character sets of bodies, HTML.
+/// A received message. <see cref="Parse(Stream, MimeReaderOptions?)"/> finds the structure of a message and keeps
+/// offsets into the received bytes. Bodies are opened as streams on request and never copied, so signatures are
+/// validated over the received bytes. This class leaves out on purpose: meaning (who signed, what may be shown),
+/// character sets of bodies, HTML.
 /// </summary>
 public sealed class MailMessage
 {
@@ -16,24 +17,28 @@ public sealed class MailMessage
 
     public IReadOnlyList<MimeHeader> Headers => Root.Headers;
 
-    /// <summary>Reads a message. The stream must be seekable, stay open while the message is used, and belong to it
-    /// alone.</summary>
-    /// <exception cref="MimeException">The octets are not acceptable mail.</exception>
+    /// <summary>
+    /// Reads a message. The stream must be seekable. It must stay open, and nobody else may use it, as long as the
+    /// message is used.
+    /// </summary>
+    /// <exception cref="MimeException">The bytes are not acceptable mail.</exception>
     public static MailMessage Parse(Stream stream, MimeReaderOptions? options = null) =>
-        new(MimeReader.Read(new OctetSource(stream), options ?? MimeReaderOptions.Received));
+        new(MimeReader.Read(new ByteSource(stream), options ?? MimeReaderOptions.Received));
 
     /// <inheritdoc cref="Parse(Stream, MimeReaderOptions?)"/>
-    public static MailMessage Parse(ReadOnlyMemory<byte> octets, MimeReaderOptions? options = null)
+    public static MailMessage Parse(ReadOnlyMemory<byte> bytes, MimeReaderOptions? options = null)
     {
-        if (!MemoryMarshal.TryGetArray(octets, out var array))
+        if (!MemoryMarshal.TryGetArray(bytes, out var array))
         {
-            array = octets.ToArray();
+            array = bytes.ToArray();
         }
 
         return Parse(new MemoryStream(array.Array!, array.Offset, array.Count, writable: false), options);
     }
 
-    /// <summary>Every mailbox of every field of that name: From is one address only when this has one item.</summary>
+    /// <summary>
+    /// Every mailbox of every field of that name. From names one address only when this list has one item.
+    /// </summary>
     /// <exception cref="MimeException">A field is not an address list.</exception>
     public IReadOnlyList<Mailbox> Mailboxes(string headerName) => Root.Mailboxes(headerName);
 

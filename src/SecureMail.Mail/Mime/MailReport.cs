@@ -1,11 +1,11 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// Reports (RFC 6522): a sentence for people, groups of fields for programs, and perhaps the message they speak of.
-/// Disposition notifications (RFC 8098) have one group; delivery status (RFC 3464) has one for the message and one for
-/// each recipient.
+/// A report (RFC 6522): text for people, groups of fields for programs, and optionally the message it reports on. A
+/// disposition notification (RFC 8098) has one group of fields. A delivery status notification (RFC 3464) has one group
+/// for the message and one for each recipient.
 /// </summary>
 public sealed class MailReport
 {
@@ -19,24 +19,25 @@ public sealed class MailReport
         Part = report;
     }
 
-    /// <summary>"disposition-notification" or "delivery-status"; others are read alike.</summary>
+    /// <summary>"disposition-notification" or "delivery-status"; other types are read in the same way.</summary>
     public string ReportType { get; }
 
-    /// <summary>What people read; empty when the first part is no text.</summary>
+    /// <summary>The text for people; empty when the first part is not text/plain.</summary>
     public string Text { get; }
 
     /// <summary>The machine-readable fields, group by group.</summary>
     public IReadOnlyList<IReadOnlyList<MimeHeader>> Groups { get; }
 
-    /// <summary>The multipart/report itself, for its other parts.</summary>
+    /// <summary>The multipart/report, which gives access to the other parts.</summary>
     public MimePart Part { get; }
 
-    /// <summary>The value of a field, or null: the group is 0 for the message.</summary>
+    /// <summary>The value of a field, or null. Group 0 is the message's.</summary>
     public string? Field(string name, int group = 0) =>
         group < Groups.Count ? Groups[group].FirstOrDefault(h => h.Is(name))?.Value : null;
 
-    /// <summary>Reads a multipart/report; null when the part is none.</summary>
-    /// <exception cref="MimeException">It says it is a report and is not one.</exception>
+    /// <summary>Reads a multipart/report; null when the part is not one.</summary>
+    /// <exception cref="MimeException">The part is declared as a report, but lacks the machine-readable part or breaks
+    /// its grammar.</exception>
     public static MailReport? Read(MimePart part)
     {
         if (part.ContentType.MediaType != "multipart/report"
@@ -44,7 +45,7 @@ public sealed class MailReport
         {
             return null;
         }
-        // RFC 6522 §3: the second part is the machine-readable one, named by report-type.
+        // RFC 6522 §3: the second part is the machine-readable one, and report-type names its type.
         if (part.Children.Count < 2
             || !part.Children[1].ContentType.MediaType.Equals($"message/{type}", StringComparison.OrdinalIgnoreCase))
         {
@@ -56,11 +57,9 @@ public sealed class MailReport
         return new MailReport(type, text, FieldsOf(part.Children[1]), part);
     }
 
-    /// <summary>
-    /// A disposition notification (RFC 8098 §3): the answer to one message by one recipient.
-    /// </summary>
-    /// <param name="disposition">The disposition type: "processed", "deleted", "displayed" … (§3.2.6); the mode written
-    /// is automatic.</param>
+    /// <summary>Composes a disposition notification (RFC 8098 §3): what one recipient did with one message.</summary>
+    /// <param name="disposition">The disposition type of §3.2.6, such as "processed", "deleted" or "displayed". The
+    /// mode is always written as automatic.</param>
     /// <param name="parts">Further parts, such as our own receipt.</param>
     public static MimeEntity DispositionNotification(
         string text, string reportingUa, Mailbox finalRecipient, string? originalMessageId, string disposition,
@@ -79,7 +78,7 @@ public sealed class MailReport
         return Report("disposition-notification", text, [fields], parts);
     }
 
-    /// <summary>A delivery status notification (RFC 3464 §2) about the recipients named.</summary>
+    /// <summary>Composes a delivery status notification (RFC 3464 §2) about these recipients.</summary>
     public static MimeEntity DeliveryStatus(
         string text, string reportingMta, IReadOnlyList<RecipientStatus> recipients,
         params IReadOnlyList<MimeEntity> parts)
@@ -109,22 +108,22 @@ public sealed class MailReport
         var buffer = new byte[MaxReportBytes + 1];
         var read = stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false);
         return read <= MaxReportBytes
-            ? MimeReader.ReadFieldGroups(new OctetSource(new MemoryStream(buffer, 0, read)), MimeReaderOptions.Stored)
+            ? MimeReader.ReadFieldGroups(new ByteSource(new MemoryStream(buffer, 0, read)), MimeReaderOptions.Stored)
             : throw new MimeException(MimeReason.HeaderTooLarge, "A report is larger than 256 KiB.");
     }
 
     private static MimeEntity Report(
         string type, string text, IReadOnlyList<MimeEntity> groups, IReadOnlyList<MimeEntity> parts)
     {
-        // RFC 3464 §2.1.1, RFC 8098 §3.1: the fields are 7bit text and not encoded; ours are short, US-ASCII and
-        // folded.
+        // RFC 3464 §2.1.1, RFC 8098 §3.1: the fields are 7bit text without a transfer encoding. These fields are short,
+        // US-ASCII and folded.
         var machine = MimeEntity.Written(() =>
         {
             var buffer = new MemoryStream();
             buffer.Write(Encoding.ASCII.GetBytes($"Content-Type: message/{type}\r\n\r\n"));
             foreach (var group in groups)
             {
-                group.WriteAsync(buffer).GetAwaiter().GetResult(); // to memory: completes at once
+                group.WriteAsync(buffer).GetAwaiter().GetResult(); // writes to memory, so it completes at once
             }
 
             buffer.Position = 0;
@@ -134,8 +133,8 @@ public sealed class MailReport
     }
 }
 
-/// <summary>What became of one recipient.</summary>
+/// <summary>The delivery status of one recipient.</summary>
 /// <param name="Action">RFC 3464 §2.3.3: "failed", "delayed", "delivered", "relayed", "expanded".</param>
 /// <param name="Status">RFC 3463, such as "5.1.1".</param>
-/// <param name="Diagnostic">The other server's reply, or null.</param>
+/// <param name="Diagnostic">The reply of the other server, or null.</param>
 public sealed record RecipientStatus(Mailbox Recipient, string Action, string Status, string? Diagnostic);

@@ -1,15 +1,15 @@
 using System.Buffers;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// One address (RFC 5322 §3.4): the name shown and the address meant. Groups are flattened. The structure is read
-/// before any encoded word is decoded (RFC 2047 §6.2), so a name can never turn into an address.
+/// One mailbox (RFC 5322 §3.4): a display name and an address. Groups are flattened. The structure is parsed before any
+/// encoded word is decoded (RFC 2047 §6.2), so an encoded name can never become an address.
 /// </summary>
 public sealed record Mailbox
 {
-    /// <summary>Addresses in one field. The largest dispatch goes to some 3,300 agencies.</summary>
+    /// <summary>The most addresses in one field. The largest dispatch has about 3,300 recipients.</summary>
     internal const int MaxAddresses = 5000;
 
     private static readonly SearchValues<char> NeverInOneAddress = SearchValues.Create("\r\n\t\0()<>,;:");
@@ -34,25 +34,29 @@ public sealed record Mailbox
         Domain = domain;
     }
 
-    /// <summary>The decoded name, or null.</summary>
+    /// <summary>The decoded display name, or null.</summary>
     public string? DisplayName { get; }
 
-    /// <summary>Unquoted.</summary>
+    /// <summary>The local part without quotes.</summary>
     public string LocalPart { get; }
 
-    /// <summary>As received; an address literal with its brackets.</summary>
+    /// <summary>The domain as received; an address literal has its brackets.</summary>
     public string Domain { get; }
 
-    /// <summary>The address as SMTP and headers carry it, the local part quoted where it must be.</summary>
+    /// <summary>
+    /// The address as SMTP and headers carry it. The local part is quoted where the grammar requires it.
+    /// </summary>
     public string Address => $"{(IsDotAtom(LocalPart) ? LocalPart : MimeContentType.Quote(LocalPart))}@{Domain}";
 
-    /// <summary>Whether both name one mailbox: domains without case (RFC 5321 §2.4), local parts too, as every agency's
-    /// server does.</summary>
+    /// <summary>
+    /// Whether both are the same address. Case is ignored in the domain (RFC 5321 §2.4) and in the local part, because
+    /// every agency's server ignores it there too.
+    /// </summary>
     public bool IsSameAddressAs(Mailbox other) =>
         LocalPart.Equals(other.LocalPart, StringComparison.OrdinalIgnoreCase)
         && Domain.Equals(other.Domain, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>One bare address, with nothing around it.</summary>
+    /// <summary>Reads one bare address without display name or angle brackets.</summary>
     /// <exception cref="MimeException">InvalidAddress.</exception>
     public static Mailbox Parse(string address)
     {
@@ -60,7 +64,7 @@ public sealed record Mailbox
         return new Mailbox(null, local, domain);
     }
 
-    /// <summary>An address list as From, To or Cc carry it.</summary>
+    /// <summary>Reads an address list as From, To or Cc carry it.</summary>
     /// <exception cref="MimeException">Malformed, InvalidAddress, TooManyAddresses, TooDeep.</exception>
     public static IReadOnlyList<Mailbox> ParseList(string value)
     {
@@ -69,7 +73,7 @@ public sealed record Mailbox
         var inGroup = false;
         while (!lexer.AtEnd)
         {
-            if (lexer.TryTake(',')) // RFC 5322 §4.4: empty members were legal once and still occur
+            if (lexer.TryTake(',')) // RFC 5322 §4.4: obsolete syntax allows empty list members, and they still occur
             {
                 continue;
             }
@@ -80,16 +84,16 @@ public sealed record Mailbox
                 continue;
             }
 
-            var phrase = Phrase(ref lexer, out var words, out var quoted);
+            var phrase = ReadPhrase(ref lexer, out var words, out var quoted);
             if (lexer.TryTake('<'))
             {
-                found.Add(AngleAddress(ref lexer, phrase));
+                found.Add(ReadAngleAddress(ref lexer, phrase));
             }
             else if (lexer.TryTake(':'))
             {
                 if (inGroup || words == 0)
                 {
-                    throw new MimeException(MimeReason.Malformed, "An address group stands where none may.");
+                    throw new MimeException(MimeReason.Malformed, "An address group is nested or has no name.");
                 }
 
                 inGroup = true;
@@ -97,12 +101,12 @@ public sealed record Mailbox
             }
             else if (lexer.Peek() == '@')
             {
-                found.Add(Bare(ref lexer, phrase, words, quoted));
+                found.Add(ReadBareAddress(ref lexer, phrase, words, quoted));
             }
             else
             {
                 throw new MimeException(
-                    MimeReason.InvalidAddress, "An address list holds something that is no address.");
+                    MimeReason.InvalidAddress, "An address list holds something that is not an address.");
             }
 
             if (found.Count > MaxAddresses)
@@ -134,7 +138,7 @@ public sealed record Mailbox
         if (!Ascii.IsValid(Address))
         {
             throw new MimeException(
-                MimeReason.InvalidAddress, "An address beyond US-ASCII cannot be sent (SMTPUTF8 is not spoken).");
+                MimeReason.InvalidAddress, "An address beyond US-ASCII cannot be sent: SMTPUTF8 is not supported.");
         }
 
         if (DisplayName is null)
@@ -151,9 +155,11 @@ public sealed record Mailbox
         return tokens;
     }
 
-    /// <summary>Words, quoted strings and dots up to what is neither; decoded afterwards. <paramref name="words"/>
-    /// counts them.</summary>
-    private static string Phrase(ref HeaderLexer lexer, out int words, out bool quoted)
+    /// <summary>
+    /// Reads words, quoted strings and dots up to any other token, without decoding encoded words.
+    /// <paramref name="words"/> is their number.
+    /// </summary>
+    private static string ReadPhrase(ref HeaderLexer lexer, out int words, out bool quoted)
     {
         var text = new StringBuilder();
         words = 0;
@@ -164,7 +170,7 @@ public sealed record Mailbox
             string word;
             if (next == '"')
             {
-                word = lexer.Quoted();
+                word = lexer.ReadQuoted();
             }
             else if (next == '.')
             {
@@ -172,7 +178,7 @@ public sealed record Mailbox
             }
             else if (HeaderLexer.IsAtext(next))
             {
-                word = lexer.Atom();
+                word = lexer.ReadAtom();
             }
             else
             {
@@ -192,19 +198,21 @@ public sealed record Mailbox
         return text.ToString();
     }
 
-    private static Mailbox AngleAddress(ref HeaderLexer lexer, string phrase)
+    private static Mailbox ReadAngleAddress(ref HeaderLexer lexer, string phrase)
     {
-        var local = LocalPartOf(ref lexer);
+        var local = ReadLocalPart(ref lexer);
         lexer.Expect('@');
-        var domain = DomainOf(ref lexer);
+        var domain = ReadDomain(ref lexer);
         lexer.Expect('>');
         var name = EncodedWord.Decode(phrase);
         return new Mailbox(name.Length == 0 ? null : name, local, domain);
     }
 
-    /// <summary>An address without angle brackets: its local part was read as a phrase, and must have been one word or
-    /// a dotted atom.</summary>
-    private static Mailbox Bare(ref HeaderLexer lexer, string phrase, int words, bool quoted)
+    /// <summary>
+    /// Reads an address without angle brackets. Its local part was read as a phrase, which must be one quoted string or
+    /// one dotted atom.
+    /// </summary>
+    private static Mailbox ReadBareAddress(ref HeaderLexer lexer, string phrase, int words, bool quoted)
     {
         if (words == 0)
         {
@@ -220,45 +228,45 @@ public sealed record Mailbox
 
         lexer.Expect('@');
         CheckLocalPart(local);
-        return new Mailbox(null, local, DomainOf(ref lexer));
+        return new Mailbox(null, local, ReadDomain(ref lexer));
     }
 
     private static (string LocalPart, string Domain) SplitAddress(string address)
     {
         if (address.AsSpan().ContainsAny(NeverInOneAddress) && !address.StartsWith('"') && !address.EndsWith(']'))
         {
-            throw new MimeException(MimeReason.InvalidAddress, "That is not one address.");
+            throw new MimeException(MimeReason.InvalidAddress, "The text is not one address.");
         }
 
         var lexer = new HeaderLexer(address);
-        var local = LocalPartOf(ref lexer);
+        var local = ReadLocalPart(ref lexer);
         if (!lexer.TryTake('@'))
         {
             throw new MimeException(MimeReason.InvalidAddress, "An address has no '@'.");
         }
 
-        var domain = DomainOf(ref lexer);
+        var domain = ReadDomain(ref lexer);
         if (!lexer.AtEnd)
         {
-            throw new MimeException(MimeReason.InvalidAddress, "Something stands behind an address.");
+            throw new MimeException(MimeReason.InvalidAddress, "An address is followed by other text.");
         }
 
         return (local, domain);
     }
 
-    private static string LocalPartOf(ref HeaderLexer lexer)
+    private static string ReadLocalPart(ref HeaderLexer lexer)
     {
         string local;
         if (lexer.Peek() == '"')
         {
-            local = lexer.Quoted();
+            local = lexer.ReadQuoted();
         }
         else
         {
-            var text = new StringBuilder(lexer.Atom());
+            var text = new StringBuilder(lexer.ReadAtom());
             while (lexer.TryTake('.'))
             {
-                text.Append('.').Append(lexer.Atom());
+                text.Append('.').Append(lexer.ReadAtom());
             }
 
             local = text.ToString();
@@ -275,21 +283,21 @@ public sealed record Mailbox
 
     private static void CheckLocalPart(string local)
     {
-        // RFC 5321 §4.5.3.1.1: 64 octets. Controls are legal nowhere.
+        // RFC 5321 §4.5.3.1.1: at most 64 octets. Control characters are legal nowhere.
         if (local.Length == 0 || Encoding.UTF8.GetByteCount(local) > 64 || local.Any(char.IsControl))
         {
             throw new MimeException(
                 MimeReason.InvalidAddress,
-                "The local part of an address is empty, longer than 64 octets or holds controls.");
+                "The local part of an address is empty, longer than 64 bytes or holds control characters.");
         }
     }
 
-    private static string DomainOf(ref HeaderLexer lexer)
+    private static string ReadDomain(ref HeaderLexer lexer)
     {
         string domain;
         if (lexer.Peek() == '[')
         {
-            domain = lexer.DomainLiteral();
+            domain = lexer.ReadDomainLiteral();
             if (domain.AsSpan(1, domain.Length - 2).ContainsAnyExcept(AddressLiteral))
             {
                 throw new MimeException(MimeReason.InvalidAddress, "An address literal holds more than an address.");
@@ -297,10 +305,10 @@ public sealed record Mailbox
         }
         else
         {
-            var text = new StringBuilder(lexer.Atom());
+            var text = new StringBuilder(lexer.ReadAtom());
             while (lexer.TryTake('.'))
             {
-                text.Append('.').Append(lexer.Atom());
+                text.Append('.').Append(lexer.ReadAtom());
             }
 
             domain = text.ToString();
@@ -313,7 +321,7 @@ public sealed record Mailbox
         // RFC 5321 §4.5.3.1.2
         if (Encoding.UTF8.GetByteCount(domain) > 255)
         {
-            throw new MimeException(MimeReason.InvalidAddress, "The domain of an address is longer than 255 octets.");
+            throw new MimeException(MimeReason.InvalidAddress, "The domain of an address is longer than 255 bytes.");
         }
 
         return domain;

@@ -2,10 +2,12 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>A media type and its parameters (RFC 2045 §5.1), parameters decoded (RFC 2231). Names lower case, values as
-/// they are.</summary>
+/// <summary>
+/// A media type and its parameters (RFC 2045 §5.1). Parameters are decoded (RFC 2231), their names are lower case,
+/// their values are unchanged.
+/// </summary>
 public sealed class MimeContentType
 {
     private const int MaxParameters = 100;
@@ -21,8 +23,9 @@ public sealed class MimeContentType
 
     public IReadOnlyDictionary<string, string> Parameters { get; }
 
-    /// <summary>A type to write, with its parameters in order.</summary>
-    /// <exception cref="MimeException">UnsafeHeader: not a media type, or a value that no header may hold.</exception>
+    /// <summary>Makes a type to write, with its parameters in order.</summary>
+    /// <exception cref="MimeException">UnsafeHeader: the text is not a media type, or a value may not be written into a
+    /// header.</exception>
     public static MimeContentType Of(string mediaType, params ReadOnlySpan<(string Name, string Value)> parameters)
     {
         var slash = mediaType.IndexOf('/', StringComparison.Ordinal);
@@ -30,7 +33,7 @@ public sealed class MimeContentType
             || !HeaderLexer.IsToken(mediaType.AsSpan(0, slash))
             || !HeaderLexer.IsToken(mediaType.AsSpan(slash + 1)))
         {
-            throw new MimeException(MimeReason.UnsafeHeader, "That is not a media type.");
+            throw new MimeException(MimeReason.UnsafeHeader, "The text is not a media type.");
         }
 
         var map = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -39,13 +42,13 @@ public sealed class MimeContentType
             HeaderText.RequireSafe(value);
             if (!HeaderLexer.IsToken(name))
             {
-                throw new MimeException(MimeReason.UnsafeHeader, "That is not a parameter name.");
+                throw new MimeException(MimeReason.UnsafeHeader, "The text is not a parameter name.");
             }
 
-            map.Add(Lower(name), value);
+            map.Add(ToLower(name), value);
         }
 
-        return new MimeContentType(Lower(mediaType), map);
+        return new MimeContentType(ToLower(mediaType), map);
     }
 
     /// <summary>Reads a Content-Type value.</summary>
@@ -53,17 +56,19 @@ public sealed class MimeContentType
     public static MimeContentType Parse(string value, bool encodedWordsInQuotes = true)
     {
         var lexer = new HeaderLexer(value);
-        var type = lexer.Token();
+        var type = lexer.ReadToken();
         lexer.Expect('/');
-        var mediaType = Lower($"{type}/{lexer.Token()}");
+        var mediaType = ToLower($"{type}/{lexer.ReadToken()}");
         return new MimeContentType(mediaType, ReadParameters(ref lexer, encodedWordsInQuotes));
     }
 
-    /// <summary>Reads a Content-Disposition value (RFC 2183); the disposition stands as the media type.</summary>
+    /// <summary>
+    /// Reads a Content-Disposition value (RFC 2183). <see cref="MediaType"/> is then the disposition type.
+    /// </summary>
     internal static MimeContentType ParseDisposition(string value, bool encodedWordsInQuotes)
     {
         var lexer = new HeaderLexer(value);
-        return new MimeContentType(Lower(lexer.Token()), ReadParameters(ref lexer, encodedWordsInQuotes));
+        return new MimeContentType(ToLower(lexer.ReadToken()), ReadParameters(ref lexer, encodedWordsInQuotes));
     }
 
     /// <summary>The tokens of a header value that carries this type and its parameters, for folding between
@@ -80,9 +85,9 @@ public sealed class MimeContentType
     }
 
     /// <summary>
-    /// Adds "; name=value" in the form that value needs. Beyond US-ASCII that is RFC 2231; with
-    /// <paramref name="wordsForOlderClients"/> it is RFC 2047 words in quotes, which no standard allows and older
-    /// clients alone understand.
+    /// Adds "; name=value" in the form that the value needs. A value beyond US-ASCII is written by RFC 2231, or, with
+    /// <paramref name="wordsForOlderClients"/>, as RFC 2047 words in quotes. No standard allows the latter form, but
+    /// older clients understand no other.
     /// </summary>
     internal static void Append(List<string> tokens, string name, string value, bool wordsForOlderClients)
     {
@@ -104,14 +109,14 @@ public sealed class MimeContentType
         }
         else
         {
-            Append2231(tokens, name, value);
+            AppendExtended(tokens, name, value);
         }
     }
 
     internal static string Quote(string value) =>
         $"\"{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
 
-    private static void Append2231(List<string> tokens, string name, string value)
+    private static void AppendExtended(List<string> tokens, string name, string value)
     {
         const int room = 50;
         List<string> sections = [];
@@ -126,15 +131,15 @@ public sealed class MimeContentType
                 section.Clear();
             }
 
-            foreach (var octet in utf8[..count])
+            foreach (var b in utf8[..count])
             {
-                if (char.IsAsciiLetterOrDigit((char)octet) || octet is (byte)'.' or (byte)'-' or (byte)'_')
+                if (char.IsAsciiLetterOrDigit((char)b) || b is (byte)'.' or (byte)'-' or (byte)'_')
                 {
-                    section.Append((char)octet);
+                    section.Append((char)b);
                 }
                 else
                 {
-                    section.Append('%').Append(octet.ToString("X2", CultureInfo.InvariantCulture));
+                    section.Append('%').Append(b.ToString("X2", CultureInfo.InvariantCulture));
                 }
             }
         }
@@ -154,12 +159,12 @@ public sealed class MimeContentType
         {
             if (lexer.AtEnd)
             {
-                break; // a trailing semicolon is common and says nothing
+                break; // a trailing semicolon is common and means nothing
             }
 
-            var name = Lower(lexer.Token());
+            var name = ToLower(lexer.ReadToken());
             lexer.Expect('=');
-            var value = lexer.TokenOrQuoted();
+            var value = lexer.ReadTokenOrQuoted();
             if (raw.Count == MaxParameters)
             {
                 throw new MimeException(
@@ -168,20 +173,24 @@ public sealed class MimeContentType
 
             if (!raw.TryAdd(name, value))
             {
-                throw new MimeException(MimeReason.Malformed, "A parameter stands twice in one header field.");
+                throw new MimeException(MimeReason.Malformed, "A header field has a parameter twice.");
             }
         }
 
         if (!lexer.AtEnd)
         {
-            throw new MimeException(MimeReason.Malformed, "Something stands behind the parameters of a header field.");
+            throw new MimeException(MimeReason.Malformed, "Text follows the parameters of a header field.");
         }
 
-        return Assemble(raw, encodedWordsInQuotes);
+        return DecodeParameters(raw, encodedWordsInQuotes);
     }
 
-    /// <summary>Puts RFC 2231 sections together; the extended form wins over the plain one of the same name.</summary>
-    private static Dictionary<string, string> Assemble(Dictionary<string, string> raw, bool encodedWordsInQuotes)
+    /// <summary>
+    /// Joins the sections of RFC 2231 parameters. The extended form takes precedence over the plain form of the same
+    /// name.
+    /// </summary>
+    private static Dictionary<string, string> DecodeParameters(
+        Dictionary<string, string> raw, bool encodedWordsInQuotes)
     {
         var result = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var (key, value) in raw)
@@ -196,7 +205,7 @@ public sealed class MimeContentType
         foreach (var key in raw.Keys)
         {
             var star = key.IndexOf('*', StringComparison.Ordinal);
-            if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryExtended(raw, key[..star], out var value))
+            if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryJoinSections(raw, key[..star], out var value))
             {
                 result[key[..star]] = value;
             }
@@ -205,10 +214,11 @@ public sealed class MimeContentType
         return result;
     }
 
-    private static bool TryExtended(Dictionary<string, string> raw, string name, [NotNullWhen(true)] out string? value)
+    private static bool TryJoinSections(
+        Dictionary<string, string> raw, string name, [NotNullWhen(true)] out string? value)
     {
         value = null;
-        var octets = new List<byte>();
+        var bytes = new List<byte>();
         string? charsetName = null;
         for (var i = 0; ; i++)
         {
@@ -249,11 +259,11 @@ public sealed class MimeContentType
 
             if (encoded)
             {
-                AddPercentDecoded(octets, section);
+                AddPercentDecoded(bytes, section);
             }
             else
             {
-                octets.AddRange(Encoding.UTF8.GetBytes(section));
+                bytes.AddRange(Encoding.UTF8.GetBytes(section));
             }
 
             if (single)
@@ -267,11 +277,11 @@ public sealed class MimeContentType
             return false;
         }
 
-        value = charset.GetString([.. octets]);
+        value = charset.GetString([.. bytes]);
         return true;
     }
 
-    private static void AddPercentDecoded(List<byte> octets, string section)
+    private static void AddPercentDecoded(List<byte> bytes, string section)
     {
         for (var i = 0; i < section.Length; i++)
         {
@@ -280,22 +290,22 @@ public sealed class MimeContentType
                 && char.IsAsciiHexDigit(section[i + 1])
                 && char.IsAsciiHexDigit(section[i + 2]))
             {
-                octets.Add(Convert.FromHexString(section.AsSpan(i + 1, 2))[0]);
+                bytes.Add(Convert.FromHexString(section.AsSpan(i + 1, 2))[0]);
                 i += 2;
             }
             else if (section[i] < 128)
             {
-                octets.Add((byte)section[i]);
+                bytes.Add((byte)section[i]);
             }
             else
             {
-                octets.AddRange("\uFFFD"u8);
+                bytes.AddRange("\uFFFD"u8);
             }
         }
     }
 
     [SuppressMessage(
         "Globalization", "CA1308",
-        Justification = "Media types and parameter names are lower case by custom; no round trip is made through it.")]
-    private static string Lower(string text) => text.ToLowerInvariant();
+        Justification = "Media types and parameter names are lower case by convention, and nothing is converted back.")]
+    private static string ToLower(string text) => text.ToLowerInvariant();
 }

@@ -2,24 +2,27 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>How a leaf is written. There is no 7bit or 8bit: signed parts must survive relays (RFC 8551
-/// §3.1.2).</summary>
+/// <summary>
+/// How the body of a leaf is encoded. 7bit and 8bit are left out, because signed parts must pass relays unchanged (RFC
+/// 8551 §3.1.2).
+/// </summary>
 public enum LeafEncoding
 {
-    /// <summary>Any octets.</summary>
+    /// <summary>For any bytes.</summary>
     Base64,
 
-    /// <summary>Text; LF and CRLF become CRLF.</summary>
+    /// <summary>For text. LF and CRLF are written as CRLF.</summary>
     QuotedPrintable,
 }
 
 /// <summary>
-/// Writing mail: a tree of entities, written in one pass from streams. Every line is US-ASCII, at most 76 characters,
-/// ended by CRLF and free of trailing blanks, and no line begins with "From " or ".", so that what is signed arrives as
-/// it left. Header values are refused (<see cref="MimeException"/>, UnsafeHeader or InvalidAddress) when they hold CR,
-/// LF or NUL. It leaves out: signing, and the order of fields, which is the caller's.
+/// An entity to write: a tree of entities that is written in one pass from streams. Every line is US-ASCII, has at most
+/// 76 characters, ends with CRLF and has no trailing blanks, and no line begins with "From " or ".", so that relays
+/// have no reason to change a signed part. Header values that hold CR, LF or NUL are refused
+/// (<see cref="MimeException"/>, UnsafeHeader or InvalidAddress). This class leaves out signing. The caller decides the
+/// order of fields.
 /// </summary>
 public sealed class MimeEntity
 {
@@ -43,8 +46,10 @@ public sealed class MimeEntity
         _embedded = embedded;
     }
 
-    /// <summary>A body from a stream, opened and closed at each writing. The file name goes into both forms (RFC 2231,
-    /// and RFC 2047 words in name=).</summary>
+    /// <summary>
+    /// A leaf whose body comes from a stream, which is opened and closed each time the entity is written. The file name
+    /// is written in two forms: RFC 2231 in filename=, and RFC 2047 words in name=.
+    /// </summary>
     public static MimeEntity Leaf(
         MimeContentType type, Func<Stream> open, LeafEncoding encoding = LeafEncoding.Base64, string? fileName = null,
         string? disposition = null)
@@ -54,8 +59,10 @@ public sealed class MimeEntity
         return entity;
     }
 
-    /// <summary>A base64 body that <paramref name="produce"/> writes when the entity is written: for what comes into
-    /// being only then.</summary>
+    /// <summary>
+    /// A leaf with a base64 body that <paramref name="produce"/> makes while the entity is written, such as a
+    /// ciphertext.
+    /// </summary>
     public static MimeEntity Produced(
         MimeContentType type, Func<Stream, CancellationToken, Task> produce, string? fileName = null)
     {
@@ -70,8 +77,9 @@ public sealed class MimeEntity
             MimeContentType.Of(mediaType, ("charset", "utf-8")), () => new MemoryStream(Encoding.UTF8.GetBytes(text)),
             LeafEncoding.QuotedPrintable);
 
-    /// <summary>A multipart with a fresh random boundary. <paramref name="parameters"/> go into its Content-Type beside
-    /// the boundary.</summary>
+    /// <summary>
+    /// A multipart with a fresh random boundary. Its Content-Type has <paramref name="parameters"/> and the boundary.
+    /// </summary>
     public static MimeEntity Multipart(
         string subtype, IReadOnlyList<MimeEntity> children, params ReadOnlySpan<(string Name, string Value)> parameters)
     {
@@ -79,7 +87,7 @@ public sealed class MimeEntity
         {
             throw new ArgumentException("A multipart has at least one part.", nameof(children));
         }
-        // RFC 2045 §6.7 (note): "=_" stands in no quoted-printable and no base64 text, so the boundary cannot occur in
+        // RFC 2045 §6.7 (note): "=_" occurs in no quoted-printable and no base64 text, so the boundary cannot occur in
         // a body.
         var boundary = $"=_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(18))}";
         var entity = new MimeEntity(null, null, children, boundary, null);
@@ -95,14 +103,17 @@ public sealed class MimeEntity
         return entity;
     }
 
-    /// <summary>An entity already written, header and body: its octets are copied as they are.</summary>
+    /// <summary>An entity whose header and body are already written: its bytes are copied unchanged.</summary>
     public static MimeEntity Written(Func<Stream> open) => new(open, null, [], null, null);
 
-    /// <summary>Adds a field of free text (Subject); beyond US-ASCII as encoded words (RFC 2047).</summary>
+    /// <summary>
+    /// Adds a field of free text such as Subject. Text beyond US-ASCII is written as encoded words (RFC 2047).
+    /// </summary>
     public MimeEntity AddText(string name, string text) => Add(name, HeaderText.TokensOf(text));
 
-    /// <summary>Adds a field of addresses (From, To); none at all is written as an empty group (RFC 5322
-    /// §3.4).</summary>
+    /// <summary>
+    /// Adds a field of addresses such as From or To. An empty list is written as an empty group (RFC 5322 §3.4).
+    /// </summary>
     public MimeEntity AddMailboxes(string name, IReadOnlyList<Mailbox> mailboxes)
     {
         List<string> tokens = mailboxes.Count == 0 ? ["undisclosed-recipients:;"] : [];
@@ -119,21 +130,25 @@ public sealed class MimeEntity
         return Add(name, tokens);
     }
 
-    /// <summary>Writes the lines of a base64 body by themselves: what goes on behind lines already written, whose
-    /// octets were a multiple of three.</summary>
-    public static Task WriteBase64Async(Stream octets, Stream output, CancellationToken cancellationToken = default) =>
-        TransferEncoding.WriteBase64Async(octets, output, cancellationToken);
+    /// <summary>
+    /// Writes only the lines of a base64 body. They may follow lines already written if the bytes of those were a
+    /// multiple of three, because such lines end without padding.
+    /// </summary>
+    public static Task WriteBase64Async(Stream bytes, Stream output, CancellationToken cancellationToken = default) =>
+        TransferEncoding.WriteBase64Async(bytes, output, cancellationToken);
 
-    /// <summary>Adds a Date-like field (RFC 5322 §3.3).</summary>
+    /// <summary>Adds a field that holds a date, such as Date (RFC 5322 §3.3).</summary>
     public MimeEntity AddDate(string name, DateTimeOffset date) => AddRaw(name, MailDate.Format(date));
 
-    /// <summary>Adds a field whose value is already in its grammar and US-ASCII; folded at its spaces.</summary>
+    /// <summary>
+    /// Adds a field whose value already follows the field's grammar and is US-ASCII. The value is folded at its spaces.
+    /// </summary>
     public MimeEntity AddRaw(string name, string value) => Add(name, [.. value.Split(' ')]);
 
-    /// <summary>Adds a Content-Type or another field of that shape.</summary>
+    /// <summary>Adds a Content-Type or another field of the same grammar.</summary>
     public MimeEntity AddContentType(MimeContentType type, string name = "Content-Type") => Add(name, type.ToTokens());
 
-    /// <summary>Adds a parameter to the Content-Type already there.</summary>
+    /// <summary>Adds a parameter to the Content-Type that the entity has.</summary>
     public MimeEntity AddTypeParameter(string name, string value)
     {
         var field = _fields.First(f => f.Name == "Content-Type");
@@ -142,15 +157,19 @@ public sealed class MimeEntity
         return this;
     }
 
-    /// <summary>Puts fields before those already there: a message's own, before those of its body.</summary>
+    /// <summary>
+    /// Inserts fields before those that the entity has: the fields of a message before those of its body.
+    /// </summary>
     public MimeEntity Prepend(MimeEntity fields)
     {
         _fields.InsertRange(0, fields._fields);
         return this;
     }
 
-    /// <summary>Adds a field of that name for each field of <paramref name="fields"/>; its value is the whole other
-    /// field (RFC 9788 §2.2).</summary>
+    /// <summary>
+    /// Adds a field of that name for each field of <paramref name="fields"/>. The value is that whole field, name
+    /// included (RFC 9788 §2.2).
+    /// </summary>
     public MimeEntity AddFieldsAs(string name, MimeEntity fields)
     {
         foreach (var (inner, tokens) in fields._fields)
@@ -161,11 +180,13 @@ public sealed class MimeEntity
         return this;
     }
 
-    /// <summary>A carrier of fields alone, for <see cref="Prepend"/>.</summary>
+    /// <summary>An entity that has fields only, for <see cref="Prepend"/>.</summary>
     public static MimeEntity Fields() => new(null, null, [], null, null);
 
-    /// <summary>Writes header and body. The last line ends with CRLF, except in a <see cref="Written"/> entity that did
-    /// not end so.</summary>
+    /// <summary>
+    /// Writes header and body. The last line ends with CRLF, unless the bytes of a <see cref="Written"/> entity do not
+    /// end with CRLF.
+    /// </summary>
     public async Task WriteAsync(Stream output, CancellationToken cancellationToken = default)
     {
         if (_open is not null && _encoding is null)
@@ -201,8 +222,8 @@ public sealed class MimeEntity
         }
         else if (_boundary is not null)
         {
-            // RFC 2046 §5.1.1: the CRLF before a delimiter is the delimiter's, so each part keeps its own last CRLF
-            // besides.
+            // RFC 2046 §5.1.1: the CRLF before a delimiter belongs to the delimiter, so each part keeps its own last
+            // CRLF as well.
             foreach (var child in _children)
             {
                 await output.WriteAsync(Encoding.ASCII.GetBytes($"\r\n--{_boundary}\r\n"), cancellationToken);

@@ -1,13 +1,15 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>Why octets are not mail, or text may not become mail. The caller branches on this, never on the
-/// message.</summary>
+/// <summary>
+/// Why bytes are not acceptable mail, or why text may not be written into mail. Callers branch on this value, never on
+/// the exception's message.
+/// </summary>
 public enum MimeReason
 {
-    /// <summary>Breaks the grammar where guessing would be unsafe.</summary>
+    /// <summary>The grammar is broken where guessing would be unsafe.</summary>
     Malformed,
 
-    /// <summary>Ends before its own structure does.</summary>
+    /// <summary>The mail ends before its structure is complete.</summary>
     Truncated,
 
     /// <summary>A bare CR or LF, or a NUL, where only CRLF ends a line.</summary>
@@ -21,7 +23,7 @@ public enum MimeReason
     TooManyParameters,
     TooManyAddresses,
 
-    /// <summary>An address that cannot be one, read or about to be written.</summary>
+    /// <summary>An address, read or to be written, breaks the grammar.</summary>
     InvalidAddress,
 
     /// <summary>A transfer encoding that does not decode.</summary>
@@ -30,11 +32,14 @@ public enum MimeReason
     /// <summary>A transfer encoding this reader does not know.</summary>
     UnknownEncoding,
 
-    /// <summary>CR, LF, NUL or another control about to be written into a header.</summary>
+    /// <summary>CR, LF, NUL or another control character was to be written into a header.</summary>
     UnsafeHeader,
 }
 
-/// <summary>Octets that are not acceptable mail. The message names the rule and never repeats the content.</summary>
+/// <summary>
+/// Bytes are not acceptable mail, or text may not be written into mail. The message names the rule and never repeats
+/// the content.
+/// </summary>
 public sealed class MimeException(MimeReason reason, string message) : Exception(message)
 {
     public MimeReason Reason { get; } = reason;

@@ -1,8 +1,8 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>One header field: the octets as received, and what they say.</summary>
+/// <summary>One header field: the bytes as received, and its name and value.</summary>
 public sealed class MimeHeader
 {
     private string? _text;
@@ -18,26 +18,29 @@ public sealed class MimeHeader
     /// <summary>The name as received; compare with <see cref="Is"/>.</summary>
     public string Name { get; }
 
-    /// <summary>Where the field begins in the received octets.</summary>
+    /// <summary>Offset of the field in the received bytes.</summary>
     public long Offset { get; }
 
     /// <summary>The whole field as received: name, colon, folding and the last line end.</summary>
     public ReadOnlyMemory<byte> Raw { get; }
 
-    /// <summary>The value unfolded (RFC 5322 §2.2.3) and trimmed, octets read as UTF-8 (RFC 6532); encoded words still
-    /// encoded.</summary>
+    /// <summary>
+    /// The value unfolded (RFC 5322 §2.2.3), trimmed and read as UTF-8 (RFC 6532). Encoded words are not decoded.
+    /// </summary>
     public string Value { get; }
 
-    /// <summary>The value with its encoded words decoded (RFC 2047). For people and unstructured fields only: addresses
-    /// are split before decoding.</summary>
+    /// <summary>
+    /// The value with its encoded words decoded (RFC 2047). It is for people and for unstructured fields only, because
+    /// address lists must be parsed before they are decoded.
+    /// </summary>
     public string Text => _text ??= EncodedWord.Decode(Value);
 
     public bool Is(string name) => Name.Equals(name, StringComparison.OrdinalIgnoreCase);
 
     internal static MimeHeader Read(byte[] raw, long offset)
     {
-        // RFC 5322 §2.2: a field name is printable US-ASCII but colon; no space before the colon (obs-syntax is not
-        // read).
+        // RFC 5322 §2.2: a field name is printable US-ASCII without colon. A space before the colon is refused, because
+        // the obsolete syntax is not read.
         var colon = raw.AsSpan().IndexOf((byte)':');
         if (colon <= 0 || raw.AsSpan(0, colon).IndexOfAnyExceptInRange((byte)33, (byte)126) >= 0)
         {

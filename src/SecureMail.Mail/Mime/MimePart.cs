@@ -1,16 +1,16 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// One MIME entity: where it stands in the received octets, its header, and its children when it is a multipart or an
-/// unencoded message/rfc822. Offsets count from the start of the stream that was parsed.
+/// One MIME entity: its position in the received bytes, its header, and its children when it is a multipart or an
+/// unencoded message/rfc822. Offsets count from the start of the parsed stream.
 /// </summary>
 public sealed class MimePart
 {
-    private readonly OctetSource _source;
+    private readonly ByteSource _source;
     private readonly bool _wordsInQuotes;
 
     internal MimePart(
-        OctetSource source, MimeReaderOptions options, IReadOnlyList<MimeHeader> headers, MimeContentType type,
+        ByteSource source, MimeReaderOptions options, IReadOnlyList<MimeHeader> headers, MimeContentType type,
         string encoding, long offset, long bodyOffset, long end, IReadOnlyList<MimePart> children)
     {
         _source = source;
@@ -29,14 +29,15 @@ public sealed class MimePart
 
     public MimeContentType ContentType { get; }
 
-    /// <summary>Lower case; "7bit" when not said (RFC 2045 §6.1).</summary>
+    /// <summary>Lower case; "7bit" when the header does not name one (RFC 2045 §6.1).</summary>
     public string TransferEncoding { get; }
 
-    /// <summary>Where the entity begins: its first header octet.</summary>
+    /// <summary>Offset of the first header byte.</summary>
     public long Offset { get; }
 
-    /// <summary>Octets of header and body, without the line end that belongs to the delimiter behind it (RFC 2046
-    /// §5.1.1).</summary>
+    /// <summary>
+    /// Bytes of header and body, without the line end that belongs to the delimiter after the entity (RFC 2046 §5.1.1).
+    /// </summary>
     public long Length { get; }
 
     public long BodyOffset { get; }
@@ -45,13 +46,15 @@ public sealed class MimePart
 
     public IReadOnlyList<MimePart> Children { get; }
 
-    /// <summary>"attachment", "inline" or what else was said, lower case; null when there is none that
-    /// parses.</summary>
+    /// <summary>
+    /// "attachment", "inline" or another disposition type, lower case; null when there is none or it does not parse.
+    /// </summary>
     public string? Disposition => DispositionField?.MediaType;
 
     /// <summary>
-    /// The name the sender gave the file: Content-Disposition's filename before Content-Type's name, RFC 2231 before
-    /// plain. It is text of the sender, not a path: never open a file by it.
+    /// The name that the sender gave the file. The filename of Content-Disposition takes precedence over the name of
+    /// Content-Type, and RFC 2231 over the plain form. The name is the sender's text and not a path: never open a file
+    /// by it.
     /// </summary>
     public string? FileName =>
         DispositionField is { } disposition && disposition.Parameters.TryGetValue("filename", out var name)
@@ -86,7 +89,7 @@ public sealed class MimePart
     public IReadOnlyList<Mailbox> Mailboxes(string headerName) =>
         [.. Headers.Where(h => h.Is(headerName)).SelectMany(h => Mailbox.ParseList(h.Value))];
 
-    /// <summary>This part and all below it, outermost first.</summary>
+    /// <summary>This part and all its descendants, outermost first.</summary>
     public IEnumerable<MimePart> DescendantsAndSelf()
     {
         yield return this;
@@ -99,15 +102,17 @@ public sealed class MimePart
         }
     }
 
-    /// <summary>The entity as received, header included: what a multipart/signed signature is over (RFC 1847
-    /// §2.1).</summary>
-    public Stream OpenRaw() => _source.Window(Offset, Offset + Length);
+    /// <summary>
+    /// Opens the entity as received, header included. A multipart/signed signature is over these bytes (RFC 1847 §2.1).
+    /// </summary>
+    public Stream OpenRaw() => _source.OpenRange(Offset, Offset + Length);
 
-    /// <summary>The body as received, still encoded.</summary>
-    public Stream OpenBody() => _source.Window(BodyOffset, BodyOffset + BodyLength);
+    /// <summary>Opens the body as received, in its transfer encoding.</summary>
+    public Stream OpenBody() => _source.OpenRange(BodyOffset, BodyOffset + BodyLength);
 
-    /// <summary>The body decoded. Reading throws <see cref="MimeException"/> (BadEncoding) where it does not
-    /// decode.</summary>
+    /// <summary>
+    /// Opens the body decoded. Reading throws <see cref="MimeException"/> (BadEncoding) where the body does not decode.
+    /// </summary>
     /// <exception cref="MimeException">UnknownEncoding.</exception>
     public Stream OpenDecoded() =>
         TransferEncoding switch
@@ -118,9 +123,8 @@ public sealed class MimePart
             _ => throw new MimeException(MimeReason.UnknownEncoding, "The part uses an unknown transfer encoding."),
         };
 
-    /// <summary>The decoded body as text in its charset (UTF-8 when not said), at most <paramref name="limit"/>
-    /// octets.</summary>
-    /// <exception cref="MimeException">The body is larger, does not decode, or names an unknown charset.</exception>
+    /// <summary>Reads the decoded body as text in its charset (UTF-8 when the header names none).</summary>
+    /// <param name="limit">The most bytes that the body may have.</param>
     public string ReadText(int limit)
     {
         using var stream = OpenDecoded();
@@ -130,7 +134,7 @@ public sealed class MimePart
         {
             if (memory.Length + read > limit)
             {
-                throw new MimeException(MimeReason.LineTooLong, $"The text is longer than {limit} octets.");
+                throw new MimeException(MimeReason.LineTooLong, $"The text of a part is longer than {limit} bytes.");
             }
 
             memory.Write(buffer, 0, read);

@@ -1,26 +1,25 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// Reads the structure of a message in one pass over its lines: header sections, delimiters, offsets. It decodes no
-/// body and copies none. What is legal is RFC 5322 and RFC 2045/2046; what is forgiven stands in
-/// <see cref="MimeLeniency"/>. Anything two readers could split differently (two boundaries, a delimiter of an outer
-/// part inside an open inner one) is refused, because a signature would then cover something else than what another
-/// reader shows.
+/// Reads the structure of a message in one pass over its lines: header sections, delimiters, offsets. The reader
+/// decodes no body and copies none. RFC 5322 and RFC 2045/2046 say what is legal, and <see cref="MimeLeniency"/> lists
+/// what else is accepted. Text that two readers could split differently (two boundaries, a delimiter of an outer part
+/// inside an open inner part) is refused, because a signature could then cover other text than another reader shows.
 /// </summary>
 internal sealed class MimeReader
 {
     private readonly MimeReaderOptions _options;
     private readonly MimeLimits _limits;
     private readonly LineScanner _lines;
-    private readonly OctetSource _source;
+    private readonly ByteSource _source;
     private readonly List<byte[]> _boundaries = [];
     private int _parts;
     private int _headerBytes;
-    private Stop _stop;
+    private EntityEnd _entityEnd;
 
-    private MimeReader(OctetSource source, MimeReaderOptions options)
+    private MimeReader(ByteSource source, MimeReaderOptions options)
     {
         _source = source;
         _options = options;
@@ -28,16 +27,19 @@ internal sealed class MimeReader
         _lines = new LineScanner(source.Stream, options);
     }
 
-    /// <summary>Where an entity ended: at a delimiter of <paramref name="Level"/>, or at the end of the octets
-    /// (-1).</summary>
-    private readonly record struct Stop(int Level, bool Closing, long End);
+    /// <summary>
+    /// Where an entity ended: at a delimiter of the multipart <paramref name="Level"/>, or at the end of the message
+    /// (-1).
+    /// </summary>
+    private readonly record struct EntityEnd(int Level, bool Closing, long End);
 
-    public static MimePart Read(OctetSource source, MimeReaderOptions options) =>
+    public static MimePart Read(ByteSource source, MimeReaderOptions options) =>
         new MimeReader(source, options).ReadEntity(0, "text/plain");
 
-    /// <summary>Reads header sections one behind the other, as reports have them (RFC 3464 §2.1), within the same
-    /// limits.</summary>
-    public static List<IReadOnlyList<MimeHeader>> ReadFieldGroups(OctetSource source, MimeReaderOptions options)
+    /// <summary>
+    /// Reads header sections that follow each other, as in reports (RFC 3464 §2.1), within the same limits.
+    /// </summary>
+    public static List<IReadOnlyList<MimeHeader>> ReadFieldGroups(ByteSource source, MimeReaderOptions options)
     {
         var reader = new MimeReader(source, options);
         List<IReadOnlyList<MimeHeader>> groups = [];
@@ -76,7 +78,8 @@ internal sealed class MimeReader
         catch (MimeException e)
             when (e.Reason == MimeReason.Malformed && depth > 0 && _options.Allows(MimeLeniency.HeaderlessParts))
         {
-            // The line that was no field may be the one that made the next line's turn: that one may be the delimiter.
+            // A field is parsed only when the line after it has been read, so the current line may already be the
+            // delimiter.
             if (!AtDelimiter())
             {
                 SkipToDelimiter();
@@ -84,12 +87,12 @@ internal sealed class MimeReader
 
             return new MimePart(
                 _source, _options, [], MimeContentType.Of("application/octet-stream"), "7bit", offset, offset,
-                Math.Max(_stop.End, offset), []);
+                Math.Max(_entityEnd.End, offset), []);
         }
 
         var bodyOffset = _lines.NextOffset;
-        var type = TypeOf(headers, defaultType);
-        var encoding = Single(headers, "Content-Transfer-Encoding")?.Value.Trim().ToLowerInvariant() ?? "7bit";
+        var type = ContentTypeOf(headers, defaultType);
+        var encoding = SingleField(headers, "Content-Transfer-Encoding")?.Value.Trim().ToLowerInvariant() ?? "7bit";
         List<MimePart> children = [];
         if (!headersOnly)
         {
@@ -107,7 +110,7 @@ internal sealed class MimeReader
             }
         }
 
-        var end = Math.Max(_stop.End, offset);
+        var end = Math.Max(_entityEnd.End, offset);
         bodyOffset = Math.Min(bodyOffset, end);
         return new MimePart(_source, _options, headers, type, encoding, offset, bodyOffset, end, children);
     }
@@ -131,12 +134,12 @@ internal sealed class MimeReader
         _boundaries.Add(Encoding.ASCII.GetBytes(boundary));
         SkipToDelimiter();
         var childType = type.MediaType == "multipart/digest" ? "message/rfc822" : "text/plain";
-        while (_stop.Level == level && !_stop.Closing)
+        while (_entityEnd.Level == level && !_entityEnd.Closing)
         {
             children.Add(ReadEntity(depth + 1, childType));
         }
 
-        if (_stop.Level != level && !_options.Allows(MimeLeniency.MissingFinalDelimiter))
+        if (_entityEnd.Level != level && !_options.Allows(MimeLeniency.MissingFinalDelimiter))
         {
             throw new MimeException(MimeReason.Truncated, "A multipart ends before its closing delimiter.");
         }
@@ -147,7 +150,7 @@ internal sealed class MimeReader
         }
 
         _boundaries.RemoveAt(level);
-        if (_stop.Level == level)
+        if (_entityEnd.Level == level)
         {
             SkipToDelimiter(); // the epilogue
         }
@@ -155,7 +158,7 @@ internal sealed class MimeReader
 
     private void SkipToDelimiter()
     {
-        // Outside of any multipart no line means anything: the body is what is left.
+        // Outside every multipart no line can be a delimiter, so the body is the rest of the message.
         if (_boundaries.Count > 0 || !_lines.TryMoveToEnd())
         {
             while (_lines.MoveNextDashes())
@@ -167,10 +170,10 @@ internal sealed class MimeReader
             }
         }
 
-        _stop = new Stop(-1, Closing: true, _lines.LineOffset);
+        _entityEnd = new EntityEnd(-1, Closing: true, _lines.LineOffset);
     }
 
-    /// <summary>Sets <see cref="_stop"/> when the current line is a delimiter of any open multipart.</summary>
+    /// <summary>Sets <see cref="_entityEnd"/> when the current line is a delimiter of any open multipart.</summary>
     private bool AtDelimiter()
     {
         var line = _lines.Line;
@@ -179,8 +182,8 @@ internal sealed class MimeReader
             return false;
         }
 
-        // RFC 2046 §5.1.1: "--" boundary, "--" again when closing, then transport padding and nothing else. Inner ones
-        // first.
+        // RFC 2046 §5.1.1: "--", the boundary, "--" again when closing, then transport padding and nothing else. The
+        // innermost multipart is tried first.
         for (var level = _boundaries.Count - 1; level >= 0; level--)
         {
             if (!line[2..].StartsWith(_boundaries[level]))
@@ -200,14 +203,16 @@ internal sealed class MimeReader
                 continue;
             }
 
-            _stop = new Stop(level, closing, _lines.LineOffset - _lines.PreviousEndLength);
+            _entityEnd = new EntityEnd(level, closing, _lines.LineOffset - _lines.PreviousEndLength);
             return true;
         }
 
         return false;
     }
 
-    /// <summary>Reads one header section. True when the entity ended with it, with no empty line behind.</summary>
+    /// <summary>
+    /// Reads one header section. True when the entity ends with the section, without an empty line after it.
+    /// </summary>
     private bool ReadHeaders(List<MimeHeader> headers, int depth)
     {
         var raw = new List<byte>(256);
@@ -219,7 +224,7 @@ internal sealed class MimeReader
             var line = _lines.Line;
             if (line.IsEmpty || AtDelimiter())
             {
-                Finish(headers, raw, offset);
+                AddField(headers, raw, offset);
                 if (depth == 0 && headers.Count == 0)
                 {
                     throw new MimeException(MimeReason.Malformed, "The message has no header.");
@@ -228,9 +233,9 @@ internal sealed class MimeReader
                 return !line.IsEmpty;
             }
 
-            if (_lines.HasStrayOctets)
+            if (_lines.HasStrayBytes)
             {
-                throw new MimeException(MimeReason.BareLineEnd, "A CR without LF, or a NUL, stands in a header.");
+                throw new MimeException(MimeReason.BareLineEnd, "A header holds a CR without LF, or a NUL.");
             }
 
             if (_lines.EndLength == 0)
@@ -247,7 +252,7 @@ internal sealed class MimeReader
             }
             else
             {
-                Finish(headers, raw, offset);
+                AddField(headers, raw, offset);
                 offset = _lines.LineOffset;
                 if (headers.Count == _limits.HeaderFields)
                 {
@@ -262,11 +267,11 @@ internal sealed class MimeReader
 
         if (raw.Count == 0 && headers.Count == 0 && depth == 0)
         {
-            throw new MimeException(MimeReason.Truncated, "There is no message: no octets.");
+            throw new MimeException(MimeReason.Truncated, "The message is empty.");
         }
 
-        Finish(headers, raw, offset);
-        _stop = new Stop(-1, Closing: true, _lines.LineOffset);
+        AddField(headers, raw, offset);
+        _entityEnd = new EntityEnd(-1, Closing: true, _lines.LineOffset);
         return true;
     }
 
@@ -275,7 +280,7 @@ internal sealed class MimeReader
         if (_lines.IsLong || _lines.LineLength > _limits.HeaderLineBytes)
         {
             throw new MimeException(
-                MimeReason.LineTooLong, $"A header line is longer than {_limits.HeaderLineBytes} octets.");
+                MimeReason.LineTooLong, $"A header line is longer than {_limits.HeaderLineBytes} bytes.");
         }
 
         var count = _lines.LineLength + _lines.EndLength;
@@ -284,14 +289,14 @@ internal sealed class MimeReader
         {
             throw new MimeException(
                 MimeReason.HeaderTooLarge,
-                $"A header is larger than {_limits.HeaderSectionBytes} octets, or all headers than {_limits.AllHeaderBytes}."
+                $"A header exceeds {_limits.HeaderSectionBytes} bytes, or all together exceed {_limits.AllHeaderBytes}."
             );
         }
 
         return count;
     }
 
-    private static void Finish(List<MimeHeader> headers, List<byte> raw, long offset)
+    private static void AddField(List<MimeHeader> headers, List<byte> raw, long offset)
     {
         if (raw.Count == 0)
         {
@@ -302,9 +307,9 @@ internal sealed class MimeReader
         raw.Clear();
     }
 
-    private MimeContentType TypeOf(List<MimeHeader> headers, string defaultType)
+    private MimeContentType ContentTypeOf(List<MimeHeader> headers, string defaultType)
     {
-        var header = Single(headers, "Content-Type");
+        var header = SingleField(headers, "Content-Type");
         if (header is null)
         {
             return MimeContentType.Of(defaultType);
@@ -323,9 +328,11 @@ internal sealed class MimeReader
         }
     }
 
-    /// <summary>The one field of that name. Two that steer the reading would be read differently by different
-    /// software.</summary>
-    private static MimeHeader? Single(List<MimeHeader> headers, string name)
+    /// <summary>
+    /// The only field of that name, or null. Two such fields are refused, because different software would obey
+    /// different ones.
+    /// </summary>
+    private static MimeHeader? SingleField(List<MimeHeader> headers, string name)
     {
         MimeHeader? found = null;
         foreach (var header in headers)
@@ -337,7 +344,7 @@ internal sealed class MimeReader
 
             if (found is not null)
             {
-                throw new MimeException(MimeReason.Malformed, $"Two {name} fields stand in one header.");
+                throw new MimeException(MimeReason.Malformed, $"A header has two {name} fields.");
             }
 
             found = header;

@@ -1,62 +1,74 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
-/// <summary>What one message may cost its reader. Sizes in octets.</summary>
+/// <summary>Limits for reading one message. Sizes are in bytes.</summary>
 public sealed record MimeLimits
 {
-    /// <summary>One header section, folding and line ends included.</summary>
+    /// <summary>Size of one header section, folding and line ends included.</summary>
     public int HeaderSectionBytes { get; init; } = 256 * 1024;
 
-    /// <summary>All header sections together: many parts must not multiply what one section may hold.</summary>
+    /// <summary>
+    /// Size of all header sections together, so that many parts cannot multiply the limit of one section.
+    /// </summary>
     public int AllHeaderBytes { get; init; } = 1024 * 1024;
 
     /// <summary>Header fields in one section.</summary>
     public int HeaderFields { get; init; } = 1000;
 
-    /// <summary>One line of a header section. RFC 5322 §2.1.1 says 998; other software writes longer ones.</summary>
+    /// <summary>
+    /// Length of one line of a header section. RFC 5322 §2.1.1 allows 998 characters, but other software writes longer
+    /// lines.
+    /// </summary>
     public int HeaderLineBytes { get; init; } = 16 * 1024;
 
-    /// <summary>Entities inside entities, the message itself being 0.</summary>
+    /// <summary>Nesting depth of entities; the message itself has depth 0.</summary>
     public int Depth { get; init; } = 20;
 
-    /// <summary>Entities in the whole message.</summary>
+    /// <summary>Number of entities in the whole message.</summary>
     public int Parts { get; init; } = 1000;
 }
 
-/// <summary>What is forgiven, each by name. Nothing else is.</summary>
+/// <summary>Deviations from the standards that a reader may accept. Every other deviation is refused.</summary>
 [Flags]
 public enum MimeLeniency
 {
     None = 0,
 
-    /// <summary>A line may end with LF alone: files stored by Unix tools. SMTP never lets one in.</summary>
+    /// <summary>
+    /// A line may end with LF alone, as in files stored by Unix tools. The SMTP server refuses such lines.
+    /// </summary>
     BareLineFeeds = 1,
 
-    /// <summary>Bodies may hold bare CR and NUL: what was opened from an encrypted layer may be binary (RFC 8551
-    /// §3.1.3).</summary>
+    /// <summary>
+    /// Bodies may hold bare CR and NUL, because the content of an encrypted layer may be binary (RFC 8551 §3.1.3).
+    /// </summary>
     BinaryBodies = 2,
 
     /// <summary>A multipart may lack its closing delimiter.</summary>
     MissingFinalDelimiter = 4,
 
-    /// <summary>RFC 2047 words inside quoted parameters and names, as older clients write file names.</summary>
+    /// <summary>Quoted parameters may hold RFC 2047 words, because older clients write file names so.</summary>
     EncodedWordsInQuotes = 8,
 
-    /// <summary>A Content-Type that does not parse makes the part opaque (application/octet-stream) instead of the
-    /// message unreadable.</summary>
+    /// <summary>
+    /// A part whose Content-Type does not parse is read as application/octet-stream; the rest of the message stays
+    /// readable.
+    /// </summary>
     OpaqueMalformedTypes = 16,
 
-    /// <summary>A part of a multipart whose first lines are no header is opaque, all of it body: openssl signs plain
-    /// text so, without -text.</summary>
+    /// <summary>
+    /// A part of a multipart may begin without a header. All of the part is then its body, of type
+    /// application/octet-stream. OpenSSL writes such a part when it signs plain text without -text.
+    /// </summary>
     HeaderlessParts = 32,
 }
 
-/// <summary>How a message is read.</summary>
+/// <summary>Limits and leniency for reading a message.</summary>
 public sealed record MimeReaderOptions
 {
-    /// <summary>For what came over SMTP: only CRLF ends a line.</summary>
+    /// <summary>For mail received over SMTP: only CRLF ends a line.</summary>
     public static MimeReaderOptions Received { get; } = new();
 
-    /// <summary>For files and opened layers, whose line ends may be local ones.</summary>
+    /// <summary>For files and decrypted layers, whose lines may end with LF.</summary>
     public static MimeReaderOptions Stored { get; } =
         new()
         {

@@ -1,10 +1,10 @@
 using System.Buffers;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Mime;
 
 /// <summary>
-/// Writes octets as base64 or quoted-printable with lines of at most 76 characters and CRLF (RFC 2045 §6.7, §6.8):
-/// nothing a relay would wrap, strip or convert.
+/// Writes bytes as base64 or quoted-printable with lines of at most 76 characters and CRLF (RFC 2045 §6.7, §6.8), so
+/// that a relay has no reason to wrap, strip or convert them.
 /// </summary>
 internal static class TransferEncoding
 {
@@ -15,7 +15,9 @@ internal static class TransferEncoding
         await encoder.FinishAsync(cancellationToken);
     }
 
-    /// <summary>Text whose line ends, CRLF or LF, become CRLF (RFC 2045 §6.7 rule 4).</summary>
+    /// <summary>
+    /// Writes text as quoted-printable. Line ends, CRLF or LF, are written as CRLF (RFC 2045 §6.7 rule 4).
+    /// </summary>
     public static async Task WriteQuotedPrintableAsync(
         Stream source, Stream output, CancellationToken cancellationToken)
     {
@@ -24,9 +26,9 @@ internal static class TransferEncoding
         var encoded = new ArrayBufferWriter<byte>(32 * 1024);
         for (int read; (read = await source.ReadAsync(input, cancellationToken)) > 0;)
         {
-            foreach (var octet in input.AsSpan(0, read))
+            foreach (var b in input.AsSpan(0, read))
             {
-                encoder.Add(octet, encoded);
+                encoder.Add(b, encoded);
             }
 
             await output.WriteAsync(encoded.WrittenMemory, cancellationToken);
@@ -37,16 +39,18 @@ internal static class TransferEncoding
         await output.WriteAsync(encoded.WrittenMemory, cancellationToken);
     }
 
-    /// <summary>One line in the making. An octet waits until the next one shows whether it ends the line.</summary>
+    /// <summary>
+    /// Encodes byte by byte into one line. A CR is held until the next byte shows whether the line ends.
+    /// </summary>
     private sealed class QuotedPrintableLine
     {
         private readonly byte[] _line = new byte[80];
         private int _length;
         private bool _afterCr;
 
-        public void Add(byte octet, ArrayBufferWriter<byte> output)
+        public void Add(byte b, ArrayBufferWriter<byte> output)
         {
-            if (octet == '\n')
+            if (b == '\n')
             {
                 _afterCr = false;
                 EndLine(output);
@@ -55,13 +59,13 @@ internal static class TransferEncoding
 
             if (_afterCr)
             {
-                Put((byte)'\r', output); // a CR alone is data
+                Put((byte)'\r', output); // a CR without LF is data
             }
 
-            _afterCr = octet == '\r';
+            _afterCr = b == '\r';
             if (!_afterCr)
             {
-                Put(octet, output);
+                Put(b, output);
             }
         }
 
@@ -77,7 +81,7 @@ internal static class TransferEncoding
             {
                 return;
             }
-            // The text ends within a line: a soft break keeps it so.
+            // The text does not end with a line end, so the last line is written with a soft line break.
             ProtectLastBlank(output);
             SoftBreak(output);
         }
@@ -90,30 +94,30 @@ internal static class TransferEncoding
             _length = 0;
         }
 
-        private void Put(byte octet, ArrayBufferWriter<byte> output)
+        private void Put(byte b, ArrayBufferWriter<byte> output)
         {
-            var literal = octet is >= 33 and <= 126 and not (byte)'=' or (byte)' ' or (byte)'\t';
+            var literal = b is >= 33 and <= 126 and not (byte)'=' or (byte)' ' or (byte)'\t';
             if (_length + (literal ? 1 : 3) > 75)
             {
                 SoftBreak(output);
             }
-            // Not by RFC 2045, but relays are known to change "From ", "." and "-" at the start of a line.
-            literal &= _length > 0 || octet is not ((byte)'F' or (byte)'.' or (byte)'-');
+            // RFC 2045 does not require this, but some relays change "From ", "." and "-" at the start of a line.
+            literal &= _length > 0 || b is not ((byte)'F' or (byte)'.' or (byte)'-');
             if (literal)
             {
-                _line[_length++] = octet;
+                _line[_length++] = b;
             }
             else
             {
-                PutEscaped(octet);
+                PutEscaped(b);
             }
         }
 
-        private void PutEscaped(byte octet)
+        private void PutEscaped(byte b)
         {
             _line[_length++] = (byte)'=';
-            _line[_length++] = Digit(octet >> 4);
-            _line[_length++] = Digit(octet & 15);
+            _line[_length++] = Digit(b >> 4);
+            _line[_length++] = Digit(b & 15);
         }
 
         private void ProtectLastBlank(ArrayBufferWriter<byte> output)
@@ -140,117 +144,5 @@ internal static class TransferEncoding
         }
 
         private static byte Digit(int value) => (byte)(value < 10 ? '0' + value : 'A' + value - 10);
-    }
-}
-
-/// <summary>Encodes what is written to it. <see cref="FinishAsync"/> writes the last line; the stream below stays
-/// open.</summary>
-internal sealed class Base64Writer(Stream output) : Stream
-{
-    private const int Line = 57; // octets that make one line of 76
-    private const int Characters = 76;
-    private const int LinesAtOnce = 512;
-    private const int Block = Line * LinesAtOnce;
-    private readonly byte[] _held = new byte[Block];
-    private readonly byte[] _characters = new byte[Characters * LinesAtOnce];
-    private readonly byte[] _lines = new byte[(Characters + 2) * LinesAtOnce];
-    private int _heldCount;
-
-    public override bool CanRead => false;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => true;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
-    public override async ValueTask WriteAsync(
-        ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        while (Next(ref buffer) is var ready && !ready.IsEmpty)
-        {
-            await output.WriteAsync(Encode(ready.Span), cancellationToken);
-        }
-    }
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override void Write(byte[] buffer, int offset, int count)
-    {
-        ReadOnlyMemory<byte> rest = buffer.AsMemory(offset, count);
-        while (Next(ref rest) is var ready && !ready.IsEmpty)
-        {
-            output.Write(Encode(ready.Span).Span);
-        }
-    }
-
-    /// <summary>Writes the last line, which may be short.</summary>
-    public async Task FinishAsync(CancellationToken cancellationToken)
-    {
-        var last = Encode(_held.AsSpan(0, _heldCount));
-        _heldCount = 0;
-        await output.WriteAsync(last, cancellationToken);
-    }
-
-    public override void Flush() { }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    /// <summary>The next block to encode, straight from what is written where nothing is held; empty when it does not
-    /// make one yet, and is held.</summary>
-    private ReadOnlyMemory<byte> Next(ref ReadOnlyMemory<byte> rest)
-    {
-        if (_heldCount == 0 && rest.Length >= Block)
-        {
-            var whole = rest[..Block];
-            rest = rest[Block..];
-            return whole;
-        }
-
-        var count = Math.Min(rest.Length, Block - _heldCount);
-        rest[..count].CopyTo(_held.AsMemory(_heldCount));
-        rest = rest[count..];
-        _heldCount += count;
-        if (_heldCount < Block)
-        {
-            return default;
-        }
-
-        _heldCount = 0;
-        return _held;
-    }
-
-    /// <summary>All at once, then cut into lines: the encoder is at its best in long runs.</summary>
-    private ReadOnlyMemory<byte> Encode(ReadOnlySpan<byte> octets)
-    {
-        System.Buffers.Text.Base64.EncodeToUtf8(octets, _characters, out _, out var count);
-        ReadOnlySpan<byte> from = _characters.AsSpan(0, count);
-        var to = _lines.AsSpan();
-        for (; from.Length >= Characters; from = from[Characters..], to = to[(Characters + 2)..])
-        {
-            from[..Characters].CopyTo(to);
-            to[Characters] = (byte)'\r';
-            to[Characters + 1] = (byte)'\n';
-        }
-
-        if (!from.IsEmpty)
-        {
-            from.CopyTo(to);
-            "\r\n"u8.CopyTo(to[from.Length..]);
-            to = to[(from.Length + 2)..];
-        }
-
-        return _lines.AsMemory(0, _lines.Length - to.Length);
     }
 }

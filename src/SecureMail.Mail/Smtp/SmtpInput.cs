@@ -1,27 +1,29 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 internal enum SmtpLineKind
 {
     Line,
 
-    /// <summary>Longer than allowed; it was read to its end and thrown away.</summary>
+    /// <summary>The line is longer than allowed; it was read to its end and discarded.</summary>
     TooLong,
 
-    /// <summary>Holds a bare CR or a NUL; it was read to its end.</summary>
-    BadOctets,
+    /// <summary>The line holds a bare CR or a NUL; it was read to its end.</summary>
+    IllegalBytes,
 
-    /// <summary>Holds a bare LF, or has no end within any reason: where it ends cannot be known, so the connection
-    /// must.</summary>
+    /// <summary>
+    /// The line holds a bare LF or fills the whole buffer without CRLF. Its end cannot be known, so the connection must
+    /// be closed.
+    /// </summary>
     Unbounded,
 
-    /// <summary>The peer has gone.</summary>
+    /// <summary>The peer has closed the connection.</summary>
     End,
 }
 
 /// <summary>
-/// Reads lines and raw octets from one connection. Only CRLF ends a line (RFC 5321 §2.3.8), for commands and replies
-/// alike. <see cref="Reset"/> forgets what is buffered and goes on with another stream: after STARTTLS nothing sent in
-/// the clear may be taken for something said under TLS (RFC 3207 §4.2).
+/// Reads lines and raw bytes from one connection. Only CRLF ends a line (RFC 5321 §2.3.8), in commands and in replies.
+/// <see cref="Reset"/> drops the buffered bytes and continues with another stream, because bytes sent in the clear
+/// before TLS may not be taken for bytes sent under TLS (RFC 3207 §4.2).
 /// </summary>
 internal sealed class SmtpInput(Stream stream)
 {
@@ -30,10 +32,13 @@ internal sealed class SmtpInput(Stream stream)
     private int _start;
     private int _end;
 
-    /// <summary>Whether octets wait that were not yet looked at: the peer is pipelining.</summary>
+    /// <summary>Whether received bytes are buffered: the peer is pipelining.</summary>
     public bool HasBuffered => _end > _start;
 
-    /// <summary>Reads and passes over one line; <paramref name="limit"/> counts without CRLF.</summary>
+    /// <summary>
+    /// Reads and consumes one line. <paramref name="limit"/> is its greatest length in bytes, without CRLF. The line is
+    /// valid until the next read.
+    /// </summary>
     public async ValueTask<(SmtpLineKind Kind, ReadOnlyMemory<byte> Line)> ReadLineAsync(
         int limit, CancellationToken cancellationToken)
     {
@@ -59,7 +64,7 @@ internal sealed class SmtpInput(Stream stream)
                 }
 
                 return line.Span.IndexOfAny((byte)'\r', (byte)0) >= 0
-                    ? (SmtpLineKind.BadOctets, default)
+                    ? (SmtpLineKind.IllegalBytes, default)
                     : (SmtpLineKind.Line, line);
             }
 
@@ -77,8 +82,10 @@ internal sealed class SmtpInput(Stream stream)
         }
     }
 
-    /// <summary>What is buffered, after reading when nothing is; empty when the peer has gone. <see cref="Advance"/>
-    /// takes octets off it.</summary>
+    /// <summary>
+    /// The buffered bytes, read from the peer when none are buffered; empty when the peer has closed the connection.
+    /// <see cref="Advance"/> consumes them.
+    /// </summary>
     public async ValueTask<ReadOnlyMemory<byte>> PeekAsync(CancellationToken cancellationToken)
     {
         if (!HasBuffered)

@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 /// <summary>
-/// One reply (RFC 5321 §4.2) with its enhanced status code (RFC 3463), written by the server and read by the client.
+/// One reply (RFC 5321 §4.2) with its enhanced status code (RFC 3463). The server writes it and the client reads it.
 /// </summary>
 public sealed record SmtpReply
 {
@@ -12,9 +12,10 @@ public sealed record SmtpReply
     private const int MaxLineLength = 2000;
 
     /// <param name="code">200 to 599.</param>
-    /// <param name="enhanced">Such as "5.7.1", or null where none belongs (greeting, EHLO, 354).</param>
-    /// <param name="lines">US-ASCII without controls; anything else is replaced, since a reply may quote what a peer
-    /// sent.</param>
+    /// <param name="enhanced">The enhanced status code, such as "5.7.1", or null where none is allowed (greeting, EHLO,
+    /// 354).</param>
+    /// <param name="lines">US-ASCII without control characters. Any other character is replaced, because a reply may
+    /// quote what a peer sent.</param>
     public SmtpReply(int code, string? enhanced, params IReadOnlyList<string> lines)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(code, 200);
@@ -28,7 +29,7 @@ public sealed record SmtpReply
 
     public string? Enhanced { get; }
 
-    /// <summary>The text, line by line, without codes.</summary>
+    /// <summary>The text line by line, without codes.</summary>
     public IReadOnlyList<string> Lines { get; }
 
     public bool IsPositive => Code is >= 200 and < 400;
@@ -57,8 +58,10 @@ public sealed record SmtpReply
         return Encoding.ASCII.GetBytes(text.ToString());
     }
 
-    /// <summary>Splits one reply line: its code, whether more follow, and its text. False when it is no reply
-    /// line.</summary>
+    /// <summary>
+    /// Splits one reply line into its code, whether more lines follow, and its text. False when the line is not a reply
+    /// line.
+    /// </summary>
     internal static bool TryParseLine(ReadOnlySpan<byte> line, out int code, out bool more, out string text)
     {
         code = 0;
@@ -85,8 +88,10 @@ public sealed record SmtpReply
         return true;
     }
 
-    /// <summary>Puts read lines together; an enhanced code that begins the first line is taken off each (RFC 2034
-    /// §4).</summary>
+    /// <summary>
+    /// Makes a reply of the lines read. An enhanced code at the beginning of the first line is removed from each line
+    /// (RFC 2034 §4).
+    /// </summary>
     internal static SmtpReply FromLines(int code, List<string> lines)
     {
         var first = lines[0];

@@ -2,11 +2,11 @@ using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp;
 
 /// <summary>
-/// The settings of TLS for both sides. The platform builds a chain whatever one says: here it gets no trust, no network
-/// and no revocation, and its opinion is not asked. A delegate alone judges, by pin.
+/// TLS settings for both sides. The platform always builds a certificate chain. Here it builds one without trust,
+/// network and revocation, and its result is ignored: only a delegate accepts a peer's certificate, by pin.
 /// </summary>
 internal static class Tls
 {
@@ -20,8 +20,8 @@ internal static class Tls
             EnabledSslProtocols = Protocols(mutual: acceptPeer is not null),
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
             CertificateChainPolicy = NoChain(),
-            // A resumed session shows no certificate to judge: a peer struck from the directory must not come back by
-            // ticket.
+            // A resumed session presents no certificate, so a peer removed from the directory could return with a
+            // session ticket.
             AllowTlsResume = acceptPeer is null,
             AllowRenegotiation = false,
             RemoteCertificateValidationCallback = (_, peer, _, _) =>
@@ -45,7 +45,7 @@ internal static class Tls
                 peer is X509Certificate2 shown && acceptServer(shown),
         };
 
-    // DESIGN §5: between gateways 1.3; with others 1.2 is still met.
+    // DESIGN §5: TLS 1.3 between gateways. TLS 1.2 is allowed with other servers, because some do not support 1.3.
     private static SslProtocols Protocols(bool mutual) =>
         mutual ? SslProtocols.Tls13 : SslProtocols.Tls12 | SslProtocols.Tls13;
 

@@ -119,14 +119,15 @@ public sealed class OpenSslCmsTests : IDisposable
             using FileStream file = File.OpenRead(At("signed"));
             using CmsSignedData data = await CmsSignedData.ReadAsync(file);
             data.HasContent.ShouldBe(form.Contains("-nodetach"));
-            var options = new JudgeOptions
+            var options = new ValidationOptions
             {
                 Trust = new TrustMaterial([Pki.Root.Certificate], [], Pki.Crls()),
                 At = TestPki.Now,
                 ClockTolerance = TimeSpan.FromDays(36500),
             };
             SignatureFinding finding = (
-                await SignatureJudge.JudgeAsync(data, data.HasContent ? null : new MemoryStream(Content), options)
+                await SignatureValidator.ValidateAsync(
+                    data, data.HasContent ? null : new MemoryStream(Content), options)
             ).ShouldHaveSingleItem();
             finding.Indication.ShouldBe(Indication.TotalPassed, finding.Reason.En);
             finding.Signer.Emails.ShouldBe(["vanthu@a.vn"]);

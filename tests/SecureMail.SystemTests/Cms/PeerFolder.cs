@@ -88,13 +88,13 @@ public sealed class PeerFolder : IDisposable
         await using FileStream file = File.OpenRead(PathOf(name));
         using CmsSignedData data = await CmsSignedData.ReadAsync(file);
         data.HasContent.ShouldBe(attached, name);
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()),
             At = TestPki.Now,
             ClockTolerance = TimeSpan.FromDays(36500),
         };
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+        IReadOnlyList<SignatureFinding> findings = await SignatureValidator.ValidateAsync(
             data, attached ? null : new MemoryStream(Content), options);
         findings.Count.ShouldBe(signers, name);
         findings.ShouldAllBe(
@@ -105,7 +105,7 @@ public sealed class PeerFolder : IDisposable
             (await BytesAsync(data.OpenContent())).ShouldBe(Content);
         }
 
-        findings = await SignatureJudge.JudgeAsync(data, new MemoryStream(Read("changed")), options);
+        findings = await SignatureValidator.ValidateAsync(data, new MemoryStream(Read("changed")), options);
         findings.ShouldAllBe(f => f.Indication == Indication.TotalFailed, name);
     }
 

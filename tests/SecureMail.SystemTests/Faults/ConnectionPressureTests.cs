@@ -4,7 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.SystemTests.Gateway;
 using SecureMail.Tests.Mail;
 using Xunit.Abstractions;

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.SystemTests.Gateway;
 using Xunit.Abstractions;
 

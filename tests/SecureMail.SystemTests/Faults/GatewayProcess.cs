@@ -3,7 +3,7 @@ using System.Text;
 using System.Text.Json;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 using SecureMail.SystemTests.Gateway;

@@ -1,4 +1,3 @@
-using SecureMail.Gateway.Schema;
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
@@ -11,9 +10,10 @@ using SecureMail.Cms;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Schema;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Faults;
 using Xunit.Abstractions;

@@ -3,7 +3,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Schema;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -6,7 +6,8 @@ using System.Text;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Smime;
 using SecureMail.Storage.Queue;
 using SecureMail.Trust;
@@ -66,7 +67,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             using var judgement = await JudgeAsync(pair, octets, TestSigners.KeysOf(agency));
             (judgement.Verdict, judgement.EnvelopeIsProven, judgement.Headers!.To.Count).ShouldBe(
                 (Verdict.Valid, true, 2));
-            judgement.SignedOctetsDigest.ShouldBe(digest);
+            judgement.SignedBytesDigest.ShouldBe(digest);
             judgement.Message!.Mailboxes("To").ShouldBeEmpty();
         }
 
@@ -303,7 +304,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 
             using var judgement = await JudgeAsync(pair, copies[0].Octets, [keys.Of(ours[^1])]);
             (judgement.Verdict, judgement.Headers!.To.Count).ShouldBe((Verdict.Valid, Agencies));
-            judgement.SignedOctetsDigest.ShouldBe(digest);
+            judgement.SignedBytesDigest.ShouldBe(digest);
             using var strange = await JudgeAsync(pair, copies[0].Octets, [keys.Of((ours[^1] + 1) % Agencies)]);
             strange.State.ShouldBe(FileState.Locked);
         }
@@ -358,12 +359,12 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
     }
 
-    private static Task<MessageJudgement> JudgeAsync(
+    private static Task<MessageValidation> JudgeAsync(
         TwoGateways pair, byte[] octets, IReadOnlyList<RecipientKey> keys) =>
-        SmimeJudge.JudgeAsync(
+        MessageValidator.ValidateAsync(
             new MemoryStream(octets),
             keys,
-            new JudgeOptions
+            new ValidationOptions
             {
                 Trust = TrustMaterial.Load(pair.A.Options.Anchors, pair.A.Options.Intermediates, pair.A.Options.Crls),
                 At = DateTimeOffset.UtcNow,

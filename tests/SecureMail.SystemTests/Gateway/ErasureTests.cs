@@ -188,7 +188,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await Should.ThrowAsync<ErasureRefusedException>(() =>
             pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", CancellationToken.None));
         await using (
-            var client = await SecureMail.Mail.SmtpClient.ConnectAsync(
+            var client = await SecureMail.Mail.Smtp.Client.SmtpClient.ConnectAsync(
                 new()
                 {
                     Host = "127.0.0.1",

@@ -8,7 +8,8 @@ using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Host.Services;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 

@@ -4,7 +4,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using SecureMail.Exchange;
 using SecureMail.Ledger;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -5,7 +5,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 using Xunit.Abstractions;
 

@@ -35,7 +35,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
             EncryptTo = [TwoGateways.AnHoa],
         }.MakeAsync();
         (await shared.Pair.InjectAsync(octets, SharedPair.BinhMinhAddress)).Outcome.ShouldBe(
-            SecureMail.Mail.SmtpOutcome.Delivered);
+            SecureMail.Mail.Smtp.Client.SmtpOutcome.Delivered);
         var id = (await SharedPair.OfAsync(shared.Pair.B, octets)).ShouldHaveSingleItem();
         await TwoGateways.EventuallyAsync(
             async () =>

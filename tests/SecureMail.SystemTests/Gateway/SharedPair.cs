@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using SecureMail.Gateway.Registers;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 
 namespace SecureMail.SystemTests.Gateway;
 

@@ -8,7 +8,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
 

@@ -10,7 +10,7 @@ using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Schema;
-using SecureMail.Mail;
+using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Gateway;

@@ -78,7 +78,8 @@ internal sealed class Postfix : IAsyncDisposable
         ];
         await File.WriteAllLinesAsync(Path.Combine(folder, "master.cf"), services);
         await RunAsync(
-            $"chmod 755 '{folder}' && mkdir '{folder}/queue' '{folder}/data' && chown -R root:root '{folder}' && chown postfix '{folder}/data' && postfix -c '{folder}' start"
+            $"chmod 755 '{folder}' && mkdir '{folder}/queue' '{folder}/data' && chown -R root:root '{folder}' && chown "
+                + $"postfix '{folder}/data' && postfix -c '{folder}' start"
         );
         return postfix;
     }

@@ -4,8 +4,10 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging.Abstractions;
-using SecureMail.Mail;
-using SecureMail.Storage;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Server;
 
 namespace SecureMail.SystemTests.Mail;
 

@@ -1,10 +1,10 @@
 using System.Security.Cryptography;
 using System.Text;
-using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
+using Mailbox = SecureMail.Mail.Mime.Mailbox;
 
 namespace SecureMail.SystemTests.Smime;
 
@@ -91,13 +91,14 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
     [InlineData("cms -sign -text -cades")]
     [InlineData("smime -sign -text")]
     [InlineData("smime -sign -text -nodetach")]
-    public async Task We_judge_what_openssl_signs(string command)
+    public async Task We_validate_what_openssl_signs(string command)
     {
         await WriteContentAsync();
         await _openssl.RunAsync(
-            $"{command}{(command.Contains("-signer", StringComparison.Ordinal) ? "" : " -signer sender.pem")} -in content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml"
+            $"{command}{(command.Contains("-signer", StringComparison.Ordinal) ? "" : " -signer sender.pem")} -in "
+                + "content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml"
         );
-        await JudgeAsync(Verdict.Valid, encrypted: false);
+        await ValidateAsync(Verdict.Valid, encrypted: false);
     }
 
     [Theory]
@@ -114,7 +115,7 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
         await _openssl.RunAsync("cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -out signed.eml");
         await _openssl.RunAsync(
             $"{command} -in signed.eml -from vanthu@tinhuy.vn -subject x -out message.eml {recipients}");
-        await JudgeAsync(Verdict.Valid, encrypted: true);
+        await ValidateAsync(Verdict.Valid, encrypted: true);
     }
 
     [Fact]
@@ -122,36 +123,37 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
     {
         await WriteContentAsync();
         await _openssl.RunAsync(
-            "cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -from vanthu@tinhuy.vn -out message.eml"
+            "cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -from vanthu@tinhuy.vn -out "
+                + "message.eml"
         );
         var path = _openssl.PathOf("message.eml");
         await File.WriteAllTextAsync(
             path, (await File.ReadAllTextAsync(path)).Replace("noi dung", "noi dunh", StringComparison.Ordinal));
-        await JudgeAsync(Verdict.Invalid, encrypted: false);
+        await ValidateAsync(Verdict.Invalid, encrypted: false);
     }
 
     private Task WriteContentAsync() =>
         File.WriteAllTextAsync(_openssl.PathOf("content.txt"), "Cong van: noi dung\n\nDong thu ba  \n.\nFrom here\n");
 
-    private async Task JudgeAsync(Verdict verdict, bool encrypted)
+    private async Task ValidateAsync(Verdict verdict, bool encrypted)
     {
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = new TrustMaterial([_openssl.Root], [], [_openssl.Crl]),
             At = TimeProvider.System.GetUtcNow().AddSeconds(5),
         };
         await using var file = File.OpenRead(_openssl.PathOf("message.eml"));
-        using var judgement = await SmimeJudge.JudgeAsync(
+        using var validation = await MessageValidator.ValidateAsync(
             file, [new RecipientKey(_openssl.Recipient, _openssl.RecipientKey)], options);
-        judgement.Verdict.ShouldBe(
+        validation.Verdict.ShouldBe(
             verdict,
-            judgement.Problem?.En
+            validation.Problem?.En
                 ?? string.Join(
-                    "; ", judgement.Findings.Select(f => $"{f.Reason.En} {f.CoversWhole} {f.SignerIsSender}")));
-        judgement.Encrypted.ShouldBe(encrypted);
+                    "; ", validation.Findings.Select(f => $"{f.Reason.En} {f.CoversWhole} {f.SignerIsSender}")));
+        validation.Encrypted.ShouldBe(encrypted);
         if (verdict == Verdict.Valid)
         {
-            judgement.Parts.ShouldHaveSingleItem().ReadText(1000).ShouldStartWith("Cong van: noi dung");
+            validation.Parts.ShouldHaveSingleItem().ReadText(1000).ShouldStartWith("Cong van: noi dung");
         }
     }
 }

@@ -1,7 +1,7 @@
-using SecureMail.Gateway.Clock;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Schema;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;

@@ -1,8 +1,8 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.Pkcs;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Cms;
 

@@ -2,10 +2,10 @@ using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.Pkcs;
 using System.Security.Cryptography.X509Certificates;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
 using SecureMail.Libcrypto;
 using SecureMail.Trust;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Cms;
 
@@ -227,10 +227,10 @@ public sealed class CmsSignersTests
             TestPki.Now);
 
     private static Task<IReadOnlyList<SignatureFinding>> JudgeAsync(CmsSignedData data, byte[] content) =>
-        SignatureJudge.JudgeAsync(
+        SignatureValidator.ValidateAsync(
             data,
             new MemoryStream(content),
-            new JudgeOptions
+            new ValidationOptions
             {
                 Trust = new TrustMaterial(
                     [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),

@@ -25,14 +25,14 @@ public sealed class CmsVectorTests
         MemoryStream? content = Text(expected, "content") is { } name
             ? new MemoryStream(Vectors.Read("cms", name))
             : null;
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = TrustMaterial.Load(
                 [Path.Combine(Folder, "root.pem")], [Path.Combine(Folder, "ca.pem")],
                 [Path.Combine(Folder, "root.crl"), Path.Combine(Folder, "ca.crl")]),
             At = Cases.GetProperty("at").GetDateTimeOffset(),
         };
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(data, content, options);
+        IReadOnlyList<SignatureFinding> findings = await SignatureValidator.ValidateAsync(data, content, options);
         findings.Count.ShouldBe(expected.TryGetProperty("signers", out JsonElement signers) ? signers.GetInt32() : 1);
         findings.ShouldAllBe(f => f.Reason.Code == Text(expected, "reason"));
         JsonSerializer.Serialize(Verdicts.Of(FileState.Read, findings)).ShouldBe($"\"{Text(expected, "verdict")}\"");

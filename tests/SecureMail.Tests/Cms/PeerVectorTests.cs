@@ -28,13 +28,13 @@ public sealed class PeerVectorTests
         data.HasContent.ShouldBe(expected.GetProperty("attached").GetBoolean());
         data.Signers.Select(s => $"{s.SignatureAlgorithm!.Scheme} {s.DigestAlgorithm!.Value.Name}")
             .ShouldBe(expected.GetProperty("signers").EnumerateArray().Select(s => s.GetString()!), ignoreOrder: true);
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = TrustMaterial.Load([At("root.pem")], [], [At("root.crl")]),
             At = Cases.GetProperty("at").GetDateTimeOffset(),
         };
         foreach (
-            SignatureFinding finding in await SignatureJudge.JudgeAsync(
+            SignatureFinding finding in await SignatureValidator.ValidateAsync(
                 data, data.HasContent ? null : new MemoryStream(Content), options))
         {
             finding.Reason.Code.ShouldBe("valid");
@@ -45,7 +45,7 @@ public sealed class PeerVectorTests
             (await CmsSignedDataTests.BytesAsync(data.OpenContent())).ShouldBe(Content);
         }
 
-        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. Content, 0]), options)).ShouldAllBe(f =>
+        (await SignatureValidator.ValidateAsync(data, new MemoryStream([.. Content, 0]), options)).ShouldAllBe(f =>
             f.Indication == Indication.TotalFailed && !f.Intact);
     }
 

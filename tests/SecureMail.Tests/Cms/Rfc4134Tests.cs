@@ -14,7 +14,7 @@ public sealed class Rfc4134Tests
     private const string Folder = "cms/rfc4134";
 
     private static readonly JsonElement Expected = JsonDocument.Parse(Vectors.Read(Folder, "cases.json")).RootElement;
-    private static readonly JudgeOptions Options = new()
+    private static readonly ValidationOptions Options = new()
     {
         Trust = TrustMaterial.Load([At("carl-rsa.cer")], [], [At("carl-rsa.crl")]),
         At = Expected.GetProperty("at").GetDateTimeOffset(),
@@ -48,12 +48,12 @@ public sealed class Rfc4134Tests
         data.Signers.SelectMany(s => s.UnsignedAttributes)
             .Select(a => a.Oid)
             .ShouldBe(Texts(expected, "unsignedAttributes"));
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+        IReadOnlyList<SignatureFinding> findings = await SignatureValidator.ValidateAsync(
             data, data.HasContent ? null : new MemoryStream(content), Options);
         findings
             .Select(f => $"{f.Reason.Code} {(f.Intact ? "intact" : "not intact")}")
             .ShouldBe(Texts(expected, "findings"));
-        (await SignatureJudge.JudgeAsync(data, new MemoryStream([.. content, 0]), Options)).ShouldAllBe(f =>
+        (await SignatureValidator.ValidateAsync(data, new MemoryStream([.. content, 0]), Options)).ShouldAllBe(f =>
             !f.Intact && f.Indication != Indication.TotalPassed);
     }
 
@@ -80,7 +80,7 @@ public sealed class Rfc4134Tests
     public async Task A_whole_message_has_its_verdict(int index, string file)
     {
         JsonElement expected = Expected.GetProperty("messages")[index];
-        using MessageJudgement judgement = await SmimeJudge.JudgeAsync(
+        using MessageValidation judgement = await MessageValidator.ValidateAsync(
             new MemoryStream(Vectors.Read(Folder, file)), [Bob()], Options);
         JsonSerializer.Serialize(judgement.Verdict).Trim('"').ShouldBe(expected.GetProperty("verdict").GetString());
         judgement.Encrypted.ShouldBe(expected.GetProperty("encrypted").GetBoolean());

@@ -77,13 +77,13 @@ public sealed class Rfc9216Tests
                     Certificate("carlos"), [], HashAlgorithmName.SHA512, SignatureScheme.Ed25519, TestPki.Now),
                 p => Ed25519.Sign(seed, p.ToBeSigned.Span)));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(joined);
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = new TrustMaterial([Certificate("rsa-ca"), Certificate("ed25519-ca")]),
             At = TestPki.Now,
             CheckRevocation = false,
         };
-        IReadOnlyList<SignatureFinding> findings = await SignatureJudge.JudgeAsync(
+        IReadOnlyList<SignatureFinding> findings = await SignatureValidator.ValidateAsync(
             data, new MemoryStream(Content), options);
         findings.Count.ShouldBe(2);
         findings.ShouldAllBe(f => f.Indication == Indication.TotalPassed);

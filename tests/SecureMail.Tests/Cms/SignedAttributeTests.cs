@@ -155,10 +155,10 @@ public sealed class SignedAttributeTests
 
     private static async Task<SignatureFinding> JudgeAsync(CmsSignedData data) =>
         (
-            await SignatureJudge.JudgeAsync(
+            await SignatureValidator.ValidateAsync(
                 data,
                 new MemoryStream(Content),
-                new JudgeOptions
+                new ValidationOptions
                 {
                     Trust = new TrustMaterial(
                         [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),

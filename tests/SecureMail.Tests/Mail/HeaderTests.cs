@@ -1,5 +1,5 @@
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Tests.Mail;
 

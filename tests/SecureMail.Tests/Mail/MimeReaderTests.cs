@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Tests.Mail;
 
@@ -26,7 +26,8 @@ public class MimeReaderTests
     public void Offsets_point_into_the_received_octets()
     {
         const string mail =
-            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\nX-A: 1\r\n\r\none\r\n\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
+            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\nX-A: 1\r\n\r\none\r\n"
+                + "\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
         var root = Read(mail).Root;
         root.Children.Count.ShouldBe(2);
         Text(root.Children[0].OpenRaw()).ShouldBe("X-A: 1\r\n\r\none\r\n");
@@ -108,7 +109,8 @@ public class MimeReaderTests
     public void An_outer_delimiter_inside_an_open_inner_part_is_refused()
     {
         const string mail =
-            "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nx\r\n--o--\r\n";
+            "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"
+                + "--i\r\n\r\nx\r\n--o--\r\n";
         Refusal(Octets(mail)).ShouldBe(MimeReason.Truncated);
         Read(mail, new MimeReaderOptions { Leniency = MimeLeniency.MissingFinalDelimiter })
             .Root.Children.Single()
@@ -168,7 +170,8 @@ public class MimeReaderTests
     public void Every_truncation_of_a_message_is_read_or_refused_by_type()
     {
         var whole = Octets(
-            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\none\r\n--x--\r\n"
+            "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\n"
+                + "one\r\n--x--\r\n"
         );
         for (var length = 0; length < whole.Length - 2; length++)
         {
@@ -236,10 +239,12 @@ public class MimeReaderTests
         [
             Octets(Simple),
             Octets(
-                "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"
+                "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: "
+                    + "message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"
             ),
             Octets(
-                "Content-Type: application/pdf; name*0*=UTF-8''a%20; name*1=b\r\nContent-Disposition: attachment; filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"
+                "Content-Type: application/pdf; name*0*=UTF-8''a%20; name*1=b\r\nContent-Disposition: attachment; "
+                    + "filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"
             ),
             Octets("Content-Transfer-Encoding: quoted-printable\r\n\r\na=20=\r\nb =\r\n"),
         ];

@@ -1,7 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Tests.Mail;
 
@@ -200,7 +200,8 @@ public class MimeWriterTests
                 MailReport.Read(
                     Read(
                         Encoding.ASCII.GetBytes(
-                            "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--\r\n"
+                            "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\n"
+                                + "a\r\n--x\r\n\r\nb\r\n--x--\r\n"
                         ))))
             .Reason.ShouldBe(MimeReason.Malformed);
 }

@@ -1,7 +1,10 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Server;
 
 namespace SecureMail.Tests.Mail;
 

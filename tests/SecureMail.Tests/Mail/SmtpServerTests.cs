@@ -1,5 +1,9 @@
 using System.Text;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Messages;
+using SecureMail.Mail.Smtp.Server;
 
 namespace SecureMail.Tests.Mail;
 
@@ -52,7 +56,8 @@ public class SmtpServerTests
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         await peer.ReplyAsync();
         (await peer.AskAsync("EHLO [127.0.0.1]")).ShouldBe(
-            "250-mx.test|250-PIPELINING|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-SIZE 4242|250 XLEDGER mx.test/ledger+1234"
+            "250-mx.test|250-PIPELINING|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-SIZE 4242|250 XLEDGER "
+                + "mx.test/ledger+1234"
         );
         (await peer.AskAsync("HELO x")).ShouldBe("250 mx.test");
     }
@@ -160,7 +165,8 @@ public class SmtpServerTests
         await using var server = await TestServer.StartAsync();
         await using var peer = await InDataAsync(server);
         await peer.WriteAsync(
-            $"Subject: x\r\n\r\nfirst{end}MAIL FROM:<evil@x.vn>\r\nRCPT TO:<c@d.vn>\r\nDATA\r\nSubject: y\r\n\r\nsecond\r\n.\r\n"
+            $"Subject: x\r\n\r\nfirst{end}MAIL FROM:<evil@x.vn>\r\nRCPT TO:<c@d.vn>\r\nDATA\r\nSubject: y\r\n\r\n"
+                + "second\r\n.\r\n"
         );
         (await peer.ReplyAsync()).ShouldStartWith("554 5.6.0");
         (await peer.AskAsync("NOOP")).ShouldStartWith("250");

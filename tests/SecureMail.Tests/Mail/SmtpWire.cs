@@ -4,8 +4,9 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using SecureMail.Mail;
-using SecureMail.Storage;
+using SecureMail.Mail.Smtp;
+using SecureMail.Mail.Smtp.Client;
+using SecureMail.Mail.Smtp.Server;
 
 namespace SecureMail.Tests.Mail;
 

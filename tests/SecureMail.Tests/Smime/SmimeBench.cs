@@ -1,13 +1,13 @@
 using System.Security.Cryptography;
-using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
+using Mailbox = SecureMail.Mail.Mime.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 
-/// <summary>A sender and a recipient, messages between them, and their judgement.</summary>
+/// <summary>A sender and a recipient, messages between them, and their validation.</summary>
 internal static class SmimeBench
 {
     public const string Address = "vanthu@tinhuy.vn";
@@ -19,7 +19,7 @@ internal static class SmimeBench
     public static readonly TestIdentity Stranger = Pki.Issue("CN=Người khác,C=VN", ["nguoikhac@huyen.vn"], slot: 2);
     public static readonly byte[] Document = [.. Enumerable.Range(0, 5000).Select(i => (byte)(i * 31))];
 
-    public static readonly JudgeOptions Options = new()
+    public static readonly ValidationOptions Options = new()
     {
         Trust = new TrustMaterial([Pki.Root.Certificate], [Pki.Ca.Certificate], Pki.Crls()),
         At = TestPki.Now,
@@ -79,17 +79,19 @@ internal static class SmimeBench
         return output.ToArray();
     }
 
-    public static async Task<MessageJudgement> JudgeAsync(
+    public static async Task<MessageValidation> ValidateAsync(
         byte[] octets,
-        JudgeOptions? options = null,
+        ValidationOptions? options = null,
         IReadOnlyList<RecipientKey>? keys = null
-    ) => await SmimeJudge.JudgeAsync(new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
+    ) =>
+        await MessageValidator.ValidateAsync(
+            new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
 
     public static async Task<Verdict> VerdictAsync(
-        byte[] octets, JudgeOptions? options = null, IReadOnlyList<RecipientKey>? keys = null)
+        byte[] octets, ValidationOptions? options = null, IReadOnlyList<RecipientKey>? keys = null)
     {
-        using var judgement = await JudgeAsync(octets, options, keys);
-        return judgement.Verdict;
+        using var validation = await ValidateAsync(octets, options, keys);
+        return validation.Verdict;
     }
 
     public static byte[] Read(MimePart part)
@@ -101,16 +103,16 @@ internal static class SmimeBench
     }
 
     /// <summary>Everything that a reader is shown, as one text to compare.</summary>
-    public static string Shown(MessageJudgement judgement) =>
+    public static string Shown(MessageValidation validation) =>
         string.Join(
             '\n',
             [
-                judgement.Headers!.Subject,
-                string.Join(',', judgement.Headers.From),
-                string.Join(',', judgement.Headers.To.Select(m => $"{m.DisplayName} {m}")),
-                judgement.Headers.Date?.ToString("O") ?? "",
-                judgement.Headers.MessageId ?? "",
-                .. judgement.Parts.Select(p =>
+                validation.Headers!.Subject,
+                string.Join(',', validation.Headers.From),
+                string.Join(',', validation.Headers.To.Select(m => $"{m.DisplayName} {m}")),
+                validation.Headers.Date?.ToString("O") ?? "",
+                validation.Headers.MessageId ?? "",
+                .. validation.Parts.Select(p =>
                     $"{p.ContentType.MediaType} {p.FileName} {Convert.ToHexString(SHA256.HashData(Read(p)))}"),
             ]);
 }

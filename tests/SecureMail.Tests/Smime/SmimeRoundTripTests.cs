@@ -1,11 +1,11 @@
 using System.Security.Cryptography;
 using System.Text;
-using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
+using Mailbox = SecureMail.Mail.Mime.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 
@@ -30,7 +30,7 @@ public class SmimeRoundTripTests
 
     [Theory]
     [MemberData(nameof(Combinations))]
-    public async Task What_is_composed_is_judged_valid_and_comes_back_whole(
+    public async Task What_is_composed_is_validated_valid_and_comes_back_whole(
         string form, SignatureScheme scheme, string digest)
     {
         var signer = scheme == SignatureScheme.Ecdsa ? EcSender : Sender;
@@ -39,24 +39,24 @@ public class SmimeRoundTripTests
                 ? await SignedAsync(signer, scheme, digest)
                 : await EncryptedAsync(
                     form == "gcm" ? ContentCipher.Aes256Gcm : ContentCipher.Aes256Cbc, signer, scheme, digest);
-        using var judgement = await JudgeAsync(octets);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.Encrypted.ShouldBe(form != "signed");
-        judgement.Problem.ShouldBeNull();
-        var finding = judgement.Findings.ShouldHaveSingleItem();
+        using var validation = await ValidateAsync(octets);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.Encrypted.ShouldBe(form != "signed");
+        validation.Problem.ShouldBeNull();
+        var finding = validation.Findings.ShouldHaveSingleItem();
         (finding.Intact, finding.CoversWhole, finding.SignerIsSender).ShouldBe((true, true, (bool?)true));
-        judgement.Headers!.AreProtected.ShouldBeTrue();
-        judgement.Headers.Subject.ShouldBe(Subject);
-        judgement.Headers.From.ShouldHaveSingleItem().ShouldBe(Message.From);
-        judgement.Headers.To.ShouldBe(Message.To);
-        judgement.Headers.Date.ShouldBe(Message.Date);
-        judgement.Headers.MessageId.ShouldBe(Message.MessageId);
-        judgement
+        validation.Headers!.AreProtected.ShouldBeTrue();
+        validation.Headers.Subject.ShouldBe(Subject);
+        validation.Headers.From.ShouldHaveSingleItem().ShouldBe(Message.From);
+        validation.Headers.To.ShouldBe(Message.To);
+        validation.Headers.Date.ShouldBe(Message.Date);
+        validation.Headers.MessageId.ShouldBe(Message.MessageId);
+        validation
             .Parts.Select(p => p.ContentType.MediaType)
             .ShouldBe(["application/vnd.securemail.dispatch+json", "application/pdf"]);
-        judgement.Parts[1].FileName.ShouldBe("Công văn số 36.pdf");
-        Read(judgement.Parts[1]).ShouldBe(Document);
-        judgement.Message!.Subject.ShouldBe(form == "signed" ? Subject : "[...]");
+        validation.Parts[1].FileName.ShouldBe("Công văn số 36.pdf");
+        Read(validation.Parts[1]).ShouldBe(Document);
+        validation.Message!.Subject.ShouldBe(form == "signed" ? Subject : "[...]");
     }
 
     [Fact]
@@ -68,8 +68,8 @@ public class SmimeRoundTripTests
             var output = new MemoryStream();
             await SmimeComposer.WriteEncryptedAsync(
                 Message, inner, prepared, signature, [Recipient.Certificate], ContentCipher.Aes256Gcm, output);
-            using var judgement = await JudgeAsync(output.ToArray());
-            judgement.SignedOctetsDigest.ShouldBe(SHA256.HashData(inner.ToArray()));
+            using var validation = await ValidateAsync(output.ToArray());
+            validation.SignedBytesDigest.ShouldBe(SHA256.HashData(inner.ToArray()));
         }
     }
 
@@ -111,9 +111,9 @@ public class SmimeRoundTripTests
             .ShouldContain(h => h.Value == "To: undisclosed-recipients:;");
         var octets = await EncryptedAsync(message: message);
         Encoding.ASCII.GetString(octets).ShouldNotContain("huyen.vn");
-        using var judgement = await JudgeAsync(octets);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.Headers!.To.Select(t => t.Address).ShouldBe(["xa@huyen.vn", "phuong@huyen.vn"]);
+        using var validation = await ValidateAsync(octets);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.Headers!.To.Select(t => t.Address).ShouldBe(["xa@huyen.vn", "phuong@huyen.vn"]);
         // One is who gets it anyway.
         Encoding.ASCII.GetString(await EncryptedAsync()).ShouldContain("xa@huyen.vn");
     }
@@ -125,10 +125,10 @@ public class SmimeRoundTripTests
         {
             To = [.. Enumerable.Range(0, 3300).Select(i => new Mailbox($"Ủy ban xã số {i}", $"xa{i}@tinh.vn"))],
         };
-        using var judgement = await JudgeAsync(await EncryptedAsync(message: message));
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.Headers!.To.Count.ShouldBe(3300);
-        judgement.Message!.Mailboxes("To").ShouldBeEmpty();
+        using var validation = await ValidateAsync(await EncryptedAsync(message: message));
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.Headers!.To.Count.ShouldBe(3300);
+        validation.Message!.Mailboxes("To").ShouldBeEmpty();
     }
 
     [Fact]
@@ -142,12 +142,12 @@ public class SmimeRoundTripTests
                 MailReport.DispositionNotification("Đã nhận.", "SecureMail", Message.From, "<0@b.vn>", "processed"),
         };
         var octets = await SignedAsync(message: report);
-        using var judgement = await JudgeAsync(octets);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.Headers!.AutoSubmitted.ShouldBe("auto-replied");
-        judgement.Headers.InReplyTo.ShouldBe("<0@b.vn>");
+        using var validation = await ValidateAsync(octets);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.Headers!.AutoSubmitted.ShouldBe("auto-replied");
+        validation.Headers.InReplyTo.ShouldBe("<0@b.vn>");
         MailReport
-            .Read(judgement.Payload!)!
+            .Read(validation.Payload!)!
             .Field("Disposition")
             .ShouldBe("automatic-action/MDN-sent-automatically; processed");
     }
@@ -170,7 +170,7 @@ public class SmimeRoundTripTests
         ).Reason.ShouldBe(MimeReason.UnsafeHeader);
 
     [Fact]
-    public async Task A_large_message_is_composed_and_judged_without_being_held_in_memory()
+    public async Task A_large_message_is_composed_and_validated_without_being_held_in_memory()
     {
         var large = new byte[20_000_000];
         new Random(1).NextBytes(large);
@@ -183,8 +183,8 @@ public class SmimeRoundTripTests
             ],
         };
         var octets = await EncryptedAsync(message: message);
-        using var judgement = await JudgeAsync(octets);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        SHA256.HashData(Read(judgement.Parts[0])).ShouldBe(SHA256.HashData(large));
+        using var validation = await ValidateAsync(octets);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        SHA256.HashData(Read(validation.Parts[0])).ShouldBe(SHA256.HashData(large));
     }
 }

@@ -1,10 +1,10 @@
 using System.Security.Cryptography;
-using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Smime;
 
@@ -29,7 +29,7 @@ public class SmimeSizeTests
 
     [Theory]
     [MemberData(nameof(Sizes))]
-    public async Task A_document_of_any_size_is_sealed_opened_and_judged(int size)
+    public async Task A_document_of_any_size_is_sealed_opened_and_validated(int size)
     {
         var document = RandomNumberGenerator.GetBytes(size);
         var message = Message with
@@ -48,9 +48,9 @@ public class SmimeSizeTests
                 await SignedAsync(message: message),
             })
         {
-            using var judgement = await JudgeAsync(octets);
-            judgement.Verdict.ShouldBe(Verdict.Valid);
-            Read(judgement.Parts.ShouldHaveSingleItem()).AsSpan().SequenceEqual(document).ShouldBeTrue();
+            using var validation = await ValidateAsync(octets);
+            validation.Verdict.ShouldBe(Verdict.Valid);
+            Read(validation.Parts.ShouldHaveSingleItem()).AsSpan().SequenceEqual(document).ShouldBeTrue();
         }
     }
 

@@ -32,20 +32,20 @@ public class SmimeVectorTests
         using var key = RSA.Create();
         key.ImportFromPem(await File.ReadAllTextAsync(Path.Combine(Folder, "recipient-key.pem")));
         using var recipient = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(Folder, "recipient.pem"));
-        var options = new JudgeOptions
+        var options = new ValidationOptions
         {
             Trust = TrustMaterial.Load([Path.Combine(Folder, "root.pem")]),
             At = new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero),
             CheckRevocation = false,
         };
         await using var file = File.OpenRead(Path.Combine(Folder, $"{name}.eml"));
-        using var judgement = await SmimeJudge.JudgeAsync(file, [new RecipientKey(recipient, key)], options);
-        JsonSerializer.Serialize(judgement.Verdict).Trim('"').ShouldBe(verdict);
-        judgement.Encrypted.ShouldBe(encrypted);
-        (judgement.Problem ?? judgement.Findings[0].Reason).Code.ShouldBe(code);
+        using var validation = await MessageValidator.ValidateAsync(file, [new RecipientKey(recipient, key)], options);
+        JsonSerializer.Serialize(validation.Verdict).Trim('"').ShouldBe(verdict);
+        validation.Encrypted.ShouldBe(encrypted);
+        (validation.Problem ?? validation.Findings[0].Reason).Code.ShouldBe(code);
         if (verdict == "valid")
         {
-            judgement.Parts.ShouldHaveSingleItem().ReadText(1000).ShouldBe("Cong van so 36\r\n\r\nNoi dung.  \r\n");
+            validation.Parts.ShouldHaveSingleItem().ReadText(1000).ShouldBe("Cong van so 36\r\n\r\nNoi dung.  \r\n");
         }
     }
 

@@ -1,5 +1,5 @@
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
@@ -30,18 +30,19 @@ public sealed class UnprovenEnvelopeTests
 
         // The wrong key, which is what PKCS#1 padding that does not come out leads to (RFC 3218).
         using (
-            var judgement = await JudgeAsync(Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
+            var validation = await ValidateAsync(
+                Mail(cms), keys: [new RecipientKey(Recipient.Certificate, Stranger.Rsa)]))
         {
-            answers.Add(Answer(judgement));
+            answers.Add(Answer(validation));
         }
         // What was never signed.
         var unsigned = new MemoryStream();
         await CmsEnveloper.EncryptAsync(
             new MemoryStream("Content-Type: text/plain\r\n\r\nsecret\r\n"u8.ToArray()), unsigned,
             [Recipient.Certificate], ContentCipher.Aes256Cbc);
-        using (var judgement = await JudgeAsync(Mail(unsigned.ToArray())))
+        using (var validation = await ValidateAsync(Mail(unsigned.ToArray())))
         {
-            answers.Add(Answer(judgement));
+            answers.Add(Answer(validation));
         }
 
         answers.ShouldHaveSingleItem().ShouldBe("Unsigned Read  0 findings, envelope-unproven, nothing shown");
@@ -50,24 +51,24 @@ public sealed class UnprovenEnvelopeTests
         {
             byte[] changed = [.. cms];
             changed[place] ^= change;
-            using var judgement = await JudgeAsync(Mail(changed));
+            using var validation = await ValidateAsync(Mail(changed));
             // The last octets are line ends behind the signed part and padding: with another signature value or text
             // there it stays what was signed.
-            if (judgement.Verdict == Verdict.Valid)
+            if (validation.Verdict == Verdict.Valid)
             {
-                judgement.SignedOctetsDigest.ShouldBe(await DigestAsync());
+                validation.SignedBytesDigest.ShouldBe(await DigestAsync());
             }
             else
             {
-                answers.Add(Answer(judgement));
+                answers.Add(Answer(validation));
             }
         }
 
         async Task<byte[]?> DigestAsync()
         {
-            using var judgement = await JudgeAsync(Mail(cms));
-            judgement.Verdict.ShouldBe(Verdict.Valid);
-            return judgement.SignedOctetsDigest;
+            using var validation = await ValidateAsync(Mail(cms));
+            validation.Verdict.ShouldBe(Verdict.Valid);
+            return validation.SignedBytesDigest;
         }
     }
 
@@ -78,7 +79,7 @@ public sealed class UnprovenEnvelopeTests
         key.ImportFromPem(await File.ReadAllTextAsync(Path.Combine(Vectors.Folder("smime"), "recipient-key.pem")));
         using var recipient = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificate(
             Vectors.Read("smime", "recipient.pem"));
-        using var judgement = await JudgeAsync(
+        using var validation = await ValidateAsync(
             Vectors.Read("smime", "triple-des.eml"),
             Options with
             {
@@ -87,17 +88,22 @@ public sealed class UnprovenEnvelopeTests
                 CheckRevocation = false,
             },
             [new RecipientKey(recipient, key)]);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.EnvelopeFindings.ShouldHaveSingleItem().Code.ShouldBe("cipher-weak");
-        judgement.Parts.ShouldNotBeEmpty();
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.EnvelopeFindings.ShouldHaveSingleItem().Code.ShouldBe("cipher-weak");
+        validation.Parts.ShouldNotBeEmpty();
     }
 
-    private static string Answer(MessageJudgement judgement) =>
-        $"{judgement.Verdict} {judgement.State} {judgement.Problem?.Code} {judgement.Findings.Count} findings, {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}, {(judgement.Payload is null && judgement.Parts.Count == 0 && !judgement.EnvelopeIsProven ? "nothing shown" : "shown")}";
+    private static string Answer(MessageValidation validation) =>
+        $"{validation.Verdict} {validation.State} {validation.Problem?.Code} {validation.Findings.Count} findings, "
+            + $"{string.Join(' ', validation.EnvelopeFindings.Select(f => f.Code))}, "
+            + (validation.Payload is null && validation.Parts.Count == 0 && !validation.EnvelopeIsProven
+                ? "nothing shown"
+                : "shown");
 
     private static byte[] Mail(byte[] cms) =>
         [
-            .. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
+            .. "MIME-Version: 1.0\r\nFrom: vanthu@tinhuy.vn\r\nContent-Type: application/pkcs7-mime; "u8
+                + "smime-type=enveloped-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"u8,
             .. System.Text.Encoding.ASCII.GetBytes(
                 Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)),
             .. "\r\n"u8,

@@ -9,7 +9,7 @@ public sealed class TrustFuzzTests
     private static readonly TestPki Pki = TestPki.Shared;
 
     [Fact]
-    public void A_mutated_certificate_is_judged_and_never_trusted()
+    public void A_mutated_certificate_is_validated_and_never_trusted()
     {
         TestIdentity rich = Pki.Issue("CN=Rich,O=A,C=VN", ["a@a.vn"], edit: r =>
         {

@@ -122,7 +122,12 @@ public sealed class VerdictTests
     {
         var json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
         json.ShouldBe(
-            """{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true,"coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"},"digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null,"path":["CN=A","CN=CA"]}"""
+            """{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":"""
+                + """{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true"""
+                + ""","coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":"""
+                + """{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"}"""
+                + ""","digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null"""
+                + ""","path":["CN=A","CN=CA"]}"""
         );
         JsonSerializer.Serialize(Verdict.WrongSender).ShouldBe("\"wrong-sender\"");
         foreach (Verdict verdict in Enum.GetValues<Verdict>())

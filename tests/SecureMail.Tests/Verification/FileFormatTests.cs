@@ -7,7 +7,7 @@ namespace SecureMail.Tests.Verification;
 
 public sealed class FileFormatTests
 {
-    private static readonly JudgeOptions Options = new() { Trust = new TrustMaterial([]), At = TestPki.Now };
+    private static readonly ValidationOptions Options = new() { Trust = new TrustMaterial([]), At = TestPki.Now };
 
     [Theory]
     [InlineData("", FileFormat.Unknown)]

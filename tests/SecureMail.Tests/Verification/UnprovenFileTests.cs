@@ -1,8 +1,8 @@
-using CmsSigner = SecureMail.Cms.CmsSigner;
 using SecureMail.Cms;
 using SecureMail.Tests.Cms;
 using SecureMail.Trust;
 using SecureMail.Verification;
+using CmsSigner = SecureMail.Cms.CmsSigner;
 
 namespace SecureMail.Tests.Verification;
 
@@ -10,7 +10,7 @@ namespace SecureMail.Tests.Verification;
 public sealed class UnprovenFileTests
 {
     private static readonly TestIdentity Signer = TestPki.Shared.Issue("CN=Van thu", ["vanthu@a.vn"]);
-    private static readonly JudgeOptions Options = new()
+    private static readonly ValidationOptions Options = new()
     {
         Trust = new TrustMaterial(
             [TestPki.Shared.Root.Certificate], [TestPki.Shared.Ca.Certificate], TestPki.Shared.Crls()),

@@ -1,8 +1,8 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
 /// <summary>
-/// A message about to be DATA: looked through once before anything is sent, then written with its dots stuffed (RFC
-/// 5321 §4.5.2).
+/// A message to be sent as DATA. The whole message is checked before anything is sent, then written with its dots
+/// stuffed (RFC 5321 §4.5.2).
 /// </summary>
 internal sealed class OutgoingData
 {
@@ -17,19 +17,19 @@ internal sealed class OutgoingData
         _origin = message.Position;
     }
 
-    /// <summary>Octets, a missing last CRLF counted (RFC 1870 §3: dots unstuffed).</summary>
+    /// <summary>Size in bytes without stuffed dots (RFC 1870 §3). A missing last CRLF is counted.</summary>
     public long Size { get; private set; }
 
     public bool HasEightBit { get; private set; }
 
-    /// <exception cref="SmtpException">Permanent, Message: a bare CR or LF, a NUL, a line too long, or nothing at
-    /// all.</exception>
+    /// <exception cref="SmtpException">Permanent, Message: the message holds a bare CR or LF, a NUL or a line that is
+    /// too long, or it is empty.</exception>
     public static async Task<OutgoingData> InspectAsync(Stream message, CancellationToken cancellationToken)
     {
         if (!message.CanSeek)
         {
             throw new ArgumentException(
-                "The message is looked through before it is sent: its stream must be seekable.", nameof(message));
+                "The message is read twice, so its stream must be seekable.", nameof(message));
         }
 
         var data = new OutgoingData(message);
@@ -45,7 +45,7 @@ internal sealed class OutgoingData
 
         if (previous == '\r' || data.Size == 0)
         {
-            throw Refused("The message is empty or ends within a line end.");
+            throw Refused("The message is empty or ends with a CR without LF.");
         }
 
         data._endsWithLine = previous == '\n';
@@ -57,8 +57,10 @@ internal sealed class OutgoingData
         return data;
     }
 
-    /// <summary>Writes the message and the final dot. <paramref name="beforeLast"/> is called before the write that
-    /// holds the dot.</summary>
+    /// <summary>
+    /// Writes the message and the final dot. <paramref name="beforeLast"/> is called before the write that contains the
+    /// dot.
+    /// </summary>
     public async Task WriteAsync(
         Func<ReadOnlyMemory<byte>, ValueTask> write, Action beforeLast, CancellationToken cancellationToken)
     {
@@ -85,43 +87,43 @@ internal sealed class OutgoingData
         }
     }
 
-    private static void Inspect(ReadOnlySpan<byte> octets, ref byte previous, ref int column)
+    private static void Inspect(ReadOnlySpan<byte> bytes, ref byte previous, ref int column)
     {
-        while (!octets.IsEmpty)
+        while (!bytes.IsEmpty)
         {
             if (previous == '\r')
             {
-                if (octets[0] != '\n')
+                if (bytes[0] != '\n')
                 {
                     throw Refused("The message holds a CR without LF.");
                 }
 
                 previous = (byte)'\n';
                 column = 0;
-                octets = octets[1..];
+                bytes = bytes[1..];
                 continue;
             }
 
-            var end = octets.IndexOfAny((byte)'\r', (byte)'\n', (byte)0);
-            column += end < 0 ? octets.Length : end;
+            var end = bytes.IndexOfAny((byte)'\r', (byte)'\n', (byte)0);
+            column += end < 0 ? bytes.Length : end;
             if (column > MaxLine)
             {
-                throw Refused("The message holds a line longer than 998 octets.");
+                throw Refused("The message holds a line longer than 998 bytes.");
             }
 
             if (end < 0)
             {
-                previous = octets[^1];
+                previous = bytes[^1];
                 return;
             }
 
-            if (octets[end] != '\r')
+            if (bytes[end] != '\r')
             {
                 throw Refused("The message holds an LF without CR, or a NUL.");
             }
 
             previous = (byte)'\r';
-            octets = octets[(end + 1)..];
+            bytes = bytes[(end + 1)..];
         }
     }
 

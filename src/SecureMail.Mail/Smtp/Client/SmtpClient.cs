@@ -1,52 +1,48 @@
-using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography;
-using System.Text;
+using SecureMail.Mail.Mime;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
 /// <summary>
 /// One SMTP session as a client (RFC 5321): connect, EHLO, STARTTLS when required and EHLO again, then any number of
-/// messages. Each recipient of each message gets an outcome of its own, and nothing is tried twice: whether and when is
-/// the queue's to decide. It leaves out on purpose: MX lookup, AUTH, SMTPUTF8, and falling back to clear text.
+/// messages. Each recipient of each message gets an outcome of its own. Nothing is retried here, because the queue
+/// decides whether and when to send again. The client leaves out on purpose: MX lookup, AUTH, SMTPUTF8, and falling
+/// back to clear text.
 /// </summary>
 public sealed class SmtpClient : IAsyncDisposable
 {
-    /// <summary>Commands sent before reading replies: few enough that neither side fills its buffers and waits for the
-    /// other (RFC 2920 §3.1).</summary>
+    /// <summary>Commands sent before replies are read. The number is small, so that the buffers of both sides cannot
+    /// fill while each waits for the other (RFC 2920 §3.1).</summary>
     private const int PipelineDepth = 50;
-    private const int MaxReplyLine = 2000;
 
     private readonly SmtpClientOptions _options;
-    private readonly TimeProvider _time;
-    private readonly SmtpInput _input;
-    private Stream _stream;
+    private readonly SmtpClientConnection _connection;
     private bool _transactionOpen;
 
     private SmtpClient(Stream stream, SmtpClientOptions options, TimeProvider time)
     {
-        _stream = stream;
-        _input = new SmtpInput(stream);
+        _connection = new SmtpClientConnection(stream, options.Timeouts, time);
         _options = options;
-        _time = time;
     }
 
-    /// <summary>What the server offered last: under TLS when there is TLS.</summary>
+    /// <summary>The capabilities of the server's last EHLO reply: under TLS when TLS is used.</summary>
     public SmtpCapabilities Capabilities { get; private set; } = new([]);
 
     /// <summary>Whether another message can be sent on this connection.</summary>
-    public bool IsUsable { get; private set; } = true;
+    public bool IsUsable => _connection.IsUsable;
 
     /// <summary>Opens a session.</summary>
-    /// <exception cref="SmtpException">Transient or Permanent; nothing was sent.</exception>
+    /// <exception cref="SmtpException">Transient or Permanent; no message was sent.</exception>
+    /// <exception cref="ArgumentException">TLS is required without a pin, or our own name is not a domain.</exception>
     public static async Task<SmtpClient> ConnectAsync(
         SmtpClientOptions options, TimeProvider time, CancellationToken cancellationToken = default)
     {
         if (options.RequireTls && options.PinServer is null)
         {
-            throw new ArgumentException(
-                "TLS is required, but nothing says which server is the right one.", nameof(options));
+            throw new ArgumentException("TLS is required, but no pin identifies the server.", nameof(options));
         }
 
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
@@ -78,7 +74,7 @@ public sealed class SmtpClient : IAsyncDisposable
         }
         catch
         {
-            client.IsUsable = false;
+            client._connection.IsUsable = false;
             await client.DisposeAsync();
             throw;
         }
@@ -86,11 +82,12 @@ public sealed class SmtpClient : IAsyncDisposable
 
     /// <summary>Sends one message.</summary>
     /// <param name="from">The return path; null is &lt;&gt;.</param>
-    /// <param name="message">Seekable, from its position on; lines end with CRLF.</param>
-    /// <returns>One result for each recipient, in order. Cancelling while the reply to the final dot is awaited gives
-    /// Unknown, not an exception.</returns>
-    /// <exception cref="SmtpException">Permanent, Message: the message itself may not be sent; nothing was.</exception>
-    /// <exception cref="MimeException">An address is none.</exception>
+    /// <param name="message">Seekable; read from its position on; lines end with CRLF.</param>
+    /// <returns>One result for each recipient, in order. If the call is cancelled after the final dot was sent, the
+    /// results are Unknown, and no exception is thrown.</returns>
+    /// <exception cref="SmtpException">Permanent, Message: the message may not be sent, and nothing of it
+    /// was.</exception>
+    /// <exception cref="MimeException">An address breaks the grammar.</exception>
     public async Task<IReadOnlyList<SmtpRecipientResult>> SendAsync(
         string? from, IReadOnlyList<string> recipients, Stream message, CancellationToken cancellationToken = default)
     {
@@ -99,64 +96,61 @@ public sealed class SmtpClient : IAsyncDisposable
             throw new ArgumentException("A message needs a recipient.", nameof(recipients));
         }
 
-        if (!IsUsable)
-        {
-            throw new InvalidOperationException("This connection has ended.");
-        }
-
+        RequireUsable();
         var data = await OutgoingData.InspectAsync(message, cancellationToken);
         if (data.HasEightBit && !Capabilities.Has(SmtpCapabilities.EightBitMime))
         {
             throw new SmtpException(
                 SmtpOutcome.Permanent, SmtpFailure.Message,
-                "The message holds 8-bit octets and the server takes 7-bit only.");
+                "The message holds 8-bit bytes, and the server accepts 7-bit text only.");
         }
 
         if (Capabilities.MaxSize < data.Size)
         {
             throw new SmtpException(
-                SmtpOutcome.Permanent, SmtpFailure.Message, "The message is larger than the server takes.");
+                SmtpOutcome.Permanent, SmtpFailure.Message, "The message is larger than the server accepts.");
         }
 
         var mail = new MailFrom(from, data.Size, data.HasEightBit).ToWire(Capabilities);
         var commands = recipients.Select(r => new RcptTo(r).ToWire()).ToList();
 
-        var results = new SmtpRecipientResult?[recipients.Count];
-        var dotOnItsWay = false;
+        var results = new RecipientResults(recipients);
+        var dotSent = false;
         try
         {
-            await TransactAsync(mail, commands, recipients, results, data, () => dotOnItsWay = true, cancellationToken);
+            await TransactAsync(mail, commands, results, data, () => dotSent = true, cancellationToken);
         }
         catch (SmtpException e)
         {
-            IsUsable = false;
-            Decide(
-                results, recipients, dotOnItsWay && e.Reply is null ? SmtpOutcome.Unknown : SmtpOutcome.Transient,
-                e.Failure, e.Reply);
+            _connection.IsUsable = false;
+            results.DecideByFailure(
+                dotSent && e.Reply is null ? SmtpOutcome.Unknown : SmtpOutcome.Transient, e.Failure, e.Reply);
         }
         catch (OperationCanceledException)
         {
-            IsUsable = false;
-            if (!dotOnItsWay)
+            _connection.IsUsable = false;
+            if (!dotSent)
             {
                 throw;
             }
 
-            Decide(results, recipients, SmtpOutcome.Unknown, SmtpFailure.Timeout, null);
+            results.DecideByFailure(SmtpOutcome.Unknown, SmtpFailure.Timeout, null);
         }
         catch
         {
-            IsUsable = false; // the message could not be read to its end: the server must not take half of it
+            // The message could not be read to its end. The connection is closed, so that the server does not accept a
+            // part of it.
+            _connection.IsUsable = false;
             throw;
         }
 
-        return results!;
+        return results.ToList();
     }
 
-    /// <summary>Issues a private command between messages and answers the server's reply, whatever it is.</summary>
-    /// <param name="command">Verb and argument: US-ASCII without controls, at most 510 octets (RFC 5321
+    /// <summary>Sends a private command between messages and returns the server's reply, positive or not.</summary>
+    /// <param name="command">Verb and argument: US-ASCII without control characters, at most 510 octets (RFC 5321
     /// §4.5.3.1.4).</param>
-    /// <exception cref="SmtpException">The connection was lost or the answer is no reply.</exception>
+    /// <exception cref="SmtpException">The connection was lost, or the reply is not an SMTP reply.</exception>
     public async Task<SmtpReply> CommandAsync(string command, CancellationToken cancellationToken = default)
     {
         if (command.Length is 0 or > 510 || command.AsSpan().ContainsAnyExceptInRange(' ', '~'))
@@ -164,54 +158,33 @@ public sealed class SmtpClient : IAsyncDisposable
             throw new ArgumentException("A command is one line of US-ASCII.", nameof(command));
         }
 
-        if (!IsUsable)
-        {
-            throw new InvalidOperationException("This connection has ended.");
-        }
-
+        RequireUsable();
         try
         {
-            return await AskAsync(command, cancellationToken);
+            return await _connection.ExecuteAsync(command, cancellationToken);
         }
         catch
         {
-            IsUsable = false; // what the next reply answers would be anyone's guess
+            _connection.IsUsable = false; // the next reply could belong to this command
             throw;
         }
     }
 
-    /// <summary>Says QUIT when there is someone to say it to, and closes.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        if (IsUsable)
-        {
-            IsUsable = false;
-            try
-            {
-                using var limit = new CancellationTokenSource(_options.Timeouts.Farewell, _time);
-                await _stream.WriteAsync("QUIT\r\n"u8.ToArray(), limit.Token);
-                await _input.ReadLineAsync(MaxReplyLine, limit.Token);
-            }
-            catch (Exception e) when (e is IOException or OperationCanceledException)
-            {
-                // Every message has had its outcome; the goodbye is courtesy.
-            }
-        }
+    /// <summary>Sends QUIT if the connection is usable, and closes.</summary>
+    public ValueTask DisposeAsync() => _connection.DisposeAsync();
 
-        try
+    private void RequireUsable()
+    {
+        if (!IsUsable)
         {
-            await _stream.DisposeAsync();
-        }
-        catch (IOException)
-        {
-            // Likewise.
+            throw new InvalidOperationException("This connection has ended.");
         }
     }
 
     private async Task OpenAsync(CancellationToken cancellationToken)
     {
-        Require(await ReadReplyAsync(_options.Timeouts.Greeting, cancellationToken), 220);
-        await GreetAsync(cancellationToken);
+        RequireCode(await _connection.ReadReplyAsync(_options.Timeouts.Greeting, cancellationToken), 220);
+        await SendEhloAsync(cancellationToken);
         if (!_options.RequireTls)
         {
             return;
@@ -220,91 +193,80 @@ public sealed class SmtpClient : IAsyncDisposable
         if (!Capabilities.Has(SmtpCapabilities.StartTls))
         {
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.TlsNotOffered,
-                "The server offers no TLS, and nothing is sent without.");
+                SmtpOutcome.Transient, SmtpFailure.TlsNotOffered, "TLS is required, and the server does not offer it.");
         }
 
-        Require(await AskAsync(SmtpCapabilities.StartTls, cancellationToken), 220);
-        // RFC 3207 §4.2: what the server, or someone before it, said in the clear behind its 220 must not pass for
-        // something said under TLS.
-        if (_input.HasBuffered)
+        RequireCode(await _connection.ExecuteAsync(SmtpCapabilities.StartTls, cancellationToken), 220);
+        // RFC 3207 §4.2: bytes that the server, or an attacker, sent in the clear after the 220 may not be taken for
+        // bytes sent under TLS.
+        if (_connection.HasBuffered)
         {
             throw new SmtpException(
                 SmtpOutcome.Transient, SmtpFailure.Protocol,
-                "Something was sent in the clear behind the answer to STARTTLS.");
+                "Bytes were sent in the clear after the reply to STARTTLS.");
         }
 
-        var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
-        _stream = tls;
         try
         {
-            await LimitedAsync(
-                _options.Timeouts.Tls,
-                async limit =>
-                {
-                    await tls.AuthenticateAsClientAsync(
-                        Tls.Client(_options.Host, _options.ClientCertificate, _options.PinServer!), limit);
-                    return true;
-                },
-                cancellationToken);
+            await _connection.StartTlsAsync(
+                () => Tls.Client(_options.Host, _options.ClientCertificate, _options.PinServer!), cancellationToken);
         }
         catch (Exception e) when (e is AuthenticationException or CryptographicException)
         {
             throw new SmtpException(
                 SmtpOutcome.Transient, SmtpFailure.TlsRefused,
-                "The server's certificate is not the one expected, or TLS failed.", null, e);
+                "The server's certificate is not the expected one, or TLS failed.", null, e);
         }
 
-        _input.Reset(tls);
-        await GreetAsync(cancellationToken);
+        await SendEhloAsync(cancellationToken);
     }
 
-    private async Task GreetAsync(CancellationToken cancellationToken)
+    private async Task SendEhloAsync(CancellationToken cancellationToken)
     {
         if (!Hello.TryParse(_options.EhloName, out var hello))
         {
-            throw new ArgumentException("Our own name is no domain.");
+            throw new ArgumentException("The name for EHLO is not a domain or an address literal.");
         }
 
-        var reply = await AskAsync(hello.Value.ToWire(), cancellationToken);
-        Require(reply, 250);
+        var reply = await _connection.ExecuteAsync(hello.Value.ToWire(), cancellationToken);
+        RequireCode(reply, 250);
         Capabilities = new SmtpCapabilities([.. reply.Lines.Skip(1)]);
     }
 
-    /// <summary>MAIL, RCPTs, DATA. Each recipient is decided by its own reply or, once accepted, by the reply to the
-    /// message.</summary>
+    /// <summary>Sends MAIL, RCPT and DATA. Each recipient is decided by the reply to its RCPT or, if accepted there, by
+    /// the reply to the message.</summary>
     private async Task TransactAsync(
-        string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results,
-        OutgoingData data, Action dotLeaves, CancellationToken cancellationToken)
+        string mail, List<string> commands, RecipientResults results, OutgoingData data, Action dotLeaves,
+        CancellationToken cancellationToken)
     {
         if (_transactionOpen)
         {
-            Require(await AskAsync("RSET", cancellationToken), 250);
+            RequireCode(await _connection.ExecuteAsync("RSET", cancellationToken), 250);
         }
 
         _transactionOpen = true;
-        if (!await AddressAsync(mail, commands, recipients, results, cancellationToken))
+        if (!await SendEnvelopeAsync(mail, commands, results, cancellationToken))
         {
             return;
         }
 
-        if (results.All(r => r is not null))
+        if (results.AllDecided)
         {
-            return; // nobody is left to send to; the next message begins with RSET
+            return; // no recipient was accepted; the next message begins with RSET
         }
 
-        await SendAsync(Lines(["DATA"]), _options.Timeouts.DataBlock, cancellationToken);
-        var go = await ReadReplyAsync(_options.Timeouts.DataStart, cancellationToken);
+        await _connection.SendCommandsAsync(["DATA"], cancellationToken);
+        var go = await _connection.ReadReplyAsync(_options.Timeouts.DataStart, cancellationToken);
         if (go.Code < 400 && go.Code != 354)
         {
-            // A 250 here is no taking of a message: it has not been sent.
+            // A 250 here does not accept a message, because none has been sent.
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to DATA means nothing.");
+                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's reply to DATA is not 354 and no refusal.");
         }
 
         if (go.Code != 354)
         {
-            DecideByReply(results, recipients, go);
+            results.DecideByReply(go);
             return;
         }
 
@@ -312,98 +274,66 @@ public sealed class SmtpClient : IAsyncDisposable
         try
         {
             await data.WriteAsync(
-                async octets => await SendAsync(octets, _options.Timeouts.DataBlock, cancellationToken), dotLeaves,
-                cancellationToken);
-            end = await ReadReplyAsync(_options.Timeouts.DataEnd, cancellationToken);
+                async bytes => await _connection.SendAsync(bytes, cancellationToken), dotLeaves, cancellationToken);
+            end = await _connection.ReadReplyAsync(_options.Timeouts.DataEnd, cancellationToken);
         }
         catch (SmtpException e) when (e.Failure == SmtpFailure.ConnectionLost)
         {
-            if (await LastWordAsync() is not { } word)
+            if (await _connection.TryReadLastReplyAsync() is not { } reply)
             {
                 throw;
             }
-            // A server that says why before it closes (552, 421) has not taken the message.
+            // A server that gives a reason before it closes (552, 421) has not accepted the message.
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Refused, "The server refused the message and closed.", word, e);
+                SmtpOutcome.Transient, SmtpFailure.Refused, "The server refused the message and closed.", reply, e);
         }
 
-        if (end.Code is >= 300 and < 400) // no answer to a message: whether it was taken is not known
+        if (end.Code is >= 300 and < 400)
         {
+            // 3yz does not reply to a message, so it is not known whether the message was accepted.
             throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer to the message means nothing.");
+                SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's reply to the message is 3yz.");
         }
 
         _transactionOpen = false;
-        DecideByReply(results, recipients, end);
+        results.DecideByReply(end);
     }
 
-    /// <summary>Sends MAIL and every RCPT, pipelined when the server allows (RFC 2920). False when the sender was
+    /// <summary>Sends MAIL and every RCPT, pipelined when the server allows it (RFC 2920). False when the sender was
     /// refused.</summary>
-    private async Task<bool> AddressAsync(
-        string mail, List<string> commands, IReadOnlyList<string> recipients, SmtpRecipientResult?[] results,
-        CancellationToken cancellationToken)
+    private async Task<bool> SendEnvelopeAsync(
+        string mail, List<string> commands, RecipientResults results, CancellationToken cancellationToken)
     {
         var depth = Capabilities.Has(SmtpCapabilities.Pipelining) ? PipelineDepth : 1;
-        var mailReply = depth == 1 ? await AskAsync(mail, cancellationToken) : null;
-        for (var first = 0; first < commands.Count && (mailReply is null || IsTaken(mailReply)); first += depth)
+        var mailReply = depth == 1 ? await _connection.ExecuteAsync(mail, cancellationToken) : null;
+        for (
+            var first = 0;
+            first < commands.Count && (mailReply is null || RecipientResults.IsAccepted(mailReply));
+            first += depth)
         {
             var batch = commands.Skip(first).Take(depth).ToList();
-            await SendAsync(
-                Lines(mailReply is null ? [mail, .. batch] : batch), _options.Timeouts.DataBlock, cancellationToken);
-            mailReply ??= await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
+            await _connection.SendCommandsAsync(mailReply is null ? [mail, .. batch] : batch, cancellationToken);
+            mailReply ??= await _connection.ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
             for (var i = 0; i < batch.Count; i++)
             {
-                var reply = await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
-                if (IsTaken(mailReply) && !IsTaken(reply))
+                var reply = await _connection.ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
+                if (RecipientResults.IsAccepted(mailReply) && !RecipientResults.IsAccepted(reply))
                 {
-                    results[first + i] = Refused(recipients[first + i], reply);
+                    results.Refuse(first + i, reply);
                 }
             }
         }
 
-        if (IsTaken(mailReply!))
+        if (RecipientResults.IsAccepted(mailReply!))
         {
             return true;
         }
 
-        DecideByReply(results, recipients, mailReply!);
+        results.DecideByReply(mailReply!);
         return false;
     }
 
-    private static void DecideByReply(SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpReply reply)
-    {
-        for (var i = 0; i < results.Length; i++)
-        {
-            results[i] ??= IsTaken(reply)
-                ? new SmtpRecipientResult(recipients[i], SmtpOutcome.Delivered, null, reply)
-                : Refused(recipients[i], reply);
-        }
-    }
-
-    /// <summary>2yz alone is a yes to MAIL, RCPT and the message; 3yz is not (RFC 5321 §4.2.1).</summary>
-    private static bool IsTaken(SmtpReply reply) => reply.Code is >= 200 and < 300;
-
-    private static SmtpRecipientResult Refused(string recipient, SmtpReply reply) =>
-        reply.IsPermanent
-            ? new SmtpRecipientResult(recipient, SmtpOutcome.Permanent, SmtpFailure.Refused, reply)
-            : new SmtpRecipientResult(
-                recipient, SmtpOutcome.Transient, reply.IsTransient ? SmtpFailure.Refused : SmtpFailure.Protocol,
-                reply);
-
-    /// <summary>The same for all that are not decided yet; a reply with a permanent code says more than the outcome
-    /// given.</summary>
-    private static void Decide(
-        SmtpRecipientResult?[] results, IReadOnlyList<string> recipients, SmtpOutcome outcome, SmtpFailure failure,
-        SmtpReply? reply)
-    {
-        for (var i = 0; i < results.Length; i++)
-        {
-            results[i] ??= new SmtpRecipientResult(
-                recipients[i], reply is { IsPermanent: true } ? SmtpOutcome.Permanent : outcome, failure, reply);
-        }
-    }
-
-    private static void Require(SmtpReply reply, int code)
+    private static void RequireCode(SmtpReply reply, int code)
     {
         if (reply.Code == code)
         {
@@ -413,104 +343,5 @@ public sealed class SmtpClient : IAsyncDisposable
         throw new SmtpException(
             reply.IsPermanent ? SmtpOutcome.Permanent : SmtpOutcome.Transient,
             reply.Code >= 400 ? SmtpFailure.Refused : SmtpFailure.Protocol, "The server refused the session.", reply);
-    }
-
-    private async Task<SmtpReply> AskAsync(string command, CancellationToken cancellationToken)
-    {
-        await SendAsync(Lines([command]), _options.Timeouts.DataBlock, cancellationToken);
-        return await ReadReplyAsync(_options.Timeouts.Reply, cancellationToken);
-    }
-
-    private static byte[] Lines(IEnumerable<string> commands) =>
-        Encoding.ASCII.GetBytes(string.Concat(commands.Select(c => c + "\r\n")));
-
-    private async ValueTask SendAsync(
-        ReadOnlyMemory<byte> octets, TimeSpan limit, CancellationToken cancellationToken) =>
-        await LimitedAsync(
-            limit,
-            async token =>
-            {
-                await _stream.WriteAsync(octets, token);
-                await _stream.FlushAsync(token);
-                return true;
-            },
-            cancellationToken);
-
-    private async Task<SmtpReply> ReadReplyAsync(TimeSpan limit, CancellationToken cancellationToken)
-    {
-        var reply = await LimitedAsync(limit, ReadReplyAsync, cancellationToken);
-        if (reply.Code == 421)
-        {
-            IsUsable = false; // RFC 5321 §3.8: the server closes
-        }
-
-        return reply;
-    }
-
-    private async ValueTask<SmtpReply> ReadReplyAsync(CancellationToken cancellationToken)
-    {
-        List<string> lines = [];
-        var first = 0;
-        while (true)
-        {
-            var (kind, line) = await _input.ReadLineAsync(MaxReplyLine, cancellationToken);
-            if (kind == SmtpLineKind.End)
-            {
-                throw new SmtpException(
-                    SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The server closed the connection.");
-            }
-
-            if (kind != SmtpLineKind.Line
-                || !SmtpReply.TryParseLine(line.Span, out var code, out var more, out var text)
-                || (lines.Count > 0 && code != first)
-                || lines.Count == SmtpReply.MaxLines)
-            {
-                throw new SmtpException(
-                    SmtpOutcome.Transient, SmtpFailure.Protocol, "The server's answer is no SMTP reply.");
-            }
-
-            first = code;
-            lines.Add(text);
-            if (!more)
-            {
-                return SmtpReply.FromLines(code, lines);
-            }
-        }
-    }
-
-    /// <summary>A negative reply the server left behind before it closed, or null.</summary>
-    private async Task<SmtpReply?> LastWordAsync()
-    {
-        try
-        {
-            using var limit = new CancellationTokenSource(_options.Timeouts.Farewell, _time);
-            var reply = await ReadReplyAsync(limit.Token);
-            return reply.Code >= 400 ? reply : null;
-        }
-        catch (Exception e) when (e is IOException or SmtpException or OperationCanceledException)
-        {
-            return null;
-        }
-    }
-
-    private async Task<T> LimitedAsync<T>(
-        TimeSpan limit, Func<CancellationToken, ValueTask<T>> wait, CancellationToken cancellationToken)
-    {
-        using var timer = new CancellationTokenSource(limit, _time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
-        try
-        {
-            return await wait(either.Token);
-        }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.Timeout, "The server did not answer in time.", null, e);
-        }
-        catch (IOException e)
-        {
-            throw new SmtpException(
-                SmtpOutcome.Transient, SmtpFailure.ConnectionLost, "The connection was lost.", null, e);
-        }
     }
 }

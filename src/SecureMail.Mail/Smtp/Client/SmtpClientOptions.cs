@@ -1,41 +1,44 @@
 using System.Security.Cryptography.X509Certificates;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Client;
 
-/// <summary>Where to connect and what to insist on.</summary>
+/// <summary>Server, TLS and time-outs of a session as a client.</summary>
 public sealed record SmtpClientOptions
 {
-    /// <summary>A name or an address.</summary>
+    /// <summary>Host name or IP address of the server.</summary>
     public required string Host { get; init; }
 
     public int Port { get; init; } = 25;
 
-    /// <summary>What we call ourselves: our host's name.</summary>
+    /// <summary>The name to give with EHLO: the name of this host.</summary>
     public required string EhloName { get; init; }
 
-    /// <summary>Without STARTTLS nothing is sent. Needs <see cref="PinServer"/>. When false TLS is not used.</summary>
+    /// <summary>
+    /// Whether TLS is used. When true, no message is sent without STARTTLS, and <see cref="PinServer"/> is needed. When
+    /// false, TLS is not used.
+    /// </summary>
     public bool RequireTls { get; init; }
 
-    /// <summary>Ours, with its key; when set TLS is 1.3 and mutual.</summary>
+    /// <summary>This client's certificate with its private key. When it is set, TLS is 1.3 and mutual.</summary>
     public X509Certificate2? ClientCertificate { get; init; }
 
-    /// <summary>Says alone whether the server's certificate is the one expected; no path is built and nothing
-    /// fetched.</summary>
+    /// <summary>
+    /// Says whether the server's certificate is the expected one. No path is built and nothing is fetched.
+    /// </summary>
     public Func<X509Certificate2, bool>? PinServer { get; init; }
 
     public SmtpClientTimeouts Timeouts { get; init; } = new();
 }
 
 /// <summary>
-/// How long each state of a session may last (RFC 5321 §4.5.3.2). Each limit is for the whole reply or block: a server
-/// that drips one octet at a time gains nothing by it. Every state has one, so that no server can hold a session for
-/// ever.
+/// Time-outs of each state of a session (RFC 5321 §4.5.3.2). A time-out is for a whole reply or block, so a server that
+/// sends single bytes does not extend it. Every state has a time-out, so that no server can hold a session for ever.
 /// </summary>
 public sealed record SmtpClientTimeouts
 {
     public TimeSpan Connect { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>For the 220 (§4.5.3.2.1).</summary>
+    /// <summary>For the 220 greeting (§4.5.3.2.1).</summary>
     public TimeSpan Greeting { get; init; } = TimeSpan.FromMinutes(5);
 
     public TimeSpan Tls { get; init; } = TimeSpan.FromSeconds(30);
@@ -43,19 +46,25 @@ public sealed record SmtpClientTimeouts
     /// <summary>For the replies to EHLO, STARTTLS, MAIL, RCPT and RSET (§4.5.3.2.2 and .3).</summary>
     public TimeSpan Reply { get; init; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>For the 354 (§4.5.3.2.4).</summary>
+    /// <summary>For the 354 reply to DATA (§4.5.3.2.4).</summary>
     public TimeSpan DataStart { get; init; } = TimeSpan.FromMinutes(2);
 
-    /// <summary>For each block of the message to be taken (§4.5.3.2.5).</summary>
+    /// <summary>For the server to receive each block of the message (§4.5.3.2.5).</summary>
     public TimeSpan DataBlock { get; init; } = TimeSpan.FromMinutes(3);
 
-    /// <summary>For the reply to the final dot (§4.5.3.2.6): giving up early makes duplicates.</summary>
+    /// <summary>
+    /// For the reply to the final dot (§4.5.3.2.6). A short time-out causes duplicates, because the server may have
+    /// accepted the message.
+    /// </summary>
     public TimeSpan DataEnd { get; init; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>For the reply to QUIT, and for a reason given before an early close: courtesy, so short.</summary>
+    /// <summary>
+    /// For the reply to QUIT, and for a reply that explains why the server closed early. It is short, because no
+    /// outcome waits for QUIT.
+    /// </summary>
     public TimeSpan Farewell { get; init; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>The same limit for every state; for tests.</summary>
+    /// <summary>The same time-out for every state; for tests.</summary>
     public static SmtpClientTimeouts All(TimeSpan limit) =>
         new()
         {
@@ -70,52 +79,58 @@ public sealed record SmtpClientTimeouts
         };
 }
 
-/// <summary>What the sender does next with one recipient.</summary>
+/// <summary>What the sender does next about one recipient.</summary>
 public enum SmtpOutcome
 {
-    /// <summary>The server answered 2xx: it is theirs.</summary>
+    /// <summary>The server replied 2xx and is now responsible for the message.</summary>
     Delivered,
 
-    /// <summary>Sending the same again will fail the same way.</summary>
+    /// <summary>Sending the same message again will fail again.</summary>
     Permanent,
 
-    /// <summary>Not sent, may be sent later.</summary>
+    /// <summary>The message was not sent and may be sent later.</summary>
     Transient,
 
-    /// <summary>The final dot was on its way and no answer came: it may be theirs. Sent again only by who can tell a
-    /// duplicate.</summary>
+    /// <summary>
+    /// The final dot was sent and no reply came, so the server may have accepted the message. Send it again only if the
+    /// recipient detects duplicates.
+    /// </summary>
     Unknown,
 }
 
-/// <summary>Where it went wrong.</summary>
+/// <summary>The cause of a failure.</summary>
 public enum SmtpFailure
 {
-    /// <summary>The server said no; see the reply.</summary>
+    /// <summary>The server refused; see the reply.</summary>
     Refused,
 
-    /// <summary>No connection came about.</summary>
+    /// <summary>The connection could not be opened.</summary>
     Connect,
 
-    /// <summary>The server offers no TLS and it is required.</summary>
+    /// <summary>TLS is required, and the server does not offer it.</summary>
     TlsNotOffered,
 
-    /// <summary>The server's certificate is not the pinned one, or the handshake failed. A person should
-    /// look.</summary>
+    /// <summary>
+    /// The server's certificate is not the pinned one, or the handshake failed. An administrator should examine the
+    /// case.
+    /// </summary>
     TlsRefused,
 
-    /// <summary>The server does not speak SMTP as the RFC has it.</summary>
+    /// <summary>The server broke the protocol of RFC 5321.</summary>
     Protocol,
 
     Timeout,
 
     ConnectionLost,
 
-    /// <summary>Our own message or address may not be sent: bare CR or LF, NUL, lines too long, 8-bit to a 7-bit
-    /// server, too large.</summary>
+    /// <summary>
+    /// The message or an address cannot be sent: bare CR or LF, NUL, a line too long, 8-bit text to a 7-bit server, too
+    /// large.
+    /// </summary>
     Message,
 }
 
-/// <summary>A session that could not be opened or went on no longer.</summary>
+/// <summary>A session could not be opened or had to end.</summary>
 public sealed class SmtpException(
     SmtpOutcome outcome, SmtpFailure failure, string message, SmtpReply? reply = null,
     Exception? inner = null) : Exception(message, inner)
@@ -124,11 +139,12 @@ public sealed class SmtpException(
 
     public SmtpFailure Failure { get; } = failure;
 
-    /// <summary>The server's words, when it had any.</summary>
+    /// <summary>The server's reply; null when the server sent none.</summary>
     public SmtpReply? Reply { get; } = reply;
 }
 
-/// <summary>What became of one recipient of one message.</summary>
+/// <summary>The outcome of one message for one recipient.</summary>
 /// <param name="Failure">Null when delivered.</param>
-/// <param name="Reply">The reply that decided, with its code and enhanced code; null when none came.</param>
+/// <param name="Reply">The reply that decided the outcome, with its code and enhanced code; null when the server sent
+/// none.</param>
 public sealed record SmtpRecipientResult(string Recipient, SmtpOutcome Outcome, SmtpFailure? Failure, SmtpReply? Reply);

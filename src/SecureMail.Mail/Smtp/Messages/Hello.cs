@@ -1,10 +1,12 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
-/// <summary>The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. Recorded, never
-/// believed.</summary>
+/// <summary>
+/// The name given with EHLO or HELO (RFC 5321 §4.1.1.1): a domain or an address literal. The name is recorded, but not
+/// verified.
+/// </summary>
 internal readonly record struct Hello(string Name)
 {
     public static bool TryParse(string argument, [NotNullWhen(true)] out Hello? hello)
@@ -23,7 +25,10 @@ internal readonly record struct Hello(string Name)
     public string ToWire() => $"EHLO {Name}";
 }
 
-/// <summary>What a server offers (RFC 5321 §4.1.1.1), as both sides see it.</summary>
+/// <summary>
+/// The capabilities that a server announces in its EHLO reply (RFC 5321 §4.1.1.1). Server and client use the same
+/// names.
+/// </summary>
 public sealed class SmtpCapabilities
 {
     internal const string StartTls = "STARTTLS";
@@ -34,10 +39,10 @@ public sealed class SmtpCapabilities
 
     internal SmtpCapabilities(IReadOnlyList<string> lines) => Lines = lines;
 
-    /// <summary>The lines of the EHLO reply behind the greeting.</summary>
+    /// <summary>The lines of the EHLO reply after the greeting.</summary>
     public IReadOnlyList<string> Lines { get; }
 
-    /// <summary>Whether the keyword is offered; <paramref name="parameter"/> is what stands behind it.</summary>
+    /// <summary>Whether the keyword is offered; <paramref name="parameter"/> is the text after it, or empty.</summary>
     public bool Has(string keyword, out string parameter)
     {
         foreach (var line in Lines)
@@ -56,7 +61,9 @@ public sealed class SmtpCapabilities
 
     public bool Has(string keyword) => Has(keyword, out _);
 
-    /// <summary>The largest message the server takes, or null when it does not say (RFC 1870 §3).</summary>
+    /// <summary>
+    /// The largest message that the server accepts, in bytes; null when the server gives no limit (RFC 1870 §3).
+    /// </summary>
     public long? MaxSize =>
         Has(Size, out var text)
         && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var size)

@@ -1,16 +1,18 @@
 using System.Globalization;
+using SecureMail.Mail.Mime;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>MAIL FROM (RFC 5321 §4.1.1.2).</summary>
-/// <param name="Address">The return path; null is the null path &lt;&gt;, which reports carry and nobody
-/// answers.</param>
-/// <param name="Size">Octets announced (RFC 1870), or null.</param>
+/// <param name="Address">The return path. Null is the null path &lt;&gt;, which reports carry so that they are not
+/// answered.</param>
+/// <param name="Size">The declared size in bytes (RFC 1870), or null.</param>
 /// <param name="EightBit">BODY=8BITMIME (RFC 6152).</param>
 public sealed record MailFrom(string? Address, long? Size = null, bool EightBit = false)
 {
-    /// <summary>Reads "FROM:&lt;path&gt; parameters". On failure <paramref name="error"/> is the reply to
-    /// give.</summary>
+    /// <summary>
+    /// Reads "FROM:&lt;path&gt; parameters". On failure <paramref name="error"/> is the reply to send.
+    /// </summary>
     internal static bool TryParse(string argument, out MailFrom mail, out SmtpReply error)
     {
         mail = new MailFrom(Address: null);
@@ -52,7 +54,7 @@ public sealed record MailFrom(string? Address, long? Size = null, bool EightBit 
     /// <exception cref="MimeException">InvalidAddress, UnsafeHeader.</exception>
     internal string ToWire(SmtpCapabilities capabilities)
     {
-        var line = $"MAIL FROM:<{(Address is null ? "" : SmtpPath.Checked(Address))}>";
+        var line = $"MAIL FROM:<{(Address is null ? "" : SmtpPath.RequireSendable(Address))}>";
         if (Size is { } size && capabilities.Has(SmtpCapabilities.Size))
         {
             line += string.Create(CultureInfo.InvariantCulture, $" SIZE={size}");

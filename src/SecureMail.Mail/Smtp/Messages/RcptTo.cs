@@ -1,10 +1,12 @@
-namespace SecureMail.Mail;
+using SecureMail.Mail.Mime;
+
+namespace SecureMail.Mail.Smtp.Messages;
 
 /// <summary>RCPT TO (RFC 5321 §4.1.1.3).</summary>
-/// <param name="Address">The mailbox; "postmaster" may stand without a domain.</param>
+/// <param name="Address">The mailbox; "postmaster" needs no domain.</param>
 public sealed record RcptTo(string Address)
 {
-    /// <summary>Reads "TO:&lt;path&gt;". On failure <paramref name="error"/> is the reply to give.</summary>
+    /// <summary>Reads "TO:&lt;path&gt;". On failure <paramref name="error"/> is the reply to send.</summary>
     internal static bool TryParse(string argument, out RcptTo recipient, out SmtpReply error)
     {
         recipient = new RcptTo("");
@@ -30,5 +32,5 @@ public sealed record RcptTo(string Address)
     }
 
     /// <exception cref="MimeException">InvalidAddress, UnsafeHeader.</exception>
-    internal string ToWire() => $"RCPT TO:<{SmtpPath.Checked(Address)}>";
+    internal string ToWire() => $"RCPT TO:<{SmtpPath.RequireSendable(Address)}>";
 }

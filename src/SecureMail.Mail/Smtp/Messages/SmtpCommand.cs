@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
 internal enum SmtpVerb
 {
@@ -18,15 +18,15 @@ internal enum SmtpVerb
 }
 
 /// <summary>
-/// A command line split into verb and argument (RFC 5321 §4.1.1). The arguments of MAIL, RCPT and EHLO are read by the
-/// types of those names, which the client uses to write them.
+/// A command line split into verb and argument (RFC 5321 §4.1.1). <see cref="MailFrom"/>, <see cref="RcptTo"/> and
+/// <see cref="Hello"/> read the arguments of MAIL, RCPT and EHLO; the client writes them with the same types.
 /// </summary>
-/// <param name="Word">The verb as it came, in upper case: what a private command is found by.</param>
+/// <param name="Word">The verb as received, in upper case, by which a private command is found.</param>
 internal readonly record struct SmtpCommand(SmtpVerb Verb, string Argument, string Word = "")
 {
     public static SmtpCommand Parse(ReadOnlySpan<byte> line)
     {
-        // Octets beyond US-ASCII or controls make no command here: SMTPUTF8 is not offered.
+        // A line with bytes beyond US-ASCII or control characters is not a command, because SMTPUTF8 is not offered.
         if (line.IndexOfAnyExceptInRange((byte)' ', (byte)'~') >= 0)
         {
             return new SmtpCommand(SmtpVerb.Unknown, "");

@@ -1,8 +1,9 @@
 using System.Text;
+using SecureMail.Mail.Mime;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Messages;
 
-/// <summary>A path in angle brackets and the parameters behind it (RFC 5321 §4.1.2).</summary>
+/// <summary>Reads a path in angle brackets and the parameters after it (RFC 5321 §4.1.2).</summary>
 internal static class SmtpPath
 {
     private const int MaxPath = 256; // RFC 5321 §4.5.3.1.3
@@ -19,7 +20,7 @@ internal static class SmtpPath
             return false;
         }
 
-        var rest = argument[prefix.Length..].TrimStart(' '); // a space here is an old and harmless error
+        var rest = argument[prefix.Length..].TrimStart(' '); // older clients write a space here, which is harmless
         var close = EndOfPath(rest);
         if (close < 0)
         {
@@ -55,9 +56,9 @@ internal static class SmtpPath
         return true;
     }
 
-    /// <summary>An address about to be written into a command.</summary>
+    /// <summary>Checks an address that is to be written into a command, and returns it in its normal form.</summary>
     /// <exception cref="MimeException">InvalidAddress, UnsafeHeader.</exception>
-    public static string Checked(string address)
+    public static string RequireSendable(string address)
     {
         if (address.Equals("postmaster", StringComparison.OrdinalIgnoreCase))
         {
@@ -97,8 +98,9 @@ internal static class SmtpPath
         }
     }
 
-    /// <summary>The closing bracket of a path that begins with one; brackets inside a quoted local part do not
-    /// count.</summary>
+    /// <summary>
+    /// The index of the bracket that closes a path, or -1. Brackets inside a quoted local part do not count.
+    /// </summary>
     private static int EndOfPath(string text)
     {
         if (text.Length < 2 || text[0] != '<')

@@ -1,9 +1,9 @@
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
-/// Finds the end of DATA and takes the stuffed dots out (RFC 5321 §4.5.2), whatever pieces the octets come in. Only
-/// CRLF.CRLF ends the data (§4.1.1.4). A bare CR, a bare LF or a NUL makes <see cref="IsBad"/>; the reader then still
-/// goes on to the true end, so that what a smuggler hid behind a false end is never read as a command.
+/// Finds the end of DATA and removes the stuffed dots (RFC 5321 §4.5.2), in whatever pieces the bytes arrive. Only
+/// CRLF.CRLF ends the data (§4.1.1.4). A bare CR, a bare LF or a NUL sets <see cref="IsBad"/>. The reader still
+/// continues to the true end, so that text smuggled behind a false end is never read as a command.
 /// </summary>
 internal sealed class DataReader
 {
@@ -21,8 +21,8 @@ internal sealed class DataReader
     public bool IsBad { get; private set; }
 
     /// <summary>
-    /// Reads from <paramref name="input"/>; unstuffed octets go to <paramref name="output"/>, which is as long. True
-    /// when the data ended: what is behind <paramref name="consumed"/> is the next command.
+    /// Reads from <paramref name="input"/> and writes the unstuffed bytes to <paramref name="output"/>, which must be
+    /// as long. True when the data ended: the next command begins at <paramref name="consumed"/>.
     /// </summary>
     public bool Feed(ReadOnlySpan<byte> input, Span<byte> output, out int consumed, out int written)
     {
@@ -44,43 +44,43 @@ internal sealed class DataReader
                 }
             }
 
-            var octet = input[consumed++];
-            if (_state == State.DotCr && octet == '\n')
+            var b = input[consumed++];
+            if (_state == State.DotCr && b == '\n')
             {
                 return true;
             }
 
-            Step(octet, output, ref written);
+            Step(b, output, ref written);
         }
 
         return false;
     }
 
-    private void Step(byte octet, Span<byte> output, ref int written)
+    private void Step(byte b, Span<byte> output, ref int written)
     {
         switch (_state)
         {
-            case State.LineStart when octet == '.':
+            case State.LineStart when b == '.':
                 _state = State.Dot;
-                return; // §4.5.2: deleted, whatever follows
-            case State.Dot when octet == '\r':
+                return; // §4.5.2: the dot is deleted, whatever follows
+            case State.Dot when b == '\r':
                 _state = State.DotCr;
                 return;
-            case State.DotCr or State.Cr when octet != '\n':
+            case State.DotCr or State.Cr when b != '\n':
                 IsBad = true; // a bare CR
                 break;
             case State.Cr:
-                output[written++] = octet;
+                output[written++] = b;
                 _state = State.LineStart;
                 return;
         }
 
-        if (octet is (byte)'\n' or 0)
+        if (b is (byte)'\n' or 0)
         {
             IsBad = true; // a bare LF or a NUL
         }
 
-        output[written++] = octet;
-        _state = octet == '\r' ? State.Cr : State.Text;
+        output[written++] = b;
+        _state = b == '\r' ? State.Cr : State.Text;
     }
 }

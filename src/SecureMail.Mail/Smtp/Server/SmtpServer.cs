@@ -2,13 +2,13 @@ using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 /// <summary>
-/// An SMTP server (RFC 5321) with STARTTLS, SIZE, 8BITMIME, PIPELINING and enhanced status codes. It listens, counts
-/// connections and runs a session for each; a session knows the protocol and hands messages to the delegates of
-/// <see cref="SmtpServerOptions"/>. It leaves out on purpose: AUTH, SMTPUTF8, CHUNKING, relaying, and every opinion
-/// about who may send what to whom.
+/// An SMTP server (RFC 5321) with STARTTLS, SIZE, 8BITMIME, PIPELINING and enhanced status codes. The server listens,
+/// limits connections and runs a session for each. A session implements the protocol and passes messages to the
+/// delegates of <see cref="SmtpServerOptions"/>. The server leaves out on purpose: AUTH, SMTPUTF8, CHUNKING, relaying,
+/// and every policy about who may send what to whom.
 /// </summary>
 public sealed class SmtpServer : IAsyncDisposable
 {
@@ -19,7 +19,7 @@ public sealed class SmtpServer : IAsyncDisposable
     private readonly TcpListener _listener;
     private readonly Lock _gate = new();
     private readonly HashSet<Task> _sessions = [];
-    private readonly SmtpPlaces _places;
+    private readonly ConnectionLimiter _limiter;
     private Task _accepting = Task.CompletedTask;
     private bool _disposed;
 
@@ -39,15 +39,15 @@ public sealed class SmtpServer : IAsyncDisposable
         _options = options;
         _time = time;
         _logger = logger;
-        _places = new SmtpPlaces(options.Limits);
+        _limiter = new ConnectionLimiter(options.Limits);
         _listener = new TcpListener(options.Listen);
     }
 
-    /// <summary>Where it listens, once started.</summary>
+    /// <summary>The address and port that the server listens on, once started.</summary>
     public IPEndPoint Endpoint => (IPEndPoint)_listener.LocalEndpoint;
 
-    /// <summary>Begins to listen; returns when connections are taken.</summary>
-    /// <exception cref="SocketException">The address is taken or not ours.</exception>
+    /// <summary>Begins to listen; returns when connections are accepted.</summary>
+    /// <exception cref="SocketException">The address is in use or does not belong to this host.</exception>
     public Task StartAsync()
     {
         _listener.Start();
@@ -56,8 +56,10 @@ public sealed class SmtpServer : IAsyncDisposable
         return Task.CompletedTask;
     }
 
-    /// <summary>Stops listening, tells each session to end (421) and waits for them; a commit under way is cancelled
-    /// through its token.</summary>
+    /// <summary>
+    /// Stops listening, ends each session with 421 and waits for all sessions. A commit in progress is cancelled
+    /// through its token.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         if (_disposed)
@@ -95,7 +97,8 @@ public sealed class SmtpServer : IAsyncDisposable
             }
             catch (SocketException e)
             {
-                // One connection reset before it was taken, or no descriptors left: the next may do.
+                // The connection was reset before it was accepted, or no descriptors are left. The next accept may
+                // succeed.
                 Log.AcceptFailed(_logger, e);
                 await Task.Delay(TimeSpan.FromMilliseconds(100), _time, CancellationToken.None);
                 continue;
@@ -113,14 +116,14 @@ public sealed class SmtpServer : IAsyncDisposable
             return;
         }
 
-        if (!_places.Addresses.TryTake(remote.Address))
+        if (!_limiter.Addresses.TryAcquire(remote.Address))
         {
             Log.ConnectionRefused(_logger, remote.ToString(), "too many connections");
             Refuse(socket);
             return;
         }
 
-        // The session is started by a task of its own so that no delegate of it can hold up the accepting.
+        // The session runs in a task of its own, so that none of its delegates can delay the next accept.
         var session = Task.Run(() => RunAsync(socket, remote));
         lock (_gate)
         {
@@ -136,16 +139,16 @@ public sealed class SmtpServer : IAsyncDisposable
         {
             socket.NoDelay = true;
             await using var session = new SmtpSession(
-                new NetworkStream(socket, ownsSocket: true), remote, _options, _places, _time, _logger, _stop.Token);
+                new NetworkStream(socket, ownsSocket: true), remote, _options, _limiter, _time, _logger, _stop.Token);
             await session.RunAsync();
         }
         catch (SocketException)
         {
-            socket.Dispose(); // gone before it began
+            socket.Dispose(); // the peer closed the connection before the session began
         }
         finally
         {
-            _places.Addresses.GiveBack(remote.Address);
+            _limiter.Addresses.Release(remote.Address);
         }
     }
 
@@ -161,12 +164,12 @@ public sealed class SmtpServer : IAsyncDisposable
     {
         try
         {
-            // Fits any socket buffer, so it never blocks.
+            // The reply fits any socket buffer, so the call never blocks.
             socket.Send(new SmtpReply(421, null, "4.7.0 Too many connections, try again later").ToWire());
         }
         catch (SocketException)
         {
-            // It is being refused; that it has gone already is as good.
+            // The connection is being refused, so it does not matter that the peer has closed it.
         }
 
         socket.Dispose();

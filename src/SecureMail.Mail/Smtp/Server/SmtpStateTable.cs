@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
+using SecureMail.Mail.Smtp.Messages;
 
-namespace SecureMail.Mail;
+namespace SecureMail.Mail.Smtp.Server;
 
 internal enum SmtpState
 {
@@ -17,9 +18,9 @@ internal enum SmtpState
 }
 
 /// <summary>
-/// Which command is legal when, and where it leads if it succeeds (RFC 5321 §4.1.4). What is not in the table is
-/// answered
-/// 503. The second table says what must wait for TLS where TLS is required (RFC 3207 §4).
+/// Which command is legal in which state, and the next state if the command succeeds (RFC 5321 §4.1.4). A command that
+/// is not in the table is answered 503. The second table lists the commands that are refused before TLS where TLS is
+/// required (RFC 3207 §4).
 /// </summary>
 internal static class SmtpStateTable
 {
@@ -63,7 +64,7 @@ internal static class SmtpStateTable
         [(SmtpState.Recipients, SmtpVerb.Quit)] = SmtpState.Greeted,
     }.ToFrozenDictionary();
 
-    private static readonly FrozenSet<SmtpVerb> WaitsForTls = new[]
+    private static readonly FrozenSet<SmtpVerb> RefusedBeforeTls = new[]
     {
         SmtpVerb.Mail,
         SmtpVerb.Rcpt,
@@ -74,5 +75,5 @@ internal static class SmtpStateTable
     public static bool TryNext(SmtpState state, SmtpVerb verb, out SmtpState next) =>
         Next.TryGetValue((state, verb), out next);
 
-    public static bool NeedsTls(SmtpVerb verb) => WaitsForTls.Contains(verb);
+    public static bool NeedsTls(SmtpVerb verb) => RefusedBeforeTls.Contains(verb);
 }

@@ -1,12 +1,13 @@
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 
 namespace SecureMail.Smime;
 
-/// <summary>What is said about a message that could not be read to its end; the only place with these
-/// sentences.</summary>
-internal static class Problems
+/// <summary>
+/// The reasons for messages that cannot be read and for findings about envelopes. All sentences about them are here.
+/// </summary>
+internal static class MessageReasons
 {
     public static Reason Of(MimeException e) =>
         e.Reason switch
@@ -37,11 +38,12 @@ internal static class Problems
         {
             CmsError.NotForUs => new(
                 "no-key", "Thư được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.",
-                "The mail is encrypted and no key here opens it; open it with the key of the agency it was sent to."),
+                "The mail is encrypted and no key here decrypts it; open it with the key of the receiving agency."),
             CmsError.DecryptionFailed => new(
                 "decryption-failed",
                 "Không giải mã được thư: thư đã bị thay đổi trên đường đi hoặc được mã hóa cho khóa khác; hãy yêu cầu gửi lại.",
-                "The mail could not be decrypted: it was changed on its way, or made for another key; ask for it to be sent again."
+                "The mail cannot be decrypted: it was changed in transit or encrypted for another key; ask for it "
+                    + "to be sent again."
             ),
             CmsError.UnsupportedAlgorithm => new(
                 "encryption-unsupported",
@@ -65,11 +67,12 @@ internal static class Problems
     private static readonly Reason Unproven = new(
         "envelope-unproven",
         "Thư được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.",
-        "The mail is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not given out; ask the sender to sign and encrypt it again."
+        "The mail is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not "
+            + "given out; ask the sender to sign and encrypt it again."
     );
 
-    /// <summary>What is to be said about how something was encrypted.</summary>
-    /// <param name="proven">Each envelope has a tag, or an intact signature inside.</param>
+    /// <summary>The findings about the encryption of a message.</summary>
+    /// <param name="proven">Whether each envelope has an authentication tag or an intact signature inside.</param>
     public static IReadOnlyList<Reason> OfEnvelopes(IReadOnlyList<DecryptedContent> envelopes, bool proven)
     {
         List<Reason> findings = [];
@@ -86,8 +89,10 @@ internal static class Problems
         return findings;
     }
 
-    /// <summary>There is a signature part, and it is no signature: a format that failed, not a message without
-    /// signature.</summary>
+    /// <summary>
+    /// The finding for a signature part that cannot be read: a format failure (ETSI EN 319 102-1), because the message
+    /// is not one without signature.
+    /// </summary>
     public static SignatureFinding BrokenSignature() =>
         new()
         {
@@ -96,7 +101,8 @@ internal static class Problems
             Reason = new Reason(
                 "signature-unreadable",
                 "Phần chữ ký của thư bị hỏng, không đọc được; không dùng thư này, hãy yêu cầu gửi lại.",
-                "The signature part of the mail is damaged and cannot be read; do not use the mail and ask for it to be sent again."
+                "The signature part of the mail is damaged and cannot be read; do not use the mail and ask for it "
+                    + "to be sent again."
             ),
             Intact = false,
             Signer = new Signer(null, [], null, null),

@@ -1,14 +1,14 @@
 using System.Security.Cryptography;
-using Mailbox = SecureMail.Mail.Mailbox;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
+using Mailbox = SecureMail.Mail.Mime.Mailbox;
 
 namespace SecureMail.Tests.Smime;
 
-public sealed class SealedMessageTests
+public sealed class EnvelopedMessageTests
 {
     private const int Destinations = 64;
     private const int Recipients = 3300;
@@ -23,7 +23,7 @@ public sealed class SealedMessageTests
         var (inner, prepared, signature) = await SignAsync(encrypted: true, message: message);
         var readings = new CountingStream(inner.ToArray());
         var ciphertext = new MemoryStream();
-        using var once = await SmimeComposer.SealAsync(
+        using var once = await SmimeComposer.EnvelopAsync(
             message, readings, prepared, signature, ContentCipher.Aes256Gcm, ciphertext);
         readings.OctetsRead.ShouldBe(inner.Length);
         // Ciphertext of the signed message, and not one octet for any recipient.
@@ -45,19 +45,19 @@ public sealed class SealedMessageTests
         {
             var output = new MemoryStream();
             var ours = groups[destination];
-            await once.WriteHeadAsync([.. ours.Select(r => EnvelopeRecipient.Of(r.Certificate))], output);
+            await once.WritePrefixAsync([.. ours.Select(r => EnvelopeRecipient.Of(r.Certificate))], output);
             output.Length.ShouldBeLessThan(ours.Length * 600 + 2000);
             byte[] octets = [.. output.ToArray(), .. body.ToArray()];
             foreach (var reader in new[] { ours[0], ours[^1] })
             {
-                using var judgement = await JudgeAsync(octets, keys: [Key(reader)]);
-                judgement.Verdict.ShouldBe(Verdict.Valid);
-                judgement.EnvelopeIsProven.ShouldBeTrue();
-                judgement.Headers!.To.Count.ShouldBe(Recipients);
-                judgement.SignedOctetsDigest.ShouldBe(SHA256.HashData(inner.ToArray()));
+                using var validation = await ValidateAsync(octets, keys: [Key(reader)]);
+                validation.Verdict.ShouldBe(Verdict.Valid);
+                validation.EnvelopeIsProven.ShouldBeTrue();
+                validation.Headers!.To.Count.ShouldBe(Recipients);
+                validation.SignedBytesDigest.ShouldBe(SHA256.HashData(inner.ToArray()));
             }
 
-            using var strange = await JudgeAsync(octets, keys: [Key(groups[(destination + 1) % Destinations][0])]);
+            using var strange = await ValidateAsync(octets, keys: [Key(groups[(destination + 1) % Destinations][0])]);
             strange.State.ShouldBe(FileState.Locked);
             strange.Parts.ShouldBeEmpty();
             (await CmsOf(octets)).AsSpan().IndexOf(ciphertext.ToArray()).ShouldBeGreaterThan(0);
@@ -69,11 +69,11 @@ public sealed class SealedMessageTests
     {
         var (inner, prepared, signature) = await SignAsync(encrypted: true);
         var ciphertext = new MemoryStream();
-        using var once = await SmimeComposer.SealAsync(
+        using var once = await SmimeComposer.EnvelopAsync(
             Message, inner, prepared, signature, ContentCipher.Aes256Cbc, ciphertext);
         var recipients = new[] { new EnvelopeRecipient(Recipient.Certificate) };
         var output = new MemoryStream();
-        await once.WriteHeadAsync(recipients, output);
+        await once.WritePrefixAsync(recipients, output);
         await once.WriteBodyAsync(ciphertext, output);
         (await VerdictAsync(output.ToArray())).ShouldBe(Verdict.Valid);
         await Should.ThrowAsync<IOException>(() =>

@@ -4,53 +4,62 @@ using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
-/// <summary>What signatures are judged by.</summary>
-public sealed record JudgeOptions
+/// <summary>What signatures are validated against.</summary>
+public sealed record ValidationOptions
 {
-    /// <summary>Anchors, intermediates, CRLs.</summary>
+    /// <summary>Trust anchors, intermediate certificates and CRLs.</summary>
     public required TrustMaterial Trust { get; init; }
 
-    /// <summary>The time judged at; evidence, so from TimeProvider or from the user, never from the message.</summary>
+    /// <summary>
+    /// The validation time. It comes from TimeProvider or from the user, never from the message, because the result
+    /// depends on it.
+    /// </summary>
     public required DateTimeOffset At { get; init; }
 
-    /// <summary>Whether to ask for revocation. If not, it is no reason, and the finding says so.</summary>
+    /// <summary>
+    /// Whether revocation is checked. If not, no finding is about revocation, and the reason of a valid signature says
+    /// so.
+    /// </summary>
     public bool CheckRevocation { get; init; } = true;
 
-    /// <summary>How far a claimed time may lie in the future: clocks differ.</summary>
+    /// <summary>How far a claimed signing time may be in the future, because clocks differ.</summary>
     public TimeSpan ClockTolerance { get; init; } = TimeSpan.FromMinutes(5);
 }
 
 /// <summary>
-/// Judges the signatures of a SignedData: first whether each is intact (SecureMail.Cms), then whether its signer is
-/// trusted at the time judged (<see cref="PathValidator"/>), and says for each what was found. The first thing that is
-/// wrong decides, in the order of ETSI EN 319 102-1 §5.3: format, content, value, algorithms, certificate, path, time.
-/// What the signature covers, and who the sender is, the caller adds: it knows the format around.
-/// Left out so far: timestamps (a proof of an earlier time), so an expired or revoked signer is not trusted.
+/// Validates the signatures of a SignedData: first whether each is intact (SecureMail.Cms), then whether its signer is
+/// trusted at the validation time (<see cref="PathValidator"/>). The first failure decides, in the order of ETSI EN 319
+/// 102-1 §5.3: format, content, value, algorithms, certificate, path, time. The caller adds what the signature covers
+/// and whether the signer is the sender, because only the caller knows the surrounding format. Left out so far:
+/// timestamps (proofs of an earlier time), so an expired or revoked signer is not trusted.
 /// </summary>
-public static class SignatureJudge
+public static class SignatureValidator
 {
     private const string AnyExtendedKeyUsage = "2.5.29.37.0";
     private const string EmailProtection = "1.3.6.1.5.5.7.3.4";
     private const string DocumentSigning = "1.3.6.1.5.5.7.3.36";
 
-    /// <summary>A finding for each signer, in their order; none when nobody signed.</summary>
-    /// <param name="data">The signature as read. Its certificates help to build paths and its CRLs are used; neither is
-    /// trusted for being there.</param>
-    /// <param name="detachedContent">The content when it stands outside; see
+    /// <summary>
+    /// Validates each signature. Returns a finding for each signer, in their order; none when there is no signer.
+    /// </summary>
+    /// <param name="data">The parsed SignedData. Its certificates and CRLs are used to build and check paths; their
+    /// presence does not make them trusted.</param>
+    /// <param name="detachedContent">The content of a detached signature; see
     /// <see cref="CmsSignedData.VerifyAsync"/>.</param>
-    /// <param name="options">What is judged by.</param>
-    /// <param name="cancellationToken">Stops between pieces of content.</param>
-    public static async Task<IReadOnlyList<SignatureFinding>> JudgeAsync(
-        CmsSignedData data, Stream? detachedContent, JudgeOptions options,
+    /// <param name="options">What the signatures are validated against.</param>
+    /// <param name="cancellationToken">Cancels between pieces of content.</param>
+    public static async Task<IReadOnlyList<SignatureFinding>> ValidateAsync(
+        CmsSignedData data, Stream? detachedContent, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
         IReadOnlyList<SignerVerification> verifications = await data.VerifyAsync(
             detachedContent, options.Trust.Intermediates, cancellationToken);
         var enclosed = new TrustMaterial([], data.Certificates, data.Crls);
-        return [.. verifications.Select(v => Judge(v, enclosed, options))];
+        return [.. verifications.Select(v => Validate(v, enclosed, options))];
     }
 
-    private static SignatureFinding Judge(SignerVerification verification, TrustMaterial enclosed, JudgeOptions options)
+    private static SignatureFinding Validate(
+        SignerVerification verification, TrustMaterial enclosed, ValidationOptions options)
     {
         PathResult? path = verification.Certificate is { } certificate
             ? PathValidator.Validate(
@@ -80,13 +89,14 @@ public static class SignatureJudge
     }
 
     private static (Indication, SubIndication?, Reason) Decide(
-        SignerVerification v, PathResult? path, JudgeOptions options)
+        SignerVerification v, PathResult? path, ValidationOptions options)
     {
         if (v.Problems.Any(IsFormat))
         {
             return (Indication.TotalFailed, SubIndication.FormatFailure, Reasons.SignatureMalformed);
         }
-        // RFC 5652 §5.6: without signed attributes one comparison says both; the value is then what fails.
+        // RFC 5652 §5.6: without signed attributes one comparison covers content and value; the value then counts as
+        // wrong.
         if (v.DigestMatches == false && v.SignatureMatches != false)
         {
             return (Indication.TotalFailed, SubIndication.HashFailure, Reasons.ContentChanged);
@@ -141,7 +151,7 @@ public static class SignatureJudge
         {
             return (Indication.Indeterminate, path.SubIndication, path.Reason);
         }
-        // Whatever else may come to be a problem: it is not passed over.
+        // A signature with any other problem does not pass either.
         return v.Intact
             ? (Indication.TotalPassed, null, path.Reason)
             : (Indication.TotalFailed, SubIndication.FormatFailure, Reasons.SignatureMalformed);
@@ -155,8 +165,10 @@ public static class SignatureJudge
                 or SignerProblem.ContentMissing
                 or SignerProblem.CertificateMissing);
 
-    /// <summary>RFC 8550 §4.4.2, §4.4.4: key usage, if any, allows signatures; extended key usage, if any, allows mail
-    /// (or RFC 9336 documents).</summary>
+    /// <summary>
+    /// Whether the certificate may sign (RFC 8550 §4.4.2, §4.4.4): key usage, if present, allows signatures; extended
+    /// key usage, if present, allows mail, or documents (RFC 9336).
+    /// </summary>
     private static bool MaySign(X509Certificate2 certificate)
     {
         if (ParsedCertificate.TryRead(certificate) is not { } parsed)

@@ -1,14 +1,14 @@
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Cms;
-using SecureMail.Mail;
+using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Trust;
 using static SecureMail.Tests.Smime.SmimeBench;
 
 namespace SecureMail.Tests.Smime;
 
-public class SmimeJudgeTests
+public class MessageValidatorTests
 {
     private static string Text(byte[] octets) => Encoding.Latin1.GetString(octets);
 
@@ -33,18 +33,20 @@ public class SmimeJudgeTests
         Text(mail)[Text(mail).IndexOf("Content-Type:", StringComparison.Ordinal)..];
 
     private static string MixedWith(byte[] mail, string unsigned) =>
-        $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
+        $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n"
+            + $"--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
 
     [Fact]
     public async Task Mail_without_a_signature_is_unsigned()
     {
         (await VerdictAsync(Octets($"From: {Address}\r\nSubject: x\r\n\r\nbody\r\n"))).ShouldBe(Verdict.Unsigned);
-        using var judgement = await JudgeAsync(
+        using var validation = await ValidateAsync(
             Octets(
-                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n"
+                    + "\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
             ));
-        judgement.Verdict.ShouldBe(Verdict.Unsigned);
-        judgement.Parts.Count.ShouldBe(2);
+        validation.Verdict.ShouldBe(Verdict.Unsigned);
+        validation.Parts.Count.ShouldBe(2);
     }
 
     [Fact]
@@ -54,10 +56,10 @@ public class SmimeJudgeTests
         await CmsEnveloper.EncryptAsync(
             new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate],
             ContentCipher.Aes256Gcm);
-        using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
-        judgement.Verdict.ShouldBe(Verdict.Unsigned);
-        judgement.Encrypted.ShouldBeTrue();
-        Text(Read(judgement.Parts.ShouldHaveSingleItem())).ShouldBe("secret\r\n");
+        using var validation = await ValidateAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
+        validation.Verdict.ShouldBe(Verdict.Unsigned);
+        validation.Encrypted.ShouldBeTrue();
+        Text(Read(validation.Parts.ShouldHaveSingleItem())).ShouldBe("secret\r\n");
     }
 
     [Fact]
@@ -67,21 +69,21 @@ public class SmimeJudgeTests
         await CmsEnveloper.EncryptAsync(
             new MemoryStream(Octets("Content-Type: text/plain\r\n\r\nsecret\r\n")), cms, [Recipient.Certificate],
             ContentCipher.Aes256Cbc);
-        using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
-        judgement.Verdict.ShouldBe(Verdict.Unsigned);
-        judgement.Parts.ShouldBeEmpty();
-        judgement.Payload.ShouldBeNull();
+        using var validation = await ValidateAsync(Wrapped(cms.ToArray(), "application/pkcs7-mime"));
+        validation.Verdict.ShouldBe(Verdict.Unsigned);
+        validation.Parts.ShouldBeEmpty();
+        validation.Payload.ShouldBeNull();
     }
 
     [Fact]
     public async Task Without_the_key_an_encrypted_message_is_indeterminate()
     {
-        using var judgement = await JudgeAsync(
+        using var validation = await ValidateAsync(
             await EncryptedAsync(), keys: [new RecipientKey(Stranger.Certificate, Stranger.Rsa)]);
-        judgement.Verdict.ShouldBe(Verdict.Indeterminate);
-        judgement.State.ShouldBe(FileState.Locked);
-        judgement.Problem!.Code.ShouldBe("no-key");
-        judgement.Parts.ShouldBeEmpty();
+        validation.Verdict.ShouldBe(Verdict.Indeterminate);
+        validation.State.ShouldBe(FileState.Locked);
+        validation.Problem!.Code.ShouldBe("no-key");
+        validation.Parts.ShouldBeEmpty();
         (await VerdictAsync(await EncryptedAsync(), keys: [])).ShouldBe(Verdict.Indeterminate);
     }
 
@@ -112,7 +114,7 @@ public class SmimeJudgeTests
     }
 
     [Fact]
-    public async Task Signed_content_inside_the_cms_is_judged_and_read()
+    public async Task Signed_content_inside_the_cms_is_validated_and_read()
     {
         var cms = new MemoryStream();
         var request = new SigningRequest(
@@ -127,9 +129,9 @@ public class SmimeJudgeTests
                 "application/octet-stream; name=smime.p7m",
             })
         {
-            using var judgement = await JudgeAsync(Wrapped(cms.ToArray(), type));
-            judgement.Verdict.ShouldBe(Verdict.Valid);
-            Text(Read(judgement.Parts.ShouldHaveSingleItem())).ShouldBe("opaque\r\n");
+            using var validation = await ValidateAsync(Wrapped(cms.ToArray(), type));
+            validation.Verdict.ShouldBe(Verdict.Valid);
+            Text(Read(validation.Parts.ShouldHaveSingleItem())).ShouldBe("opaque\r\n");
         }
     }
 
@@ -154,11 +156,11 @@ public class SmimeJudgeTests
                 ("micalg", "sha-256"))
             .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
             .WriteAsync(mail);
-        using var judgement = await JudgeAsync(mail.ToArray());
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        judgement.Findings.Count.ShouldBe(2);
-        judgement.Encrypted.ShouldBeTrue();
-        judgement.Parts.Count.ShouldBe(2);
+        using var validation = await ValidateAsync(mail.ToArray());
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        validation.Findings.Count.ShouldBe(2);
+        validation.Encrypted.ShouldBeTrue();
+        validation.Parts.Count.ShouldBe(2);
     }
 
     [Fact]
@@ -185,23 +187,23 @@ public class SmimeJudgeTests
                 ("micalg", "sha-256"))
             .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
             .WriteAsync(mail);
-        using var judgement = await JudgeAsync(mail.ToArray());
-        judgement.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
-        judgement.Payload.ShouldBeNull();
-        judgement.Parts.ShouldBeEmpty();
-        judgement.EnvelopeIsProven.ShouldBeFalse();
-        judgement.OpenEnvelope().ShouldBeNull();
+        using var validation = await ValidateAsync(mail.ToArray());
+        validation.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        validation.Payload.ShouldBeNull();
+        validation.Parts.ShouldBeEmpty();
+        validation.EnvelopeIsProven.ShouldBeFalse();
+        validation.OpenEnvelope().ShouldBeNull();
     }
 
     [Theory]
     [InlineData(ContentCipher.Aes256Gcm)]
     [InlineData(ContentCipher.Aes256Cbc)]
-    public async Task The_inner_entity_saved_by_itself_is_judged_by_the_sender_it_protects(ContentCipher cipher)
+    public async Task The_inner_entity_saved_by_itself_is_validated_by_the_sender_it_protects(ContentCipher cipher)
     {
-        using var judgement = await JudgeAsync(await EncryptedAsync(cipher));
-        judgement.EnvelopeIsProven.ShouldBeTrue();
+        using var validation = await ValidateAsync(await EncryptedAsync(cipher));
+        validation.EnvelopeIsProven.ShouldBeTrue();
         var inner = new MemoryStream();
-        await using (var envelope = judgement.OpenEnvelope()!)
+        await using (var envelope = validation.OpenEnvelope()!)
         {
             await envelope.CopyToAsync(inner);
         }
@@ -239,13 +241,13 @@ public class SmimeJudgeTests
     {
         foreach (var mail in new[] { await SignedAsync(), await EncryptedAsync() })
         {
-            using var before = await JudgeAsync(mail);
+            using var before = await ValidateAsync(mail);
             var header = HeaderOf(mail)
                 .Replace("Message-ID: <1@tinhuy.vn>", "Message-ID: <2@evil.vn>", StringComparison.Ordinal)
                 .Replace("2026", "2027", StringComparison.Ordinal);
             var subject = header.IndexOf("Subject:", StringComparison.Ordinal);
             header = header[..subject] + "Subject: Khac\r\nX-Old-" + header[subject..];
-            using var after = await JudgeAsync(
+            using var after = await ValidateAsync(
                 Octets("Received: from relay\r\n\tby mx\r\n" + header + "\r\n" + BodyOf(mail)));
             after.Verdict.ShouldBe(Verdict.Valid);
             Shown(after).ShouldBe(Shown(before));
@@ -283,10 +285,10 @@ public class SmimeJudgeTests
     public async Task A_signature_beside_unsigned_text_is_partial()
     {
         var mail = await SignedAsync();
-        using var judgement = await JudgeAsync(Octets(MixedWith(mail, "Pay this account instead.")));
-        judgement.Verdict.ShouldBe(Verdict.Partial);
-        judgement.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
-        judgement.Headers!.AreProtected.ShouldBeFalse();
+        using var validation = await ValidateAsync(Octets(MixedWith(mail, "Pay this account instead.")));
+        validation.Verdict.ShouldBe(Verdict.Partial);
+        validation.Findings.ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        validation.Headers!.AreProtected.ShouldBeFalse();
     }
 
     [Fact]
@@ -312,10 +314,10 @@ public class SmimeJudgeTests
     public async Task Ciphertext_among_other_parts_is_not_opened()
     {
         var mixed = MixedWith(await EncryptedAsync(), "<img src=\"http://evil/");
-        using var judgement = await JudgeAsync(Octets(mixed));
-        judgement.Verdict.ShouldBe(Verdict.Unsigned);
-        judgement.Encrypted.ShouldBeFalse();
-        judgement.Parts.Select(p => p.ContentType.MediaType).ShouldBe(["text/plain", "application/pkcs7-mime"]);
+        using var validation = await ValidateAsync(Octets(mixed));
+        validation.Verdict.ShouldBe(Verdict.Unsigned);
+        validation.Encrypted.ShouldBeFalse();
+        validation.Parts.Select(p => p.ContentType.MediaType).ShouldBe(["text/plain", "application/pkcs7-mime"]);
     }
 
     [Fact]
@@ -340,9 +342,9 @@ public class SmimeJudgeTests
                 ("protocol", "application/pkcs7-signature"))
             .Prepend(MimeEntity.Fields().AddMailboxes("From", [Message.From]))
             .WriteAsync(output);
-        using var judgement = await JudgeAsync(output.ToArray());
-        judgement.Verdict.ShouldBe(Verdict.Invalid);
-        judgement.Findings[0].SubIndication.ShouldBe(SubIndication.HashFailure);
+        using var validation = await ValidateAsync(output.ToArray());
+        validation.Verdict.ShouldBe(Verdict.Invalid);
+        validation.Findings[0].SubIndication.ShouldBe(SubIndication.HashFailure);
     }
 
     [Fact]
@@ -359,9 +361,9 @@ public class SmimeJudgeTests
     public async Task A_copy_stored_with_local_line_ends_is_still_valid()
     {
         var stored = Octets(Text(await SignedAsync()).Replace("\r\n", "\n", StringComparison.Ordinal));
-        using var judgement = await JudgeAsync(stored);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        Read(judgement.Parts[1]).ShouldBe(Document);
+        using var validation = await ValidateAsync(stored);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        Read(validation.Parts[1]).ShouldBe(Document);
         (
             await VerdictAsync(
                 Octets(Text(stored).Replace("Message-ID: <", "Message-ID:  <", StringComparison.Ordinal)))
@@ -372,7 +374,7 @@ public class SmimeJudgeTests
     [InlineData("Kính gửi các đồng chí\r\nNoi dung: thu\r\n")]
     [InlineData("Noi dung: thu\r\nKính gửi")]
     [InlineData("one line")]
-    public async Task Plain_text_signed_without_a_header_of_its_own_is_judged(string text)
+    public async Task Plain_text_signed_without_a_header_of_its_own_is_validated(string text)
     {
         var content = Encoding.UTF8.GetBytes(text);
         var request = new SigningRequest(
@@ -381,16 +383,18 @@ public class SmimeJudgeTests
         byte[] mail =
         [
             .. Octets(
-                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n"
+                $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; "
+                    + "boundary=b\r\n\r\n--b\r\n"
             ),
             .. content,
             .. Octets(
-                $"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
+                "\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                    + $"{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
             ),
         ];
-        using var judgement = await JudgeAsync(mail);
-        judgement.Verdict.ShouldBe(Verdict.Valid);
-        Read(judgement.Parts.ShouldHaveSingleItem()).ShouldBe(content);
+        using var validation = await ValidateAsync(mail);
+        validation.Verdict.ShouldBe(Verdict.Valid);
+        Read(validation.Parts.ShouldHaveSingleItem()).ShouldBe(content);
     }
 
     [Fact]
@@ -424,11 +428,11 @@ public class SmimeJudgeTests
         "mail-malformed")]
     public async Task What_cannot_be_read_says_why(string mail, string code)
     {
-        using var judgement = await JudgeAsync(Octets(mail));
-        judgement.Verdict.ShouldBe(Verdict.Unreadable);
-        judgement.Problem!.Code.ShouldBe(code);
-        judgement.Problem.Vi.ShouldNotBeEmpty();
-        judgement.Parts.ShouldBeEmpty();
+        using var validation = await ValidateAsync(Octets(mail));
+        validation.Verdict.ShouldBe(Verdict.Unreadable);
+        validation.Problem!.Code.ShouldBe(code);
+        validation.Problem.Vi.ShouldNotBeEmpty();
+        validation.Parts.ShouldBeEmpty();
     }
 
     [Fact]
@@ -443,8 +447,8 @@ public class SmimeJudgeTests
             entity = Wrapped(cms.ToArray(), "application/pkcs7-mime");
         }
 
-        using var judgement = await JudgeAsync(entity);
-        (judgement.Verdict, judgement.Problem!.Code).ShouldBe((Verdict.Unreadable, "mail-beyond-limits"));
+        using var validation = await ValidateAsync(entity);
+        (validation.Verdict, validation.Problem!.Code).ShouldBe((Verdict.Unreadable, "mail-beyond-limits"));
     }
 
     [Theory]
@@ -453,17 +457,17 @@ public class SmimeJudgeTests
     public async Task One_octet_changed_anywhere_is_not_valid_or_changes_nothing_that_is_shown(bool encrypted)
     {
         var mail = encrypted ? await EncryptedAsync() : await SignedAsync();
-        using var before = await JudgeAsync(mail);
+        using var before = await ValidateAsync(mail);
         var shown = Shown(before);
         var invalid = 0;
         for (var position = 0; position < mail.Length; position += encrypted ? 97 : 61)
         {
             var changed = mail.ToArray();
             changed[position] ^= 0x01;
-            using var judgement = await JudgeAsync(changed);
-            if (judgement.Verdict == Verdict.Valid)
+            using var validation = await ValidateAsync(changed);
+            if (validation.Verdict == Verdict.Valid)
             {
-                Shown(judgement).ShouldBe(shown, $"octet {position}");
+                Shown(validation).ShouldBe(shown, $"octet {position}");
             }
             else
             {
@@ -496,20 +500,21 @@ public class SmimeJudgeTests
             await EncryptedAsync(ContentCipher.Aes256Cbc),
             Octets(MixedWith(await SignedAsync(), "x")),
         ];
-        using var good = await JudgeAsync(corpus[0]);
+        using var good = await ValidateAsync(corpus[0]);
         var shown = Shown(good);
         Fuzz.Run(corpus, seed: 5, iterations: 1500, input =>
         {
-            using var judgement = JudgeAsync(input).GetAwaiter().GetResult();
-            if (judgement.Verdict == Verdict.Valid)
+            using var validation = ValidateAsync(input).GetAwaiter().GetResult();
+            if (validation.Verdict == Verdict.Valid)
             {
-                Shown(judgement).ShouldBe(shown);
+                Shown(validation).ShouldBe(shown);
             }
         });
     }
 
     private static byte[] Wrapped(byte[] cms, string type) =>
         Octets(
-            $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
+            $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                + $"{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
         );
 }
