@@ -36,7 +36,7 @@ public sealed record DirectoryDocument
         if (document.Validate() is { } fault)
         {
             throw new WireFormatException(
-                "DIRECTORY_INCONSISTENT", $"Danh bạ mâu thuẫn: {fault}.",
+                ReasonCode.DirectoryInconsistent, $"Danh bạ mâu thuẫn: {fault}.",
                 $"The directory contradicts itself: {fault}.");
         }
 

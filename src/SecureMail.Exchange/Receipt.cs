@@ -55,7 +55,8 @@ public sealed record Receipt
             && receipt.Reason is null or { IsValid: true }
             ? receipt
             : throw new WireFormatException(
-                "RECEIPT_FIELD", "Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds.");
+                ReasonCode.ReceiptField, "Biên nhận có trường không hợp lệ.",
+                "A field of the receipt is out of bounds.");
     }
 
     public static bool IsName(string text) =>

@@ -294,14 +294,14 @@ public sealed class GatewayNode : IAsyncDisposable
     private Dictionary<string, WorkHandler> Handlers() =>
         new()
         {
-            ["seal"] = new(4, _outbound.SealAsync),
-            ["send"] = new(SendSlots, _outbound.SendAsync)
+            [WorkKind.SignAndEncrypt] = new(4, _outbound.SealAsync),
+            [WorkKind.Send] = new(SendSlots, _outbound.SendAsync)
             {
                 Destinations = new DestinationLimits(_options.PerDestination, SendSlots / 2),
                 Retry = _options.Retry,
             },
-            ["judge"] = new(4, _inbound.JudgeAsync),
-            ["receipt"] = new(4, _inbound.AnswerAsync),
+            [WorkKind.Validate] = new(4, _inbound.JudgeAsync),
+            [WorkKind.SendReceipt] = new(4, _inbound.AnswerAsync),
         };
 
     private SmtpServerOptions SmtpOptions(System.Net.IPEndPoint listen) =>

@@ -4,8 +4,10 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Mail;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Health;
 
@@ -266,8 +268,8 @@ internal sealed class Admission(
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"""
-                    SELECT count(*) FILTER (WHERE kind IN ('seal', 'send')), count(*) FILTER (WHERE kind NOT IN ('seal', 'send'))
-                    FROM (SELECT kind FROM gateway.work WHERE state <> 'dead' LIMIT {(2L * _limits.QueueDepth) + 1}) w
+                    SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
+                    FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}' LIMIT {(2L * _limits.QueueDepth) + 1}) w
                     """
                 ),
                 cancellationToken: cancellationToken));
@@ -361,7 +363,7 @@ internal sealed class Admission(
         public static readonly Obstacle Clock = new("clock-differs-from-database", false, null, "", "");
 
         // What hangs on the clock waits by itself.
-        public static readonly Obstacle ClockStepped = new("clock-stepped", false, null, "", "");
+        public static readonly Obstacle ClockStepped = new(AlarmKind.ClockStepped, false, null, "", "");
 
         public static readonly Obstacle NoDirectory = new("no-directory", false, null, "", "");
 

@@ -2,9 +2,11 @@ using Dapper;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Recovery;
 
@@ -53,11 +55,14 @@ public static class RestoredGateway
         await using var transaction = await open.BeginTransactionAsync(cancellationToken);
         await open.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
+                $"""
+                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
+                  entry_id = 0 WHERE state = '{RestorationState.Asking}';
                 -- The processes that had leased work are gone with the machine.
-                UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'restored' WHERE state = 'leased';
-                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
+                UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
+                  lease_until = NULL, last_error = 'restored' WHERE state = '{WorkState.Leased}';
+                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
+                  VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
                 """,
                 new
                 {

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Schema;
 using SecureMail.Verification;
 
@@ -156,8 +157,11 @@ internal static class RestoreCommand
                 report.Peers,
             },
             Sentence(report));
-        return report.Peers.Any(p => p.State is "ahead" or "fork") ? ExitCode.Wanting
-            : report.Proven || report.Peers.All(p => p.State is "consistent" or "excused") ? ExitCode.Done
+        return report.Peers.Any(p => p.State is RestorationPeerState.Ahead or RestorationPeerState.Fork)
+            ? ExitCode.Wanting
+            : report.Proven
+                || report.Peers.All(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
+                ? ExitCode.Done
             : ExitCode.Undecided;
     }
 
@@ -168,12 +172,12 @@ internal static class RestoreCommand
                 .Peers.Select(p =>
                     p.State switch
                     {
-                        "ahead" =>
+                        RestorationPeerState.Ahead =>
                             $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi sổ cái, số {p.Missing.From} đến {p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, {p.Missing.From} to {p.Missing.To}.",
-                        "fork" =>
+                        RestorationPeerState.Fork =>
                             $"{p.Peer}: giữ một sổ cái khác ở cỡ {p.HeldSize}. / It holds another history at size {p.HeldSize}.",
-                        "consistent" => $"{p.Peer}: khớp. / Nothing is missing.",
-                        "excused" => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
+                        RestorationPeerState.Consistent => $"{p.Peer}: khớp. / Nothing is missing.",
+                        RestorationPeerState.Excused => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
                         _ => $"{p.Peer}: chưa trả lời ({p.Problem}). / No answer yet ({p.Problem}).",
                     })
                 .Prepend(
