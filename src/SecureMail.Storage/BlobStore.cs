@@ -163,7 +163,8 @@ public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 /// when.</summary>
 public sealed class ContentErasedException(Guid blob)
     : Exception(
-        $"Nội dung đã hủy; sổ cái ghi lý do và thời điểm. / The content was erased (blob {blob}); the ledger says when and why."
+        $"Nội dung đã hủy; nhật ký kiểm chứng ghi lý do và thời điểm. / The content was erased (blob {blob}); the "
+            + "ledger says when and why."
     );
 
 /// <summary>Takes a blob's octets and writes them as sealed rows. Not for several threads.</summary>

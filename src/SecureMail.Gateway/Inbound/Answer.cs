@@ -4,6 +4,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Words;
 using SecureMail.LedgerStore;
 using SecureMail.Mail;
 using SecureMail.Smime;
@@ -142,8 +143,8 @@ internal sealed class Answer(
             Reason = due.Reason is null
                 ? null
                 : new ReceiptReason(
-                    due.Reason, "Văn bản không vào hộp thư; xem mã lý do.",
-                    "The dispatch did not enter the inbox; see the reason code."),
+                    due.Reason, Catalogue.Reason(due.Reason, Catalogue.Vietnamese),
+                    Catalogue.Reason(due.Reason, Catalogue.English)),
             Ledger = Convert.ToBase64String(evidence.ToBytes()),
         };
     }
@@ -154,7 +155,7 @@ internal sealed class Answer(
             ReceiptEvent.ContentConsignment =>
                 $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number {receipt.ArrivalNumber}.\r\n",
             ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
-            _ => "Văn bản được giữ lại để xem xét.\r\nThe dispatch was kept aside.\r\n",
+            _ => "Văn bản được tạm giữ, chờ xử lý.\r\nThe dispatch is in quarantine.\r\n",
         };
 
     private async Task<Due?> LoadAsync(Guid incoming, CancellationToken cancellationToken)

@@ -6,6 +6,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -220,7 +221,8 @@ internal sealed class Accept(
                         : null,
                     r.State == TransmissionState.Failed
                         ? new Refusal(
-                            r.Reason!, "Không gửi được; xem mã lý do.", "It could not be sent; see the reason code.")
+                            r.Reason!, Catalogue.Reason(r.Reason!, Catalogue.Vietnamese),
+                            Catalogue.Reason(r.Reason!, Catalogue.English))
                         : null)),
             ]);
     }

@@ -33,7 +33,7 @@ public static class RestoredGateway
         if (report.Problems is [var problem, ..])
         {
             throw new BackupException(
-                $"Sổ cái khôi phục được không toàn vẹn: {problem.Vi}",
+                $"Nhật ký kiểm chứng khôi phục được không toàn vẹn: {problem.Vi}",
                 $"The ledger restored is not whole: {problem.En}");
         }
 
@@ -45,7 +45,7 @@ public static class RestoredGateway
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
             throw new BackupException(
-                "Sổ cái khôi phục được không nối tiếp sổ cái lúc sao lưu",
+                "Nhật ký kiểm chứng khôi phục được không nối tiếp nhật ký kiểm chứng lúc sao lưu",
                 "The ledger restored does not follow on the ledger of the backup");
         }
 

@@ -1,4 +1,3 @@
-using System.Text;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
 using SecureMail.Trust;
