@@ -4,6 +4,7 @@ using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -160,7 +161,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         }
         catch (WireFormatException e)
         {
-            throw new DirectoryException(e.Code, e.Vietnamese, e.English, e);
+            throw new DirectoryException(e.Code, Catalogue.Reason(e.Code, Catalogue.Vietnamese), e.Detail, e);
         }
     }
 }

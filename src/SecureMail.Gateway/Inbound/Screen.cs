@@ -349,8 +349,7 @@ internal sealed class Screen(
             octets.Write(buffer, 0, read);
             if (octets.Length > limit)
             {
-                throw new WireFormatException(
-                    ReasonCode.FormatTooLarge, "Phần dữ liệu quá dài.", "The part is too long.");
+                throw new WireFormatException(ReasonCode.FormatTooLarge, $"The part is longer than {limit} bytes.");
             }
         }
 
