@@ -29,6 +29,8 @@ sdk_serves() { (cd "$ROOT" && "$1" --version >/dev/null 2>&1); }
 
 need_dotnet() {
   local candidate
+  # Normalisation and the languages of the words need ICU.
+  /sbin/ldconfig -p 2>/dev/null | grep -q 'libicuuc\.so' || (need_packages libicu72) || true
   for candidate in "$(command -v dotnet || true)" "$ROOT/.dotnet/dotnet"; do
     if [ -n "$candidate" ] && [ -x "$candidate" ] && sdk_serves "$candidate"; then use_dotnet "$candidate"; return; fi
   done

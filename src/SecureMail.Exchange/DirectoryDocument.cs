@@ -36,8 +36,7 @@ public sealed record DirectoryDocument
         if (document.Validate() is { } fault)
         {
             throw new WireFormatException(
-                "DIRECTORY_INCONSISTENT", $"Danh bạ mâu thuẫn: {fault}.",
-                $"The directory contradicts itself: {fault}.");
+                ReasonCode.DirectoryInconsistent, $"The directory contradicts itself: {fault}.");
         }
 
         return document;

@@ -53,8 +53,7 @@ public sealed record Manifest
         if (manifest.Validate() is { } field)
         {
             throw new WireFormatException(
-                "MANIFEST_FIELD", $"Trường \"{field}\" trong manifest không hợp lệ.",
-                $"The field \"{field}\" of the manifest is out of bounds.");
+                ReasonCode.ManifestField, $"The field \"{field}\" of the manifest is out of bounds.");
         }
 
         return manifest;

@@ -37,11 +37,11 @@ public sealed record NumberAndNotation(string Number, char Separator, string Not
     public static bool IsNotation(string text) =>
         text.Length is > 0 and <= LongestNotation
         && char.IsLetterOrDigit(text[0])
-        && char.IsLetterOrDigit(text[^1])
-        && text.All(c =>
-            char.IsLetterOrDigit(c)
-            || char.GetUnicodeCategory(c) == UnicodeCategory.NonSpacingMark
-            || c is '-' or '/' or '.' or ' ');
+        && char.IsLetterOrDigit(text.LastOrDefault(c => !IsMark(c)))
+        && text.All(c => char.IsLetterOrDigit(c) || IsMark(c) || c is '-' or '/' or '.' or ' ');
+
+    // Decomposed (NFD) Vietnamese letters are a base letter and its marks.
+    private static bool IsMark(char c) => char.GetUnicodeCategory(c) == UnicodeCategory.NonSpacingMark;
 
     public override string ToString() => $"{Number}{Separator}{Notation}";
 }

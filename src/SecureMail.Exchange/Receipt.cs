@@ -54,8 +54,7 @@ public sealed record Receipt
             && receipt.ArrivalNumber is null or > 0
             && receipt.Reason is null or { IsValid: true }
             ? receipt
-            : throw new WireFormatException(
-                "RECEIPT_FIELD", "Biên nhận có trường không hợp lệ.", "A field of the receipt is out of bounds.");
+            : throw new WireFormatException(ReasonCode.ReceiptField, "A field of the receipt is out of bounds.");
     }
 
     public static bool IsName(string text) =>

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
@@ -52,7 +53,7 @@ internal sealed class InboundFlow(
             GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
             InboundLog.Recorded(
                 logger, received.Id, judged.Verdict.ToString(), place, screened.Reason ?? "nothing against it");
-            if (screened.Reason is "LEDGER_FORK" or "CONTENT_CONFLICT")
+            if (screened.Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict)
             {
                 InboundLog.Alarm(logger, screened.Reason, received.Peer);
             }

@@ -5,6 +5,7 @@ using System.Text.Json;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
@@ -110,7 +111,7 @@ internal static class CommandLine
             ConfigurationException c => (c.Opens ? ExitCode.Data : ExitCode.NoInput, e.Message),
             ErasureRefusedException or SubmissionRefusedException or NotPermittedException => (
                 ExitCode.NotPermitted, e.Message),
-            DirectoryException { Code: "DIRECTORY_MISSING" } => (ExitCode.Unavailable, e.Message),
+            DirectoryException { Code: ReasonCode.DirectoryMissing } => (ExitCode.Unavailable, e.Message),
             DirectoryException => (ExitCode.NotPermitted, e.Message),
             StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),
             Pkcs11Exception p => (ExitOf(p.Fault), $"{p.Vi} / {p.Message}"),

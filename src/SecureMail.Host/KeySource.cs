@@ -20,7 +20,8 @@ internal sealed class KeySource
     private readonly Option<string?> _key = new("--key")
     {
         Description =
-            "Khóa trên token, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, a PKCS#11 URI; to decrypt, a PEM key file, too.",
+            "Khóa trên thiết bị lưu khóa bí mật, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, "
+                + "a PKCS#11 URI; to decrypt, a PEM key file, too.",
         HelpName = "URI",
     };
     private readonly Option<string?> _p12 = new("--p12")
@@ -178,7 +179,8 @@ internal sealed class KeySource
             ? TrustMaterial.LoadCertificates(file)[0]
             : token.CertificateOf(uri)
                 ?? throw new InvalidDataException(
-                    "Cạnh khóa trên token không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate beside the key on the token: name one with --cert."
+                    "Cạnh khóa trên thiết bị không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate "
+                        + "beside the key on the token: name one with --cert."
                 );
 
     private static List<(X509Certificate2, AsymmetricAlgorithm)> AllOf(Pkcs11Token token, Pkcs11Uri uri)

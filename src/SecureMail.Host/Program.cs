@@ -1,7 +1,13 @@
 using System.CommandLine;
+using System.Globalization;
 using SecureMail.Host;
 using SecureMail.Host.Commands;
 
+// Numbers, dates and comparisons are the same on every machine. Words are asked for by their language (Catalogue).
+CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
+CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.InvariantCulture;
+CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+CultureInfo.CurrentUICulture = CultureInfo.InvariantCulture;
 Console.OutputEncoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
 var root = new RootCommand(
     """

@@ -68,7 +68,8 @@ public sealed class LedgerEvidence
         {
             return new LedgerProblem(
                 "checkpoint-signature",
-                "Điểm kiểm tra không do sổ cái của bên gửi ký; hãy đối chiếu khóa sổ cái trong danh bạ.",
+                "Điểm chốt không do nhật ký kiểm chứng của bên gửi ký; hãy đối chiếu khóa nhật ký kiểm chứng trong "
+                    + "danh bạ.",
                 "The checkpoint is not signed by the sender's ledger; compare its ledger key in the directory.");
         }
         if (
@@ -77,7 +78,8 @@ public sealed class LedgerEvidence
         {
             return new LedgerProblem(
                 "inclusion",
-                "Bằng chứng không cho thấy bản ghi nằm trong sổ cái của bên gửi; hãy yêu cầu bên gửi kiểm tra sổ cái.",
+                "Chứng minh không cho thấy bản ghi nằm trong nhật ký kiểm chứng của bên gửi; hãy yêu cầu bên gửi kiểm "
+                    + "tra nhật ký kiểm chứng.",
                 "The proof does not show the entry in the sender's ledger; ask the sender to verify its ledger.");
         }
         return null;

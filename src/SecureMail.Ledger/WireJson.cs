@@ -29,7 +29,7 @@ public static class WireJson
         if (json.Length > limit)
         {
             throw new WireFormatException(
-                "FORMAT_TOO_LARGE", $"{what} dài quá {limit} octet.", $"The {what} is longer than {limit} octets.");
+                WireFormatException.TooLargeCode, $"The {what} is longer than {limit} bytes.");
         }
 
         try
@@ -44,14 +44,13 @@ public static class WireJson
                     || !v.TryGetInt32(out var version))
                 {
                     throw new WireFormatException(
-                        "FORMAT_NO_VERSION", $"{what} không ghi phiên bản.", $"The {what} names no version.");
+                        WireFormatException.NoVersionCode, $"The {what} names no version.");
                 }
 
                 if (version != 1)
                 {
                     throw new WireFormatException(
-                        "FORMAT_VERSION_UNKNOWN",
-                        $"{what} có phiên bản {version}, chương trình này chỉ hiểu 1: hãy nâng cấp.",
+                        WireFormatException.VersionUnknownCode,
                         $"The {what} has version {version}; this gateway knows 1.");
                 }
             }
@@ -62,19 +61,31 @@ public static class WireJson
         {
             // The second is what the parser throws at an escape that is half a surrogate pair. Its message can quote
             // the text; ours must not.
-            throw new WireFormatException("FORMAT_DAMAGED", $"{what} không đọc được.", $"The {what} cannot be read.");
+            throw new WireFormatException(WireFormatException.DamagedCode, $"The {what} cannot be read.");
         }
     }
 }
 
-/// <summary>A part of a message in one of our formats that cannot be taken; both sentences are safe to show and
-/// log.</summary>
-public sealed class WireFormatException(string code, string vietnamese, string english)
-    : Exception($"{code}: {english}")
+/// <summary>A text in one of our formats that cannot be read. The message is for the log: it quotes nothing of the text
+/// but names of fields. Users read the words of the code.</summary>
+/// <param name="code">One of <c>ReasonCode</c>.</param>
+/// <param name="detail">One English sentence.</param>
+public sealed class WireFormatException(string code, string detail) : Exception($"{code}: {detail}")
 {
+    /// <summary>The text is not the JSON of its format.</summary>
+    public const string DamagedCode = "FORMAT_DAMAGED";
+
+    /// <summary>The text names no version.</summary>
+    public const string NoVersionCode = "FORMAT_NO_VERSION";
+
+    /// <summary>The text is longer than its limit.</summary>
+    public const string TooLargeCode = "FORMAT_TOO_LARGE";
+
+    /// <summary>The text has a version that this program does not know.</summary>
+    public const string VersionUnknownCode = "FORMAT_VERSION_UNKNOWN";
+
     public string Code => code;
 
-    public string Vietnamese => vietnamese;
-
-    public string English => english;
+    /// <summary>The sentence of the message.</summary>
+    public string Detail => detail;
 }

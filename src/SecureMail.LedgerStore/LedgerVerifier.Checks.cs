@@ -146,13 +146,13 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         {
             last = _stored!.GetInt64(0);
             report(
-                "tail-missing", $"Điểm kiểm tra đã ký xác nhận {last} bản ghi, nhưng sổ cái chỉ còn {size}.",
+                "tail-missing", $"Điểm chốt đã ký xác nhận {last} bản ghi, nhưng nhật ký kiểm chứng chỉ còn {size}.",
                 $"A signed checkpoint counts {last} entries, but the ledger has only {size}.");
         }
         if (last < size && !_diverged)
         {
             report(
-                "uncovered", $"Các bản ghi số {LedgerVerifier.Span(last, size - 1)} không có điểm kiểm tra nào.",
+                "uncovered", $"Các bản ghi số {LedgerVerifier.Span(last, size - 1)} không có điểm chốt nào.",
                 $"Entries {LedgerVerifier.Span(last, size - 1)} are covered by no checkpoint.");
         }
     }
@@ -171,13 +171,13 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         if (checkpoint is null || checkpoint.Origin != log.Name || !checkpoint.IsSignedBy(log))
         {
             report(
-                "checkpoint-signature", $"Điểm kiểm tra {size} không có chữ ký đúng của sổ cái này.",
+                "checkpoint-signature", $"Điểm chốt {size} không có chữ ký đúng của nhật ký kiểm chứng này.",
                 $"The checkpoint of size {size} does not bear this ledger's signature.");
         }
         else if (checkpoint.Size != size || !checkpoint.Root.Span.SequenceEqual(_stored!.GetFieldValue<byte[]>(1)))
         {
             report(
-                "checkpoint-columns", $"Điểm kiểm tra {size}: các cột không khớp nội dung đã ký.",
+                "checkpoint-columns", $"Điểm chốt {size}: các cột không khớp nội dung đã ký.",
                 $"The checkpoint of size {size}: its columns differ from its signed text.");
         }
         var states = checkpoint?.Root.ToArray() ?? _stored!.GetFieldValue<byte[]>(1);
@@ -192,7 +192,7 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
             var span = LedgerVerifier.Span(_agreed, size - 1);
             report(
                 "checkpoint-root",
-                $"Các bản ghi số {span} không còn như khi được ký: điểm kiểm tra {size} có gốc khác.",
+                $"Các bản ghi số {span} không còn như khi được ký: điểm chốt {size} có gốc khác.",
                 $"Entries {span} are no longer what was signed: the checkpoint of size {size} has another root.");
         }
     }
@@ -221,7 +221,8 @@ internal sealed class SeenCheck
             }
             report(
                 "seen-signature",
-                $"Điểm kiểm tra {checkpoint.Size} do bên ngoài giữ không do sổ cái này ký, nên không so sánh được.",
+                $"Điểm chốt {checkpoint.Size} do bên ngoài giữ không do nhật ký kiểm chứng này ký, nên không so sánh "
+                    + "được.",
                 $"The checkpoint of size {checkpoint.Size} held by others is not signed by this ledger and cannot be compared."
             );
         }
@@ -244,7 +245,8 @@ internal sealed class SeenCheck
             var span = LedgerVerifier.Span(_agreed, tree.Size - 1);
             _report(
                 "seen-fork",
-                $"Sổ cái đã bị viết lại: điểm kiểm tra {tree.Size} mà bên khác giữ có gốc khác; sai lệch nằm trong các bản ghi số {span}.",
+                $"Nhật ký kiểm chứng đã bị viết lại: điểm chốt {tree.Size} mà bên khác giữ có gốc khác; sai lệch nằm "
+                    + $"trong các bản ghi số {span}.",
                 $"The ledger was rewritten: others hold a checkpoint of size {tree.Size} with another root; the difference lies in entries {span}."
             );
         }
@@ -261,7 +263,8 @@ internal sealed class SeenCheck
         {
             _report(
                 "seen-longer",
-                $"Bên khác giữ điểm kiểm tra {checkpoint.Size} bản ghi, sổ cái này chỉ có {size}: phần cuối đã mất.",
+                $"Bên khác giữ điểm chốt {checkpoint.Size} bản ghi, nhật ký kiểm chứng này chỉ có {size}: phần cuối "
+                    + "đã mất.",
                 $"Others hold a checkpoint of size {checkpoint.Size}, this ledger has only {size} entries: its end was cut off."
             );
         }

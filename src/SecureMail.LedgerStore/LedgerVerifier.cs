@@ -97,7 +97,8 @@ public sealed class LedgerVerifier
             if (index != frontier.Size)
             {
                 Report(
-                    "leaf-missing", $"Thiếu bản ghi số {Span(frontier.Size, index - 1)} trong thứ tự sổ cái.",
+                    "leaf-missing",
+                    $"Thiếu bản ghi số {Span(frontier.Size, index - 1)} trong thứ tự nhật ký kiểm chứng.",
                     $"Index {Span(frontier.Size, index - 1)} is missing from the order of the ledger.");
                 // What follows cannot be hashed into the tree any more; bodies are still compared with their leaves.
                 _nodes.Abandon();
@@ -186,7 +187,8 @@ public sealed class LedgerVerifier
                 cancellationToken))
         {
             Report(
-                "entry-unlisted", $"Bản ghi mã {entryId} không có trong thứ tự sổ cái và cũng không chờ xếp thứ tự.",
+                "entry-unlisted",
+                $"Bản ghi mã {entryId} không có trong thứ tự nhật ký kiểm chứng và cũng không chờ xếp thứ tự.",
                 $"Entry id {entryId} is neither in the order of the ledger nor waiting for it.");
         }
         await foreach (
@@ -243,7 +245,7 @@ public sealed class LedgerVerifier
             {
                 Report(
                     "cosignature",
-                    $"Chữ ký xác nhận của đơn vị khác trên điểm kiểm tra {reader.GetInt64(0)} không đúng.",
+                    $"Chữ ký xác nhận của đơn vị khác trên điểm chốt {reader.GetInt64(0)} không đúng.",
                     $"A peer's cosignature over the checkpoint of size {reader.GetInt64(0)} does not hold.");
             }
         }

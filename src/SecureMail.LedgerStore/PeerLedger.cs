@@ -94,7 +94,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         if (Read(note.Span) is not { } seen || seen.Origin != peer.Name || seen.Size == 0 || !seen.IsSignedBy(peer))
         {
             var raised = await AlarmAsync(
-                transaction, peer.Name, "bad-signature", "a note that the peer's key did not sign", cancellationToken,
+                transaction, peer.Name, PeerAlarmKind.BadSignature, "a note that the peer's key did not sign",
+                cancellationToken,
                 note[..Math.Min(note.Length, MaxUnsignedKept)]);
             return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised, JoinedFrom: null);
         }
@@ -109,7 +110,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             // The evidence is kept as seen, too: pending, unless the very checkpoint is stored already.
             await InsertAsync(transaction, seen, verified: false, cancellationToken);
             var raised = await AlarmAsync(
-                transaction, peer.Name, "fork", detail, cancellationToken, other.Note, seen.Note);
+                transaction, peer.Name, PeerAlarmKind.Fork, detail, cancellationToken, other.Note, seen.Note);
             return new PeerObservation(PeerState.Fork, seen, null, raised, JoinedFrom: null);
         }
         var stored = known.Find(k => k.Checkpoint.Size == seen.Size);
@@ -151,11 +152,13 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     {
         ArgumentNullException.ThrowIfNull(transaction);
         await using var command = new NpgsqlCommand(
-            """
+            $"""
             SELECT size FROM (
-              (SELECT 0 AS place, size FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1)
+              (SELECT 0 AS place, size FROM ledger.peer_checkpoint WHERE origin = $1
+                AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1)
               UNION ALL
-              (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1 AND p.state = 'pending'
+              (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1
+                AND p.state = '{PeerCheckpointState.Pending}'
                 AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
                 ORDER BY size LIMIT $2)) asked
             ORDER BY place, size
@@ -186,7 +189,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     {
         ArgumentNullException.ThrowIfNull(transaction);
         await using var command = new NpgsqlCommand(
-            "SELECT note FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified' ORDER BY size DESC LIMIT 1",
+            $"""
+            SELECT note FROM ledger.peer_checkpoint WHERE origin = $1
+              AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1
+            """,
             transaction.Connection,
             transaction)
         {
@@ -260,10 +266,11 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var overdue = new List<(string Origin, byte[] Pending, byte[] Verified)>();
         await using (
             var command = new NpgsqlCommand(
-                """
+                $"""
                 SELECT p.origin, p.note, v.note FROM ledger.peer_checkpoint p
-                  JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin AND state = 'verified' ORDER BY size DESC LIMIT 1) v ON true
-                WHERE p.state = 'pending' AND p.seen_at < $1
+                  JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin
+                    AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1) v ON true
+                WHERE p.state = '{PeerCheckpointState.Pending}' AND p.seen_at < $1
                   AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin AND l.seen_at >= p.seen_at + interval '1 hour')
                   AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size AND f.root <> p.root)
                 """,
@@ -284,7 +291,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             if (
                 await AlarmAsync(
-                    transaction, origin, "rollback",
+                    transaction, origin, PeerAlarmKind.Rollback,
                     "a checkpoint that the peer joined to nothing although it was asked", cancellationToken, pending,
                     verified))
             {
@@ -337,7 +344,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             await ExecuteAsync(
                 transaction,
-                "UPDATE ledger.peer_checkpoint SET state = 'verified', verified_at = $4 WHERE origin = $1 AND size = $2 AND root = $3 AND state = 'pending'",
+                $"""
+                UPDATE ledger.peer_checkpoint SET state = '{PeerCheckpointState.Verified}', verified_at = $4
+                  WHERE origin = $1 AND size = $2 AND root = $3 AND state = '{PeerCheckpointState.Pending}'
+                """,
                 cancellationToken,
                 seen.Origin,
                 waiting.Checkpoint.Size,
@@ -358,7 +368,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             seen.Size,
             seen.Root.ToArray(),
             seen.Note.ToArray(),
-            verified ? "verified" : "pending",
+            verified ? PeerCheckpointState.Verified : PeerCheckpointState.Pending,
             now,
             verified ? now : DBNull.Value);
     }
@@ -369,9 +379,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         NpgsqlTransaction transaction, string origin, long size, long[] proofSizes, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
-            """
-            SELECT note, state = 'verified' FROM ledger.peer_checkpoint
-            WHERE origin = $1 AND (size = ANY($2) OR size = (SELECT max(size) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'verified'))
+            $"""
+            SELECT note, state = '{PeerCheckpointState.Verified}' FROM ledger.peer_checkpoint
+            WHERE origin = $1 AND (size = ANY($2) OR size = (SELECT max(size) FROM ledger.peer_checkpoint
+              WHERE origin = $1 AND state = '{PeerCheckpointState.Verified}'))
             """,
             transaction.Connection,
             transaction)
@@ -399,7 +410,9 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         NpgsqlTransaction transaction, string origin, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
-            "SELECT count(*) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = 'pending'",
+            $"""
+            SELECT count(*) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = '{PeerCheckpointState.Pending}'
+            """,
             transaction.Connection, transaction)
         {
             Parameters = { new() { Value = origin } },

@@ -131,5 +131,6 @@ public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 /// when.</summary>
 public sealed class ContentErasedException(Guid blob)
     : Exception(
-        $"Nội dung đã hủy; sổ cái ghi lý do và thời điểm. / The content was erased (blob {blob}); the ledger says when and why."
+        $"Nội dung đã hủy; nhật ký kiểm chứng ghi lý do và thời điểm. / The content was erased (blob {blob}); the "
+            + "ledger says when and why."
     );

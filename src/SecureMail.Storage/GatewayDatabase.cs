@@ -159,7 +159,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
         if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
         {
             throw new StorageUnavailableException(
-                "Vai trò trong Database:Connection có quyền sửa sổ cái; hãy dùng vai trò securemail_gateway. / The role of "
+                "Vai trò trong Database:Connection có quyền sửa nhật ký kiểm chứng; hãy dùng vai trò "
+                    + "securemail_gateway. / The role of "
                     + "Database:Connection may change ledger rows: connect as securemail_gateway.");
         }
     }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace SecureMail.SystemTests;
 
@@ -37,7 +38,7 @@ public static class SoftHsm
     public static void SetNativeVariable(string name, string value)
     {
         Environment.SetEnvironmentVariable(name, value);
-        if (setenv(name, value, 1) != 0)
+        if (setenv(Encoding.UTF8.GetBytes(name + "\0"), Encoding.UTF8.GetBytes(value + "\0"), 1) != 0)
         {
             throw new InvalidOperationException("setenv failed");
         }
@@ -89,6 +90,6 @@ public static class SoftHsm
         RunAsync(Path.Combine(Repository.Root, "certs-dev", "make"), folder).GetAwaiter().GetResult();
     }
 
-    [DllImport("libc", CharSet = CharSet.Ansi)]
-    private static extern int setenv(string name, string value, int overwrite);
+    [DllImport("libc")]
+    private static extern int setenv(byte[] name, byte[] value, int overwrite);
 }

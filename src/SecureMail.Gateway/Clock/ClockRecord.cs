@@ -6,9 +6,11 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Clock;
 
@@ -65,7 +67,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             {
                 Time = time.GetUtcNow(),
                 Agency = DirectoryStore.GatewayItself,
-                Kind = "clock.settled",
+                Kind = EntryKind.ClockSettled,
                 Object = "clock:" + subject,
             },
             cancellationToken);
@@ -76,8 +78,11 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         // What waited for a clock is looked at by the one that is believed now.
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "UPDATE gateway.work SET run_at = now() WHERE state = 'ready' AND run_at > now() AND last_error = ANY(@waits)",
-                new { waits = new[] { ClockSuspectException.Code, Inbound.Screen.SignedInFuture } },
+                $"""
+                UPDATE gateway.work SET run_at = now() WHERE state = '{WorkState.Ready}' AND run_at > now()
+                  AND last_error = ANY(@waits)
+                """,
+                new { waits = new[] { ReasonCode.ClockSuspect, ReasonCode.SignedInFuture } },
                 transaction,
                 cancellationToken: cancellationToken));
         await transaction.CommitAsync("clock.end", cancellationToken);
@@ -106,12 +111,13 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             return;
         }
 
-        var begins = await BeginAsync(transaction, "database", "stepped", after - before, cancellationToken);
+        var begins = await BeginAsync(
+            transaction, "database", ClockAnomalyKind.Stepped, after - before, cancellationToken);
         // Before this commit leases end by the clock that was; after it by the clock that is.
         await transaction.CommitAsync("clock.database-stepped", cancellationToken);
         if (begins)
         {
-            ClockLog.Began(logger, "database", "stepped", after - before);
+            ClockLog.Began(logger, "database", ClockAnomalyKind.Stepped, after - before);
         }
     }
 
@@ -141,7 +147,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             {
                 Time = now,
                 Agency = DirectoryStore.GatewayItself,
-                Kind = "clock." + kind,
+                Kind = ClockAnomalyKind.EntryOf(kind),
                 Object = "clock:" + subject,
                 // Not salted: by how much stands in clear in gateway.clock_anomaly, and anybody shall be able to
                 // compare.
@@ -164,7 +170,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                     seconds,
                     entry.EntryId,
                     now = now.UtcDateTime,
-                    Alarm = "clock-" + kind,
+                    Alarm = ClockAnomalyKind.AlarmOf(kind),
                     Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
                 },
                 transaction,

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
 
@@ -267,7 +268,7 @@ internal sealed class ClockWatch(GatewayDatabase database, ClockOptions options,
             }
         }
 
-        await _record.BeginAsync("peer:" + peer, "peer", by, cancellationToken);
+        await _record.BeginAsync("peer:" + peer, ClockAnomalyKind.Peer, by, cancellationToken);
     }
 
     /// <summary>A peer signed by a clock like ours: if an anomaly was open for an hour, it is over. (Not sooner:
@@ -361,7 +362,7 @@ internal sealed class ClockWatch(GatewayDatabase database, ClockOptions options,
         if (!_begun && (ownStep.Duration() >= Step || apart))
         {
             await _record.BeginAsync(
-                subject, ownStep.Duration() >= Step ? "stepped" : "apart",
+                subject, ownStep.Duration() >= Step ? ClockAnomalyKind.Stepped : ClockAnomalyKind.Apart,
                 ownStep.Duration() >= Step ? ownStep : _apart, cancellationToken);
             _begun = true;
         }
@@ -390,5 +391,5 @@ internal sealed class ClockWatch(GatewayDatabase database, ClockOptions options,
 internal sealed class ClockSuspectException() : Exception(Code)
 {
     /// <summary>One of Wording's.</summary>
-    public const string Code = "CLOCK_SUSPECT";
+    public const string Code = ReasonCode.ClockSuspect;
 }

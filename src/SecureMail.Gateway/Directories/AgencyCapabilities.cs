@@ -5,6 +5,7 @@ using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 
@@ -80,7 +81,7 @@ internal static class AgencyCapabilities
             {
                 Time = now,
                 Agency = DirectoryStore.GatewayItself,
-                Kind = "capabilities.weakened",
+                Kind = EntryKind.CapabilitiesWeakened,
                 Object = $"capabilities:{agency.Id}",
                 // Not salted: it stands in clear in gateway.alarm, and anybody shall be able to compare.
                 Commitments = new Dictionary<string, string>
@@ -91,7 +92,10 @@ internal static class AgencyCapabilities
             cancellationToken);
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, 'capabilities-weakened', @Code, @change, @EntryId)",
+                $"""
+                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
+                  VALUES (@now, '{AlarmKind.CapabilitiesWeakened}', @Code, @change, @EntryId)
+                """,
                 new
                 {
                     now = now.UtcDateTime,

@@ -4,6 +4,7 @@ using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -34,7 +35,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         var version = await connection.ExecuteScalarAsync<long?>(
             new CommandDefinition("SELECT max(version) FROM gateway.directory", cancellationToken: cancellationToken))
             ?? throw new DirectoryException(
-                "DIRECTORY_MISSING", "Chưa có danh bạ: hãy chạy \"securemail directory import\".",
+                ReasonCode.DirectoryMissing, "Chưa có danh bạ: hãy chạy \"securemail directory import\".",
                 "There is no directory yet: run \"securemail directory import\".");
         if (_current is { } known && known.Version == version)
         {
@@ -77,7 +78,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         if (document.Version <= last)
         {
             throw new DirectoryException(
-                "DIRECTORY_ROLLBACK",
+                ReasonCode.DirectoryRollback,
                 $"Danh bạ phiên bản {document.Version} không mới hơn phiên bản {last} đang dùng; không nhập.",
                 $"The directory has version {document.Version}, not newer than {last} in use: not imported.");
         }
@@ -99,7 +100,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
             {
                 Time = time.GetUtcNow(),
                 Agency = GatewayItself,
-                Kind = "directory.imported",
+                Kind = EntryKind.DirectoryImported,
                 Object = FormattableString.Invariant($"directory-{document.Version}"),
                 Commitments = new Dictionary<string, string>
                 {
@@ -127,7 +128,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         if (publisher is null)
         {
             throw new DirectoryException(
-                "PUBLISHER_MISSING", "Chưa khai báo Directory:Publisher, chứng thư của nơi phát hành danh bạ.",
+                ReasonCode.PublisherMissing, "Chưa khai báo Directory:Publisher, chứng thư của nơi phát hành danh bạ.",
                 "Directory:Publisher, the certificate of the directory's publisher, is not configured.");
         }
 
@@ -144,7 +145,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
             if (!sound)
             {
                 throw new DirectoryException(
-                    "DIRECTORY_SIGNATURE", "Danh bạ không do nơi phát hành đã khai báo ký, hoặc đã bị sửa.",
+                    ReasonCode.DirectorySignature, "Danh bạ không do nơi phát hành đã khai báo ký, hoặc đã bị sửa.",
                     "The directory is not signed by the configured publisher, or was changed.");
             }
 
@@ -156,11 +157,11 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         catch (CmsException e)
         {
             throw new DirectoryException(
-                "DIRECTORY_DAMAGED", "Tệp danh bạ không đọc được.", "The directory file cannot be read.", e);
+                ReasonCode.DirectoryDamaged, "Tệp danh bạ không đọc được.", "The directory file cannot be read.", e);
         }
         catch (WireFormatException e)
         {
-            throw new DirectoryException(e.Code, e.Vietnamese, e.English, e);
+            throw new DirectoryException(e.Code, Catalogue.Reason(e.Code, Catalogue.Vietnamese), e.Detail, e);
         }
     }
 }

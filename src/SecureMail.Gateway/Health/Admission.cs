@@ -4,7 +4,9 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Health;
 
@@ -259,8 +261,8 @@ internal sealed class Admission(
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"""
-                    SELECT count(*) FILTER (WHERE kind IN ('seal', 'send')), count(*) FILTER (WHERE kind NOT IN ('seal', 'send'))
-                    FROM (SELECT kind FROM gateway.work WHERE state <> 'dead' LIMIT {(2L * _limits.QueueDepth) + 1}) w
+                    SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
+                    FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}' LIMIT {(2L * _limits.QueueDepth) + 1}) w
                     """
                 ),
                 cancellationToken: cancellationToken));

@@ -1,5 +1,6 @@
 using Dapper;
 using SecureMail.Backup;
+using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Health;
@@ -17,8 +18,8 @@ internal sealed class BackupGate(GatewayDatabase database, BackupOptions options
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var (restored, names, follows) = await connection.QuerySingleAsync<(bool, string, bool)>(
             new CommandDefinition(
-                """
-                SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = 'asking'), current_setting('synchronous_standby_names'),
+                $"""
+                SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = '{RestorationState.Asking}'), current_setting('synchronous_standby_names'),
                   EXISTS (SELECT FROM pg_stat_replication WHERE application_name = @Name AND state = 'streaming')
                 """,
                 new { Name = Backups.JournalName },

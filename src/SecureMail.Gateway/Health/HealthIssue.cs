@@ -58,7 +58,7 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
 
     public static readonly HealthIssue RestoredNotProven = new(
         "restored-not-proven", true, true,
-        "Cổng vừa được khôi phục và chưa chứng minh sổ cái với các cổng khác; chưa nhận gì (securemail restore --check).",
+        "Cổng vừa được khôi phục và chưa chứng minh nhật ký kiểm chứng với các cổng đối tác; chưa nhận gì (securemail restore --check).",
         "This gateway was restored and has not proven its ledger to its peers; nothing was taken "
             + "(securemail restore --check).");
 

@@ -3,9 +3,11 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -25,39 +27,42 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         var row = await connection.QuerySingleOrDefaultAsync<(
             Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
             new CommandDefinition(
-                """
+                $"""
                 SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END, o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
-                WHERE t.kind = 'dispatch' AND t.dispatch_id = @DispatchId AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
+                WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @DispatchId
+                  AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
                 """,
                 receipt,
                 transaction,
                 cancellationToken: cancellationToken));
         if (row is not { } sent)
         {
-            return "RECEIPT_FOR_NOTHING";
+            return ReasonCode.ReceiptForNothing;
         }
 
         if (sent.Digest is null || !receipt.Digest.AsSpan().SequenceEqual(sent.Digest))
         {
-            return "RECEIPT_FOR_OTHER_CONTENT";
+            return ReasonCode.ReceiptForOtherContent;
         }
 
         // The salt died with the content: what the receipt's ledger commits to cannot be told any more.
         if (sent.Erased)
         {
-            return "RECEIPT_FOR_ERASED";
+            return ReasonCode.ReceiptForErased;
         }
 
         var manifest = Manifest.Parse(
             await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
         if (!await IsInLedgerAsync(screened, manifest, cancellationToken))
         {
-            return "LEDGER_EVIDENCE";
+            return ReasonCode.LedgerEvidence;
         }
 
-        var state = receipt.Event == ReceiptEvent.ContentConsignment ? "acknowledged" : "refused";
+        var state = receipt.Event == ReceiptEvent.ContentConsignment
+            ? TransmissionState.Acknowledged
+            : TransmissionState.Refused;
         // What was given up may have arrived all the same: the receipt is the better knowledge.
-        if (sent.State is "acknowledged" or "refused")
+        if (sent.State is TransmissionState.Acknowledged or TransmissionState.Refused)
         {
             return null;
         }
@@ -69,7 +74,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
                 {
                     state,
                     receipt.Event,
-                    Reason = state == "refused" ? receipt.Reason?.Code ?? receipt.Event : null,
+                    Reason = state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null,
                     now = time.GetUtcNow().UtcDateTime,
                     sent.Id,
                 },
@@ -78,7 +83,11 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         // Nothing is sent any more to somebody who has answered.
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "DELETE FROM gateway.work WHERE kind = 'send' AND subject = @Id AND state <> 'leased'", new { sent.Id },
+                $"""
+                DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = @Id
+                  AND state <> '{WorkState.Leased}'
+                """,
+                new { sent.Id },
                 transaction, cancellationToken: cancellationToken));
         await StoredLedger.AppendAsync(
             transaction,
@@ -86,7 +95,10 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
             {
                 Time = time.GetUtcNow(),
                 Agency = receipt.Sender,
-                Kind = state == "acknowledged" ? "dispatch.acknowledged" : "dispatch.rejected",
+                Kind =
+                    state == TransmissionState.Acknowledged
+                        ? EntryKind.DispatchAcknowledged
+                        : EntryKind.DispatchRejected,
                 Object = sent.Id.ToString(),
                 Commitments = new Dictionary<string, string>
                 {
@@ -119,7 +131,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
                 && screened.Judged.Evidence is { } field
                 && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id
-                && evidence.Entry.Kind == "message.judged"
+                && evidence.Entry.Kind == EntryKind.MessageJudged
                 && evidence.Entry.Commitments.TryGetValue("content", out var content)
                 && content == Commitment.Of(manifest.Salt, receipt.Digest);
         }

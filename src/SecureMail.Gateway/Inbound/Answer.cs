@@ -3,6 +3,8 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Words;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
@@ -71,7 +73,10 @@ internal sealed class Answer(
         // A dispatch set aside and later taken in is answered again: the row is the same, its message the newer.
         var replaced = await connection.ExecuteScalarAsync<Guid?>(
             new CommandDefinition(
-                "SELECT message_blob FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE",
+                $"""
+                SELECT message_blob FROM gateway.transmission WHERE kind = '{TransmissionKind.Receipt}'
+                  AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE
+                """,
                 new
                 {
                     due.Dispatch,
@@ -82,11 +87,14 @@ internal sealed class Answer(
                 cancellationToken: cancellationToken));
         transmission = await connection.ExecuteScalarAsync<Guid>(
             new CommandDefinition(
-                """
+                $"""
                 INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
-                VALUES (@transmission, 'receipt', @Dispatch, @Agency, @Sender, @Code, 'queued', @Blob, @Entry, now())
+                VALUES (@transmission, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender, @Code,
+                  '{TransmissionState.Queued}', @Blob, @Entry, now())
                 ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-                  SET state = 'queued', message_blob = excluded.message_blob, entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL, message_gone_at = NULL, delayed_at = NULL
+                  SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
+                    entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
+                    message_gone_at = NULL, delayed_at = NULL
                 RETURNING transmission_id
                 """,
                 new
@@ -106,7 +114,8 @@ internal sealed class Answer(
                 "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction,
                 cancellationToken: cancellationToken));
         await WorkQueue.EnqueueAsync(
-            transaction, "send", transmission, destination: sender.Record.Gateway, cancellationToken: cancellationToken);
+            transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
+            cancellationToken: cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
         await transaction.CommitAsync("receipt.answer", cancellationToken);
@@ -123,8 +132,8 @@ internal sealed class Answer(
             Recipient = due.Agency,
             Event = due.Place switch
             {
-                "inbox" => ReceiptEvent.ContentConsignment,
-                "returned" => ReceiptEvent.RelayRejection,
+                Disposition.Inbox => ReceiptEvent.ContentConsignment,
+                Disposition.Returned => ReceiptEvent.RelayRejection,
                 _ => ReceiptEvent.ContentConsignmentFailure,
             },
             Digest = due.Digest,
@@ -134,8 +143,8 @@ internal sealed class Answer(
             Reason = due.Reason is null
                 ? null
                 : new ReceiptReason(
-                    due.Reason, "Văn bản không vào hộp thư; xem mã lý do.",
-                    "The dispatch did not enter the inbox; see the reason code."),
+                    due.Reason, Catalogue.Reason(due.Reason, Catalogue.Vietnamese),
+                    Catalogue.Reason(due.Reason, Catalogue.English)),
             Ledger = Convert.ToBase64String(evidence.ToBytes()),
         };
     }
@@ -146,7 +155,7 @@ internal sealed class Answer(
             ReceiptEvent.ContentConsignment =>
                 $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number {receipt.ArrivalNumber}.\r\n",
             ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
-            _ => "Văn bản được giữ lại để xem xét.\r\nThe dispatch was kept aside.\r\n",
+            _ => "Văn bản được tạm giữ, chờ xử lý.\r\nThe dispatch is in quarantine.\r\n",
         };
 
     private async Task<Due?> LoadAsync(Guid incoming, CancellationToken cancellationToken)
@@ -154,11 +163,12 @@ internal sealed class Answer(
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         return await connection.QuerySingleOrDefaultAsync<Due>(
             new CommandDefinition(
-                """
+                $"""
                 SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
                   i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-                WHERE i.incoming_id = @incoming AND i.state = 'recorded' AND i.kind = 'dispatch' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
+                WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
+                  AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
                 """,
                 new { incoming },
                 cancellationToken: cancellationToken));

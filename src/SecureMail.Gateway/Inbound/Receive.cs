@@ -3,6 +3,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Server;
@@ -77,7 +78,7 @@ internal sealed class Receive(
             var incoming = Guid.CreateVersion7(now);
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
-                    "INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, 'received')",
+                    $"INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, '{IncomingState.Received}')",
                     new
                     {
                         incoming,
@@ -93,12 +94,12 @@ internal sealed class Receive(
                 {
                     Time = now,
                     Agency = agency.Id,
-                    Kind = "message.received",
+                    Kind = EntryKind.MessageReceived,
                     Object = incoming.ToString(),
                     Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
                 },
                 cancellationToken);
-            await WorkQueue.EnqueueAsync(transaction, "judge", incoming, cancellationToken: cancellationToken);
+            await WorkQueue.EnqueueAsync(transaction, WorkKind.Validate, incoming, cancellationToken: cancellationToken);
         }
 
         if (envelope.Session.Peer.Id is { } peer)

@@ -1,5 +1,6 @@
 using Dapper;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Inbound;
@@ -24,9 +25,11 @@ internal sealed record ReceivedMessage(
             Guid Agency, string Address, string Peer, string From, Guid Blob, byte[] Salt, DateTime At, long? Asked,
             TimeSpan Left)?>(
             new CommandDefinition(
-                """
+                $"""
                 SELECT i.agency_id, i.address, r.peer, r.envelope_from, r.blob_id, r.salt, r.received_at, r.proof_asked, b.created_at - gateway.cutoff(@indeterminateFor)
-                FROM gateway.incoming i JOIN gateway.received r USING (received_id) JOIN gateway.blob b USING (blob_id) WHERE i.incoming_id = @incoming AND i.state = 'received'
+                FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+                  JOIN gateway.blob b USING (blob_id) WHERE i.incoming_id = @incoming
+                  AND i.state = '{IncomingState.Received}'
                 """,
                 new { incoming, indeterminateFor },
                 cancellationToken: cancellationToken));

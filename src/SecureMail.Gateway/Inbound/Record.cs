@@ -30,12 +30,12 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
     {
         var now = time.GetUtcNow();
         var incoming = screened.Judged.Received;
-        var place = PlaceOf(screened);
+        var place = screened.Disposition;
         var reason = screened.Reason;
-        if (screened is { Kind: MessageKind.Receipt, Place: Place.Inbox })
+        if (screened is { Kind: MessageKind.Receipt, Disposition: Disposition.Inbox })
         {
             reason = await acknowledge.AcknowledgeAsync(transaction, screened, cancellationToken);
-            place = reason is null ? "matched" : "quarantine";
+            place = reason is null ? Disposition.Matched : Disposition.Quarantine;
         }
 
         var findings = JsonSerializer.Serialize(screened.Judged.Findings, FindingJson.Options);
@@ -59,36 +59,39 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 Time = now,
                 Agency = incoming.AgencyId,
                 Kind =
-                    screened.Kind == MessageKind.Receipt && place == "matched" ? "receipt.matched" : "message.judged",
+                    screened.Kind == MessageKind.Receipt && place == Disposition.Matched
+                        ? EntryKind.ReceiptMatched
+                        : EntryKind.MessageJudged,
                 Object = incoming.Id.ToString(),
                 Commitments = CommitmentsOf(screened, place, findings),
             },
             cancellationToken);
 
-        if (place == "inbox")
+        if (place == Disposition.Inbox)
         {
             await clock.RequireYearAsync(now, cancellationToken);
         }
 
         int? arrival =
-            place == "inbox"
+            place == Disposition.Inbox
                 ? await Register.NextAsync(
-                    transaction, incoming.AgencyId, "incoming", Register.YearOf(now), cancellationToken)
+                    transaction, incoming.AgencyId, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken)
                 : null;
         var manifest = screened is { Manifest: { } m, IsDuplicate: false }
             ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
             : null;
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.incoming SET state = 'recorded', kind = @Kind, place = @place, verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
+                $"""
+                UPDATE gateway.incoming SET state = '{IncomingState.Recorded}', kind = @Kind, place = @place,
+                  verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
                   signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest, entry_id = @EntryId, recorded_at = @now
-                WHERE incoming_id = @Id AND state = 'received'
+                WHERE incoming_id = @Id AND state = '{IncomingState.Received}'
                 """,
                 new
                 {
                     incoming.Id,
-                    Kind = screened.Kind.ToString().ToLowerInvariant(),
+                    screened.Kind,
                     place,
                     Verdict = FindingJson.Name(screened.Judged.Verdict),
                     reason,
@@ -116,20 +119,11 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         // What is kept aside says nothing of its sender: not that it came from it by its own gateway, whose ledger may
         // not stand behind it.
         var weakened =
-            place != "quarantine"
+            place != Disposition.Quarantine
             && screened is { Sender: { } sender, Judged: { Announced: { } announced, Signer: { } signer } }
             && await AgencyCapabilities.NoteAsync(transaction, sender, announced, signer, now, cancellationToken);
         return (place, weakened);
     }
-
-    private static string PlaceOf(ScreenedMessage screened) =>
-        screened switch
-        {
-            { IsDuplicate: true } => "duplicate",
-            { Place: Place.Inbox } => "inbox",
-            { Place: Place.Returned } => "returned",
-            _ => "quarantine",
-        };
 
     private static Dictionary<string, string> CommitmentsOf(ScreenedMessage screened, string place, string findings)
     {
@@ -154,11 +148,14 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         CancellationToken cancellationToken)
     {
         var incoming = screened.Judged.Received;
-        if (screened.Reason == "CONTENT_CONFLICT")
+        if (screened.Reason == ReasonCode.ContentConflict)
         {
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
-                    "INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, 'content-conflict', @Subject, @Detail, @entry)",
+                    $"""
+                    INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
+                      VALUES (@now, '{AlarmKind.ContentConflict}', @Subject, @Detail, @entry)
+                    """,
                     new
                     {
                         now = now.UtcDateTime,
@@ -169,7 +166,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                     transaction,
                     cancellationToken: cancellationToken));
         }
-        else if (place is "inbox")
+        else if (place is Disposition.Inbox)
         {
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
@@ -205,12 +202,17 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
 
         // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand
         // behind the message; the checkpoint that covers the entry comes first.
-        if (screened.Reason is not (null or "NOT_ADDRESSED_TO_US" or "SECRECY_REFUSED" or "DOCUMENTS_DIFFER"))
+        if (screened.Reason
+            is not (null
+                or ReasonCode.NotAddressedToUs
+                or ReasonCode.SecrecyRefused
+                or ReasonCode.DocumentsDiffer))
         {
             return;
         }
 
-        await WorkQueue.EnqueueAsync(transaction, "receipt", incoming.Id, entry, cancellationToken: cancellationToken);
+        await WorkQueue.EnqueueAsync(
+            transaction, WorkKind.SendReceipt, incoming.Id, entry, cancellationToken: cancellationToken);
     }
 
     private static async Task AnswerAgainAsync(
@@ -218,9 +220,12 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
     {
         var sent = await transaction.Connection!.QuerySingleOrDefaultAsync<(Guid Id, bool Gone)?>(
             new CommandDefinition(
-                """
-                SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i JOIN gateway.transmission t ON t.kind = 'receipt' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
-                WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id AND t.state IN ('sent', 'unknown')
+                $"""
+                SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i
+                  JOIN gateway.transmission t ON t.kind = '{TransmissionKind.Receipt}'
+                  AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
+                WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id
+                  AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
                 """,
                 new { first },
                 transaction,
@@ -229,7 +234,8 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         {
             // What was signed then is kept for a time only; after it the same is said and signed again.
             await WorkQueue.EnqueueAsync(
-                transaction, transmission.Gone ? "receipt" : "send", transmission.Gone ? first : transmission.Id,
+                transaction, transmission.Gone ? WorkKind.SendReceipt : WorkKind.Send,
+                transmission.Gone ? first : transmission.Id,
                 cancellationToken: cancellationToken);
         }
     }

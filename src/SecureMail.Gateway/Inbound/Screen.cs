@@ -6,6 +6,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
@@ -13,22 +14,16 @@ using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Inbound;
 
-/// <summary>What the gateway takes a message to be.</summary>
-internal enum MessageKind
-{
-    Dispatch,
-    Receipt,
-    Other,
-}
-
 /// <summary>
 /// A message of which it is known where it goes. Only <see cref="Screen"/> makes one, and only it can be recorded.
 /// </summary>
+/// <param name="Kind">One of <see cref="MessageKind"/>.</param>
+/// <param name="Disposition">One of <see cref="Registers.Disposition"/>.</param>
 /// <param name="Reason">Why it does not go to the inbox, as a code; null where it does.</param>
 /// <param name="Sender">The agency that signed it, proven; null while nothing is.</param>
 /// <param name="FirstIncoming">For a duplicate: the message that came first.</param>
 internal sealed record ScreenedMessage(
-    JudgedMessage Judged, MessageKind Kind, Place Place, string? Reason, Agency? Sender, Manifest? Manifest,
+    JudgedMessage Judged, string Kind, string Disposition, string? Reason, Agency? Sender, Manifest? Manifest,
     Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
 {
     public bool IsDuplicate => FirstIncoming is not null;
@@ -47,9 +42,6 @@ internal sealed class Screen(
     DirectoryStore directories, PeerLedger peers, ClockWatch clock, InboundOptions options, TimeProvider time)
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
-
-    /// <summary>Why a message waits whose signature is younger than our clock.</summary>
-    public const string SignedInFuture = "SIGNED_IN_FUTURE";
 
     /// <summary>When a message that waits is judged again: soon, and at its deadline.</summary>
     public TimeSpan AskAgainAfter(JudgedMessage judged)
@@ -74,8 +66,8 @@ internal sealed class Screen(
 
     /// <summary>Why it waits, as a code.</summary>
     public string WhyWaits(JudgedMessage judged) =>
-        HangsOnDoubt(judged) ? ClockSuspectException.Code
-        : judged.NotBefore is not null ? SignedInFuture
+        HangsOnDoubt(judged) ? ReasonCode.ClockSuspect
+        : judged.NotBefore is not null ? ReasonCode.SignedInFuture
         : judged.Verdict.ToString();
 
     /// <summary>Nothing is set aside for a reason of time while our own clock is doubted.</summary>
@@ -89,8 +81,8 @@ internal sealed class Screen(
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var waited = judged.Received.Left <= TimeSpan.Zero;
-        var place = Placement.Of(judged.Verdict, waited);
-        if (place == Place.Wait
+        var outcome = VerdictPolicy.Of(judged.Verdict, waited);
+        if (outcome == VerdictOutcome.Wait
             || HangsOnDoubt(judged)
             || (judged.Verdict != Verdict.Valid && judged.NotBefore is not null && !waited))
         {
@@ -105,9 +97,9 @@ internal sealed class Screen(
             return null;
         }
 
-        if (place != Place.Inbox)
+        if (outcome != VerdictOutcome.Accept)
         {
-            return Aside(judged, FindingJson.Name(judged.Verdict).ToUpperInvariant().Replace('-', '_'));
+            return Aside(judged, ReasonCode.Of(judged.Verdict));
         }
 
         try
@@ -121,7 +113,7 @@ internal sealed class Screen(
                     transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
                 { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(
                     transaction, directory, judged, report, cancellationToken),
-                _ => Aside(judged, "NOT_A_DISPATCH"),
+                _ => Aside(judged, ReasonCode.NotADispatch),
             };
         }
         catch (WireFormatException e)
@@ -130,7 +122,7 @@ internal sealed class Screen(
         }
         catch (MimeException)
         {
-            return Aside(judged, "PART_DAMAGED");
+            return Aside(judged, ReasonCode.PartDamaged);
         }
     }
 
@@ -144,27 +136,28 @@ internal sealed class Screen(
             return Aside(judged, why);
         }
 
-        ScreenedMessage Put(Place place, string? reason, Guid? firstIncoming = null) =>
-            new(judged, MessageKind.Dispatch, place, reason, sender, manifest, null, documents, firstIncoming);
+        ScreenedMessage Put(string disposition, string? reason, Guid? firstIncoming = null) =>
+            new(judged, MessageKind.Dispatch, disposition, reason, sender, manifest, null, documents, firstIncoming);
 
         var evidence = await EvidenceAsync(transaction, directory, judged, sender, cancellationToken);
         if (evidence is not null)
         {
-            return Put(Place.Quarantine, evidence);
+            return Put(Disposition.Quarantine, evidence);
         }
 
         // The sender's ledger must commit to these very octets: the salt is inside the signature, the commitment in its
         // ledger.
         if (
             !IsCommitted(
-                judged.Evidence!.Entry, "dispatch.signed", manifest.DispatchId, manifest.Salt, judged.SignedDigest))
+                judged.Evidence!.Entry, EntryKind.DispatchSigned, manifest.DispatchId, manifest.Salt,
+                judged.SignedDigest))
         {
-            return Put(Place.Quarantine, "LEDGER_EVIDENCE");
+            return Put(Disposition.Quarantine, ReasonCode.LedgerEvidence);
         }
 
         if (manifest.Recipients.All(r => r.Id != judged.Received.AgencyId))
         {
-            return Put(Place.Returned, "NOT_ADDRESSED_TO_US");
+            return Put(Disposition.Returned, ReasonCode.NotAddressedToUs);
         }
 
         if (
@@ -172,7 +165,7 @@ internal sealed class Screen(
             && await SecrecyRefusedAsync(
                 transaction, judged.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
         {
-            return Put(Place.Returned, "SECRECY_REFUSED");
+            return Put(Disposition.Returned, ReasonCode.SecrecyRefused);
         }
 
         // The same dispatch for the same agency is decided one at a time, to the commit.
@@ -195,13 +188,13 @@ internal sealed class Screen(
         if (seen is { } before)
         {
             return before.Digest.AsSpan().SequenceEqual(judged.SignedDigest)
-                ? Put(Place.Inbox, "DUPLICATE", before.Incoming)
-                : Put(Place.Quarantine, "CONTENT_CONFLICT");
+                ? Put(Disposition.Duplicate, ReasonCode.Duplicate, before.Incoming)
+                : Put(Disposition.Quarantine, ReasonCode.ContentConflict);
         }
 
         return AgreesWithManifest(manifest, documents)
-            ? Put(Place.Inbox, null)
-            : Put(Place.Quarantine, "DOCUMENTS_DIFFER");
+            ? Put(Disposition.Inbox, null)
+            : Put(Disposition.Quarantine, ReasonCode.DocumentsDiffer);
     }
 
     private async Task<ScreenedMessage> ReceiptAsync(
@@ -211,13 +204,13 @@ internal sealed class Screen(
         var part = report.Children.FirstOrDefault(c => c.ContentType.MediaType == Receipt.MediaType);
         if (MailReport.Read(report) is null || part is null)
         {
-            return Aside(judged, "NOT_A_RECEIPT");
+            return Aside(judged, ReasonCode.NotAReceipt);
         }
 
         var receipt = Receipt.Parse(ReadPart(part, Receipt.LongestOctets));
         if (receipt.Sender != judged.Received.AgencyId)
         {
-            return Aside(judged, "NOT_ADDRESSED_TO_US");
+            return Aside(judged, ReasonCode.NotAddressedToUs);
         }
 
         if (SenderOf(directory, judged, receipt.Recipient, out var why) is not { } signer)
@@ -228,7 +221,8 @@ internal sealed class Screen(
         var evidence = await EvidenceAsync(transaction, directory, judged, signer, cancellationToken);
         // A receipt of a gateway whose ledger was rewritten is kept aside like everything of it.
         return new(
-            judged, MessageKind.Receipt, evidence is null ? Place.Inbox : Place.Quarantine, evidence, signer, null,
+            judged, MessageKind.Receipt, evidence is null ? Disposition.Inbox : Disposition.Quarantine, evidence,
+            signer, null,
             receipt, [], null);
     }
 
@@ -236,14 +230,14 @@ internal sealed class Screen(
     /// force.</summary>
     private static Agency? SenderOf(DirectorySnapshot directory, JudgedMessage judged, Guid named, out string why)
     {
-        why = "SENDER_NOT_IN_DIRECTORY";
+        why = ReasonCode.SenderNotInDirectory;
         if (directory.Find(named) is not { } agency || judged.Signer is not { } certificate)
         {
             return null;
         }
 
         // RFC 3183's idea, by the directory: agency ↔ certificate ↔ address, valid when it was signed.
-        why = IsListed(directory, certificate) ? "SENDER_BINDING" : "SENDER_NOT_IN_DIRECTORY";
+        why = IsListed(directory, certificate) ? ReasonCode.SenderBinding : ReasonCode.SenderNotInDirectory;
         var name = agency.NameAt(judged.SignedAt);
         return
             name is not null
@@ -267,13 +261,13 @@ internal sealed class Screen(
             || directory.FindGateway(sender.Record.Gateway) is not { } gateway
             || gateway.Name != judged.Received.Peer)
         {
-            return "LEDGER_EVIDENCE";
+            return ReasonCode.LedgerEvidence;
         }
 
         var key = VerifierKey.Parse(gateway.LedgerKey);
         if (evidence.Verify(key) is not null)
         {
-            return "LEDGER_EVIDENCE";
+            return ReasonCode.LedgerEvidence;
         }
 
         try
@@ -288,15 +282,15 @@ internal sealed class Screen(
 
             return observed.State switch
             {
-                PeerState.Fork => "LEDGER_FORK",
-                PeerState.BadSignature => "LEDGER_EVIDENCE",
-                PeerState.Pending when !IsExcused(observed, judged.Received) => "LEDGER_EVIDENCE",
+                PeerState.Fork => ReasonCode.LedgerFork,
+                PeerState.BadSignature => ReasonCode.LedgerEvidence,
+                PeerState.Pending when !IsExcused(observed, judged.Received) => ReasonCode.LedgerEvidence,
                 _ => null,
             };
         }
         catch (LedgerException)
         {
-            return "LEDGER_EVIDENCE";
+            return ReasonCode.LedgerEvidence;
         }
     }
 
@@ -355,7 +349,7 @@ internal sealed class Screen(
             octets.Write(buffer, 0, read);
             if (octets.Length > limit)
             {
-                throw new WireFormatException("FORMAT_TOO_LARGE", "Phần dữ liệu quá dài.", "The part is too long.");
+                throw new WireFormatException(ReasonCode.FormatTooLarge, $"The part is longer than {limit} bytes.");
             }
         }
 
@@ -363,5 +357,5 @@ internal sealed class Screen(
     }
 
     private static ScreenedMessage Aside(JudgedMessage judged, string reason) =>
-        new(judged, MessageKind.Other, Place.Quarantine, reason, null, null, null, [], null);
+        new(judged, MessageKind.Other, Disposition.Quarantine, reason, null, null, null, [], null);
 }

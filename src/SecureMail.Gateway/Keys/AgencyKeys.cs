@@ -28,7 +28,7 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
         var valid = certificates.ForSigning(agency);
         if (valid.Count == 0)
         {
-            throw new KeyUnavailableException("SIGNING_CERTIFICATE_EXPIRED", needsPerson: true);
+            throw new KeyUnavailableException(ReasonCode.SigningCertificateExpired, needsPerson: true);
         }
 
         KeyUnavailableException? missing = null;
@@ -48,7 +48,7 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
             }
         }
 
-        throw missing ?? new KeyUnavailableException("KEY_ABSENT", needsPerson: false);
+        throw missing ?? new KeyUnavailableException(ReasonCode.KeyAbsent, needsPerson: false);
     }
 
     /// <summary>Every key at hand that mail to this agency may have been encrypted to, old ones among them.</summary>
@@ -240,12 +240,12 @@ internal sealed class KeyUnavailableException(string code, bool needsPerson, Exc
         e.Fault switch
         {
             Pkcs11Fault.PinIncorrect or Pkcs11Fault.PinRefused or Pkcs11Fault.PinExpired or Pkcs11Fault.PinRequired =>
-                new("PIN_REFUSED", true, e),
-            Pkcs11Fault.PinLocked => new("PIN_LOCKED", true, e),
+                new(ReasonCode.PinRefused, true, e),
+            Pkcs11Fault.PinLocked => new(ReasonCode.PinLocked, true, e),
             Pkcs11Fault.KeyAbsent
             or Pkcs11Fault.KeyUnusable
             or Pkcs11Fault.Ambiguous
-            or Pkcs11Fault.MechanismUnsupported => new("KEY_ABSENT", false, e),
-            _ => new("TOKEN_ABSENT", false, e),
+            or Pkcs11Fault.MechanismUnsupported => new(ReasonCode.KeyAbsent, false, e),
+            _ => new(ReasonCode.TokenAbsent, false, e),
         };
 }

@@ -6,6 +6,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -44,7 +45,7 @@ internal sealed class Accept(
         var directory = await directories.CurrentAsync(cancellationToken);
         var sender = directory.FindByCode(submission.Sender, now)
             ?? throw Refuse(
-                "SENDER_UNKNOWN", $"Không có cơ quan gửi {submission.Sender} trong danh bạ.",
+                ReasonCode.SenderUnknown, $"Không có cơ quan gửi {submission.Sender} trong danh bạ.",
                 $"The sending agency {submission.Sender} is not in the directory.");
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
@@ -73,7 +74,9 @@ internal sealed class Accept(
             throw new SubmissionRefusedException(
                 recipients is [{ Refusal: { } only }]
                     ? only
-                    : Refuse("NO_RECIPIENT", "Không gửi được tới nơi nhận nào.", "No addressee can be reached.").Refusal
+                    : Refuse(
+                        ReasonCode.NoRecipient, "Không gửi được tới nơi nhận nào.",
+                        "No addressee can be reached.").Refusal
             );
         }
 
@@ -91,7 +94,8 @@ internal sealed class Accept(
         };
         if (manifest.Validate() is { } field)
         {
-            throw Refuse("FIELD_INVALID", $"Trường \"{field}\" không hợp lệ.", $"The field \"{field}\" is not valid.");
+            throw Refuse(
+                ReasonCode.FieldInvalid, $"Trường \"{field}\" không hợp lệ.", $"The field \"{field}\" is not valid.");
         }
 
         var octets = manifest.ToOctets();
@@ -102,7 +106,7 @@ internal sealed class Accept(
             {
                 Time = now,
                 Agency = sender.Id,
-                Kind = "dispatch.accepted",
+                Kind = EntryKind.DispatchAccepted,
                 Object = dispatchId.ToString(),
                 Commitments = new Dictionary<string, string>
                 {
@@ -113,7 +117,8 @@ internal sealed class Accept(
         await InsertAsync(
             transaction, manifest, sender, now, manifestBlob.Id, entry.EntryId, documents, cancellationToken);
         await InsertRecipientsAsync(transaction, dispatchId, sender.Id, recipients, now, cancellationToken);
-        await WorkQueue.EnqueueAsync(transaction, "seal", dispatchId, cancellationToken: cancellationToken);
+        await WorkQueue.EnqueueAsync(
+            transaction, WorkKind.SignAndEncrypt, dispatchId, cancellationToken: cancellationToken);
 
         // From this commit on the dispatch is ours to deliver; a crash before it leaves nothing, and the clerk was told
         // nothing.
@@ -141,7 +146,7 @@ internal sealed class Accept(
     private static Guid IdOf(Submission submission, DateTimeOffset now) =>
         submission.DispatchId is not { } chosen ? Guid.CreateVersion7(now)
         : chosen.Version == 7 ? chosen
-        : throw Refuse("ID_INVALID", "Mã văn bản phải là UUIDv7.", "The dispatch's id must be a UUIDv7.");
+        : throw Refuse(ReasonCode.IdInvalid, "Mã văn bản phải là UUIDv7.", "The dispatch's id must be a UUIDv7.");
 
     private static Task LockAsync(
         NpgsqlTransaction transaction, Guid dispatchId, CancellationToken cancellationToken) =>
@@ -194,12 +199,15 @@ internal sealed class Accept(
 
         if (found.Agency != sender.Id)
         {
-            throw Refuse("ID_TAKEN", "Mã văn bản đã được dùng.", "The dispatch's id is already used.");
+            throw Refuse(ReasonCode.IdTaken, "Mã văn bản đã được dùng.", "The dispatch's id is already used.");
         }
 
         var recipients = await connection.QueryAsync<(string Code, Guid? Id, string State, string? Reason)>(
             new CommandDefinition(
-                "SELECT recipient_code, recipient_id, state, reason FROM gateway.transmission WHERE kind = 'dispatch' AND dispatch_id = @dispatchId ORDER BY transmission_id",
+                $"""
+                SELECT recipient_code, recipient_id, state, reason FROM gateway.transmission
+                  WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @dispatchId ORDER BY transmission_id
+                """,
                 new { dispatchId },
                 cancellationToken: cancellationToken));
         return new SubmissionAnswer(
@@ -211,9 +219,10 @@ internal sealed class Accept(
                     r.Id is { } id && directory.Find(id) is { } agency
                         ? (agency.NameAt(now) ?? agency.LastName).Name
                         : null,
-                    r.State == "failed"
+                    r.State == TransmissionState.Failed
                         ? new Refusal(
-                            r.Reason!, "Không gửi được; xem mã lý do.", "It could not be sent; see the reason code.")
+                            r.Reason!, Catalogue.Reason(r.Reason!, Catalogue.Vietnamese),
+                            Catalogue.Reason(r.Reason!, Catalogue.English))
                         : null)),
             ]);
     }
@@ -229,7 +238,7 @@ internal sealed class Accept(
             var agency = directory.FindByCode(code, now) ?? directory.FindEverByCode(code);
             var refusal = agency is null
                 ? new Refusal(
-                    "RECIPIENT_UNKNOWN", $"Không có cơ quan {code} trong danh bạ; hãy kiểm tra mã.",
+                    ReasonCode.RecipientUnknown, $"Không có cơ quan {code} trong danh bạ; hãy kiểm tra mã.",
                     $"The directory has no agency {code}: check the code.")
                 : routes.MayReach(agency);
             named.Add(new Named(code, agency, refusal));
@@ -246,7 +255,7 @@ internal sealed class Accept(
         {
             return NumberAndNotation.TryParse(submission.Number)
                 ?? throw Refuse(
-                    "NUMBER_INVALID", "Số và ký hiệu không đúng dạng, ví dụ 36-HD/VPTW hoặc 15/QĐ-BNV.",
+                    ReasonCode.NumberInvalid, "Số và ký hiệu không đúng dạng, ví dụ 36-HD/VPTW hoặc 15/QĐ-BNV.",
                     "The number and notation is not of the form 36-HD/VPTW or 15/QĐ-BNV.");
         }
 
@@ -254,7 +263,7 @@ internal sealed class Accept(
         if (!NumberAndNotation.IsNotation(notation))
         {
             throw Refuse(
-                "NUMBER_INVALID", "Ký hiệu không hợp lệ, ví dụ CV/TU.",
+                ReasonCode.NumberInvalid, "Ký hiệu không hợp lệ, ví dụ CV/TU.",
                 "The notation is not valid; an example is CV/TU.");
         }
 
@@ -262,7 +271,8 @@ internal sealed class Accept(
         while (true)
         {
             var drawn = NumberAndNotation.Of(
-                await Register.NextAsync(transaction, sender.Id, "outgoing", year, cancellationToken), '-', notation);
+                await Register.NextAsync(
+                    transaction, sender.Id, RegisterDirection.Outgoing, year, cancellationToken), '-', notation);
             var taken = await transaction.Connection!.ExecuteScalarAsync<bool>(
                 new CommandDefinition(
                     "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id AND number_year = @year AND number_text = @Text)",
@@ -296,7 +306,7 @@ internal sealed class Accept(
             if (total / 9 * 16 > options.LargestMessage)
             {
                 throw Refuse(
-                    "TOO_LARGE",
+                    ReasonCode.TooLarge,
                     $"Văn bản lớn hơn mức cổng này gửi được ({options.LargestMessage >> 20} MiB cả thư).",
                     $"The documents are larger than this gateway sends ({options.LargestMessage >> 20} MiB a message)."
                 );
@@ -318,9 +328,10 @@ internal sealed class Accept(
         {
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
-                    """
+                    $"""
                     INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, accepted_entry, accepted_at)
-                    VALUES (@DispatchId, @Agency, 'accepted', @Year, @Number, @manifestBlob, @entry, @now)
+                    VALUES (@DispatchId, @Agency, '{OutgoingState.Accepted}', @Year, @Number, @manifestBlob, @entry,
+                      @now)
                     """,
                     new
                     {
@@ -338,7 +349,7 @@ internal sealed class Accept(
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation)
         {
             throw Refuse(
-                "NUMBER_TAKEN", $"Số {manifest.Fields.Number} đã được dùng trong năm nay.",
+                ReasonCode.NumberTaken, $"Số {manifest.Fields.Number} đã được dùng trong năm nay.",
                 $"The number {manifest.Fields.Number} is already used this year.");
         }
 
@@ -363,9 +374,11 @@ internal sealed class Accept(
         DateTimeOffset now, CancellationToken cancellationToken) =>
         transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                """
+                $"""
                 INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason, closed_at)
-                SELECT id, 'dispatch', @dispatchId, @sender, recipient, code, CASE WHEN reason IS NULL THEN 'waiting' ELSE 'failed' END, reason, CASE WHEN reason IS NOT NULL THEN @now END
+                SELECT id, '{TransmissionKind.Dispatch}', @dispatchId, @sender, recipient, code,
+                  CASE WHEN reason IS NULL THEN '{TransmissionState.Waiting}' ELSE '{TransmissionState.Failed}'
+                  END, reason, CASE WHEN reason IS NOT NULL THEN @now END
                 FROM unnest(@ids, @agencies, @codes, @reasons) r(id, recipient, code, reason)
                 """,
                 new

@@ -5,6 +5,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -21,7 +22,10 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, Guid Manifest)?>(
             new CommandDefinition(
-                "SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id AND state IN ('accepted', 'awaiting-signature')",
+                $"""
+                SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id
+                  AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
+                """,
                 new { id },
                 cancellationToken: cancellationToken));
         if (row is not { } found)
@@ -66,7 +70,7 @@ internal sealed class Authorise(
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sender = directory.Find(accepted.AgencyId);
         var refusal = sender is null
-            ? "SENDER_UNKNOWN"
+            ? ReasonCode.SenderUnknown
             : (
                 await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken)
             )?.Code;
@@ -77,11 +81,12 @@ internal sealed class Authorise(
         foreach (var party in routes is null ? [] : accepted.Manifest.Recipients)
         {
             var recipient = directory.Find(party.Id);
-            var reason = recipient is null ? "RECIPIENT_UNKNOWN" : routes!.MayReach(recipient)?.Code;
+            var reason = recipient is null ? ReasonCode.RecipientUnknown : routes!.MayReach(recipient)?.Code;
             var certificate = reason is null ? certificates.BestForEncryption(recipient!) : null;
             if (certificate is null)
             {
-                await FailAsync(transaction, accepted, party.Id, reason ?? "RECIPIENT_CERTIFICATE", cancellationToken);
+                await FailAsync(
+                    transaction, accepted, party.Id, reason ?? ReasonCode.RecipientCertificate, cancellationToken);
                 continue;
             }
 
@@ -96,7 +101,7 @@ internal sealed class Authorise(
             return new AuthorisedDispatch(accepted, sender!, addressees, cipher);
         }
 
-        await RefuseAsync(transaction, accepted, refusal ?? "NO_RECIPIENT", cancellationToken);
+        await RefuseAsync(transaction, accepted, refusal ?? ReasonCode.NoRecipient, cancellationToken);
         // The refusal and its entry stand with this commit; nothing has left.
         await transaction.CommitAsync("outbound.refuse", cancellationToken);
         return null;
@@ -108,9 +113,10 @@ internal sealed class Authorise(
     {
         var failed = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(
             new CommandDefinition(
-                """
-                UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now
-                WHERE kind = 'dispatch' AND dispatch_id = @Id AND recipient_id = @recipient AND state = 'waiting' RETURNING transmission_id
+                $"""
+                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason, closed_at = @now
+                WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id AND recipient_id = @recipient
+                  AND state = '{TransmissionState.Waiting}' RETURNING transmission_id
                 """,
                 new
                 {
@@ -123,8 +129,8 @@ internal sealed class Authorise(
                 cancellationToken: cancellationToken));
         if (failed is { } transmission)
         {
-            await Notice.AddAsync(transaction, [transmission], "failed", reason, null, cancellationToken);
-            await EntryAsync(transaction, accepted, "dispatch.failed", transmission, cancellationToken);
+            await Notice.AddAsync(transaction, [transmission], NoticeAction.Failed, reason, null, cancellationToken);
+            await EntryAsync(transaction, accepted, EntryKind.DispatchFailed, transmission, cancellationToken);
         }
     }
 
@@ -133,9 +139,11 @@ internal sealed class Authorise(
     {
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.outgoing SET state = 'refused', reason = @reason WHERE dispatch_id = @Id;
-                UPDATE gateway.transmission SET state = 'failed', reason = @reason, closed_at = @now WHERE kind = 'dispatch' AND dispatch_id = @Id AND state = 'waiting';
+                $"""
+                UPDATE gateway.outgoing SET state = '{OutgoingState.Refused}', reason = @reason WHERE dispatch_id = @Id;
+                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason,
+                  closed_at = @now WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id
+                  AND state = '{TransmissionState.Waiting}';
                 """,
                 new
                 {
@@ -145,7 +153,7 @@ internal sealed class Authorise(
                 },
                 transaction,
                 cancellationToken: cancellationToken));
-        await EntryAsync(transaction, accepted, "dispatch.refused", accepted.Id, cancellationToken);
+        await EntryAsync(transaction, accepted, EntryKind.DispatchRefused, accepted.Id, cancellationToken);
     }
 
     private Task EntryAsync(

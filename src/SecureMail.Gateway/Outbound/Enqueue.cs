@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -32,7 +33,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
             {
                 Time = now,
                 Agency = dispatch.AgencyId,
-                Kind = "dispatch.signed",
+                Kind = EntryKind.DispatchSigned,
                 Object = dispatch.Id.ToString(),
                 Commitments = new Dictionary<string, string>
                 {
@@ -45,9 +46,11 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.outgoing SET state = 'queued', reason = NULL, message_blob = @Blob, signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher, cipher_limited_by = @LimitedBy
-                WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')
+                $"""
+                UPDATE gateway.outgoing SET state = '{OutgoingState.Queued}', reason = NULL, message_blob = @Blob,
+                  signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher,
+                  cipher_limited_by = @LimitedBy
+                WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
                 """,
                 new
                 {
@@ -66,10 +69,13 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         var queued = (
             await connection.QueryAsync<(Guid Id, Guid Recipient)>(
                 new CommandDefinition(
-                    """
-                    UPDATE gateway.transmission t SET state = 'queued', message_blob = @Blob, head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
+                    $"""
+                    UPDATE gateway.transmission t SET state = '{TransmissionState.Queued}', message_blob = @Blob,
+                      head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
                     FROM unnest(@agencies, @behind) a(agency, gateway)
-                    WHERE t.kind = 'dispatch' AND t.dispatch_id = @Id AND t.recipient_id = a.agency AND t.state = 'waiting' RETURNING t.transmission_id, t.recipient_id
+                    WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @Id
+                      AND t.recipient_id = a.agency AND t.state = '{TransmissionState.Waiting}'
+                      RETURNING t.transmission_id, t.recipient_id
                     """,
                     new
                     {
@@ -85,7 +91,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         ).ToList();
         // Agencies behind one gateway get one mail.
         await WorkQueue.EnqueueAsync(
-            transaction, "send", [.. queued.Select(q => new NewWork(q.Id, gateways[q.Recipient], dispatch.Id))],
+            transaction, WorkKind.Send, [.. queued.Select(q => new NewWork(q.Id, gateways[q.Recipient], dispatch.Id))],
             entry.EntryId, cancellationToken);
         await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
@@ -109,7 +115,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                 {
                     Time = now,
                     Agency = dispatch.AgencyId,
-                    Kind = "dispatch.downgraded",
+                    Kind = EntryKind.DispatchDowngraded,
                     Object = dispatch.Id.ToString(),
                     Commitments = new Dictionary<string, string>
                     {

@@ -2,9 +2,11 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -15,8 +17,6 @@ namespace SecureMail.Gateway.Outbound;
 /// </summary>
 internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<GiveUp> logger)
 {
-    public const string Reason = "GIVEN_UP";
-
     /// <summary>Tells the clerks once what has not left in <see cref="DeliveryOptions.DelayNoticeAfter"/>; answers how
     /// many.</summary>
     public async Task<int> TellDelayedAsync(CancellationToken cancellationToken)
@@ -26,10 +26,12 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
         var late = (
             await connection.QueryAsync<Guid>(
                 new CommandDefinition(
-                    """
+                    $"""
                     UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
                       SELECT transmission_id FROM gateway.transmission
-                      WHERE kind = 'dispatch' AND state IN ('queued', 'unknown') AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
+                      WHERE kind = '{TransmissionKind.Dispatch}'
+                        AND state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
+                        AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
                       ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
                     RETURNING transmission_id
                     """,
@@ -42,7 +44,8 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
             return 0;
         }
 
-        await Notice.AddAsync(transaction, late, "delayed", null, null, cancellationToken, options.GiveUpAfter);
+        await Notice.AddAsync(
+            transaction, late, NoticeAction.Delayed, null, null, cancellationToken, options.GiveUpAfter);
         // Marked and told are one commit: a crash before it tells later, a crash after it tells nothing twice.
         await transaction.CommitAsync("outbound.delayed", cancellationToken);
         return late.Count;
@@ -58,9 +61,10 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
         var old = (
             await connection.QueryAsync<(Guid Id, string Kind, Guid Agency)>(
                 new CommandDefinition(
-                    """
+                    $"""
                     SELECT transmission_id, kind, agency_id FROM gateway.transmission
-                    WHERE state IN ('queued', 'unknown') AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+                    WHERE state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
+                      AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
                     """,
                     new { options.GiveUpAfter },
                     transaction,
@@ -70,7 +74,10 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
         var busy = (
             await connection.QueryAsync<Guid>(
                 new CommandDefinition(
-                    "SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids) FOR UPDATE) w WHERE state = 'leased'",
+                    $"""
+                    SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = '{WorkKind.Send}'
+                      AND subject = ANY(@ids) FOR UPDATE) w WHERE state = '{WorkState.Leased}'
+                    """,
                     new { ids },
                     transaction,
                     cancellationToken: cancellationToken))
@@ -81,14 +88,15 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
             return 0;
         }
 
-        await Notice.AddAsync(transaction, ids, "failed", Reason, null, cancellationToken);
+        await Notice.AddAsync(transaction, ids, NoticeAction.Failed, ReasonCode.GivenUp, null, cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.transmission SET state = 'failed', reason = @Reason, closed_at = now() WHERE transmission_id = ANY(@ids);
-                DELETE FROM gateway.work WHERE kind = 'send' AND subject = ANY(@ids);
+                $"""
+                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @Reason,
+                  closed_at = now() WHERE transmission_id = ANY(@ids);
+                DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = ANY(@ids);
                 """,
-                new { ids, Reason },
+                new { ids, Reason = ReasonCode.GivenUp },
                 transaction,
                 cancellationToken: cancellationToken));
         foreach (var id in ids)
@@ -99,7 +107,7 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
                 {
                     Time = time.GetUtcNow(),
                     Agency = old[id].Agency,
-                    Kind = $"{old[id].Kind}.failed",
+                    Kind = TransmissionKind.EntryOf(old[id].Kind, TransmissionState.Failed),
                     Object = id.ToString(),
                 },
                 cancellationToken);
@@ -109,7 +117,7 @@ internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, 
         await transaction.CommitAsync("outbound.give-up", cancellationToken);
         foreach (var id in ids)
         {
-            OutboundLog.GivenUp(logger, id, Reason);
+            OutboundLog.GivenUp(logger, id, ReasonCode.GivenUp);
         }
 
         return ids.Length;

@@ -2,6 +2,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -23,10 +24,12 @@ internal sealed class Overdue(GatewayDatabase database, DeliveryOptions options,
         var due = (
             await connection.QueryAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(
                 new CommandDefinition(
-                    """
+                    $"""
                     UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
                       SELECT transmission_id FROM gateway.transmission
-                      WHERE kind = 'dispatch' AND state IN ('sent', 'unknown') AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
+                      WHERE kind = '{TransmissionKind.Dispatch}'
+                        AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
+                        AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
                       LIMIT 500 FOR UPDATE SKIP LOCKED)
                     RETURNING transmission_id, dispatch_id, agency_id, recipient_code
                     """,
@@ -42,13 +45,14 @@ internal sealed class Overdue(GatewayDatabase database, DeliveryOptions options,
                 {
                     Time = time.GetUtcNow(),
                     Agency = agency,
-                    Kind = "dispatch.overdue",
+                    Kind = EntryKind.DispatchOverdue,
                     Object = id.ToString(),
                 },
                 cancellationToken);
         }
 
-        await Notice.AddAsync(transaction, [.. due.Select(d => d.Id)], "overdue", null, null, cancellationToken);
+        await Notice.AddAsync(
+            transaction, [.. due.Select(d => d.Id)], NoticeAction.Overdue, null, null, cancellationToken);
         await transaction.CommitAsync("outbound.overdue", cancellationToken);
         foreach (var (_, dispatch, _, recipient) in due)
         {

@@ -5,6 +5,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
@@ -80,12 +81,13 @@ internal sealed class Send(
         var address = (recipient?.NameAt(time.GetUtcNow()) ?? recipient?.LastName)?.Address;
         if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
         {
-            return (null, await FailAsync(item, transmission, "RECIPIENT_NOT_IN_DIRECTORY", null, cancellationToken));
+            return (
+                null, await FailAsync(item, transmission, ReasonCode.RecipientNotInDirectory, null, cancellationToken));
         }
 
         if (transmission.IsTooOld)
         {
-            return (null, await FailAsync(item, transmission, GiveUp.Reason, null, cancellationToken));
+            return (null, await FailAsync(item, transmission, ReasonCode.GivenUp, null, cancellationToken));
         }
 
         // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the destination of
@@ -134,7 +136,7 @@ internal sealed class Send(
             {
                 // Recorded before the farewell: what becomes of QUIT changes nothing.
                 await RecordAsync(
-                    [.. delivered.Select(d => (d.Item, d.Transmission))], "sent", null, complete: true,
+                    [.. delivered.Select(d => (d.Item, d.Transmission))], TransmissionState.Sent, null, complete: true,
                     cancellationToken);
             }
         }
@@ -144,7 +146,7 @@ internal sealed class Send(
 
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
     private string? ReturnPath(QueuedTransmission transmission, DirectorySnapshot directory) =>
-        transmission.Kind == "receipt"
+        transmission.Kind == TransmissionKind.Receipt
             ? null
             : directory.Find(transmission.AgencyId)?.NameAt(time.GetUtcNow())?.Address;
 
@@ -202,7 +204,8 @@ internal sealed class Send(
                 .GroupBy(r => r.Second.Reason))
         {
             await RecordAsync(
-                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], "unknown", unknown.Key, complete: false,
+                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], TransmissionState.Unknown,
+                unknown.Key, complete: false,
                 cancellationToken);
         }
 
@@ -240,7 +243,8 @@ internal sealed class Send(
         WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic,
         CancellationToken cancellationToken)
     {
-        await RecordAsync([(item, transmission)], "failed", reason, complete: true, cancellationToken, diagnostic);
+        await RecordAsync(
+            [(item, transmission)], TransmissionState.Failed, reason, complete: true, cancellationToken, diagnostic);
         OutboundLog.GivenUp(logger, transmission.Id, reason);
         return new WorkOutcome.Done();
     }
@@ -259,10 +263,13 @@ internal sealed class Send(
             // A receipt may have overtaken us: what is acknowledged stays acknowledged.
             var changed = await connection.ExecuteAsync(
                 new CommandDefinition(
-                    """
-                    UPDATE gateway.transmission SET state = @state, reason = @reason, first_sent_at = CASE WHEN @state IN ('sent', 'unknown') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
-                      closed_at = CASE WHEN @state = 'failed' THEN @now END
-                    WHERE transmission_id = @Id AND state IN ('queued', 'sent', 'unknown')
+                    $"""
+                    UPDATE gateway.transmission SET state = @state, reason = @reason,
+                      first_sent_at = CASE WHEN @state IN ('{TransmissionState.Sent}',
+                      '{TransmissionState.Unknown}') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
+                      closed_at = CASE WHEN @state = '{TransmissionState.Failed}' THEN @now END
+                    WHERE transmission_id = @Id AND state IN ('{TransmissionState.Queued}',
+                      '{TransmissionState.Sent}', '{TransmissionState.Unknown}')
                     """,
                     new
                     {
@@ -273,9 +280,10 @@ internal sealed class Send(
                     },
                     transaction,
                     cancellationToken: cancellationToken));
-            if (changed == 1 && state == "failed")
+            if (changed == 1 && state == TransmissionState.Failed)
             {
-                await Notice.AddAsync(transaction, [transmission.Id], "failed", reason, diagnostic, cancellationToken);
+                await Notice.AddAsync(
+                    transaction, [transmission.Id], NoticeAction.Failed, reason, diagnostic, cancellationToken);
             }
 
             if (changed == 1)
@@ -286,7 +294,7 @@ internal sealed class Send(
                     {
                         Time = now,
                         Agency = transmission.AgencyId,
-                        Kind = $"{transmission.Kind}.{state}",
+                        Kind = TransmissionKind.EntryOf(transmission.Kind, state),
                         Object = transmission.Id.ToString(),
                     },
                     cancellationToken);
@@ -330,9 +338,13 @@ internal sealed record QueuedTransmission(
             Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry,
             bool TooOld)>(
             new CommandDefinition(
-                """
-                SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway, entry_id, state <> 'sent' AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
-                FROM gateway.transmission WHERE transmission_id = ANY(@ids) AND (state IN ('queued', 'unknown', 'sent') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
+                $"""
+                SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway,
+                  entry_id, state <> '{TransmissionState.Sent}'
+                  AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
+                FROM gateway.transmission WHERE transmission_id = ANY(@ids)
+                  AND (state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}',
+                  '{TransmissionState.Sent}') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
                 """,
                 new { ids, giveUpAfter },
                 cancellationToken: cancellationToken));

@@ -5,6 +5,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
@@ -64,7 +65,11 @@ internal sealed class Sign(
         await connection.CommitAsync("outbound.await-signature", c =>
             c.ExecuteAsync(
                 new CommandDefinition(
-                    "UPDATE gateway.outgoing SET state = 'awaiting-signature', reason = @reason WHERE dispatch_id = @Id AND state IN ('accepted', 'awaiting-signature')",
+                    $"""
+                    UPDATE gateway.outgoing SET state = '{OutgoingState.AwaitingSignature}', reason = @reason
+                      WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}',
+                      '{OutgoingState.AwaitingSignature}')
+                    """,
                     new { reason, Id = dispatch },
                     cancellationToken: cancellationToken)));
         OutboundLog.AwaitsSignature(logger, dispatch, reason);
@@ -103,7 +108,7 @@ internal sealed class Sign(
         if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {
             throw new KeyUnavailableException(
-                "SELF_CHECK_" + (findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
+                ReasonCode.SelfCheck(findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
         }
 
         content.Position = 0;

@@ -39,7 +39,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                 transaction,
                 cancellationToken: cancellationToken));
         await EntryAsync(
-            transaction, sender ?? DirectoryStore.GatewayItself, "policy.route-forbidden", $"rule-{rule}",
+            transaction, sender ?? DirectoryStore.GatewayItself, EntryKind.PolicyRouteForbidden, $"rule-{rule}",
             $"{sender}|{recipient}|{reason}", cancellationToken);
         await transaction.CommitAsync("policy.forbid", cancellationToken);
         return rule;
@@ -61,7 +61,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         }
 
         await EntryAsync(
-            transaction, DirectoryStore.GatewayItself, "policy.route-permitted", $"rule-{rule}", "", cancellationToken);
+            transaction, DirectoryStore.GatewayItself, EntryKind.PolicyRoutePermitted, $"rule-{rule}", "",
+            cancellationToken);
         await transaction.CommitAsync("policy.permit", cancellationToken);
         return true;
     }
@@ -84,7 +85,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var entry = await EntryAsync(
-            transaction, agency, mark is null ? "policy.secrecy-refused" : "policy.secrecy-permitted",
+            transaction, agency, mark is null ? EntryKind.PolicySecrecyRefused : EntryKind.PolicySecrecyPermitted,
             $"secrecy-{agency}", mark ?? "", cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
@@ -134,7 +135,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
             ? null
             : directory.FindEverByCode(code)?.Id
                 ?? throw new DirectoryException(
-                    "AGENCY_UNKNOWN", $"Không có cơ quan {code} trong danh bạ.",
+                    ReasonCode.AgencyUnknown, $"Không có cơ quan {code} trong danh bạ.",
                     $"The directory has no agency {code}.");
 
     private async Task<long> EntryAsync(

@@ -22,14 +22,14 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
         if (sender.NameAt(time.GetUtcNow()) is null)
         {
             return new(
-                "SENDER_NOT_IN_FORCE", "Cơ quan gửi không còn hiệu lực trong danh bạ.",
+                ReasonCode.SenderNotInForce, "Cơ quan gửi không còn hiệu lực trong danh bạ.",
                 "The sending agency is not in force in the directory.");
         }
 
         if (sender.Record.Gateway != options.Name)
         {
             return new(
-                "SENDER_NOT_HERE", $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.",
+                ReasonCode.SenderNotHere, $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.",
                 $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
         }
 
@@ -46,7 +46,7 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
         return permitted is not null && rank <= SecrecyMark.Rank(permitted)
             ? null
             : new(
-                "SECRECY_REFUSED",
+                ReasonCode.SecrecyRefused,
                 "Văn bản có dấu chỉ mức độ mật không được gửi qua mạng này; hãy gửi theo đường công văn mật.",
                 "A document with a mark of secrecy is not sent over this network: use the channel for classified documents."
             );
@@ -78,9 +78,11 @@ internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, 
         {
             var successor = recipient.Record.Successor is { } id ? directory.Find(id)?.NameAt(time.GetUtcNow()) : null;
             return successor is null
-                ? new("RECIPIENT_NOT_IN_FORCE", "Cơ quan nhận không còn hiệu lực.", "The addressee is not in force.")
+                ? new(
+                    ReasonCode.RecipientNotInForce, "Cơ quan nhận không còn hiệu lực.",
+                    "The addressee is not in force.")
                 : new(
-                    "RECIPIENT_SUCCEEDED",
+                    ReasonCode.RecipientSucceeded,
                     $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.",
                     $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
         }
@@ -89,7 +91,7 @@ internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, 
         return rule is null
             ? null
             : new(
-                "ROUTE_REFUSED", $"Quy định không cho gửi tới cơ quan này: {rule}",
+                ReasonCode.RouteRefused, $"Quy định không cho gửi tới cơ quan này: {rule}",
                 $"A rule forbids sending to this addressee: {rule}");
     }
 }

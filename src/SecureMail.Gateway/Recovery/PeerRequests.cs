@@ -3,6 +3,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp;
@@ -123,13 +124,15 @@ internal sealed class PeerRequests(
         var again = (
             await connection.QueryAsync<(Guid Id, Guid? Batch)>(
                 new CommandDefinition(
-                    """
+                    $"""
                     UPDATE gateway.transmission SET resend_at = now() WHERE transmission_id IN (
                       SELECT transmission_id FROM gateway.transmission
-                      WHERE recipient_id = ANY(@agencies) AND state IN ('sent', 'unknown', 'acknowledged', 'refused') AND first_sent_at >= @since
+                      WHERE recipient_id = ANY(@agencies) AND state IN ('{TransmissionState.Sent}',
+                        '{TransmissionState.Unknown}', '{TransmissionState.Acknowledged}',
+                        '{TransmissionState.Refused}') AND first_sent_at >= @since
                         AND message_blob IN (SELECT blob_id FROM gateway.blob WHERE erased_at IS NULL)
                       ORDER BY first_sent_at LIMIT @LargestResend)
-                    RETURNING transmission_id, CASE WHEN kind = 'dispatch' THEN dispatch_id END
+                    RETURNING transmission_id, CASE WHEN kind = '{TransmissionKind.Dispatch}' THEN dispatch_id END
                     """,
                     new
                     {
@@ -141,7 +144,7 @@ internal sealed class PeerRequests(
                     cancellationToken: cancellationToken))
         ).ToList();
         await WorkQueue.EnqueueAsync(
-            transaction, "send", [.. again.Select(a => new NewWork(a.Id, peer.Id, a.Batch))], awaitsEntry: null,
+            transaction, WorkKind.Send, [.. again.Select(a => new NewWork(a.Id, peer.Id, a.Batch))], awaitsEntry: null,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
@@ -160,7 +163,7 @@ internal sealed class PeerRequests(
             {
                 Time = time.GetUtcNow(),
                 Agency = DirectoryStore.GatewayItself,
-                Kind = "gateway.resend-asked",
+                Kind = EntryKind.GatewayResendAsked,
                 Object = peer.Id!,
             },
             cancellationToken);

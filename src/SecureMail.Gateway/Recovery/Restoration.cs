@@ -5,6 +5,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
@@ -65,7 +66,7 @@ public sealed class Restoration
                     r.Peer,
                     r.State,
                     r.Held,
-                    r is { State: "ahead", Held: { } held }
+                    r is { State: RestorationPeerState.Ahead, Held: { } held }
                         ? new MissingEntries(
                             last.Size, held - 1, held - last.Size,
                             r.Since is { } s ? new DateTimeOffset(s, TimeSpan.Zero) : null)
@@ -86,7 +87,7 @@ public sealed class Restoration
         }
 
         var settled = report
-            .Peers.Where(p => p.State is "consistent" or "excused")
+            .Peers.Where(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
             .Select(p => p.Peer)
             .ToHashSet(StringComparer.Ordinal);
         var directory = await _directories.CurrentAsync(cancellationToken);
@@ -109,21 +110,22 @@ public sealed class Restoration
             || await LastAsync(connection, cancellationToken) is not { Proven: false } last)
         {
             throw new DirectoryException(
-                "PEER_UNKNOWN", $"Không có cổng {peer} đang được chờ trả lời.",
+                ReasonCode.PeerUnknown, $"Không có cổng {peer} đang được chờ trả lời.",
                 $"No answer of a gateway {peer} is awaited.");
         }
 
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                """
-                INSERT INTO gateway.restoration_peer (restoration_id, peer, state) VALUES (@Id, @peer, 'excused')
-                ON CONFLICT (restoration_id, peer) DO UPDATE SET state = 'excused'
+                $"""
+                INSERT INTO gateway.restoration_peer (restoration_id, peer, state)
+                  VALUES (@Id, @peer, '{RestorationPeerState.Excused}')
+                ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
                 """,
                 new { last.Id, peer },
                 transaction,
                 cancellationToken: cancellationToken));
-        await AppendAsync(transaction, "gateway.restored-without", peer, cancellationToken);
+        await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, cancellationToken);
         await transaction.CommitAsync("restoration.excuse", cancellationToken);
     }
 
@@ -203,9 +205,10 @@ public sealed class Restoration
             [
                 .. await connection.QueryAsync<(long, DateTime, string)>(
                     new CommandDefinition(
-                        """
+                        $"""
                         SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r JOIN gateway.restoration_peer p USING (restoration_id)
-                        WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration) AND r.state = 'proven' AND p.resend_asked_at IS NULL
+                        WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration)
+                          AND r.state = '{RestorationState.Proven}' AND p.resend_asked_at IS NULL
                         """,
                         cancellationToken: cancellationToken)),
             ];
@@ -272,12 +275,13 @@ public sealed class Restoration
         var state = await JudgeAsync(connection, answer, size, cancellationToken);
         var changed = await connection.CommitAsync("restoration.peer", c => c.QueryAsync<string>(
                 new CommandDefinition(
-                    """
+                    $"""
                     INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note, missing_since, problem, asked_at)
-                    SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now() FROM gateway.restoration WHERE state = 'asking'
+                    SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now()
+                      FROM gateway.restoration WHERE state = '{RestorationState.Asking}'
                     ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state, held_size = excluded.held_size, held_note = excluded.held_note,
                       missing_since = excluded.missing_since, problem = excluded.problem, asked_at = excluded.asked_at
-                      WHERE restoration_peer.state <> 'excused'
+                      WHERE restoration_peer.state <> '{RestorationPeerState.Excused}'
                     RETURNING state
                     """,
                     new
@@ -290,10 +294,10 @@ public sealed class Restoration
                         answer.Problem,
                     },
                     cancellationToken: cancellationToken)));
-        if (changed.Any() && state != "consistent")
+        if (changed.Any() && state != RestorationPeerState.Consistent)
         {
             var detail =
-                state == "ahead"
+                state == RestorationPeerState.Ahead
                     ? string.Create(
                         CultureInfo.InvariantCulture,
                         $"{answer.Checkpoint!.Size - size} entries missing, {size}..{answer.Checkpoint.Size - 1}")
@@ -308,16 +312,16 @@ public sealed class Restoration
         if (answer is not { Problem: null, Checkpoint: { } held })
         {
             // Without a checkpoint and without a problem it never saw anything of ours.
-            return answer.Problem is null ? "consistent" : "waiting";
+            return answer.Problem is null ? RestorationPeerState.Consistent : RestorationPeerState.Waiting;
         }
 
         if (held.Size > size)
         {
-            return "ahead";
+            return RestorationPeerState.Ahead;
         }
 
         var root = await StoredLedger.RootAsync(connection, held.Size, cancellationToken);
-        return held.Root.Span.SequenceEqual(root) ? "consistent" : "fork";
+        return held.Root.Span.SequenceEqual(root) ? RestorationPeerState.Consistent : RestorationPeerState.Fork;
     }
 
     private async Task<Answer> AnswerOfAsync(GatewayRecord gateway, long size, CancellationToken cancellationToken)
@@ -373,7 +377,7 @@ public sealed class Restoration
     {
         var directory = await _directories.CurrentAsync(cancellationToken);
         var settled = report
-            .Peers.Where(p => p.State is "consistent" or "excused")
+            .Peers.Where(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
             .Select(p => p.Peer)
             .ToHashSet(StringComparer.Ordinal);
         if (directory.Gateways.Any(g => g.Name != _options.Name && !settled.Contains(g.Name)))
@@ -384,11 +388,14 @@ public sealed class Restoration
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var entry = await AppendAsync(
-            transaction, "gateway.restored",
+            transaction, EntryKind.GatewayRestored,
             string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"), cancellationToken);
         var opened = await connection.ExecuteAsync(
             new CommandDefinition(
-                "UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = @EntryId WHERE state = 'asking'",
+                $"""
+                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
+                  entry_id = @EntryId WHERE state = '{RestorationState.Asking}'
+                """,
                 new { entry.EntryId },
                 transaction,
                 cancellationToken: cancellationToken));
@@ -432,7 +439,9 @@ public sealed class Restoration
             new CommandDefinition(
                 "SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration ORDER BY restoration_id DESC LIMIT 1",
                 cancellationToken: cancellationToken));
-        return row is { } r ? (r.Id, r.State == "proven", new DateTimeOffset(r.At, TimeSpan.Zero), r.Size) : null;
+        return row is { } r
+            ? (r.Id, r.State == RestorationState.Proven, new DateTimeOffset(r.At, TimeSpan.Zero), r.Size)
+            : null;
     }
 
     private sealed record Answer(Checkpoint? Checkpoint, DateTimeOffset? Since, string? Problem);

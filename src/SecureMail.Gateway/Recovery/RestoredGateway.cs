@@ -2,9 +2,11 @@ using Dapper;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Recovery;
 
@@ -32,7 +34,7 @@ public static class RestoredGateway
         if (report.Problems is [var problem, ..])
         {
             throw new BackupException(
-                $"Sổ cái khôi phục được không toàn vẹn: {problem.Vi}",
+                $"Nhật ký kiểm chứng khôi phục được không toàn vẹn: {problem.Vi}",
                 $"The ledger restored is not whole: {problem.En}");
         }
 
@@ -44,7 +46,7 @@ public static class RestoredGateway
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
             throw new BackupException(
-                "Sổ cái khôi phục được không nối tiếp sổ cái lúc sao lưu",
+                "Nhật ký kiểm chứng khôi phục được không nối tiếp nhật ký kiểm chứng lúc sao lưu",
                 "The ledger restored does not follow on the ledger of the backup");
         }
 
@@ -54,11 +56,14 @@ public static class RestoredGateway
         await using var transaction = await open.BeginTransactionAsync(cancellationToken);
         await open.ExecuteAsync(
             new CommandDefinition(
-                """
-                UPDATE gateway.restoration SET state = 'proven', proven_at = now(), entry_id = 0 WHERE state = 'asking';
+                $"""
+                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
+                  entry_id = 0 WHERE state = '{RestorationState.Asking}';
                 -- The processes that had leased work are gone with the machine.
-                UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'restored' WHERE state = 'leased';
-                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (@now, @Entries, @since, 'asking')
+                UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
+                  lease_until = NULL, last_error = 'restored' WHERE state = '{WorkState.Leased}';
+                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
+                  VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
                 """,
                 new
                 {

@@ -21,11 +21,11 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
             ? null
             : directory.FindEverByCode(agencyCode)?.Id
                 ?? throw new DirectoryException(
-                    "AGENCY_UNKNOWN", $"Không có cơ quan {agencyCode} trong danh bạ.",
+                    ReasonCode.AgencyUnknown, $"Không có cơ quan {agencyCode} trong danh bạ.",
                     $"The directory has no agency {agencyCode}.");
         // Ids are UUIDv7 of the time of reception: their order is that of the register, and an index has it.
         return await QueryAsync(
-            $"WHERE {(place is null ? "coalesce(i.place, '') <> 'matched'" : "i.place = @place")} {(agency is null ? "" : "AND i.agency_id = @agency")} ORDER BY i.incoming_id DESC LIMIT @limit",
+            $"WHERE {(place is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @place")} {(agency is null ? "" : "AND i.agency_id = @agency")} ORDER BY i.incoming_id DESC LIMIT @limit",
             new
             {
                 agency,
@@ -99,7 +99,7 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         foreach (var row in rows)
         {
             var manifest =
-                row is { ErasedAt: not null, Place: "inbox", Dispatch: { } dispatch }
+                row is { ErasedAt: not null, Place: Disposition.Inbox, Dispatch: { } dispatch }
                     ? ErasedManifest.For(
                         dispatch, "—", row.ReceivedAt, row.Sender is { } from ? directory.Find(from) : null)
                 : row is { ErasedAt: null, ManifestBlob: { } blob }

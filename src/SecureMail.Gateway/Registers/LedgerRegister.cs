@@ -21,15 +21,17 @@ public sealed class LedgerRegister(GatewayDatabase database)
         // From peer to peer along the index, not through every checkpoint ever seen.
         var peers = await connection.QueryAsync<PeerSeen>(
             new CommandDefinition(
-                """
+                $"""
                 WITH RECURSIVE peer AS (
                   (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
                   UNION ALL
                   SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
                 SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
-                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'pending' ORDER BY size DESC LIMIT 1)
+                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
+                    AND c.state = '{PeerCheckpointState.Pending}' ORDER BY size DESC LIMIT 1)
                   UNION ALL
-                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin AND c.state = 'verified' ORDER BY size DESC LIMIT 1)) seen
+                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
+                    AND c.state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1)) seen
                 ORDER BY peer.origin, seen.state
                 """,
                 cancellationToken: cancellationToken));

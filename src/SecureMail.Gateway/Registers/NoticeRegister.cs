@@ -18,10 +18,12 @@ public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore dire
         var notices = (
             await connection.QueryAsync<SenderNotice>(
                 new CommandDefinition(
-                    """
+                    $"""
                     SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
                       t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State, t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
-                    FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT JOIN gateway.outgoing o ON t.kind = 'dispatch' AND o.dispatch_id = t.dispatch_id
+                    FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT
+                      JOIN gateway.outgoing o ON t.kind = '{TransmissionKind.Dispatch}'
+                      AND o.dispatch_id = t.dispatch_id
                     ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
                     """,
                     new { limit },

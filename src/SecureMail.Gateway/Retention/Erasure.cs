@@ -4,6 +4,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -36,13 +37,14 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
     public Task<ErasureAnswer> EraseOutgoingAsync(
         Guid dispatch, string reason, string orderedBy, CancellationToken cancellationToken) =>
         EraseAsync(
-            "outgoing",
+            RegisterDirection.Outgoing,
             dispatch,
             reason,
             orderedBy,
-            """
+            $"""
             SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w WHERE w.subject = o.dispatch_id
-              OR w.subject IN (SELECT transmission_id FROM gateway.transmission t WHERE t.dispatch_id = o.dispatch_id AND t.kind = 'dispatch'))
+              OR w.subject IN (SELECT transmission_id FROM gateway.transmission t
+                WHERE t.dispatch_id = o.dispatch_id AND t.kind = '{TransmissionKind.Dispatch}'))
             FROM gateway.outgoing o WHERE o.dispatch_id = @subject FOR UPDATE
             """,
             """
@@ -60,12 +62,13 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
     public Task<ErasureAnswer> EraseIncomingAsync(
         Guid incoming, string reason, string orderedBy, CancellationToken cancellationToken) =>
         EraseAsync(
-            "incoming",
+            RegisterDirection.Incoming,
             incoming,
             reason,
             orderedBy,
-            """
-            SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> 'recorded' OR EXISTS (SELECT FROM gateway.work w WHERE w.subject = i.incoming_id)
+            $"""
+            SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> '{IncomingState.Recorded}' OR EXISTS (SELECT
+              FROM gateway.work w WHERE w.subject = i.incoming_id)
             FROM gateway.incoming i WHERE i.incoming_id = @subject FOR UPDATE
             """,
             """
@@ -117,7 +120,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             {
                 Time = now,
                 Agency = agency,
-                Kind = "dispatch.erased",
+                Kind = EntryKind.DispatchErased,
                 Object = subject.ToString(),
                 // Not salted: the reason stands in clear in gateway.erasure.
                 Commitments = new Dictionary<string, string>

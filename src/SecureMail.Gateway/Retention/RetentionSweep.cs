@@ -6,9 +6,11 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Retention;
 
@@ -33,42 +35,53 @@ internal sealed class RetentionSweep(
     // Two sweeps at once, or a sweep and an erasure, could each leave the shared blob to the other.
     internal const string LockDestruction = "SELECT pg_advisory_xact_lock(5932061857205641327)";
 
-    private const string NoOpenTransmission = """
-        NOT EXISTS (SELECT FROM gateway.transmission t WHERE t.kind = 'dispatch' AND t.dispatch_id = o.dispatch_id
-          AND (t.state NOT IN ('acknowledged', 'refused', 'failed') OR t.closed_at > gateway.cutoff(@age)
-            OR EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'send' AND w.subject = t.transmission_id)))
+    private const string NoOpenTransmission = $"""
+        NOT EXISTS (SELECT FROM gateway.transmission t WHERE t.kind = '{TransmissionKind.Dispatch}'
+          AND t.dispatch_id = o.dispatch_id
+          AND (t.state NOT IN ('{TransmissionState.Acknowledged}', '{TransmissionState.Refused}',
+            '{TransmissionState.Failed}') OR t.closed_at > gateway.cutoff(@age)
+            OR EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}' AND w.subject = t.transmission_id)))
         """;
 
     private const string Composed = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = 'queued' AND o.message_gone_at IS NULL AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
+          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = '{OutgoingState.Queued}'
+            AND o.message_gone_at IS NULL AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
           ORDER BY o.queued_at LIMIT @Batch)
         UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob
         """;
 
-    private const string ReceiptsSent = """
+    private const string ReceiptsSent = $"""
         WITH due AS (
-          SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = 'receipt' AND t.message_gone_at IS NULL AND t.queued_at < gateway.cutoff(@age) AND t.state IN ('sent', 'failed')
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'send' AND w.subject = t.transmission_id)
+          SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = '{TransmissionKind.Receipt}'
+            AND t.message_gone_at IS NULL AND t.queued_at < gateway.cutoff(@age)
+            AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Failed}')
+            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}'
+              AND w.subject = t.transmission_id)
           ORDER BY t.queued_at LIMIT @Batch)
         UPDATE gateway.transmission t SET message_gone_at = now() FROM due WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
         """;
 
     private const string DocumentsSent = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state IN ('queued', 'refused') AND o.documents_gone_at IS NULL AND o.accepted_at < gateway.cutoff(@age) AND {NoOpenTransmission}
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = 'seal' AND w.subject = o.dispatch_id)
+          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state IN ('{OutgoingState.Queued}',
+            '{OutgoingState.Refused}') AND o.documents_gone_at IS NULL AND o.accepted_at < gateway.cutoff(@age)
+            AND {NoOpenTransmission}
+            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.SignAndEncrypt}'
+              AND w.subject = o.dispatch_id)
           ORDER BY o.accepted_at LIMIT @Batch),
         gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
         SELECT dispatch_id, message_blob FROM gone UNION ALL SELECT dispatch_id, d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
         """;
 
     // Two statements: whether a reception is wanted by nobody any more is seen only after its rows were marked.
-    private const string MarkReceived = """
+    private const string MarkReceived = $"""
         WITH due AS (
           SELECT i.incoming_id FROM gateway.incoming i
-          WHERE i.state = 'recorded' AND i.mail_gone_at IS NULL AND i.place = ANY(@places) AND i.recorded_at < gateway.cutoff(@age)
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind IN ('judge', 'receipt') AND w.subject = i.incoming_id)
+          WHERE i.state = '{IncomingState.Recorded}' AND i.mail_gone_at IS NULL AND i.place = ANY(@places)
+            AND i.recorded_at < gateway.cutoff(@age)
+            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind IN ('{WorkKind.Validate}',
+              '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
           ORDER BY i.recorded_at LIMIT @Batch)
         UPDATE gateway.incoming i SET mail_gone_at = now() FROM due WHERE i.incoming_id = due.incoming_id RETURNING i.incoming_id
         """;
@@ -81,11 +94,16 @@ internal sealed class RetentionSweep(
 
     // Given up for good only where there is nothing left to do: a message not judged and a receipt not given are still
     // owed.
-    private const string DeadWork = """
-        WITH gone AS (DELETE FROM gateway.work w WHERE w.state = 'dead' AND w.created_at < gateway.cutoff(@age) AND CASE w.kind
-          WHEN 'seal' THEN EXISTS (SELECT FROM gateway.outgoing o WHERE o.dispatch_id = w.subject AND o.state IN ('queued', 'refused'))
-          WHEN 'send' THEN EXISTS (SELECT FROM gateway.transmission t WHERE t.transmission_id = w.subject AND t.state IN ('acknowledged', 'refused', 'failed'))
-          WHEN 'judge' THEN EXISTS (SELECT FROM gateway.incoming i WHERE i.incoming_id = w.subject AND i.state = 'recorded')
+    private const string DeadWork = $"""
+        WITH gone AS (DELETE FROM gateway.work w WHERE w.state = '{WorkState.Dead}'
+          AND w.created_at < gateway.cutoff(@age) AND CASE w.kind
+          WHEN '{WorkKind.SignAndEncrypt}' THEN EXISTS (SELECT FROM gateway.outgoing o
+            WHERE o.dispatch_id = w.subject AND o.state IN ('{OutgoingState.Queued}', '{OutgoingState.Refused}'))
+          WHEN '{WorkKind.Send}' THEN EXISTS (SELECT FROM gateway.transmission t
+            WHERE t.transmission_id = w.subject AND t.state IN ('{TransmissionState.Acknowledged}',
+            '{TransmissionState.Refused}', '{TransmissionState.Failed}'))
+          WHEN '{WorkKind.Validate}' THEN EXISTS (SELECT FROM gateway.incoming i WHERE i.incoming_id = w.subject
+            AND i.state = '{IncomingState.Recorded}')
           ELSE false END RETURNING 1) SELECT count(*) FROM gone
         """;
 
@@ -108,10 +126,10 @@ internal sealed class RetentionSweep(
         [
             ("composed", options.Composed, Simple(Composed)),
             ("receipts-sent", options.Composed, Simple(ReceiptsSent)),
-            ("duplicates", options.Duplicates, Received("duplicate")),
-            ("quarantine", options.Quarantine, Received("quarantine", "returned")),
-            ("receipts", options.Receipts, Received("matched")),
-            ("documents-in", options.Documents, Received("inbox")),
+            ("duplicates", options.Duplicates, Received(Disposition.Duplicate)),
+            ("quarantine", options.Quarantine, Received(Disposition.Quarantine, Disposition.Returned)),
+            ("receipts", options.Receipts, Received(Disposition.Matched)),
+            ("documents-in", options.Documents, Received(Disposition.Inbox)),
             ("documents-out", options.Documents, Simple(DocumentsSent)),
             ("work", options.DeadWork, Rows(DeadWork)),
             (
@@ -165,7 +183,7 @@ internal sealed class RetentionSweep(
             {
                 Time = now,
                 Agency = DirectoryStore.GatewayItself,
-                Kind = "retention.swept",
+                Kind = EntryKind.RetentionSwept,
                 Object = "retention",
                 // Not salted: the counts stand in clear in gateway.sweep, and anybody shall be able to compare.
                 Commitments = new Dictionary<string, string>

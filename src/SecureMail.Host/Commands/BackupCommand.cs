@@ -34,7 +34,8 @@ internal static class BackupCommand
         var release = new Option<bool>("--release")
         {
             Description =
-                "Thôi chờ nhật ký: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no longer: the gateway works without it.",
+                "Thôi chờ nhật ký sao lưu: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no "
+                    + "longer: the gateway works without it.",
         };
         var command = new Command(
             "backup",
@@ -103,7 +104,7 @@ internal static class BackupCommand
                                 Seconds = Math.Round(made.Took.TotalSeconds, 2),
                                 Pruned = pruned,
                             },
-                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi sổ cái, {made.Took.TotalSeconds:F1} giây). / backed up"
+                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi nhật ký kiểm chứng, {made.Took.TotalSeconds:F1} giây). / backed up"
                         );
                         return ExitCode.Done;
                     },

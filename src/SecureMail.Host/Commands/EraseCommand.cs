@@ -24,7 +24,7 @@ internal static class EraseCommand
         return GatewayCommand.Create<Erasure>(
             "erase",
             """
-            Hủy nội dung một văn bản: khóa, muối và dữ liệu đã niêm phong; sổ đăng ký và sổ cái vẫn giữ việc đã có. / Destroys the content of one dispatch.
+            Hủy nội dung một văn bản: khóa và dữ liệu đã mã hóa; sổ đăng ký và nhật ký kiểm chứng vẫn ghi nhận việc đã diễn ra. / Destroys the content of one dispatch.
             Ví dụ / example: securemail erase --dispatch 0192f0c3-… --reason "Thu hồi theo Công văn 12-CV/VPTU" --yes
             """,
             [outgoing, incoming, reason, yes, json],

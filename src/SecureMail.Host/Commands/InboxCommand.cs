@@ -20,7 +20,8 @@ internal static class InboxCommand
             Description =
                 "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents.",
         };
-        place.AcceptOnlyFromAmong("inbox", "quarantine", "returned", "duplicate", "notice");
+        place.AcceptOnlyFromAmong(
+            Disposition.Inbox, Disposition.Quarantine, Disposition.Returned, Disposition.Duplicate, "notice");
         var json = CommandLine.JsonLines();
         var command = GatewayCommand.Create<IncomingRegister, NoticeRegister>(
             "inbox",
@@ -54,7 +55,7 @@ internal static class InboxCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{message.Id} {message.Place ?? "received",-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
+                            $"{message.Id} {message.Place ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
                         );
                     }
                 }
@@ -122,7 +123,7 @@ internal static class InboxCommand
                 await CopyAsync(
                     await incoming.OpenReceivedAsync(message.Id, cancellationToken),
                     Path.Combine(target.FullName, "message.eml"), cancellationToken);
-                for (var n = 1; message.Place == "inbox" && n <= message.Manifest!.Documents.Count; n++)
+                for (var n = 1; message.Place == Disposition.Inbox && n <= message.Manifest!.Documents.Count; n++)
                 {
                     // The manifest refuses names with separators; only the name's last part is used all the same.
                     await CopyAsync(

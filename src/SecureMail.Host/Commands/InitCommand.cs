@@ -11,13 +11,13 @@ internal static class InitCommand
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var host = new Option<string>("--host")
         {
-            Description = "Tên hoặc địa chỉ để cổng khác gửi tới. / Where peers reach this gateway.",
+            Description = "Tên hoặc địa chỉ để cổng đối tác gửi tới. / Where peers reach this gateway.",
             DefaultValueFactory = _ => "127.0.0.1",
         };
         var command = new Command(
             "init",
             """
-            Tạo khóa của cổng (TLS, sổ cái, lưu trữ) nếu chưa có và in bản ghi cho danh bạ. / Makes the gateway's keys where missing and prints its directory record.
+            Tạo khóa của cổng (TLS, nhật ký kiểm chứng, lưu trữ) nếu chưa có và in bản ghi cho danh bạ. / Makes the gateway's keys where missing and prints its directory record.
             Ví dụ / example: securemail init --config /etc/securemail.json --host gateway.example.vn
             """
         )

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
@@ -15,7 +16,7 @@ internal static class LedgerCommand
 {
     public static Command Create()
     {
-        var command = new Command("ledger", "Sổ cái. / The ledger.");
+        var command = new Command("ledger", "Nhật ký kiểm chứng. / The ledger.");
         command.Subcommands.Add(Head());
         command.Subcommands.Add(List());
         command.Subcommands.Add(Prove());
@@ -30,18 +31,20 @@ internal static class LedgerCommand
     {
         var all = new Option<bool>("--all")
         {
-            Description = "In cả đồng ký trên các điểm trước. / Print cosignatures over earlier checkpoints, too.",
+            Description =
+                "In cả chữ ký xác nhận trên các điểm chốt trước. / Print cosignatures over earlier checkpoints, too.",
         };
         return GatewayCommand.Create<LedgerRegister>(
             "head",
-            "In điểm kiểm tra mới nhất và đồng ký của các cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ / example: securemail ledger head",
+            "In điểm chốt mới nhất và chữ ký xác nhận của cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ "
+                + "/ example: securemail ledger head",
             [all],
             async (ledger, parsed, cancellationToken) =>
             {
                 var head = await ledger.OverviewAsync(cancellationToken);
                 if (head.Note is null)
                 {
-                    Console.Error.WriteLine("Sổ cái còn trống. / The ledger is empty.");
+                    Console.Error.WriteLine("Nhật ký kiểm chứng còn trống. / The ledger is empty.");
                     return ExitCode.Undecided;
                 }
 
@@ -65,11 +68,11 @@ internal static class LedgerCommand
         var json = CommandLine.JsonLines();
         var subject = new Option<Guid?>("--object")
         {
-            Description = "Chỉ các mục về một văn bản. / The story of one dispatch.",
+            Description = "Chỉ các bản ghi về một văn bản (quá trình xử lý). / The audit trail of one dispatch.",
         };
         return GatewayCommand.Create<LedgerRegister>(
             "list",
-            "Liệt kê các mục. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…",
+            "Liệt kê các bản ghi. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…",
             [json, subject],
             async (ledger, parsed, cancellationToken) =>
             {
@@ -84,8 +87,8 @@ internal static class LedgerCommand
                     }
                     else
                     {
-                        Console.Out.WriteLine(
-                            $"{line.Index?.ToString() ?? "…",6} {line.Time:u} {line.Kind,-22} {line.Object}");
+                        var index = line.Index?.ToString(CultureInfo.InvariantCulture) ?? "…";
+                        Console.Out.WriteLine($"{index,6} {line.Time:u} {line.Kind,-22} {line.Object}");
                     }
                 }
 
@@ -102,7 +105,7 @@ internal static class LedgerCommand
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "prove",
             """
-            Chứng minh các mục của một đối tượng nằm trong sổ cái, và kiểm tra bằng chứng đó. / Proves the entries of an object, and verifies the proofs.
+            Chứng minh các bản ghi về một đối tượng nằm trong nhật ký kiểm chứng, và kiểm tra chứng minh đó. / Proves the entries of an object, and verifies the proofs.
             Ví dụ / example: securemail ledger prove 0192f0c3-…
             """,
             [subject],
@@ -114,7 +117,8 @@ internal static class LedgerCommand
                 if (entries.Count == 0)
                 {
                     Console.Error.WriteLine(
-                        "Sổ cái không có mục nào về đối tượng này. / The ledger has no entry about it.");
+                        "Nhật ký kiểm chứng không có bản ghi nào về đối tượng này. "
+                            + "/ The ledger has no entry about this object.");
                     return ExitCode.Wanting;
                 }
 
@@ -139,13 +143,13 @@ internal static class LedgerCommand
     {
         var seen = new Option<FileInfo?>("--seen")
         {
-            Description = "Các điểm kiểm tra mà cổng khác giữ. / Checkpoints of this ledger that others hold.",
+            Description = "Các điểm chốt mà cổng khác giữ. / Checkpoints of this ledger that others hold.",
         };
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "verify",
             """
-            Tính lại toàn bộ sổ cái và chỉ ra mục bị sửa, mất hoặc đảo thứ tự. / Recomputes the whole ledger and names what was changed, is missing or reordered.
+            Tính lại toàn bộ nhật ký kiểm chứng và chỉ ra bản ghi bị sửa, mất hoặc đảo thứ tự. / Recomputes the whole ledger and names what was changed, is missing or reordered.
             Ví dụ / example: securemail ledger verify --seen cong-b.jsonl
             """,
             [seen, json],
@@ -172,7 +176,9 @@ internal static class LedgerCommand
                     }
 
                     Console.Out.WriteLine(
-                        $"{report.Entries} mục, {report.Checkpoints} điểm kiểm tra, {report.SeenAgreed} điểm nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, {report.Problems.Count} problems."
+                        $"{report.Entries} bản ghi, {report.Checkpoints} điểm chốt, {report.SeenAgreed} điểm chốt do "
+                            + $"nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, "
+                            + $"{report.Problems.Count} problems."
                     );
                 }
 
@@ -185,7 +191,8 @@ internal static class LedgerCommand
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write." };
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "export",
-            "Xuất sổ cái để người khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to verify. Ví dụ / example: securemail ledger export socai.jsonl",
+            "Xuất nhật ký kiểm chứng để bên khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to "
+                + "verify. Ví dụ / example: securemail ledger export nhatky.jsonl",
             [file],
             async (database, identity, parsed, cancellationToken) =>
             {
@@ -198,10 +205,11 @@ internal static class LedgerCommand
 
     private static Command Seen()
     {
-        var peer = new Argument<string>("GATEWAY") { Description = "Tên cổng khác. / The peer's name." };
+        var peer = new Argument<string>("GATEWAY") { Description = "Tên cổng đối tác. / The peer's name." };
         return GatewayCommand.Create<GatewayDatabase>(
             "seen",
-            "In các điểm kiểm tra đã thấy của một cổng khác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl",
+            "In các điểm chốt đã thấy của một cổng đối tác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the "
+                + "checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl",
             [peer],
             async (database, parsed, cancellationToken) =>
             {
@@ -217,7 +225,8 @@ internal static class LedgerCommand
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<LedgerRegister>(
             "alarms",
-            "Liệt kê báo động: sổ cái bị viết lại, nội dung xung đột. / Lists alarms. Ví dụ / example: securemail ledger alarms",
+            "Liệt kê cảnh báo: nhật ký kiểm chứng bị viết lại, trùng mã văn bản nhưng khác nội dung. / Lists alarms. "
+                + "Ví dụ / example: securemail ledger alarms",
             [json],
             async (ledger, parsed, cancellationToken) =>
             {

@@ -53,7 +53,7 @@ internal static class PolicyCommand
         };
         var to = new Option<string?>("--to")
         {
-            Description = "Mã cơ quan nhận; bỏ trống: mọi cơ quan. / The addressee; none: any.",
+            Description = "Mã cơ quan nhận; bỏ trống: mọi cơ quan. / The recipient; none: any.",
         };
         var reason = new Option<string>("--reason")
         {
@@ -62,7 +62,8 @@ internal static class PolicyCommand
         };
         return GatewayCommand.Create<PolicyBook>(
             "forbid",
-            "Cấm một chiều gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"",
+            "Đặt quy định cấm gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 "
+                + "--to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"",
             [from, to, reason],
             async (policy, parsed, cancellationToken) =>
             {
@@ -96,7 +97,8 @@ internal static class PolicyCommand
         };
         return GatewayCommand.Create<PolicyBook>(
             "secrecy",
-            "Quyết định của cơ quan về văn bản có độ mật; ghi vào sổ cái. / An agency's decision on marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT",
+            "Quyết định của cơ quan về văn bản có độ mật; ghi vào nhật ký kiểm chứng. / An agency's decision on "
+                + "marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT",
             [agency, highest],
             async (policy, parsed, cancellationToken) =>
             {

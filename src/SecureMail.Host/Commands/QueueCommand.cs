@@ -43,7 +43,9 @@ internal static class QueueCommand
                     foreach (var lane in await destinations.BackingOffAsync(cancellationToken))
                     {
                         Console.Out.WriteLine(
-                            $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liền; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / cannot be reached; next try then."
+                            $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liên "
+                                + $"tiếp; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / The gateway "
+                                + "cannot be reached; the next try is then."
                         );
                     }
                 }
@@ -61,7 +63,8 @@ internal static class QueueCommand
         };
         return GatewayCommand.Create<WorkQueue>(
             "retry",
-            "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, token). / Does it again now. Ví dụ / example: securemail queue retry 42",
+            "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, thiết bị lưu khóa bí mật). / Does it again now. "
+                + "Ví dụ / example: securemail queue retry 42",
             [id],
             async (queue, parsed, cancellationToken) =>
             {

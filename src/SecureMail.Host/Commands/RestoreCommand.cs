@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Schema;
 using SecureMail.Verification;
 
@@ -22,17 +23,20 @@ internal static class RestoreCommand
         var tail = new Option<bool>("--drop-damaged-tail")
         {
             Description =
-                "Khôi phục tới trước bản ghi nhật ký bị hỏng thay vì từ chối. / Restore up to a journal record that is damaged instead of refusing.",
+                "Khôi phục tới trước bản ghi bị hỏng của nhật ký sao lưu thay vì từ chối. / Restore up to a journal "
+                    + "record that is damaged instead of refusing.",
         };
         var check = new Option<bool>("--check")
         {
             Description =
-                "Hỏi các cổng khác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores nothing.",
+                "Hỏi các cổng đối tác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores "
+                    + "nothing.",
         };
         var without = new Option<string[]>("--without-peer")
         {
             Description =
-                "Cùng --check: mở cổng mà không chờ cổng này (ghi vào sổ cái). / With --check: go on without this peer's word (an entry of the ledger).",
+                "Cùng --check: mở cổng mà không chờ cổng đối tác này (ghi vào nhật ký kiểm chứng). / With --check: "
+                    + "open without this peer's answer (an entry of the ledger).",
             HelpName = "GATEWAY",
         };
         var keys = new KeySource();
@@ -108,14 +112,15 @@ internal static class RestoreCommand
                         Seconds = Math.Round(report.Took.TotalSeconds, 2),
                     },
                     $"""
-                    Đã khôi phục cổng {report.Gateway}: {report.LedgerSize} bản ghi sổ cái, tới vị trí {report.JournalEnd}, {report.Took.TotalSeconds:F1} giây. / restored
-                    Hãy chạy "securemail serve"; cổng chỉ làm việc khi các cổng khác xác nhận không thiếu gì ("securemail restore --check"). / Run "securemail serve": it works once its peers have shown that nothing is missing.
+                    Đã khôi phục cổng {report.Gateway}: {report.LedgerSize} bản ghi nhật ký kiểm chứng, tới vị trí {report.JournalEnd}, {report.Took.TotalSeconds:F1} giây. / restored
+                    Hãy chạy "securemail serve"; cổng chỉ làm việc khi các cổng đối tác xác nhận không thiếu gì ("securemail restore --check"). / Run "securemail serve": the gateway works when its peers have shown that nothing is missing.
                     """
                 );
                 if (report.JournalGap is { } gap)
                 {
                     Console.Error.WriteLine(
-                        $"Nhật ký bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at {gap}: what follows was not restored."
+                        $"Nhật ký sao lưu bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at "
+                            + $"{gap}: what follows was not restored."
                     );
                 }
 
@@ -162,8 +167,11 @@ internal static class RestoreCommand
                 report.Peers,
             },
             Sentence(report));
-        return report.Peers.Any(p => p.State is "ahead" or "fork") ? ExitCode.Wanting
-            : report.Proven || report.Peers.All(p => p.State is "consistent" or "excused") ? ExitCode.Done
+        return report.Peers.Any(p => p.State is RestorationPeerState.Ahead or RestorationPeerState.Fork)
+            ? ExitCode.Wanting
+            : report.Proven
+                || report.Peers.All(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
+                ? ExitCode.Done
             : ExitCode.Undecided;
     }
 
@@ -174,12 +182,15 @@ internal static class RestoreCommand
                 .Peers.Select(p =>
                     p.State switch
                     {
-                        "ahead" =>
-                            $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi sổ cái, số {p.Missing.From} đến {p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, {p.Missing.From} to {p.Missing.To}.",
-                        "fork" =>
-                            $"{p.Peer}: giữ một sổ cái khác ở cỡ {p.HeldSize}. / It holds another history at size {p.HeldSize}.",
-                        "consistent" => $"{p.Peer}: khớp. / Nothing is missing.",
-                        "excused" => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
+                        RestorationPeerState.Ahead =>
+                            $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi nhật ký kiểm chứng, số {p.Missing.From} đến "
+                                + $"{p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, "
+                                + $"{p.Missing.From} to {p.Missing.To}.",
+                        RestorationPeerState.Fork =>
+                            $"{p.Peer}: giữ một nhật ký kiểm chứng khác ở {p.HeldSize} bản ghi. / It holds another "
+                                + $"history at size {p.HeldSize}.",
+                        RestorationPeerState.Consistent => $"{p.Peer}: khớp. / Nothing is missing.",
+                        RestorationPeerState.Excused => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
                         _ => $"{p.Peer}: chưa trả lời ({p.Problem}). / No answer yet ({p.Problem}).",
                     })
                 .Prepend(

@@ -35,7 +35,7 @@ internal static class SendCommand
         };
         var to = new Option<string[]>("--to")
         {
-            Description = "Mã cơ quan nhận; lặp lại được. / An addressee's code; may be repeated.",
+            Description = "Mã cơ quan nhận; có thể lặp lại. / A recipient's code; may be repeated.",
             Required = true,
         };
         var subject = new Option<string>("--subject") { Description = "Trích yếu. / The abstract.", Required = true };
@@ -56,7 +56,7 @@ internal static class SendCommand
         {
             Description = "Người ký: \"Họ tên; Chức vụ\". / The signatory: \"Name; Position\".",
         };
-        var priority = new Option<int>("--priority") { Description = "Độ khẩn 0-4. / Urgency 0-4." };
+        var priority = new Option<int>("--priority") { Description = "Mức độ khẩn 0-4. / Urgency 0-4." };
         var secrecy = new Option<string?>("--secrecy")
         {
             Description = "Độ mật; mặc định bị từ chối. / The mark of secrecy; refused by default.",
@@ -69,7 +69,7 @@ internal static class SendCommand
         var json = CommandLine.JsonLines();
         var files = new Argument<FileInfo[]>("FILE")
         {
-            Description = "Văn bản. / Documents.",
+            Description = "Tệp văn bản. / Documents.",
             Arity = ArgumentArity.OneOrMore,
         };
         return GatewayCommand.Create<OutboundFlow>(

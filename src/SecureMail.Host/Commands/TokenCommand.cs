@@ -9,7 +9,7 @@ internal static class TokenCommand
 {
     public static Command Create()
     {
-        var command = new Command("token", "Token ký số. / Signing tokens.");
+        var command = new Command("token", "Thiết bị lưu khóa bí mật (token). / Signing tokens.");
         command.Subcommands.Add(List());
         command.Subcommands.Add(Info());
         command.Subcommands.Add(SignTest());
@@ -26,7 +26,8 @@ internal static class TokenCommand
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
         var command = new Command(
             "list",
-            "Liệt kê token đang cắm. / Lists the tokens that are there. Ví dụ / example: securemail token list --module /usr/lib/softhsm/libsofthsm2.so"
+            "Liệt kê thiết bị lưu khóa bí mật đang kết nối. / Lists the tokens that are there. Ví dụ / example: "
+                + "securemail token list --module /usr/lib/softhsm/libsofthsm2.so"
         )
         {
             module,
@@ -81,7 +82,8 @@ internal static class TokenCommand
         var json = CommandLine.JsonLines();
         var command = new Command(
             "info",
-            "Xem một token và các chứng thư trên đó. / Shows a token and its certificates. Ví dụ / example: securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\""
+            "Xem một thiết bị lưu khóa bí mật và các chứng thư trên đó. / Shows a token and its certificates. Ví dụ / "
+                + "example: securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\""
         )
         {
             uri,
@@ -132,7 +134,9 @@ internal static class TokenCommand
         var (file, env) = PinSource.Options();
         var command = new Command(
             "sign-test",
-            "Ký thử bằng một khóa và kiểm tra chữ ký; không ký gì thật. / Signs random octets with a key and verifies the result. Ví dụ / example: securemail token sign-test --pin-file pin.txt \"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\""
+            "Ký thử bằng một khóa và kiểm tra chữ ký; không ký văn bản nào. / Signs random octets with a key and "
+                + "verifies the result. Ví dụ / example: securemail token sign-test --pin-file pin.txt "
+                + "\"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\""
         )
         {
             uri,
@@ -156,8 +160,9 @@ internal static class TokenCommand
             };
             Console.Out.WriteLine(
                 holds
-                    ? $"Token ký đúng, {clock.ElapsedMilliseconds} ms. / The token signs."
-                    : "Chữ ký của token sai; không dùng token này. / The token's signature is wrong: do not use it.");
+                    ? $"Thiết bị ký đúng, {clock.ElapsedMilliseconds} ms. / The token signs."
+                    : "Chữ ký của thiết bị sai; không dùng thiết bị này. "
+                        + "/ The token's signature is wrong: do not use it.");
             return holds ? ExitCode.Done : ExitCode.Wanting;
         });
         return command;

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Registers;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host.Services;
@@ -23,13 +24,13 @@ internal sealed class WorkerService(
     private Dictionary<string, WorkHandler> Handlers() =>
         new()
         {
-            ["seal"] = new(4, outbound.SealAsync),
-            ["send"] = new(SendSlots, outbound.SendAsync)
+            [WorkKind.SignAndEncrypt] = new(4, outbound.SealAsync),
+            [WorkKind.Send] = new(SendSlots, outbound.SendAsync)
             {
                 Destinations = new DestinationLimits(delivery.PerDestination, SendSlots / 2),
                 Retry = delivery.Retry,
             },
-            ["judge"] = new(4, inbound.JudgeAsync),
-            ["receipt"] = new(4, inbound.AnswerAsync),
+            [WorkKind.Validate] = new(4, inbound.JudgeAsync),
+            [WorkKind.SendReceipt] = new(4, inbound.AnswerAsync),
         };
 }

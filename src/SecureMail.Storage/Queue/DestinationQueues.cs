@@ -16,6 +16,10 @@ namespace SecureMail.Storage.Queue;
 /// </remarks>
 public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule schedule)
 {
+    /// <summary>The kind of work that goes to a destination; the gateway's name for it is
+    /// <c>WorkKind.Send</c>.</summary>
+    public const string KindOfWork = "send";
+
     /// <summary>Successes are counted so far and no further: beyond it a destination is as open as it gets.</summary>
     internal const int FullyOpen = 32;
 
@@ -89,9 +93,10 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         [
             .. await connection.QueryAsync<BackedOffDestination>(
                 new CommandDefinition(
-                    """
+                    $"""
                     SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore, d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
-                      (SELECT count(*) FROM gateway.work w WHERE w.kind = 'send' AND w.lane = d.lane AND w.state = 'ready' AND w.awaits_entry IS NULL) AS Waiting
+                      (SELECT count(*) FROM gateway.work w WHERE w.kind = '{KindOfWork}' AND w.lane = d.lane
+                        AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL) AS Waiting
                     FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000
                     """,
                     cancellationToken: cancellationToken)),

@@ -23,20 +23,23 @@ internal static class LeaseByDestination
         $"""
             WITH RECURSIVE lanes AS (
               -- PostgreSQL has no skip scan: each step finds the next destination by one descent of the index.
-              (SELECT lane FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND lane IS NOT NULL ORDER BY lane LIMIT 1)
+              (SELECT lane FROM gateway.work WHERE kind = @kind AND state = '{WorkState.Ready}'
+                AND awaits_entry IS NULL AND lane IS NOT NULL ORDER BY lane LIMIT 1)
               UNION ALL
-              SELECT (SELECT w.lane FROM gateway.work w WHERE w.kind = @kind AND w.state = 'ready' AND w.awaits_entry IS NULL AND w.lane > l.lane ORDER BY w.lane LIMIT 1)
+              SELECT (SELECT w.lane FROM gateway.work w WHERE w.kind = @kind AND w.state = '{WorkState.Ready}'
+                AND w.awaits_entry IS NULL AND w.lane > l.lane ORDER BY w.lane LIMIT 1)
               FROM lanes l WHERE l.lane IS NOT NULL
             ), under_way AS (
               -- A batch is one piece of work, however many rows it has.
               SELECT lane, count(DISTINCT coalesce(batch::text, work_id::text)) FILTER (WHERE lease_owner = @owner) AS here
-              FROM gateway.work WHERE state = 'leased' AND kind = @kind AND lane IS NOT NULL GROUP BY lane
+              FROM gateway.work WHERE state = '{WorkState.Leased}' AND kind = @kind AND lane IS NOT NULL GROUP BY lane
             ), candidate AS (
               -- After a failure a destination opens by one row for each success: it has as many successes as it may have rows, and one more.
               SELECT l.lane, coalesce(d.failures, 0) > 0 AS probe, least({limits.PerDestination}, coalesce(d.successes + 1, {limits.PerDestination})) - coalesce(u.here, 0) AS share
               FROM lanes l LEFT JOIN gateway.destination d USING (lane) LEFT JOIN under_way u USING (lane)
               WHERE l.lane IS NOT NULL AND (coalesce(d.failures, 0) = 0 OR (d.not_before <= now() AND u.lane IS NULL))
-                AND EXISTS (SELECT FROM gateway.work w WHERE w.kind = @kind AND w.lane = l.lane AND w.state = 'ready' AND w.awaits_entry IS NULL AND w.run_at <= now())
+                AND EXISTS (SELECT FROM gateway.work w WHERE w.kind = @kind AND w.lane = l.lane
+                  AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL AND w.run_at <= now())
             ), claimed AS (
               -- The probe is claimed on the destination's row: of two nodes that come at once one has it. It comes again when the claim ends, should this node die.
               UPDATE gateway.destination SET not_before = now() + @lease WHERE lane IN (
@@ -47,12 +50,14 @@ internal static class LeaseByDestination
             ), open AS (
               SELECT lane, 1 AS share, true AS probe FROM claimed UNION ALL SELECT lane, share, false FROM candidate WHERE NOT probe AND share > 0
             ), unknown AS MATERIALIZED (
-              SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND lane IS NULL AND run_at <= now()
+              SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND state = '{WorkState.Ready}'
+                AND awaits_entry IS NULL AND lane IS NULL AND run_at <= now()
               ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED
             ), known AS MATERIALIZED (
               SELECT w.work_id, w.run_at, o.probe, row_number() OVER (PARTITION BY o.lane ORDER BY w.run_at) <= o.share AS within
               FROM open o CROSS JOIN LATERAL (
-                SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND lane = o.lane AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now()
+                SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND lane = o.lane
+                  AND state = '{WorkState.Ready}' AND awaits_entry IS NULL AND run_at <= now()
                 ORDER BY run_at LIMIT {limits.PerDestination} FOR UPDATE SKIP LOCKED) w
             ), pick AS MATERIALIZED (
               SELECT work_id FROM (SELECT work_id, run_at, probe FROM known WHERE within UNION ALL SELECT work_id, run_at, false FROM unknown) due

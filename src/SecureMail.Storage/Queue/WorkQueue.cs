@@ -48,11 +48,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         CancellationToken cancellationToken) =>
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                """
+                $"""
                 INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject, @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
-                ON CONFLICT (kind, subject) DO UPDATE SET state = 'ready', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
+                ON CONFLICT (kind, subject) DO UPDATE SET state = '{WorkState.Ready}', run_at = now(), attempts = 0,
+                  lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
                   lane = excluded.lane, batch = excluded.batch
-                  WHERE gateway.work.state IN ('held', 'dead')
+                  WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
                 """,
                 new
                 {
@@ -93,8 +94,10 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                     {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))}, together AS MATERIALIZED (
                       SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
                         SELECT work_id FROM gateway.work
-                        WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
-                    UPDATE gateway.work w SET state = 'leased', lease_owner = @owner, lease_until = now() + @lease, attempts = attempts + 1
+                        WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
+                          AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
+                    UPDATE gateway.work w SET state = '{WorkState.Leased}', lease_owner = @owner,
+                      lease_until = now() + @lease, attempts = attempts + 1
                     FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
                     RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
                     """,
@@ -129,7 +132,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     private static string Oldest(int most) =>
         $"""
             WITH pick AS MATERIALIZED (
-              SELECT work_id FROM gateway.work WHERE kind = @kind AND state = 'ready' AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
+              SELECT work_id FROM gateway.work WHERE kind = @kind AND state = '{WorkState.Ready}'
+                AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
             """;
 
     /// <summary>Answers false when the lease is no longer ours. Those that came with it are renewed with it; one that
@@ -139,7 +143,11 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(
                     new CommandDefinition(
-                        "UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > least(now(), @monotonic::timestamptz)",
+                        $"""
+                        UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids)
+                          AND state = '{WorkState.Leased}' AND lease_owner = @Owner
+                          AND lease_until > least(now(), @monotonic::timestamptz)
+                        """,
                         new
                         {
                             lease,
@@ -159,10 +167,10 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
                 new CommandDefinition(
-                    """
+                    $"""
                     UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
                       attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
-                    WHERE work_id = @Id AND state = 'leased' AND lease_owner = @Owner
+                    WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
                     """,
                     new
                     {
@@ -184,7 +192,11 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         return await connection.CommitAsync("queue.reclaim", c =>
             c.ExecuteAsync(
                 new CommandDefinition(
-                    "UPDATE gateway.work SET state = 'ready', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out' WHERE state = 'leased' AND lease_until <= least(now(), @monotonic::timestamptz)",
+                    $"""
+                    UPDATE gateway.work SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL,
+                      last_error = 'lease ran out' WHERE state = '{WorkState.Leased}'
+                      AND lease_until <= least(now(), @monotonic::timestamptz)
+                    """,
                     new { monotonic = MonotonicNow() },
                     cancellationToken: cancellationToken)));
     }
@@ -196,9 +208,10 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(
                 new CommandDefinition(
-                    """
-                    UPDATE gateway.work SET state = 'ready', run_at = now(), lease_owner = NULL, lease_until = NULL, last_error = 'process ended'
-                    WHERE state = 'leased' AND starts_with(lease_owner, @node) AND lease_owner <> @except
+                    $"""
+                    UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
+                      lease_until = NULL, last_error = 'process ended'
+                    WHERE state = '{WorkState.Leased}' AND starts_with(lease_owner, @node) AND lease_owner <> @except
                     """,
                     new { node = node + ":", except },
                     cancellationToken: cancellationToken)));
@@ -211,10 +224,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteScalarAsync<TimeSpan?>(
             new CommandDefinition(
-                """
+                $"""
                 SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
-                  (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = 'ready' AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
-                  UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0') FROM gateway.work WHERE kind = k AND state = 'leased')) next
+                  (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = '{WorkState.Ready}'
+                    AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
+                  UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0')
+                    FROM gateway.work WHERE kind = k AND state = '{WorkState.Leased}')) next
                 """,
                 new { kinds = kinds.ToArray(), monotonic = MonotonicNow() },
                 cancellationToken: cancellationToken));
@@ -244,8 +259,10 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.retry", c => c.ExecuteScalarAsync<int>(
                     new CommandDefinition(
-                        """
-                        WITH asked AS (UPDATE gateway.work SET state = 'ready', run_at = now(), attempts = 0, acted_at = now() WHERE work_id = @id AND state <> 'leased' RETURNING lane),
+                        $"""
+                        WITH asked AS (UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(),
+                          attempts = 0, acted_at = now() WHERE work_id = @id
+                          AND state <> '{WorkState.Leased}' RETURNING lane),
                         probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
                         SELECT count(*)::int FROM asked
                         """,
@@ -262,7 +279,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         return await connection.CommitAsync("queue.give-up", c =>
                 c.ExecuteAsync(
                     new CommandDefinition(
-                        "DELETE FROM gateway.work WHERE work_id = @id AND state <> 'leased'", new { id },
+                        $"DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}'", new { id },
                         cancellationToken: cancellationToken))
             ) == 1;
     }
@@ -274,7 +291,10 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         return await connection.CommitAsync("queue.release-held", c =>
             c.ExecuteAsync(
                 new CommandDefinition(
-                    "UPDATE gateway.work SET state = 'ready', run_at = now(), acted_at = now() WHERE state = 'held'",
+                    $"""
+                    UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), acted_at = now()
+                      WHERE state = '{WorkState.Held}'
+                    """,
                     cancellationToken: cancellationToken)));
     }
 }
@@ -357,7 +377,9 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     {
         var deleted = await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "DELETE FROM gateway.work WHERE work_id = @id AND state = 'leased' AND lease_owner = @owner",
+                $"""
+                DELETE FROM gateway.work WHERE work_id = @id AND state = '{WorkState.Leased}' AND lease_owner = @owner
+                """,
                 new { id, owner }, transaction, cancellationToken: cancellationToken));
         if (deleted != 1)
         {
@@ -384,7 +406,10 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var ours = await connection.ExecuteScalarAsync<long>(
             new CommandDefinition(
-                "SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = 'leased' AND lease_owner = @Owner AND lease_until > now()",
+                $"""
+                SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = '{WorkState.Leased}'
+                  AND lease_owner = @Owner AND lease_until > now()
+                """,
                 new { ids = items.Select(i => i.Id).ToArray(), items[0].Owner },
                 cancellationToken: cancellationToken));
         if (ours != items.Count)

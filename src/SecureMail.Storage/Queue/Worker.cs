@@ -182,10 +182,11 @@ public sealed class Worker(
         outcome switch
         {
             WorkOutcome.Move m => queue.PutBackAsync(
-                item, "ready", TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None, m.Destination),
+                item, WorkState.Ready, TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None,
+                m.Destination),
             WorkOutcome.Retry r => queue.PutBackAsync(
                 item,
-                "ready",
+                WorkState.Ready,
                 r.Within is { } within
                     ? (handler.Retry with { Longest = within }).After(item.Attempts)
                     : handler.Retry.After(item.Attempts),
@@ -193,11 +194,11 @@ public sealed class Worker(
                 countsAsAttempt: true,
                 CancellationToken.None),
             WorkOutcome.Snooze s => queue.PutBackAsync(
-                item, "ready", s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
+                item, WorkState.Ready, s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
             WorkOutcome.Hold h => queue.PutBackAsync(
-                item, "held", TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
+                item, WorkState.Held, TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
             WorkOutcome.Dead d => queue.PutBackAsync(
-                item, "dead", TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
+                item, WorkState.Dead, TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
             _ => Task.CompletedTask,
         };
 

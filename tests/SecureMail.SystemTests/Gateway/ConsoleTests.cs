@@ -107,11 +107,11 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
             var text in new[]
             {
                 "chưa gửi được tới H90.SL.101 (gateway-b.test)",
-                "Không rõ đã tới hay chưa",
-                "Cổng nhận từ chối hẳn: Refused 550 5.1.1",
+                "Chưa rõ đã tới hay chưa",
+                "Cổng nhận từ chối vĩnh viễn: Refused 550 5.1.1",
                 "hãy hỏi nơi nhận",
                 "Chưa liên lạc được với cổng gateway-down.test",
-                "3 lần liền",
+                "3 lần liên tiếp",
                 "TlsRefused &lt;script&gt;",
                 $"/outgoing/{exchange.Dispatch}",
             })
@@ -132,7 +132,7 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         list.ShouldContain("Văn bản đi");
         list.ShouldContain($"/outgoing/{exchange.Dispatch}");
         list.ShouldContain("01-CV/VPTU");
-        list.ShouldContain("Đã có biên nhận");
+        list.ShouldContain("Đã nhận (có biên nhận)");
         var detail = await PageAsync(exchange.A, $"/outgoing/{exchange.Dispatch}");
         foreach (
             var text in new[]
@@ -140,7 +140,7 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
                 "Đảng ủy xã An Hòa",
                 "Đã ký và mã hóa",
                 "Đã có biên nhận",
-                "Đã vào hộp thư",
+                "Đã nhận (có biên nhận)",
                 "&lt;script&gt;alert(1)",
                 "&lt;img src=x onerror=alert(1)&gt; số 1.html",
                 "&lt;b&gt;Nguyễn",
@@ -243,7 +243,7 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
                     ? p
                     : null,
             "the cosignature");
-        page.ShouldContain("Điểm kiểm tra mới nhất");
+        page.ShouldContain("Điểm chốt mới nhất");
         page.ShouldContain("gateway-a.test");
         page.ShouldContain("Nhất quán");
     }

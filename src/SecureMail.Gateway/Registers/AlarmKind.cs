@@ -1,0 +1,38 @@
+using SecureMail.LedgerStore;
+
+namespace SecureMail.Gateway.Registers;
+
+/// <summary>What a person must look at: the kinds of rows in <c>gateway.alarm</c> and <c>ledger.alarm</c>.</summary>
+public static class AlarmKind
+{
+    /// <summary>A peer signed two histories of its ledger. Set by the peer ledger.</summary>
+    public const string Fork = PeerAlarmKind.Fork;
+
+    /// <summary>A peer does not prove that an earlier checkpoint belongs to its ledger. Set by the peer
+    /// ledger.</summary>
+    public const string Rollback = PeerAlarmKind.Rollback;
+
+    /// <summary>A checkpoint that the peer's key did not sign. Set by the peer ledger.</summary>
+    public const string BadSignature = PeerAlarmKind.BadSignature;
+
+    /// <summary>The same dispatch id came with another content. Set by the recording step.</summary>
+    public const string ContentConflict = "content-conflict";
+
+    /// <summary>See <see cref="ClockAnomalyKind.Stepped"/>.</summary>
+    public const string ClockStepped = "clock-stepped";
+
+    /// <summary>See <see cref="ClockAnomalyKind.Apart"/>.</summary>
+    public const string ClockApart = "clock-apart";
+
+    /// <summary>See <see cref="ClockAnomalyKind.Peer"/>.</summary>
+    public const string ClockPeer = "clock-peer";
+
+    /// <summary>An agency announced weaker ciphers than before. Set by the recording step.</summary>
+    public const string CapabilitiesWeakened = "capabilities-weakened";
+
+    /// <summary>Every value.</summary>
+    public static IReadOnlyList<string> All { get; } =
+    [
+        Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened,
+    ];
+}

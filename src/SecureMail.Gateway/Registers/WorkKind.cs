@@ -1,0 +1,24 @@
+using SecureMail.Storage.Queue;
+
+namespace SecureMail.Gateway.Registers;
+
+/// <summary>The kinds of work in <c>gateway.work</c>. The stored names are older than the names used here.</summary>
+public static class WorkKind
+{
+    /// <summary>Signs an accepted dispatch, encrypts it and queues its transmissions. Enqueued when a dispatch is
+    /// accepted.</summary>
+    public const string SignAndEncrypt = "seal";
+
+    /// <summary>Sends one transmission to its destination. Enqueued when a dispatch or a receipt is queued.</summary>
+    public const string Send = DestinationQueues.KindOfWork;
+
+    /// <summary>Validates a received message and records it. Enqueued when a message is received.</summary>
+    public const string Validate = "judge";
+
+    /// <summary>Signs the receipt that is due for a recorded dispatch. Enqueued when the dispatch is
+    /// recorded.</summary>
+    public const string SendReceipt = "receipt";
+
+    /// <summary>Every value.</summary>
+    public static IReadOnlyList<string> All { get; } = [SignAndEncrypt, Send, Validate, SendReceipt];
+}

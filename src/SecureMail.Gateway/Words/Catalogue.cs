@@ -1,0 +1,98 @@
+using System.Globalization;
+using System.Resources;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
+
+namespace SecureMail.Gateway.Words;
+
+/// <summary>
+/// The words that people read for the values of the vocabulary: Words.resx (Vietnamese) and Words.en.resx (English). A
+/// key is the name of the value's type and the value, for example <c>Reason.PIN_LOCKED</c> and
+/// <c>Entry.dispatch.accepted</c>.
+/// </summary>
+/// <remarks>
+/// Every question names its language, because the culture of the process stays invariant. A key that is missing fails a
+/// test; at run time its value is shown.
+/// </remarks>
+public static class Catalogue
+{
+    private static readonly ResourceManager Resources = new(
+        "SecureMail.Gateway.Words.Words", typeof(Catalogue).Assembly);
+
+    public static CultureInfo Vietnamese { get; } = CultureInfo.GetCultureInfo("vi");
+
+    public static CultureInfo English { get; } = CultureInfo.GetCultureInfo("en");
+
+    /// <summary>The words of a key, or null.</summary>
+    public static string? Find(string key, CultureInfo language) => Resources.GetString(key, language);
+
+    /// <summary>The words of a key, or what follows its first dot.</summary>
+    public static string Text(string key, CultureInfo language) =>
+        Find(key, language) ?? key[(key.IndexOf('.', StringComparison.Ordinal) + 1)..];
+
+    /// <summary>What a <see cref="ReasonCode"/> means and what to do. Takes every reason of a dispatch, a transmission
+    /// or a message: also the event of a receipt, and what a gateway answered (<c>Refused 550 5.7.1</c>).</summary>
+    public static string Reason(string code, CultureInfo language) =>
+        code.StartsWith("Refused 5", StringComparison.Ordinal)
+            ? string.Format(CultureInfo.InvariantCulture, Text("Reason.Refused", language), code)
+        : ReceiptEvent.All.Contains(code) ? Receipt(code, language)
+        : Find("Reason." + ReasonCode.Generic(code), language) ?? code;
+
+    /// <summary>A <see cref="Ledger.EntryKind"/>.</summary>
+    public static string Entry(string kind, CultureInfo language) => Text("Entry." + kind, language);
+
+    /// <summary>An <see cref="OutgoingState"/>.</summary>
+    public static string Outgoing(string state, CultureInfo language) => Text("Outgoing." + state, language);
+
+    /// <summary>A <see cref="TransmissionState"/>.</summary>
+    /// <param name="isOverdue">Its receipt did not come in time.</param>
+    public static string Transmission(string state, bool isOverdue, CultureInfo language) =>
+        Text("Transmission." + (isOverdue ? NoticeAction.Overdue : state), language);
+
+    /// <summary>A <see cref="Registers.Disposition"/>; null: the message is not recorded yet.</summary>
+    public static string Disposition(string? disposition, CultureInfo language) =>
+        Text("Disposition." + (disposition ?? "none"), language);
+
+    /// <summary>A verdict by its wire name; null: the message is not validated yet.</summary>
+    public static string Verdict(string? verdict, CultureInfo language) =>
+        Text("Verdict." + (verdict ?? "none"), language);
+
+    /// <summary>A <see cref="RestorationPeerState"/>.</summary>
+    public static string RestorationPeer(string state, CultureInfo language) =>
+        Text("RestorationPeer." + state, language);
+
+    /// <summary>A <see cref="LedgerStore.PeerCheckpointState"/>.</summary>
+    public static string PeerCheckpoint(string state, CultureInfo language) =>
+        Text("PeerCheckpoint." + state, language);
+
+    /// <summary>An <see cref="AlarmKind"/>.</summary>
+    public static string Alarm(string kind, CultureInfo language) => Text("Alarm." + kind, language);
+
+    /// <summary>What a person does about an <see cref="AlarmKind"/>.</summary>
+    public static string Advice(string kind, CultureInfo language) => Find("Advice." + kind, language) ?? "";
+
+    /// <summary>A <see cref="ReceiptEvent"/>.</summary>
+    public static string Receipt(string name, CultureInfo language) => Text("Receipt." + name, language);
+
+    /// <summary>A degree of urgency, 0 to 4 (DOMAIN.md, Annex VI).</summary>
+    public static string Priority(int priority, CultureInfo language) =>
+        Text(string.Create(CultureInfo.InvariantCulture, $"Priority.{Math.Clamp(priority, 0, 4)}"), language);
+
+    /// <summary>What a clerk is told about an outgoing dispatch or receipt, as RFC 3464 §2 has it: what became of it,
+    /// where, why, and what happens next.</summary>
+    /// <param name="retryUntil">Until when it is tried, as the reader reads a time.</param>
+    public static string Notice(SenderNotice notice, string retryUntil, CultureInfo language)
+    {
+        var action = notice is { Action: NoticeAction.Failed, MayHaveArrived: true }
+            ? "failed-unknown"
+            : notice.Action;
+        return string.Format(
+            CultureInfo.InvariantCulture,
+            Text("Notice." + action, language),
+            Text("Transmitted." + notice.Kind, language),
+            notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})",
+            notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]",
+            notice.Reason is null ? "" : Reason(notice.Reason, language),
+            retryUntil);
+    }
+}
