@@ -81,7 +81,8 @@ internal sealed class BackupFolder(string path)
             ? []
             :
             [
-                .. Directory.GetDirectories(path, BasePrefix + "*")
+                .. Directory
+                    .GetDirectories(path, BasePrefix + "*")
                     .Where(d => !d.EndsWith(Partial, StringComparison.Ordinal))
                     .Select(d =>
                         (
@@ -100,7 +101,8 @@ internal sealed class BackupFolder(string path)
             ? []
             :
             [
-                .. Directory.GetFiles(JournalFolder, "*" + JournalSuffix)
+                .. Directory
+                    .GetFiles(JournalFolder, "*" + JournalSuffix)
                     .Select(f => (File: f, Place: PlaceOf(System.IO.Path.GetFileName(f))))
                     .Where(j => j.Place?.Timeline == timeline)
                     .Select(j => (j.File, j.Place!.Value.Start))

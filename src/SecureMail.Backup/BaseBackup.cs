@@ -168,7 +168,8 @@ internal static partial class BaseBackup
                 ["tls.key"] = files.TlsKey,
             };
             foreach (
-                var file in Directory.EnumerateFiles(files.KeyFolder, "*", SearchOption.AllDirectories)
+                var file in Directory
+                    .EnumerateFiles(files.KeyFolder, "*", SearchOption.AllDirectories)
                     .Order(StringComparer.Ordinal))
             {
                 var name = Path.GetRelativePath(files.KeyFolder, file);

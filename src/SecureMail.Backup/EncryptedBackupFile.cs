@@ -41,7 +41,9 @@ internal sealed class EncryptedBackupWriter : IDisposable
     private readonly FileStream _file;
     private readonly AesGcm _cipher;
     private readonly byte[] _associated;
-    private readonly byte[] _buffer = new byte[EncryptedBackupFile.RecordHeader + EncryptedBackupFile.LargestRecord + EncryptedBackupFile.Tag];
+    private readonly byte[] _buffer = new byte[
+        EncryptedBackupFile.RecordHeader + EncryptedBackupFile.LargestRecord + EncryptedBackupFile.Tag
+    ];
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private long _number;
     private bool _ended;
@@ -95,7 +97,8 @@ internal sealed class EncryptedBackupWriter : IDisposable
         // The key is this file's alone and the number never comes twice, so the nonce may be the number (SP 800-38D
         // §8.2.1).
         _cipher.Encrypt(
-            EncryptedBackupFile.Nonce(_number++), octets, _buffer.AsSpan(EncryptedBackupFile.RecordHeader, octets.Length),
+            EncryptedBackupFile.Nonce(_number++), octets,
+            _buffer.AsSpan(EncryptedBackupFile.RecordHeader, octets.Length),
             _buffer.AsSpan(EncryptedBackupFile.RecordHeader + octets.Length, EncryptedBackupFile.Tag), _associated);
         Put(_buffer.AsSpan(0, EncryptedBackupFile.RecordHeader + octets.Length + EncryptedBackupFile.Tag));
     }
@@ -248,8 +251,8 @@ internal sealed class EncryptedBackupReader : IDisposable
 
         if (
             await _file.ReadAtLeastAsync(
-                _sealed.AsMemory(0, length + EncryptedBackupFile.Tag), length + EncryptedBackupFile.Tag, throwOnEndOfStream: false,
-                cancellationToken)
+                _sealed.AsMemory(0, length + EncryptedBackupFile.Tag), length + EncryptedBackupFile.Tag,
+                throwOnEndOfStream: false, cancellationToken)
             != length + EncryptedBackupFile.Tag)
         {
             Torn = true;
@@ -260,8 +263,8 @@ internal sealed class EncryptedBackupReader : IDisposable
         try
         {
             _cipher.Decrypt(
-                EncryptedBackupFile.Nonce(_number++), _sealed.AsSpan(0, length), _sealed.AsSpan(length, EncryptedBackupFile.Tag),
-                _open.AsSpan(0, length), _associated);
+                EncryptedBackupFile.Nonce(_number++), _sealed.AsSpan(0, length),
+                _sealed.AsSpan(length, EncryptedBackupFile.Tag), _open.AsSpan(0, length), _associated);
         }
         catch (AuthenticationTagMismatchException)
         {

@@ -108,7 +108,8 @@ internal sealed record EncryptedBackupHeader(
         {
             throw e.Error is CmsError.NotForUs or CmsError.DecryptionFailed
                 ? new BackupException(
-                    $"{Path.GetFileName(file)}: khóa đưa vào không phải khóa phục hồi của bản sao lưu này; không khôi phục gì.",
+                    $"{Path.GetFileName(file)}: khóa đưa vào không phải khóa phục hồi của bản sao lưu này; không khôi "
+                        + $"phục gì.",
                     $"{Path.GetFileName(file)}: the key given is not this backup's recovery key; nothing was restored.",
                     e)
                 : BackupException.Damaged(file, "phần đầu hỏng", "its header is damaged", e);

@@ -87,7 +87,8 @@ internal sealed class Journal(
         await using var connection = await source.OpenAsync(cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = @Name AND NOT active",
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = @Name AND NOT "
+                    + "active",
                 new { Name },
                 cancellationToken: cancellationToken));
     }
@@ -263,8 +264,8 @@ internal sealed class Journal(
             && names != "*")
         {
             throw new StorageUnavailableException(
-                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set synchronous_standby_names = '{Name}'."
-            );
+                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set "
+                    + $"synchronous_standby_names = '{Name}'.");
         }
     }
 

@@ -67,10 +67,7 @@ public sealed class Restore
     {
         var folder = files.DataFolder;
         var stray = Directory.Exists(folder)
-            ? Directory.GetFileSystemEntries(folder)
-                .Select(Path.GetFileName)
-                .Except(MayBeThere)
-                .FirstOrDefault()
+            ? Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Except(MayBeThere).FirstOrDefault()
             : null;
         if (stray is not null || PrivateCluster.Exists(folder))
         {
@@ -360,8 +357,7 @@ public sealed class Restore
 /// <summary>A database that PostgreSQL recovered from a backup and that is not in its place yet.</summary>
 /// <param name="ConnectionString">A connection string for a role.</param>
 /// <param name="KeyFolder">The gateway's keys, unpacked.</param>
-public sealed record RestoredDatabase(
-    Func<string, string> ConnectionString, BackupManifest Manifest, string KeyFolder);
+public sealed record RestoredDatabase(Func<string, string> ConnectionString, BackupManifest Manifest, string KeyFolder);
 
 /// <summary>What was restored, and up to where.</summary>
 /// <param name="LedgerSize">Entries of the ledger restored; whether that is all of them the peers say.</param>
@@ -376,5 +372,5 @@ public sealed record RestoreReport(
 /// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
 public sealed class DataFolderInUseException(string folder, string what)
     : Exception(
-        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data folder {folder} is not empty ({what}): restore into an empty one; nothing was changed."
-    );
+        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data "
+            + $"folder {folder} is not empty ({what}): restore into an empty one; nothing was changed.");

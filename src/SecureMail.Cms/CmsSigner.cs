@@ -134,8 +134,7 @@ public static class CmsSigner
             ];
         }
         // Measure what follows the content with a rehearsal, whose digest and value are zeros.
-        var rehearsal = PreparedSignature.Prepare(
-            request, new byte[SignatureAlgorithm.HashSize(request.Digest)]);
+        var rehearsal = PreparedSignature.Prepare(request, new byte[SignatureAlgorithm.HashSize(request.Digest)]);
         var value =
             request.Scheme == SignatureScheme.Ed25519
                 ? Ed25519.SignatureSize

@@ -65,8 +65,9 @@ internal static class KeyAgreement
         Curve? curve = recipient.Oid.Value == X25519Key.AlgorithmOid ? null : CurveOf(recipient);
         var wrap = Der.Encode(w => WriteAlgorithm(w, curve?.WrapOid ?? Oids.Aes256Wrap));
         var scheme = curve?.SchemeOid ?? Oids.StdDhHkdfSha256;
-        (var point, var secret) =
-            curve is null ? ComputeEphemeralX25519(recipient) : ComputeEphemeralEc(recipient, curve);
+        (var point, var secret) = curve is null
+            ? ComputeEphemeralX25519(recipient)
+            : ComputeEphemeralEc(recipient, curve);
         byte[]? wrappingKey = null;
         byte[] wrapped;
         try
@@ -136,7 +137,12 @@ internal static class KeyAgreement
             ];
             // RFC 8418 §2.2: the salt is ukm. Bouncy Castle puts ukm in entityUInfo only, so try an empty salt too.
             byte[][] salts =
-                scheme.Hkdf && userMaterial is not null ? [userMaterial, []] : [[]];
+                scheme.Hkdf && userMaterial is not null
+                    ? [userMaterial, []]
+                    :
+                    [
+                        [],
+                    ];
             foreach (var keyInfo in keyInfos)
             {
                 foreach (var salt in salts)

@@ -88,8 +88,7 @@ internal static class RecipientInfos
         {
             { Failed: true } => substitute,
             { Unsupported: true } => throw new CmsException(
-                CmsError.UnsupportedAlgorithm,
-                "the key wrap for the available keys is not supported"),
+                CmsError.UnsupportedAlgorithm, "the key wrap for the available keys is not supported"),
             _ => throw new CmsException(CmsError.NotForUs, "this is encrypted to none of the available keys"),
         };
     }

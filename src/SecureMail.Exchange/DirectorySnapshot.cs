@@ -81,7 +81,9 @@ public sealed class Agency
     public Agency(AgencyRecord record, DateTimeOffset issued)
     {
         Record = record;
-        ConfiguredCapabilities = record.Capabilities is { } names ? new ReaderCapabilities(SmimeCapabilities.Named(names), issued) : null;
+        ConfiguredCapabilities = record.Capabilities is { } names
+            ? new ReaderCapabilities(SmimeCapabilities.Named(names), issued)
+            : null;
         _signing = new(() => Parse("sign"));
         _encryption = new(() => Parse("encrypt"));
     }

@@ -47,8 +47,8 @@ public static class GatewayServices
 
     private static IServiceCollection AddStorage(this IServiceCollection services) =>
         services
-            .AddSingleton(s => GatewayIdentity.Load(
-                s.GetRequiredService<KeyOptions>(), s.GetRequiredService<DirectoryOptions>().Name))
+            .AddSingleton(s =>
+                GatewayIdentity.Load(s.GetRequiredService<KeyOptions>(), s.GetRequiredService<DirectoryOptions>().Name))
             .AddSingleton(s => s.GetRequiredService<GatewayIdentity>().Storage)
             .AddSingleton<BlobStore>()
             .AddSingleton<StorageKeyRotation>()

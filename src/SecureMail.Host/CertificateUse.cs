@@ -16,8 +16,9 @@ internal static class CertificateUse
             || now.UtcDateTime > certificate.NotAfter.ToUniversalTime())
         {
             throw new NotPermittedException(
-                $"Chứng thư {certificate.Subject} không trong thời hạn hiệu lực ({certificate.NotBefore.ToUniversalTime():u} – {certificate.NotAfter.ToUniversalTime():u}); hãy dùng chứng thư còn hạn. / The certificate is not valid now: use one that is."
-            );
+                $"Chứng thư {certificate.Subject} không trong thời hạn hiệu lực "
+                    + $"({certificate.NotBefore.ToUniversalTime():u} – {certificate.NotAfter.ToUniversalTime():u}); hãy "
+                    + $"dùng chứng thư còn hạn. / The certificate is not valid now: use one that is.");
         }
     }
 
@@ -32,8 +33,8 @@ internal static class CertificateUse
                 .Any(u => (u.KeyUsages & EnvelopeRecipient.RequiredKeyUsage(certificate)) == X509KeyUsageFlags.None))
         {
             throw new NotPermittedException(
-                $"Chứng thư {certificate.Subject} không được cấp để mã hóa; hãy dùng chứng thư mã hóa của nơi nhận. / The certificate was not issued for encryption: use the recipient's encryption certificate."
-            );
+                $"Chứng thư {certificate.Subject} không được cấp để mã hóa; hãy dùng chứng thư mã hóa của nơi nhận. / "
+                    + $"The certificate was not issued for encryption: use the recipient's encryption certificate.");
         }
     }
 }

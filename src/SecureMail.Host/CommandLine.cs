@@ -127,13 +127,14 @@ internal static class CommandLine
             IOException => (ExitCode.TryLater, e.Message),
             System.Net.Sockets.SocketException s => (
                 ExitCode.Unavailable,
-                $"Không mở được địa chỉ mạng đã cấu hình ({s.SocketErrorCode}); có thể một chương trình khác đang dùng. / The configured address cannot be listened on ({s.SocketErrorCode}): another program may be using it."
-            ),
+                $"Không mở được địa chỉ mạng đã cấu hình ({s.SocketErrorCode}); có thể một chương trình khác đang dùng. "
+                    + $"/ The configured address cannot be listened on ({s.SocketErrorCode}): another program may be "
+                    + $"using it."),
             OperationCanceledException => (ExitCode.TryLater, "Đã dừng. / Stopped."),
             _ => (
                 ExitCode.Software,
-                $"Lỗi của chương trình ({e.GetType().Name}); chạy lại với --verbose và báo cho quản trị. / A fault of ours ({e.GetType().Name}): run again with --verbose and report it."
-            ),
+                $"Lỗi của chương trình ({e.GetType().Name}); chạy lại với --verbose và báo cho quản trị. / A fault of "
+                    + $"ours ({e.GetType().Name}): run again with --verbose and report it."),
         };
 
     private static int ExitOf(Pkcs11Fault fault) =>

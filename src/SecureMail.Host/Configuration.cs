@@ -100,8 +100,8 @@ internal static class Configuration
         catch (Exception e) when (e is InvalidDataException or FormatException or IOException)
         {
             throw new ConfigurationException(
-                $"Tệp cấu hình {file} hỏng: {e.InnerException?.Message ?? e.Message} / The configuration file {file} is damaged."
-            );
+                $"Tệp cấu hình {file} hỏng: {e.InnerException?.Message ?? e.Message} / The configuration file {file} is "
+                    + $"damaged.");
         }
 
         RequireKnown(root);
@@ -159,7 +159,8 @@ internal static class Configuration
                 Retention = Retention(root),
                 Health = Health(root),
             },
-            smtpListener, Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
+            smtpListener,
+            Loopback(EndPoint("Http", http ?? Text(root, "Http"))),
             Text(root, "Telemetry:Otlp") is { } otlp ? Endpoint(otlp) : null);
     }
 
@@ -336,8 +337,7 @@ internal static class Configuration
             SessionTime = Span(root, "Limits:SessionTime", smtp.SessionTime),
             DataBlockTimeout = Span(root, "Limits:DataBlockTimeout", smtp.DataBlockTimeout),
             DataGrace = Span(root, "Limits:DataGrace", smtp.DataGrace),
-            DataBytesPerSecond = Count(
-                root, "Limits:DataBytesPerSecond", smtp.DataBytesPerSecond, int.MaxValue),
+            DataBytesPerSecond = Count(root, "Limits:DataBytesPerSecond", smtp.DataBytesPerSecond, int.MaxValue),
         };
     }
 

@@ -8,8 +8,8 @@ internal static class InputFile
     public static FileStream Open(string path) =>
         TryOpen(path)
         ?? throw new FileNotFoundException(
-            $"Không mở được {path}; hãy kiểm tra đường dẫn và quyền đọc. / {path} cannot be opened: check its path and who may read it."
-        );
+            $"Không mở được {path}; hãy kiểm tra đường dẫn và quyền đọc. / {path} cannot be opened: check its path and "
+                + $"who may read it.");
 
     /// <summary>Null where <see cref="Open"/> throws.</summary>
     public static FileStream? TryOpen(string path)

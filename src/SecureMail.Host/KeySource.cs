@@ -21,7 +21,7 @@ internal sealed class KeySource
     {
         Description =
             "Khóa trên thiết bị lưu khóa bí mật, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, "
-                + "a PKCS#11 URI; to decrypt, a PEM key file, too.",
+            + "a PKCS#11 URI; to decrypt, a PEM key file, too.",
         HelpName = "URI",
     };
     private readonly Option<string?> _p12 = new("--p12")
@@ -37,7 +37,8 @@ internal sealed class KeySource
     private readonly Option<string?> _cert = new("--cert")
     {
         Description =
-            "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the key.",
+            "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the "
+            + "key.",
         HelpName = "FILE",
     };
     private readonly (Option<string?> File, Option<string?> Env) _pin = PinSource.Options();
@@ -136,7 +137,8 @@ internal sealed class KeySource
         {
             key?.Dispose();
             throw new InvalidDataException(
-                $"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} cannot be read: the password is wrong, or it is not the certificate's key.",
+                $"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} "
+                    + $"cannot be read: the password is wrong, or it is not the certificate's key.",
                 e);
         }
     }
@@ -180,8 +182,7 @@ internal sealed class KeySource
             : token.CertificateOf(uri)
                 ?? throw new InvalidDataException(
                     "Cạnh khóa trên thiết bị không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate "
-                        + "beside the key on the token: name one with --cert."
-                );
+                        + "beside the key on the token: name one with --cert.");
 
     private static List<(X509Certificate2, AsymmetricAlgorithm)> AllOf(Pkcs11Token token, Pkcs11Uri uri)
     {
@@ -226,7 +227,8 @@ internal sealed class KeySource
         catch (CryptographicException e)
         {
             throw new InvalidDataException(
-                $"Không đọc được {file}: sai mật khẩu hoặc tệp hỏng. / {file} cannot be read: the password is wrong, or the file is damaged.",
+                $"Không đọc được {file}: sai mật khẩu hoặc tệp hỏng. / {file} cannot be read: the password is wrong, "
+                    + $"or the file is damaged.",
                 e);
         }
         finally

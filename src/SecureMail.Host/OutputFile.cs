@@ -19,8 +19,8 @@ internal static class OutputFile
         if (Directory.Exists(path) || (!force && File.Exists(path)))
         {
             throw new UsageException(
-                $"Đã có {path}; dùng --force để ghi đè hoặc --out để đổi tên. / {path} exists: --force replaces it, --out names another."
-            );
+                $"Đã có {path}; dùng --force để ghi đè hoặc --out để đổi tên. / {path} exists: --force replaces it, "
+                    + $"--out names another.");
         }
 
         if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder && !Directory.Exists(folder))

@@ -13,7 +13,9 @@ internal static class StartupReport
         var gateway = configuration.Gateway;
         HostLog.Starting(
             logger,
-            typeof(StartupReport).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
+            typeof(StartupReport)
+                .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()
+                ?.InformationalVersion
                 ?? "",
             gateway.Database.DataFolder,
             gateway.Database.Connection is null ? "private cluster" : "configured server",

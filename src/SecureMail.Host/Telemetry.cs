@@ -28,11 +28,14 @@ internal static class Telemetry
 
         services
             .AddOpenTelemetry()
-            .ConfigureResource(r =>
-                r.AddService("securemail", serviceInstanceId: configuration.Gateway.Directory.Name))
+            .ConfigureResource(r => r.AddService("securemail", serviceInstanceId: configuration.Gateway.Directory.Name))
             .WithMetrics(m =>
                 m.AddMeter(
-                        GatewayMeter.Name, QueueMeter.Name, "Npgsql", "System.Runtime", "Microsoft.AspNetCore.Hosting")
+                        GatewayMeter.Name,
+                        QueueMeter.Name,
+                        "Npgsql",
+                        "System.Runtime",
+                        "Microsoft.AspNetCore.Hosting")
                     .AddOtlpExporter(Exporter))
             .WithTracing(t => t.AddSource(QueueMeter.Name, "Npgsql").AddOtlpExporter(Exporter));
     }

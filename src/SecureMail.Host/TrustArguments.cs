@@ -10,7 +10,8 @@ internal sealed class TrustArguments
     private readonly Option<string[]> _trust = new("--trust")
     {
         Description =
-            "Gốc tin cậy, thay cho gốc trong cấu hình (tệp hoặc thư mục PEM, DER). / Trust anchors in place of those configured (PEM or DER, files or folders).",
+            "Gốc tin cậy, thay cho gốc trong cấu hình (tệp hoặc thư mục PEM, DER). / Trust anchors in place of those "
+            + "configured (PEM or DER, files or folders).",
         HelpName = "PATH",
     };
     private readonly Option<string[]> _intermediate = new("--intermediate")
@@ -31,7 +32,8 @@ internal sealed class TrustArguments
     private readonly Option<string?> _at = new("--at")
     {
         Description =
-            "Thời điểm để xét, ISO 8601 có múi giờ; bỏ trống: bây giờ. / The time judged at, ISO 8601 with a zone; none: now.",
+            "Thời điểm để xét, ISO 8601 có múi giờ; bỏ trống: bây giờ. / The time judged at, ISO 8601 with a zone; "
+            + "none: now.",
         HelpName = "TIME",
     };
     private readonly Option<bool> _noRevocation = new("--no-revocation")
@@ -54,8 +56,8 @@ internal sealed class TrustArguments
         if (parsed.GetValue(_ocsp) is { Length: > 0 })
         {
             Console.Error.WriteLine(
-                "Phiên bản này chưa đọc trả lời OCSP; --ocsp không được dùng. / OCSP responses are not read by this version: --ocsp is not used."
-            );
+                "Phiên bản này chưa đọc trả lời OCSP; --ocsp không được dùng. / OCSP responses are not read by this "
+                    + "version: --ocsp is not used.");
         }
 
         var anchors = parsed.GetValue(_trust) ?? [];
@@ -95,7 +97,7 @@ internal sealed class TrustArguments
                 text, forms, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
             ? time
             : throw new UsageException(
-                $"--at cần thời điểm ISO 8601 có múi giờ, ví dụ 2026-07-01T08:00:00+07:00. / --at takes an ISO 8601 time with a zone, e.g. 2026-07-01T08:00:00+07:00."
-            );
+                $"--at cần thời điểm ISO 8601 có múi giờ, ví dụ 2026-07-01T08:00:00+07:00. / --at takes an ISO 8601 "
+                    + $"time with a zone, e.g. 2026-07-01T08:00:00+07:00.");
     }
 }

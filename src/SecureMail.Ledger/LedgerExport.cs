@@ -20,6 +20,7 @@ public static class LedgerExport
 
     /// <summary>UTF-8 without a byte order mark.</summary>
     public static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
+
     /// <summary>How a line is written: letters as they are.</summary>
     public static readonly JsonSerializerOptions Json = new()
     {

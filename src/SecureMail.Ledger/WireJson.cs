@@ -43,8 +43,7 @@ public static class WireJson
                     || v.ValueKind != JsonValueKind.Number
                     || !v.TryGetInt32(out var version))
                 {
-                    throw new WireFormatException(
-                        WireFormatException.NoVersionCode, $"The {what} names no version.");
+                    throw new WireFormatException(WireFormatException.NoVersionCode, $"The {what} names no version.");
                 }
 
                 if (version != 1)

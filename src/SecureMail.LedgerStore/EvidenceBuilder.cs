@@ -37,7 +37,8 @@ public static class EvidenceBuilder
         foreach (
             var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(LedgerEvidence.MaxProofs))
         {
-            consistency[size] = await StoredLedger.ConsistencyProofAsync(connection, size, head.Size, cancellationToken);
+            consistency[size] = await StoredLedger.ConsistencyProofAsync(
+                connection, size, head.Size, cancellationToken);
         }
 
         return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);

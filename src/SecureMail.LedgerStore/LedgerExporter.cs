@@ -29,7 +29,8 @@ public static class LedgerExporter
                 LedgerExport.Json));
         await using var entries = await ReadAsync(
             snapshot[0],
-            "SELECT l.idx, e.body FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) WHERE l.idx < (SELECT max(size) FROM ledger.checkpoint) ORDER BY l.idx",
+            "SELECT l.idx, e.body FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) WHERE l.idx < (SELECT "
+                + "max(size) FROM ledger.checkpoint) ORDER BY l.idx",
             cancellationToken);
         await using var checkpoints = await ReadAsync(
             snapshot[1], "SELECT size, note FROM ledger.checkpoint ORDER BY size", cancellationToken);

@@ -97,8 +97,8 @@ internal sealed class NodeCheck(ReportProblem report)
             report(
                 "node-extra",
                 $"Cây băm có nút thừa (mức {id.Level}, số {id.Index}): có thể bản ghi cuối đã bị xóa.",
-                $"The hash tree has a node too many (level {id.Level}, index {id.Index}): the last entries may have been removed."
-            );
+                $"The hash tree has a node too many (level {id.Level}, index {id.Index}): the last entries may have "
+                    + $"been removed.");
         }
     }
 
@@ -191,8 +191,7 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
             _diverged = true;
             var span = LedgerVerifier.Span(_agreed, size - 1);
             report(
-                "checkpoint-root",
-                $"Các bản ghi số {span} không còn như khi được ký: điểm chốt {size} có gốc khác.",
+                "checkpoint-root", $"Các bản ghi số {span} không còn như khi được ký: điểm chốt {size} có gốc khác.",
                 $"Entries {span} are no longer what was signed: the checkpoint of size {size} has another root.");
         }
     }
@@ -223,8 +222,8 @@ internal sealed class SeenCheck
                 "seen-signature",
                 $"Điểm chốt {checkpoint.Size} do bên ngoài giữ không do nhật ký kiểm chứng này ký, nên không so sánh "
                     + "được.",
-                $"The checkpoint of size {checkpoint.Size} held by others is not signed by this ledger and cannot be compared."
-            );
+                $"The checkpoint of size {checkpoint.Size} held by others is not signed by this ledger and cannot be "
+                    + $"compared.");
         }
     }
 
@@ -247,8 +246,8 @@ internal sealed class SeenCheck
                 "seen-fork",
                 $"Nhật ký kiểm chứng đã bị viết lại: điểm chốt {tree.Size} mà bên khác giữ có gốc khác; sai lệch nằm "
                     + $"trong các bản ghi số {span}.",
-                $"The ledger was rewritten: others hold a checkpoint of size {tree.Size} with another root; the difference lies in entries {span}."
-            );
+                $"The ledger was rewritten: others hold a checkpoint of size {tree.Size} with another root; the "
+                    + $"difference lies in entries {span}.");
         }
     }
 
@@ -265,8 +264,8 @@ internal sealed class SeenCheck
                 "seen-longer",
                 $"Bên khác giữ điểm chốt {checkpoint.Size} bản ghi, nhật ký kiểm chứng này chỉ có {size}: phần cuối "
                     + "đã mất.",
-                $"Others hold a checkpoint of size {checkpoint.Size}, this ledger has only {size} entries: its end was cut off."
-            );
+                $"Others hold a checkpoint of size {checkpoint.Size}, this ledger has only {size} entries: its end was "
+                    + $"cut off.");
         }
     }
 }

@@ -144,8 +144,8 @@ public sealed class LedgerVerifier
             Report(
                 "entry-changed",
                 $"Bản ghi số {index} (mã {entryId}) đã bị sửa hoặc đổi chỗ: nội dung không khớp mã băm tại vị trí này.",
-                $"Entry {index} (id {entryId}) was changed or moved: its content does not have the hash recorded at this index."
-            );
+                $"Entry {index} (id {entryId}) was changed or moved: its content does not have the hash recorded at "
+                    + $"this index.");
             return;
         }
         if (!hash.AsSpan().SequenceEqual(row.GetFieldValue<byte[]>(4)) || !ColumnsAgree(row, body))
@@ -181,8 +181,10 @@ public sealed class LedgerVerifier
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM ledger.entry e WHERE NOT EXISTS (SELECT FROM ledger.leaf l WHERE l.entry_id = e.entry_id)
-                  AND NOT EXISTS (SELECT FROM ledger.pending p WHERE p.entry_id = e.entry_id) ORDER BY entry_id LIMIT 1000
+                SELECT entry_id FROM ledger.entry e WHERE NOT EXISTS (SELECT FROM ledger.leaf l
+                  WHERE l.entry_id = e.entry_id)
+                  AND NOT EXISTS (SELECT FROM ledger.pending p WHERE p.entry_id = e.entry_id) ORDER BY entry_id
+                    LIMIT 1000
                 """,
                 cancellationToken))
         {
@@ -195,7 +197,8 @@ public sealed class LedgerVerifier
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM ledger.pending p WHERE NOT EXISTS (SELECT FROM ledger.entry e WHERE e.entry_id = p.entry_id) ORDER BY entry_id LIMIT 1000
+                SELECT entry_id FROM ledger.pending p WHERE NOT EXISTS (SELECT FROM ledger.entry e
+                  WHERE e.entry_id = p.entry_id) ORDER BY entry_id LIMIT 1000
                 """,
                 cancellationToken))
         {
@@ -207,7 +210,8 @@ public sealed class LedgerVerifier
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM (SELECT entry_id, prior, lag(leaf_hash) OVER (PARTITION BY object ORDER BY entry_id) AS before FROM ledger.entry) chain
+                SELECT entry_id FROM (SELECT entry_id, prior, lag(leaf_hash) OVER (PARTITION BY object
+                  ORDER BY entry_id) AS before FROM ledger.entry) chain
                 WHERE prior IS NOT NULL AND prior IS DISTINCT FROM before ORDER BY entry_id LIMIT 1000
                 """,
                 cancellationToken))
@@ -223,8 +227,8 @@ public sealed class LedgerVerifier
     {
         await using var command = Command(
             connection,
-            "SELECT c.size, k.cosigner, k.line, c.note FROM ledger.cosignature k JOIN ledger.checkpoint c USING (size) ORDER BY 1, 2"
-        );
+            "SELECT c.size, k.cosigner, k.line, c.note FROM ledger.cosignature k JOIN ledger.checkpoint c USING (size) "
+                + "ORDER BY 1, 2");
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         while (await reader.ReadAsync(cancellationToken))
         {
@@ -244,8 +248,7 @@ public sealed class LedgerVerifier
             if (!good)
             {
                 Report(
-                    "cosignature",
-                    $"Chữ ký xác nhận của đơn vị khác trên điểm chốt {reader.GetInt64(0)} không đúng.",
+                    "cosignature", $"Chữ ký xác nhận của đơn vị khác trên điểm chốt {reader.GetInt64(0)} không đúng.",
                     $"A peer's cosignature over the checkpoint of size {reader.GetInt64(0)} does not hold.");
             }
         }

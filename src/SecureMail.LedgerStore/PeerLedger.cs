@@ -95,8 +95,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             var raised = await AlarmAsync(
                 transaction, peer.Name, PeerAlarmKind.BadSignature, "a note that the peer's key did not sign",
-                cancellationToken,
-                note[..Math.Min(note.Length, MaxUnsignedKept)]);
+                cancellationToken, note[..Math.Min(note.Length, MaxUnsignedKept)]);
             return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised, JoinedFrom: null);
         }
         await ExecuteAsync(transaction, LockPeer, cancellationToken, peer.Name);
@@ -159,7 +158,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
               UNION ALL
               (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1
                 AND p.state = '{PeerCheckpointState.Pending}'
-                AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
+                AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size
+                  AND v.root <> p.root)
                 ORDER BY size LIMIT $2)) asked
             ORDER BY place, size
             """,
@@ -243,7 +243,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
         await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.cosignature (size, cosigner, line, stated) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO ledger.cosignature (size, cosigner, line, stated) VALUES ($1, $2, $3, $4) ON CONFLICT DO "
+                + "NOTHING",
             cancellationToken,
             cosignature.Size,
             peerCosigner.ToString(),
@@ -271,8 +272,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
                   JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin
                     AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1) v ON true
                 WHERE p.state = '{PeerCheckpointState.Pending}' AND p.seen_at < $1
-                  AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin AND l.seen_at >= p.seen_at + interval '1 hour')
-                  AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size AND f.root <> p.root)
+                  AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin
+                    AND l.seen_at >= p.seen_at + interval '1 hour')
+                  AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size
+                    AND f.root <> p.root)
                 """,
                 transaction.Connection,
                 transaction)
@@ -362,7 +365,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var now = time.GetUtcNow();
         await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at) VALUES ($1, "
+                + "$2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             cancellationToken,
             seen.Origin,
             seen.Size,
@@ -413,7 +417,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             $"""
             SELECT count(*) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = '{PeerCheckpointState.Pending}'
             """,
-            transaction.Connection, transaction)
+            transaction.Connection,
+            transaction)
         {
             Parameters = { new() { Value = origin } },
         };
@@ -433,7 +438,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
         var rows = await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES ($1, $2, $3, $4, $5, $6) ON "
+                + "CONFLICT DO NOTHING",
             cancellationToken,
             time.GetUtcNow(),
             peer,

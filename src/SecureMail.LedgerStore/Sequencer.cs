@@ -72,7 +72,8 @@ public sealed class Sequencer : IDisposable
             $"""
             SELECT p.entry_id, e.leaf_hash, e.body
             FROM (SELECT entry_id FROM ledger.pending ORDER BY entry_id LIMIT {options.BatchSize}) p
-              LEFT JOIN LATERAL (SELECT leaf_hash, body FROM ledger.entry e WHERE e.entry_id = p.entry_id OFFSET 0) e ON true
+              LEFT JOIN LATERAL (SELECT leaf_hash, body FROM ledger.entry e
+                WHERE e.entry_id = p.entry_id OFFSET 0) e ON true
             ORDER BY p.entry_id
             """
         );

@@ -167,7 +167,8 @@ public static class StoredLedger
     {
         var where = objectId is null ? "" : "WHERE e.object = $2";
         await using var command = new NpgsqlCommand(
-            $"SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) {where} ORDER BY e.entry_id DESC LIMIT $1",
+            $"SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) {where} "
+                + $"ORDER BY e.entry_id DESC LIMIT $1",
             connection)
         {
             Parameters = { new() { Value = limit } },
@@ -185,7 +186,8 @@ public static class StoredLedger
         NpgsqlConnection connection, long entryId, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
-            "SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) WHERE e.entry_id = $1",
+            "SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) WHERE "
+                + "e.entry_id = $1",
             connection)
         {
             Parameters = { new() { Value = entryId } },

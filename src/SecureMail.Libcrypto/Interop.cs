@@ -36,7 +36,7 @@ internal static partial class Interop
         }
         throw new DllNotFoundException(
             $"OpenSSL 3 is not installed: none of {string.Join(", ", candidates)} could be loaded "
-            + "(Debian: apt-get install libssl3)");
+                + "(Debian: apt-get install libssl3)");
     }
 
     /// <summary>Throws unless the result is 1. It is used only for calls that no input data can make fail: a failure is

@@ -154,10 +154,7 @@ public sealed class Pkcs11Token : IDisposable
                 TokenObjects
                     .Find(Functions, session, ObjectTemplate.Create(Ck.ObjectCertificate, null, null))
                     .Where(handle =>
-                        TokenObjects
-                            .Read(Functions, session, handle, Ck.AttributeValue)
-                            .AsSpan()
-                            .SequenceEqual(wanted))
+                        TokenObjects.Read(Functions, session, handle, Ck.AttributeValue).AsSpan().SequenceEqual(wanted))
                     .Select(handle => TokenObjects.Read(Functions, session, handle, Ck.AttributeId))
                     .Where(id => id is { Length: > 0 })
                     .ToList(),
@@ -194,8 +191,7 @@ public sealed class Pkcs11Token : IDisposable
     private (CULong Handle, bool AlwaysAuthenticate) Locate(CULong session, ObjectTemplate template)
     {
         var handle = RequireSingle(TokenObjects.Find(Functions, session, template));
-        return (
-            handle, TokenObjects.Read(Functions, session, handle, Ck.AttributeAlwaysAuthenticate) is [not 0]);
+        return (handle, TokenObjects.Read(Functions, session, handle, Ck.AttributeAlwaysAuthenticate) is [not 0]);
     }
 
     private (ObjectTemplate Template, CULong Handle) FindPrivateKey(Pkcs11Uri key, uint? kind)

@@ -9,8 +9,11 @@ namespace SecureMail.Pkcs11;
 internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, byte[]? Id)
 {
     public static ObjectTemplate Create(
-        uint objectClass, string? label, ReadOnlyMemory<byte>? id, uint? keyType = null) =>
-        new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
+        uint objectClass,
+        string? label,
+        ReadOnlyMemory<byte>? id,
+        uint? keyType = null
+    ) => new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
 }
 
 /// <summary>A private key on a token. The handle is kept while it is valid, because a search costs as much as a fast

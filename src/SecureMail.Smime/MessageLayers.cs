@@ -74,8 +74,7 @@ internal sealed class MessageLayers : IDisposable
         {
             if (depth == MaxLayers)
             {
-                throw new MimeException(
-                    MimeReason.TooDeep, $"The message has more than {MaxLayers} security layers.");
+                throw new MimeException(MimeReason.TooDeep, $"The message has more than {MaxLayers} security layers.");
             }
 
             Payload = part;

@@ -23,7 +23,8 @@ internal static class MessageReasons
             or MimeReason.TooManyParameters
             or MimeReason.TooManyAddresses => new(
                 "mail-beyond-limits",
-                "Thư vượt giới hạn an toàn (quá lớn, quá sâu hoặc quá nhiều phần); hãy yêu cầu bên gửi soạn lại đơn giản hơn.",
+                "Thư vượt giới hạn an toàn (quá lớn, quá sâu hoặc quá nhiều phần); hãy yêu cầu bên gửi soạn lại đơn "
+                    + "giản hơn.",
                 $"The mail passes a limit: {e.Message}"),
             MimeReason.BadEncoding or MimeReason.UnknownEncoding => new(
                 "mail-encoding", "Không giải mã được một phần của thư; hãy yêu cầu gửi lại.",
@@ -41,10 +42,10 @@ internal static class MessageReasons
                 "The mail is encrypted and no key here decrypts it; open it with the key of the receiving agency."),
             CmsError.DecryptionFailed => new(
                 "decryption-failed",
-                "Không giải mã được thư: thư đã bị thay đổi trên đường đi hoặc được mã hóa cho khóa khác; hãy yêu cầu gửi lại.",
+                "Không giải mã được thư: thư đã bị thay đổi trên đường đi hoặc được mã hóa cho khóa khác; hãy yêu cầu "
+                    + "gửi lại.",
                 "The mail cannot be decrypted: it was changed in transit or encrypted for another key; ask for it "
-                    + "to be sent again."
-            ),
+                    + "to be sent again."),
             CmsError.UnsupportedAlgorithm => new(
                 "encryption-unsupported",
                 "Thư được mã hóa bằng thuật toán không được hỗ trợ; hãy yêu cầu bên gửi dùng AES.",
@@ -66,10 +67,10 @@ internal static class MessageReasons
         "The mail is encrypted with a weak cipher (triple DES): others may have read it; ask the sender to use AES.");
     private static readonly Reason Unproven = new(
         "envelope-unproven",
-        "Thư được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.",
+        "Thư được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được "
+            + "đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.",
         "The mail is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not "
-            + "given out; ask the sender to sign and encrypt it again."
-    );
+            + "given out; ask the sender to sign and encrypt it again.");
 
     /// <summary>The findings about the encryption of a message.</summary>
     /// <param name="proven">Whether each envelope has an authentication tag or an intact signature inside.</param>
@@ -102,8 +103,7 @@ internal static class MessageReasons
                 "signature-unreadable",
                 "Phần chữ ký của thư bị hỏng, không đọc được; không dùng thư này, hãy yêu cầu gửi lại.",
                 "The signature part of the mail is damaged and cannot be read; do not use the mail and ask for it "
-                    + "to be sent again."
-            ),
+                    + "to be sent again."),
             Intact = false,
             Signer = new Signer(null, [], null, null),
             DigestAlgorithm = "",

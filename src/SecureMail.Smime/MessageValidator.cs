@@ -154,9 +154,7 @@ public static class MessageValidator
     }
 
     private static bool IsSender(X509Certificate2? certificate, Mailbox? sender) =>
-        certificate is not null
-        && sender is not null
-        && CertificateAddresses.Contains(certificate, sender.Address);
+        certificate is not null && sender is not null && CertificateAddresses.Contains(certificate, sender.Address);
 
     private static async Task<byte[]> HashAsync(Stream bytes, CancellationToken cancellationToken)
     {

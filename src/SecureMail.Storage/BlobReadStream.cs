@@ -11,8 +11,7 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
     private readonly AesGcm _aes = new(key, BlobRow.TagSize);
 
     // One more than a row has: what is longer than it should be is seen.
-    private byte[] _row = ArrayPool<byte>.Shared.Rent(
-        (int)Math.Min(length, BlobRow.Size) + BlobRow.TagSize + 1);
+    private byte[] _row = ArrayPool<byte>.Shared.Rent((int)Math.Min(length, BlobRow.Size) + BlobRow.TagSize + 1);
     private int _have = -1;
     private long _position;
 

@@ -101,7 +101,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         await using var command = new NpgsqlCommand(
             """
             WITH gone AS (
-              UPDATE gateway.blob SET wrapped_key = '', erased_at = now(), sha256 = CASE WHEN $2 THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
+              UPDATE gateway.blob SET wrapped_key = '', erased_at = now(), sha256 = CASE WHEN $2
+                THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
               WHERE blob_id = ANY($1) AND (erased_at IS NULL OR $2) RETURNING length),
             chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1)),
             heads AS (DELETE FROM gateway.message_head WHERE message_blob = ANY($1))
@@ -132,5 +133,4 @@ public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 public sealed class ContentErasedException(Guid blob)
     : Exception(
         $"Nội dung đã hủy; nhật ký kiểm chứng ghi lý do và thời điểm. / The content was erased (blob {blob}); the "
-            + "ledger says when and why."
-    );
+            + "ledger says when and why.");

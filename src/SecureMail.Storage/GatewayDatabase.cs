@@ -95,8 +95,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
         return await migrator.MigrateAsync(
             options.OwnerConnection
                 ?? throw new StorageUnavailableException(
-                    "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of the role that owns the schema, is not configured."
-                ),
+                    "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of "
+                        + "the role that owns the schema, is not configured."),
             cancellationToken);
     }
 
@@ -120,8 +120,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
     {
         // Locally: whether a standby follows is another question, and would hang this one.
         await using var command = Source.CreateCommand(
-            "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', '')::text"
-        );
+            "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', "
+                + "'')::text");
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 

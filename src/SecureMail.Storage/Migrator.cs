@@ -27,7 +27,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     /// <summary>All migrations of this build, in the order in which they are applied; a name is
     /// <c>SCHEMA/FILE</c>.</summary>
     internal IReadOnlyList<Migration> Known { get; } =
-        [.. sets.SelectMany(s => s.Files.Select(m => m with { Name = $"{s.Schema}/{m.Name}" }))];
+    [.. sets.SelectMany(s => s.Files.Select(m => m with { Name = $"{s.Schema}/{m.Name}" }))];
 
     /// <summary>Tables of the sets that the gateway's role may only add to, as <c>schema.table</c>.</summary>
     internal IReadOnlyList<string> AppendOnlyTables { get; } = [.. sets.SelectMany(s => s.AppendOnlyTables)];
@@ -35,8 +35,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     /// <summary>Applies what is missing; answers the names of what was applied.</summary>
     /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is
     /// newer than this build.</exception>
-    public async Task<IReadOnlyList<string>> MigrateAsync(
-        string ownerConnection, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<string>> MigrateAsync(string ownerConnection, CancellationToken cancellationToken)
     {
         await using var connection = await ConnectAsync(ownerConnection, cancellationToken);
         await ExecuteAsync(connection, null, $"SELECT pg_advisory_lock({LockKey})", cancellationToken);
@@ -119,20 +118,20 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             || (await PendingAsync(connection, cancellationToken)).Count > 0)
         {
             throw new StorageUnavailableException(
-                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this version: run \"securemail migrate\"."
-            );
+                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this "
+                    + "version: run \"securemail migrate\".");
         }
     }
 
-    private async Task<List<Migration>> PendingAsync(
-        NpgsqlConnection connection, CancellationToken cancellationToken)
+    private async Task<List<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         var applied = new Dictionary<string, byte[]>();
         var expanded = new HashSet<string>();
         // Read as JSON: the column for what expands only is younger than the table.
         await using (
             var command = new NpgsqlCommand(
-                "SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM gateway.schema_version v",
+                "SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM "
+                    + "gateway.schema_version v",
                 connection))
         await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
         {
@@ -151,8 +150,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             { } unknown)
         {
             throw new StorageUnavailableException(
-                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer than this build ({unknown})."
-            );
+                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer "
+                    + $"than this build ({unknown}).");
         }
 
         foreach (var (name, sql) in Known)
@@ -160,8 +159,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
             {
                 throw new StorageUnavailableException(
-                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was applied."
-                );
+                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was "
+                        + $"applied.");
             }
         }
 

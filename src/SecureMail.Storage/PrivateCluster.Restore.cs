@@ -9,8 +9,7 @@ public sealed partial class PrivateCluster
     private static readonly TimeSpan RecoveryTakesAtMost = TimeSpan.FromHours(12);
 
     /// <summary>Whether a cluster lies where this data folder's would be.</summary>
-    public static bool Exists(string dataFolder) =>
-        Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
+    public static bool Exists(string dataFolder) => Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
 
     /// <summary>
     /// Fills a folder, lets PostgreSQL recover to the end of the log that lies in it, and moves it to where the data
@@ -138,7 +137,8 @@ public sealed partial class PrivateCluster
                 if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
                 {
                     throw new StorageUnavailableException(
-                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not recover from the backup: see restore.log.",
+                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not "
+                            + "recover from the backup: see restore.log.",
                         e);
                 }
             }

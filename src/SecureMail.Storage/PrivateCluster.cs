@@ -148,7 +148,9 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     }
 
     private string Settings() =>
-        $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c log_parameter_max_length_on_error=0"
+        $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c "
+        + $"max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c "
+        + $"log_parameter_max_length_on_error=0"
         // A journal that does not come back must not fill the disk: its slot is lost then, and health says so.
         + " -c max_slot_wal_keep_size=4GB";
 
@@ -198,10 +200,13 @@ public sealed partial class PrivateCluster : IAsyncDisposable
             postgres,
             """
             DO $$ BEGIN
-              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_owner') THEN CREATE ROLE securemail_owner LOGIN; END IF;
-              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN CREATE ROLE securemail_gateway LOGIN; END IF;
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_owner')
+                THEN CREATE ROLE securemail_owner LOGIN; END IF;
+              IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway')
+                THEN CREATE ROLE securemail_gateway LOGIN; END IF;
               -- Health asks whether the journal of the backup follows.
-              IF NOT pg_has_role('securemail_gateway', 'pg_read_all_stats', 'MEMBER') THEN GRANT pg_read_all_stats TO securemail_gateway; END IF;
+              IF NOT pg_has_role('securemail_gateway', 'pg_read_all_stats', 'MEMBER') THEN
+                GRANT pg_read_all_stats TO securemail_gateway; END IF;
             END $$
             """,
             cancellationToken);
@@ -245,8 +250,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         return newest is not null
             ? Path.Combine(newest, "bin")
             : throw new StorageUnavailableException(
-                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection."
-            );
+                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / "
+                    + "PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
     }
 
     private static string SocketDirectoryFor(string name, ServerAccount? account)
@@ -370,8 +375,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         if (process.ExitCode != 0 && !mayFail)
         {
             throw new StorageUnavailableException(
-                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: {errors.ToString().Trim()}"
-            );
+                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: "
+                    + $"{errors.ToString().Trim()}");
         }
 
         return process.ExitCode;
@@ -394,13 +399,16 @@ public sealed class StorageUnavailableException(string message, Exception? inner
             {
                 // PostgreSQL, Appendix A: class 53 is insufficient resources.
                 PostgresException { SqlState: PostgresErrorCodes.DiskFull } =>
-                    "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's disk is full; nothing was taken: free some space and send again.",
+                    "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's "
+                        + "disk is full; nothing was taken: free some space and send again.",
                 PostgresException { SqlState: ['5', '3', ..] } =>
-                    "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing was taken: send again later.",
+                    "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing "
+                        + "was taken: send again later.",
                 PostgresException p =>
-                    $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); nothing was taken.",
-                _ =>
-                    "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The database cannot be reached: check the server and Database:Connection.",
+                    $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); "
+                        + $"nothing was taken.",
+                _ => "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The "
+                    + "database cannot be reached: check the server and Database:Connection.",
             },
             e);
 }

@@ -13,8 +13,8 @@ public static class SecretFile
         if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != UnixFileMode.None)
         {
             throw new InvalidDataException(
-                $"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to others: set its mode to 0600."
-            );
+                $"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to "
+                    + $"others: set its mode to 0600.");
         }
     }
 

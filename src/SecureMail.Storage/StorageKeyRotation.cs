@@ -35,7 +35,8 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
             var rows = (
                 await connection.QueryAsync<(Guid Id, string Name, byte[] Wrapped)>(
                     new CommandDefinition(
-                        "SELECT blob_id, storage_key, wrapped_key FROM gateway.blob WHERE blob_id > @after AND erased_at IS NULL AND storage_key <> @Current ORDER BY blob_id LIMIT @Batch FOR UPDATE",
+                        "SELECT blob_id, storage_key, wrapped_key FROM gateway.blob WHERE blob_id > @after AND "
+                            + "erased_at IS NULL AND storage_key <> @Current ORDER BY blob_id LIMIT @Batch FOR UPDATE",
                         new
                         {
                             after,
@@ -52,7 +53,8 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
 
             await using (
                 var command = new NpgsqlCommand(
-                    "UPDATE gateway.blob b SET storage_key = $2, wrapped_key = n.wrapped FROM unnest($1::uuid[], $3::bytea[]) n(id, wrapped) WHERE b.blob_id = n.id",
+                    "UPDATE gateway.blob b SET storage_key = $2, wrapped_key = n.wrapped FROM unnest($1::uuid[], "
+                        + "$3::bytea[]) n(id, wrapped) WHERE b.blob_id = n.id",
                     connection,
                     transaction))
             {

@@ -68,8 +68,8 @@ public sealed class StorageKeys
                 key.Length == KeySize
                     ? key
                     : throw new InvalidDataException(
-                        $"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold {KeySize} octets."
-                    );
+                        $"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold "
+                            + $"{KeySize} octets.");
         }
 
         return keys;

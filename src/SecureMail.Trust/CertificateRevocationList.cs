@@ -108,8 +108,8 @@ internal sealed class CertificateRevocationList
         }
 
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _verifiedIssuer.IsOrVerify(
-                issuer, () => _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
+            && _verifiedIssuer.IsOrVerify(issuer, () =>
+                _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
     }
 
     /// <summary>
@@ -163,8 +163,7 @@ internal sealed class CertificateRevocationList
             var removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
             if (!removed)
             {
-                _revoked[serial] =
-                    _revoked.TryGetValue(serial, out var earlier) && earlier < date ? earlier : date;
+                _revoked[serial] = _revoked.TryGetValue(serial, out var earlier) && earlier < date ? earlier : date;
             }
         }
     }

@@ -172,9 +172,7 @@ internal sealed class ParsedCertificate
                 return false;
             }
 
-            var modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER)
-                .ReadSequence()
-                .ReadInteger();
+            var modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER).ReadSequence().ReadInteger();
             return modulus.Sign <= 0 || modulus.GetBitLength() < 2048;
         }
         catch (AsnContentException)

@@ -24,8 +24,7 @@ internal sealed class RevocationChecker(
         ParsedCertificate certificate, ParsedCertificate issuer, List<ParsedCertificate> path)
     {
         var status = RevocationStatus.Unknown;
-        foreach (
-            var crl in material.CrlsOf(certificate.Issuer).Concat(extra?.CrlsOf(certificate.Issuer) ?? []))
+        foreach (var crl in material.CrlsOf(certificate.Issuer).Concat(extra?.CrlsOf(certificate.Issuer) ?? []))
         {
             var byThis = crl.StatusOf(certificate, at);
             // A CRL that would not change the status need not be verified.

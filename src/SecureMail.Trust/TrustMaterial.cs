@@ -31,7 +31,8 @@ public sealed class TrustMaterial
         : this(
             anchors.Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
             (intermediates ?? []).Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
-            (crls ?? []).Select(c => CertificateRevocationList.TryRead(c)).OfType<CertificateRevocationList>().ToList())
+            (crls ?? []).Select(c => CertificateRevocationList.TryRead(c)).OfType<CertificateRevocationList>().ToList()
+        )
     { }
 
     private TrustMaterial(

@@ -147,8 +147,7 @@ public static class Verdicts
                 "forbidden-change",
                 "Văn bản bị thay đổi ngoài phạm vi chữ ký cho phép; không dùng văn bản này, hãy yêu cầu gửi lại.",
                 "The document was changed in a way its signature forbids; do not use it and ask for it to be sent "
-                    + "again."
-            ),
+                    + "again."),
             Verdict.Indeterminate => new(
                 "no-key", "Văn bản được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.",
                 "The file is encrypted and no key here decrypts it; open it with the key of the receiving agency."),

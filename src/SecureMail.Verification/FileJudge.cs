@@ -30,12 +30,14 @@ public static class FileJudge
         "The file is encrypted with a weak cipher (triple DES): others may have read it; ask the sender to use AES.");
     private static readonly Reason Unproven = new(
         "envelope-unproven",
-        "Tệp được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.",
-        "The file is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not given out; ask the sender to sign and encrypt it again."
-    );
+        "Tệp được mã hóa kiểu CBC mà không có chữ ký nguyên vẹn bên trong, nên nội dung có thể đã bị sửa và không được "
+            + "đưa ra; hãy yêu cầu bên gửi ký rồi mã hóa lại.",
+        "The file is encrypted with CBC and no intact signature inside proves it unchanged, so its content is not given "
+            + "out; ask the sender to sign and encrypt it again.");
     private static readonly Reason PdfNotJudged = new(
         "pdf-not-judged",
-        "Tệp PDF có thể chứa chữ ký số nhưng phiên bản này chưa kiểm tra chữ ký trong PDF; hãy kiểm tra bằng phần mềm khác.",
+        "Tệp PDF có thể chứa chữ ký số nhưng phiên bản này chưa kiểm tra chữ ký trong PDF; hãy kiểm tra bằng phần mềm "
+            + "khác.",
         "The PDF may hold signatures, and this version does not judge signatures in PDF; check it with other software."
     );
 

@@ -69,7 +69,8 @@ public static class ConsoleServices
 
                 var headers = context.Response.Headers;
                 headers.ContentSecurityPolicy =
-                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; "
+                    + "form-action 'self'";
                 headers.XContentTypeOptions = "nosniff";
                 headers["Referrer-Policy"] = "no-referrer";
                 headers.CacheControl = "no-store";
@@ -116,7 +117,8 @@ public static class ConsoleServices
                 CancellationToken cancellationToken) =>
                 await incoming.FindAsync(id, cancellationToken) is { } message
                     ? await PageAsync<IncomingDetail>(
-                        context, (nameof(IncomingDetail.Message), message),
+                        context,
+                        (nameof(IncomingDetail.Message), message),
                         (nameof(IncomingDetail.Findings), await incoming.FindingsAsync(id, cancellationToken)),
                         (
                             nameof(IncomingDetail.Entries),
@@ -132,11 +134,9 @@ public static class ConsoleServices
                     // console's origin.
                     ? await DocumentAsync(incoming, id, n, manifest.Documents[n - 1].Name, cancellationToken)
                     : Results.NotFound());
-        app.MapGet(
-            "/ledger",
-            async (LedgerRegister ledger, HttpContext context, CancellationToken cancellationToken) =>
-                await PageAsync<LedgerHead>(
-                    context, (nameof(LedgerHead.Head), await ledger.OverviewAsync(cancellationToken))));
+        app.MapGet("/ledger", async (LedgerRegister ledger, HttpContext context, CancellationToken cancellationToken) =>
+            await PageAsync<LedgerHead>(
+                context, (nameof(LedgerHead.Head), await ledger.OverviewAsync(cancellationToken))));
     }
 
     private static async Task<IResult> DocumentAsync(
@@ -145,8 +145,7 @@ public static class ConsoleServices
         try
         {
             return Results.Stream(
-                await register.OpenDocumentAsync(incoming, n, cancellationToken), "application/octet-stream",
-                name);
+                await register.OpenDocumentAsync(incoming, n, cancellationToken), "application/octet-stream", name);
         }
         catch (ContentErasedException e)
         {

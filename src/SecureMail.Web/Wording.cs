@@ -42,10 +42,13 @@ public static class Wording
     /// <summary>A few codes, and how many more.</summary>
     public static string Codes(IReadOnlyList<string> codes) =>
         string.Join(", ", codes.Take(5))
-        + (codes.Count > 5
-            ? " " + string.Format(
-                CultureInfo.InvariantCulture, Catalogue.Text("Codes.more", Catalogue.Vietnamese), codes.Count - 5)
-            : "");
+        + (
+            codes.Count > 5
+                ? " "
+                    + string.Format(
+                        CultureInfo.InvariantCulture, Catalogue.Text("Codes.more", Catalogue.Vietnamese),
+                        codes.Count - 5)
+                : "");
 
     public static string Event(string kind) => Catalogue.Entry(kind, Catalogue.Vietnamese);
 
@@ -86,8 +89,8 @@ public static class Wording
     public static Label Verdict(string? verdict) =>
         Of(
             verdict is null || verdict == FindingJson.Name(Trust.Verdict.Indeterminate) ? "wait"
-            : verdict == FindingJson.Name(Trust.Verdict.Valid) ? "good"
-            : "bad",
+                : verdict == FindingJson.Name(Trust.Verdict.Valid) ? "good"
+                : "bad",
             language => Catalogue.Verdict(verdict, language));
 
     public static Label Place(string? disposition) =>
@@ -102,9 +105,8 @@ public static class Wording
             language => Catalogue.Disposition(disposition, language));
 
     public static Label Peer(string state) =>
-        Of(
-            state == PeerCheckpointState.Verified ? "good" : "wait",
-            language => Catalogue.PeerCheckpoint(state, language));
+        Of(state == PeerCheckpointState.Verified ? "good" : "wait", language =>
+            Catalogue.PeerCheckpoint(state, language));
 
     public static string Alarm(string kind) => Catalogue.Alarm(kind, Catalogue.Vietnamese);
 

@@ -43,8 +43,8 @@ internal abstract class ReadStream : Stream
     public sealed override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public sealed override Task<int> ReadAsync(
-        byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+        byte[] buffer, int offset, int count,
+        CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override long Seek(long offset, SeekOrigin origin) => throw NotSeekable();
 
@@ -59,8 +59,8 @@ internal abstract class ReadStream : Stream
 
     public sealed override void Write(ReadOnlySpan<byte> buffer) => throw NotWritable();
 
-    public sealed override Task WriteAsync(
-        byte[] buffer, int offset, int count, CancellationToken cancellationToken) => throw NotWritable();
+    public sealed override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        throw NotWritable();
 
     public sealed override ValueTask WriteAsync(
         ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => throw NotWritable();

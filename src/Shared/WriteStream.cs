@@ -43,8 +43,7 @@ internal abstract class WriteStream : Stream
 
     public sealed override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
-    public sealed override Task WriteAsync(
-        byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+    public sealed override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     /// <summary>Does nothing. A subclass that passes on what is written overrides this method and

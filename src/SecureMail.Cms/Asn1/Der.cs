@@ -58,6 +58,5 @@ internal static class Der
     }
 
     /// <summary>Bytes of the length octets.</summary>
-    private static int LengthSize(long contents) =>
-        contents < 0x80 ? 1 : 2 + (BitOperations.Log2((ulong)contents) / 8);
+    private static int LengthSize(long contents) => contents < 0x80 ? 1 : 2 + (BitOperations.Log2((ulong)contents) / 8);
 }

@@ -28,7 +28,8 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(
             new CommandDefinition(
-                "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')",
+                "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - "
+                    + "before_at))::float8) FROM gateway.clock_step), interval '0')",
                 cancellationToken: cancellationToken));
         return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
@@ -52,7 +53,8 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var open = await connection.QuerySingleOrDefaultAsync<long?>(
             new CommandDefinition(
-                "SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL AND (@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE",
+                "SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL AND "
+                    + "(@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE",
                 new { subject, atLeast },
                 transaction,
                 cancellationToken: cancellationToken));
@@ -160,8 +162,10 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         await connection.ExecuteAsync(
             new CommandDefinition(
                 """
-                INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind, @seconds, @EntryId);
-                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject, @Detail, @EntryId);
+                INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind,
+                  @seconds, @EntryId);
+                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject,
+                  @Detail, @EntryId);
                 """,
                 new
                 {

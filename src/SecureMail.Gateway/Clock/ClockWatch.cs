@@ -26,8 +26,8 @@ namespace SecureMail.Gateway.Clock;
 /// often the clock jumps meanwhile. What nobody was there to see is not seen: a leap while no node ran. A clock that is
 /// behind its own ledger is (the battery of a mainboard).
 /// </remarks>
-internal sealed class ClockWatch(GatewayDatabase database, ClockOptions options, TimeProvider time, ILogger<ClockWatch> logger)
-    : IDisposable
+internal sealed class ClockWatch(
+    GatewayDatabase database, ClockOptions options, TimeProvider time, ILogger<ClockWatch> logger) : IDisposable
 {
     /// <summary>How far a peer's claimed time may lie ahead of ours before it is an anomaly.</summary>
     public static readonly TimeSpan PeerTolerance = TimeSpan.FromMinutes(5);

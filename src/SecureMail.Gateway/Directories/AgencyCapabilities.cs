@@ -45,9 +45,11 @@ internal static class AgencyCapabilities
         var (noted, before) = await transaction.Connection!.QuerySingleOrDefaultAsync<(bool Noted, string[]? Before)>(
             new CommandDefinition(
                 """
-                INSERT INTO gateway.capability AS c (agency_id, algorithms, signed_at, certificate) VALUES (@Id, @algorithms, @signedAt, @certificate)
+                INSERT INTO gateway.capability AS c (agency_id, algorithms, signed_at, certificate) VALUES (@Id,
+                  @algorithms, @signedAt, @certificate)
                 ON CONFLICT (agency_id) DO UPDATE
-                  SET before = CASE WHEN c.signed_at > coalesce(@statedAt::timestamptz, '-infinity') THEN c.algorithms END,
+                  SET before = CASE WHEN c.signed_at > coalesce(@statedAt::timestamptz, '-infinity')
+                    THEN c.algorithms END,
                     algorithms = excluded.algorithms, signed_at = excluded.signed_at, certificate = excluded.certificate
                   WHERE c.signed_at < excluded.signed_at
                 RETURNING true, before
@@ -118,7 +120,8 @@ internal static class AgencyCapabilities
                 new { ids = readers.Select(r => r.Id).ToArray() }, cancellationToken: cancellationToken));
         var announced = rows.ToDictionary(
             r => r.Agency,
-            r => new ReaderCapabilities(SmimeCapabilities.Of(r.Algorithms), new DateTimeOffset(r.SignedAt, TimeSpan.Zero)));
+            r => new ReaderCapabilities(
+                SmimeCapabilities.Of(r.Algorithms), new DateTimeOffset(r.SignedAt, TimeSpan.Zero)));
         var known = readers.Select(r => (r.Id, Capabilities: KnownOf(r, announced.GetValueOrDefault(r.Id)))).ToList();
         return new DispatchCipher(
             CipherChoice.For([.. known.Select(k => k.Capabilities)]),

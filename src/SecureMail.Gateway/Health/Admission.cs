@@ -62,8 +62,10 @@ internal sealed class Admission(
     {
         // A refusal is looked at anew: whoever comes again because the cause was mended is not sent away for what was
         // true a second ago.
-        if (Closed(await LookAsync(Every, cancellationToken))
-            && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.RefusesSubmissions) is { } obstacle)
+        if (
+            Closed(await LookAsync(Every, cancellationToken))
+            && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.RefusesSubmissions)
+                is { } obstacle)
         {
             throw new StorageUnavailableException($"{obstacle.Vi} / {obstacle.En}");
         }
@@ -261,8 +263,10 @@ internal sealed class Admission(
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"""
-                    SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
-                    FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}' LIMIT {(2L * _limits.QueueDepth) + 1}) w
+                    SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*)
+                      FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
+                    FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
+                      LIMIT {(2L * _limits.QueueDepth) + 1}) w
                     """
                 ),
                 cancellationToken: cancellationToken));

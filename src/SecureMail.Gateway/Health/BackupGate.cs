@@ -19,7 +19,8 @@ internal sealed class BackupGate(GatewayDatabase database, BackupOptions options
         var (restored, names, follows) = await connection.QuerySingleAsync<(bool, string, bool)>(
             new CommandDefinition(
                 $"""
-                SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = '{RestorationState.Asking}'), current_setting('synchronous_standby_names'),
+                SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = '{RestorationState.Asking}'),
+                  current_setting('synchronous_standby_names'),
                   EXISTS (SELECT FROM pg_stat_replication WHERE application_name = @Name AND state = 'streaming')
                 """,
                 new { Name = Backups.JournalName },

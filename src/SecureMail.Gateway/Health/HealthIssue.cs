@@ -1,3 +1,5 @@
+using SecureMail.Gateway.Registers;
+
 namespace SecureMail.Gateway.Health;
 
 /// <summary>Something that keeps a node from being ready. This table says what is refused when.</summary>
@@ -39,7 +41,9 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
         "The gateway's disk is nearly full; nothing was taken: free some space and send again (Limits:LeastFree).");
 
     public static readonly HealthIssue TemporaryLow = new(
-        "temporary-folder-low", true, true,
+        "temporary-folder-low",
+        true,
+        true,
         "Thư mục tạm sắp đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại (Limits:LeastFreeTemporary).",
         "The folder for temporary files is nearly full; nothing was taken: free some space and send again "
             + "(Limits:LeastFreeTemporary).");
@@ -52,13 +56,16 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
 
     public static readonly HealthIssue ClockApart = new("clock-differs-from-database", false, false);
 
-    public static readonly HealthIssue ClockStepped = new("clock-stepped", false, false);
+    public static readonly HealthIssue ClockStepped = new(AlarmKind.ClockStepped, false, false);
 
     public static readonly HealthIssue NoDirectory = new("no-directory", false, false);
 
     public static readonly HealthIssue RestoredNotProven = new(
-        "restored-not-proven", true, true,
-        "Cổng vừa được khôi phục và chưa chứng minh nhật ký kiểm chứng với các cổng đối tác; chưa nhận gì (securemail restore --check).",
+        "restored-not-proven",
+        true,
+        true,
+        "Cổng vừa được khôi phục và chưa chứng minh nhật ký kiểm chứng với các cổng đối tác; chưa nhận gì (securemail "
+            + "restore --check).",
         "This gateway was restored and has not proven its ledger to its peers; nothing was taken "
             + "(securemail restore --check).");
 
@@ -67,8 +74,11 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
     /// shown.</param>
     public static HealthIssue Backup(string name, bool refuses) =>
         new(
-            name, refuses, refuses,
+            name,
+            refuses,
+            refuses,
             "Nhật ký sao lưu chưa chạy nên chưa nhận gì: hãy chạy cổng (securemail serve) và kiểm tra thư mục sao lưu.",
             "The backup's journal does not follow, so nothing was taken: run the gateway (securemail serve) and look at "
+                + ""
                 + "the backup folder.");
 }

@@ -28,7 +28,9 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
             Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
             new CommandDefinition(
                 $"""
-                SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END, o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
+                SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END,
+                  o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t
+                    JOIN gateway.outgoing o USING (dispatch_id)
                 WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @DispatchId
                   AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
                 """,
@@ -58,9 +60,10 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
             return ReasonCode.LedgerEvidence;
         }
 
-        var state = receipt.Event == ReceiptEvent.ContentConsignment
-            ? TransmissionState.Acknowledged
-            : TransmissionState.Refused;
+        var state =
+            receipt.Event == ReceiptEvent.ContentConsignment
+                ? TransmissionState.Acknowledged
+                : TransmissionState.Refused;
         // What was given up may have arrived all the same: the receipt is the better knowledge.
         if (sent.State is TransmissionState.Acknowledged or TransmissionState.Refused)
         {
@@ -69,7 +72,8 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
 
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason, closed_at = @now WHERE transmission_id = @Id",
+                "UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason, closed_at = "
+                    + "@now WHERE transmission_id = @Id",
                 new
                 {
                     state,
@@ -88,7 +92,8 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
                   AND state <> '{WorkState.Leased}'
                 """,
                 new { sent.Id },
-                transaction, cancellationToken: cancellationToken));
+                transaction,
+                cancellationToken: cancellationToken));
         await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry

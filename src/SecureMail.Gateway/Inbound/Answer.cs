@@ -88,7 +88,8 @@ internal sealed class Answer(
         transmission = await connection.ExecuteScalarAsync<Guid>(
             new CommandDefinition(
                 $"""
-                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
+                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
+                  recipient_code, state, message_blob, entry_id, queued_at)
                 VALUES (@transmission, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender, @Code,
                   '{TransmissionState.Queued}', @Blob, @Entry, now())
                 ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
@@ -153,7 +154,8 @@ internal sealed class Answer(
         receipt.Event switch
         {
             ReceiptEvent.ContentConsignment =>
-                $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number {receipt.ArrivalNumber}.\r\n",
+                $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number "
+                    + $"{receipt.ArrivalNumber}.\r\n",
             ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
             _ => "Văn bản được tạm giữ, chờ xử lý.\r\nThe dispatch is in quarantine.\r\n",
         };
@@ -164,7 +166,8 @@ internal sealed class Answer(
         return await connection.QuerySingleOrDefaultAsync<Due>(
             new CommandDefinition(
                 $"""
-                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
+                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id
+                  AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
                   i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id)
                 WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'

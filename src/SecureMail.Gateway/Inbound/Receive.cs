@@ -17,8 +17,8 @@ namespace SecureMail.Gateway.Inbound;
 /// committed before the answer 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
 internal sealed class Receive(
-    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, ClockWatch clock,
-    DirectoryOptions options, TimeProvider time)
+    GatewayDatabase database, BlobStore blobs, DirectoryStore directories, ClockWatch clock, DirectoryOptions options,
+    TimeProvider time)
 {
     /// <summary>RCPT: only agencies of the directory that this gateway serves.</summary>
     public async Task<RecipientDecision> DecideRecipientAsync(string address, CancellationToken cancellationToken)
@@ -58,7 +58,8 @@ internal sealed class Receive(
         var salt = Commitment.NewSalt();
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
+                "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, "
+                    + "proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
                 new
                 {
                     received,
@@ -78,7 +79,8 @@ internal sealed class Receive(
             var incoming = Guid.CreateVersion7(now);
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
-                    $"INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES (@incoming, @received, @Agency, @Address, '{IncomingState.Received}')",
+                    $"INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES "
+                        + $"(@incoming, @received, @Agency, @Address, '{IncomingState.Received}')",
                     new
                     {
                         incoming,
@@ -99,7 +101,8 @@ internal sealed class Receive(
                     Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
                 },
                 cancellationToken);
-            await WorkQueue.EnqueueAsync(transaction, WorkKind.Validate, incoming, cancellationToken: cancellationToken);
+            await WorkQueue.EnqueueAsync(
+                transaction, WorkKind.Validate, incoming, cancellationToken: cancellationToken);
         }
 
         if (envelope.Session.Peer.Id is { } peer)

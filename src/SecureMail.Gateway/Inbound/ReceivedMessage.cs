@@ -26,7 +26,8 @@ internal sealed record ReceivedMessage(
             TimeSpan Left)?>(
             new CommandDefinition(
                 $"""
-                SELECT i.agency_id, i.address, r.peer, r.envelope_from, r.blob_id, r.salt, r.received_at, r.proof_asked, b.created_at - gateway.cutoff(@indeterminateFor)
+                SELECT i.agency_id, i.address, r.peer, r.envelope_from, r.blob_id, r.salt, r.received_at,
+                  r.proof_asked, b.created_at - gateway.cutoff(@indeterminateFor)
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id)
                   JOIN gateway.blob b USING (blob_id) WHERE i.incoming_id = @incoming
                   AND i.state = '{IncomingState.Received}'

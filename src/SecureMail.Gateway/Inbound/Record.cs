@@ -41,7 +41,8 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         var findings = JsonSerializer.Serialize(screened.Judged.Findings, FindingJson.Options);
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, @findings::jsonb)",
+                "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, "
+                    + "@findings::jsonb)",
                 new
                 {
                     incoming.Id,
@@ -85,7 +86,8 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 $"""
                 UPDATE gateway.incoming SET state = '{IncomingState.Recorded}', kind = @Kind, place = @place,
                   verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
-                  signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest, entry_id = @EntryId, recorded_at = @now
+                  signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest,
+                    entry_id = @EntryId, recorded_at = @now
                 WHERE incoming_id = @Id AND state = '{IncomingState.Received}'
                 """,
                 new
@@ -170,7 +172,8 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         {
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
-                    "INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id) VALUES (@Recipient, @Sender, @DispatchId, @Digest, @Id)",
+                    "INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id) VALUES "
+                        + "(@Recipient, @Sender, @DispatchId, @Digest, @Id)",
                     new
                     {
                         Recipient = incoming.AgencyId,
@@ -203,10 +206,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand
         // behind the message; the checkpoint that covers the entry comes first.
         if (screened.Reason
-            is not (null
-                or ReasonCode.NotAddressedToUs
-                or ReasonCode.SecrecyRefused
-                or ReasonCode.DocumentsDiffer))
+            is not (null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer))
         {
             return;
         }
@@ -235,8 +235,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
             // What was signed then is kept for a time only; after it the same is said and signed again.
             await WorkQueue.EnqueueAsync(
                 transaction, transmission.Gone ? WorkKind.SendReceipt : WorkKind.Send,
-                transmission.Gone ? first : transmission.Id,
-                cancellationToken: cancellationToken);
+                transmission.Gone ? first : transmission.Id, cancellationToken: cancellationToken);
         }
     }
 }

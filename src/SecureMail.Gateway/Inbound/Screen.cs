@@ -176,7 +176,8 @@ internal sealed class Screen(
                 cancellationToken: cancellationToken));
         var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(
             new CommandDefinition(
-                "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender AND dispatch_id = @DispatchId",
+                "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender "
+                    + "AND dispatch_id = @DispatchId",
                 new
                 {
                     Recipient = judged.Received.AgencyId,
@@ -222,8 +223,7 @@ internal sealed class Screen(
         // A receipt of a gateway whose ledger was rewritten is kept aside like everything of it.
         return new(
             judged, MessageKind.Receipt, evidence is null ? Disposition.Inbox : Disposition.Quarantine, evidence,
-            signer, null,
-            receipt, [], null);
+            signer, null, receipt, [], null);
     }
 
     /// <summary>The agency named, when the certificate that signed is one of its own in the directory and it was in

@@ -54,8 +54,7 @@ public sealed class GatewayIdentity : IDisposable
     /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher
     /// needs.</summary>
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>
-    public static GatewayRecord Create(
-        KeyOptions options, string name, string host, int port, TimeProvider time)
+    public static GatewayRecord Create(KeyOptions options, string name, string host, int port, TimeProvider time)
     {
         Directory.CreateDirectory(options.Folder);
         StorageKeys.Open(Path.Combine(options.Folder, "storage"));
@@ -87,8 +86,8 @@ public sealed class GatewayIdentity : IDisposable
         if (!File.Exists(certificatePath) || !File.Exists(keyPath))
         {
             throw new InvalidDataException(
-                $"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: run \"securemail init\"."
-            );
+                $"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: "
+                    + $"run \"securemail init\".");
         }
 
         SecretFile.RequirePrivate(keyPath);
@@ -102,8 +101,7 @@ public sealed class GatewayIdentity : IDisposable
         catch (Exception e) when (e is CryptographicException or LedgerException)
         {
             throw new InvalidDataException(
-                $"Tệp khóa trong {options.Folder} không đọc được. / A key file in {options.Folder} cannot be read.",
-                e);
+                $"Tệp khóa trong {options.Folder} không đọc được. / A key file in {options.Folder} cannot be read.", e);
         }
     }
 

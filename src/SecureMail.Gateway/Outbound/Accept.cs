@@ -76,8 +76,7 @@ internal sealed class Accept(
                     ? only
                     : Refuse(
                         ReasonCode.NoRecipient, "Không gửi được tới nơi nhận nào.",
-                        "No addressee can be reached.").Refusal
-            );
+                        "No addressee can be reached.").Refusal);
         }
 
         var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
@@ -179,7 +178,9 @@ internal sealed class Accept(
         catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
         {
             throw new StorageUnavailableException(
-                $"Mất kết nối cơ sở dữ liệu khi ghi; chưa rõ văn bản đã được tiếp nhận hay chưa. Hãy gửi lại với cùng mã {dispatchId}. / The database was lost while writing, and whether the dispatch was accepted is not known: send it again under the same id.",
+                $"Mất kết nối cơ sở dữ liệu khi ghi; chưa rõ văn bản đã được tiếp nhận hay chưa. Hãy gửi lại với cùng "
+                    + $"mã {dispatchId}. / The database was lost while writing, and whether the dispatch was accepted "
+                    + $"is not known: send it again under the same id.",
                 lost);
         }
     }
@@ -271,11 +272,12 @@ internal sealed class Accept(
         while (true)
         {
             var drawn = NumberAndNotation.Of(
-                await Register.NextAsync(
-                    transaction, sender.Id, RegisterDirection.Outgoing, year, cancellationToken), '-', notation);
+                await Register.NextAsync(transaction, sender.Id, RegisterDirection.Outgoing, year, cancellationToken),
+                '-', notation);
             var taken = await transaction.Connection!.ExecuteScalarAsync<bool>(
                 new CommandDefinition(
-                    "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id AND number_year = @year AND number_text = @Text)",
+                    "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id AND number_year = @year AND "
+                        + "number_text = @Text)",
                     new
                     {
                         sender.Id,
@@ -329,7 +331,8 @@ internal sealed class Accept(
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
                     $"""
-                    INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, accepted_entry, accepted_at)
+                    INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text,
+                      manifest_blob, accepted_entry, accepted_at)
                     VALUES (@DispatchId, @Agency, '{OutgoingState.Accepted}', @Year, @Number, @manifestBlob, @entry,
                       @now)
                     """,
@@ -375,7 +378,8 @@ internal sealed class Accept(
         transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
                 $"""
-                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason, closed_at)
+                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
+                  recipient_code, state, reason, closed_at)
                 SELECT id, '{TransmissionKind.Dispatch}', @dispatchId, @sender, recipient, code,
                   CASE WHEN reason IS NULL THEN '{TransmissionState.Waiting}' ELSE '{TransmissionState.Failed}'
                   END, reason, CASE WHEN reason IS NOT NULL THEN @now END

@@ -139,7 +139,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         var message = await writer.FinishAsync(cancellationToken);
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.message_head (message_blob, gateway, cut, head) SELECT @Id, gateway, @cut, head FROM unnest(@gateways, @heads) h(gateway, head)",
+                "INSERT INTO gateway.message_head (message_blob, gateway, cut, head) SELECT @Id, gateway, @cut, head "
+                    + "FROM unnest(@gateways, @heads) h(gateway, head)",
                 new
                 {
                     message.Id,

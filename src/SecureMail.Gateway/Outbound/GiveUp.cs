@@ -15,7 +15,8 @@ namespace SecureMail.Gateway.Outbound;
 /// recurs because a destination that backs off tries one row only: the others must not wait for their turn to be given
 /// up. Time is the database's own, as for <see cref="Overdue"/>. A receipt that comes later still counts.
 /// </summary>
-internal sealed class GiveUp(GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<GiveUp> logger)
+internal sealed class GiveUp(
+    GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<GiveUp> logger)
 {
     /// <summary>Tells the clerks once what has not left in <see cref="DeliveryOptions.DelayNoticeAfter"/>; answers how
     /// many.</summary>

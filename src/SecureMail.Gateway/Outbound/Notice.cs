@@ -26,7 +26,8 @@ internal static class Notice
             new CommandDefinition(
                 $"""
                 INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
-                SELECT t.agency_id, t.transmission_id, @action, @reason, w.lane, coalesce(@diagnostic, CASE WHEN d.failures > 0 THEN d.last_error END, w.last_error, t.reason), t.queued_at + @retryFor::interval
+                SELECT t.agency_id, t.transmission_id, @action, @reason, w.lane, coalesce(@diagnostic, CASE
+                  WHEN d.failures > 0 THEN d.last_error END, w.last_error, t.reason), t.queued_at + @retryFor::interval
                 FROM gateway.transmission t LEFT JOIN gateway.work w ON w.kind = '{WorkKind.Send}'
                   AND w.subject = t.transmission_id LEFT JOIN gateway.destination d ON d.lane = w.lane
                 WHERE t.transmission_id = ANY(@ids)

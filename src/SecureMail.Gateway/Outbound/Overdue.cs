@@ -14,7 +14,8 @@ namespace SecureMail.Gateway.Outbound;
 /// ledger, and shown to the clerk. Time is the database's own, so that a node with a wrong clock raises no false
 /// notice; what it leapt over does not count.
 /// </summary>
-internal sealed class Overdue(GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<Overdue> logger)
+internal sealed class Overdue(
+    GatewayDatabase database, DeliveryOptions options, TimeProvider time, ILogger<Overdue> logger)
 {
     /// <summary>Marks what fell due since the last time; answers how many.</summary>
     public async Task<int> MarkAsync(CancellationToken cancellationToken)

@@ -23,7 +23,8 @@ namespace SecureMail.Gateway.Outbound;
 /// </summary>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
-    DestinationQueues destinations, ClockWatch clock, DeliveryOptions options, DirectoryOptions self, TimeProvider time, ILogger<Send> logger)
+    DestinationQueues destinations, ClockWatch clock, DeliveryOptions options, DirectoryOptions self, TimeProvider time,
+    ILogger<Send> logger)
 {
     private readonly ShownSizes _shown = new();
 
@@ -204,9 +205,8 @@ internal sealed class Send(
                 .GroupBy(r => r.Second.Reason))
         {
             await RecordAsync(
-                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], TransmissionState.Unknown,
-                unknown.Key, complete: false,
-                cancellationToken);
+                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], TransmissionState.Unknown, unknown.Key,
+                complete: false, cancellationToken);
         }
 
         if (results.Any(r => r.Host == HostState.Answered))
@@ -304,7 +304,8 @@ internal sealed class Send(
             {
                 await connection.ExecuteAsync(
                     new CommandDefinition(
-                        "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS NOT NULL",
+                        "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS "
+                            + "NOT NULL",
                         new { transmission.Id },
                         transaction,
                         cancellationToken: cancellationToken));

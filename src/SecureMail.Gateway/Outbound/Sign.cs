@@ -32,7 +32,8 @@ internal sealed record SignedDispatch(
 /// stranger would. What our own verifier does not accept never leaves.
 /// </summary>
 internal sealed class Sign(
-    GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, DirectoryOptions self, TimeProvider time, ILogger<Sign> logger)
+    GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, DirectoryOptions self,
+    TimeProvider time, ILogger<Sign> logger)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the dispatch waits for it.</exception>
     public async Task<SignedDispatch> SignAsync(AuthorisedDispatch authorised, CancellationToken cancellationToken)
@@ -62,8 +63,7 @@ internal sealed class Sign(
     public async Task AwaitAsync(Guid dispatch, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await connection.CommitAsync("outbound.await-signature", c =>
-            c.ExecuteAsync(
+        await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(
                 new CommandDefinition(
                     $"""
                     UPDATE gateway.outgoing SET state = '{OutgoingState.AwaitingSignature}', reason = @reason

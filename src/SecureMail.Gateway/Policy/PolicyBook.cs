@@ -29,7 +29,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var rule = await connection.ExecuteScalarAsync<long>(
             new CommandDefinition(
-                "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, @reason) RETURNING rule_id",
+                "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, "
+                    + "@reason) RETURNING rule_id",
                 new
                 {
                     sender,
@@ -95,7 +96,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         {
             await connection.ExecuteAsync(
                 new CommandDefinition(
-                    "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)",
+                    "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, "
+                        + "@entry)",
                     new
                     {
                         agency,

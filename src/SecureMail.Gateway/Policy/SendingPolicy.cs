@@ -48,8 +48,8 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
             : new(
                 ReasonCode.SecrecyRefused,
                 "Văn bản có dấu chỉ mức độ mật không được gửi qua mạng này; hãy gửi theo đường công văn mật.",
-                "A document with a mark of secrecy is not sent over this network: use the channel for classified documents."
-            );
+                "A document with a mark of secrecy is not sent over this network: use the channel for classified "
+                    + "documents.");
     }
 
     /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a
@@ -59,7 +59,8 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
     {
         var rules = await connection.QueryAsync<(Guid? Recipient, string Reason)>(
             new CommandDefinition(
-                "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER BY rule_id",
+                "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER "
+                    + "BY rule_id",
                 new { sender.Id },
                 cancellationToken: cancellationToken));
         return new SendingRoutes(directory, rules.ToLookup(r => r.Recipient, r => r.Reason), time);

@@ -55,7 +55,8 @@ internal sealed class PeerRequests(
         var row = await connection.QuerySingleOrDefaultAsync<(long Size, byte[] Note, DateTime? Since)?>(
             new CommandDefinition(
                 """
-                SELECT size, note, (SELECT min(seen_at) FROM ledger.peer_checkpoint WHERE origin = @Id AND size > @has) FROM ledger.peer_checkpoint
+                SELECT size, note, (SELECT min(seen_at) FROM ledger.peer_checkpoint WHERE origin = @Id AND size > @has)
+                  FROM ledger.peer_checkpoint
                 WHERE origin = @Id AND octet_length(note) <= @LongestNote ORDER BY size DESC, state DESC LIMIT 1
                 """,
                 new
@@ -106,7 +107,8 @@ internal sealed class PeerRequests(
             new CommandDefinition(
                 """
                 SELECT (SELECT count FROM gateway.resend_request WHERE peer = @Id AND since = @since),
-                       (SELECT count(*) FROM gateway.resend_request WHERE peer = @Id AND asked_at > now() - interval '1 day')
+                       (SELECT count(*) FROM gateway.resend_request WHERE peer = @Id
+                         AND asked_at > now() - interval '1 day')
                 """,
                 new { peer.Id, since = since.UtcDateTime },
                 transaction,

@@ -7,7 +7,8 @@ internal static partial class RecoveryLog
     [LoggerMessage(
         1706,
         LogLevel.Warning,
-        "This gateway was restored with {Size} ledger entries; it takes no work until its peers have shown that nothing is missing"
+        "This gateway was restored with {Size} ledger entries; it takes no work until its peers have shown that nothing "
+            + "is missing"
     )]
     public static partial void Restored(ILogger logger, long size);
 

@@ -54,7 +54,8 @@ public sealed class Restoration
         var rows = await connection.QueryAsync<(
             string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
             new CommandDefinition(
-                "SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count FROM gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer",
+                "SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count FROM "
+                    + "gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer",
                 new { last.Id },
                 cancellationToken: cancellationToken));
         return new RestorationReport(
@@ -206,7 +207,8 @@ public sealed class Restoration
                 .. await connection.QueryAsync<(long, DateTime, string)>(
                     new CommandDefinition(
                         $"""
-                        SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r JOIN gateway.restoration_peer p USING (restoration_id)
+                        SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r
+                          JOIN gateway.restoration_peer p USING (restoration_id)
                         WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration)
                           AND r.state = '{RestorationState.Proven}' AND p.resend_asked_at IS NULL
                         """,
@@ -233,7 +235,8 @@ public sealed class Restoration
             await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
             await connection.CommitAsync("restoration.resend", c => c.ExecuteAsync(
                     new CommandDefinition(
-                        "UPDATE gateway.restoration_peer SET resend_asked_at = now(), resend_count = @count WHERE restoration_id = @id AND peer = @peer",
+                        "UPDATE gateway.restoration_peer SET resend_asked_at = now(), resend_count = @count WHERE "
+                            + "restoration_id = @id AND peer = @peer",
                         new
                         {
                             count,
@@ -276,10 +279,12 @@ public sealed class Restoration
         var changed = await connection.CommitAsync("restoration.peer", c => c.QueryAsync<string>(
                 new CommandDefinition(
                     $"""
-                    INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note, missing_since, problem, asked_at)
+                    INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note,
+                      missing_since, problem, asked_at)
                     SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now()
                       FROM gateway.restoration WHERE state = '{RestorationState.Asking}'
-                    ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state, held_size = excluded.held_size, held_note = excluded.held_note,
+                    ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state,
+                      held_size = excluded.held_size, held_note = excluded.held_note,
                       missing_since = excluded.missing_since, problem = excluded.problem, asked_at = excluded.asked_at
                       WHERE restoration_peer.state <> '{RestorationPeerState.Excused}'
                     RETURNING state
@@ -437,7 +442,8 @@ public sealed class Restoration
     {
         var row = await connection.QuerySingleOrDefaultAsync<(long Id, string State, DateTime At, long Size)?>(
             new CommandDefinition(
-                "SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration ORDER BY restoration_id DESC LIMIT 1",
+                "SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration ORDER BY "
+                    + "restoration_id DESC LIMIT 1",
                 cancellationToken: cancellationToken));
         return row is { } r
             ? (r.Id, r.State == RestorationState.Proven, new DateTimeOffset(r.At, TimeSpan.Zero), r.Size)

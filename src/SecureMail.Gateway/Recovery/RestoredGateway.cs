@@ -29,7 +29,8 @@ public static class RestoredGateway
         var (connection, manifest) = (restored.ConnectionString("securemail_owner"), restored.Manifest);
         await migrator.MigrateAsync(connection, cancellationToken);
         await using var source = NpgsqlDataSource.Create(connection);
-        using var key = LedgerKey.Load(Path.Combine(restored.KeyFolder, "ledger.key"), manifest.Gateway, NoteKeyKind.Log);
+        using var key = LedgerKey.Load(
+            Path.Combine(restored.KeyFolder, "ledger.key"), manifest.Gateway, NoteKeyKind.Log);
         var report = await LedgerVerifier.VerifyAsync(source, key.Verifier, [], cancellationToken);
         if (report.Problems is [var problem, ..])
         {

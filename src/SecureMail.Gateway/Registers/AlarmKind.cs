@@ -32,7 +32,5 @@ public static class AlarmKind
 
     /// <summary>Every value.</summary>
     public static IReadOnlyList<string> All { get; } =
-    [
-        Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened,
-    ];
+    [Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened];
 }

@@ -51,7 +51,8 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         [
             .. await connection.QueryAsync<StoredFinding>(
                 new CommandDefinition(
-                    "SELECT judged_at AS JudgedAt, verdict AS Verdict, findings::text AS Json FROM gateway.finding WHERE incoming_id = @incoming ORDER BY finding_id",
+                    "SELECT judged_at AS JudgedAt, verdict AS Verdict, findings::text AS Json FROM gateway.finding "
+                        + "WHERE incoming_id = @incoming ORDER BY finding_id",
                     new { incoming },
                     cancellationToken: cancellationToken)),
         ];
@@ -76,7 +77,8 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var blob = await connection.ExecuteScalarAsync<Guid>(
             new CommandDefinition(
-                "SELECT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id) WHERE i.incoming_id = @incoming",
+                "SELECT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id) WHERE "
+                    + "i.incoming_id = @incoming",
                 new { incoming },
                 cancellationToken: cancellationToken));
         return await blobs.OpenAsync(blob, cancellationToken);
@@ -89,8 +91,10 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         var rows = await connection.QueryAsync<Row>(
             new CommandDefinition(
                 $"""
-                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
-                  i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
+                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
+                  i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
+                  i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob,
+                    i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
                 """,
                 parameters,

@@ -25,7 +25,8 @@ public sealed class LedgerRegister(GatewayDatabase database)
                 WITH RECURSIVE peer AS (
                   (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
                   UNION ALL
-                  SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
+                  SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin
+                    LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
                 SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
                   (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
                     AND c.state = '{PeerCheckpointState.Pending}' ORDER BY size DESC LIMIT 1)
@@ -74,7 +75,8 @@ public sealed class LedgerRegister(GatewayDatabase database)
         foreach (var id in objects)
         {
             lines.AddRange(
-                (await StoredLedger.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of));
+                (await StoredLedger.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of)
+            );
         }
 
         return [.. lines.OrderBy(l => l.EntryId)];

@@ -19,8 +19,10 @@ public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore dire
             await connection.QueryAsync<SenderNotice>(
                 new CommandDefinition(
                     $"""
-                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
-                      t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State, t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
+                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote
+                      AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
+                      t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State,
+                        t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
                     FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT
                       JOIN gateway.outgoing o ON t.kind = '{TransmissionKind.Dispatch}'
                       AND o.dispatch_id = t.dispatch_id

@@ -23,7 +23,10 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         var rows = (
             await connection.QueryAsync<Row>(
                 new CommandDefinition(
-                    $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}",
+                    $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE "
+                        + $"WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS "
+                        + $"AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS "
+                        + $"Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}",
                     parameters,
                     cancellationToken: cancellationToken))
         ).ToList();
@@ -31,7 +34,8 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
             await connection.QueryAsync<OutgoingRecipient>(
                 new CommandDefinition(
                     $"""
-                    SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id, recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
+                    SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id, recipient_code
+                      AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
                       closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
                     FROM gateway.transmission WHERE kind = '{TransmissionKind.Dispatch}'
                       AND dispatch_id = ANY(@ids) ORDER BY recipient_code

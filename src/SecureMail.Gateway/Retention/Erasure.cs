@@ -42,13 +42,15 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             reason,
             orderedBy,
             $"""
-            SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w WHERE w.subject = o.dispatch_id
+            SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w
+              WHERE w.subject = o.dispatch_id
               OR w.subject IN (SELECT transmission_id FROM gateway.transmission t
                 WHERE t.dispatch_id = o.dispatch_id AND t.kind = '{TransmissionKind.Dispatch}'))
             FROM gateway.outgoing o WHERE o.dispatch_id = @subject FOR UPDATE
             """,
             """
-            WITH gone AS (UPDATE gateway.outgoing SET erased_at = now(), message_gone_at = coalesce(message_gone_at, now()), documents_gone_at = coalesce(documents_gone_at, now())
+            WITH gone AS (UPDATE gateway.outgoing SET erased_at = now(), message_gone_at = coalesce(message_gone_at,
+              now()), documents_gone_at = coalesce(documents_gone_at, now())
               WHERE dispatch_id = @subject RETURNING dispatch_id, manifest_blob, message_blob)
             SELECT manifest_blob FROM gone UNION ALL SELECT message_blob FROM gone WHERE message_blob IS NOT NULL
             UNION ALL SELECT d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
@@ -72,12 +74,16 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             FROM gateway.incoming i WHERE i.incoming_id = @subject FOR UPDATE
             """,
             """
-            WITH gone AS (UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now()) WHERE incoming_id = @subject RETURNING incoming_id, received_id, manifest_blob),
-            others AS (SELECT EXISTS (SELECT FROM gateway.incoming x JOIN gone USING (received_id) WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
-            salt AS (UPDATE gateway.received r SET salt = NULL FROM gone, others WHERE r.received_id = gone.received_id AND NOT others.left_over)
+            WITH gone AS (UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now())
+              WHERE incoming_id = @subject RETURNING incoming_id, received_id, manifest_blob),
+            others AS (SELECT EXISTS (SELECT FROM gateway.incoming x JOIN gone USING (received_id)
+              WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
+            salt AS (UPDATE gateway.received r SET salt = NULL FROM gone, others WHERE r.received_id = gone.received_id
+              AND NOT others.left_over)
             SELECT manifest_blob FROM gone WHERE manifest_blob IS NOT NULL
             UNION ALL SELECT d.blob_id FROM gone JOIN gateway.incoming_document d USING (incoming_id)
-            UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END FROM gone JOIN gateway.received r USING (received_id), others
+            UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END FROM gone
+              JOIN gateway.received r USING (received_id), others
             """,
             cancellationToken);
 
@@ -104,8 +110,8 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             { Erased: true } => throw new ErasureRefusedException(
                 "Nội dung đã hủy từ trước. / The content was erased before."),
             { Busy: true } => throw new ErasureRefusedException(
-                "Văn bản còn việc đang làm; chờ xong hoặc bỏ việc đó bằng \"securemail queue drop\". / Work on it is not done: wait for it, or drop it with \"securemail queue drop\"."
-            ),
+                "Văn bản còn việc đang làm; chờ xong hoặc bỏ việc đó bằng \"securemail queue drop\". / Work on it is "
+                    + "not done: wait for it, or drop it with \"securemail queue drop\"."),
             { } row => row.Agency,
         };
         var blobs = (
@@ -131,7 +137,8 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id) VALUES (@now, @subject, @direction, @reason, @orderedBy, @EntryId)",
+                "INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id) VALUES "
+                    + "(@now, @subject, @direction, @reason, @orderedBy, @EntryId)",
                 new
                 {
                     now = now.UtcDateTime,

@@ -48,7 +48,8 @@ internal sealed class RetentionSweep(
           SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = '{OutgoingState.Queued}'
             AND o.message_gone_at IS NULL AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
           ORDER BY o.queued_at LIMIT @Batch)
-        UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob
+        UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id
+          RETURNING o.dispatch_id, o.message_blob
         """;
 
     private const string ReceiptsSent = $"""
@@ -59,7 +60,8 @@ internal sealed class RetentionSweep(
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}'
               AND w.subject = t.transmission_id)
           ORDER BY t.queued_at LIMIT @Batch)
-        UPDATE gateway.transmission t SET message_gone_at = now() FROM due WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
+        UPDATE gateway.transmission t SET message_gone_at = now() FROM due
+          WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
         """;
 
     private const string DocumentsSent = $"""
@@ -70,8 +72,10 @@ internal sealed class RetentionSweep(
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.SignAndEncrypt}'
               AND w.subject = o.dispatch_id)
           ORDER BY o.accepted_at LIMIT @Batch),
-        gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
-        SELECT dispatch_id, message_blob FROM gone UNION ALL SELECT dispatch_id, d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
+        gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due
+          WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
+        SELECT dispatch_id, message_blob FROM gone UNION ALL SELECT dispatch_id, d.blob_id FROM gone
+          JOIN gateway.outgoing_document d USING (dispatch_id)
         """;
 
     // Two statements: whether a reception is wanted by nobody any more is seen only after its rows were marked.
@@ -83,12 +87,14 @@ internal sealed class RetentionSweep(
             AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind IN ('{WorkKind.Validate}',
               '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
           ORDER BY i.recorded_at LIMIT @Batch)
-        UPDATE gateway.incoming i SET mail_gone_at = now() FROM due WHERE i.incoming_id = due.incoming_id RETURNING i.incoming_id
+        UPDATE gateway.incoming i SET mail_gone_at = now() FROM due WHERE i.incoming_id = due.incoming_id
+          RETURNING i.incoming_id
         """;
 
     private const string BlobsOfReceived = """
         SELECT DISTINCT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-        WHERE i.incoming_id = ANY(@ids) AND NOT EXISTS (SELECT FROM gateway.incoming x WHERE x.received_id = r.received_id AND x.mail_gone_at IS NULL)
+        WHERE i.incoming_id = ANY(@ids) AND NOT EXISTS (SELECT FROM gateway.incoming x
+          WHERE x.received_id = r.received_id AND x.mail_gone_at IS NULL)
         UNION ALL SELECT d.blob_id FROM gateway.incoming_document d WHERE d.incoming_id = ANY(@ids)
         """;
 
@@ -136,8 +142,8 @@ internal sealed class RetentionSweep(
                 "alarms",
                 options.Alarms,
                 Rows(
-                    "WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT count(*) FROM gone"
-                )),
+                    "WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT "
+                        + "count(*) FROM gone")),
             (
                 "checkpoints", options.Checkpoints,
                 Rows("SELECT checkpoints + cosignatures + peer_checkpoints FROM ledger.thin(@age)")),
@@ -194,7 +200,8 @@ internal sealed class RetentionSweep(
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id) VALUES (@now, @kind, @rows, @destroyed, @octets, @EntryId)",
+                "INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id) VALUES (@now, @kind, @rows, "
+                    + "@destroyed, @octets, @EntryId)",
                 new
                 {
                     now = now.UtcDateTime,

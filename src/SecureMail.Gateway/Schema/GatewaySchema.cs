@@ -20,7 +20,8 @@ public static class GatewaySchema
             typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!,
             Encoding.UTF8);
         // The script's own placeholders: {0} the tables' prefix, {1} the same without the schema.
-        var tables = script.ReadToEnd()
+        var tables = script
+            .ReadToEnd()
             .Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal)
             .Replace("{1}", "qrtz_", StringComparison.Ordinal);
         return new MigrationSet(
@@ -35,7 +36,8 @@ public static class GatewaySchema
                         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
                       END IF;
                     END $$;
-                    """),
+                    """
+                ),
             ]);
     }
 }

@@ -83,16 +83,12 @@ public static class Catalogue
     /// <param name="retryUntil">Until when it is tried, as the reader reads a time.</param>
     public static string Notice(SenderNotice notice, string retryUntil, CultureInfo language)
     {
-        var action = notice is { Action: NoticeAction.Failed, MayHaveArrived: true }
-            ? "failed-unknown"
-            : notice.Action;
+        var action = notice is { Action: NoticeAction.Failed, MayHaveArrived: true } ? "failed-unknown" : notice.Action;
         return string.Format(
-            CultureInfo.InvariantCulture,
-            Text("Notice." + action, language),
+            CultureInfo.InvariantCulture, Text("Notice." + action, language),
             Text("Transmitted." + notice.Kind, language),
             notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})",
             notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]",
-            notice.Reason is null ? "" : Reason(notice.Reason, language),
-            retryUntil);
+            notice.Reason is null ? "" : Reason(notice.Reason, language), retryUntil);
     }
 }

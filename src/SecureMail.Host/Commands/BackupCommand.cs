@@ -19,7 +19,8 @@ internal static class BackupCommand
         var certificate = new Option<string?>("--recovery-certificate")
         {
             Description =
-                "Chứng thư RSA mà khóa riêng được cất ngoài hệ thống. / The RSA certificate whose private key is kept offline.",
+                "Chứng thư RSA mà khóa riêng được cất ngoài hệ thống. / The RSA certificate whose private key is kept "
+                + "offline.",
             HelpName = "FILE",
         };
         var follow = new Option<bool>("--follow")
@@ -35,7 +36,7 @@ internal static class BackupCommand
         {
             Description =
                 "Thôi chờ nhật ký sao lưu: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no "
-                    + "longer: the gateway works without it.",
+                + "longer: the gateway works without it.",
         };
         var command = new Command(
             "backup",
@@ -104,8 +105,8 @@ internal static class BackupCommand
                                 Seconds = Math.Round(made.Took.TotalSeconds, 2),
                                 Pruned = pruned,
                             },
-                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi nhật ký kiểm chứng, {made.Took.TotalSeconds:F1} giây). / backed up"
-                        );
+                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi nhật ký kiểm "
+                                + $"chứng, {made.Took.TotalSeconds:F1} giây). / backed up");
                         return ExitCode.Done;
                     },
                     cancellationToken);
@@ -120,12 +121,16 @@ internal static class BackupCommand
         if (folder is null || recovery is null)
         {
             throw new UsageException(
-                "Cần --to và --recovery-certificate, hoặc mục Backup trong cấu hình. / --to and --recovery-certificate are needed, or Backup in the configuration."
-            );
+                "Cần --to và --recovery-certificate, hoặc mục Backup trong cấu hình. / --to and --recovery-certificate "
+                    + "are needed, or Backup in the configuration.");
         }
 
         return File.Exists(recovery)
-            ? gateway.Backup with { Folder = folder, RecoveryCertificate = recovery }
+            ? gateway.Backup with
+            {
+                Folder = folder,
+                RecoveryCertificate = recovery,
+            }
             : throw new FileNotFoundException(
                 $"Không có chứng thư phục hồi {recovery}. / There is no recovery certificate {recovery}.");
     }

@@ -18,7 +18,8 @@ internal static class DecryptCommand
         var output = new Option<string?>("--out")
         {
             Description =
-                "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.",
+                "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; "
+                + "none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.",
             HelpName = "FILE",
         };
         var force = CommandLine.Force();
@@ -55,8 +56,8 @@ internal static class DecryptCommand
                 if (opened.Recipients.Count == 0)
                 {
                     throw new UsageException(
-                        "Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or --p12 FILE."
-                    );
+                        "Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or "
+                            + "--p12 FILE.");
                 }
 
                 // Who signed is not asked here; only whether what is inside is whole.

@@ -20,7 +20,8 @@ internal static class DirectoryCommand
         var file = new Argument<FileInfo>("FILE") { Description = "Danh bạ đã ký (CMS). / The signed directory." };
         return GatewayCommand.Create<DirectoryStore>(
             "import",
-            "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / example: securemail directory import danhba.p7m",
+            "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / "
+                + "example: securemail directory import danhba.p7m",
             [file],
             async (directories, parsed, cancellationToken) =>
             {
@@ -28,8 +29,8 @@ internal static class DirectoryCommand
                     await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancellationToken),
                     cancellationToken);
                 Console.Out.WriteLine(
-                    $"Danh bạ phiên bản {document.Version}: {document.Agencies.Count} cơ quan, {document.Gateways.Count} cổng. / Directory version {document.Version}."
-                );
+                    $"Danh bạ phiên bản {document.Version}: {document.Agencies.Count} cơ quan, "
+                        + $"{document.Gateways.Count} cổng. / Directory version {document.Version}.");
                 return ExitCode.Done;
             });
     }
@@ -39,7 +40,8 @@ internal static class DirectoryCommand
         var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write it." };
         return GatewayCommand.Create<DirectoryStore>(
             "export",
-            "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / example: securemail directory export danhba.p7m",
+            "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / "
+                + "example: securemail directory export danhba.p7m",
             [file],
             async (directories, parsed, cancellationToken) =>
             {

@@ -18,14 +18,16 @@ internal static class EncryptCommand
         var to = new Option<string[]>("--to")
         {
             Description =
-                "Chứng thư mã hóa của nơi nhận, có thể lặp lại. / A recipient's encryption certificate; may be repeated.",
+                "Chứng thư mã hóa của nơi nhận, có thể lặp lại. / A recipient's encryption certificate; may be "
+                + "repeated.",
             HelpName = "CERT",
             Required = true,
         };
         var cbc = new Option<bool>("--cbc")
         {
             Description =
-                "AES-CBC cho phần mềm cũ; không phát hiện được sửa đổi. / AES-CBC for older readers: changes are not noticed.",
+                "AES-CBC cho phần mềm cũ; không phát hiện được sửa đổi. / AES-CBC for older readers: changes are not "
+                + "noticed.",
         };
         var smime = new Option<bool>("--smime")
         {
@@ -34,7 +36,8 @@ internal static class EncryptCommand
         var output = new Option<string?>("--out")
         {
             Description =
-                "Tệp kết quả; bỏ trống: FILE.p7m, với --smime FILE.eml. / Where to write; none: FILE.p7m, with --smime FILE.eml.",
+                "Tệp kết quả; bỏ trống: FILE.p7m, với --smime FILE.eml. / Where to write; none: FILE.p7m, with --smime "
+                + "FILE.eml.",
             HelpName = "FILE",
         };
         var force = CommandLine.Force();

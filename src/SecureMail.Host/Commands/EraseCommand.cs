@@ -34,15 +34,15 @@ internal static class EraseCommand
                 if (sent is null == came is null)
                 {
                     throw new UsageException(
-                        "Cần đúng một trong --dispatch và --incoming. / Exactly one of --dispatch and --incoming is needed."
-                    );
+                        "Cần đúng một trong --dispatch và --incoming. / Exactly one of --dispatch and --incoming is "
+                            + "needed.");
                 }
 
                 if (!parsed.GetValue(yes))
                 {
                     throw new UsageException(
-                        "Nội dung bị hủy không lấy lại được; thêm --yes để xác nhận. / What is erased does not come back: add --yes to confirm."
-                    );
+                        "Nội dung bị hủy không lấy lại được; thêm --yes để xác nhận. / What is erased does not come "
+                            + "back: add --yes to confirm.");
                 }
 
                 var answer = sent is { } dispatch
@@ -56,8 +56,9 @@ internal static class EraseCommand
                     answer,
                     answer.Shared == 0
                         ? $"Đã hủy {answer.Blobs} khối nội dung. / {answer.Blobs} blobs erased."
-                        : $"Đã hủy {answer.Blobs} khối nội dung; thư gốc còn dùng chung với cơ quan khác nên giữ tới khi cơ quan đó hủy. / {answer.Blobs} blobs erased; the mail as it came is another agency's, too, and goes with the last."
-                );
+                        : $"Đã hủy {answer.Blobs} khối nội dung; thư gốc còn dùng chung với cơ quan khác nên giữ tới "
+                            + $"khi cơ quan đó hủy. / {answer.Blobs} blobs erased; the mail as it came is another "
+                            + $"agency's, too, and goes with the last.");
                 return ExitCode.Done;
             });
     }

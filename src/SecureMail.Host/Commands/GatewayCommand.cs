@@ -16,10 +16,8 @@ internal static class GatewayCommand
         string name, string description, IEnumerable<Symbol> symbols,
         Func<T, ParseResult, CancellationToken, Task<int>> action)
         where T : notnull =>
-        Create(
-            name, description, symbols,
-            (services, parsed, cancellationToken) =>
-                action(services.GetRequiredService<T>(), parsed, cancellationToken));
+        Create(name, description, symbols, (services, parsed, cancellationToken) =>
+            action(services.GetRequiredService<T>(), parsed, cancellationToken));
 
     /// <inheritdoc cref="Create{T}"/>
     public static Command Create<T1, T2>(
@@ -27,11 +25,8 @@ internal static class GatewayCommand
         Func<T1, T2, ParseResult, CancellationToken, Task<int>> action)
         where T1 : notnull
         where T2 : notnull =>
-        Create(
-            name, description, symbols,
-            (services, parsed, cancellationToken) =>
-                action(
-                    services.GetRequiredService<T1>(), services.GetRequiredService<T2>(), parsed, cancellationToken));
+        Create(name, description, symbols, (services, parsed, cancellationToken) =>
+            action(services.GetRequiredService<T1>(), services.GetRequiredService<T2>(), parsed, cancellationToken));
 
     /// <summary>Opens the database, runs the action on one service of the gateway, and closes everything.</summary>
     public static async Task<int> RunAsync<T>(

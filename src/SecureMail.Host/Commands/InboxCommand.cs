@@ -18,7 +18,8 @@ internal static class InboxCommand
         var place = new Option<string?>("--place")
         {
             Description =
-                "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents.",
+                "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, "
+                + "quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents.",
         };
         place.AcceptOnlyFromAmong(
             Disposition.Inbox, Disposition.Quarantine, Disposition.Returned, Disposition.Duplicate, "notice");
@@ -36,8 +37,7 @@ internal static class InboxCommand
                 // As JSON only when asked for: a line of this list is a message, and other programs count on it.
                 if (which == "notice" || (which is null && !asJson))
                 {
-                    foreach (
-                        var notice in await notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
+                    foreach (var notice in await notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
                     {
                         Tell(notice, asJson);
                     }

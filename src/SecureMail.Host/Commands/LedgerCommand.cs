@@ -178,8 +178,7 @@ internal static class LedgerCommand
                     Console.Out.WriteLine(
                         $"{report.Entries} bản ghi, {report.Checkpoints} điểm chốt, {report.SeenAgreed} điểm chốt do "
                             + $"nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, "
-                            + $"{report.Problems.Count} problems."
-                    );
+                            + $"{report.Problems.Count} problems.");
                 }
 
                 return report.Problems.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
@@ -197,8 +196,7 @@ internal static class LedgerCommand
             async (database, identity, parsed, cancellationToken) =>
             {
                 await using var output = parsed.GetValue(file)!.Create();
-                await LedgerExporter.WriteAsync(
-                    database.Source, identity.Ledger.Verifier, output, cancellationToken);
+                await LedgerExporter.WriteAsync(database.Source, identity.Ledger.Verifier, output, cancellationToken);
                 return ExitCode.Done;
             });
     }

@@ -82,9 +82,7 @@ internal static class PolicyCommand
             "Bỏ một quy định cấm. / Takes a rule back. Ví dụ / example: securemail policy permit 3",
             [rule],
             async (policy, parsed, cancellationToken) =>
-                await policy.PermitAsync(parsed.GetValue(rule), cancellationToken)
-                    ? ExitCode.Done
-                    : ExitCode.Wanting);
+                await policy.PermitAsync(parsed.GetValue(rule), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
     }
 
     private static Command SecrecyMark()

@@ -45,8 +45,7 @@ internal static class QueueCommand
                         Console.Out.WriteLine(
                             $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liên "
                                 + $"tiếp; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / The gateway "
-                                + "cannot be reached; the next try is then."
-                        );
+                                + "cannot be reached; the next try is then.");
                     }
                 }
 

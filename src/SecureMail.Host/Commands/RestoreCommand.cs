@@ -24,19 +24,19 @@ internal static class RestoreCommand
         {
             Description =
                 "Khôi phục tới trước bản ghi bị hỏng của nhật ký sao lưu thay vì từ chối. / Restore up to a journal "
-                    + "record that is damaged instead of refusing.",
+                + "record that is damaged instead of refusing.",
         };
         var check = new Option<bool>("--check")
         {
             Description =
                 "Hỏi các cổng đối tác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores "
-                    + "nothing.",
+                + "nothing.",
         };
         var without = new Option<string[]>("--without-peer")
         {
             Description =
                 "Cùng --check: mở cổng mà không chờ cổng đối tác này (ghi vào nhật ký kiểm chứng). / With --check: "
-                    + "open without this peer's answer (an entry of the ledger).",
+                + "open without this peer's answer (an entry of the ledger).",
             HelpName = "GATEWAY",
         };
         var keys = new KeySource();
@@ -90,10 +90,14 @@ internal static class RestoreCommand
                 }
 
                 var report = await Restore.RunAsync(
-                    Path.GetFullPath(folder), opened.Recipients, gateway.Files, parsed.GetValue(tail),
+                    Path.GetFullPath(folder),
+                    opened.Recipients,
+                    gateway.Files,
+                    parsed.GetValue(tail),
                     (restored, stop) =>
                         RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
-                    TimeProvider.System, cancellationToken);
+                    TimeProvider.System,
+                    cancellationToken);
                 CommandLine.Say(
                     parsed.GetValue(json),
                     "",
@@ -120,8 +124,7 @@ internal static class RestoreCommand
                 {
                     Console.Error.WriteLine(
                         $"Nhật ký sao lưu bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at "
-                            + $"{gap}: what follows was not restored."
-                    );
+                            + $"{gap}: what follows was not restored.");
                 }
 
                 return ExitCode.Done;
@@ -168,9 +171,9 @@ internal static class RestoreCommand
             },
             Sentence(report));
         return report.Peers.Any(p => p.State is RestorationPeerState.Ahead or RestorationPeerState.Fork)
-            ? ExitCode.Wanting
+                ? ExitCode.Wanting
             : report.Proven
-                || report.Peers.All(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
+            || report.Peers.All(p => p.State is RestorationPeerState.Consistent or RestorationPeerState.Excused)
                 ? ExitCode.Done
             : ExitCode.Undecided;
     }

@@ -64,7 +64,8 @@ internal static class SendCommand
         var id = new Option<Guid?>("--id")
         {
             Description =
-                "Mã văn bản (UUIDv7) tự chọn: gửi lại với cùng mã thì chỉ được tiếp nhận một lần. / An id of your own choice: the same id is accepted once.",
+                "Mã văn bản (UUIDv7) tự chọn: gửi lại với cùng mã thì chỉ được tiếp nhận một lần. / An id of your own "
+                + "choice: the same id is accepted once.",
         };
         var json = CommandLine.JsonLines();
         var files = new Argument<FileInfo[]>("FILE")

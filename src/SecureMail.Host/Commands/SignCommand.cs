@@ -27,7 +27,8 @@ internal static class SignCommand
         var chain = new Option<string[]>("--chain")
         {
             Description =
-                "Chứng thư gửi kèm (tệp hoặc thư mục PEM, DER). / Certificates to send along (PEM or DER, files or folders).",
+                "Chứng thư gửi kèm (tệp hoặc thư mục PEM, DER). / Certificates to send along (PEM or DER, files or "
+                + "folders).",
             HelpName = "PATH",
         };
         var pss = new Option<bool>("--pss")
@@ -82,8 +83,8 @@ internal static class SignCommand
                 if (await FileFormats.DetectAsync(content, cancellationToken) == FileFormat.Pdf)
                 {
                     Console.Error.WriteLine(
-                        "Chữ ký nằm ngoài tệp PDF; phiên bản này chưa ký vào bên trong PDF. / The signature stands beside the PDF: signing inside a PDF is not in this version yet."
-                    );
+                        "Chữ ký nằm ngoài tệp PDF; phiên bản này chưa ký vào bên trong PDF. / The signature stands "
+                            + "beside the PDF: signing inside a PDF is not in this version yet.");
                 }
 
                 CommandLine.Say(

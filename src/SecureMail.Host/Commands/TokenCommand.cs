@@ -21,14 +21,14 @@ internal static class TokenCommand
         var module = new Option<string[]>("--module")
         {
             Description =
-                "Đường dẫn module PKCS#11; bỏ trống: các module trong cấu hình. / A module's path; none: those configured.",
+                "Đường dẫn module PKCS#11; bỏ trống: các module trong cấu hình. / A module's path; none: those "
+                + "configured.",
         };
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
         var command = new Command(
             "list",
             "Liệt kê thiết bị lưu khóa bí mật đang kết nối. / Lists the tokens that are there. Ví dụ / example: "
-                + "securemail token list --module /usr/lib/softhsm/libsofthsm2.so"
-        )
+                + "securemail token list --module /usr/lib/softhsm/libsofthsm2.so")
         {
             module,
             config,
@@ -83,8 +83,7 @@ internal static class TokenCommand
         var command = new Command(
             "info",
             "Xem một thiết bị lưu khóa bí mật và các chứng thư trên đó. / Shows a token and its certificates. Ví dụ / "
-                + "example: securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\""
-        )
+                + "example: securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\"")
         {
             uri,
             json,
@@ -119,8 +118,8 @@ internal static class TokenCommand
             foreach (var certificate in certificates)
             {
                 Console.Out.WriteLine(
-                    $"  {certificate.Subject}\n    {certificate.NotBefore.ToUniversalTime():u} – {certificate.NotAfter.ToUniversalTime():u}, {certificate.Issuer}"
-                );
+                    $"  {certificate.Subject}\n    {certificate.NotBefore.ToUniversalTime():u} – "
+                        + $"{certificate.NotAfter.ToUniversalTime():u}, {certificate.Issuer}");
             }
 
             return ExitCode.Done;
@@ -136,8 +135,7 @@ internal static class TokenCommand
             "sign-test",
             "Ký thử bằng một khóa và kiểm tra chữ ký; không ký văn bản nào. / Signs random octets with a key and "
                 + "verifies the result. Ví dụ / example: securemail token sign-test --pin-file pin.txt "
-                + "\"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\""
-        )
+                + "\"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\"")
         {
             uri,
             file,

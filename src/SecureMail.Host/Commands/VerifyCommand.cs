@@ -72,8 +72,7 @@ internal static class VerifyCommand
 
     private static async Task<int> VerifyAsync(
         string path, string? content, IReadOnlyList<RecipientKey> keys, ValidationOptions options, bool json,
-        bool verbose,
-        CancellationToken cancellationToken)
+        bool verbose, CancellationToken cancellationToken)
     {
         try
         {

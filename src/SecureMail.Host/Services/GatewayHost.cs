@@ -30,6 +30,5 @@ internal static class GatewayHost
     }
 
     private static void AddRunning<T>(this IServiceCollection services)
-        where T : class, IHostedService =>
-        services.AddSingleton<T>().AddHostedService(s => s.GetRequiredService<T>());
+        where T : class, IHostedService => services.AddSingleton<T>().AddHostedService(s => s.GetRequiredService<T>());
 }

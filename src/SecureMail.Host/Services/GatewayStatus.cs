@@ -10,7 +10,9 @@ internal sealed class GatewayStatus(Admission admission, IHostApplicationLifetim
     public async Task<GatewayHealth> AskAsync(CancellationToken cancellationToken)
     {
         List<string> problems = [.. await admission.ProblemsAsync(cancellationToken)];
-        if (!lifetime.ApplicationStarted.IsCancellationRequested || lifetime.ApplicationStopping.IsCancellationRequested)
+        if (
+            !lifetime.ApplicationStarted.IsCancellationRequested || lifetime.ApplicationStopping.IsCancellationRequested
+        )
         {
             problems.Insert(0, "not-started");
         }

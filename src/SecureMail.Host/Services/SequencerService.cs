@@ -9,8 +9,8 @@ namespace SecureMail.Host.Services;
 
 /// <summary>Sequences the ledger. A checkpoint frees the work that waited for it, in the same commit.</summary>
 internal sealed class SequencerService(
-    GatewayDatabase database, GatewayIdentity identity, WorkGate gate, TimeProvider time, ILogger<Sequencer> logger)
-    : BackgroundService
+    GatewayDatabase database, GatewayIdentity identity, WorkGate gate, TimeProvider time,
+    ILogger<Sequencer> logger) : BackgroundService
 {
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {

@@ -20,8 +20,7 @@ internal static class HeaderText
             if (char.IsControl(text[i]) && text[i] != '\t')
             {
                 throw new MimeException(
-                    MimeReason.UnsafeHeader,
-                    "A header or an address holds a CR, LF, NUL or other control character.");
+                    MimeReason.UnsafeHeader, "A header or an address holds a CR, LF, NUL or other control character.");
             }
 
             if (char.IsSurrogate(text[i])

@@ -26,7 +26,8 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
     /// <summary>The host could not be reached, or ended the session. Of several attempts that were under way at once
     /// the first alone counts.</summary>
     /// <param name="began">When the attempt was leased, by the database's clock.</param>
-    public async Task FailedAsync(string destination, DateTime began, string reason, CancellationToken cancellationToken)
+    public async Task FailedAsync(
+        string destination, DateTime began, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var failures = await connection.ExecuteScalarAsync<int?>(
@@ -38,8 +39,10 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         await connection.CommitAsync("queue.lane-failed", c => c.ExecuteAsync(
                 new CommandDefinition(
                     """
-                    INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at) VALUES (@lane, 1, now() + @delay, @reason, now())
-                    ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0, not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
+                    INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at)
+                      VALUES (@lane, 1, now() + @delay, @reason, now())
+                    ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0,
+                      not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
                       WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
                     """,
                     new
@@ -60,7 +63,8 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         // share.
         var changes = await connection.ExecuteScalarAsync<bool>(
             new CommandDefinition(
-                "SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane AND (failures > 0 OR successes < @FullyOpen))",
+                "SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane AND (failures > 0 OR successes < "
+                    + "@FullyOpen))",
                 new { lane = destination, FullyOpen },
                 cancellationToken: cancellationToken));
         if (changes)
@@ -68,7 +72,8 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
             await connection.CommitAsync("queue.lane-reached", c =>
                 c.ExecuteAsync(
                     new CommandDefinition(
-                        "UPDATE gateway.destination SET failures = 0, not_before = NULL, successes = least(successes + 1, @FullyOpen), last_success_at = now() WHERE lane = @lane",
+                        "UPDATE gateway.destination SET failures = 0, not_before = NULL, successes = least(successes + "
+                            + "1, @FullyOpen), last_success_at = now() WHERE lane = @lane",
                         new { lane = destination, FullyOpen },
                         cancellationToken: cancellationToken)));
         }
@@ -77,10 +82,12 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
     /// <summary>A gateway has brought a message, so it is up again, it seems: its probe need not wait. One that calls
     /// and does not answer is not probed at each call.</summary>
     /// <param name="transaction">The caller's, in which the message is recorded.</param>
-    public static Task CalledAsync(NpgsqlTransaction transaction, string destination, CancellationToken cancellationToken) =>
+    public static Task CalledAsync(
+        NpgsqlTransaction transaction, string destination, CancellationToken cancellationToken) =>
         transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
-                "UPDATE gateway.destination SET not_before = now() WHERE lane = @lane AND failures > 0 AND not_before > now() AND last_failure_at < now() - interval '5 seconds'",
+                "UPDATE gateway.destination SET not_before = now() WHERE lane = @lane AND failures > 0 AND not_before "
+                    + "> now() AND last_failure_at < now() - interval '5 seconds'",
                 new { lane = destination },
                 transaction,
                 cancellationToken: cancellationToken));
@@ -94,7 +101,8 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
             .. await connection.QueryAsync<BackedOffDestination>(
                 new CommandDefinition(
                     $"""
-                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore, d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
+                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore, d.last_error
+                      AS LastError, d.last_success_at AS LastSuccessAt,
                       (SELECT count(*) FROM gateway.work w WHERE w.kind = '{KindOfWork}' AND w.lane = d.lane
                         AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL) AS Waiting
                     FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000

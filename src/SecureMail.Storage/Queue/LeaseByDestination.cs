@@ -31,11 +31,14 @@ internal static class LeaseByDestination
               FROM lanes l WHERE l.lane IS NOT NULL
             ), under_way AS (
               -- A batch is one piece of work, however many rows it has.
-              SELECT lane, count(DISTINCT coalesce(batch::text, work_id::text)) FILTER (WHERE lease_owner = @owner) AS here
+              SELECT lane, count(DISTINCT coalesce(batch::text, work_id::text)) FILTER (WHERE lease_owner = @owner)
+                AS here
               FROM gateway.work WHERE state = '{WorkState.Leased}' AND kind = @kind AND lane IS NOT NULL GROUP BY lane
             ), candidate AS (
-              -- After a failure a destination opens by one row for each success: it has as many successes as it may have rows, and one more.
-              SELECT l.lane, coalesce(d.failures, 0) > 0 AS probe, least({limits.PerDestination}, coalesce(d.successes + 1, {limits.PerDestination})) - coalesce(u.here, 0) AS share
+              -- After a failure a destination opens by one row for each success: it has as many successes as it may
+              -- have rows, and one more.
+              SELECT l.lane, coalesce(d.failures, 0) > 0 AS probe, least({limits.PerDestination},
+                coalesce(d.successes + 1, {limits.PerDestination})) - coalesce(u.here, 0) AS share
               FROM lanes l LEFT JOIN gateway.destination d USING (lane) LEFT JOIN under_way u USING (lane)
               WHERE l.lane IS NOT NULL AND (coalesce(d.failures, 0) = 0 OR (d.not_before <= now() AND u.lane IS NULL))
                 AND EXISTS (SELECT FROM gateway.work w WHERE w.kind = @kind AND w.lane = l.lane
@@ -43,24 +46,29 @@ internal static class LeaseByDestination
             ), claimed AS (
               -- The probe is claimed on the destination's row: of two nodes that come at once one has it. It comes again when the claim ends, should this node die.
               UPDATE gateway.destination SET not_before = now() + @lease WHERE lane IN (
-                SELECT d.lane FROM gateway.destination d JOIN candidate c USING (lane) WHERE c.probe AND d.not_before <= now() ORDER BY d.not_before
-                LIMIT (SELECT greatest(0, least({most}, {limits.Probes} - count(*))) FROM under_way u JOIN gateway.destination f USING (lane) WHERE f.failures > 0 AND u.here > 0)
+                SELECT d.lane FROM gateway.destination d JOIN candidate c USING (lane) WHERE c.probe
+                  AND d.not_before <= now() ORDER BY d.not_before
+                LIMIT (SELECT greatest(0, least({most}, {limits.Probes} - count(*))) FROM under_way u
+                  JOIN gateway.destination f USING (lane) WHERE f.failures > 0 AND u.here > 0)
                 FOR UPDATE OF d SKIP LOCKED)
               RETURNING lane
             ), open AS (
-              SELECT lane, 1 AS share, true AS probe FROM claimed UNION ALL SELECT lane, share, false FROM candidate WHERE NOT probe AND share > 0
+              SELECT lane, 1 AS share, true AS probe FROM claimed UNION ALL SELECT lane, share, false FROM candidate
+                WHERE NOT probe AND share > 0
             ), unknown AS MATERIALIZED (
               SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND state = '{WorkState.Ready}'
                 AND awaits_entry IS NULL AND lane IS NULL AND run_at <= now()
               ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED
             ), known AS MATERIALIZED (
-              SELECT w.work_id, w.run_at, o.probe, row_number() OVER (PARTITION BY o.lane ORDER BY w.run_at) <= o.share AS within
+              SELECT w.work_id, w.run_at, o.probe, row_number() OVER (PARTITION BY o.lane ORDER BY w.run_at) <= o.share
+                AS within
               FROM open o CROSS JOIN LATERAL (
                 SELECT work_id, run_at FROM gateway.work WHERE kind = @kind AND lane = o.lane
                   AND state = '{WorkState.Ready}' AND awaits_entry IS NULL AND run_at <= now()
                 ORDER BY run_at LIMIT {limits.PerDestination} FOR UPDATE SKIP LOCKED) w
             ), pick AS MATERIALIZED (
-              SELECT work_id FROM (SELECT work_id, run_at, probe FROM known WHERE within UNION ALL SELECT work_id, run_at, false FROM unknown) due
+              SELECT work_id FROM (SELECT work_id, run_at, probe FROM known WHERE within UNION ALL SELECT work_id,
+                run_at, false FROM unknown) due
               ORDER BY probe DESC, run_at LIMIT {most}
             )
             """;

@@ -49,7 +49,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
                 $"""
-                INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject, @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
+                INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject,
+                  @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
                 ON CONFLICT (kind, subject) DO UPDATE SET state = '{WorkState.Ready}', run_at = now(), attempts = 0,
                   lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
                   lane = excluded.lane, batch = excluded.batch
@@ -83,16 +84,20 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <returns>At most as many as asked for; with each come, beyond that number, the rows of its batch that are
     /// due.</returns>
     internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(
-        string kind, string owner, TimeSpan lease, int most, DestinationLimits? destinations, CancellationToken cancellationToken)
+        string kind, string owner, TimeSpan lease, int most, DestinationLimits? destinations,
+        CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
             c.QueryAsync<(
-                long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
+                long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt,
+                Guid? Batch)>(
                 new CommandDefinition(
                     $"""
-                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))}, together AS MATERIALIZED (
-                      SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
+                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))}, together
+                      AS MATERIALIZED (
+                      SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p
+                        JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
                         SELECT work_id FROM gateway.work
                         WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
                           AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
@@ -168,7 +173,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
                 new CommandDefinition(
                     $"""
-                    UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL, acted_at = NULL,
+                    UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason,
+                      lease_owner = NULL, lease_until = NULL, acted_at = NULL,
                       attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
                     WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
                     """,
@@ -189,8 +195,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.reclaim", c =>
-            c.ExecuteAsync(
+        return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(
                 new CommandDefinition(
                     $"""
                     UPDATE gateway.work SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL,
@@ -244,7 +249,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             .. await connection.QueryAsync<WorkRow>(
                 new CommandDefinition(
                     """
-                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt, attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt, attempts
+                      AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
                       lane AS Destination, d.not_before AS DestinationNotBefore
                     FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
                     """,
@@ -263,7 +269,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                         WITH asked AS (UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(),
                           attempts = 0, acted_at = now() WHERE work_id = @id
                           AND state <> '{WorkState.Leased}' RETURNING lane),
-                        probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
+                        probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0
+                          AND lane IN (SELECT lane FROM asked))
                         SELECT count(*)::int FROM asked
                         """,
                         new { id },
@@ -288,8 +295,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     public async Task<int> ReleaseHeldAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.release-held", c =>
-            c.ExecuteAsync(
+        return await connection.CommitAsync("queue.release-held", c => c.ExecuteAsync(
                 new CommandDefinition(
                     $"""
                     UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), acted_at = now()
@@ -380,7 +386,9 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
                 $"""
                 DELETE FROM gateway.work WHERE work_id = @id AND state = '{WorkState.Leased}' AND lease_owner = @owner
                 """,
-                new { id, owner }, transaction, cancellationToken: cancellationToken));
+                new { id, owner },
+                transaction,
+                cancellationToken: cancellationToken));
         if (deleted != 1)
         {
             throw new LeaseLostException();

@@ -79,7 +79,7 @@ public sealed partial class VocabularyTests
         ("WireJson.cs", "FORMAT_VERSION_UNKNOWN"),
         // SecureMail.Pkcs11 lies below the gateway and has codes of its own; KeyUnavailableException maps them.
         ("Pkcs11Token.cs", "KEY_ABSENT"),
-        ("Pkcs11Token.cs", "TOKEN_ABSENT"),
+        ("TokenSessions.cs", "TOKEN_ABSENT"),
         ("PinGuard.cs", "PIN_LOCKED"),
     ];
 

@@ -28,8 +28,7 @@ internal sealed class OutgoingData
     {
         if (!message.CanSeek)
         {
-            throw new ArgumentException(
-                "The message is read twice, so its stream must be seekable.", nameof(message));
+            throw new ArgumentException("The message is read twice, so its stream must be seekable.", nameof(message));
         }
 
         var data = new OutgoingData(message);

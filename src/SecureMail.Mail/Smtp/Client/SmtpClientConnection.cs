@@ -8,8 +8,8 @@ namespace SecureMail.Mail.Smtp.Client;
 /// Methods throw <see cref="SmtpException"/> when the connection is lost, a time-out passes, or the server breaks the
 /// protocol.
 /// </summary>
-internal sealed class SmtpClientConnection(
-    Stream stream, SmtpClientTimeouts timeouts, TimeProvider time) : IAsyncDisposable
+internal sealed class SmtpClientConnection(Stream stream, SmtpClientTimeouts timeouts, TimeProvider time)
+    : IAsyncDisposable
 {
     private const int MaxReplyLine = 2000;
     private readonly SmtpInput _input = new(stream);
@@ -71,8 +71,7 @@ internal sealed class SmtpClientConnection(
     }
 
     /// <summary>Negotiates TLS. An exception of the handshake is thrown as it is.</summary>
-    public async Task StartTlsAsync(
-        Func<SslClientAuthenticationOptions> options, CancellationToken cancellationToken)
+    public async Task StartTlsAsync(Func<SslClientAuthenticationOptions> options, CancellationToken cancellationToken)
     {
         var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
         _stream = tls; // from here the TLS stream owns the plain stream and closes it, also when the handshake fails

@@ -6,8 +6,8 @@ namespace SecureMail.Mail.Smtp.Server;
 /// The connection of one session: input, queued replies, time-outs and the change to TLS. Replies are queued and sent
 /// together, as RFC 2920 §3.2 asks for pipelined commands. Every wait ends with its time-out or when the server stops.
 /// </summary>
-internal sealed class SmtpConnection(
-    Stream stream, SmtpServerLimits limits, TimeProvider time, CancellationToken stop) : IAsyncDisposable
+internal sealed class SmtpConnection(Stream stream, SmtpServerLimits limits, TimeProvider time, CancellationToken stop)
+    : IAsyncDisposable
 {
     private static readonly TimeSpan FinalReplyTimeout = TimeSpan.FromSeconds(2);
     private readonly MemoryStream _replies = new();
@@ -18,8 +18,7 @@ internal sealed class SmtpConnection(
     /// <summary>Waits for one command line, at most for <paramref name="timeout"/>.</summary>
     /// <exception cref="OperationCanceledException">The time is over, or the server stops.</exception>
     public Task<(SmtpLineKind Kind, ReadOnlyMemory<byte> Line)> ReadLineAsync(TimeSpan timeout) =>
-        WithTimeoutAsync(timeout, cancellationToken =>
-            Input.ReadLineAsync(limits.CommandLineBytes, cancellationToken));
+        WithTimeoutAsync(timeout, cancellationToken => Input.ReadLineAsync(limits.CommandLineBytes, cancellationToken));
 
     /// <summary>Waits for bytes, at most for <paramref name="timeout"/>. See
     /// <see cref="SmtpInput.PeekAsync"/>.</summary>

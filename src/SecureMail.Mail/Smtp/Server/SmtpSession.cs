@@ -185,8 +185,8 @@ internal sealed class SmtpSession : IAsyncDisposable
         {
             _idleCommands++;
             Reply(
-                await CallAsync(
-                    command.Word, cancellationToken => execute(_peer, command.Argument, cancellationToken)));
+                await CallAsync(command.Word, cancellationToken => execute(_peer, command.Argument, cancellationToken))
+            );
         }
         else if (command.Verb == SmtpVerb.Unknown)
         {
@@ -305,8 +305,7 @@ internal sealed class SmtpSession : IAsyncDisposable
         await _connection.FlushAsync();
 
         string? id = null;
-        Func<X509Certificate2, bool>? accept = _options.AuthenticatePeer
-            is { } authenticate
+        Func<X509Certificate2, bool>? accept = _options.AuthenticatePeer is { } authenticate
             ? certificate => (id = authenticate(certificate)) is not null
             : null;
         try
