@@ -103,10 +103,10 @@ public static class GatewayServices
             .AddSingleton<GiveUp>()
             .AddSingleton<OutboundFlow>()
             .AddSingleton<Receive>()
-            .AddSingleton<Judge>()
-            .AddSingleton<Screen>()
+            .AddSingleton<IncomingValidator>()
+            .AddSingleton<AcceptancePolicy>()
             .AddSingleton<Acknowledge>()
-            .AddSingleton<Record>()
-            .AddSingleton<Answer>()
+            .AddSingleton<IncomingRecorder>()
+            .AddSingleton<ReceiptSender>()
             .AddSingleton<InboundFlow>();
 }

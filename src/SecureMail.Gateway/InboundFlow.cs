@@ -15,14 +15,14 @@ namespace SecureMail.Gateway;
 /// returns → answer with a receipt. Durable between them: received, recorded, receipt due.
 /// </summary>
 internal sealed class InboundFlow(
-    GatewayDatabase database, Judge judge, Screen screen, Record record, Answer answer, AgencyKeys keys,
-    ClockWatch clock, ILogger<InboundFlow> logger)
+    GatewayDatabase database, IncomingValidator validator, AcceptancePolicy policy, IncomingRecorder recorder,
+    ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, ILogger<InboundFlow> logger)
 {
     /// <summary>Work "judge": received → recorded.</summary>
-    public async Task<WorkOutcome> JudgeAsync(WorkItem item, CancellationToken cancellationToken)
+    public async Task<WorkOutcome> ValidateAsync(WorkItem item, CancellationToken cancellationToken)
     {
         var received = await ReceivedMessage.LoadAsync(
-            database, item.Subject, screen.IndeterminateFor, cancellationToken);
+            database, item.Subject, policy.IndeterminateFor, cancellationToken);
         if (received is null)
         {
             return await item.DropAsync(database.Source, cancellationToken);
@@ -35,32 +35,32 @@ internal sealed class InboundFlow(
                 keys.PersonActed(acted);
             }
 
-            await using var judged = await judge.JudgeAsync(received, cancellationToken);
-            await TellClockAsync(judged, cancellationToken);
+            await using var validated = await validator.ValidateAsync(received, cancellationToken);
+            await TellClockAsync(validated, cancellationToken);
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            var screened = await screen.ScreenAsync(transaction, judged, cancellationToken);
-            if (screened is null)
+            var decided = await policy.DecideAsync(transaction, validated, cancellationToken);
+            if (decided is null)
             {
-                InboundLog.Waits(logger, received.Id, screen.WhyWaits(judged));
-                return new WorkOutcome.Snooze(screen.AskAgainAfter(judged), screen.WhyWaits(judged));
+                InboundLog.Waits(logger, received.Id, policy.WhyWaits(validated));
+                return new WorkOutcome.Snooze(policy.AskAgainAfter(validated), policy.WhyWaits(validated));
             }
 
-            var (place, weakened) = await record.RecordAsync(transaction, screened, cancellationToken);
+            var (place, weakened) = await recorder.RecordAsync(transaction, decided, cancellationToken);
             await item.CompleteAsync(transaction, cancellationToken);
             // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
             await transaction.CommitAsync("inbound.record", cancellationToken);
-            GatewayMeter.MessageJudged(judged.Verdict.ToString(), place);
+            GatewayMeter.MessageJudged(validated.Verdict.ToString(), place);
             InboundLog.Recorded(
-                logger, received.Id, judged.Verdict.ToString(), place, screened.Reason ?? "nothing against it");
-            if (screened.Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict)
+                logger, received.Id, validated.Verdict.ToString(), place, decided.Reason ?? "nothing against it");
+            if (decided.Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict)
             {
-                InboundLog.Alarm(logger, screened.Reason, received.Peer);
+                InboundLog.Alarm(logger, decided.Reason, received.Peer);
             }
 
             if (weakened)
             {
-                InboundLog.Weakened(logger, screened.Sender!.Id, received.Id);
+                InboundLog.Weakened(logger, decided.Sender!.Id, received.Id);
             }
 
             return new WorkOutcome.Done();
@@ -78,7 +78,7 @@ internal sealed class InboundFlow(
     }
 
     /// <summary>Work "receipt": receipt due → the receipt is a transmission of its own.</summary>
-    public async Task<WorkOutcome> AnswerAsync(WorkItem item, CancellationToken cancellationToken)
+    public async Task<WorkOutcome> SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         if (clock.IsDoubted)
         {
@@ -93,7 +93,7 @@ internal sealed class InboundFlow(
                 keys.PersonActed(acted);
             }
 
-            await answer.AnswerAsync(item, cancellationToken);
+            await receipts.SendReceiptAsync(item, cancellationToken);
             return new WorkOutcome.Done();
         }
         catch (KeyUnavailableException e)
@@ -105,20 +105,20 @@ internal sealed class InboundFlow(
 
     /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger
     /// raises an alarm about somebody else's.</summary>
-    private async Task TellClockAsync(JudgedMessage judged, CancellationToken cancellationToken)
+    private async Task TellClockAsync(ValidatedMessage validated, CancellationToken cancellationToken)
     {
-        if (judged.Verdict != Verdict.Valid || !clock.WentThenAsNow(judged.Received.ReceivedAt))
+        if (validated.Verdict != Verdict.Valid || !clock.RanAsNowAt(validated.Received.ReceivedAt))
         {
             return;
         }
 
-        if (judged.Ahead > TimeSpan.Zero)
+        if (validated.Ahead > TimeSpan.Zero)
         {
-            await clock.PeerIsAheadAsync(judged.Received.Peer, judged.Ahead, cancellationToken);
+            await clock.PeerIsAheadAsync(validated.Received.Peer, validated.Ahead, cancellationToken);
         }
         else
         {
-            await clock.PeerAgreesAsync(judged.Received.Peer, cancellationToken);
+            await clock.PeerAgreesAsync(validated.Received.Peer, cancellationToken);
         }
     }
 }

@@ -40,7 +40,7 @@ internal sealed class OutboundFlow(
     }
 
     /// <summary>Work "seal": accepted → queued.</summary>
-    public async Task<WorkOutcome> SealAsync(WorkItem item, CancellationToken cancellationToken)
+    public async Task<WorkOutcome> SignAndEncryptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         if (clock.IsDoubted)
         {

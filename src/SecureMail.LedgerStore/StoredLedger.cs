@@ -161,21 +161,30 @@ public static class StoredLedger
         return cosignatures;
     }
 
-    /// <summary>The newest entries, newest first, of one object or of all (null).</summary>
-    public static async Task<IReadOnlyList<StoredEntry>> ListAsync(
-        NpgsqlConnection connection, string? objectId, int limit, CancellationToken cancellationToken)
+    /// <summary>The newest entries, newest first.</summary>
+    public static Task<IReadOnlyList<StoredEntry>> ListAsync(
+        NpgsqlConnection connection, int limit,
+        CancellationToken cancellationToken) => ListAsync(connection, null, limit, cancellationToken);
+
+    /// <summary>The newest entries of these objects, newest first, in one query.</summary>
+    public static Task<IReadOnlyList<StoredEntry>> ListOfAsync(
+        NpgsqlConnection connection, IReadOnlyCollection<string> objects, int limit,
+        CancellationToken cancellationToken) => ListAsync(connection, objects.ToArray(), limit, cancellationToken);
+
+    private static async Task<IReadOnlyList<StoredEntry>> ListAsync(
+        NpgsqlConnection connection, string[]? objects, int limit, CancellationToken cancellationToken)
     {
-        var where = objectId is null ? "" : "WHERE e.object = $2";
+        var where = objects is null ? "" : "WHERE e.object = ANY($2)";
         await using var command = new NpgsqlCommand(
             $"SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) {where} "
-                + $"ORDER BY e.entry_id DESC LIMIT $1",
+                + "ORDER BY e.entry_id DESC LIMIT $1",
             connection)
         {
             Parameters = { new() { Value = limit } },
         };
-        if (objectId is not null)
+        if (objects is not null)
         {
-            command.Parameters.Add(new() { Value = objectId });
+            command.Parameters.Add(new() { Value = objects });
         }
 
         return await ReadEntriesAsync(command, cancellationToken);

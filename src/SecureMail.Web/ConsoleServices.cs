@@ -102,7 +102,7 @@ public static class ConsoleServices
                 await outgoing.FindAsync(id, cancellationToken) is { } dispatch
                     ? await PageAsync<OutgoingDetail>(
                         context, (nameof(OutgoingDetail.Dispatch), dispatch),
-                        (nameof(OutgoingDetail.Entries), await ledger.StoryAsync(id, cancellationToken)))
+                        (nameof(OutgoingDetail.Entries), await ledger.AuditTrailAsync(id, cancellationToken)))
                     : Results.NotFound());
         app.MapGet(
             "/incoming",
@@ -122,7 +122,7 @@ public static class ConsoleServices
                         (nameof(IncomingDetail.Findings), await incoming.FindingsAsync(id, cancellationToken)),
                         (
                             nameof(IncomingDetail.Entries),
-                            await ledger.StoryAsync(message.DispatchId ?? id, cancellationToken)))
+                            await ledger.AuditTrailAsync(message.DispatchId ?? id, cancellationToken)))
                     : Results.NotFound());
         app.MapGet(
             "/incoming/{id:guid}/documents/{n:int}",

@@ -49,11 +49,13 @@ public sealed partial class ArchitectureTests
 
     [Fact]
     public void Every_arrow_names_a_project_that_there_is() =>
-        Arrows.Keys.Order().ShouldBe(
-            Directory
-                .GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories)
-                .Select(p => Path.GetFileNameWithoutExtension(p)["SecureMail.".Length..])
-                .Order());
+        Arrows
+            .Keys.Order()
+            .ShouldBe(
+                Directory
+                    .GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories)
+                    .Select(p => Path.GetFileNameWithoutExtension(p)["SecureMail.".Length..])
+                    .Order());
 
     [Fact]
     public void Every_file_that_the_architecture_page_names_exists()
@@ -83,7 +85,15 @@ public sealed partial class ArchitectureTests
                             '{', source.IndexOf("class " + flow, StringComparison.Ordinal))
                     ])
                 .Select(m => m.Groups[1].Value)
-                .Where(s => s is not ("GatewayDatabase" or "BlobStore" or "AgencyKeys" or "ClockWatch" or "Admission" or "ILogger"));
+                .Where(s =>
+                    s
+                        is not (
+                            "GatewayDatabase"
+                            or "BlobStore"
+                            or "AgencyKeys"
+                            or "ClockWatch"
+                            or "Admission"
+                            or "ILogger"));
             foreach (var step in steps)
             {
                 page.ShouldContain($"/{step}.cs\"]");
@@ -121,7 +131,8 @@ public sealed partial class ArchitectureTests
             .ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
     }
 
-    /// <summary>Lines that may be longer: help texts whose line breaks a user sees, and SQL that reads better whole.</summary>
+    /// <summary>Lines that may be longer: help texts whose line breaks a user sees, and SQL that reads better
+    /// whole.</summary>
     private const int LongLinesAllowed = 60;
 
     [Fact]

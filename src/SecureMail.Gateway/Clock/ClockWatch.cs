@@ -247,7 +247,7 @@ internal sealed class ClockWatch(
 
     /// <summary>Whether a time that was read off the process' clock was read off one that ran then as it does now. What
     /// says something of other clocks must hang on no other.</summary>
-    public bool WentThenAsNow(DateTimeOffset then)
+    public bool RanAsNowAt(DateTimeOffset then)
     {
         lock (_lock)
         {

@@ -20,9 +20,9 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
     /// <summary>Closes the transmission in the caller's transaction; a receipt that came before changes nothing.
     /// Answers null, or why the receipt counts for nothing.</summary>
     public async Task<string?> AcknowledgeAsync(
-        NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
-        var (receipt, signer) = (screened.Receipt!, screened.Sender!);
+        var (receipt, signer) = (decided.Receipt!, decided.Sender!);
         var connection = transaction.Connection!;
         var row = await connection.QuerySingleOrDefaultAsync<(
             Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
@@ -55,7 +55,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
 
         var manifest = Manifest.Parse(
             await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
-        if (!await IsInLedgerAsync(screened, manifest, cancellationToken))
+        if (!await IsInLedgerAsync(decided, manifest, cancellationToken))
         {
             return ReasonCode.LedgerEvidence;
         }
@@ -107,7 +107,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
                 Object = sent.Id.ToString(),
                 Commitments = new Dictionary<string, string>
                 {
-                    ["receipt"] = Commitment.Of(manifest.Salt, screened.Judged.SignedDigest),
+                    ["receipt"] = Commitment.Of(manifest.Salt, decided.Validated.SignedDigest),
                 },
             },
             cancellationToken);
@@ -120,9 +120,9 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
     /// we follow.
     /// </summary>
     private async Task<bool> IsInLedgerAsync(
-        ScreenedMessage screened, Manifest manifest, CancellationToken cancellationToken)
+        DecidedMessage decided, Manifest manifest, CancellationToken cancellationToken)
     {
-        var (receipt, signer) = (screened.Receipt!, screened.Sender!);
+        var (receipt, signer) = (decided.Receipt!, decided.Sender!);
         var directory = await directories.CurrentAsync(cancellationToken);
         if (directory.FindGateway(signer.Record.Gateway) is not { } gateway)
         {
@@ -133,7 +133,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         {
             var evidence = LedgerEvidence.Parse(Convert.FromBase64String(receipt.Ledger));
             return evidence.Verify(VerifierKey.Parse(gateway.LedgerKey)) is null
-                && screened.Judged.Evidence is { } field
+                && decided.Validated.Evidence is { } field
                 && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id
                 && evidence.Entry.Kind == EntryKind.MessageJudged

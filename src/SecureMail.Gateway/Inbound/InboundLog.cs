@@ -4,10 +4,10 @@ namespace SecureMail.Gateway.Inbound;
 
 internal static partial class InboundLog
 {
-    [LoggerMessage(1301, LogLevel.Information, "Message {Incoming} judged {Verdict}, placed {Place}: {Reason}")]
+    [LoggerMessage(1301, LogLevel.Information, "Message {Incoming} validated {Verdict}, placed {Place}: {Reason}")]
     public static partial void Recorded(ILogger logger, Guid incoming, string verdict, string place, string reason);
 
-    [LoggerMessage(1302, LogLevel.Warning, "Message {Incoming} cannot be judged yet: {Reason}")]
+    [LoggerMessage(1302, LogLevel.Warning, "Message {Incoming} cannot be validated yet: {Reason}")]
     public static partial void Waits(ILogger logger, Guid incoming, string reason);
 
     [LoggerMessage(1303, LogLevel.Critical, "Alarm {Kind} about {Subject}")]

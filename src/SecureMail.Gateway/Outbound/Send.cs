@@ -26,7 +26,7 @@ internal sealed class Send(
     DestinationQueues destinations, ClockWatch clock, DeliveryOptions options, DirectoryOptions self, TimeProvider time,
     ILogger<Send> logger)
 {
-    private readonly ShownSizes _shown = new();
+    private readonly RecentCheckpointSizes _shown = new();
 
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {

@@ -11,6 +11,9 @@ namespace SecureMail.Gateway.Registers;
 /// dispatch.</summary>
 public sealed class LedgerRegister(GatewayDatabase database)
 {
+    // A dispatch to 3,300 agencies has a few entries for each.
+    private const int LongestTrail = 20_000;
+
     public async Task<LedgerOverview> OverviewAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -60,7 +63,7 @@ public sealed class LedgerRegister(GatewayDatabase database)
 
     /// <summary>Every entry about a dispatch: its own, those of its transmissions, those of the messages that brought
     /// it.</summary>
-    public async Task<IReadOnlyList<LedgerLine>> StoryAsync(Guid dispatch, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<LedgerLine>> AuditTrailAsync(Guid dispatch, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var objects = await connection.QueryAsync<Guid>(
@@ -71,22 +74,16 @@ public sealed class LedgerRegister(GatewayDatabase database)
                 """,
                 new { dispatch },
                 cancellationToken: cancellationToken));
-        List<LedgerLine> lines = [];
-        foreach (var id in objects)
-        {
-            lines.AddRange(
-                (await StoredLedger.ListAsync(connection, id.ToString(), 100, cancellationToken)).Select(LedgerLine.Of)
-            );
-        }
-
-        return [.. lines.OrderBy(l => l.EntryId)];
+        var entries = await StoredLedger.ListOfAsync(
+            connection, [.. objects.Select(id => id.ToString())], LongestTrail, cancellationToken);
+        return [.. entries.Select(LedgerLine.Of).OrderBy(l => l.EntryId)];
     }
 
     /// <summary>The newest entries, newest first.</summary>
     public async Task<IReadOnlyList<LedgerLine>> ListAsync(int limit, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return [.. (await StoredLedger.ListAsync(connection, null, limit, cancellationToken)).Select(LedgerLine.Of)];
+        return [.. (await StoredLedger.ListAsync(connection, limit, cancellationToken)).Select(LedgerLine.Of)];
     }
 }
 

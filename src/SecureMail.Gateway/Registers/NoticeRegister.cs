@@ -14,31 +14,36 @@ public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore dire
     public async Task<IReadOnlyList<SenderNotice>> ListAsync(
         string? agency, int limit, CancellationToken cancellationToken)
     {
+        var directory = await directories.CurrentAsync(cancellationToken);
+        // The agencies are known before the query, so that the limit counts the notices of these agencies alone.
+        var agencies = directory.Agencies.Where(a => a.LastName.Code == agency).Select(a => a.Id).ToArray();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var notices = (
             await connection.QueryAsync<SenderNotice>(
                 new CommandDefinition(
                     $"""
-                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason, n.remote
-                      AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil, n.agency_id AS AgencyId,
-                      t.kind AS Kind, t.dispatch_id AS DispatchId, t.recipient_code AS RecipientCode, t.state AS State,
-                        t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
-                    FROM gateway.notice n JOIN gateway.transmission t USING (transmission_id) LEFT
-                      JOIN gateway.outgoing o ON t.kind = '{TransmissionKind.Dispatch}'
-                      AND o.dispatch_id = t.dispatch_id
+                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason,
+                      n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil,
+                      n.agency_id AS AgencyId, t.kind AS Kind, t.dispatch_id AS DispatchId,
+                      t.recipient_code AS RecipientCode, t.state AS State,
+                      t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
+                    FROM gateway.notice n
+                      JOIN gateway.transmission t USING (transmission_id)
+                      LEFT JOIN gateway.outgoing o
+                        ON t.kind = '{TransmissionKind.Dispatch}' AND o.dispatch_id = t.dispatch_id
+                    WHERE @all OR n.agency_id = ANY(@agencies)
                     ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
                     """,
-                    new { limit },
+                    new
+                    {
+                        all = agency is null,
+                        agencies,
+                        limit,
+                    },
                     cancellationToken: cancellationToken))
         ).ToList();
-        if (notices.Count == 0)
-        {
-            return [];
-        }
-
-        var directory = await directories.CurrentAsync(cancellationToken);
         notices.ForEach(n => n.AgencyCode = directory.Find(n.AgencyId)?.LastName.Code);
-        return agency is null ? notices : [.. notices.Where(n => n.AgencyCode == agency)];
+        return notices;
     }
 }
 

@@ -34,8 +34,8 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
             await connection.QueryAsync<OutgoingRecipient>(
                 new CommandDefinition(
                     $"""
-                    SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id, recipient_code
-                      AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
+                    SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
+                      recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
                       closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
                     FROM gateway.transmission WHERE kind = '{TransmissionKind.Dispatch}'
                       AND dispatch_id = ANY(@ids) ORDER BY recipient_code

@@ -67,7 +67,7 @@ internal static class DecryptCommand
                     At = TimeProvider.System.GetUtcNow(),
                     CheckRevocation = false,
                 };
-                using var judgement = await FileJudge.JudgeAsync(
+                using var judgement = await FileValidator.ValidateAsync(
                     path, input, null, opened.Recipients, options, cancellationToken);
                 await using var content = judgement.OpenEnvelope();
                 if (content is null)

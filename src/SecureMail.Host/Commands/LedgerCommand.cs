@@ -78,7 +78,7 @@ internal static class LedgerCommand
             {
                 foreach (
                     var line in parsed.GetValue(subject) is { } id
-                        ? await ledger.StoryAsync(id, cancellationToken)
+                        ? await ledger.AuditTrailAsync(id, cancellationToken)
                         : await ledger.ListAsync(1000, cancellationToken))
                 {
                     if (parsed.GetValue(json))
@@ -88,7 +88,7 @@ internal static class LedgerCommand
                     else
                     {
                         var index = line.Index?.ToString(CultureInfo.InvariantCulture) ?? "…";
-                        Console.Out.WriteLine($"{index,6} {line.Time:u} {line.Kind,-22} {line.Object}");
+                        Console.Out.WriteLine($"{index, 6} {line.Time:u} {line.Kind, -22} {line.Object}");
                     }
                 }
 
@@ -112,8 +112,8 @@ internal static class LedgerCommand
             async (database, identity, parsed, cancellationToken) =>
             {
                 await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-                var entries = await StoredLedger.ListAsync(
-                    connection, parsed.GetValue(subject).ToString(), 1000, cancellationToken);
+                var entries = await StoredLedger.ListOfAsync(
+                    connection, [parsed.GetValue(subject).ToString()], 1000, cancellationToken);
                 if (entries.Count == 0)
                 {
                     Console.Error.WriteLine(

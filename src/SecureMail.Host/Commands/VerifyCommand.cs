@@ -79,8 +79,8 @@ internal static class VerifyCommand
             await using var file = InputFile.TryOpen(path);
             await using var detached = content is null ? null : InputFile.Open(content);
             using var judgement = file is null
-                ? FileJudgement.CannotOpen(path)
-                : await FileJudge.JudgeAsync(path, file, detached, keys, options, cancellationToken);
+                ? ValidationReport.CannotOpen(path)
+                : await FileValidator.ValidateAsync(path, file, detached, keys, options, cancellationToken);
             Report(judgement, json);
             return file is null ? ExitCode.NoInput : Verdicts.ExitCodeOf(judgement.Verdict);
         }
@@ -91,7 +91,7 @@ internal static class VerifyCommand
         }
     }
 
-    private static void Report(FileJudgement judgement, bool json)
+    private static void Report(ValidationReport judgement, bool json)
     {
         if (json)
         {

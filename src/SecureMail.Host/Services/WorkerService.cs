@@ -24,13 +24,13 @@ internal sealed class WorkerService(
     private Dictionary<string, WorkHandler> Handlers() =>
         new()
         {
-            [WorkKind.SignAndEncrypt] = new(4, outbound.SealAsync),
+            [WorkKind.SignAndEncrypt] = new(4, outbound.SignAndEncryptAsync),
             [WorkKind.Send] = new(SendSlots, outbound.SendAsync)
             {
                 Destinations = new DestinationLimits(delivery.PerDestination, SendSlots / 2),
                 Retry = delivery.Retry,
             },
-            [WorkKind.Validate] = new(4, inbound.JudgeAsync),
-            [WorkKind.SendReceipt] = new(4, inbound.AnswerAsync),
+            [WorkKind.Validate] = new(4, inbound.ValidateAsync),
+            [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync),
         };
 }

@@ -101,8 +101,8 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
             .. await connection.QueryAsync<BackedOffDestination>(
                 new CommandDefinition(
                     $"""
-                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore, d.last_error
-                      AS LastError, d.last_success_at AS LastSuccessAt,
+                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore,
+                      d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
                       (SELECT count(*) FROM gateway.work w WHERE w.kind = '{KindOfWork}' AND w.lane = d.lane
                         AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL) AS Waiting
                     FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000

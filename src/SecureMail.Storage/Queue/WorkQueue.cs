@@ -94,8 +94,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 Guid? Batch)>(
                 new CommandDefinition(
                     $"""
-                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))}, together
-                      AS MATERIALIZED (
+                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
+                      together AS MATERIALIZED (
                       SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p
                         JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
                         SELECT work_id FROM gateway.work
@@ -249,8 +249,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             .. await connection.QueryAsync<WorkRow>(
                 new CommandDefinition(
                     """
-                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt, attempts
-                      AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt,
+                      attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
                       lane AS Destination, d.not_before AS DestinationNotBefore
                     FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
                     """,

@@ -322,7 +322,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             ClockSettles = TimeSpan.FromSeconds(3),
         };
         await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
-        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(
+            options.Database, GatewaySchema.Migrator, CancellationToken.None);
         await using (var connection = await database.Source.OpenConnectionAsync())
         await using (var transaction = await connection.BeginTransactionAsync())
         {

@@ -195,7 +195,12 @@ internal static class CommitPoints
                     lost, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None))
             {
                 await node.Backups.TakeAsync(
-                    new BackupOptions { Folder = Path.Combine(folder, "backup"), RecoveryCertificate = recovery, Synchronous = false },
+                    new BackupOptions
+                    {
+                        Folder = Path.Combine(folder, "backup"),
+                        RecoveryCertificate = recovery,
+                        Synchronous = false,
+                    },
                     CancellationToken.None);
             }
 
@@ -563,7 +568,8 @@ internal static class CommitPoints
 
         await using var again = GatewayProcess.Run(options, null, "migrate");
         (await again.EndAsync()).ShouldBe(0, again.Said);
-        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(
+            options.Database, GatewaySchema.Migrator, CancellationToken.None);
         (
             await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")
         ).ShouldBe(GatewaySchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));

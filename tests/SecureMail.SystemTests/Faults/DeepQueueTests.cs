@@ -205,7 +205,8 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
             await using var transaction = await connection.BeginTransactionAsync();
             await using var command = new Npgsql.NpgsqlCommand(
-                $"{LeaseByDestination.Pick(16, new DestinationLimits(4, 8))} SELECT count(*) FROM pick", connection, transaction);
+                $"{LeaseByDestination.Pick(16, new DestinationLimits(4, 8))} SELECT count(*) FROM pick", connection,
+                transaction);
             command.Parameters.AddWithValue("kind", "send");
             command.Parameters.AddWithValue("owner", "nobody");
             command.Parameters.AddWithValue("lease", TimeSpan.FromSeconds(20));

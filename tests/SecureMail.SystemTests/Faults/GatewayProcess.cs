@@ -197,7 +197,12 @@ internal sealed class GatewayProcess : IAsyncDisposable
                     Tokens = options.Tokens.Select(t => new { t.Uri, t.PinFile }),
                     Limits = LimitsOf(options.Health, options.SmtpLimits),
                     Backup = options.Backup.IsConfigured
-                        ? new { options.Backup.Folder, options.Backup.RecoveryCertificate, options.Backup.Synchronous }
+                        ? new
+                        {
+                            options.Backup.Folder,
+                            options.Backup.RecoveryCertificate,
+                            options.Backup.Synchronous,
+                        }
                         : null,
                 }));
         return file;

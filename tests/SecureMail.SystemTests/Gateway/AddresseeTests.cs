@@ -127,7 +127,7 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         refused.Reason.ShouldBe("NO_RECIPIENT");
         refused.Recipients.ShouldHaveSingleItem().Reason.ShouldBe("RECIPIENT_CERTIFICATE");
         refused.Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+        (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Select(l => l.Kind)
             .ShouldBe(["dispatch.accepted", "dispatch.failed", "dispatch.refused"]);
         (

@@ -66,7 +66,11 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         // The backup folder and the recovery key are all there is.
         var clock = Stopwatch.StartNew();
-        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
+        var restored = pair.A.Options with
+        {
+            DataFolder = Path.Combine(pair.Folder, "elsewhere"),
+            Backup = new BackupOptions(),
+        };
         var report = await lost.RestoreAsync(restored);
         var recovered = clock.Elapsed;
         await using var again = await lost.ServeAsync(restored);
@@ -156,7 +160,11 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await lost.DestroyAsync();
         Directory.Delete(Path.Combine(lost.Folder, "journal"), recursive: true);
 
-        var restored = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
+        var restored = pair.A.Options with
+        {
+            DataFolder = Path.Combine(pair.Folder, "elsewhere"),
+            Backup = new BackupOptions(),
+        };
         var size = (await lost.RestoreAsync(restored)).GetProperty("ledgerSize").GetInt64();
         var (held, since) = (
             await pair.B.ScalarAsync<long>(
@@ -282,7 +290,11 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             secrets.Count(s => octets.AsSpan().IndexOf(s) >= 0).ShouldBe(0, file);
         }
 
-        var into = pair.A.Options with { DataFolder = Path.Combine(pair.Folder, "elsewhere"), Backup = new BackupOptions() };
+        var into = pair.A.Options with
+        {
+            DataFolder = Path.Combine(pair.Folder, "elsewhere"),
+            Backup = new BackupOptions(),
+        };
         var tried = 0;
         using (var stranger = RecoveryKey("CN=other"))
         {
@@ -337,8 +349,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         Directory.CreateDirectory(into.DataFolder);
         await File.WriteAllTextAsync(Path.Combine(into.DataFolder, "something"), "");
-        await Should.ThrowAsync<DataFolderInUseException>(() =>
-            RestoreAsync(lost.Folder, lost.Key.Recipient, into));
+        await Should.ThrowAsync<DataFolderInUseException>(() => RestoreAsync(lost.Folder, lost.Key.Recipient, into));
         File.Delete(Path.Combine(into.DataFolder, "something"));
         await Should.ThrowAsync<DataFolderInUseException>(() =>
             RestoreAsync(lost.Folder, lost.Key.Recipient, pair.A.Options));
@@ -351,17 +362,20 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         static Task<RestoreReport> RestoreAsync(string folder, RecipientKey key, GatewaySetup options) =>
             Restore.RunAsync(
-                folder, [key], options.Files, dropDamagedTail: false,
+                folder,
+                [key],
+                options.Files,
+                dropDamagedTail: false,
                 (restored, stop) =>
                     RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
-                TimeProvider.System, CancellationToken.None);
+                TimeProvider.System,
+                CancellationToken.None);
 
         async Task RefusedAsync(string folder, string words, TestKey key)
         {
             tried++;
             (
-                await Should.ThrowAsync<BackupException>(() =>
-                    RestoreAsync(folder, key.Recipient, into))
+                await Should.ThrowAsync<BackupException>(() => RestoreAsync(folder, key.Recipient, into))
             ).Message.ShouldContain(words);
             PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
             Directory.Exists(Path.Combine(into.DataFolder, "keys")).ShouldBeFalse();

@@ -67,7 +67,7 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         var octets = await EnvelopeAsync(pair.B, dispatch);
         octets.AsSpan().IndexOf(Aes256Cbc).ShouldBeGreaterThan(0);
         octets.AsSpan().IndexOf(Binding).ShouldBe(-1);
-        var story = await pair.B.Node.Ledger.StoryAsync(dispatch.Id, CancellationToken.None);
+        var story = await pair.B.Node.Ledger.AuditTrailAsync(dispatch.Id, CancellationToken.None);
         story.Count(l => l.Kind == "dispatch.downgraded" && l.Commitments.Count == 2).ShouldBe(1);
         story.Single(l => l.Kind == "dispatch.signed").Commitments.Keys.ShouldContain("cipher");
 

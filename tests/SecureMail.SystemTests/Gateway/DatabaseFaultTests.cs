@@ -41,7 +41,8 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         }
 
         await using var again = await PrivateCluster.OpenAsync(_postgres.Folder, CancellationToken.None);
-        await using var database = await GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await using var database = await GatewayDatabase.OpenAsync(
+            options.Database, GatewaySchema.Migrator, CancellationToken.None);
     }
 
     [Fact]

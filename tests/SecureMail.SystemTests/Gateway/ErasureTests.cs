@@ -44,7 +44,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
         await RetentionTests.QuietAsync(pair.A);
         await RetentionTests.QuietAsync(pair.B);
-        var story = await pair.B.Node.Ledger.StoryAsync(dispatch, CancellationToken.None);
+        var story = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
         var wrapped = new List<byte[]>();
         foreach (var gateway in new[] { pair.A, pair.B })
         {
@@ -95,7 +95,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await RetentionTests.QuietAsync(pair.B);
 
         // The ledger: every entry of before stands where it stood, is proven, and the whole verifies.
-        var now = await pair.B.Node.Ledger.StoryAsync(dispatch, CancellationToken.None);
+        var now = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
         now.Count(l => l.Kind == "dispatch.erased").ShouldBe(1);
         foreach (var line in story)
         {

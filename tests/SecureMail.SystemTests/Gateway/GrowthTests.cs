@@ -167,7 +167,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             return written;
         });
         var migrating = Stopwatch.GetTimestamp();
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain("ledger/0002_partitions.sql");
+        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
+            "ledger/0002_partitions.sql");
         var took = Stopwatch.GetElapsedTime(migrating);
         var soFar = await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry");
         await TwoGateways.EventuallyAsync(
@@ -260,8 +261,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             """
         );
         foreach (
-            var (name, sql) in GatewaySchema.Migrator.Known.Where(m => Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal)))
-        )
+            var (name, sql) in GatewaySchema.Migrator.Known.Where(m =>
+                Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal))))
         {
             await using var command = new NpgsqlCommand(sql, connection);
             await command.ExecuteNonQueryAsync();
@@ -367,7 +368,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             node.Incoming.ListAsync(TwoGateways.Province, "inbox", 50, none));
         await Time("quarantine, newest 50", () => node.Incoming.ListAsync(null, "quarantine", 50, none));
         await Time("one dispatch", () => node.Outgoing.FindAsync(dispatch, none));
-        await Time("story of a dispatch", () => node.Ledger.StoryAsync(dispatch, none));
+        await Time("story of a dispatch", () => node.Ledger.AuditTrailAsync(dispatch, none));
         await Time("search by number", () => connection.QueryAsync<Guid>(
                 "SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = @number",
                 new

@@ -112,8 +112,9 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(codes), CancellationToken.None);
             var settled = await pair.A.OutgoingAsync(answer.DispatchId, d =>
                 d.Recipients.Count(r => r.State is "sent" or "failed") == Once.Length + 1);
-            var stories = (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None)).ToLookup(
-                l => l.Object, l => l.Kind.Split('.')[1]);
+            var stories = (
+                await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None)
+            ).ToLookup(l => l.Object, l => l.Kind.Split('.')[1]);
             var settling = Stopwatch.GetElapsedTime(started);
             List<string> wrong = [];
             for (var n = 0; n < Once.Length; n++)
@@ -203,7 +204,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             NoticesOf(notices, refused).ShouldHaveSingleItem().ShouldBe($"failed {refused.Reason} {refused.Reason}");
         }
 
-        var story = await pair.A.Node.Ledger.StoryAsync(settled.Id, CancellationToken.None);
+        var story = await pair.A.Node.Ledger.AuditTrailAsync(settled.Id, CancellationToken.None);
         foreach (var never in new[] { later, dead })
         {
             story

@@ -16,9 +16,7 @@ public sealed class OverdueTests(PostgresFixture postgres)
         // B's token is not there yet: the dispatch arrives and nobody can open it.
         await using var pair = await TwoGateways.StartAsync(postgres, changeB: b => b with { Tokens = [b.Tokens[1]] });
         var overdue = new Overdue(
-            pair.A.Node.Database,
-            new DeliveryOptions { ReceiptDue = TimeSpan.FromHours(1) },
-            TimeProvider.System,
+            pair.A.Node.Database, new DeliveryOptions { ReceiptDue = TimeSpan.FromHours(1) }, TimeProvider.System,
             NullLogger<Overdue>.Instance);
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
@@ -35,7 +33,7 @@ public sealed class OverdueTests(PostgresFixture postgres)
         var late = await pair.A.OutgoingAsync(answer.DispatchId, _ => true);
         late.Recipients.Single(r => r.Code == TwoGateways.AnHoa).OverdueAt.ShouldNotBeNull();
         late.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).OverdueAt.ShouldBeNull();
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+        (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Count(l => l.Kind == "dispatch.overdue")
             .ShouldBe(1);
     }
@@ -70,7 +68,7 @@ public sealed class OverdueTests(PostgresFixture postgres)
         ).ShouldBe("");
         var given = await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.BinhMinh).State == "failed");
         Of(given, TwoGateways.BinhMinh).Reason.ShouldBe("GIVEN_UP");
-        (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+        (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Count(l => l.Kind == "dispatch.failed")
             .ShouldBe(1);
         (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);

@@ -21,8 +21,7 @@ public sealed class PolicyTests(PostgresFixture postgres)
         ).Refusal.Code.ShouldBe("SECRECY_REFUSED");
 
         // NFD, lower case: the office's typing is taken, an unknown word is not.
-        await pair.A.Node.Policy.SetSecrecyAsync(
-            TwoGateways.Province, "ma\u0323\u0302t", CancellationToken.None);
+        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "ma\u0323\u0302t", CancellationToken.None);
         await Should.ThrowAsync<ArgumentException>(() =>
             pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "BÍ MẬT", CancellationToken.None));
         var answer = await pair.A.Node.SubmitAsync(marked, CancellationToken.None);

@@ -13,6 +13,42 @@ public sealed class RegisterTests(PostgresFixture postgres)
     private const string OtherAgency = "H91.TB.001";
 
     [Fact]
+    public async Task The_notices_of_an_agency_are_listed_however_many_newer_ones_others_have()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false);
+        var ours = await SubmitAsync(TwoGateways.Province);
+        var theirs = await SubmitAsync(OtherAgency);
+        await pair.A.ScalarAsync<object>(
+            $"""
+            INSERT INTO gateway.notice (raised_at, agency_id, transmission_id, action)
+              SELECT now() - interval '1 day', agency_id, transmission_id, 'delayed'
+              FROM gateway.transmission WHERE dispatch_id = '{ours}';
+            INSERT INTO gateway.notice (raised_at, agency_id, transmission_id, action)
+              SELECT now(), agency_id, transmission_id, 'delayed'
+              FROM gateway.transmission, generate_series(1, 3) WHERE dispatch_id = '{theirs}';
+            """
+        );
+
+        (await ListAsync(TwoGateways.Province, 2)).ShouldHaveSingleItem().DispatchId.ShouldBe(ours);
+        (await ListAsync(OtherAgency, 2)).Select(n => n.DispatchId).ShouldBe([theirs, theirs]);
+        (await ListAsync(null, 3)).ShouldAllBe(n => n.DispatchId == theirs);
+        (await ListAsync("H00.XX.000", 2)).ShouldBeEmpty();
+
+        async Task<Guid> SubmitAsync(string sender) =>
+            (
+                await pair.A.Node.SubmitAsync(
+                    TwoGateways.Submission(TwoGateways.AnHoa) with
+                    {
+                        Sender = sender,
+                    },
+                    CancellationToken.None)
+            ).DispatchId;
+
+        Task<IReadOnlyList<SenderNotice>> ListAsync(string? agency, int limit) =>
+            pair.A.Node.Notices.ListAsync(agency, limit, CancellationToken.None);
+    }
+
+    [Fact]
     public async Task Twenty_submissions_at_once_of_two_agencies_get_gapless_numbers_of_their_own()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);

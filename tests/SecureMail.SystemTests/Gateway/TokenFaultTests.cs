@@ -210,7 +210,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
                 (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
                     w.Subject == dispatch && w.State == work && w.LastError == reason),
             $"{work} {reason}");
-        (await pair.A.Node.Ledger.StoryAsync(dispatch, CancellationToken.None))
+        (await pair.A.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None))
             .Select(l => l.Kind)
             .ShouldBe(["dispatch.accepted"]);
         (

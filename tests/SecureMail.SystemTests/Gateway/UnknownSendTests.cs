@@ -43,7 +43,7 @@ public sealed class UnknownSendTests(PostgresFixture postgres)
             .Recipients[0]
             .State.ShouldBe("unknown");
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
-        var story = (await pair.A.Node.Ledger.StoryAsync(answer.DispatchId, CancellationToken.None))
+        var story = (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Select(l => l.Kind)
             .ToList();
         story.ShouldBe(["dispatch.accepted", "dispatch.signed", "dispatch.unknown", "dispatch.sent"]);

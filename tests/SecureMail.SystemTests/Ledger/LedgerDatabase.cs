@@ -28,8 +28,7 @@ internal sealed class LedgerDatabase : IAsyncDisposable
     public static async Task<LedgerDatabase> CreateAsync(PostgresFixture postgres, string name = "a")
     {
         var database = new LedgerDatabase(
-            await postgres.CreateDatabaseAsync(), Directory.CreateTempSubdirectory("smledger").FullName,
-            name);
+            await postgres.CreateDatabaseAsync(), Directory.CreateTempSubdirectory("smledger").FullName, name);
         foreach (var (_, sql) in LedgerSchema.Migrations.Files)
         {
             await database.ExecuteAsync(sql);

@@ -40,7 +40,7 @@ public class SequencerTests(PostgresFixture postgres)
         head.Size.ShouldBe(36);
         head.IsSignedBy(ledger.LogKey.Verifier).ShouldBeTrue();
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
-        foreach (var stored in await StoredLedger.ListAsync(connection, null, 100, CancellationToken.None))
+        foreach (var stored in await StoredLedger.ListAsync(connection, 100, CancellationToken.None))
         {
             var proof = await StoredLedger.InclusionProofAsync(
                 connection, stored.Index!.Value, head.Size, CancellationToken.None);
@@ -130,7 +130,7 @@ public class SequencerTests(PostgresFixture postgres)
                     }
                 }));
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
-        var entries = await StoredLedger.ListAsync(connection, "dispatch-x", 100, CancellationToken.None);
+        var entries = await StoredLedger.ListOfAsync(connection, ["dispatch-x"], 100, CancellationToken.None);
         entries.Count.ShouldBe(30);
         for (var i = 0; i < entries.Count; i++)
         {

@@ -79,8 +79,7 @@ internal sealed class Postfix : IAsyncDisposable
         await File.WriteAllLinesAsync(Path.Combine(folder, "master.cf"), services);
         await RunAsync(
             $"chmod 755 '{folder}' && mkdir '{folder}/queue' '{folder}/data' && chown -R root:root '{folder}' && chown "
-                + $"postfix '{folder}/data' && postfix -c '{folder}' start"
-        );
+                + $"postfix '{folder}/data' && postfix -c '{folder}' start");
         return postfix;
     }
 

@@ -96,8 +96,7 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
         await WriteContentAsync();
         await _openssl.RunAsync(
             $"{command}{(command.Contains("-signer", StringComparison.Ordinal) ? "" : " -signer sender.pem")} -in "
-                + "content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml"
-        );
+                + "content.txt -inkey sender.key -from vanthu@tinhuy.vn -to xa@huyen.vn -subject x -out message.eml");
         await ValidateAsync(Verdict.Valid, encrypted: false);
     }
 
@@ -124,8 +123,7 @@ public sealed class OpenSslSmimeTests(OpenSsl openssl) : IClassFixture<OpenSsl>
         await WriteContentAsync();
         await _openssl.RunAsync(
             "cms -sign -text -in content.txt -signer sender.pem -inkey sender.key -from vanthu@tinhuy.vn -out "
-                + "message.eml"
-        );
+                + "message.eml");
         var path = _openssl.PathOf("message.eml");
         await File.WriteAllTextAsync(
             path, (await File.ReadAllTextAsync(path)).Replace("noi dung", "noi dunh", StringComparison.Ordinal));

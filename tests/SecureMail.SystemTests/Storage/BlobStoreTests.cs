@@ -62,8 +62,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task A_message_behind_another_head_is_taken_up_at_its_body_and_nothing_before_is_read()
     {
         var (blobs, octets, head) = (
-            Open(), RandomNumberGenerator.GetBytes((3 * BlobRow.Size) + 5),
-            RandomNumberGenerator.GetBytes(1000));
+            Open(), RandomNumberGenerator.GetBytes((3 * BlobRow.Size) + 5), RandomNumberGenerator.GetBytes(1000));
         const int Cut = BlobRow.Size + 70;
         var stored = await WriteAsync(blobs, octets);
         await OwnerAsync($"DELETE FROM gateway.blob_chunk WHERE blob_id = '{stored.Id}' AND n = 0");

@@ -27,7 +27,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         _owner = NpgsqlDataSource.Create(owner);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         _queue = new WorkQueue(_database);
-        _destinations = new DestinationQueues(_database, new RetrySchedule(TimeSpan.FromMinutes(10), TimeSpan.FromHours(2)));
+        _destinations = new DestinationQueues(
+            _database, new RetrySchedule(TimeSpan.FromMinutes(10), TimeSpan.FromHours(2)));
     }
 
     public async Task DisposeAsync()
@@ -57,7 +58,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
 
         // A place that is free is taken by the oldest row that waits; a row that goes elsewhere waits there.
         await _queue.PutBackAsync(
-            one.First(i => i.Destination == "b"), "ready", Minute, "later", countsAsAttempt: true, CancellationToken.None);
+            one.First(i => i.Destination == "b"), "ready", Minute, "later", countsAsAttempt: true,
+            CancellationToken.None);
         await _queue.PutBackAsync(
             one.First(i => i.Destination is null), "ready", TimeSpan.Zero, "moved", countsAsAttempt: false,
             CancellationToken.None, "b");
@@ -249,7 +251,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         await FillAsync("b", 10);
 
         // Of the large one no more than a mail may have recipients; another destination's rows of it are by themselves.
-        var first = await _queue.LeaseAsync("send", "one", Minute, 2, new DestinationLimits(1, 8), CancellationToken.None);
+        var first = await _queue.LeaseAsync(
+            "send", "one", Minute, 2, new DestinationLimits(1, 8), CancellationToken.None);
         first.Select(i => (i.Destination, i.All.Count)).Order().ShouldBe([("b", WorkQueue.LargestBatch), ("c", 2)]);
         first.SelectMany(i => i.All).Select(i => i.Subject).Distinct().Count().ShouldBe(WorkQueue.LargestBatch + 2);
         (

@@ -16,7 +16,8 @@ public sealed class MigrationTests(PostgresFixture postgres)
     {
         var owner = await postgres.CreateDatabaseAsync();
         var applied = await Task.WhenAll(
-            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None), GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
+            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None),
+            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
         applied
             .SelectMany(a => a)
             .Order(StringComparer.Ordinal)
@@ -96,7 +97,8 @@ public sealed class MigrationTests(PostgresFixture postgres)
             var strong = new NpgsqlConnectionStringBuilder(owner) { Username = role }.ConnectionString;
             (
                 await Should.ThrowAsync<StorageUnavailableException>(() =>
-                    GatewayDatabase.OpenAsync(OptionsFor(strong).Database, GatewaySchema.Migrator, CancellationToken.None))
+                    GatewayDatabase.OpenAsync(
+                        OptionsFor(strong).Database, GatewaySchema.Migrator, CancellationToken.None))
             ).Message.ShouldContain("securemail_gateway");
         }
 
@@ -110,9 +112,11 @@ public sealed class MigrationTests(PostgresFixture postgres)
         var owner = await postgres.CreateDatabaseAsync();
         // A table that stands in the way of the gateway's own first file.
         await ExecuteAsync(owner, "CREATE SCHEMA gateway; CREATE TABLE gateway.finding (x int)");
-        await Should.ThrowAsync<PostgresException>(() => GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
+        await Should.ThrowAsync<PostgresException>(() =>
+            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
         await ExecuteAsync(owner, "DROP TABLE gateway.finding");
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain("gateway/0001_gateway.sql");
+        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
+            "gateway/0001_gateway.sql");
         await using var database = await OpenAsync(owner);
     }
 

@@ -133,7 +133,8 @@ public sealed class EncryptedBackupFileTests : IDisposable
 
     private static async Task<(List<byte[]> Records, EncryptedBackupReader Reader)> ReadAsync(byte[] file)
     {
-        using var reader = await EncryptedBackupReader.OpenAsync("x", new MemoryStream(file), [Key], CancellationToken.None);
+        using var reader = await EncryptedBackupReader.OpenAsync(
+            "x", new MemoryStream(file), [Key], CancellationToken.None);
         List<byte[]> records = [];
         while (await reader.ReadAsync(CancellationToken.None) is var (_, octets))
         {

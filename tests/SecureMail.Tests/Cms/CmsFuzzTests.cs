@@ -65,8 +65,7 @@ public sealed class CmsFuzzTests
     }
 
     [Fact]
-    public void Detection_never_fails_and_agrees_with_the_readers() =>
-        Bounded(Corpus, 3, 20_000, input =>
+    public void Detection_never_fails_and_agrees_with_the_readers() => Bounded(Corpus, 3, 20_000, input =>
         {
             CmsKind kind = CmsFormat.Detect(input.AsSpan(0, Math.Min(input.Length, CmsFormat.DetectionLength)));
             if (kind == CmsKind.SignedData || input.Length > 2048)

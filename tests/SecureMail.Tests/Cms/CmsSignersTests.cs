@@ -46,8 +46,7 @@ public sealed class CmsSignersTests
             .Throw<CmsException>(() =>
                 PreparedSignature.Prepare(Request(Edwards) with { Digest = HashAlgorithmName.SHA256 }, new byte[32]))
             .Error.ShouldBe(CmsError.UnsupportedAlgorithm);
-        var prepared = PreparedSignature.Load(
-            PreparedSignature.Prepare(Request(Edwards), new byte[64]).Save());
+        var prepared = PreparedSignature.Load(PreparedSignature.Prepare(Request(Edwards), new byte[64]).Save());
         Should
             .Throw<CmsException>(() =>
                 prepared.Complete(Ed25519.Sign(Ed25519.GenerateSeed(), prepared.ToBeSigned.Span)))

@@ -12,7 +12,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Gateway;
 
-/// <summary>Holds the vocabulary together: the constants, the CHECKs of the schema and the code that uses them.</summary>
+/// <summary>Holds the vocabulary together: the constants, the CHECKs of the schema and the code that uses
+/// them.</summary>
 public sealed partial class VocabularyTests
 {
     private static readonly string Source = Path.Combine(
@@ -181,7 +182,8 @@ public sealed partial class VocabularyTests
         {
             // Without the parents: English that is missing must not be read as Vietnamese.
             var neutral = language.Equals(Catalogue.Vietnamese) ? CultureInfo.InvariantCulture : language;
-            var words = resources.GetResourceSet(neutral, createIfNotExists: true, tryParents: false)
+            var words = resources
+                .GetResourceSet(neutral, createIfNotExists: true, tryParents: false)
                 .ShouldNotBeNull()
                 .Cast<DictionaryEntry>()
                 .ToDictionary(e => (string)e.Key, e => (string)e.Value!);
@@ -194,7 +196,8 @@ public sealed partial class VocabularyTests
     [Fact]
     public void What_differs_from_case_to_case_has_words_too()
     {
-        Catalogue.Reason(ReasonCode.SelfCheck("certificate-revoked"), Catalogue.English)
+        Catalogue
+            .Reason(ReasonCode.SelfCheck("certificate-revoked"), Catalogue.English)
             .ShouldStartWith("The signature just made");
         Catalogue.Reason("Refused 550 5.7.1", Catalogue.English).ShouldContain("permanently: Refused 550 5.7.1.");
         Catalogue.Reason(ReceiptEvent.RelayRejection, Catalogue.Vietnamese).ShouldBe("Trả lại");
@@ -215,10 +218,12 @@ public sealed partial class VocabularyTests
             Reason = ReasonCode.GivenUp,
             MayHaveArrived = true,
         };
-        Catalogue.Notice(notice, "", Catalogue.Vietnamese).ShouldBe(
-            "Văn bản không gửi xong được tới H90 (b.example) [connection refused]: "
-                + "Quá thời hạn mà không gửi được; hãy kiểm tra liên lạc với cổng nhận. "
-                + "Chưa rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.");
+        Catalogue
+            .Notice(notice, "", Catalogue.Vietnamese)
+            .ShouldBe(
+                "Văn bản không gửi xong được tới H90 (b.example) [connection refused]: "
+                    + "Quá thời hạn mà không gửi được; hãy kiểm tra liên lạc với cổng nhận. "
+                    + "Chưa rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.");
     }
 
     private static IEnumerable<string> Keys(string type, IEnumerable<string> values) =>
@@ -243,7 +248,9 @@ public sealed partial class VocabularyTests
                 else
                 {
                     permitted[$"{table}.{match.Groups["column"].Value}"] =
-                        [.. Value().Matches(match.Groups["values"].Value).Select(v => v.Groups[1].Value)];
+                    [
+                        .. Value().Matches(match.Groups["values"].Value).Select(v => v.Groups[1].Value),
+                    ];
                 }
             }
         }
@@ -255,7 +262,8 @@ public sealed partial class VocabularyTests
     private static partial Regex Quoted();
 
     [GeneratedRegex(
-        """(CREATE|ALTER) TABLE (?<table>(gateway|ledger)\.\w+)|CHECK \((?<column>\w+) IN \((?<values>[^)]*)\)\)""")]
+        """(CREATE|ALTER) TABLE (?<table>(gateway|ledger)\.\w+)|CHECK \((?<column>\w+) IN \((?<values>[^)]*)\)\)"""
+    )]
     private static partial Regex TableOrCheck();
 
     [GeneratedRegex("'([^']*)'")]

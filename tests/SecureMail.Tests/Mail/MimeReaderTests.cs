@@ -27,7 +27,7 @@ public class MimeReaderTests
     {
         const string mail =
             "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\nX-A: 1\r\n\r\none\r\n"
-                + "\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
+            + "\r\n--x  \r\n\r\ntwo\r\n--x--\r\nepilogue\r\n";
         var root = Read(mail).Root;
         root.Children.Count.ShouldBe(2);
         Text(root.Children[0].OpenRaw()).ShouldBe("X-A: 1\r\n\r\none\r\n");
@@ -110,7 +110,7 @@ public class MimeReaderTests
     {
         const string mail =
             "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"
-                + "--i\r\n\r\nx\r\n--o--\r\n";
+            + "--i\r\n\r\nx\r\n--o--\r\n";
         Refusal(Octets(mail)).ShouldBe(MimeReason.Truncated);
         Read(mail, new MimeReaderOptions { Leniency = MimeLeniency.MissingFinalDelimiter })
             .Root.Children.Single()
@@ -171,8 +171,7 @@ public class MimeReaderTests
     {
         var whole = Octets(
             "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\n"
-                + "one\r\n--x--\r\n"
-        );
+                + "one\r\n--x--\r\n");
         for (var length = 0; length < whole.Length - 2; length++)
         {
             if (length is 14 or 57) // a header and nothing more: no promise is broken yet... unless it promised parts
@@ -240,12 +239,10 @@ public class MimeReaderTests
             Octets(Simple),
             Octets(
                 "From: a@b.vn\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: "
-                    + "message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"
-            ),
+                    + "message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--x\r\n\r\ntwo\r\n--x--\r\nend\r\n"),
             Octets(
                 "Content-Type: application/pdf; name*0*=UTF-8''a%20; name*1=b\r\nContent-Disposition: attachment; "
-                    + "filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"
-            ),
+                    + "filename=\"=?UTF-8?B?xJE=?=\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"),
             Octets("Content-Transfer-Encoding: quoted-printable\r\n\r\na=20=\r\nb =\r\n"),
         ];
         Fuzz.Run(corpus, seed: 1, iterations: 20_000, input =>

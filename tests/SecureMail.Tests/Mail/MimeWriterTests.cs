@@ -201,7 +201,6 @@ public class MimeWriterTests
                     Read(
                         Encoding.ASCII.GetBytes(
                             "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\n"
-                                + "a\r\n--x\r\n\r\nb\r\n--x--\r\n"
-                        ))))
+                                + "a\r\n--x\r\n\r\nb\r\n--x--\r\n"))))
             .Reason.ShouldBe(MimeReason.Malformed);
 }

@@ -57,8 +57,7 @@ public class SmtpServerTests
         await peer.ReplyAsync();
         (await peer.AskAsync("EHLO [127.0.0.1]")).ShouldBe(
             "250-mx.test|250-PIPELINING|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-SIZE 4242|250 XLEDGER "
-                + "mx.test/ledger+1234"
-        );
+                + "mx.test/ledger+1234");
         (await peer.AskAsync("HELO x")).ShouldBe("250 mx.test");
     }
 
@@ -166,8 +165,7 @@ public class SmtpServerTests
         await using var peer = await InDataAsync(server);
         await peer.WriteAsync(
             $"Subject: x\r\n\r\nfirst{end}MAIL FROM:<evil@x.vn>\r\nRCPT TO:<c@d.vn>\r\nDATA\r\nSubject: y\r\n\r\n"
-                + "second\r\n.\r\n"
-        );
+                + "second\r\n.\r\n");
         (await peer.ReplyAsync()).ShouldStartWith("554 5.6.0");
         (await peer.AskAsync("NOOP")).ShouldStartWith("250");
         server.Taken.ShouldBeEmpty();
@@ -186,7 +184,7 @@ public class SmtpServerTests
         var output = new MemoryStream();
         var buffer = new byte[64];
         var position = 0;
-        for (var done = false; !done;)
+        for (var done = false; !done; )
         {
             done = reader.Feed(
                 input.AsSpan(position, Math.Min(piece, input.Length - position)), buffer, out var consumed,

@@ -37,8 +37,7 @@ public class Pkcs11UriTests
         Pkcs11Uri
             .Parse(
                 "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library;"
-                    + "library-version=1.23"
-            )
+                    + "library-version=1.23")
             .Token.ShouldBeNull();
         Pkcs11Uri.Parse("pkcs11:slot-id=327;object=key").SlotId.ShouldBe(327UL);
     }

@@ -34,7 +34,7 @@ public class MessageValidatorTests
 
     private static string MixedWith(byte[] mail, string unsigned) =>
         $"From: {Address}\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=w\r\n\r\n--w\r\n\r\n{unsigned}\r\n"
-            + $"--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
+        + $"--w\r\n{EntityOf(mail)}\r\n--w--\r\n";
 
     [Fact]
     public async Task Mail_without_a_signature_is_unsigned()
@@ -43,8 +43,7 @@ public class MessageValidatorTests
         using var validation = await ValidateAsync(
             Octets(
                 $"From: {Address}\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n"
-                    + "\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"
-            ));
+                    + "\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: application/pgp-signature\r\n\r\nb\r\n--x--\r\n"));
         validation.Verdict.ShouldBe(Verdict.Unsigned);
         validation.Parts.Count.ShouldBe(2);
     }
@@ -384,13 +383,11 @@ public class MessageValidatorTests
         [
             .. Octets(
                 $"From: {Address}\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; "
-                    + "boundary=b\r\n\r\n--b\r\n"
-            ),
+                    + "boundary=b\r\n\r\n--b\r\n"),
             .. content,
             .. Octets(
                 "\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-                    + $"{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"
-            ),
+                    + $"{Convert.ToBase64String(signature, Base64FormattingOptions.InsertLineBreaks)}\r\n--b--\r\n"),
         ];
         using var validation = await ValidateAsync(mail);
         validation.Verdict.ShouldBe(Verdict.Valid);
@@ -515,6 +512,5 @@ public class MessageValidatorTests
     private static byte[] Wrapped(byte[] cms, string type) =>
         Octets(
             $"From: {Address}\r\nSubject: x\r\nContent-Type: {type}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-                + $"{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n"
-        );
+                + $"{Convert.ToBase64String(cms, Base64FormattingOptions.InsertLineBreaks)}\r\n");
 }

@@ -80,10 +80,7 @@ internal static class SmimeBench
     }
 
     public static async Task<MessageValidation> ValidateAsync(
-        byte[] octets,
-        ValidationOptions? options = null,
-        IReadOnlyList<RecipientKey>? keys = null
-    ) =>
+        byte[] octets, ValidationOptions? options = null, IReadOnlyList<RecipientKey>? keys = null) =>
         await MessageValidator.ValidateAsync(
             new MemoryStream(octets, writable: false), keys ?? Keys, options ?? Options);
 

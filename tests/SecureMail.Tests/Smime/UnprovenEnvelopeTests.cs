@@ -95,8 +95,9 @@ public sealed class UnprovenEnvelopeTests
 
     private static string Answer(MessageValidation validation) =>
         $"{validation.Verdict} {validation.State} {validation.Problem?.Code} {validation.Findings.Count} findings, "
-            + $"{string.Join(' ', validation.EnvelopeFindings.Select(f => f.Code))}, "
-            + (validation.Payload is null && validation.Parts.Count == 0 && !validation.EnvelopeIsProven
+        + $"{string.Join(' ', validation.EnvelopeFindings.Select(f => f.Code))}, "
+        + (
+            validation.Payload is null && validation.Parts.Count == 0 && !validation.EnvelopeIsProven
                 ? "nothing shown"
                 : "shown");
 

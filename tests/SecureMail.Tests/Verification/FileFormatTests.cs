@@ -65,7 +65,7 @@ public sealed class FileFormatTests
     [InlineData("%PDF-1.7\n<</ByteRang#", "unsigned")]
     public async Task A_pdf_is_never_valid(string pdf, string verdict)
     {
-        using var judgement = await FileJudge.JudgeAsync(
+        using var judgement = await FileValidator.ValidateAsync(
             "x.pdf", new MemoryStream(Encoding.ASCII.GetBytes(pdf)), null, [], Options);
         judgement.Format.ShouldBe(FileFormat.Pdf);
         SecureMail.Exchange.FindingJson.Name(judgement.Verdict).ShouldBe(verdict);

@@ -25,7 +25,7 @@ public sealed class UnprovenFileTests
             new MemoryStream(new byte[2000]), signed, CmsSignedDataTests.Request(Signer), Signer.Rsa);
         var cms = await Readers.EncryptAsync(
             signed.ToArray(), ContentCipher.Aes256Cbc, new EnvelopeRecipient(Readers.P256.Certificate));
-        using (FileJudgement judgement = await JudgeAsync(cms))
+        using (ValidationReport judgement = await JudgeAsync(cms))
         {
             judgement.Verdict.ShouldBe(Verdict.Valid);
             await using Stream? content = judgement.OpenEnvelope();
@@ -39,7 +39,7 @@ public sealed class UnprovenFileTests
         {
             byte[] changed = [.. cms];
             changed[place] ^= 0x20;
-            using FileJudgement judgement = await JudgeAsync(changed);
+            using ValidationReport judgement = await JudgeAsync(changed);
             // Beside the content and its signature lie certificates, which nobody signed: changed there, the signature
             // may still be intact.
             await using Stream? content = judgement.OpenEnvelope();
@@ -58,6 +58,6 @@ public sealed class UnprovenFileTests
         answers.Single().ShouldStartWith("Unsigned");
     }
 
-    private static Task<FileJudgement> JudgeAsync(byte[] cms) =>
-        FileJudge.JudgeAsync("x", new MemoryStream(cms), null, [Readers.P256], Options);
+    private static Task<ValidationReport> JudgeAsync(byte[] cms) =>
+        FileValidator.ValidateAsync("x", new MemoryStream(cms), null, [Readers.P256], Options);
 }

@@ -11,12 +11,12 @@ public sealed record Sentence(string Vi, string En);
 /// Everything found out about one file. Serialised with camel-case names it is the object that CLI.md gives for
 /// <c>verify</c>. Dispose it: what was decrypted is held until then.
 /// </summary>
-public sealed class FileJudgement : IDisposable
+public sealed class ValidationReport : IDisposable
 {
     private readonly IReadOnlyList<IDisposable> _owned;
     private readonly Func<Stream?> _openEnvelope;
 
-    internal FileJudgement(string file, FileFormat format, FileFindings found, Reason? summary = null)
+    internal ValidationReport(string file, FileFormat format, FileFindings found, Reason? summary = null)
     {
         File = file;
         Format = format;
@@ -54,7 +54,7 @@ public sealed class FileJudgement : IDisposable
     public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
     /// <summary>The judgement about a file that cannot be opened.</summary>
-    public static FileJudgement CannotOpen(string file) =>
+    public static ValidationReport CannotOpen(string file) =>
         new(
             file,
             FileFormat.Unknown,

@@ -13,8 +13,8 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// A message of which it is known what its signature is worth. Only <see cref="Judge"/> makes one. Judged is not
-/// accepted: <see cref="Screen"/> decides.
+/// A message of which it is known what its signature is worth. Only <see cref="IncomingValidator"/> makes one. Judged
+/// is not accepted: <see cref="AcceptancePolicy"/> decides.
 /// </summary>
 /// <param name="Evidence">The sender's ledger evidence beside the message; null when there is none that can be
 /// read.</param>
@@ -30,7 +30,7 @@ namespace SecureMail.Gateway.Inbound;
 /// come. Null where it is not early.</param>
 /// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless
 /// the verdict is valid and a time is claimed.</param>
-internal sealed record JudgedMessage(
+internal sealed record ValidatedMessage(
     ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
     byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced,
@@ -52,7 +52,7 @@ internal sealed record JudgedMessage(
 /// Whatever the octets are, this answers with a verdict; it throws only for what is ours (a token that is not there,
 /// the database).
 /// </summary>
-internal sealed class Judge(
+internal sealed class IncomingValidator(
     BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayTrust trust, TimeProvider time)
 {
     internal const string NotYetValid = "certificate-not-yet-valid";
@@ -61,7 +61,7 @@ internal sealed class Judge(
 
     /// <exception cref="KeyUnavailableException">The addressee's token is not there; the message waits for
     /// it.</exception>
-    public async Task<JudgedMessage> JudgeAsync(ReceivedMessage received, CancellationToken cancellationToken)
+    public async Task<ValidatedMessage> ValidateAsync(ReceivedMessage received, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.Find(received.AgencyId);
@@ -74,16 +74,16 @@ internal sealed class Judge(
             // exist yet. Then now is what is known.
             var now = time.GetUtcNow();
             var at = received.ReceivedAt < now ? received.ReceivedAt : now;
-            judgement = await JudgeAsync(octets, agency, at, cancellationToken);
+            judgement = await ValidateAsync(octets, agency, at, cancellationToken);
             if (at < now && judgement.Findings.Any(f => f.Reason.Code is NotYetValid or InFuture))
             {
                 judgement.Dispose();
                 octets.Position = 0;
-                judgement = await JudgeAsync(octets, agency, at = now, cancellationToken);
+                judgement = await ValidateAsync(octets, agency, at = now, cancellationToken);
             }
 
             var only = judgement.Findings.Count == 1 ? judgement.Findings[0] : null;
-            return new JudgedMessage(
+            return new ValidatedMessage(
                 received, judgement.Verdict, judgement.Findings,
                 judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedBytesDigest ?? [],
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
@@ -109,7 +109,7 @@ internal sealed class Judge(
     /// The claimed time proves nothing, so it does not decide whether the signature is good; when it lies ahead it
     /// decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever anybody claims.
     /// </summary>
-    private Task<MessageValidation> JudgeAsync(
+    private Task<MessageValidation> ValidateAsync(
         Stream octets, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
         MessageValidator.ValidateAsync(
             octets,

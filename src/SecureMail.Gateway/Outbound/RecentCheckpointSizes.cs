@@ -8,7 +8,7 @@ namespace SecureMail.Gateway.Outbound;
 /// sessions of a burst all begin before the first of it is seen.
 /// </summary>
 /// <remarks>A hint in this node's memory, bounded; what it forgets, the peer asks for in its next session.</remarks>
-internal sealed class ShownSizes
+internal sealed class RecentCheckpointSizes
 {
     private const int Kept = LedgerEvidence.MaxProofs;
 

@@ -18,12 +18,12 @@ namespace SecureMail.Gateway.Inbound;
 /// with the ledger entry that says so and the proof that a checkpoint covers it. It runs only once one does. Receipts
 /// are signed, not encrypted: they name no content.
 /// </summary>
-internal sealed class Answer(
+internal sealed class ReceiptSender(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, AgencyKeys keys, DirectoryOptions options,
     TimeProvider time)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
-    public async Task AnswerAsync(WorkItem item, CancellationToken cancellationToken)
+    public async Task SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         var due = await LoadAsync(item.Subject, cancellationToken);
         var directory = await directories.CurrentAsync(cancellationToken);
@@ -166,8 +166,8 @@ internal sealed class Answer(
         return await connection.QuerySingleOrDefaultAsync<Due>(
             new CommandDefinition(
                 $"""
-                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id
-                  AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
+                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender,
+                  i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
                   i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id)
                 WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'

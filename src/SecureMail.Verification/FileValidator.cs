@@ -10,7 +10,7 @@ namespace SecureMail.Verification;
 /// opened and judged here; a PDF is recognised only, and never called valid. Hostile input is a verdict, not an
 /// exception.
 /// </summary>
-public static class FileJudge
+public static class FileValidator
 {
     private const int MaxEnvelopes = 8;
 
@@ -50,28 +50,29 @@ public static class FileJudge
     /// <param name="options">What signatures are judged by.</param>
     /// <param name="cancellationToken">Stops between pieces.</param>
     /// <exception cref="IOException">The file cannot be read, or a temporary file not written.</exception>
-    public static async Task<FileJudgement> JudgeAsync(
+    public static async Task<ValidationReport> ValidateAsync(
         string name, Stream file, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
         var format = await FileFormats.DetectAsync(file, cancellationToken);
         return format switch
         {
-            FileFormat.Mime => new FileJudgement(
+            FileFormat.Mime => new ValidationReport(
                 name, format,
                 FileFindings.Of(await MessageValidator.ValidateAsync(file, keys, options, cancellationToken))),
-            FileFormat.Cms => new FileJudgement(
-                name, format, await JudgeCmsAsync(file, detachedContent, keys, options, depth: 0, cancellationToken)),
+            FileFormat.Cms => new ValidationReport(
+                name, format,
+                await ValidateCmsAsync(file, detachedContent, keys, options, depth: 0, cancellationToken)),
             // Neither judged nor valid: what may be signed waits for software that can tell, what is not is said to be
             // unsigned.
-            FileFormat.Pdf when await PdfSignatures.MayBePresentAsync(file, cancellationToken) => new FileJudgement(
+            FileFormat.Pdf when await PdfSignatures.MayBePresentAsync(file, cancellationToken) => new ValidationReport(
                 name, format, new FileFindings(FileState.Locked, [], PdfNotJudged)),
-            FileFormat.Pdf => new FileJudgement(name, format, new FileFindings(FileState.Read, [])),
-            _ => new FileJudgement(name, format, FileFindings.Unreadable(UnknownKind)),
+            FileFormat.Pdf => new ValidationReport(name, format, new FileFindings(FileState.Read, [])),
+            _ => new ValidationReport(name, format, FileFindings.Unreadable(UnknownKind)),
         };
     }
 
-    private static async Task<FileFindings> JudgeCmsAsync(
+    private static async Task<FileFindings> ValidateCmsAsync(
         Stream cms, Stream? detachedContent, IReadOnlyList<RecipientKey> keys, ValidationOptions options, int depth,
         CancellationToken cancellationToken)
     {
@@ -119,7 +120,7 @@ public static class FileJudge
             {
                 FileFormat.Mime => WithoutAbsentSender(
                     await MessageValidator.ValidateAsync(content, keys, options, cancellationToken)),
-                FileFormat.Cms => await JudgeCmsAsync(content, null, keys, options, depth + 1, cancellationToken),
+                FileFormat.Cms => await ValidateCmsAsync(content, null, keys, options, depth + 1, cancellationToken),
                 _ => new FileFindings(FileState.Read, []),
             };
             // Without a tag, only a signature inside and over the whole tells that nothing was changed (CBC can be

@@ -21,24 +21,24 @@ namespace SecureMail.Gateway.Inbound;
 /// the receipt that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly
 /// when the ledger says so.
 /// </summary>
-internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
+internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
 {
     /// <summary>Writes everything; the caller commits. Answers where the message lies now, and whether its sender's
     /// reader can do less than before.</summary>
     public async Task<(string Place, bool Weakened)> RecordAsync(
-        NpgsqlTransaction transaction, ScreenedMessage screened, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
-        var incoming = screened.Judged.Received;
-        var place = screened.Disposition;
-        var reason = screened.Reason;
-        if (screened is { Kind: MessageKind.Receipt, Disposition: Disposition.Inbox })
+        var incoming = decided.Validated.Received;
+        var place = decided.Disposition;
+        var reason = decided.Reason;
+        if (decided is { Kind: MessageKind.Receipt, Disposition: Disposition.Inbox })
         {
-            reason = await acknowledge.AcknowledgeAsync(transaction, screened, cancellationToken);
+            reason = await acknowledge.AcknowledgeAsync(transaction, decided, cancellationToken);
             place = reason is null ? Disposition.Matched : Disposition.Quarantine;
         }
 
-        var findings = JsonSerializer.Serialize(screened.Judged.Findings, FindingJson.Options);
+        var findings = JsonSerializer.Serialize(decided.Validated.Findings, FindingJson.Options);
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
                 "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, "
@@ -47,7 +47,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 {
                     incoming.Id,
                     now = now.UtcDateTime,
-                    Verdict = FindingJson.Name(screened.Judged.Verdict),
+                    Verdict = FindingJson.Name(decided.Validated.Verdict),
                     findings,
                 },
                 transaction,
@@ -60,11 +60,11 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 Time = now,
                 Agency = incoming.AgencyId,
                 Kind =
-                    screened.Kind == MessageKind.Receipt && place == Disposition.Matched
+                    decided.Kind == MessageKind.Receipt && place == Disposition.Matched
                         ? EntryKind.ReceiptMatched
                         : EntryKind.MessageJudged,
                 Object = incoming.Id.ToString(),
-                Commitments = CommitmentsOf(screened, place, findings),
+                Commitments = CommitmentsOf(decided, place, findings),
             },
             cancellationToken);
 
@@ -78,7 +78,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 ? await Register.NextAsync(
                     transaction, incoming.AgencyId, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken)
                 : null;
-        var manifest = screened is { Manifest: { } m, IsDuplicate: false }
+        var manifest = decided is { Manifest: { } m, IsDuplicate: false }
             ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
             : null;
         await transaction.Connection!.ExecuteAsync(
@@ -93,13 +93,13 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 new
                 {
                     incoming.Id,
-                    screened.Kind,
+                    decided.Kind,
                     place,
-                    Verdict = FindingJson.Name(screened.Judged.Verdict),
+                    Verdict = FindingJson.Name(decided.Validated.Verdict),
                     reason,
-                    Sender = screened.Sender?.Id,
-                    Dispatch = screened.Manifest?.DispatchId ?? screened.Receipt?.DispatchId,
-                    Digest = screened.Judged.SignedDigest is { Length: 32 } digest ? digest : null,
+                    Sender = decided.Sender?.Id,
+                    Dispatch = decided.Manifest?.DispatchId ?? decided.Receipt?.DispatchId,
+                    Digest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
                     Year = arrival is null ? (int?)null : Register.YearOf(now),
                     arrival,
                     Manifest = manifest?.Id,
@@ -109,11 +109,11 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                 transaction,
                 cancellationToken: cancellationToken));
 
-        if (screened is { Kind: MessageKind.Dispatch, IsDuplicate: false })
+        if (decided is { Kind: MessageKind.Dispatch, IsDuplicate: false })
         {
-            await KeepAsync(transaction, screened, place, entry.EntryId, now, cancellationToken);
+            await KeepAsync(transaction, decided, place, entry.EntryId, now, cancellationToken);
         }
-        else if (screened.FirstIncoming is { } first)
+        else if (decided.FirstIncoming is { } first)
         {
             await AnswerAgainAsync(transaction, first, cancellationToken);
         }
@@ -122,22 +122,22 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
         // not stand behind it.
         var weakened =
             place != Disposition.Quarantine
-            && screened is { Sender: { } sender, Judged: { Announced: { } announced, Signer: { } signer } }
+            && decided is { Sender: { } sender, Validated: { Announced: { } announced, Signer: { } signer } }
             && await AgencyCapabilities.NoteAsync(transaction, sender, announced, signer, now, cancellationToken);
         return (place, weakened);
     }
 
-    private static Dictionary<string, string> CommitmentsOf(ScreenedMessage screened, string place, string findings)
+    private static Dictionary<string, string> CommitmentsOf(DecidedMessage decided, string place, string findings)
     {
         // The salt of the sender's manifest where there is one, so that both ledgers commit to the dispatch alike; else
         // the reception's own.
-        var salt = screened.Manifest?.Salt ?? screened.Judged.Received.Salt;
+        var salt = decided.Manifest?.Salt ?? decided.Validated.Received.Salt;
         var commitments = new Dictionary<string, string>
         {
             ["findings"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(findings))),
             ["place"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(place))),
         };
-        if (screened.Judged.SignedDigest is { Length: 32 } digest)
+        if (decided.Validated.SignedDigest is { Length: 32 } digest)
         {
             commitments["content"] = Commitment.Of(salt, digest);
         }
@@ -146,11 +146,11 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
     }
 
     private async Task KeepAsync(
-        NpgsqlTransaction transaction, ScreenedMessage screened, string place, long entry, DateTimeOffset now,
+        NpgsqlTransaction transaction, DecidedMessage decided, string place, long entry, DateTimeOffset now,
         CancellationToken cancellationToken)
     {
-        var incoming = screened.Judged.Received;
-        if (screened.Reason == ReasonCode.ContentConflict)
+        var incoming = decided.Validated.Received;
+        if (decided.Reason == ReasonCode.ContentConflict)
         {
             await transaction.Connection!.ExecuteAsync(
                 new CommandDefinition(
@@ -161,8 +161,8 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                     new
                     {
                         now = now.UtcDateTime,
-                        Subject = screened.Sender!.LastName.Code,
-                        Detail = $"dispatch {screened.Manifest!.DispatchId}, message {incoming.Id}",
+                        Subject = decided.Sender!.LastName.Code,
+                        Detail = $"dispatch {decided.Manifest!.DispatchId}, message {incoming.Id}",
                         entry,
                     },
                     transaction,
@@ -177,15 +177,15 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
                     new
                     {
                         Recipient = incoming.AgencyId,
-                        Sender = screened.Sender!.Id,
-                        screened.Manifest!.DispatchId,
-                        Digest = screened.Judged.SignedDigest,
+                        Sender = decided.Sender!.Id,
+                        decided.Manifest!.DispatchId,
+                        Digest = decided.Validated.SignedDigest,
                         incoming.Id,
                     },
                     transaction,
                     cancellationToken: cancellationToken));
             var n = 0;
-            foreach (var part in screened.Documents)
+            foreach (var part in decided.Documents)
             {
                 await using var content = part.OpenDecoded();
                 var blob = await blobs.WriteAsync(transaction, content, cancellationToken);
@@ -205,7 +205,7 @@ internal sealed class Record(BlobStore blobs, Acknowledge acknowledge, ClockWatc
 
         // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand
         // behind the message; the checkpoint that covers the entry comes first.
-        if (screened.Reason
+        if (decided.Reason
             is not (null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer))
         {
             return;

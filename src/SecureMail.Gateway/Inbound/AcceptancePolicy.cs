@@ -15,15 +15,16 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// A message of which it is known where it goes. Only <see cref="Screen"/> makes one, and only it can be recorded.
+/// A message of which it is known where it goes. Only <see cref="AcceptancePolicy"/> makes one, and only it can be
+/// recorded.
 /// </summary>
 /// <param name="Kind">One of <see cref="MessageKind"/>.</param>
 /// <param name="Disposition">One of <see cref="Registers.Disposition"/>.</param>
 /// <param name="Reason">Why it does not go to the inbox, as a code; null where it does.</param>
 /// <param name="Sender">The agency that signed it, proven; null while nothing is.</param>
 /// <param name="FirstIncoming">For a duplicate: the message that came first.</param>
-internal sealed record ScreenedMessage(
-    JudgedMessage Judged, string Kind, string Disposition, string? Reason, Agency? Sender, Manifest? Manifest,
+internal sealed record DecidedMessage(
+    ValidatedMessage Validated, string Kind, string Disposition, string? Reason, Agency? Sender, Manifest? Manifest,
     Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
 {
     public bool IsDuplicate => FirstIncoming is not null;
@@ -38,15 +39,15 @@ internal sealed record ScreenedMessage(
 /// return with its reason; there is no way through by default. Works in the transaction that records the message: what
 /// is new is decided under a lock.
 /// </remarks>
-internal sealed class Screen(
+internal sealed class AcceptancePolicy(
     DirectoryStore directories, PeerLedger peers, ClockWatch clock, InboundOptions options, TimeProvider time)
 {
     private static readonly TimeSpan AskAgain = TimeSpan.FromMinutes(1);
 
     /// <summary>When a message that waits is judged again: soon, and at its deadline.</summary>
-    public TimeSpan AskAgainAfter(JudgedMessage judged)
+    public TimeSpan AskAgainAfter(ValidatedMessage validated)
     {
-        if (HangsOnDoubt(judged))
+        if (DependsOnDoubtedClock(validated))
         {
             return clock.AskAgain;
         }
@@ -55,8 +56,8 @@ internal sealed class Screen(
         var soonest = new[]
         {
             AskAgain,
-            judged.Received.Left > TimeSpan.Zero ? judged.Received.Left : AskAgain,
-            judged.NotBefore - time.GetUtcNow() ?? AskAgain,
+            validated.Received.Left > TimeSpan.Zero ? validated.Received.Left : AskAgain,
+            validated.NotBefore - time.GetUtcNow() ?? AskAgain,
         }.Min();
         return (soonest > TimeSpan.Zero ? soonest : TimeSpan.Zero) + TimeSpan.FromMilliseconds(100);
     }
@@ -65,31 +66,32 @@ internal sealed class Screen(
     public TimeSpan IndeterminateFor => options.IndeterminateFor;
 
     /// <summary>Why it waits, as a code.</summary>
-    public string WhyWaits(JudgedMessage judged) =>
-        HangsOnDoubt(judged) ? ReasonCode.ClockSuspect
-        : judged.NotBefore is not null ? ReasonCode.SignedInFuture
-        : judged.Verdict.ToString();
+    public string WhyWaits(ValidatedMessage validated) =>
+        DependsOnDoubtedClock(validated) ? ReasonCode.ClockSuspect
+        : validated.NotBefore is not null ? ReasonCode.SignedInFuture
+        : validated.Verdict.ToString();
 
     /// <summary>Nothing is set aside for a reason of time while our own clock is doubted.</summary>
-    private bool HangsOnDoubt(JudgedMessage judged) =>
-        judged.Findings.Any(f => f.Reason.Code is Judge.NotYetValid or Judge.InFuture or Judge.Expired)
-        && clock.IsDoubted;
+    private bool DependsOnDoubtedClock(ValidatedMessage validated) =>
+        validated.Findings.Any(f =>
+            f.Reason.Code is IncomingValidator.NotYetValid or IncomingValidator.InFuture or IncomingValidator.Expired
+        ) && clock.IsDoubted;
 
     /// <summary>Answers null when the message must wait for what it takes to judge it.</summary>
-    public async Task<ScreenedMessage?> ScreenAsync(
-        NpgsqlTransaction transaction, JudgedMessage judged, CancellationToken cancellationToken)
+    public async Task<DecidedMessage?> DecideAsync(
+        NpgsqlTransaction transaction, ValidatedMessage validated, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
-        var waited = judged.Received.Left <= TimeSpan.Zero;
-        var outcome = VerdictPolicy.Of(judged.Verdict, waited);
+        var waited = validated.Received.Left <= TimeSpan.Zero;
+        var outcome = VerdictPolicy.Of(validated.Verdict, waited);
         if (outcome == VerdictOutcome.Wait
-            || HangsOnDoubt(judged)
-            || (judged.Verdict != Verdict.Valid && judged.NotBefore is not null && !waited))
+            || DependsOnDoubtedClock(validated)
+            || (validated.Verdict != Verdict.Valid && validated.NotBefore is not null && !waited))
         {
             return null;
         }
 
-        if (judged is { NotBefore: not null, Payload: not { ContentType.MediaType: "multipart/report" } })
+        if (validated is { NotBefore: not null, Payload: not { ContentType.MediaType: "multipart/report" } })
         {
             // Signed in our future: it is let in when its time has come, which the limit on peers' clocks bounds. A
             // receipt counts at once: it says that the dispatch is there, and a dispatch must not become overdue
@@ -99,47 +101,47 @@ internal sealed class Screen(
 
         if (outcome != VerdictOutcome.Accept)
         {
-            return Aside(judged, ReasonCode.Of(judged.Verdict));
+            return Aside(validated, ReasonCode.Of(validated.Verdict));
         }
 
         try
         {
-            return judged.Payload switch
+            return validated.Payload switch
             {
                 {
                     ContentType.MediaType: "multipart/mixed",
                     Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children
                 } => await DispatchAsync(
-                    transaction, directory, judged, first, [.. children.Skip(1)], cancellationToken),
+                    transaction, directory, validated, first, [.. children.Skip(1)], cancellationToken),
                 { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(
-                    transaction, directory, judged, report, cancellationToken),
-                _ => Aside(judged, ReasonCode.NotADispatch),
+                    transaction, directory, validated, report, cancellationToken),
+                _ => Aside(validated, ReasonCode.NotADispatch),
             };
         }
         catch (WireFormatException e)
         {
-            return Aside(judged, e.Code);
+            return Aside(validated, e.Code);
         }
         catch (MimeException)
         {
-            return Aside(judged, ReasonCode.PartDamaged);
+            return Aside(validated, ReasonCode.PartDamaged);
         }
     }
 
-    private async Task<ScreenedMessage> DispatchAsync(
-        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart first,
+    private async Task<DecidedMessage> DispatchAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, ValidatedMessage validated, MimePart first,
         IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
     {
         var manifest = Manifest.Parse(ReadPart(first, Manifest.LongestOctets));
-        if (SenderOf(directory, judged, manifest.Sender.Id, out var why) is not { } sender)
+        if (SenderOf(directory, validated, manifest.Sender.Id, out var why) is not { } sender)
         {
-            return Aside(judged, why);
+            return Aside(validated, why);
         }
 
-        ScreenedMessage Put(string disposition, string? reason, Guid? firstIncoming = null) =>
-            new(judged, MessageKind.Dispatch, disposition, reason, sender, manifest, null, documents, firstIncoming);
+        DecidedMessage Put(string disposition, string? reason, Guid? firstIncoming = null) =>
+            new(validated, MessageKind.Dispatch, disposition, reason, sender, manifest, null, documents, firstIncoming);
 
-        var evidence = await EvidenceAsync(transaction, directory, judged, sender, cancellationToken);
+        var evidence = await EvidenceAsync(transaction, directory, validated, sender, cancellationToken);
         if (evidence is not null)
         {
             return Put(Disposition.Quarantine, evidence);
@@ -149,13 +151,13 @@ internal sealed class Screen(
         // ledger.
         if (
             !IsCommitted(
-                judged.Evidence!.Entry, EntryKind.DispatchSigned, manifest.DispatchId, manifest.Salt,
-                judged.SignedDigest))
+                validated.Evidence!.Entry, EntryKind.DispatchSigned, manifest.DispatchId, manifest.Salt,
+                validated.SignedDigest))
         {
             return Put(Disposition.Quarantine, ReasonCode.LedgerEvidence);
         }
 
-        if (manifest.Recipients.All(r => r.Id != judged.Received.AgencyId))
+        if (manifest.Recipients.All(r => r.Id != validated.Received.AgencyId))
         {
             return Put(Disposition.Returned, ReasonCode.NotAddressedToUs);
         }
@@ -163,7 +165,7 @@ internal sealed class Screen(
         if (
             manifest.Fields.Secrecy is not null
             && await SecrecyRefusedAsync(
-                transaction, judged.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
+                transaction, validated.Received.AgencyId, manifest.Fields.Secrecy, cancellationToken))
         {
             return Put(Disposition.Returned, ReasonCode.SecrecyRefused);
         }
@@ -172,7 +174,7 @@ internal sealed class Screen(
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(
                 "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
-                new { key = $"seen {judged.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction,
+                new { key = $"seen {validated.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction,
                 cancellationToken: cancellationToken));
         var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(
             new CommandDefinition(
@@ -180,7 +182,7 @@ internal sealed class Screen(
                     + "AND dispatch_id = @DispatchId",
                 new
                 {
-                    Recipient = judged.Received.AgencyId,
+                    Recipient = validated.Received.AgencyId,
                     Sender = sender.Id,
                     manifest.DispatchId,
                 },
@@ -188,7 +190,7 @@ internal sealed class Screen(
                 cancellationToken: cancellationToken));
         if (seen is { } before)
         {
-            return before.Digest.AsSpan().SequenceEqual(judged.SignedDigest)
+            return before.Digest.AsSpan().SequenceEqual(validated.SignedDigest)
                 ? Put(Disposition.Duplicate, ReasonCode.Duplicate, before.Incoming)
                 : Put(Disposition.Quarantine, ReasonCode.ContentConflict);
         }
@@ -198,50 +200,50 @@ internal sealed class Screen(
             : Put(Disposition.Quarantine, ReasonCode.DocumentsDiffer);
     }
 
-    private async Task<ScreenedMessage> ReceiptAsync(
-        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, MimePart report,
+    private async Task<DecidedMessage> ReceiptAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, ValidatedMessage validated, MimePart report,
         CancellationToken cancellationToken)
     {
         var part = report.Children.FirstOrDefault(c => c.ContentType.MediaType == Receipt.MediaType);
         if (MailReport.Read(report) is null || part is null)
         {
-            return Aside(judged, ReasonCode.NotAReceipt);
+            return Aside(validated, ReasonCode.NotAReceipt);
         }
 
         var receipt = Receipt.Parse(ReadPart(part, Receipt.LongestOctets));
-        if (receipt.Sender != judged.Received.AgencyId)
+        if (receipt.Sender != validated.Received.AgencyId)
         {
-            return Aside(judged, ReasonCode.NotAddressedToUs);
+            return Aside(validated, ReasonCode.NotAddressedToUs);
         }
 
-        if (SenderOf(directory, judged, receipt.Recipient, out var why) is not { } signer)
+        if (SenderOf(directory, validated, receipt.Recipient, out var why) is not { } signer)
         {
-            return Aside(judged, why);
+            return Aside(validated, why);
         }
 
-        var evidence = await EvidenceAsync(transaction, directory, judged, signer, cancellationToken);
+        var evidence = await EvidenceAsync(transaction, directory, validated, signer, cancellationToken);
         // A receipt of a gateway whose ledger was rewritten is kept aside like everything of it.
         return new(
-            judged, MessageKind.Receipt, evidence is null ? Disposition.Inbox : Disposition.Quarantine, evidence,
+            validated, MessageKind.Receipt, evidence is null ? Disposition.Inbox : Disposition.Quarantine, evidence,
             signer, null, receipt, [], null);
     }
 
     /// <summary>The agency named, when the certificate that signed is one of its own in the directory and it was in
     /// force.</summary>
-    private static Agency? SenderOf(DirectorySnapshot directory, JudgedMessage judged, Guid named, out string why)
+    private static Agency? SenderOf(DirectorySnapshot directory, ValidatedMessage validated, Guid named, out string why)
     {
         why = ReasonCode.SenderNotInDirectory;
-        if (directory.Find(named) is not { } agency || judged.Signer is not { } certificate)
+        if (directory.Find(named) is not { } agency || validated.Signer is not { } certificate)
         {
             return null;
         }
 
         // RFC 3183's idea, by the directory: agency ↔ certificate ↔ address, valid when it was signed.
         why = IsListed(directory, certificate) ? ReasonCode.SenderBinding : ReasonCode.SenderNotInDirectory;
-        var name = agency.NameAt(judged.SignedAt);
+        var name = agency.NameAt(validated.SignedAt);
         return
             name is not null
-            && string.Equals(name.Address, judged.From, StringComparison.OrdinalIgnoreCase)
+            && string.Equals(name.Address, validated.From, StringComparison.OrdinalIgnoreCase)
             && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span))
             ? agency
             : null;
@@ -254,12 +256,12 @@ internal sealed class Screen(
 
     /// <summary>Null when the sender's ledger stands behind the message; else the reason.</summary>
     private async Task<string?> EvidenceAsync(
-        NpgsqlTransaction transaction, DirectorySnapshot directory, JudgedMessage judged, Agency sender,
+        NpgsqlTransaction transaction, DirectorySnapshot directory, ValidatedMessage validated, Agency sender,
         CancellationToken cancellationToken)
     {
-        if (judged.Evidence is not { } evidence
+        if (validated.Evidence is not { } evidence
             || directory.FindGateway(sender.Record.Gateway) is not { } gateway
-            || gateway.Name != judged.Received.Peer)
+            || gateway.Name != validated.Received.Peer)
         {
             return ReasonCode.LedgerEvidence;
         }
@@ -284,7 +286,7 @@ internal sealed class Screen(
             {
                 PeerState.Fork => ReasonCode.LedgerFork,
                 PeerState.BadSignature => ReasonCode.LedgerEvidence,
-                PeerState.Pending when !IsExcused(observed, judged.Received) => ReasonCode.LedgerEvidence,
+                PeerState.Pending when !IsExcused(observed, validated.Received) => ReasonCode.LedgerEvidence,
                 _ => null,
             };
         }
@@ -344,7 +346,7 @@ internal sealed class Screen(
         using var content = part.OpenDecoded();
         using var octets = new MemoryStream();
         var buffer = new byte[16 * 1024];
-        for (int read; (read = content.Read(buffer)) > 0;)
+        for (int read; (read = content.Read(buffer)) > 0; )
         {
             octets.Write(buffer, 0, read);
             if (octets.Length > limit)
@@ -356,6 +358,6 @@ internal sealed class Screen(
         return octets.ToArray();
     }
 
-    private static ScreenedMessage Aside(JudgedMessage judged, string reason) =>
-        new(judged, MessageKind.Other, Disposition.Quarantine, reason, null, null, null, [], null);
+    private static DecidedMessage Aside(ValidatedMessage validated, string reason) =>
+        new(validated, MessageKind.Other, Disposition.Quarantine, reason, null, null, null, [], null);
 }
