@@ -288,7 +288,7 @@ internal sealed class EncryptedBackupReader : IDisposable
 
     private async Task<bool> IsZeroToTheEndAsync(CancellationToken cancellationToken)
     {
-        for (int read; (read = await _file.ReadAsync(_sealed, cancellationToken)) > 0; )
+        for (int read; (read = await _file.ReadAsync(_sealed, cancellationToken)) > 0;)
         {
             if (_sealed.AsSpan(0, read).ContainsAnyExcept((byte)0))
             {

@@ -153,7 +153,7 @@ public static class CmsDecryptor
         CancellationToken cancellationToken)
     {
         using var context = AesGcmContext.ForDecryption(key, algorithm.Nonce);
-        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty; )
+        for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
         {
             CheckLength(spool.Length + piece.Length, Math.Min(limits.MaxContent, AesGcmContext.MaxContentLength));
             while (!piece.IsEmpty)
@@ -203,7 +203,7 @@ public static class CmsDecryptor
         context.AddAad(attributes);
         var buffer = new byte[BufferSize];
         using Stream content = spool.OpenRead();
-        for (int count; (count = content.Read(buffer, 0, buffer.Length)) > 0; )
+        for (int count; (count = content.Read(buffer, 0, buffer.Length)) > 0;)
         {
             context.Update(buffer.AsSpan(0, count), buffer);
         }
@@ -228,7 +228,7 @@ public static class CmsDecryptor
         var buffered = 0;
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty; )
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
             {
                 CheckLength(spool.Length + buffered + piece.Length, limits.MaxContent);
                 while (!piece.IsEmpty)

@@ -252,7 +252,7 @@ public sealed class CmsSignedData : IDisposable
         var hash = new ContentHash(digests);
         try
         {
-            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty; )
+            for (ReadOnlyMemory<byte> piece; !(piece = await reader.ReadPieceAsync(cancellationToken)).IsEmpty;)
             {
                 if (content.Length + piece.Length > limits.MaxContent)
                 {

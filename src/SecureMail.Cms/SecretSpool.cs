@@ -228,7 +228,7 @@ public sealed class SecretSpool : IDisposable
         buffer ??= SpoolMemory.Rent();
         Span<byte> nonce = stackalloc byte[12];
         BinaryPrimitives.WriteInt64BigEndian(nonce[4..], index);
-        for (var read = 0; read < PieceSize + TagSize; )
+        for (var read = 0; read < PieceSize + TagSize;)
         {
             var count = RandomAccess.Read(
                 _file!.SafeFileHandle, buffer.AsSpan(read, PieceSize + TagSize - read), FileOffset(index) + read);

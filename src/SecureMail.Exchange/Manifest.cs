@@ -143,7 +143,7 @@ public sealed record DispatchFields
     /// <summary>Whether a header field can carry it: no control character, no half of a surrogate pair.</summary>
     public static bool IsText(string text)
     {
-        for (var rest = text.AsSpan(); !rest.IsEmpty; )
+        for (var rest = text.AsSpan(); !rest.IsEmpty;)
         {
             if (Rune.DecodeFromUtf16(rest, out var rune, out var used) != OperationStatus.Done || Rune.IsControl(rune))
             {

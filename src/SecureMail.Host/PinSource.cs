@@ -40,7 +40,7 @@ internal static class PinSource
     {
         Console.Error.Write("Mã PIN / PIN: ");
         var typed = new StringBuilder();
-        for (ConsoleKeyInfo key; (key = Console.ReadKey(intercept: true)).Key != ConsoleKey.Enter; )
+        for (ConsoleKeyInfo key; (key = Console.ReadKey(intercept: true)).Key != ConsoleKey.Enter;)
         {
             if (key.Key == ConsoleKey.Backspace && typed.Length > 0)
             {

@@ -98,7 +98,7 @@ internal sealed class SignedNote
         }
 
         var signatures = new List<NoteSignature>();
-        for (var at = split + 2; at < note.Length; )
+        for (var at = split + 2; at < note.Length;)
         {
             var end = note.IndexOf('\n', at);
             if (end < 0)

@@ -13,9 +13,9 @@ internal sealed class CrlfStream(Stream inner) : DecodingReadStream(inner, expan
     {
         var buffer = new byte[16 * 1024];
         byte previous = 0;
-        for (int read; (read = text.Read(buffer)) > 0; )
+        for (int read; (read = text.Read(buffer)) > 0;)
         {
-            for (var i = buffer.AsSpan(0, read).IndexOf((byte)'\n'); i >= 0 && i < read; )
+            for (var i = buffer.AsSpan(0, read).IndexOf((byte)'\n'); i >= 0 && i < read;)
             {
                 if ((i == 0 ? previous : buffer[i - 1]) != '\r')
                 {

@@ -32,7 +32,8 @@ public sealed class TrustMaterial
             anchors.Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
             (intermediates ?? []).Select(ParsedCertificate.TryRead).OfType<ParsedCertificate>().ToList(),
             (crls ?? []).Select(c => CertificateRevocationList.TryRead(c)).OfType<CertificateRevocationList>().ToList()
-        ) { }
+        )
+    { }
 
     private TrustMaterial(
         List<ParsedCertificate> anchors, List<ParsedCertificate> intermediates, List<CertificateRevocationList> crls)

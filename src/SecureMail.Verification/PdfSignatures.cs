@@ -43,7 +43,7 @@ internal static class PdfSignatures
 
     private static bool Find(ReadOnlySpan<byte> octets)
     {
-        for (int slash; (slash = octets.IndexOf((byte)'/')) >= 0; )
+        for (int slash; (slash = octets.IndexOf((byte)'/')) >= 0;)
         {
             octets = octets[(slash + 1)..];
             var end = octets.IndexOfAny(NameEnds);

@@ -54,7 +54,7 @@ internal sealed record Contest(
     /// <summary>Our side alone, for so many seconds of CPU time.</summary>
     public async Task RepeatAsync(int seconds)
     {
-        for (var start = Interop.CpuMicroseconds(); Interop.CpuMicroseconds() - start < seconds * 1e6; )
+        for (var start = Interop.CpuMicroseconds(); Interop.CpuMicroseconds() - start < seconds * 1e6;)
         {
             await Ours();
         }

@@ -52,7 +52,7 @@ internal static class Program
 
         if (!json)
         {
-            Console.WriteLine($"{"", -38} {"ratio", 7} {"goal", 6}  {"spread", -15} {"ours", 12} {"peer", 12}");
+            Console.WriteLine($"{"",-38} {"ratio",7} {"goal",6}  {"spread",-15} {"ours",12} {"peer",12}");
         }
 
         foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
@@ -91,7 +91,7 @@ internal static class Program
                     })
                 : string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{contest.Name, -38} {ratio.Median, 7:0.00} {contest.Goal, 6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds, 9:0.0} µs {ratio.TheirMicroseconds, 9:0.0} µs  a {contest.Unit}; {contest.Peer}"
+                    $"{contest.Name,-38} {ratio.Median,7:0.00} {contest.Goal,6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds,9:0.0} µs {ratio.TheirMicroseconds,9:0.0} µs  a {contest.Unit}; {contest.Peer}"
                 ));
     }
 
@@ -142,5 +142,5 @@ internal static class Program
                         goal = peak.Goal is { } goal ? Math.Round(goal, 1) : (double?)null,
                     })
                 : string.Create(
-                    CultureInfo.InvariantCulture, $"{peak.Name, -38} {peak.Mib, 7:0.0} {peak.Goal, 6:0.0}  MiB"));
+                    CultureInfo.InvariantCulture, $"{peak.Name,-38} {peak.Mib,7:0.0} {peak.Goal,6:0.0}  MiB"));
 }

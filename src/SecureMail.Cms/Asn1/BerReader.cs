@@ -215,7 +215,7 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
                 throw new CmsException(CmsError.LimitExceeded, "a part of the CMS object is too large");
             }
 
-            for (var left = header.Length; left > 0; )
+            for (var left = header.Length; left > 0;)
             {
                 if (!await FillAsync(1, cancellationToken))
                 {

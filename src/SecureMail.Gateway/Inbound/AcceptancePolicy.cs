@@ -346,7 +346,7 @@ internal sealed class AcceptancePolicy(
         using var content = part.OpenDecoded();
         using var octets = new MemoryStream();
         var buffer = new byte[16 * 1024];
-        for (int read; (read = content.Read(buffer)) > 0; )
+        for (int read; (read = content.Read(buffer)) > 0;)
         {
             octets.Write(buffer, 0, read);
             if (octets.Length > limit)

@@ -89,7 +89,7 @@ internal static class DirectoryCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{agency.LastName.Code, -14} {agency.LastName.Name} <{agency.LastName.Address}>{(agency.IsInForce(now) ? "" : " (hết hiệu lực)")}"
+                            $"{agency.LastName.Code,-14} {agency.LastName.Name} <{agency.LastName.Address}>{(agency.IsInForce(now) ? "" : " (hết hiệu lực)")}"
                         );
                     }
                 }

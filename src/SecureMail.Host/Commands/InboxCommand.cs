@@ -55,7 +55,7 @@ internal static class InboxCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{message.Id} {message.Place ?? IncomingState.Received, -10} {message.Verdict ?? "-", -13} {message.ArrivalNumber, 4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
+                            $"{message.Id} {message.Place ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
                         );
                     }
                 }
@@ -94,7 +94,7 @@ internal static class InboxCommand
         else
         {
             Console.Out.WriteLine(
-                $"{notice.RaisedAt:u} notice     {notice.Action, -8} {notice.Number} {words.Vi} / {words.En}");
+                $"{notice.RaisedAt:u} notice     {notice.Action,-8} {notice.Number} {words.Vi} / {words.En}");
         }
     }
 

@@ -88,7 +88,7 @@ internal static class LedgerCommand
                     else
                     {
                         var index = line.Index?.ToString(CultureInfo.InvariantCulture) ?? "…";
-                        Console.Out.WriteLine($"{index, 6} {line.Time:u} {line.Kind, -22} {line.Object}");
+                        Console.Out.WriteLine($"{index,6} {line.Time:u} {line.Kind,-22} {line.Object}");
                     }
                 }
 

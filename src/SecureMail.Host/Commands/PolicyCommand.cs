@@ -36,7 +36,7 @@ internal static class PolicyCommand
                     {
                         Console.Out.WriteLine(
                             line.Kind == "route"
-                                ? $"{line.Rule, 4} cấm / forbidden: {line.Sender ?? "*"} → {line.Recipient ?? "*"}: {line.Detail}"
+                                ? $"{line.Rule,4} cấm / forbidden: {line.Sender ?? "*"} → {line.Recipient ?? "*"}: {line.Detail}"
                                 : $"     cho phép / permitted: {line.Sender} tới / up to {line.Detail}");
                     }
                 }

@@ -33,7 +33,7 @@ internal static class QueueCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{row.Id, 8} {row.Kind, -8} {row.State, -7} {row.Attempts, 3} {row.RunAt:u} {row.Subject} {row.Destination ?? "-"} {row.LastError}"
+                            $"{row.Id,8} {row.Kind,-8} {row.State,-7} {row.Attempts,3} {row.RunAt:u} {row.Subject} {row.Destination ?? "-"} {row.LastError}"
                         );
                     }
                 }

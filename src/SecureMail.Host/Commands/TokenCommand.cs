@@ -65,7 +65,7 @@ internal static class TokenCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{token.Label, -24} {token.Serial, -18} {token.Manufacturer} {token.Model}{(token.Initialized ? "" : " (chưa khởi tạo)")}{(token.PinLocked ? " (PIN bị khóa)" : "")}"
+                            $"{token.Label,-24} {token.Serial,-18} {token.Manufacturer} {token.Model}{(token.Initialized ? "" : " (chưa khởi tạo)")}{(token.PinLocked ? " (PIN bị khóa)" : "")}"
                         );
                     }
                 }

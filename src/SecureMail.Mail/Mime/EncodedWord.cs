@@ -30,7 +30,7 @@ internal static class EncodedWord
         var run = new List<byte>();
         Encoding? runCharset = null;
         var gapStart = -1; // white space after a word, dropped when another word follows (RFC 2047 §6.2)
-        for (var i = 0; i < text.Length; )
+        for (var i = 0; i < text.Length;)
         {
             if (text[i] == '=' && TryReadWord(text, i, out var length, out var charset, out var bytes))
             {

@@ -133,7 +133,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
         }
 
         // Start at the end of this line, because the delimiter may follow directly.
-        for (var from = _next - EndLength; ; )
+        for (var from = _next - EndLength; ;)
         {
             var found = _buffer.AsSpan(from, _end - from).IndexOf("\n--"u8);
             if (found >= 0)

@@ -130,7 +130,7 @@ public sealed class MimePart
         using var stream = OpenDecoded();
         using var memory = new MemoryStream();
         var buffer = new byte[8192];
-        for (int read; (read = stream.Read(buffer)) > 0; )
+        for (int read; (read = stream.Read(buffer)) > 0;)
         {
             if (memory.Length + read > limit)
             {

@@ -24,7 +24,7 @@ internal static class TransferEncoding
         var encoder = new QuotedPrintableLine();
         var input = new byte[8192];
         var encoded = new ArrayBufferWriter<byte>(32 * 1024);
-        for (int read; (read = await source.ReadAsync(input, cancellationToken)) > 0; )
+        for (int read; (read = await source.ReadAsync(input, cancellationToken)) > 0;)
         {
             foreach (var b in input.AsSpan(0, read))
             {

@@ -394,7 +394,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 
             List<string> serials = [];
             var agreement = new Asn1Tag(TagClass.ContextSpecific, 1, isConstructed: true);
-            for (var recipients = data.ReadSetOf(); recipients.HasData; )
+            for (var recipients = data.ReadSetOf(); recipients.HasData;)
             {
                 var recipient =
                     recipients.PeekTag() == agreement

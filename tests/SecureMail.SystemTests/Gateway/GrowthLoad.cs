@@ -395,7 +395,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     {
         public List<(
             DateTimeOffset Time, Guid Agency, string Kind, string Object, Dictionary<string, string> Commitments,
-            string? Prior)> Entries { get; } = [];
+            string? Prior)> Entries
+        { get; } = [];
 
         public List<object[]> EntryRows { get; } = [];
 

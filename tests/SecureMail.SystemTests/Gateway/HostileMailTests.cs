@@ -190,7 +190,7 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         }
 
         text.Append("Content-Type: text/plain\r\n\r\nDeep\r\n");
-        for (var n = depth; --n >= 0; )
+        for (var n = depth; --n >= 0;)
         {
             text.Append($"--b{n}--\r\n");
         }

@@ -17,7 +17,7 @@ public sealed class SecretSpoolTests
     {
         var data = RandomNumberGenerator.GetBytes(length);
         using var spool = new SecretSpool();
-        for (var at = 0; at < length; )
+        for (var at = 0; at < length;)
         {
             var count = Math.Min(length - at, 1 + (at * 13 % 100_003));
             spool.Write(data.AsSpan(at, count));

@@ -74,7 +74,7 @@ public class MimeBulkTests
             var whole = Convert.ToBase64String(data);
             var lines = new StringBuilder();
             var usual = random.Next(1, 90);
-            for (var at = 0; at < whole.Length; )
+            for (var at = 0; at < whole.Length;)
             {
                 var count = Math.Min(whole.Length - at, random.Next(50) == 0 ? random.Next(1, 90) : usual);
                 lines
@@ -121,7 +121,7 @@ public class MimeBulkTests
                 Convert.ToBase64String(data).Chunk(76).Select(line => new string(line) + "\r\n"));
             var output = new MemoryStream();
             var writer = new Base64Writer(output);
-            for (var at = 0; at < size; )
+            for (var at = 0; at < size;)
             {
                 var count = Math.Min(size - at, random.Next(1, 70_000));
                 if (random.Next(2) == 0)

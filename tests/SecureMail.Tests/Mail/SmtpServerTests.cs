@@ -184,7 +184,7 @@ public class SmtpServerTests
         var output = new MemoryStream();
         var buffer = new byte[64];
         var position = 0;
-        for (var done = false; !done; )
+        for (var done = false; !done;)
         {
             done = reader.Feed(
                 input.AsSpan(position, Math.Min(piece, input.Length - position)), buffer, out var consumed,

@@ -35,7 +35,7 @@ internal sealed class OutgoingData
         var buffer = new byte[64 * 1024];
         byte previous = 0;
         var column = 0;
-        for (int read; (read = await message.ReadAsync(buffer, cancellationToken)) > 0; )
+        for (int read; (read = await message.ReadAsync(buffer, cancellationToken)) > 0;)
         {
             data.Size += read;
             data.HasEightBit |= buffer.AsSpan(0, read).IndexOfAnyInRange((byte)128, (byte)255) >= 0;

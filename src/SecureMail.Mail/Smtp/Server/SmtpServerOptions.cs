@@ -57,7 +57,8 @@ public sealed record SmtpServerOptions
     public IReadOnlyDictionary<
         string,
         Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>
-    > PrivateCommands { get; init; } =
+    > PrivateCommands
+    { get; init; } =
         new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>();
 
     /// <summary>Begins the reception of a message. An exception is answered 451 instead of 354.</summary>
