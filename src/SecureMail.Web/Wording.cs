@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.LedgerStore;
 
@@ -82,9 +83,19 @@ public static class Wording
             language => Catalogue.Transmission(state, isOverdue, language));
     }
 
-    /// <summary>What a clerk is told about an outgoing document.</summary>
-    public static (string Vi, string En) Notice(SenderNotice notice) =>
-        InBoth(language => Catalogue.Notice(notice, Time(notice.RetryUntil), language));
+    /// <summary>What a clerk is told about an outgoing dispatch or receipt, as RFC 3464 §2 has it: what became of it,
+    /// where, why, and what happens next.</summary>
+    public static (string Vi, string En) Notice(SenderNotice notice)
+    {
+        var action = notice is { Action: NoticeAction.Failed, MayHaveArrived: true } ? "failed-unknown" : notice.Action;
+        return InBoth(language =>
+            string.Format(
+                CultureInfo.InvariantCulture, Catalogue.Text("Notice." + action, language),
+                Catalogue.Text("Transmitted." + notice.Kind, language),
+                notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})",
+                notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]",
+                notice.Reason is null ? "" : Catalogue.Reason(notice.Reason, language), Time(notice.RetryUntil)));
+    }
 
     public static Label Verdict(string? verdict) =>
         Of(

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
+using NetArchTest.Rules;
 
 namespace SecureMail.Tests;
 
@@ -26,6 +27,13 @@ public sealed partial class ArchitectureTests
         ["Web"] = ["Gateway", "Verification"],
         ["Host"] = ["Web"],
     };
+
+    // Each folder of the Gateway uses only those before it. The classes of the root compose them all.
+    private static readonly string[] GatewayFolders =
+    [
+        "Vocabulary", "Words", "Telemetry", "Schema", "Directories", "Policy", "Registers", "Keys", "Clock", "Outbound",
+        "Inbound", "Health", "Retention", "Recovery",
+    ];
 
     private static readonly string Root = FindRoot();
 
@@ -56,6 +64,57 @@ public sealed partial class ArchitectureTests
                     .GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories)
                     .Select(p => Path.GetFileNameWithoutExtension(p)["SecureMail.".Length..])
                     .Order());
+
+    [Fact]
+    public void The_order_of_the_gateway_names_exactly_the_folders_that_there_are() =>
+        Directory
+            .GetDirectories(Path.Combine(Root, "src/SecureMail.Gateway"))
+            .Select(f => Path.GetFileName(f))
+            .Except(["bin", "obj"])
+            .Order()
+            .ShouldBe(GatewayFolders.Order());
+
+    [Fact]
+    public void A_folder_of_the_gateway_uses_only_the_folders_before_it()
+    {
+        foreach (var (folder, n) in GatewayFolders.Select((f, n) => (f, n)))
+        {
+            string[] later = [.. GatewayFolders[(n + 1)..].Select(f => "SecureMail.Gateway." + f)];
+            if (later.Length == 0)
+            {
+                continue;
+            }
+
+            Types
+                .InAssembly(typeof(SecureMail.Gateway.GatewaySettings).Assembly)
+                .That()
+                .ResideInNamespace("SecureMail.Gateway." + folder)
+                .ShouldNot()
+                .HaveDependencyOnAny(later)
+                .GetResult()
+                .FailingTypes.Select(t => t.FullName)
+                .ShouldBeEmpty($"{folder} uses a folder that comes after it");
+            // A constant leaves no trace in the compiled type. Its namespace stands among the usings.
+            Directory
+                .GetFiles(Path.Combine(Root, "src/SecureMail.Gateway", folder), "*.cs")
+                .SelectMany(f => File.ReadLines(f).Where(l => later.Any(o => l == $"using {o};")))
+                .ShouldBeEmpty($"{folder} uses a folder that comes after it");
+        }
+    }
+
+    [Fact]
+    public void The_arrow_tests_see_an_arrow()
+    {
+        // Proves that the rule above can fail: Outbound does use Registers.
+        Types
+            .InAssembly(typeof(SecureMail.Gateway.GatewaySettings).Assembly)
+            .That()
+            .ResideInNamespace("SecureMail.Gateway.Outbound")
+            .ShouldNot()
+            .HaveDependencyOnAny("SecureMail.Gateway.Directories")
+            .GetResult()
+            .IsSuccessful.ShouldBeFalse();
+    }
 
     [Fact]
     public void Every_file_that_the_architecture_page_names_exists()

@@ -5,7 +5,7 @@ using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 

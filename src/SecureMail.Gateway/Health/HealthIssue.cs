@@ -1,4 +1,4 @@
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.Gateway.Health;
 

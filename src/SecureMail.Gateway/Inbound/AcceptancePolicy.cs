@@ -6,7 +6,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
@@ -19,7 +19,7 @@ namespace SecureMail.Gateway.Inbound;
 /// recorded.
 /// </summary>
 /// <param name="Kind">One of <see cref="MessageKind"/>.</param>
-/// <param name="Disposition">One of <see cref="Registers.Disposition"/>.</param>
+/// <param name="Disposition">One of <see cref="Vocabulary.Disposition"/>.</param>
 /// <param name="Reason">Why it does not go to the inbox, as a code; null where it does.</param>
 /// <param name="Sender">The agency that signed it, proven; null while nothing is.</param>
 /// <param name="FirstIncoming">For a duplicate: the message that came first.</param>

@@ -9,6 +9,7 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;

@@ -3,7 +3,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;

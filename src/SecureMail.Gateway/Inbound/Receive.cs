@@ -3,7 +3,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Server;

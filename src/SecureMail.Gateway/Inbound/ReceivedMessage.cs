@@ -1,6 +1,6 @@
 using Dapper;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Inbound;

@@ -6,6 +6,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;

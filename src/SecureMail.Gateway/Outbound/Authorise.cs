@@ -5,7 +5,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Policy;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;

@@ -1,8 +1,7 @@
 using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Inbound;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;

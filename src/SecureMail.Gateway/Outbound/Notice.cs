@@ -1,6 +1,6 @@
 using Dapper;
 using Npgsql;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.Gateway.Outbound;
 

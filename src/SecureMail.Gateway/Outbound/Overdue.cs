@@ -2,7 +2,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;

@@ -5,7 +5,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;

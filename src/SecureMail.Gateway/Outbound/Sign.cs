@@ -5,7 +5,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;

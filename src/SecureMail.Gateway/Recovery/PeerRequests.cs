@@ -3,7 +3,7 @@ using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp;

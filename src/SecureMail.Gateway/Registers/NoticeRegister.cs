@@ -1,6 +1,7 @@
 using Dapper;
 using SecureMail.Gateway.Directories;
 using SecureMail.Storage;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.Gateway.Registers;
 

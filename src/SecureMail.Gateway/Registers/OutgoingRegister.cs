@@ -2,6 +2,7 @@ using Dapper;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Storage;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.Gateway.Registers;
 

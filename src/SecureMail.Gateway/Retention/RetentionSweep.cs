@@ -7,6 +7,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Resources;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.Gateway.Words;
 
@@ -49,7 +49,7 @@ public static class Catalogue
     public static string Transmission(string state, bool isOverdue, CultureInfo language) =>
         Text("Transmission." + (isOverdue ? NoticeAction.Overdue : state), language);
 
-    /// <summary>A <see cref="Registers.Disposition"/>; null: the message is not recorded yet.</summary>
+    /// <summary>A <see cref="Vocabulary.Disposition"/>; null: the message is not recorded yet.</summary>
     public static string Disposition(string? disposition, CultureInfo language) =>
         Text("Disposition." + (disposition ?? "none"), language);
 
@@ -77,18 +77,4 @@ public static class Catalogue
     /// <summary>A degree of urgency, 0 to 4 (DOMAIN.md, Annex VI).</summary>
     public static string Priority(int priority, CultureInfo language) =>
         Text(string.Create(CultureInfo.InvariantCulture, $"Priority.{Math.Clamp(priority, 0, 4)}"), language);
-
-    /// <summary>What a clerk is told about an outgoing dispatch or receipt, as RFC 3464 §2 has it: what became of it,
-    /// where, why, and what happens next.</summary>
-    /// <param name="retryUntil">Until when it is tried, as the reader reads a time.</param>
-    public static string Notice(SenderNotice notice, string retryUntil, CultureInfo language)
-    {
-        var action = notice is { Action: NoticeAction.Failed, MayHaveArrived: true } ? "failed-unknown" : notice.Action;
-        return string.Format(
-            CultureInfo.InvariantCulture, Text("Notice." + action, language),
-            Text("Transmitted." + notice.Kind, language),
-            notice.Remote is null ? notice.RecipientCode : $"{notice.RecipientCode} ({notice.Remote})",
-            notice.Diagnostic is null ? "" : $" [{notice.Diagnostic}]",
-            notice.Reason is null ? "" : Reason(notice.Reason, language), retryUntil);
-    }
 }

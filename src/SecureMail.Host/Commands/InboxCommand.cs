@@ -2,6 +2,7 @@ using System.CommandLine;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;

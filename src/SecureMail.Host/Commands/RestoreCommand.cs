@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Schema;
 using SecureMail.Verification;
 

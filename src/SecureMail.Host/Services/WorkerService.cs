@@ -2,7 +2,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host.Services;

@@ -194,7 +194,7 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
                 "Kết luận về chữ ký",
                 "TOTAL-PASSED",
                 "gateway-a.test",
-                "Đã kiểm tra và ghi sổ",
+                "Đã kiểm tra và ghi nhận",
                 "&lt;img src=x",
                 $"/incoming/{message.Id}/documents/1",
             })

@@ -4,11 +4,13 @@ using System.Resources;
 using System.Text.RegularExpressions;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage.Queue;
 using SecureMail.Trust;
+using SecureMail.Web;
 
 namespace SecureMail.Tests.Gateway;
 
@@ -218,9 +220,9 @@ public sealed partial class VocabularyTests
             Reason = ReasonCode.GivenUp,
             MayHaveArrived = true,
         };
-        Catalogue
-            .Notice(notice, "", Catalogue.Vietnamese)
-            .ShouldBe(
+        Wording
+            .Notice(notice)
+            .Vi.ShouldBe(
                 "Văn bản không gửi xong được tới H90 (b.example) [connection refused]: "
                     + "Quá thời hạn mà không gửi được; hãy kiểm tra liên lạc với cổng nhận. "
                     + "Chưa rõ đã tới hay chưa: hãy hỏi nơi nhận trước khi gửi lại.");

@@ -1,6 +1,6 @@
 using SecureMail.Ledger;
 
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The kinds of a transmission.</summary>
 public static class TransmissionKind

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>What a notice to a clerk reports: the actions of RFC 3464 §2.3.3 that occur here, and one of our
 /// own.</summary>

@@ -1,6 +1,6 @@
 using SecureMail.Ledger;
 
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>What is wrong with a clock: the column <c>kind</c> of <c>gateway.clock_anomaly</c>.</summary>
 public static class ClockAnomalyKind

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The states of a dispatch in <c>gateway.outgoing</c>.</summary>
 public static class OutgoingState

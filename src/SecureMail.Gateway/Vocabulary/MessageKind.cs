@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>What a received message is, as the acceptance policy found it.</summary>
 public static class MessageKind

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>Where a recorded message went: the column <c>place</c> of <c>gateway.incoming</c>.</summary>
 public static class Disposition

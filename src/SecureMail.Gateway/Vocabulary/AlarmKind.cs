@@ -1,6 +1,6 @@
 using SecureMail.LedgerStore;
 
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>What a person must look at: the kinds of rows in <c>gateway.alarm</c> and <c>ledger.alarm</c>.</summary>
 public static class AlarmKind

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The states of a restored gateway in <c>gateway.restoration</c>.</summary>
 public static class RestorationState

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>What a peer answered a restored gateway: the states in <c>gateway.restoration_peer</c>.</summary>
 public static class RestorationPeerState

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The states of a transmission: one dispatch or one receipt on its way to one recipient.</summary>
 public static class TransmissionState

@@ -1,4 +1,4 @@
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The states of a message in <c>gateway.incoming</c>.</summary>
 public static class IncomingState

@@ -1,6 +1,6 @@
 using SecureMail.Storage.Queue;
 
-namespace SecureMail.Gateway.Registers;
+namespace SecureMail.Gateway.Vocabulary;
 
 /// <summary>The kinds of work in <c>gateway.work</c>. The stored names are older than the names used here.</summary>
 public static class WorkKind
