@@ -27,6 +27,37 @@ public static class DurableCommit
             ? intercept(point, transaction.Connection!, () => transaction.CommitAsync(cancellationToken))
             : transaction.CommitAsync(cancellationToken);
 
+    /// <summary>
+    /// The way into the database for whatever writes: opens a connection, begins a transaction, runs the work and
+    /// commits. When the call returns, everything that the work wrote is durable; when it throws, nothing is, except
+    /// that a commit's answer may be lost (<see cref="DatabaseFault"/>).
+    /// </summary>
+    /// <param name="point">The name of this commit, unique in the whole product.</param>
+    /// <param name="work">Runs in the transaction and opens no second connection.</param>
+    public static async Task<T> InTransactionAsync<T>(
+        this NpgsqlDataSource database, string point, Func<NpgsqlTransaction, Task<T>> work,
+        CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var answer = await work(transaction);
+        await transaction.CommitAsync(point, cancellationToken);
+        return answer;
+    }
+
+    /// <inheritdoc cref="InTransactionAsync{T}"/>
+    public static Task InTransactionAsync(
+        this NpgsqlDataSource database, string point, Func<NpgsqlTransaction, Task> work,
+        CancellationToken cancellationToken) =>
+        database.InTransactionAsync(
+            point,
+            async transaction =>
+            {
+                await work(transaction);
+                return true;
+            },
+            cancellationToken);
+
     /// <summary>Runs a statement that writes and commits by itself.</summary>
     /// <param name="point">The name of this commit, unique in the whole product.</param>
     public static async Task<T> CommitAsync<T>(

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -27,11 +26,12 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
     public async Task<(DateTimeOffset Shown, TimeSpan Moved)> ReadDatabaseAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var (shown, moved) = await connection.QuerySingleAsync<(DateTime, TimeSpan)>(
-            new CommandDefinition(
-                "SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch FROM after_at - "
-                    + "before_at))::float8) FROM gateway.clock_step), interval '0')",
-                cancellationToken: cancellationToken));
+        var (shown, moved) = await connection.FindAsync<(DateTime, TimeSpan)>(
+            """
+            SELECT clock_timestamp(), coalesce((SELECT make_interval(secs => sum(extract(epoch
+            FROM after_at - before_at))::float8) FROM gateway.clock_step), interval '0')
+            """,
+            null, cancellationToken);
         return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
 
@@ -52,13 +52,12 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var open = await connection.QuerySingleOrDefaultAsync<long?>(
-            new CommandDefinition(
-                "SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL AND "
-                    + "(@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE",
-                new { subject, atLeast },
-                transaction,
-                cancellationToken: cancellationToken));
+        var open = await transaction.FindAsync<long?>(
+            """
+            SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject
+              AND ended_at IS NULL AND (@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE
+            """,
+            new { subject, atLeast }, cancellationToken);
         if (open is not { } anomaly)
         {
             return;
@@ -74,20 +73,16 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                 Object = "clock:" + subject,
             },
             cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly",
-                new { entry.EntryId, anomaly }, transaction, cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly",
+            new { entry.EntryId, anomaly }, cancellationToken);
         // What waited for a clock is looked at by the one that is believed now.
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.work SET run_at = now() WHERE state = '{WorkState.Ready}' AND run_at > now()
-                  AND last_error = ANY(@waits)
-                """,
-                new { waits = new[] { ReasonCode.ClockSuspect, ReasonCode.SignedInFuture } },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.work SET run_at = now() WHERE state = '{WorkState.Ready}' AND run_at > now()
+              AND last_error = ANY(@waits)
+            """,
+            new { waits = new[] { ReasonCode.ClockSuspect, ReasonCode.SignedInFuture } }, cancellationToken);
         await transaction.CommitAsync("clock.end", cancellationToken);
         ClockLog.Ended(logger, subject);
     }
@@ -98,17 +93,9 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var first = await connection.ExecuteScalarAsync<bool>(
-            new CommandDefinition(
-                "SELECT gateway.note_step(@before, @after, @node)",
-                new
-                {
-                    before = before.UtcDateTime,
-                    after = after.UtcDateTime,
-                    node,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        var first = await transaction.ScalarAsync<bool>(
+            "SELECT gateway.note_step(@before, @after, @node)",
+            new { before = before.UtcDateTime, after = after.UtcDateTime, node }, cancellationToken);
         if (!first)
         {
             return;
@@ -128,15 +115,13 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         NpgsqlTransaction transaction, string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
     {
         var connection = transaction.Connection!;
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))", new { key = "clock " + subject },
-                transaction, cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
+            new { key = "clock " + subject }, cancellationToken);
         if (
-            await connection.ExecuteScalarAsync<bool>(
-                new CommandDefinition(
-                    "SELECT EXISTS (SELECT FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL)",
-                    new { subject }, transaction, cancellationToken: cancellationToken)))
+            await transaction.ScalarAsync<bool>(
+                "SELECT EXISTS (SELECT FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL)",
+                new { subject }, cancellationToken))
         {
             return false;
         }
@@ -160,26 +145,23 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                 },
             },
             cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                """
-                INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind,
-                  @seconds, @EntryId);
-                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject,
-                  @Detail, @EntryId);
-                """,
-                new
-                {
-                    subject,
-                    kind,
-                    seconds,
-                    entry.EntryId,
-                    now = now.UtcDateTime,
-                    Alarm = ClockAnomalyKind.AlarmOf(kind),
-                    Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind,
+              @seconds, @EntryId);
+            INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject,
+              @Detail, @EntryId);
+            """,
+            new
+            {
+                subject,
+                kind,
+                seconds,
+                entry.EntryId,
+                now = now.UtcDateTime,
+                Alarm = ClockAnomalyKind.AlarmOf(kind),
+                Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
+            }, cancellationToken);
         return true;
     }
 }

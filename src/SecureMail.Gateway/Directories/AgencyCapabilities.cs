@@ -1,13 +1,13 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Directories;
 
@@ -42,28 +42,25 @@ internal static class AgencyCapabilities
     {
         // RETURNING sees the new row alone, so the old list is moved to a column of it: compared is what stood there
         // when the lock was had.
-        var (noted, before) = await transaction.Connection!.QuerySingleOrDefaultAsync<(bool Noted, string[]? Before)>(
-            new CommandDefinition(
-                """
-                INSERT INTO gateway.capability AS c (agency_id, algorithms, signed_at, certificate) VALUES (@Id,
-                  @algorithms, @signedAt, @certificate)
-                ON CONFLICT (agency_id) DO UPDATE
-                  SET before = CASE WHEN c.signed_at > coalesce(@statedAt::timestamptz, '-infinity')
-                    THEN c.algorithms END,
-                    algorithms = excluded.algorithms, signed_at = excluded.signed_at, certificate = excluded.certificate
-                  WHERE c.signed_at < excluded.signed_at
-                RETURNING true, before
-                """,
-                new
-                {
-                    agency.Id,
-                    algorithms = announced.Capabilities.Algorithms.ToArray(),
-                    signedAt = announced.At.UtcDateTime,
-                    certificate = SHA256.HashData(signer.RawDataMemory.Span),
-                    statedAt = agency.ConfiguredCapabilities?.At.UtcDateTime,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        var (noted, before) = await transaction.FindAsync<(bool Noted, string[]? Before)>(
+            """
+            INSERT INTO gateway.capability AS c (agency_id, algorithms, signed_at, certificate) VALUES (@Id,
+              @algorithms, @signedAt, @certificate)
+            ON CONFLICT (agency_id) DO UPDATE
+              SET before = CASE WHEN c.signed_at > coalesce(@statedAt::timestamptz, '-infinity')
+                THEN c.algorithms END,
+                algorithms = excluded.algorithms, signed_at = excluded.signed_at, certificate = excluded.certificate
+              WHERE c.signed_at < excluded.signed_at
+            RETURNING true, before
+            """,
+            new
+            {
+                agency.Id,
+                algorithms = announced.Capabilities.Algorithms.ToArray(),
+                signedAt = announced.At.UtcDateTime,
+                certificate = SHA256.HashData(signer.RawDataMemory.Span),
+                statedAt = agency.ConfiguredCapabilities?.At.UtcDateTime,
+            }, cancellationToken);
         if (!noted || agency.ConfiguredCapabilities?.At >= announced.At)
         {
             return false;
@@ -92,21 +89,12 @@ internal static class AgencyCapabilities
                 },
             },
             cancellationToken);
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
-                  VALUES (@now, '{AlarmKind.CapabilitiesWeakened}', @Code, @change, @EntryId)
-                """,
-                new
-                {
-                    now = now.UtcDateTime,
-                    agency.LastName.Code,
-                    change,
-                    entry.EntryId,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
+              VALUES (@now, '{AlarmKind.CapabilitiesWeakened}', @Code, @change, @EntryId)
+            """,
+            new { now = now.UtcDateTime, agency.LastName.Code, change, entry.EntryId }, cancellationToken);
         return true;
     }
 
@@ -114,10 +102,9 @@ internal static class AgencyCapabilities
     public static async Task<DispatchCipher> ChooseAsync(
         NpgsqlConnection connection, IReadOnlyList<Agency> readers, CancellationToken cancellationToken)
     {
-        var rows = await connection.QueryAsync<(Guid Agency, string[] Algorithms, DateTime SignedAt)>(
-            new CommandDefinition(
-                "SELECT agency_id, algorithms, signed_at FROM gateway.capability WHERE agency_id = ANY(@ids)",
-                new { ids = readers.Select(r => r.Id).ToArray() }, cancellationToken: cancellationToken));
+        var rows = await connection.ListAsync<(Guid Agency, string[] Algorithms, DateTime SignedAt)>(
+            "SELECT agency_id, algorithms, signed_at FROM gateway.capability WHERE agency_id = ANY(@ids)",
+            new { ids = readers.Select(r => r.Id).ToArray() }, cancellationToken);
         var announced = rows.ToDictionary(
             r => r.Agency,
             r => new ReaderCapabilities(

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Dapper;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
@@ -32,8 +31,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     public async Task<DirectorySnapshot> CurrentAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var version = await connection.ExecuteScalarAsync<long?>(
-            new CommandDefinition("SELECT max(version) FROM gateway.directory", cancellationToken: cancellationToken))
+        var version = await connection.ScalarAsync<long?>(
+            "SELECT max(version) FROM gateway.directory", null, cancellationToken)
             ?? throw new DirectoryException(
                 ReasonCode.DirectoryMissing, "Chưa có danh bạ: hãy chạy \"securemail directory import\".",
                 "There is no directory yet: run \"securemail directory import\".");
@@ -42,10 +41,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
             return known;
         }
 
-        var document = await connection.ExecuteScalarAsync<byte[]>(
-            new CommandDefinition(
-                "SELECT document FROM gateway.directory WHERE version = @version", new { version },
-                cancellationToken: cancellationToken));
+        var document = await connection.ScalarAsync<byte[]>(
+            "SELECT document FROM gateway.directory WHERE version = @version", new { version }, cancellationToken);
         // Verified again: what lies in the database is not more trustworthy than what comes by hand.
         var snapshot = new DirectorySnapshot(await ReadAsync(document!, cancellationToken));
         _current = snapshot;
@@ -61,14 +58,10 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         var document = await ReadAsync(signed, cancellationToken);
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended('securemail directory', 0))", transaction: transaction,
-                cancellationToken: cancellationToken));
-        var (last, lastDigest) = await connection.QuerySingleOrDefaultAsync<(long, byte[]?)>(
-            new CommandDefinition(
-                "SELECT version, sha256 FROM gateway.directory ORDER BY version DESC LIMIT 1", transaction: transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "SELECT pg_advisory_xact_lock(hashtextextended('securemail directory', 0))", null, cancellationToken);
+        var (last, lastDigest) = await transaction.FindAsync<(long, byte[]?)>(
+            "SELECT version, sha256 FROM gateway.directory ORDER BY version DESC LIMIT 1", null, cancellationToken);
         var digest = SHA256.HashData(signed);
         if (lastDigest is not null && document.Version == last && digest.AsSpan().SequenceEqual(lastDigest))
         {
@@ -83,17 +76,9 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
                 $"The directory has version {document.Version}, not newer than {last} in use: not imported.");
         }
 
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
-                new
-                {
-                    document.Version,
-                    signed,
-                    digest,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
+            new { document.Version, signed, digest }, cancellationToken);
         await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -117,10 +102,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     public async Task<byte[]?> ExportAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteScalarAsync<byte[]?>(
-            new CommandDefinition(
-                "SELECT document FROM gateway.directory ORDER BY version DESC LIMIT 1",
-                cancellationToken: cancellationToken));
+        return await connection.ScalarAsync<byte[]?>(
+            "SELECT document FROM gateway.directory ORDER BY version DESC LIMIT 1", null, cancellationToken);
     }
 
     private async Task<DirectoryDocument> ReadAsync(byte[] signed, CancellationToken cancellationToken)

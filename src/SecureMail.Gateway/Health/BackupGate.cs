@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Backup;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
@@ -16,15 +15,13 @@ internal sealed class BackupGate(GatewayDatabase database, BackupOptions options
     public async Task<HealthIssue?> LookAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var (restored, names, follows) = await connection.QuerySingleAsync<(bool, string, bool)>(
-            new CommandDefinition(
-                $"""
-                SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = '{RestorationState.Asking}'),
-                  current_setting('synchronous_standby_names'),
-                  EXISTS (SELECT FROM pg_stat_replication WHERE application_name = @Name AND state = 'streaming')
-                """,
-                new { Name = Backups.JournalName },
-                cancellationToken: cancellationToken));
+        var (restored, names, follows) = await connection.FindAsync<(bool, string, bool)>(
+            $"""
+            SELECT EXISTS (SELECT FROM gateway.restoration WHERE state = '{RestorationState.Asking}'),
+              current_setting('synchronous_standby_names'),
+              EXISTS (SELECT FROM pg_stat_replication WHERE application_name = @Name AND state = 'streaming')
+            """,
+            new { Name = Backups.JournalName }, cancellationToken);
         if (restored)
         {
             return HealthIssue.RestoredNotProven;

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
@@ -11,6 +10,7 @@ using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
 using SecureMail.Trust;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -171,23 +171,20 @@ internal sealed class AcceptancePolicy(
         }
 
         // The same dispatch for the same agency is decided one at a time, to the commit.
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
-                new { key = $"seen {validated.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, transaction,
-                cancellationToken: cancellationToken));
-        var seen = await transaction.Connection!.QuerySingleOrDefaultAsync<(byte[] Digest, Guid Incoming)?>(
-            new CommandDefinition(
-                "SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient AND sender_id = @Sender "
-                    + "AND dispatch_id = @DispatchId",
-                new
-                {
-                    Recipient = validated.Received.AgencyId,
-                    Sender = sender.Id,
-                    manifest.DispatchId,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
+            new { key = $"seen {validated.Received.AgencyId} {sender.Id} {manifest.DispatchId}" }, cancellationToken);
+        var seen = await transaction.FindAsync<(byte[] Digest, Guid Incoming)?>(
+            """
+            SELECT digest, incoming_id FROM gateway.seen WHERE recipient_id = @Recipient
+              AND sender_id = @Sender AND dispatch_id = @DispatchId
+            """,
+            new
+            {
+                Recipient = validated.Received.AgencyId,
+                Sender = sender.Id,
+                manifest.DispatchId,
+            }, cancellationToken);
         if (seen is { } before)
         {
             return before.Digest.AsSpan().SequenceEqual(validated.SignedDigest)
@@ -315,10 +312,9 @@ internal sealed class AcceptancePolicy(
     private static async Task<bool> SecrecyRefusedAsync(
         NpgsqlTransaction transaction, Guid agency, string mark, CancellationToken cancellationToken)
     {
-        var permitted = await transaction.Connection!.ExecuteScalarAsync<string?>(
-            new CommandDefinition(
-                "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction,
-                cancellationToken: cancellationToken));
+        var permitted = await transaction.ScalarAsync<string?>(
+            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency",
+            new { agency }, cancellationToken);
         return permitted is null || SecrecyMark.RankOrHighest(mark) > SecrecyMark.Rank(permitted);
     }
 

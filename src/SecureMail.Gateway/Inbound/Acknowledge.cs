@@ -1,4 +1,3 @@
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
@@ -24,19 +23,15 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
     {
         var (receipt, signer) = (decided.Receipt!, decided.Sender!);
         var connection = transaction.Connection!;
-        var row = await connection.QuerySingleOrDefaultAsync<(
-            Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
-            new CommandDefinition(
-                $"""
-                SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END,
-                  o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t
-                    JOIN gateway.outgoing o USING (dispatch_id)
-                WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @DispatchId
-                  AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
-                """,
-                receipt,
-                transaction,
-                cancellationToken: cancellationToken));
+        var row = await transaction.FindAsync<( Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
+            $"""
+            SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END,
+              o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t
+                JOIN gateway.outgoing o USING (dispatch_id)
+            WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @DispatchId
+              AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
+            """,
+            receipt, cancellationToken);
         if (row is not { } sent)
         {
             return ReasonCode.ReceiptForNothing;
@@ -70,30 +65,26 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
             return null;
         }
 
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason, closed_at = "
-                    + "@now WHERE transmission_id = @Id",
-                new
-                {
-                    state,
-                    receipt.Event,
-                    Reason = state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null,
-                    now = time.GetUtcNow().UtcDateTime,
-                    sent.Id,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason,
+              closed_at = @now WHERE transmission_id = @Id
+            """,
+            new
+            {
+                state,
+                receipt.Event,
+                Reason = state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null,
+                now = time.GetUtcNow().UtcDateTime,
+                sent.Id,
+            }, cancellationToken);
         // Nothing is sent any more to somebody who has answered.
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = @Id
-                  AND state <> '{WorkState.Leased}'
-                """,
-                new { sent.Id },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = @Id
+              AND state <> '{WorkState.Leased}'
+            """,
+            new { sent.Id }, cancellationToken);
         await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry

@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
@@ -40,19 +39,18 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
         }
 
         var findings = JsonSerializer.Serialize(decided.Validated.Findings, FindingJson.Options);
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings) VALUES (@Id, @now, @Verdict, "
-                    + "@findings::jsonb)",
-                new
-                {
-                    incoming.Id,
-                    now = now.UtcDateTime,
-                    Verdict = FindingJson.Name(decided.Validated.Verdict),
-                    findings,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings)
+            VALUES (@Id, @now, @Verdict, @findings::jsonb)
+            """,
+            new
+            {
+                incoming.Id,
+                now = now.UtcDateTime,
+                Verdict = FindingJson.Name(decided.Validated.Verdict),
+                findings,
+            }, cancellationToken);
 
         var entry = await StoredLedger.AppendAsync(
             transaction,
@@ -82,33 +80,30 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
         var manifest = decided is { Manifest: { } m, IsDuplicate: false }
             ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
             : null;
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.incoming SET state = '{IncomingState.Recorded}', kind = @Kind, place = @place,
-                  verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
-                  signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest,
-                    entry_id = @EntryId, recorded_at = @now
-                WHERE incoming_id = @Id AND state = '{IncomingState.Received}'
-                """,
-                new
-                {
-                    incoming.Id,
-                    decided.Kind,
-                    place,
-                    Verdict = FindingJson.Name(decided.Validated.Verdict),
-                    reason,
-                    Sender = decided.Sender?.Id,
-                    Dispatch = decided.Manifest?.DispatchId ?? decided.Receipt?.DispatchId,
-                    Digest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
-                    Year = arrival is null ? (int?)null : Register.YearOf(now),
-                    arrival,
-                    Manifest = manifest?.Id,
-                    entry.EntryId,
-                    now = now.UtcDateTime,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.incoming SET state = '{IncomingState.Recorded}', kind = @Kind, place = @place,
+              verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
+              signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest,
+                entry_id = @EntryId, recorded_at = @now
+            WHERE incoming_id = @Id AND state = '{IncomingState.Received}'
+            """,
+            new
+            {
+                incoming.Id,
+                decided.Kind,
+                place,
+                Verdict = FindingJson.Name(decided.Validated.Verdict),
+                reason,
+                Sender = decided.Sender?.Id,
+                Dispatch = decided.Manifest?.DispatchId ?? decided.Receipt?.DispatchId,
+                Digest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
+                Year = arrival is null ? (int?)null : Register.YearOf(now),
+                arrival,
+                Manifest = manifest?.Id,
+                entry.EntryId,
+                now = now.UtcDateTime,
+            }, cancellationToken);
 
         if (decided is { Kind: MessageKind.Dispatch, IsDuplicate: false })
         {
@@ -153,54 +148,42 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
         var incoming = decided.Validated.Received;
         if (decided.Reason == ReasonCode.ContentConflict)
         {
-            await transaction.Connection!.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
-                      VALUES (@now, '{AlarmKind.ContentConflict}', @Subject, @Detail, @entry)
-                    """,
-                    new
-                    {
-                        now = now.UtcDateTime,
-                        Subject = decided.Sender!.LastName.Code,
-                        Detail = $"dispatch {decided.Manifest!.DispatchId}, message {incoming.Id}",
-                        entry,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                $"""
+                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
+                  VALUES (@now, '{AlarmKind.ContentConflict}', @Subject, @Detail, @entry)
+                """,
+                new
+                {
+                    now = now.UtcDateTime,
+                    Subject = decided.Sender!.LastName.Code,
+                    Detail = $"dispatch {decided.Manifest!.DispatchId}, message {incoming.Id}",
+                    entry,
+                }, cancellationToken);
         }
         else if (place is Disposition.Inbox)
         {
-            await transaction.Connection!.ExecuteAsync(
-                new CommandDefinition(
-                    "INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id) VALUES "
-                        + "(@Recipient, @Sender, @DispatchId, @Digest, @Id)",
-                    new
-                    {
-                        Recipient = incoming.AgencyId,
-                        Sender = decided.Sender!.Id,
-                        decided.Manifest!.DispatchId,
-                        Digest = decided.Validated.SignedDigest,
-                        incoming.Id,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                """
+                INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id)
+                VALUES (@Recipient, @Sender, @DispatchId, @Digest, @Id)
+                """,
+                new
+                {
+                    Recipient = incoming.AgencyId,
+                    Sender = decided.Sender!.Id,
+                    decided.Manifest!.DispatchId,
+                    Digest = decided.Validated.SignedDigest,
+                    incoming.Id,
+                }, cancellationToken);
             var n = 0;
             foreach (var part in decided.Documents)
             {
                 await using var content = part.OpenDecoded();
                 var blob = await blobs.WriteAsync(transaction, content, cancellationToken);
-                await transaction.Connection!.ExecuteAsync(
-                    new CommandDefinition(
-                        "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@Id, @n, @Blob)",
-                        new
-                        {
-                            incoming.Id,
-                            n = ++n,
-                            Blob = blob.Id,
-                        },
-                        transaction,
-                        cancellationToken: cancellationToken));
+                await transaction.ExecuteAsync(
+                    "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@Id, @n, @Blob)",
+                    new { incoming.Id, n = ++n, Blob = blob.Id }, cancellationToken);
             }
         }
 
@@ -219,18 +202,15 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
     private static async Task AnswerAgainAsync(
         NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)
     {
-        var sent = await transaction.Connection!.QuerySingleOrDefaultAsync<(Guid Id, bool Gone)?>(
-            new CommandDefinition(
-                $"""
-                SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i
-                  JOIN gateway.transmission t ON t.kind = '{TransmissionKind.Receipt}'
-                  AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
-                WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id
-                  AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-                """,
-                new { first },
-                transaction,
-                cancellationToken: cancellationToken));
+        var sent = await transaction.FindAsync<(Guid Id, bool Gone)?>(
+            $"""
+            SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i
+              JOIN gateway.transmission t ON t.kind = '{TransmissionKind.Receipt}'
+              AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
+            WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id
+              AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
+            """,
+            new { first }, cancellationToken);
         if (sent is { } transmission)
         {
             // What was signed then is kept for a time only; after it the same is said and signed again.

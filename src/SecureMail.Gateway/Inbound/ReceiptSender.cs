@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
@@ -71,49 +70,28 @@ internal sealed class ReceiptSender(
         var stored = await blob.FinishAsync(cancellationToken);
         var transmission = Guid.CreateVersion7(now);
         // A dispatch set aside and later taken in is answered again: the row is the same, its message the newer.
-        var replaced = await connection.ExecuteScalarAsync<Guid?>(
-            new CommandDefinition(
-                $"""
-                SELECT message_blob FROM gateway.transmission WHERE kind = '{TransmissionKind.Receipt}'
-                  AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE
-                """,
-                new
-                {
-                    due.Dispatch,
-                    due.Agency,
-                    to.Code,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
-        transmission = await connection.ExecuteScalarAsync<Guid>(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
-                  recipient_code, state, message_blob, entry_id, queued_at)
-                VALUES (@transmission, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender, @Code,
-                  '{TransmissionState.Queued}', @Blob, @Entry, now())
-                ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-                  SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
-                    entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
-                    message_gone_at = NULL, delayed_at = NULL
-                RETURNING transmission_id
-                """,
-                new
-                {
-                    transmission,
-                    due.Dispatch,
-                    due.Agency,
-                    due.Sender,
-                    to.Code,
-                    Blob = stored.Id,
-                    due.Entry,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, transaction,
-                cancellationToken: cancellationToken));
+        var replaced = await transaction.ScalarAsync<Guid?>(
+            $"""
+            SELECT message_blob FROM gateway.transmission WHERE kind = '{TransmissionKind.Receipt}'
+              AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE
+            """,
+            new { due.Dispatch, due.Agency, to.Code }, cancellationToken);
+        transmission = await transaction.ScalarAsync<Guid>(
+            $"""
+            INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
+              recipient_code, state, message_blob, entry_id, queued_at)
+            VALUES (@transmission, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender, @Code,
+              '{TransmissionState.Queued}', @Blob, @Entry, now())
+            ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
+              SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
+                entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
+                message_gone_at = NULL, delayed_at = NULL
+            RETURNING transmission_id
+            """,
+            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry },
+            cancellationToken);
+        await transaction.ExecuteAsync(
+            "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, cancellationToken);
         await WorkQueue.EnqueueAsync(
             transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
             cancellationToken: cancellationToken);
@@ -163,18 +141,16 @@ internal sealed class ReceiptSender(
     private async Task<Due?> LoadAsync(Guid incoming, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.QuerySingleOrDefaultAsync<Due>(
-            new CommandDefinition(
-                $"""
-                SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender,
-                  i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
-                  i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
-                FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-                WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
-                  AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
-                """,
-                new { incoming },
-                cancellationToken: cancellationToken));
+        return await connection.FindAsync<Due>(
+            $"""
+            SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender,
+              i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
+              i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
+            FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+            WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
+              AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
+            """,
+            new { incoming }, cancellationToken);
     }
 
     private sealed class Due

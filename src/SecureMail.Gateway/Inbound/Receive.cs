@@ -1,4 +1,3 @@
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
@@ -56,40 +55,32 @@ internal sealed class Receive(
         var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, "
-                    + "proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)",
-                new
-                {
-                    received,
-                    Peer = envelope.Session.Peer.Id ?? "",
-                    From = envelope.From.Address ?? "",
-                    Blob = blob.Id,
-                    salt,
-                    now = now.UtcDateTime,
-                    Asked = EvidenceField.AskedIn(envelope.Session.AnnouncedLines),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at,
+              proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)
+            """,
+            new
+            {
+                received,
+                Peer = envelope.Session.Peer.Id ?? "",
+                From = envelope.From.Address ?? "",
+                Blob = blob.Id,
+                salt,
+                now = now.UtcDateTime,
+                Asked = EvidenceField.AskedIn(envelope.Session.AnnouncedLines),
+            }, cancellationToken);
         foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
         {
             var agency = directory.FindByAddress(recipient.Address, now)
                 ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
             var incoming = Guid.CreateVersion7(now);
-            await transaction.Connection!.ExecuteAsync(
-                new CommandDefinition(
-                    $"INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state) VALUES "
-                        + $"(@incoming, @received, @Agency, @Address, '{IncomingState.Received}')",
-                    new
-                    {
-                        incoming,
-                        received,
-                        Agency = agency.Id,
-                        recipient.Address,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                $"""
+                INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state)
+                VALUES (@incoming, @received, @Agency, @Address, '{IncomingState.Received}')
+                """,
+                new { incoming, received, Agency = agency.Id, recipient.Address }, cancellationToken);
             await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry

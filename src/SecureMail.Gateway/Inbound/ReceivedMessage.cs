@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
@@ -21,19 +20,15 @@ internal sealed record ReceivedMessage(
         GatewayDatabase database, Guid incoming, TimeSpan indeterminateFor, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(
-            Guid Agency, string Address, string Peer, string From, Guid Blob, byte[] Salt, DateTime At, long? Asked,
-            TimeSpan Left)?>(
-            new CommandDefinition(
-                $"""
-                SELECT i.agency_id, i.address, r.peer, r.envelope_from, r.blob_id, r.salt, r.received_at,
-                  r.proof_asked, b.created_at - gateway.cutoff(@indeterminateFor)
-                FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-                  JOIN gateway.blob b USING (blob_id) WHERE i.incoming_id = @incoming
-                  AND i.state = '{IncomingState.Received}'
-                """,
-                new { incoming, indeterminateFor },
-                cancellationToken: cancellationToken));
+        var row = await connection.FindAsync<( Guid Agency, string Address, string Peer, string From, Guid Blob, byte[] Salt, DateTime At, long? Asked, TimeSpan Left)?>(
+            $"""
+            SELECT i.agency_id, i.address, r.peer, r.envelope_from, r.blob_id, r.salt, r.received_at,
+              r.proof_asked, b.created_at - gateway.cutoff(@indeterminateFor)
+            FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+              JOIN gateway.blob b USING (blob_id) WHERE i.incoming_id = @incoming
+              AND i.state = '{IncomingState.Received}'
+            """,
+            new { incoming, indeterminateFor }, cancellationToken);
         return row is { } r
             ? new ReceivedMessage(
                 incoming, r.Agency, r.Address, r.Peer, r.From, r.Blob, r.Salt, new DateTimeOffset(r.At, TimeSpan.Zero),

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
@@ -150,10 +149,9 @@ internal sealed class Accept(
 
     private static Task LockAsync(
         NpgsqlTransaction transaction, Guid dispatchId, CancellationToken cancellationToken) =>
-        transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended(@id, 0))", new { id = "dispatch " + dispatchId },
-                transaction, cancellationToken: cancellationToken));
+        transaction.ExecuteAsync(
+            "SELECT pg_advisory_xact_lock(hashtextextended(@id, 0))",
+            new { id = "dispatch " + dispatchId }, cancellationToken);
 
     /// <summary>COMMIT was sent and its answer lost: the database alone knows. Asked on another connection, once the
     /// first is at its end there.</summary>
@@ -164,10 +162,9 @@ internal sealed class Accept(
             await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             await LockAsync(transaction, dispatchId, cancellationToken);
-            var isThere = await connection.ExecuteScalarAsync<bool>(
-                new CommandDefinition(
-                    "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = @dispatchId)", new { dispatchId },
-                    transaction, cancellationToken: cancellationToken));
+            var isThere = await transaction.ScalarAsync<bool>(
+                "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = @dispatchId)",
+                new { dispatchId }, cancellationToken);
             await transaction.RollbackAsync(cancellationToken);
             if (isThere)
             {
@@ -190,10 +187,9 @@ internal sealed class Accept(
         NpgsqlConnection connection, Guid dispatchId, Agency sender, DirectorySnapshot directory, DateTimeOffset now,
         CancellationToken cancellationToken)
     {
-        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, string Number)?>(
-            new CommandDefinition(
-                "SELECT agency_id, number_text FROM gateway.outgoing WHERE dispatch_id = @dispatchId",
-                new { dispatchId }, cancellationToken: cancellationToken));
+        var row = await connection.FindAsync<(Guid Agency, string Number)?>(
+            "SELECT agency_id, number_text FROM gateway.outgoing WHERE dispatch_id = @dispatchId",
+            new { dispatchId }, cancellationToken);
         if (row is not { } found)
         {
             return null;
@@ -204,14 +200,12 @@ internal sealed class Accept(
             throw Refuse(ReasonCode.IdTaken, "Mã văn bản đã được dùng.", "The dispatch's id is already used.");
         }
 
-        var recipients = await connection.QueryAsync<(string Code, Guid? Id, string State, string? Reason)>(
-            new CommandDefinition(
-                $"""
-                SELECT recipient_code, recipient_id, state, reason FROM gateway.transmission
-                  WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @dispatchId ORDER BY transmission_id
-                """,
-                new { dispatchId },
-                cancellationToken: cancellationToken));
+        var recipients = await connection.ListAsync<(string Code, Guid? Id, string State, string? Reason)>(
+            $"""
+            SELECT recipient_code, recipient_id, state, reason FROM gateway.transmission
+              WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @dispatchId ORDER BY transmission_id
+            """,
+            new { dispatchId }, cancellationToken);
         return new SubmissionAnswer(
             dispatchId,
             found.Number,
@@ -275,18 +269,12 @@ internal sealed class Accept(
             var drawn = NumberAndNotation.Of(
                 await Register.NextAsync(transaction, sender.Id, RegisterDirection.Outgoing, year, cancellationToken),
                 '-', notation);
-            var taken = await transaction.Connection!.ExecuteScalarAsync<bool>(
-                new CommandDefinition(
-                    "SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id AND number_year = @year AND "
-                        + "number_text = @Text)",
-                    new
-                    {
-                        sender.Id,
-                        year,
-                        Text = drawn.ToString(),
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            var taken = await transaction.ScalarAsync<bool>(
+                """
+                SELECT EXISTS (SELECT FROM gateway.outgoing WHERE agency_id = @Id
+                  AND number_year = @year AND number_text = @Text)
+                """,
+                new { sender.Id, year, Text = drawn.ToString() }, cancellationToken);
             // A number that a clerk gave by hand is part of the sequence: the register goes on behind it.
             if (!taken)
             {
@@ -329,26 +317,23 @@ internal sealed class Accept(
     {
         try
         {
-            await transaction.Connection!.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text,
-                      manifest_blob, accepted_entry, accepted_at)
-                    VALUES (@DispatchId, @Agency, '{OutgoingState.Accepted}', @Year, @Number, @manifestBlob, @entry,
-                      @now)
-                    """,
-                    new
-                    {
-                        manifest.DispatchId,
-                        Agency = sender.Id,
-                        Year = Register.YearOf(now),
-                        manifest.Fields.Number,
-                        manifestBlob,
-                        entry,
-                        now = now.UtcDateTime,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                $"""
+                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text,
+                  manifest_blob, accepted_entry, accepted_at)
+                VALUES (@DispatchId, @Agency, '{OutgoingState.Accepted}', @Year, @Number, @manifestBlob, @entry,
+                  @now)
+                """,
+                new
+                {
+                    manifest.DispatchId,
+                    Agency = sender.Id,
+                    Year = Register.YearOf(now),
+                    manifest.Fields.Number,
+                    manifestBlob,
+                    entry,
+                    now = now.UtcDateTime,
+                }, cancellationToken);
         }
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation)
         {
@@ -359,45 +344,34 @@ internal sealed class Accept(
 
         for (var n = 0; n < documents.Count; n++)
         {
-            await transaction.Connection!.ExecuteAsync(
-                new CommandDefinition(
-                    "INSERT INTO gateway.outgoing_document (dispatch_id, n, blob_id) VALUES (@DispatchId, @n, @Blob)",
-                    new
-                    {
-                        manifest.DispatchId,
-                        n = n + 1,
-                        documents[n].Blob,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                "INSERT INTO gateway.outgoing_document (dispatch_id, n, blob_id) VALUES (@DispatchId, @n, @Blob)",
+                new { manifest.DispatchId, n = n + 1, documents[n].Blob }, cancellationToken);
         }
     }
 
     private static Task InsertRecipientsAsync(
         NpgsqlTransaction transaction, Guid dispatchId, Guid sender, IReadOnlyList<Named> recipients,
         DateTimeOffset now, CancellationToken cancellationToken) =>
-        transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
-                  recipient_code, state, reason, closed_at)
-                SELECT id, '{TransmissionKind.Dispatch}', @dispatchId, @sender, recipient, code,
-                  CASE WHEN reason IS NULL THEN '{TransmissionState.Waiting}' ELSE '{TransmissionState.Failed}'
-                  END, reason, CASE WHEN reason IS NOT NULL THEN @now END
-                FROM unnest(@ids, @agencies, @codes, @reasons) r(id, recipient, code, reason)
-                """,
-                new
-                {
-                    dispatchId,
-                    sender,
-                    now = now.UtcDateTime,
-                    ids = recipients.Select(_ => Guid.CreateVersion7(now)).ToArray(),
-                    agencies = recipients.Select(r => r.Agency?.Id).ToArray(),
-                    codes = recipients.Select(r => r.Code).ToArray(),
-                    reasons = recipients.Select(r => r.Refusal?.Code).ToArray(),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
+              recipient_code, state, reason, closed_at)
+            SELECT id, '{TransmissionKind.Dispatch}', @dispatchId, @sender, recipient, code,
+              CASE WHEN reason IS NULL THEN '{TransmissionState.Waiting}' ELSE '{TransmissionState.Failed}'
+              END, reason, CASE WHEN reason IS NOT NULL THEN @now END
+            FROM unnest(@ids, @agencies, @codes, @reasons) r(id, recipient, code, reason)
+            """,
+            new
+            {
+                dispatchId,
+                sender,
+                now = now.UtcDateTime,
+                ids = recipients.Select(_ => Guid.CreateVersion7(now)).ToArray(),
+                agencies = recipients.Select(r => r.Agency?.Id).ToArray(),
+                codes = recipients.Select(r => r.Code).ToArray(),
+                reasons = recipients.Select(r => r.Refusal?.Code).ToArray(),
+            }, cancellationToken);
 
     private static Party PartyOf(Agency agency, DateTimeOffset now) =>
         agency.NameAt(now) is { } name

@@ -1,5 +1,4 @@
 using System.Security.Cryptography.X509Certificates;
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
@@ -20,23 +19,20 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
         GatewayDatabase database, BlobStore blobs, Guid id, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(Guid Agency, Guid Manifest)?>(
-            new CommandDefinition(
-                $"""
-                SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id
-                  AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
-                """,
-                new { id },
-                cancellationToken: cancellationToken));
+        var row = await connection.FindAsync<(Guid Agency, Guid Manifest)?>(
+            $"""
+            SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id
+              AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
+            """,
+            new { id }, cancellationToken);
         if (row is not { } found)
         {
             return null;
         }
 
-        var documents = await connection.QueryAsync<Guid>(
-            new CommandDefinition(
-                "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n", new { id },
-                cancellationToken: cancellationToken));
+        var documents = await connection.ListAsync<Guid>(
+            "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n",
+            new { id }, cancellationToken);
         return new AcceptedDispatch(
             id, found.Agency,
             Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)),
@@ -111,22 +107,13 @@ internal sealed class Authorise(
         NpgsqlTransaction transaction, AcceptedDispatch accepted, Guid recipient, string reason,
         CancellationToken cancellationToken)
     {
-        var failed = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason, closed_at = @now
-                WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id AND recipient_id = @recipient
-                  AND state = '{TransmissionState.Waiting}' RETURNING transmission_id
-                """,
-                new
-                {
-                    reason,
-                    now = time.GetUtcNow().UtcDateTime,
-                    accepted.Id,
-                    recipient,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        var failed = await transaction.FindAsync<Guid?>(
+            $"""
+            UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason, closed_at = @now
+            WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id AND recipient_id = @recipient
+              AND state = '{TransmissionState.Waiting}' RETURNING transmission_id
+            """,
+            new { reason, now = time.GetUtcNow().UtcDateTime, accepted.Id, recipient }, cancellationToken);
         if (failed is { } transmission)
         {
             await Notice.AddAsync(transaction, [transmission], NoticeAction.Failed, reason, null, cancellationToken);
@@ -137,22 +124,14 @@ internal sealed class Authorise(
     private async Task RefuseAsync(
         NpgsqlTransaction transaction, AcceptedDispatch accepted, string reason, CancellationToken cancellationToken)
     {
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.outgoing SET state = '{OutgoingState.Refused}', reason = @reason WHERE dispatch_id = @Id;
-                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason,
-                  closed_at = @now WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id
-                  AND state = '{TransmissionState.Waiting}';
-                """,
-                new
-                {
-                    reason,
-                    accepted.Id,
-                    now = time.GetUtcNow().UtcDateTime,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.outgoing SET state = '{OutgoingState.Refused}', reason = @reason WHERE dispatch_id = @Id;
+            UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason,
+              closed_at = @now WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id
+              AND state = '{TransmissionState.Waiting}';
+            """,
+            new { reason, accepted.Id, now = time.GetUtcNow().UtcDateTime }, cancellationToken);
         await EntryAsync(transaction, accepted, EntryKind.DispatchRefused, accepted.Id, cancellationToken);
     }
 

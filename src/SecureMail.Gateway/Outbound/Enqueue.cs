@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -44,50 +43,44 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
             },
             cancellationToken);
         await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.outgoing SET state = '{OutgoingState.Queued}', reason = NULL, message_blob = @Blob,
+              signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher,
+              cipher_limited_by = @LimitedBy
+            WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
+            """,
+            new
+            {
+                Blob = message.Id,
+                entry.EntryId,
+                Digest = composed.Signed.ContentDigest,
+                now = now.UtcDateTime,
+                dispatch.Id,
+                Cipher = cipher.Choice.Name,
+                LimitedBy = cipher.LimitedBy.ToArray(),
+            }, cancellationToken);
+        var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
+            a => a.Agency.Id, a => a.Agency.Record.Gateway);
+        var queued = (
+            await transaction.ListAsync<(Guid Id, Guid Recipient)>(
                 $"""
-                UPDATE gateway.outgoing SET state = '{OutgoingState.Queued}', reason = NULL, message_blob = @Blob,
-                  signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher,
-                  cipher_limited_by = @LimitedBy
-                WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
+                UPDATE gateway.transmission t SET state = '{TransmissionState.Queued}', message_blob = @Blob,
+                  head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
+                FROM unnest(@agencies, @behind) a(agency, gateway)
+                WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @Id
+                  AND t.recipient_id = a.agency AND t.state = '{TransmissionState.Waiting}'
+                  RETURNING t.transmission_id, t.recipient_id
                 """,
                 new
                 {
                     Blob = message.Id,
+                    hasHeads = composed.Heads.Count > 0,
                     entry.EntryId,
-                    Digest = composed.Signed.ContentDigest,
-                    now = now.UtcDateTime,
+                    agencies = gateways.Keys.ToArray(),
+                    behind = gateways.Values.ToArray(),
                     dispatch.Id,
-                    Cipher = cipher.Choice.Name,
-                    LimitedBy = cipher.LimitedBy.ToArray(),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
-        var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
-            a => a.Agency.Id, a => a.Agency.Record.Gateway);
-        var queued = (
-            await connection.QueryAsync<(Guid Id, Guid Recipient)>(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.transmission t SET state = '{TransmissionState.Queued}', message_blob = @Blob,
-                      head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
-                    FROM unnest(@agencies, @behind) a(agency, gateway)
-                    WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @Id
-                      AND t.recipient_id = a.agency AND t.state = '{TransmissionState.Waiting}'
-                      RETURNING t.transmission_id, t.recipient_id
-                    """,
-                    new
-                    {
-                        Blob = message.Id,
-                        hasHeads = composed.Heads.Count > 0,
-                        entry.EntryId,
-                        agencies = gateways.Keys.ToArray(),
-                        behind = gateways.Values.ToArray(),
-                        dispatch.Id,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken))
+                }, cancellationToken)
         ).ToList();
         // Agencies behind one gateway get one mail.
         await WorkQueue.EnqueueAsync(
@@ -137,19 +130,18 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         await writer.WriteAsync(composed.WholeHead, cancellationToken);
         await composed.WriteBodyAsync(writer, cancellationToken);
         var message = await writer.FinishAsync(cancellationToken);
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.message_head (message_blob, gateway, cut, head) SELECT @Id, gateway, @cut, head "
-                    + "FROM unnest(@gateways, @heads) h(gateway, head)",
-                new
-                {
-                    message.Id,
-                    cut = composed.WholeHead.LongLength,
-                    gateways = composed.Heads.Keys.ToArray(),
-                    heads = composed.Heads.Values.ToArray(),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.message_head (message_blob, gateway, cut, head)
+              SELECT @Id, gateway, @cut, head FROM unnest(@gateways, @heads) h(gateway, head)
+            """,
+            new
+            {
+                message.Id,
+                cut = composed.WholeHead.LongLength,
+                gateways = composed.Heads.Keys.ToArray(),
+                heads = composed.Heads.Values.ToArray(),
+            }, cancellationToken);
         return message;
     }
 }

@@ -1,4 +1,3 @@
-using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Vocabulary;
@@ -24,20 +23,17 @@ internal sealed class GiveUp(
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var late = (
-            await connection.QueryAsync<Guid>(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
-                      SELECT transmission_id FROM gateway.transmission
-                      WHERE kind = '{TransmissionKind.Dispatch}'
-                        AND state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
-                        AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
-                      ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
-                    RETURNING transmission_id
-                    """,
-                    new { options.DelayNoticeAfter },
-                    transaction,
-                    cancellationToken: cancellationToken))
+            await transaction.ListAsync<Guid>(
+                $"""
+                UPDATE gateway.transmission SET delayed_at = now() WHERE transmission_id IN (
+                  SELECT transmission_id FROM gateway.transmission
+                  WHERE kind = '{TransmissionKind.Dispatch}'
+                    AND state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
+                    AND delayed_at IS NULL AND queued_at < gateway.cutoff(@DelayNoticeAfter)
+                  ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+                RETURNING transmission_id
+                """,
+                new { options.DelayNoticeAfter }, cancellationToken)
         ).ToList();
         if (late.Count == 0)
         {
@@ -59,28 +55,22 @@ internal sealed class GiveUp(
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         // The transmission is locked before its work, as Send and Acknowledge do.
         var old = (
-            await connection.QueryAsync<(Guid Id, string Kind, Guid Agency)>(
-                new CommandDefinition(
-                    $"""
-                    SELECT transmission_id, kind, agency_id FROM gateway.transmission
-                    WHERE state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
-                      AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
-                    """,
-                    new { options.GiveUpAfter },
-                    transaction,
-                    cancellationToken: cancellationToken))
+            await transaction.ListAsync<(Guid Id, string Kind, Guid Agency)>(
+                $"""
+                SELECT transmission_id, kind, agency_id FROM gateway.transmission
+                WHERE state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}')
+                  AND queued_at < gateway.cutoff(@GiveUpAfter) ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+                """,
+                new { options.GiveUpAfter }, cancellationToken)
         ).ToDictionary(o => o.Id);
         var ids = old.Keys.ToArray();
         var busy = (
-            await connection.QueryAsync<Guid>(
-                new CommandDefinition(
-                    $"""
-                    SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = '{WorkKind.Send}'
-                      AND subject = ANY(@ids) FOR UPDATE) w WHERE state = '{WorkState.Leased}'
-                    """,
-                    new { ids },
-                    transaction,
-                    cancellationToken: cancellationToken))
+            await transaction.ListAsync<Guid>(
+                $"""
+                SELECT subject FROM (SELECT subject, state FROM gateway.work WHERE kind = '{WorkKind.Send}'
+                  AND subject = ANY(@ids) FOR UPDATE) w WHERE state = '{WorkState.Leased}'
+                """,
+                new { ids }, cancellationToken)
         ).ToHashSet();
         ids = [.. ids.Where(id => !busy.Contains(id))];
         if (ids.Length == 0)
@@ -89,16 +79,13 @@ internal sealed class GiveUp(
         }
 
         await Notice.AddAsync(transaction, ids, NoticeAction.Failed, ReasonCode.GivenUp, null, cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @Reason,
-                  closed_at = now() WHERE transmission_id = ANY(@ids);
-                DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = ANY(@ids);
-                """,
-                new { ids, Reason = ReasonCode.GivenUp },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @Reason,
+              closed_at = now() WHERE transmission_id = ANY(@ids);
+            DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = ANY(@ids);
+            """,
+            new { ids, Reason = ReasonCode.GivenUp }, cancellationToken);
         foreach (var id in ids)
         {
             await StoredLedger.AppendAsync(

@@ -1,6 +1,6 @@
-using Dapper;
 using Npgsql;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -22,25 +22,15 @@ internal static class Notice
             return;
         }
 
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
-                SELECT t.agency_id, t.transmission_id, @action, @reason, w.lane, coalesce(@diagnostic, CASE
-                  WHEN d.failures > 0 THEN d.last_error END, w.last_error, t.reason), t.queued_at + @retryFor::interval
-                FROM gateway.transmission t LEFT JOIN gateway.work w ON w.kind = '{WorkKind.Send}'
-                  AND w.subject = t.transmission_id LEFT JOIN gateway.destination d ON d.lane = w.lane
-                WHERE t.transmission_id = ANY(@ids)
-                """,
-                new
-                {
-                    ids = transmissions.ToArray(),
-                    action,
-                    reason,
-                    diagnostic,
-                    retryFor,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
+            SELECT t.agency_id, t.transmission_id, @action, @reason, w.lane, coalesce(@diagnostic, CASE
+              WHEN d.failures > 0 THEN d.last_error END, w.last_error, t.reason), t.queued_at + @retryFor::interval
+            FROM gateway.transmission t LEFT JOIN gateway.work w ON w.kind = '{WorkKind.Send}'
+              AND w.subject = t.transmission_id LEFT JOIN gateway.destination d ON d.lane = w.lane
+            WHERE t.transmission_id = ANY(@ids)
+            """,
+            new { ids = transmissions.ToArray(), action, reason, diagnostic, retryFor }, cancellationToken);
     }
 }

@@ -1,4 +1,3 @@
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -23,20 +22,17 @@ internal sealed class Overdue(
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var due = (
-            await connection.QueryAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
-                      SELECT transmission_id FROM gateway.transmission
-                      WHERE kind = '{TransmissionKind.Dispatch}'
-                        AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-                        AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
-                      LIMIT 500 FOR UPDATE SKIP LOCKED)
-                    RETURNING transmission_id, dispatch_id, agency_id, recipient_code
-                    """,
-                    new { options.ReceiptDue },
-                    transaction,
-                    cancellationToken: cancellationToken))
+            await transaction.ListAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(
+                $"""
+                UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
+                  SELECT transmission_id FROM gateway.transmission
+                  WHERE kind = '{TransmissionKind.Dispatch}'
+                    AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
+                    AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
+                  LIMIT 500 FOR UPDATE SKIP LOCKED)
+                RETURNING transmission_id, dispatch_id, agency_id, recipient_code
+                """,
+                new { options.ReceiptDue }, cancellationToken)
         ).ToList();
         foreach (var (id, _, agency, _) in due)
         {

@@ -1,4 +1,3 @@
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -168,10 +167,9 @@ internal sealed class Send(
         Guid message, string gateway, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.QuerySingleOrDefaultAsync<(byte[], long)?>(
-            new CommandDefinition(
-                "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway",
-                new { message, gateway }, cancellationToken: cancellationToken));
+        return await connection.FindAsync<(byte[], long)?>(
+            "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway",
+            new { message, gateway }, cancellationToken);
     }
 
     private async Task<byte[]> FieldAsync(
@@ -261,25 +259,16 @@ internal sealed class Send(
         foreach (var (item, transmission) in sent.OrderBy(s => s.Transmission.Id))
         {
             // A receipt may have overtaken us: what is acknowledged stays acknowledged.
-            var changed = await connection.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.transmission SET state = @state, reason = @reason,
-                      first_sent_at = CASE WHEN @state IN ('{TransmissionState.Sent}',
-                      '{TransmissionState.Unknown}') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
-                      closed_at = CASE WHEN @state = '{TransmissionState.Failed}' THEN @now END
-                    WHERE transmission_id = @Id AND state IN ('{TransmissionState.Queued}',
-                      '{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-                    """,
-                    new
-                    {
-                        state,
-                        reason,
-                        now = now.UtcDateTime,
-                        transmission.Id,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            var changed = await transaction.ExecuteAsync(
+                $"""
+                UPDATE gateway.transmission SET state = @state, reason = @reason,
+                  first_sent_at = CASE WHEN @state IN ('{TransmissionState.Sent}',
+                  '{TransmissionState.Unknown}') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
+                  closed_at = CASE WHEN @state = '{TransmissionState.Failed}' THEN @now END
+                WHERE transmission_id = @Id AND state IN ('{TransmissionState.Queued}',
+                  '{TransmissionState.Sent}', '{TransmissionState.Unknown}')
+                """,
+                new { state, reason, now = now.UtcDateTime, transmission.Id }, cancellationToken);
             if (changed == 1 && state == TransmissionState.Failed)
             {
                 await Notice.AddAsync(
@@ -302,13 +291,12 @@ internal sealed class Send(
 
             if (complete)
             {
-                await connection.ExecuteAsync(
-                    new CommandDefinition(
-                        "UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id AND resend_at IS "
-                            + "NOT NULL",
-                        new { transmission.Id },
-                        transaction,
-                        cancellationToken: cancellationToken));
+                await transaction.ExecuteAsync(
+                    """
+                    UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id
+                      AND resend_at IS NOT NULL
+                    """,
+                    new { transmission.Id }, cancellationToken);
                 await item.CompleteAsync(transaction, cancellationToken);
             }
         }
@@ -335,20 +323,16 @@ internal sealed record QueuedTransmission(
         GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.QueryAsync<(
-            Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry,
-            bool TooOld)>(
-            new CommandDefinition(
-                $"""
-                SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway,
-                  entry_id, state <> '{TransmissionState.Sent}'
-                  AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
-                FROM gateway.transmission WHERE transmission_id = ANY(@ids)
-                  AND (state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}',
-                  '{TransmissionState.Sent}') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
-                """,
-                new { ids, giveUpAfter },
-                cancellationToken: cancellationToken));
+        var rows = await connection.ListAsync<( Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry, bool TooOld)>(
+            $"""
+            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway,
+              entry_id, state <> '{TransmissionState.Sent}'
+              AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
+            FROM gateway.transmission WHERE transmission_id = ANY(@ids)
+              AND (state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}',
+              '{TransmissionState.Sent}') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
+            """,
+            new { ids, giveUpAfter }, cancellationToken);
         return rows.ToDictionary(
             r => r.Id,
             r => new QueuedTransmission(

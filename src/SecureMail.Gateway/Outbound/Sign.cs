@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Cms;
 using SecureMail.Exchange;
@@ -64,14 +63,12 @@ internal sealed class Sign(
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.outgoing SET state = '{OutgoingState.AwaitingSignature}', reason = @reason
-                      WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}',
-                      '{OutgoingState.AwaitingSignature}')
-                    """,
-                    new { reason, Id = dispatch },
-                    cancellationToken: cancellationToken)));
+            $"""
+            UPDATE gateway.outgoing SET state = '{OutgoingState.AwaitingSignature}', reason = @reason
+              WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}',
+              '{OutgoingState.AwaitingSignature}')
+            """,
+            new { reason, Id = dispatch }, cancellationToken));
         OutboundLog.AwaitsSignature(logger, dispatch, reason);
     }
 

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
@@ -27,18 +26,12 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         var (sender, recipient) = (IdOf(directory, senderCode), IdOf(directory, recipientCode));
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var rule = await connection.ExecuteScalarAsync<long>(
-            new CommandDefinition(
-                "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES (@sender, @recipient, "
-                    + "@reason) RETURNING rule_id",
-                new
-                {
-                    sender,
-                    recipient,
-                    reason,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        var rule = await transaction.ScalarAsync<long>(
+            """
+            INSERT INTO gateway.route_rule (sender_id, recipient_id, reason)
+            VALUES (@sender, @recipient, @reason) RETURNING rule_id
+            """,
+            new { sender, recipient, reason }, cancellationToken);
         await EntryAsync(
             transaction, sender ?? DirectoryStore.GatewayItself, EntryKind.PolicyRouteForbidden, $"rule-{rule}",
             $"{sender}|{recipient}|{reason}", cancellationToken);
@@ -52,11 +45,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         if (
-            await connection.ExecuteAsync(
-                new CommandDefinition(
-                    "DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, transaction,
-                    cancellationToken: cancellationToken)
-            ) == 0)
+            await transaction.ExecuteAsync(
+                "DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, cancellationToken) == 0)
         {
             return false;
         }
@@ -88,24 +78,13 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         var entry = await EntryAsync(
             transaction, agency, mark is null ? EntryKind.PolicySecrecyRefused : EntryKind.PolicySecrecyPermitted,
             $"secrecy-{agency}", mark ?? "", cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, cancellationToken);
         if (mark is not null)
         {
-            await connection.ExecuteAsync(
-                new CommandDefinition(
-                    "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, "
-                        + "@entry)",
-                    new
-                    {
-                        agency,
-                        mark,
-                        entry,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken));
+            await transaction.ExecuteAsync(
+                "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)",
+                new { agency, mark, entry }, cancellationToken);
         }
 
         await transaction.CommitAsync("policy.secrecy", cancellationToken);
@@ -116,13 +95,11 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rules = await connection.QueryAsync<(long Id, Guid? Sender, Guid? Recipient, string Reason)>(
-            new CommandDefinition(
-                "SELECT rule_id, sender_id, recipient_id, reason FROM gateway.route_rule ORDER BY rule_id",
-                cancellationToken: cancellationToken));
-        var permissions = await connection.QueryAsync<(Guid Agency, string Highest)>(
-            new CommandDefinition(
-                "SELECT agency_id, highest FROM gateway.secrecy_permission", cancellationToken: cancellationToken));
+        var rules = await connection.ListAsync<(long Id, Guid? Sender, Guid? Recipient, string Reason)>(
+            "SELECT rule_id, sender_id, recipient_id, reason FROM gateway.route_rule ORDER BY rule_id",
+            null, cancellationToken);
+        var permissions = await connection.ListAsync<(Guid Agency, string Highest)>(
+            "SELECT agency_id, highest FROM gateway.secrecy_permission", null, cancellationToken);
         string? CodeOf(Guid? id) =>
             id is { } agency ? directory.Find(agency)?.LastName.Code ?? agency.ToString() : null;
         return

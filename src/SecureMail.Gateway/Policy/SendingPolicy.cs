@@ -1,7 +1,7 @@
-using Dapper;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Policy;
 
@@ -39,10 +39,9 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
             return null;
         }
 
-        var permitted = await connection.ExecuteScalarAsync<string?>(
-            new CommandDefinition(
-                "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id", new { sender.Id },
-                cancellationToken: cancellationToken));
+        var permitted = await connection.ScalarAsync<string?>(
+            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id",
+            new { sender.Id }, cancellationToken);
         return permitted is not null && rank <= SecrecyMark.Rank(permitted)
             ? null
             : new(
@@ -57,12 +56,12 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
     public async Task<SendingRoutes> RoutesAsync(
         NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
     {
-        var rules = await connection.QueryAsync<(Guid? Recipient, string Reason)>(
-            new CommandDefinition(
-                "SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id ORDER "
-                    + "BY rule_id",
-                new { sender.Id },
-                cancellationToken: cancellationToken));
+        var rules = await connection.ListAsync<(Guid? Recipient, string Reason)>(
+            """
+            SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id
+            ORDER BY rule_id
+            """,
+            new { sender.Id }, cancellationToken);
         return new SendingRoutes(directory, rules.ToLookup(r => r.Recipient, r => r.Reason), time);
     }
 }

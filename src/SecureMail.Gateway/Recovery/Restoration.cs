@@ -1,5 +1,4 @@
 using System.Globalization;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -51,13 +50,12 @@ public sealed class Restoration
             return null;
         }
 
-        var rows = await connection.QueryAsync<(
-            string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
-            new CommandDefinition(
-                "SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count FROM "
-                    + "gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer",
-                new { last.Id },
-                cancellationToken: cancellationToken));
+        var rows = await connection.ListAsync<( string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
+            """
+            SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count
+            FROM gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer
+            """,
+            new { last.Id }, cancellationToken);
         return new RestorationReport(
             last.Proven,
             last.RestoredAt,
@@ -116,16 +114,13 @@ public sealed class Restoration
         }
 
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.restoration_peer (restoration_id, peer, state)
-                  VALUES (@Id, @peer, '{RestorationPeerState.Excused}')
-                ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
-                """,
-                new { last.Id, peer },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.restoration_peer (restoration_id, peer, state)
+              VALUES (@Id, @peer, '{RestorationPeerState.Excused}')
+            ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
+            """,
+            new { last.Id, peer }, cancellationToken);
         await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, cancellationToken);
         await transaction.CommitAsync("restoration.excuse", cancellationToken);
     }
@@ -204,15 +199,14 @@ public sealed class Restoration
         {
             due =
             [
-                .. await connection.QueryAsync<(long, DateTime, string)>(
-                    new CommandDefinition(
-                        $"""
-                        SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r
-                          JOIN gateway.restoration_peer p USING (restoration_id)
-                        WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration)
-                          AND r.state = '{RestorationState.Proven}' AND p.resend_asked_at IS NULL
-                        """,
-                        cancellationToken: cancellationToken)),
+                .. await connection.ListAsync<(long, DateTime, string)>(
+                    $"""
+                    SELECT r.restoration_id, r.mail_since, p.peer FROM gateway.restoration r
+                      JOIN gateway.restoration_peer p USING (restoration_id)
+                    WHERE r.restoration_id = (SELECT max(restoration_id) FROM gateway.restoration)
+                      AND r.state = '{RestorationState.Proven}' AND p.resend_asked_at IS NULL
+                    """,
+                    null, cancellationToken),
             ];
         }
 
@@ -234,16 +228,11 @@ public sealed class Restoration
 
             await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
             await connection.CommitAsync("restoration.resend", c => c.ExecuteAsync(
-                    new CommandDefinition(
-                        "UPDATE gateway.restoration_peer SET resend_asked_at = now(), resend_count = @count WHERE "
-                            + "restoration_id = @id AND peer = @peer",
-                        new
-                        {
-                            count,
-                            id,
-                            peer,
-                        },
-                        cancellationToken: cancellationToken)));
+                """
+                UPDATE gateway.restoration_peer SET resend_asked_at = now(), resend_count = @count
+                WHERE restoration_id = @id AND peer = @peer
+                """,
+                new { count, id, peer }, cancellationToken));
             RecoveryLog.ResendAsked(_logger, peer, new DateTimeOffset(since, TimeSpan.Zero), count);
         }
 
@@ -276,29 +265,27 @@ public sealed class Restoration
         var answer = await AnswerOfAsync(gateway, size, cancellationToken);
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
         var state = await JudgeAsync(connection, answer, size, cancellationToken);
-        var changed = await connection.CommitAsync("restoration.peer", c => c.QueryAsync<string>(
-                new CommandDefinition(
-                    $"""
-                    INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note,
-                      missing_since, problem, asked_at)
-                    SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now()
-                      FROM gateway.restoration WHERE state = '{RestorationState.Asking}'
-                    ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state,
-                      held_size = excluded.held_size, held_note = excluded.held_note,
-                      missing_since = excluded.missing_since, problem = excluded.problem, asked_at = excluded.asked_at
-                      WHERE restoration_peer.state <> '{RestorationPeerState.Excused}'
-                    RETURNING state
-                    """,
-                    new
-                    {
-                        gateway.Name,
-                        state,
-                        answer.Checkpoint?.Size,
-                        Note = answer.Checkpoint?.Note.ToArray(),
-                        Since = answer.Since?.UtcDateTime,
-                        answer.Problem,
-                    },
-                    cancellationToken: cancellationToken)));
+        var changed = await connection.CommitAsync("restoration.peer", c => c.ListAsync<string>(
+            $"""
+            INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note,
+              missing_since, problem, asked_at)
+            SELECT restoration_id, @Name, @state, @Size, @Note, @Since, @Problem, now()
+              FROM gateway.restoration WHERE state = '{RestorationState.Asking}'
+            ON CONFLICT (restoration_id, peer) DO UPDATE SET state = excluded.state,
+              held_size = excluded.held_size, held_note = excluded.held_note,
+              missing_since = excluded.missing_since, problem = excluded.problem, asked_at = excluded.asked_at
+              WHERE restoration_peer.state <> '{RestorationPeerState.Excused}'
+            RETURNING state
+            """,
+            new
+            {
+                gateway.Name,
+                state,
+                answer.Checkpoint?.Size,
+                Note = answer.Checkpoint?.Note.ToArray(),
+                Since = answer.Since?.UtcDateTime,
+                answer.Problem,
+            }, cancellationToken));
         if (changed.Any() && state != RestorationPeerState.Consistent)
         {
             var detail =
@@ -395,15 +382,12 @@ public sealed class Restoration
         var entry = await AppendAsync(
             transaction, EntryKind.GatewayRestored,
             string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"), cancellationToken);
-        var opened = await connection.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
-                  entry_id = @EntryId WHERE state = '{RestorationState.Asking}'
-                """,
-                new { entry.EntryId },
-                transaction,
-                cancellationToken: cancellationToken));
+        var opened = await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
+              entry_id = @EntryId WHERE state = '{RestorationState.Asking}'
+            """,
+            new { entry.EntryId }, cancellationToken);
         if (opened == 0)
         {
             return true; // another node was quicker
@@ -440,11 +424,12 @@ public sealed class Restoration
     private static async Task<(long Id, bool Proven, DateTimeOffset RestoredAt, long Size)?> LastAsync(
         NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        var row = await connection.QuerySingleOrDefaultAsync<(long Id, string State, DateTime At, long Size)?>(
-            new CommandDefinition(
-                "SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration ORDER BY "
-                    + "restoration_id DESC LIMIT 1",
-                cancellationToken: cancellationToken));
+        var row = await connection.FindAsync<(long Id, string State, DateTime At, long Size)?>(
+            """
+            SELECT restoration_id, state, restored_at, ledger_size FROM gateway.restoration
+            ORDER BY restoration_id DESC LIMIT 1
+            """,
+            null, cancellationToken);
         return row is { } r
             ? (r.Id, r.State == RestorationState.Proven, new DateTimeOffset(r.At, TimeSpan.Zero), r.Size)
             : null;

@@ -1,4 +1,3 @@
-using Dapper;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Exchange;
@@ -51,30 +50,25 @@ public static class RestoredGateway
                 "The ledger restored does not follow on the ledger of the backup");
         }
 
-        var last = await open.ExecuteScalarAsync<DateTime?>(
-            new CommandDefinition(
-                "SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", cancellationToken: cancellationToken));
+        var last = await open.ScalarAsync<DateTime?>(
+            "SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", null, cancellationToken);
         await using var transaction = await open.BeginTransactionAsync(cancellationToken);
-        await open.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
-                  entry_id = 0 WHERE state = '{RestorationState.Asking}';
-                -- The processes that had leased work are gone with the machine.
-                UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
-                  lease_until = NULL, last_error = 'restored' WHERE state = '{WorkState.Leased}';
-                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
-                  VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
-                """,
-                new
-                {
-                    now = time.GetUtcNow().UtcDateTime,
-                    report.Entries,
-                    since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime
-                        - MailMargin,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
+              entry_id = 0 WHERE state = '{RestorationState.Asking}';
+            -- The processes that had leased work are gone with the machine.
+            UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
+              lease_until = NULL, last_error = 'restored' WHERE state = '{WorkState.Leased}';
+            INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
+              VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
+            """,
+            new
+            {
+                now = time.GetUtcNow().UtcDateTime,
+                report.Entries,
+                since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime - MailMargin,
+            }, cancellationToken);
         // With this commit, and only then in its place, the gateway is one that must prove itself.
         await transaction.CommitAsync("restore.mark", cancellationToken);
         return report.Entries;

@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Storage;
@@ -50,12 +49,12 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         return
         [
-            .. await connection.QueryAsync<StoredFinding>(
-                new CommandDefinition(
-                    "SELECT judged_at AS JudgedAt, verdict AS Verdict, findings::text AS Json FROM gateway.finding "
-                        + "WHERE incoming_id = @incoming ORDER BY finding_id",
-                    new { incoming },
-                    cancellationToken: cancellationToken)),
+            .. await connection.ListAsync<StoredFinding>(
+                """
+                SELECT judged_at AS JudgedAt, verdict AS Verdict, findings::text AS Json
+                FROM gateway.finding WHERE incoming_id = @incoming ORDER BY finding_id
+                """,
+                new { incoming }, cancellationToken),
         ];
     }
 
@@ -63,10 +62,9 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
     public async Task<Stream> OpenDocumentAsync(Guid incoming, int n, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var blob = await connection.ExecuteScalarAsync<Guid?>(
-            new CommandDefinition(
-                "SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = @incoming AND n = @n",
-                new { incoming, n }, cancellationToken: cancellationToken));
+        var blob = await connection.ScalarAsync<Guid?>(
+            "SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = @incoming AND n = @n",
+            new { incoming, n }, cancellationToken);
         return await blobs.OpenAsync(
             blob ?? throw new InvalidDataException($"Không có văn bản số {n}. / There is no document {n}."),
             cancellationToken);
@@ -76,12 +74,12 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
     public async Task<Stream> OpenReceivedAsync(Guid incoming, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var blob = await connection.ExecuteScalarAsync<Guid>(
-            new CommandDefinition(
-                "SELECT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id) WHERE "
-                    + "i.incoming_id = @incoming",
-                new { incoming },
-                cancellationToken: cancellationToken));
+        var blob = await connection.ScalarAsync<Guid>(
+            """
+            SELECT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+            WHERE i.incoming_id = @incoming
+            """,
+            new { incoming }, cancellationToken);
         return await blobs.OpenAsync(blob, cancellationToken);
     }
 
@@ -89,17 +87,15 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         string clause, object parameters, DirectorySnapshot directory, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.QueryAsync<Row>(
-            new CommandDefinition(
-                $"""
-                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
-                  i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
-                  i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob,
-                    i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
-                FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
-                """,
-                parameters,
-                cancellationToken: cancellationToken));
+        var rows = await connection.ListAsync<Row>(
+            $"""
+            SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
+              i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
+              i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob,
+                i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
+            FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
+            """,
+            parameters, cancellationToken);
         List<IncomingMessage> messages = [];
         foreach (var row in rows)
         {

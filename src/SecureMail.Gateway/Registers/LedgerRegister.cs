@@ -1,5 +1,4 @@
 using System.Text;
-using Dapper;
 using SecureMail.Exchange;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -19,26 +18,25 @@ public sealed class LedgerRegister(GatewayDatabase database)
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var head = await StoredLedger.HeadAsync(connection, cancellationToken);
         var cosignatures = await StoredLedger.CosignaturesAsync(connection, 20, cancellationToken);
-        var pending = await connection.ExecuteScalarAsync<long>(
-            new CommandDefinition("SELECT count(*) FROM ledger.pending", cancellationToken: cancellationToken));
+        var pending = await connection.ScalarAsync<long>(
+            "SELECT count(*) FROM ledger.pending", null, cancellationToken);
         // From peer to peer along the index, not through every checkpoint ever seen.
-        var peers = await connection.QueryAsync<PeerSeen>(
-            new CommandDefinition(
-                $"""
-                WITH RECURSIVE peer AS (
-                  (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
-                  UNION ALL
-                  SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin
-                    LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
-                SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
-                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
-                    AND c.state = '{PeerCheckpointState.Pending}' ORDER BY size DESC LIMIT 1)
-                  UNION ALL
-                  (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
-                    AND c.state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1)) seen
-                ORDER BY peer.origin, seen.state
-                """,
-                cancellationToken: cancellationToken));
+        var peers = await connection.ListAsync<PeerSeen>(
+            $"""
+            WITH RECURSIVE peer AS (
+              (SELECT origin FROM ledger.peer_checkpoint ORDER BY origin LIMIT 1)
+              UNION ALL
+              SELECT (SELECT c.origin FROM ledger.peer_checkpoint c WHERE c.origin > peer.origin ORDER BY c.origin
+                LIMIT 1) FROM peer WHERE peer.origin IS NOT NULL)
+            SELECT peer.origin AS Origin, seen.size AS Size, seen.state AS State FROM peer CROSS JOIN LATERAL (
+              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
+                AND c.state = '{PeerCheckpointState.Pending}' ORDER BY size DESC LIMIT 1)
+              UNION ALL
+              (SELECT size, state FROM ledger.peer_checkpoint c WHERE c.origin = peer.origin
+                AND c.state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1)) seen
+            ORDER BY peer.origin, seen.state
+            """,
+            null, cancellationToken);
         return new LedgerOverview(
             head?.Size ?? 0, pending, head is null ? null : Encoding.UTF8.GetString(head.Note.Span), cosignatures,
             [.. peers], await AlarmsAsync(cancellationToken));
@@ -51,13 +49,12 @@ public sealed class LedgerRegister(GatewayDatabase database)
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         return
         [
-            .. await connection.QueryAsync<Alarm>(
-                new CommandDefinition(
-                    """
-                    SELECT time AS Time, kind AS Kind, peer AS Subject, detail AS Detail FROM ledger.alarm
-                    UNION ALL SELECT raised_at, kind, subject, detail FROM gateway.alarm ORDER BY 1 DESC LIMIT 100
-                    """,
-                    cancellationToken: cancellationToken)),
+            .. await connection.ListAsync<Alarm>(
+                """
+                SELECT time AS Time, kind AS Kind, peer AS Subject, detail AS Detail FROM ledger.alarm
+                UNION ALL SELECT raised_at, kind, subject, detail FROM gateway.alarm ORDER BY 1 DESC LIMIT 100
+                """,
+                null, cancellationToken),
         ];
     }
 
@@ -66,14 +63,12 @@ public sealed class LedgerRegister(GatewayDatabase database)
     public async Task<IReadOnlyList<LedgerLine>> AuditTrailAsync(Guid dispatch, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var objects = await connection.QueryAsync<Guid>(
-            new CommandDefinition(
-                """
-                SELECT @dispatch UNION SELECT transmission_id FROM gateway.transmission WHERE dispatch_id = @dispatch
-                UNION SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = @dispatch OR incoming_id = @dispatch
-                """,
-                new { dispatch },
-                cancellationToken: cancellationToken));
+        var objects = await connection.ListAsync<Guid>(
+            """
+            SELECT @dispatch UNION SELECT transmission_id FROM gateway.transmission WHERE dispatch_id = @dispatch
+            UNION SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = @dispatch OR incoming_id = @dispatch
+            """,
+            new { dispatch }, cancellationToken);
         var entries = await StoredLedger.ListOfAsync(
             connection, [.. objects.Select(id => id.ToString())], LongestTrail, cancellationToken);
         return [.. entries.Select(LedgerLine.Of).OrderBy(l => l.EntryId)];

@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Gateway.Directories;
 using SecureMail.Storage;
 using SecureMail.Gateway.Vocabulary;
@@ -20,28 +19,21 @@ public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore dire
         var agencies = directory.Agencies.Where(a => a.LastName.Code == agency).Select(a => a.Id).ToArray();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var notices = (
-            await connection.QueryAsync<SenderNotice>(
-                new CommandDefinition(
-                    $"""
-                    SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason,
-                      n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil,
-                      n.agency_id AS AgencyId, t.kind AS Kind, t.dispatch_id AS DispatchId,
-                      t.recipient_code AS RecipientCode, t.state AS State,
-                      t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
-                    FROM gateway.notice n
-                      JOIN gateway.transmission t USING (transmission_id)
-                      LEFT JOIN gateway.outgoing o
-                        ON t.kind = '{TransmissionKind.Dispatch}' AND o.dispatch_id = t.dispatch_id
-                    WHERE @all OR n.agency_id = ANY(@agencies)
-                    ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
-                    """,
-                    new
-                    {
-                        all = agency is null,
-                        agencies,
-                        limit,
-                    },
-                    cancellationToken: cancellationToken))
+            await connection.ListAsync<SenderNotice>(
+                $"""
+                SELECT n.notice_id AS Id, n.raised_at AS RaisedAt, n.action AS Action, n.reason AS Reason,
+                  n.remote AS Remote, n.diagnostic AS Diagnostic, n.retry_until AS RetryUntil,
+                  n.agency_id AS AgencyId, t.kind AS Kind, t.dispatch_id AS DispatchId,
+                  t.recipient_code AS RecipientCode, t.state AS State,
+                  t.first_sent_at IS NOT NULL AS MayHaveArrived, o.number_text AS Number
+                FROM gateway.notice n
+                  JOIN gateway.transmission t USING (transmission_id)
+                  LEFT JOIN gateway.outgoing o
+                    ON t.kind = '{TransmissionKind.Dispatch}' AND o.dispatch_id = t.dispatch_id
+                WHERE @all OR n.agency_id = ANY(@agencies)
+                ORDER BY n.raised_at DESC, n.notice_id DESC LIMIT @limit
+                """,
+                new { all = agency is null, agencies, limit }, cancellationToken)
         ).ToList();
         notices.ForEach(n => n.AgencyCode = directory.Find(n.AgencyId)?.LastName.Code);
         return notices;

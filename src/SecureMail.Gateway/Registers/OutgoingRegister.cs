@@ -1,4 +1,3 @@
-using Dapper;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Storage;
@@ -22,27 +21,25 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var rows = (
-            await connection.QueryAsync<Row>(
-                new CommandDefinition(
-                    $"SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob, CASE "
-                        + $"WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS "
-                        + $"AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS "
-                        + $"Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}",
-                    parameters,
-                    cancellationToken: cancellationToken))
+            await connection.ListAsync<Row>(
+                $"""
+                SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob,
+                  CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS
+                  AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS
+                  Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}
+                """,
+                parameters, cancellationToken)
         ).ToList();
         var recipients = (
-            await connection.QueryAsync<OutgoingRecipient>(
-                new CommandDefinition(
-                    $"""
-                    SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
-                      recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
-                      closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
-                    FROM gateway.transmission WHERE kind = '{TransmissionKind.Dispatch}'
-                      AND dispatch_id = ANY(@ids) ORDER BY recipient_code
-                    """,
-                    new { ids = rows.Select(r => r.Id).ToArray() },
-                    cancellationToken: cancellationToken))
+            await connection.ListAsync<OutgoingRecipient>(
+                $"""
+                SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
+                  recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
+                  closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
+                FROM gateway.transmission WHERE kind = '{TransmissionKind.Dispatch}'
+                  AND dispatch_id = ANY(@ids) ORDER BY recipient_code
+                """,
+                new { ids = rows.Select(r => r.Id).ToArray() }, cancellationToken)
         ).ToLookup(r => r.Dispatch);
         var directory = await directories.CurrentAsync(cancellationToken);
         List<OutgoingDispatch> dispatches = [];

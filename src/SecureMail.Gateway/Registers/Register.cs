@@ -1,5 +1,5 @@
-using Dapper;
 using Npgsql;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
@@ -18,19 +18,11 @@ internal static class Register
     /// the price of no gaps.</summary>
     public static Task<int> NextAsync(
         NpgsqlTransaction transaction, Guid agency, string direction, int year, CancellationToken cancellationToken) =>
-        transaction.Connection!.ExecuteScalarAsync<int>(
-            new CommandDefinition(
-                """
-                INSERT INTO gateway.register (agency_id, direction, year, last) VALUES (@agency, @direction, @year, 1)
-                ON CONFLICT (agency_id, direction, year) DO UPDATE SET last = gateway.register.last + 1
-                RETURNING last
-                """,
-                new
-                {
-                    agency,
-                    direction,
-                    year,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        transaction.ScalarAsync<int>(
+            """
+            INSERT INTO gateway.register (agency_id, direction, year, last) VALUES (@agency, @direction, @year, 1)
+            ON CONFLICT (agency_id, direction, year) DO UPDATE SET last = gateway.register.last + 1
+            RETURNING last
+            """,
+            new { agency, direction, year }, cancellationToken);
 }

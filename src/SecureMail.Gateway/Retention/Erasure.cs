@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -99,11 +98,9 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                RetentionSweep.LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
-        var found = await connection.QuerySingleOrDefaultAsync<(Guid Agency, bool Erased, bool Busy)?>(
-            new CommandDefinition(find, new { subject }, transaction, cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(RetentionSweep.LockDestruction, null, cancellationToken);
+        var found = await transaction.FindAsync<(Guid Agency, bool Erased, bool Busy)?>(
+            find, new { subject }, cancellationToken);
         var agency = found switch
         {
             null => throw new ErasureRefusedException($"Không có văn bản {subject}. / There is no such dispatch."),
@@ -115,8 +112,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             { } row => row.Agency,
         };
         var blobs = (
-            await connection.QueryAsync<Guid?>(
-                new CommandDefinition(mark, new { subject }, transaction, cancellationToken: cancellationToken))
+            await transaction.ListAsync<Guid?>(mark, new { subject }, cancellationToken)
         ).ToList();
         await BlobStore.DestroyAsync(transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
         var now = time.GetUtcNow();
@@ -135,21 +131,12 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
                 },
             },
             cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id) VALUES "
-                    + "(@now, @subject, @direction, @reason, @orderedBy, @EntryId)",
-                new
-                {
-                    now = now.UtcDateTime,
-                    subject,
-                    direction,
-                    reason,
-                    orderedBy,
-                    entry.EntryId,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.erasure (erased_at, subject, direction, reason, ordered_by, entry_id)
+            VALUES (@now, @subject, @direction, @reason, @orderedBy, @EntryId)
+            """,
+            new { now = now.UtcDateTime, subject, direction, reason, orderedBy, entry.EntryId }, cancellationToken);
         // With this commit the content is gone and the ledger says so; before it nothing was touched.
         await transaction.CommitAsync("erasure.erase", cancellationToken);
         var (destroyed, shared) = (blobs.Count(b => b is not null), blobs.Count(b => b is null));

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -172,8 +171,7 @@ internal sealed class RetentionSweep(
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(LockDestruction, transaction: transaction, cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(LockDestruction, null, cancellationToken);
         var (rows, blobs) = await take(transaction, age, cancellationToken);
         if (rows == 0)
         {
@@ -199,21 +197,12 @@ internal sealed class RetentionSweep(
                 },
             },
             cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id) VALUES (@now, @kind, @rows, "
-                    + "@destroyed, @octets, @EntryId)",
-                new
-                {
-                    now = now.UtcDateTime,
-                    kind,
-                    rows,
-                    destroyed,
-                    octets,
-                    entry.EntryId,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id)
+            VALUES (@now, @kind, @rows, @destroyed, @octets, @EntryId)
+            """,
+            new { now = now.UtcDateTime, kind, rows, destroyed, octets, entry.EntryId }, cancellationToken);
         // With this commit the keys are gone, and the ledger says so; before it nothing was touched.
         await transaction.CommitAsync("retention.sweep", cancellationToken);
         RetentionLog.Swept(logger, kind, rows, destroyed, octets);
@@ -237,8 +226,7 @@ internal sealed class RetentionSweep(
             {
                 // Each by itself: locks on tables are held no longer than one of them takes.
                 var changed = await connection.CommitAsync("retention.partitions", c =>
-                    c.ExecuteScalarAsync<int>(
-                        new CommandDefinition("SELECT " + shape, cancellationToken: cancellationToken)));
+                    c.ScalarAsync<int>("SELECT " + shape, null, cancellationToken));
                 if (changed > 0)
                 {
                     RetentionLog.Partitions(logger, shape, changed);
@@ -256,8 +244,7 @@ internal sealed class RetentionSweep(
         async (transaction, age, cancellationToken) =>
         {
             var taken = (
-                await transaction.Connection!.QueryAsync<(Guid Row, Guid? Blob)>(
-                    new CommandDefinition(sql, new { age, Batch }, transaction, cancellationToken: cancellationToken))
+                await transaction.ListAsync<(Guid Row, Guid? Blob)>(sql, new { age, Batch }, cancellationToken)
             ).ToList();
             return (taken.DistinctBy(t => t.Row).Count(), [.. taken.Select(t => t.Blob).OfType<Guid>()]);
         };
@@ -266,20 +253,9 @@ internal sealed class RetentionSweep(
         async (transaction, age, cancellationToken) =>
         {
             var ids = (
-                await transaction.Connection!.QueryAsync<Guid>(
-                    new CommandDefinition(
-                        MarkReceived,
-                        new
-                        {
-                            places,
-                            age,
-                            Batch,
-                        },
-                        transaction,
-                        cancellationToken: cancellationToken))
+                await transaction.ListAsync<Guid>(MarkReceived, new { places, age, Batch }, cancellationToken)
             ).ToArray();
-            var blobs = await transaction.Connection!.QueryAsync<Guid>(
-                new CommandDefinition(BlobsOfReceived, new { ids }, transaction, cancellationToken: cancellationToken));
+            var blobs = await transaction.ListAsync<Guid>(BlobsOfReceived, new { ids }, cancellationToken);
             return (ids.Length, [.. blobs]);
         };
 
@@ -287,8 +263,7 @@ internal sealed class RetentionSweep(
     private static Take Rows(string sql) =>
         async (transaction, age, cancellationToken) =>
             (
-                await transaction.Connection!.ExecuteScalarAsync<long>(
-                    new CommandDefinition(sql, new { age }, transaction, cancellationToken: cancellationToken)),
+                await transaction.ScalarAsync<long>(sql, new { age }, cancellationToken),
                 []);
 
     private delegate Task<(long Rows, IReadOnlyList<Guid> Blobs)> Take(

@@ -1,4 +1,3 @@
-using Dapper;
 using Npgsql;
 
 namespace SecureMail.Storage.Queue;
@@ -30,29 +29,19 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         string destination, DateTime began, string reason, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var failures = await connection.ExecuteScalarAsync<int?>(
-            new CommandDefinition(
-                "SELECT failures FROM gateway.destination WHERE lane = @lane", new { lane = destination },
-                cancellationToken: cancellationToken)
-        ) ?? 0;
+        var failures = await connection.ScalarAsync<int?>(
+            "SELECT failures FROM gateway.destination WHERE lane = @lane",
+            new { lane = destination }, cancellationToken) ?? 0;
         var delay = schedule.After(failures + 1);
         await connection.CommitAsync("queue.lane-failed", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    """
-                    INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at)
-                      VALUES (@lane, 1, now() + @delay, @reason, now())
-                    ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0,
-                      not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
-                      WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
-                    """,
-                    new
-                    {
-                        lane = destination,
-                        delay,
-                        reason,
-                        began,
-                    },
-                    cancellationToken: cancellationToken)));
+            """
+            INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at)
+              VALUES (@lane, 1, now() + @delay, @reason, now())
+            ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0,
+              not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
+              WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
+            """,
+            new { lane = destination, delay, reason, began }, cancellationToken));
     }
 
     /// <summary>The host answered, whatever it answered.</summary>
@@ -61,21 +50,21 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         // Asked before it is written: a destination in use is fully open, and no send pays for a row that all of them
         // share.
-        var changes = await connection.ExecuteScalarAsync<bool>(
-            new CommandDefinition(
-                "SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane AND (failures > 0 OR successes < "
-                    + "@FullyOpen))",
-                new { lane = destination, FullyOpen },
-                cancellationToken: cancellationToken));
+        var changes = await connection.ScalarAsync<bool>(
+            """
+            SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane
+              AND (failures > 0 OR successes < @FullyOpen))
+            """,
+            new { lane = destination, FullyOpen }, cancellationToken);
         if (changes)
         {
             await connection.CommitAsync("queue.lane-reached", c =>
                 c.ExecuteAsync(
-                    new CommandDefinition(
-                        "UPDATE gateway.destination SET failures = 0, not_before = NULL, successes = least(successes + "
-                            + "1, @FullyOpen), last_success_at = now() WHERE lane = @lane",
-                        new { lane = destination, FullyOpen },
-                        cancellationToken: cancellationToken)));
+                    """
+                    UPDATE gateway.destination SET failures = 0, not_before = NULL, successes =
+                      least(successes + 1, @FullyOpen), last_success_at = now() WHERE lane = @lane
+                    """,
+                    new { lane = destination, FullyOpen }, cancellationToken));
         }
     }
 
@@ -84,13 +73,12 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
     /// <param name="transaction">The caller's, in which the message is recorded.</param>
     public static Task CalledAsync(
         NpgsqlTransaction transaction, string destination, CancellationToken cancellationToken) =>
-        transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "UPDATE gateway.destination SET not_before = now() WHERE lane = @lane AND failures > 0 AND not_before "
-                    + "> now() AND last_failure_at < now() - interval '5 seconds'",
-                new { lane = destination },
-                transaction,
-                cancellationToken: cancellationToken));
+        transaction.ExecuteAsync(
+            """
+            UPDATE gateway.destination SET not_before = now() WHERE lane = @lane
+              AND failures > 0 AND not_before > now() AND last_failure_at < now() - interval '5 seconds'
+            """,
+            new { lane = destination }, cancellationToken);
 
     /// <summary>The destinations that back off now, the longest down first.</summary>
     public async Task<IReadOnlyList<BackedOffDestination>> BackingOffAsync(CancellationToken cancellationToken)
@@ -98,16 +86,15 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return
         [
-            .. await connection.QueryAsync<BackedOffDestination>(
-                new CommandDefinition(
-                    $"""
-                    SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore,
-                      d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
-                      (SELECT count(*) FROM gateway.work w WHERE w.kind = '{KindOfWork}' AND w.lane = d.lane
-                        AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL) AS Waiting
-                    FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000
-                    """,
-                    cancellationToken: cancellationToken)),
+            .. await connection.ListAsync<BackedOffDestination>(
+                $"""
+                SELECT d.lane AS Destination, d.failures AS Failures, d.not_before AS NotBefore,
+                  d.last_error AS LastError, d.last_success_at AS LastSuccessAt,
+                  (SELECT count(*) FROM gateway.work w WHERE w.kind = '{KindOfWork}' AND w.lane = d.lane
+                    AND w.state = '{WorkState.Ready}' AND w.awaits_entry IS NULL) AS Waiting
+                FROM gateway.destination d WHERE d.failures > 0 ORDER BY d.last_success_at NULLS FIRST LIMIT 1000
+                """,
+                null, cancellationToken),
         ];
     }
 }

@@ -1,5 +1,4 @@
 using System.Text.Json.Serialization;
-using Dapper;
 using Npgsql;
 
 namespace SecureMail.Storage.Queue;
@@ -46,35 +45,31 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     public static async Task EnqueueAsync(
         NpgsqlTransaction transaction, string kind, IReadOnlyCollection<NewWork> work, long? awaitsEntry,
         CancellationToken cancellationToken) =>
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject,
-                  @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
-                ON CONFLICT (kind, subject) DO UPDATE SET state = '{WorkState.Ready}', run_at = now(), attempts = 0,
-                  lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
-                  lane = excluded.lane, batch = excluded.batch
-                  WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
-                """,
-                new
-                {
-                    kind,
-                    awaitsEntry,
-                    subjects = work.Select(w => w.Subject).ToArray(),
-                    lanes = work.Select(w => w.Destination).ToArray(),
-                    batches = work.Select(w => w.Batch).ToArray(),
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject,
+              @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
+            ON CONFLICT (kind, subject) DO UPDATE SET state = '{WorkState.Ready}', run_at = now(), attempts = 0,
+              lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
+              lane = excluded.lane, batch = excluded.batch
+              WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
+            """,
+            new
+            {
+                kind,
+                awaitsEntry,
+                subjects = work.Select(w => w.Subject).ToArray(),
+                lanes = work.Select(w => w.Destination).ToArray(),
+                batches = work.Select(w => w.Batch).ToArray(),
+            }, cancellationToken);
 
     /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and
     /// freed are one commit.</summary>
     public static async Task ReleaseAsync(
         NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
-        await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
-                new { entries = entries.ToArray() }, transaction, cancellationToken: cancellationToken));
+        await transaction.ExecuteAsync(
+            "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
+            new { entries = entries.ToArray() }, cancellationToken);
 
     /// <summary>So many rows of one batch are done in one go at most. RFC 5321 §4.5.3.1.8: a server takes a hundred
     /// recipients, and need not take more.</summary>
@@ -89,30 +84,21 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
-            c.QueryAsync<(
-                long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt,
-                Guid? Batch)>(
-                new CommandDefinition(
-                    $"""
-                    {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
-                      together AS MATERIALIZED (
-                      SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p
-                        JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
-                        SELECT work_id FROM gateway.work
-                        WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
-                          AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
-                    UPDATE gateway.work w SET state = '{WorkState.Leased}', lease_owner = @owner,
-                      lease_until = now() + @lease, attempts = attempts + 1
-                    FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
-                    RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
-                    """,
-                    new
-                    {
-                        kind,
-                        owner,
-                        lease,
-                    },
-                    cancellationToken: cancellationToken)));
+            c.ListAsync<( long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
+                $"""
+                {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
+                  together AS MATERIALIZED (
+                  SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p
+                    JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
+                    SELECT work_id FROM gateway.work
+                    WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
+                      AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
+                UPDATE gateway.work w SET state = '{WorkState.Leased}', lease_owner = @owner,
+                  lease_until = now() + @lease, attempts = attempts + 1
+                FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
+                RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
+                """,
+                new { kind, owner, lease }, cancellationToken));
         var items = rows.Select(r =>
                 (
                     r.Batch,
@@ -147,21 +133,13 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(
-                    new CommandDefinition(
-                        $"""
-                        UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids)
-                          AND state = '{WorkState.Leased}' AND lease_owner = @Owner
-                          AND lease_until > least(now(), @monotonic::timestamptz)
-                        """,
-                        new
-                        {
-                            lease,
-                            ids = item.All.Select(i => i.Id).ToArray(),
-                            item.Owner,
-                            monotonic = MonotonicNow(),
-                        },
-                        cancellationToken: cancellationToken)
-                )) > 0;
+            $"""
+            UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids)
+              AND state = '{WorkState.Leased}' AND lease_owner = @Owner
+              AND lease_until > least(now(), @monotonic::timestamptz)
+            """,
+            new { lease, ids = item.All.Select(i => i.Id).ToArray(), item.Owner, monotonic = MonotonicNow() },
+            cancellationToken)) > 0;
     }
 
     /// <param name="destination">Where it goes, as its handler found; null: as before.</param>
@@ -171,24 +149,13 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason,
-                      lease_owner = NULL, lease_until = NULL, acted_at = NULL,
-                      attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
-                    WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
-                    """,
-                    new
-                    {
-                        state,
-                        delay,
-                        reason,
-                        countsAsAttempt,
-                        lane = destination,
-                        item.Id,
-                        item.Owner,
-                    },
-                    cancellationToken: cancellationToken)));
+            $"""
+            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason,
+              lease_owner = NULL, lease_until = NULL, acted_at = NULL,
+              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
+            WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
+            """,
+            new { state, delay, reason, countsAsAttempt, lane = destination, item.Id, item.Owner }, cancellationToken));
     }
 
     /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
@@ -196,14 +163,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.work SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL,
-                      last_error = 'lease ran out' WHERE state = '{WorkState.Leased}'
-                      AND lease_until <= least(now(), @monotonic::timestamptz)
-                    """,
-                    new { monotonic = MonotonicNow() },
-                    cancellationToken: cancellationToken)));
+            $"""
+            UPDATE gateway.work SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL,
+              last_error = 'lease ran out' WHERE state = '{WorkState.Leased}'
+              AND lease_until <= least(now(), @monotonic::timestamptz)
+            """,
+            new { monotonic = MonotonicNow() }, cancellationToken));
     }
 
     /// <summary>Frees at once what an earlier process of this node had leased: the caller holds the node's
@@ -212,14 +177,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
-                      lease_until = NULL, last_error = 'process ended'
-                    WHERE state = '{WorkState.Leased}' AND starts_with(lease_owner, @node) AND lease_owner <> @except
-                    """,
-                    new { node = node + ":", except },
-                    cancellationToken: cancellationToken)));
+            $"""
+            UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
+              lease_until = NULL, last_error = 'process ended'
+            WHERE state = '{WorkState.Leased}' AND starts_with(lease_owner, @node) AND lease_owner <> @except
+            """,
+            new { node = node + ":", except }, cancellationToken));
     }
 
     /// <summary>How long until the next row of these kinds falls due; null when none waits. A row whose destination is
@@ -227,17 +190,15 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     internal async Task<TimeSpan?> NextDueAsync(IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteScalarAsync<TimeSpan?>(
-            new CommandDefinition(
-                $"""
-                SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
-                  (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = '{WorkState.Ready}'
-                    AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
-                  UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0')
-                    FROM gateway.work WHERE kind = k AND state = '{WorkState.Leased}')) next
-                """,
-                new { kinds = kinds.ToArray(), monotonic = MonotonicNow() },
-                cancellationToken: cancellationToken));
+        return await connection.ScalarAsync<TimeSpan?>(
+            $"""
+            SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
+              (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = '{WorkState.Ready}'
+                AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
+              UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0')
+                FROM gateway.work WHERE kind = k AND state = '{WorkState.Leased}')) next
+            """,
+            new { kinds = kinds.ToArray(), monotonic = MonotonicNow() }, cancellationToken);
     }
 
     /// <summary>What waits, oldest first, for a person to look at.</summary>
@@ -246,15 +207,14 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return
         [
-            .. await connection.QueryAsync<WorkRow>(
-                new CommandDefinition(
-                    """
-                    SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt,
-                      attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
-                      lane AS Destination, d.not_before AS DestinationNotBefore
-                    FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
-                    """,
-                    cancellationToken: cancellationToken)),
+            .. await connection.ListAsync<WorkRow>(
+                """
+                SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt,
+                  attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+                  lane AS Destination, d.not_before AS DestinationNotBefore
+                FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
+                """,
+                null, cancellationToken),
         ];
     }
 
@@ -263,19 +223,16 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.retry", c => c.ExecuteScalarAsync<int>(
-                    new CommandDefinition(
-                        $"""
-                        WITH asked AS (UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(),
-                          attempts = 0, acted_at = now() WHERE work_id = @id
-                          AND state <> '{WorkState.Leased}' RETURNING lane),
-                        probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0
-                          AND lane IN (SELECT lane FROM asked))
-                        SELECT count(*)::int FROM asked
-                        """,
-                        new { id },
-                        cancellationToken: cancellationToken)
-                )) == 1;
+        return await connection.CommitAsync("queue.retry", c => c.ScalarAsync<int>(
+            $"""
+            WITH asked AS (UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(),
+              attempts = 0, acted_at = now() WHERE work_id = @id
+              AND state <> '{WorkState.Leased}' RETURNING lane),
+            probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0
+              AND lane IN (SELECT lane FROM asked))
+            SELECT count(*)::int FROM asked
+            """,
+            new { id }, cancellationToken)) == 1;
     }
 
     /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row
@@ -285,9 +242,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.give-up", c =>
                 c.ExecuteAsync(
-                    new CommandDefinition(
-                        $"DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}'", new { id },
-                        cancellationToken: cancellationToken))
+                    $"DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}'",
+                    new { id }, cancellationToken)
             ) == 1;
     }
 
@@ -296,12 +252,11 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.release-held", c => c.ExecuteAsync(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), acted_at = now()
-                      WHERE state = '{WorkState.Held}'
-                    """,
-                    cancellationToken: cancellationToken)));
+            $"""
+            UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), acted_at = now()
+              WHERE state = '{WorkState.Held}'
+            """,
+            null, cancellationToken));
     }
 }
 
@@ -381,14 +336,11 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>
     public async Task CompleteAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
     {
-        var deleted = await transaction.Connection!.ExecuteAsync(
-            new CommandDefinition(
-                $"""
-                DELETE FROM gateway.work WHERE work_id = @id AND state = '{WorkState.Leased}' AND lease_owner = @owner
-                """,
-                new { id, owner },
-                transaction,
-                cancellationToken: cancellationToken));
+        var deleted = await transaction.ExecuteAsync(
+            $"""
+            DELETE FROM gateway.work WHERE work_id = @id AND state = '{WorkState.Leased}' AND lease_owner = @owner
+            """,
+            new { id, owner }, cancellationToken);
         if (deleted != 1)
         {
             throw new LeaseLostException();
@@ -412,14 +364,12 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         IReadOnlyList<WorkItem> items, NpgsqlDataSource database, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var ours = await connection.ExecuteScalarAsync<long>(
-            new CommandDefinition(
-                $"""
-                SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = '{WorkState.Leased}'
-                  AND lease_owner = @Owner AND lease_until > now()
-                """,
-                new { ids = items.Select(i => i.Id).ToArray(), items[0].Owner },
-                cancellationToken: cancellationToken));
+        var ours = await connection.ScalarAsync<long>(
+            $"""
+            SELECT count(*) FROM gateway.work WHERE work_id = ANY(@ids) AND state = '{WorkState.Leased}'
+              AND lease_owner = @Owner AND lease_until > now()
+            """,
+            new { ids = items.Select(i => i.Id).ToArray(), items[0].Owner }, cancellationToken);
         if (ours != items.Count)
         {
             throw new LeaseLostException();
