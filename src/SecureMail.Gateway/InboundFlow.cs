@@ -4,6 +4,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Telemetry;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 using SecureMail.Trust;
@@ -11,18 +12,18 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway;
 
 /// <summary>
-/// What comes in, in order: receive → judge (parse, open, judge) → screen → record, which delivers, quarantines or
-/// returns → answer with a receipt. Durable between them: received, recorded, receipt due.
+/// What comes in, in order: receive → validate (parse, open, validate) → decide → record, which delivers, quarantines
+/// or returns → send a receipt. Durable between them: received, recorded, receipt due.
 /// </summary>
 internal sealed class InboundFlow(
-    GatewayDatabase database, IncomingValidator validator, AcceptancePolicy policy, IncomingRecorder recorder,
-    ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, ILogger<InboundFlow> logger)
+    GatewayDatabase database, IncomingValidator validator, WaitingRule waiting, AcceptancePolicy policy,
+    IncomingRecorder recorder, ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, ILogger<InboundFlow> logger)
 {
-    /// <summary>Work "judge": received → recorded.</summary>
+    /// <summary>Work of <see cref="WorkKind.Validate"/>: received → recorded.</summary>
     public async Task<WorkOutcome> ValidateAsync(WorkItem item, CancellationToken cancellationToken)
     {
         var received = await ReceivedMessage.LoadAsync(
-            database, item.Subject, policy.IndeterminateFor, cancellationToken);
+            database, item.Subject, waiting.IndeterminateFor, cancellationToken);
         if (received is null)
         {
             return await item.DropAsync(database.Source, cancellationToken);
@@ -36,29 +37,34 @@ internal sealed class InboundFlow(
             }
 
             await using var validated = await validator.ValidateAsync(received, cancellationToken);
-            await TellClockAsync(validated, cancellationToken);
-            await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-            await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            var decided = await policy.DecideAsync(transaction, validated, cancellationToken);
-            if (decided is null)
+            await ComparePeerClockAsync(validated, cancellationToken);
+            if (waiting.MustWait(validated))
             {
-                InboundLog.Waits(logger, received.Id, policy.WhyWaits(validated));
-                return new WorkOutcome.Snooze(policy.AskAgainAfter(validated), policy.WhyWaits(validated));
+                InboundLog.Waits(logger, received.Id, waiting.ReasonOf(validated));
+                return new WorkOutcome.Snooze(waiting.AskAgainAfter(validated), waiting.ReasonOf(validated));
             }
 
-            var (place, weakened) = await recorder.RecordAsync(transaction, decided, cancellationToken);
-            await item.CompleteAsync(transaction, cancellationToken);
-            // The commit is the delivery. Before it a crash judges again, and nobody was told anything.
-            await transaction.CommitAsync("inbound.record", cancellationToken);
-            GatewayMeter.MessageJudged(validated.Verdict.ToString(), place);
+            // The commit is the delivery. Before it a crash validates again, and nobody was told anything.
+            var (decided, disposition, isWeakened) = await database.Source.InTransactionAsync(
+                "inbound.record",
+                async transaction =>
+                {
+                    var decided = await policy.DecideAsync(transaction, validated, cancellationToken);
+                    var (disposition, isWeakened) = await recorder.RecordAsync(
+                        transaction, decided, cancellationToken);
+                    await item.CompleteAsync(transaction, cancellationToken);
+                    return (decided, disposition, isWeakened);
+                },
+                cancellationToken);
+            GatewayMeter.MessageJudged(validated.Verdict.ToString(), disposition);
             InboundLog.Recorded(
-                logger, received.Id, validated.Verdict.ToString(), place, decided.Reason ?? "nothing against it");
+                logger, received.Id, validated.Verdict.ToString(), disposition, decided.Reason ?? "nothing against it");
             if (decided.Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict)
             {
                 InboundLog.Alarm(logger, decided.Reason, received.Peer);
             }
 
-            if (weakened)
+            if (isWeakened)
             {
                 InboundLog.Weakened(logger, decided.Sender!.Id, received.Id);
             }
@@ -77,7 +83,8 @@ internal sealed class InboundFlow(
         }
     }
 
-    /// <summary>Work "receipt": receipt due → the receipt is a transmission of its own.</summary>
+    /// <summary>Work of <see cref="WorkKind.SendReceipt"/>: receipt due → the receipt is a transmission of its
+    /// own.</summary>
     public async Task<WorkOutcome> SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         if (clock.IsDoubted)
@@ -103,9 +110,9 @@ internal sealed class InboundFlow(
         }
     }
 
-    /// <summary>What a proven signature says of its signer's clock. One that proves nothing says nothing: no stranger
-    /// raises an alarm about somebody else's.</summary>
-    private async Task TellClockAsync(ValidatedMessage validated, CancellationToken cancellationToken)
+    /// <summary>Takes in what a proven signature says of its signer's clock. A signature that proves nothing counts for
+    /// nothing, so that no stranger raises an alarm about a peer.</summary>
+    private async Task ComparePeerClockAsync(ValidatedMessage validated, CancellationToken cancellationToken)
     {
         if (validated.Verdict != Verdict.Valid || !clock.RanAsNowAt(validated.Received.ReceivedAt))
         {

@@ -3,6 +3,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 
@@ -28,9 +29,10 @@ internal sealed class OutboundFlow(
         {
             return await accept.AcceptAsync(submission, cancellationToken);
         }
+        // Not every DatabaseFault: an IOException may be that of a document that the caller cannot read.
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
         {
-            if (e is PostgresException { SqlState: PostgresErrorCodes.DiskFull })
+            if (DatabaseFault.IsDiskFull(e))
             {
                 admission.SawDiskFull();
             }
@@ -39,13 +41,13 @@ internal sealed class OutboundFlow(
         }
     }
 
-    /// <summary>Work "seal": accepted → queued.</summary>
+    /// <summary>Work of <see cref="WorkKind.SignAndEncrypt"/>: accepted → queued.</summary>
     public async Task<WorkOutcome> SignAndEncryptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         if (clock.IsDoubted)
         {
-            // No signature bears a time that is known to be doubtful, and no certificate is out of date because a clock
-            // is.
+            // No signature may bear a time that is known to be doubtful, and no certificate may count as expired
+            // because a clock is wrong.
             await sign.AwaitAsync(item.Subject, ClockSuspectException.Code, cancellationToken);
             return new WorkOutcome.Snooze(clock.AskAgain, ClockSuspectException.Code);
         }
@@ -76,7 +78,7 @@ internal sealed class OutboundFlow(
         }
     }
 
-    /// <summary>Work "send": queued → sent or unknown.</summary>
+    /// <summary>Work of <see cref="WorkKind.Send"/>: queued → sent or unknown.</summary>
     public Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken) =>
         send.SendAsync(item, cancellationToken);
 }

@@ -131,20 +131,7 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
             throw Lacks(n);
         }
 
-        Span<byte> nonce = stackalloc byte[12];
-        Span<byte> associated = stackalloc byte[21];
-        BlobRow.Nonce(nonce, n);
-        BlobRow.Associate(associated, blob, n, last);
-        try
-        {
-            _aes.Decrypt(
-                nonce, _row.AsSpan(0, size), _row.AsSpan(size, BlobRow.TagSize), _row.AsSpan(0, size), associated);
-        }
-        catch (AuthenticationTagMismatchException e)
-        {
-            throw new InvalidDataException($"Row {n} of blob {blob} was changed.", e);
-        }
-
+        BlobRow.Decrypt(_aes, blob, n, last, _row.AsSpan(0, received), _row.AsSpan(0, size));
         _have = n;
     }
 

@@ -23,6 +23,25 @@ internal static class BlobRow
         data[20] = last ? (byte)1 : (byte)0;
     }
 
+    /// <summary>Decrypts a row (ciphertext, then tag) into <paramref name="content"/>, which may be the same
+    /// memory.</summary>
+    /// <exception cref="InvalidDataException">The row was changed.</exception>
+    public static void Decrypt(AesGcm aes, Guid blob, int n, bool last, ReadOnlySpan<byte> row, Span<byte> content)
+    {
+        Span<byte> nonce = stackalloc byte[12];
+        Span<byte> associated = stackalloc byte[21];
+        Nonce(nonce, n);
+        Associate(associated, blob, n, last);
+        try
+        {
+            aes.Decrypt(nonce, row[..^TagSize], row[^TagSize..], content, associated);
+        }
+        catch (AuthenticationTagMismatchException e)
+        {
+            throw new InvalidDataException($"Row {n} of blob {blob} was changed.", e);
+        }
+    }
+
     /// <summary>Wipes what was used of a rented array and gives it back; a second call does nothing.</summary>
     public static void Return(ref byte[] rented, int used)
     {

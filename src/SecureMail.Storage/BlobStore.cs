@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Npgsql;
 
 namespace SecureMail.Storage;
@@ -65,6 +66,49 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
             ? all
             : throw new InvalidDataException($"Blob {blob} is longer than it says.");
     }
+
+    /// <summary>The whole of a small blob, on the connection of <paramref name="transaction"/>.</summary>
+    /// <exception cref="InvalidDataException">It is longer than <paramref name="limit"/> bytes.</exception>
+    public async Task<byte[]> ReadAllAsync(
+        NpgsqlTransaction transaction, Guid blob, int limit, CancellationToken cancellationToken)
+    {
+        var row = await transaction.FindAsync<(long Length, string Key, byte[] Wrapped, bool Erased)?>(
+            "SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = @blob",
+            new { blob }, cancellationToken) ?? throw Missing(blob);
+        if (row.Erased)
+        {
+            throw new ContentErasedException(blob);
+        }
+
+        if (row.Length > limit)
+        {
+            throw new InvalidDataException($"Blob {blob} is longer than {limit} bytes.");
+        }
+
+        var all = new byte[row.Length];
+        using var aes = new AesGcm(keys.Unwrap(blob, row.Key, row.Wrapped), BlobRow.TagSize);
+        var rows = await transaction.ListAsync<byte[]>(
+            "SELECT octets FROM gateway.blob_chunk WHERE blob_id = @blob ORDER BY n", new { blob }, cancellationToken);
+        for (var (n, at) = (0, 0); n == 0 || at < all.Length; n++)
+        {
+            var size = Math.Min(BlobRow.Size, all.Length - at);
+            if (n >= rows.Count || rows[n].Length != size + BlobRow.TagSize)
+            {
+                throw new InvalidDataException($"Blob {blob} lacks row {n}.");
+            }
+
+            BlobRow.Decrypt(aes, blob, n, last: at + size == all.Length, rows[n], all.AsSpan(at, size));
+            at += size;
+        }
+
+        return all;
+    }
+
+    /// <summary>Deletes a blob of which nothing has to be remembered, within the transaction.</summary>
+    public static Task DeleteAsync(
+        NpgsqlTransaction transaction, Guid blob, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            "DELETE FROM gateway.blob WHERE blob_id = @blob", new { blob }, cancellationToken);
 
     private NpgsqlCommand Parent(Guid blob)
     {

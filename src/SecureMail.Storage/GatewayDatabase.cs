@@ -112,6 +112,13 @@ public sealed class GatewayDatabase : IAsyncDisposable
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
+    /// <inheritdoc cref="WaitForDurabilityAsync(NpgsqlConnection, CancellationToken)"/>
+    public async Task WaitForDurabilityAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await Source.OpenConnectionAsync(cancellationToken);
+        await WaitForDurabilityAsync(connection, cancellationToken);
+    }
+
     public const string DurabilityBarrier = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
     /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how

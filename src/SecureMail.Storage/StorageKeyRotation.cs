@@ -13,9 +13,15 @@ public sealed record RotationAnswer(string Key, long Rewrapped, IReadOnlyList<st
 /// Wraps every blob's key under a new storage key. The octets are not touched. Files are never deleted here: a backup
 /// that is still wanted needs the old key, and only a person knows that.
 /// </summary>
-public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys keys)
+public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys keys, CardCipher cards)
 {
     private const int Batch = 500;
+
+    /// <summary>The tables whose rows hold a card, and their ids.</summary>
+    private static readonly (string Table, string Id)[] CardTables =
+    [
+        ("gateway.outgoing", "dispatch_id"), ("gateway.incoming", "incoming_id"),
+    ];
 
     /// <summary>Makes a key, moves all blobs to it; goes on where an earlier run stopped when
     /// <paramref name="makeKey"/> is false.</summary>
@@ -74,14 +80,59 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
             after = rows[^1].Id;
         }
 
+        foreach (var (table, id) in CardTables)
+        {
+            await EncryptCardsAgainAsync(table, id, cancellationToken);
+        }
+
         var used = (
-            await connection.QueryAsync<string>(
-                new CommandDefinition(
-                    "SELECT DISTINCT storage_key FROM gateway.blob WHERE erased_at IS NULL",
-                    cancellationToken: cancellationToken))
+            await connection.ListAsync<string>(
+                """
+                SELECT storage_key FROM gateway.blob WHERE erased_at IS NULL
+                UNION SELECT card_key FROM gateway.outgoing WHERE card_key IS NOT NULL
+                UNION SELECT card_key FROM gateway.incoming WHERE card_key IS NOT NULL
+                """,
+                null, cancellationToken)
         ).ToHashSet();
         return new RotationAnswer(
             keys.Current, rewrapped,
             [.. keys.Names.Where(n => n != keys.Current && !used.Contains(n)).Order(StringComparer.Ordinal)]);
+    }
+
+    private async Task EncryptCardsAgainAsync(string table, string id, CancellationToken cancellationToken)
+    {
+        int found;
+        do
+        {
+            // A crash before this commit leaves cards under the old key, and the next run takes them up.
+            found = await database.Source.InTransactionAsync(
+                "storage.cards",
+                async transaction =>
+                {
+                    var rows = await transaction.ListAsync<(Guid Id, string Key, byte[] Card)>(
+                        $"""
+                        SELECT {id}, card_key, card FROM {table}
+                        WHERE card_key <> @Current LIMIT @Batch FOR UPDATE
+                        """,
+                        new { keys.Current, Batch }, cancellationToken);
+                    var again = rows
+                        .Select(r => cards.Encrypt(r.Id, cards.Decrypt(r.Id, new EncryptedCard(r.Key, r.Card))))
+                        .ToList();
+                    await transaction.ExecuteAsync(
+                        $"""
+                        UPDATE {table} t SET card = n.card, card_key = n.key
+                        FROM unnest(@ids, @keys, @cards) n(id, key, card) WHERE t.{id} = n.id
+                        """,
+                        new
+                        {
+                            ids = rows.Select(r => r.Id).ToArray(),
+                            keys = again.Select(c => c.Key).ToArray(),
+                            cards = again.Select(c => c.Ciphertext).ToArray(),
+                        }, cancellationToken);
+                    return rows.Count;
+                },
+                cancellationToken);
+        }
+        while (found == Batch);
     }
 }

@@ -90,16 +90,10 @@ public sealed class StorageKeys
     /// <exception cref="InvalidDataException">The key of that name is absent, or the row was changed.</exception>
     internal byte[] Unwrap(Guid blob, string name, ReadOnlySpan<byte> wrapped)
     {
-        // A key that another process made since we started is in the folder.
-        if (!_keys.ContainsKey(name))
+        var storageKey = Find(name);
+        if (wrapped.Length < 28)
         {
-            _keys = Read(_folder);
-        }
-
-        if (!_keys.TryGetValue(name, out var storageKey) || wrapped.Length < 28)
-        {
-            throw new InvalidDataException(
-                $"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
+            throw new InvalidDataException($"The wrapped key of blob {blob} is cut off.");
         }
 
         var key = new byte[wrapped.Length - 28];
@@ -114,5 +108,27 @@ public sealed class StorageKeys
             throw new InvalidDataException(
                 $"The key of blob {blob} was changed, or the storage key {name} is another.", e);
         }
+    }
+
+    /// <summary>The key of one row's card, by HKDF-SHA256 (RFC 5869) of a storage key.</summary>
+    /// <exception cref="InvalidDataException">The key of that name is absent.</exception>
+    internal byte[] DeriveCardKey(Guid row, string name)
+    {
+        byte[] info = [.. "securemail card v1"u8, .. row.ToByteArray()];
+        return HKDF.DeriveKey(HashAlgorithmName.SHA256, Find(name), KeySize, salt: null, info);
+    }
+
+    private byte[] Find(string name)
+    {
+        // A key that another process made since we started is in the folder.
+        if (!_keys.ContainsKey(name))
+        {
+            _keys = Read(_folder);
+        }
+
+        return _keys.TryGetValue(name, out var key)
+            ? key
+            : throw new InvalidDataException(
+                $"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
     }
 }

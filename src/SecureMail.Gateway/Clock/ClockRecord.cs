@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Telemetry;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -35,32 +35,78 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         return (new DateTimeOffset(shown, TimeSpan.Zero), moved);
     }
 
-    public async Task BeginAsync(string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
+    /// <summary>The time of the latest entries of the ledger. The earliest of twenty, so that one node whose clock ran
+    /// ahead does not make the others doubt theirs. Null where there are none.</summary>
+    public async Task<DateTimeOffset?> LatestEntryAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        if (await BeginAsync(transaction, subject, kind, by, cancellationToken))
+        return await connection.ScalarAsync<DateTime?>(
+            "SELECT min(time) FROM (SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 20) latest", null,
+            cancellationToken) is { } latest
+            ? new DateTimeOffset(latest, TimeSpan.Zero)
+            : null;
+    }
+
+    /// <summary>Writes the beginning of an anomaly, where none of the subject is open.</summary>
+    public async Task BeginAsync(string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
+    {
+        // The anomaly, its entry and its alarm are one commit; after a crash before it the next look writes them.
+        if (
+            await database.Source.InTransactionAsync(
+                "clock.begin", transaction => BeginAsync(transaction, subject, kind, by, cancellationToken),
+                cancellationToken))
         {
-            // The anomaly, its entry and its alarm are one commit; a crash before it and the next look writes them.
-            await transaction.CommitAsync("clock.begin", cancellationToken);
             ClockLog.Began(logger, subject, kind, by);
         }
     }
 
-    /// <summary>Ends what is open and at least so old; else nothing.</summary>
+    /// <summary>Ends the subject's anomaly where one is open and at least so old.</summary>
     public async Task EndAsync(string subject, TimeSpan atLeast, CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        // The end, its entry and the work that is woken are one commit.
+        if (
+            await database.Source.InTransactionAsync(
+                "clock.end", transaction => EndAsync(transaction, subject, atLeast, cancellationToken),
+                cancellationToken))
+        {
+            ClockLog.Ended(logger, subject);
+        }
+    }
+
+    /// <summary>Moves along what lies ahead of the database's clock, and writes the step and the anomaly.</summary>
+    public async Task DatabaseSteppedAsync(
+        DateTimeOffset before, DateTimeOffset after, string node, CancellationToken cancellationToken)
+    {
+        // Before this commit leases end by the clock that was; after it by the clock that is.
+        if (
+            await database.Source.InTransactionAsync(
+                "clock.database-stepped",
+                async transaction =>
+                    await transaction.ScalarAsync<bool>(
+                        "SELECT gateway.note_step(@before, @after, @node)",
+                        new { before = before.UtcDateTime, after = after.UtcDateTime, node }, cancellationToken)
+                    && await BeginAsync(
+                        transaction, "database", ClockAnomalyKind.Stepped, after - before, cancellationToken),
+                cancellationToken))
+        {
+            ClockLog.Began(logger, "database", ClockAnomalyKind.Stepped, after - before);
+        }
+    }
+
+    private async Task<bool> EndAsync(
+        NpgsqlTransaction transaction, string subject, TimeSpan atLeast, CancellationToken cancellationToken)
+    {
         var open = await transaction.FindAsync<long?>(
             """
-            SELECT anomaly_id FROM gateway.clock_anomaly WHERE subject = @subject
-              AND ended_at IS NULL AND (@atLeast = interval '0' OR began_at <= now() - @atLeast) FOR UPDATE
+            SELECT anomaly_id FROM gateway.clock_anomaly
+            WHERE subject = @subject AND ended_at IS NULL
+              AND (@atLeast = interval '0' OR began_at <= now() - @atLeast)
+            FOR UPDATE
             """,
             new { subject, atLeast }, cancellationToken);
         if (open is not { } anomaly)
         {
-            return;
+            return false;
         }
 
         var entry = await StoredLedger.AppendAsync(
@@ -76,48 +122,16 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         await transaction.ExecuteAsync(
             "UPDATE gateway.clock_anomaly SET ended_at = now(), ended_entry = @EntryId WHERE anomaly_id = @anomaly",
             new { entry.EntryId, anomaly }, cancellationToken);
-        // What waited for a clock is looked at by the one that is believed now.
-        await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.work SET run_at = now() WHERE state = '{WorkState.Ready}' AND run_at > now()
-              AND last_error = ANY(@waits)
-            """,
-            new { waits = new[] { ReasonCode.ClockSuspect, ReasonCode.SignedInFuture } }, cancellationToken);
-        await transaction.CommitAsync("clock.end", cancellationToken);
-        ClockLog.Ended(logger, subject);
-    }
-
-    /// <summary>The step, the times that are moved along with it, and the anomaly are one commit.</summary>
-    public async Task DatabaseSteppedAsync(
-        DateTimeOffset before, DateTimeOffset after, string node, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var first = await transaction.ScalarAsync<bool>(
-            "SELECT gateway.note_step(@before, @after, @node)",
-            new { before = before.UtcDateTime, after = after.UtcDateTime, node }, cancellationToken);
-        if (!first)
-        {
-            return;
-        }
-
-        var begins = await BeginAsync(
-            transaction, "database", ClockAnomalyKind.Stepped, after - before, cancellationToken);
-        // Before this commit leases end by the clock that was; after it by the clock that is.
-        await transaction.CommitAsync("clock.database-stepped", cancellationToken);
-        if (begins)
-        {
-            ClockLog.Began(logger, "database", ClockAnomalyKind.Stepped, after - before);
-        }
+        // What waited for a clock is looked at by the clock that is believed now.
+        await WorkQueue.WakeAsync(
+            transaction, [ReasonCode.ClockSuspect, ReasonCode.SignedInFuture], cancellationToken);
+        return true;
     }
 
     private async Task<bool> BeginAsync(
         NpgsqlTransaction transaction, string subject, string kind, TimeSpan by, CancellationToken cancellationToken)
     {
-        var connection = transaction.Connection!;
-        await transaction.ExecuteAsync(
-            "SELECT pg_advisory_xact_lock(hashtextextended(@key, 0))",
-            new { key = "clock " + subject }, cancellationToken);
+        await AdvisoryLock.Clock(subject).TakeAsync(transaction, cancellationToken);
         if (
             await transaction.ScalarAsync<bool>(
                 "SELECT EXISTS (SELECT FROM gateway.clock_anomaly WHERE subject = @subject AND ended_at IS NULL)",
@@ -128,7 +142,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
 
         var now = time.GetUtcNow();
         var seconds = Math.Round(by.TotalSeconds);
-        var said = string.Create(CultureInfo.InvariantCulture, $"{kind}|{seconds}");
+        var committed = string.Create(CultureInfo.InvariantCulture, $"{kind}|{seconds}");
         var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -137,31 +151,24 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                 Agency = DirectoryStore.GatewayItself,
                 Kind = ClockAnomalyKind.EntryOf(kind),
                 Object = "clock:" + subject,
-                // Not salted: by how much stands in clear in gateway.clock_anomaly, and anybody shall be able to
+                // Not salted: the seconds stand in clear in gateway.clock_anomaly, and anybody shall be able to
                 // compare.
                 Commitments = new Dictionary<string, string>
                 {
-                    ["seconds"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(said))),
+                    ["seconds"] =
+                        "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(committed))),
                 },
             },
             cancellationToken);
         await transaction.ExecuteAsync(
             """
-            INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES (@subject, @kind,
-              @seconds, @EntryId);
-            INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id) VALUES (@now, @Alarm, @subject,
-              @Detail, @EntryId);
+            INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry)
+            VALUES (@subject, @kind, @seconds, @EntryId)
             """,
-            new
-            {
-                subject,
-                kind,
-                seconds,
-                entry.EntryId,
-                now = now.UtcDateTime,
-                Alarm = ClockAnomalyKind.AlarmOf(kind),
-                Detail = string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
-            }, cancellationToken);
+            new { subject, kind, seconds, entry.EntryId }, cancellationToken);
+        await AlarmTable.AddAsync(
+            transaction, ClockAnomalyKind.AlarmOf(kind), subject,
+            string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"), entry.EntryId, now, cancellationToken);
         return true;
     }
 }

@@ -4,6 +4,7 @@ using System.Text;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Telemetry;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -89,12 +90,9 @@ internal static class AgencyCapabilities
                 },
             },
             cancellationToken);
-        await transaction.ExecuteAsync(
-            $"""
-            INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
-              VALUES (@now, '{AlarmKind.CapabilitiesWeakened}', @Code, @change, @EntryId)
-            """,
-            new { now = now.UtcDateTime, agency.LastName.Code, change, entry.EntryId }, cancellationToken);
+        await AlarmTable.AddAsync(
+            transaction, AlarmKind.CapabilitiesWeakened, agency.LastName.Code, change, entry.EntryId, now,
+            cancellationToken);
         return true;
     }
 

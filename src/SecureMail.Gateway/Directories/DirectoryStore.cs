@@ -33,9 +33,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var version = await connection.ScalarAsync<long?>(
             "SELECT max(version) FROM gateway.directory", null, cancellationToken)
-            ?? throw new DirectoryException(
-                ReasonCode.DirectoryMissing, "Chưa có danh bạ: hãy chạy \"securemail directory import\".",
-                "There is no directory yet: run \"securemail directory import\".");
+            ?? throw new DirectoryException(ReasonCode.DirectoryMissing);
         if (_current is { } known && known.Version == version)
         {
             return known;
@@ -56,45 +54,45 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     public async Task<DirectoryDocument> ImportAsync(byte[] signed, CancellationToken cancellationToken)
     {
         var document = await ReadAsync(signed, cancellationToken);
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await transaction.ExecuteAsync(
-            "SELECT pg_advisory_xact_lock(hashtextextended('securemail directory', 0))", null, cancellationToken);
-        var (last, lastDigest) = await transaction.FindAsync<(long, byte[]?)>(
-            "SELECT version, sha256 FROM gateway.directory ORDER BY version DESC LIMIT 1", null, cancellationToken);
         var digest = SHA256.HashData(signed);
-        if (lastDigest is not null && document.Version == last && digest.AsSpan().SequenceEqual(lastDigest))
-        {
-            return document;
-        }
-
-        if (document.Version <= last)
-        {
-            throw new DirectoryException(
-                ReasonCode.DirectoryRollback,
-                $"Danh bạ phiên bản {document.Version} không mới hơn phiên bản {last} đang dùng; không nhập.",
-                $"The directory has version {document.Version}, not newer than {last} in use: not imported.");
-        }
-
-        await transaction.ExecuteAsync(
-            "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
-            new { document.Version, signed, digest }, cancellationToken);
-        await StoredLedger.AppendAsync(
-            transaction,
-            new LedgerEntry
+        // From this commit on every node goes by the new version.
+        await database.InTransactionAsync(
+            "directory.import",
+            async transaction =>
             {
-                Time = time.GetUtcNow(),
-                Agency = GatewayItself,
-                Kind = EntryKind.DirectoryImported,
-                Object = FormattableString.Invariant($"directory-{document.Version}"),
-                Commitments = new Dictionary<string, string>
+                await AdvisoryLock.DirectoryImport.TakeAsync(transaction, cancellationToken);
+                var (last, lastDigest) = await transaction.FindAsync<(long, byte[]?)>(
+                    "SELECT version, sha256 FROM gateway.directory ORDER BY version DESC LIMIT 1", null,
+                    cancellationToken);
+                if (document.Version == last && digest.AsSpan().SequenceEqual(lastDigest))
                 {
-                    ["document"] = "sha256:" + Convert.ToHexStringLower(digest),
-                },
+                    return;
+                }
+
+                if (document.Version <= last)
+                {
+                    throw new DirectoryException(ReasonCode.DirectoryRollback, document.Version, last);
+                }
+
+                await transaction.ExecuteAsync(
+                    "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
+                    new { document.Version, signed, digest }, cancellationToken);
+                await StoredLedger.AppendAsync(
+                    transaction,
+                    new LedgerEntry
+                    {
+                        Time = time.GetUtcNow(),
+                        Agency = GatewayItself,
+                        Kind = EntryKind.DirectoryImported,
+                        Object = FormattableString.Invariant($"directory-{document.Version}"),
+                        Commitments = new Dictionary<string, string>
+                        {
+                            ["document"] = "sha256:" + Convert.ToHexStringLower(digest),
+                        },
+                    },
+                    cancellationToken);
             },
             cancellationToken);
-        // From this commit on every node goes by the new version.
-        await transaction.CommitAsync("directory.import", cancellationToken);
         return document;
     }
 
@@ -110,9 +108,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     {
         if (publisher is null)
         {
-            throw new DirectoryException(
-                ReasonCode.PublisherMissing, "Chưa khai báo Directory:Publisher, chứng thư của nơi phát hành danh bạ.",
-                "Directory:Publisher, the certificate of the directory's publisher, is not configured.");
+            throw new DirectoryException(ReasonCode.PublisherMissing);
         }
 
         try
@@ -127,9 +123,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
                 && by.RawDataMemory.Span.SequenceEqual(publisher.RawDataMemory.Span);
             if (!sound)
             {
-                throw new DirectoryException(
-                    ReasonCode.DirectorySignature, "Danh bạ không do nơi phát hành đã khai báo ký, hoặc đã bị sửa.",
-                    "The directory is not signed by the configured publisher, or was changed.");
+                throw new DirectoryException(ReasonCode.DirectorySignature);
             }
 
             using var content = new MemoryStream();
@@ -139,19 +133,25 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         }
         catch (CmsException e)
         {
-            throw new DirectoryException(
-                ReasonCode.DirectoryDamaged, "Tệp danh bạ không đọc được.", "The directory file cannot be read.", e);
+            throw new DirectoryException(ReasonCode.DirectoryDamaged, e);
         }
         catch (WireFormatException e)
         {
-            throw new DirectoryException(e.Code, Catalogue.Reason(e.Code, Catalogue.Vietnamese), e.Detail, e);
+            throw new DirectoryException(e.Code, e);
         }
     }
 }
 
-/// <summary>The directory cannot be used or taken; what to do stands in the message, Vietnamese first.</summary>
-public sealed class DirectoryException(string code, string vi, string en, Exception? inner = null)
-    : Exception($"{vi} / {en}", inner)
+/// <summary>The directory cannot be used or taken, or it lacks what was asked for.</summary>
+public sealed class DirectoryException : ReasonedException
 {
-    public string Code => code;
+    public DirectoryException(string code, params object[] arguments)
+        : base(code, arguments)
+    {
+    }
+
+    public DirectoryException(string code, Exception inner)
+        : base(code, [], inner)
+    {
+    }
 }

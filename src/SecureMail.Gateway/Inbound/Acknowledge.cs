@@ -1,7 +1,6 @@
 using Npgsql;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -11,28 +10,20 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Sent | unknown → acknowledged | refused: a receipt that its addressee signed, about the very octets that we signed,
+/// Sent | unknown → acknowledged | refused: a receipt that its addressee signed, about the very bytes that we signed,
 /// with the proof that its ledger says the same.
 /// </summary>
-internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, TimeProvider time)
+internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
 {
     /// <summary>Closes the transmission in the caller's transaction; a receipt that came before changes nothing.
     /// Answers null, or why the receipt counts for nothing.</summary>
     public async Task<string?> AcknowledgeAsync(
         NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
-        var (receipt, signer) = (decided.Receipt!, decided.Sender!);
-        var connection = transaction.Connection!;
-        var row = await transaction.FindAsync<( Guid Id, string State, byte[]? Digest, Guid Manifest, bool Erased)?>(
-            $"""
-            SELECT t.transmission_id, t.state, CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END,
-              o.manifest_blob, o.erased_at IS NOT NULL FROM gateway.transmission t
-                JOIN gateway.outgoing o USING (dispatch_id)
-            WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @DispatchId
-              AND t.agency_id = @Sender AND t.recipient_id = @Recipient FOR UPDATE OF t
-            """,
-            receipt, cancellationToken);
-        if (row is not { } sent)
+        var receipt = decided.Receipt!;
+        var sent = await TransmissionTable.FindAnsweredAsync(
+            transaction, receipt.DispatchId, receipt.Sender, receipt.Recipient, cancellationToken);
+        if (sent is null)
         {
             return ReasonCode.ReceiptForNothing;
         }
@@ -42,49 +33,35 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
             return ReasonCode.ReceiptForOtherContent;
         }
 
-        // The salt died with the content: what the receipt's ledger commits to cannot be told any more.
-        if (sent.Erased)
+        // The salt was destroyed with the content, so what the receipt's ledger commits to cannot be compared any more.
+        if (sent.IsErased)
         {
             return ReasonCode.ReceiptForErased;
         }
 
         var manifest = Manifest.Parse(
-            await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
-        if (!await IsInLedgerAsync(decided, manifest, cancellationToken))
+            await blobs.ReadAllAsync(transaction, sent.Manifest, Manifest.LongestOctets, cancellationToken));
+        if (!IsInLedger(decided, manifest))
         {
             return ReasonCode.LedgerEvidence;
         }
 
-        var state =
-            receipt.Event == ReceiptEvent.ContentConsignment
-                ? TransmissionState.Acknowledged
-                : TransmissionState.Refused;
         // What was given up may have arrived all the same: the receipt is the better knowledge.
         if (sent.State is TransmissionState.Acknowledged or TransmissionState.Refused)
         {
             return null;
         }
 
-        await transaction.ExecuteAsync(
-            """
-            UPDATE gateway.transmission SET state = @state, receipt_event = @Event, reason = @Reason,
-              closed_at = @now WHERE transmission_id = @Id
-            """,
-            new
-            {
-                state,
-                receipt.Event,
-                Reason = state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null,
-                now = time.GetUtcNow().UtcDateTime,
-                sent.Id,
-            }, cancellationToken);
-        // Nothing is sent any more to somebody who has answered.
-        await transaction.ExecuteAsync(
-            $"""
-            DELETE FROM gateway.work WHERE kind = '{WorkKind.Send}' AND subject = @Id
-              AND state <> '{WorkState.Leased}'
-            """,
-            new { sent.Id }, cancellationToken);
+        var state =
+            receipt.Event == ReceiptEvent.ContentConsignment
+                ? TransmissionState.Acknowledged
+                : TransmissionState.Refused;
+        await TransmissionTable.CloseAsync(
+            transaction, sent.Id, state, receipt.Event,
+            state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null, time.GetUtcNow(),
+            cancellationToken);
+        // Nothing is sent any more to a recipient that has answered.
+        await WorkQueue.RemoveUnleasedAsync(transaction, WorkKind.Send, sent.Id, cancellationToken);
         await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -110,12 +87,10 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
     /// was compared with what was seen of the ledger before, so the entry we keep as evidence stands on the line that
     /// we follow.
     /// </summary>
-    private async Task<bool> IsInLedgerAsync(
-        DecidedMessage decided, Manifest manifest, CancellationToken cancellationToken)
+    private static bool IsInLedger(DecidedMessage decided, Manifest manifest)
     {
         var (receipt, signer) = (decided.Receipt!, decided.Sender!);
-        var directory = await directories.CurrentAsync(cancellationToken);
-        if (directory.FindGateway(signer.Record.Gateway) is not { } gateway)
+        if (decided.Validated.Directory.FindGateway(signer.Record.Gateway) is not { } gateway)
         {
             return false;
         }

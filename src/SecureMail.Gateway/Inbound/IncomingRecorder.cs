@@ -5,9 +5,8 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Telemetry;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -17,41 +16,29 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Screened → recorded: the finding, the place, the arrival number, the opened documents (sealed), the ledger entry and
-/// the receipt that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly
-/// when the ledger says so.
+/// Decided → recorded: the finding, the disposition, the arrival number, the opened documents (encrypted), the ledger
+/// entry and the receipt that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox
+/// exactly when the ledger says so.
 /// </summary>
-internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
+internal sealed class IncomingRecorder(
+    BlobStore blobs, CardCipher cards, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
 {
-    /// <summary>Writes everything; the caller commits. Answers where the message lies now, and whether its sender's
-    /// reader can do less than before.</summary>
-    public async Task<(string Place, bool Weakened)> RecordAsync(
+    /// <summary>Writes everything; the caller commits. Answers the disposition, and whether the sender's reader can do
+    /// less than before.</summary>
+    public async Task<(string Disposition, bool IsWeakened)> RecordAsync(
         NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
-        var incoming = decided.Validated.Received;
-        var place = decided.Disposition;
-        var reason = decided.Reason;
+        var (incoming, disposition, reason) = (decided.Validated.Received, decided.Disposition, decided.Reason);
         if (decided is { Kind: MessageKind.Receipt, Disposition: Disposition.Inbox })
         {
             reason = await acknowledge.AcknowledgeAsync(transaction, decided, cancellationToken);
-            place = reason is null ? Disposition.Matched : Disposition.Quarantine;
+            disposition = reason is null ? Disposition.Matched : Disposition.Quarantine;
         }
 
+        var verdict = FindingJson.Name(decided.Validated.Verdict);
         var findings = JsonSerializer.Serialize(decided.Validated.Findings, FindingJson.Options);
-        await transaction.ExecuteAsync(
-            """
-            INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings)
-            VALUES (@Id, @now, @Verdict, @findings::jsonb)
-            """,
-            new
-            {
-                incoming.Id,
-                now = now.UtcDateTime,
-                Verdict = FindingJson.Name(decided.Validated.Verdict),
-                findings,
-            }, cancellationToken);
-
+        await IncomingTable.AddFindingAsync(transaction, incoming.Id, verdict, findings, now, cancellationToken);
         var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -59,71 +46,78 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
                 Time = now,
                 Agency = incoming.AgencyId,
                 Kind =
-                    decided.Kind == MessageKind.Receipt && place == Disposition.Matched
+                    decided.Kind == MessageKind.Receipt && disposition == Disposition.Matched
                         ? EntryKind.ReceiptMatched
                         : EntryKind.MessageJudged,
                 Object = incoming.Id.ToString(),
-                Commitments = CommitmentsOf(decided, place, findings),
+                Commitments = CommitmentsOf(decided, disposition, findings),
             },
             cancellationToken);
-
-        if (place == Disposition.Inbox)
-        {
-            await clock.RequireYearAsync(now, cancellationToken);
-        }
-
-        int? arrival =
-            place == Disposition.Inbox
-                ? await Register.NextAsync(
-                    transaction, incoming.AgencyId, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken)
+        var arrival =
+            disposition == Disposition.Inbox
+                ? await DrawArrivalNumberAsync(transaction, incoming.AgencyId, now, cancellationToken)
                 : null;
-        var manifest = decided is { Manifest: { } m, IsDuplicate: false }
-            ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
-            : null;
-        await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.incoming SET state = '{IncomingState.Recorded}', kind = @Kind, place = @place,
-              verdict = @Verdict, reason = @reason, sender_id = @Sender, dispatch_id = @Dispatch,
-              signed_digest = @Digest, arrival_year = @Year, arrival_number = @arrival, manifest_blob = @Manifest,
-                entry_id = @EntryId, recorded_at = @now
-            WHERE incoming_id = @Id AND state = '{IncomingState.Received}'
-            """,
-            new
+        var (manifest, card) = await WriteManifestAsync(transaction, decided, cancellationToken);
+        await IncomingTable.RecordAsync(
+            transaction,
+            new IncomingRecord
             {
-                incoming.Id,
-                decided.Kind,
-                place,
-                Verdict = FindingJson.Name(decided.Validated.Verdict),
-                reason,
+                Incoming = incoming.Id,
+                Kind = decided.Kind,
+                Disposition = disposition,
+                Verdict = verdict,
+                Reason = reason,
                 Sender = decided.Sender?.Id,
                 Dispatch = decided.Manifest?.DispatchId ?? decided.Receipt?.DispatchId,
-                Digest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
-                Year = arrival is null ? (int?)null : Register.YearOf(now),
-                arrival,
-                Manifest = manifest?.Id,
-                entry.EntryId,
-                now = now.UtcDateTime,
-            }, cancellationToken);
-
+                SignedDigest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
+                ArrivalYear = arrival is null ? null : Register.YearOf(now),
+                ArrivalNumber = arrival,
+                Manifest = manifest,
+                Card = card?.Ciphertext,
+                CardKey = card?.Key,
+                Entry = entry.EntryId,
+                RecordedAt = now.UtcDateTime,
+            },
+            cancellationToken);
         if (decided is { Kind: MessageKind.Dispatch, IsDuplicate: false })
         {
-            await KeepAsync(transaction, decided, place, entry.EntryId, now, cancellationToken);
+            await KeepAsync(transaction, decided, disposition, entry.EntryId, now, cancellationToken);
         }
         else if (decided.FirstIncoming is { } first)
         {
             await AnswerAgainAsync(transaction, first, cancellationToken);
         }
 
-        // What is kept aside says nothing of its sender: not that it came from it by its own gateway, whose ledger may
-        // not stand behind it.
-        var weakened =
-            place != Disposition.Quarantine
+        // A quarantined message says nothing of its sender: its own gateway may not have sent it, because that
+        // gateway's ledger may not stand behind it.
+        var isWeakened =
+            disposition != Disposition.Quarantine
             && decided is { Sender: { } sender, Validated: { Announced: { } announced, Signer: { } signer } }
             && await AgencyCapabilities.NoteAsync(transaction, sender, announced, signer, now, cancellationToken);
-        return (place, weakened);
+        return (disposition, isWeakened);
     }
 
-    private static Dictionary<string, string> CommitmentsOf(DecidedMessage decided, string place, string findings)
+    private async Task<int?> DrawArrivalNumberAsync(
+        NpgsqlTransaction transaction, Guid agency, DateTimeOffset now, CancellationToken cancellationToken)
+    {
+        await clock.RequireYearAsync(now, cancellationToken);
+        return await Register.NextAsync(
+            transaction, agency, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken);
+    }
+
+    private async Task<(Guid? Manifest, EncryptedCard? Card)> WriteManifestAsync(
+        NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
+    {
+        if (decided is not { Manifest: { } manifest, IsDuplicate: false })
+        {
+            return (null, null);
+        }
+
+        var blob = await blobs.WriteAsync(transaction, new MemoryStream(manifest.ToOctets()), cancellationToken);
+        return (blob.Id, DispatchCard.Of(manifest).Encrypt(cards, decided.Validated.Received.Id));
+    }
+
+    private static Dictionary<string, string> CommitmentsOf(DecidedMessage decided, string disposition, string findings)
     {
         // The salt of the sender's manifest where there is one, so that both ledgers commit to the dispatch alike; else
         // the reception's own.
@@ -131,7 +125,7 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
         var commitments = new Dictionary<string, string>
         {
             ["findings"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(findings))),
-            ["place"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(place))),
+            ["place"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(disposition))),
         };
         if (decided.Validated.SignedDigest is { Length: 32 } digest)
         {
@@ -142,81 +136,48 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
     }
 
     private async Task KeepAsync(
-        NpgsqlTransaction transaction, DecidedMessage decided, string place, long entry, DateTimeOffset now,
+        NpgsqlTransaction transaction, DecidedMessage decided, string disposition, long entry, DateTimeOffset now,
         CancellationToken cancellationToken)
     {
-        var incoming = decided.Validated.Received;
+        var (incoming, manifest, sender) = (decided.Validated.Received, decided.Manifest!, decided.Sender!);
         if (decided.Reason == ReasonCode.ContentConflict)
         {
-            await transaction.ExecuteAsync(
-                $"""
-                INSERT INTO gateway.alarm (raised_at, kind, subject, detail, entry_id)
-                  VALUES (@now, '{AlarmKind.ContentConflict}', @Subject, @Detail, @entry)
-                """,
-                new
-                {
-                    now = now.UtcDateTime,
-                    Subject = decided.Sender!.LastName.Code,
-                    Detail = $"dispatch {decided.Manifest!.DispatchId}, message {incoming.Id}",
-                    entry,
-                }, cancellationToken);
+            await AlarmTable.AddAsync(
+                transaction, AlarmKind.ContentConflict, sender.LastName.Code,
+                $"dispatch {manifest.DispatchId}, message {incoming.Id}", entry, now, cancellationToken);
         }
-        else if (place is Disposition.Inbox)
+        else if (disposition == Disposition.Inbox)
         {
-            await transaction.ExecuteAsync(
-                """
-                INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id)
-                VALUES (@Recipient, @Sender, @DispatchId, @Digest, @Id)
-                """,
-                new
-                {
-                    Recipient = incoming.AgencyId,
-                    Sender = decided.Sender!.Id,
-                    decided.Manifest!.DispatchId,
-                    Digest = decided.Validated.SignedDigest,
-                    incoming.Id,
-                }, cancellationToken);
-            var n = 0;
-            foreach (var part in decided.Documents)
+            await IncomingTable.AddSeenAsync(
+                transaction, incoming.AgencyId, sender.Id, manifest.DispatchId, decided.Validated.SignedDigest,
+                incoming.Id, cancellationToken);
+            foreach (var (part, n) in decided.Documents.Select((p, i) => (p, i + 1)))
             {
                 await using var content = part.OpenDecoded();
                 var blob = await blobs.WriteAsync(transaction, content, cancellationToken);
-                await transaction.ExecuteAsync(
-                    "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@Id, @n, @Blob)",
-                    new { incoming.Id, n = ++n, Blob = blob.Id }, cancellationToken);
+                await IncomingTable.AddDocumentAsync(transaction, incoming.Id, n, blob.Id, cancellationToken);
             }
         }
 
-        // An answer goes only where it cannot contradict one given before, nor to a gateway whose ledger does not stand
-        // behind the message; the checkpoint that covers the entry comes first.
+        // A receipt goes only where it cannot contradict one given before, and not to a gateway whose ledger does not
+        // stand behind the message. It leaves after the checkpoint that covers the entry.
         if (decided.Reason
-            is not (null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer))
+            is null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer)
         {
-            return;
+            await WorkQueue.EnqueueAsync(
+                transaction, WorkKind.SendReceipt, incoming.Id, entry, cancellationToken: cancellationToken);
         }
-
-        await WorkQueue.EnqueueAsync(
-            transaction, WorkKind.SendReceipt, incoming.Id, entry, cancellationToken: cancellationToken);
     }
 
     private static async Task AnswerAgainAsync(
         NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)
     {
-        var sent = await transaction.FindAsync<(Guid Id, bool Gone)?>(
-            $"""
-            SELECT t.transmission_id, t.message_gone_at IS NOT NULL FROM gateway.incoming i
-              JOIN gateway.transmission t ON t.kind = '{TransmissionKind.Receipt}'
-              AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
-            WHERE i.incoming_id = @first AND t.recipient_id = i.sender_id
-              AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-            """,
-            new { first }, cancellationToken);
-        if (sent is { } transmission)
+        if (await TransmissionTable.FindReceiptOfAsync(transaction, first, cancellationToken) is { } sent)
         {
-            // What was signed then is kept for a time only; after it the same is said and signed again.
+            // The message of a receipt is kept for a time only. After that the receipt is signed again.
             await WorkQueue.EnqueueAsync(
-                transaction, transmission.Gone ? WorkKind.SendReceipt : WorkKind.Send,
-                transmission.Gone ? first : transmission.Id, cancellationToken: cancellationToken);
+                transaction, sent.IsMessageGone ? WorkKind.SendReceipt : WorkKind.Send,
+                sent.IsMessageGone ? first : sent.Transmission, cancellationToken: cancellationToken);
         }
     }
 }

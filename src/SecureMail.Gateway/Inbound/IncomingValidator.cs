@@ -13,12 +13,13 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// A message of which it is known what its signature is worth. Only <see cref="IncomingValidator"/> makes one. Judged
+/// A message of which the worth of its signatures is known. Only <see cref="IncomingValidator"/> makes one. Validated
 /// is not accepted: <see cref="AcceptancePolicy"/> decides.
 /// </summary>
+/// <param name="Directory">The directory that the message is validated and decided by.</param>
 /// <param name="Evidence">The sender's ledger evidence beside the message; null when there is none that can be
 /// read.</param>
-/// <param name="SignedDigest">SHA-256 of the octets that were signed; empty when nothing is.</param>
+/// <param name="SignedDigest">SHA-256 of the bytes that were signed; empty when nothing is.</param>
 /// <param name="Signer">The certificate of the one signature; null when there is none, or several.</param>
 /// <param name="SignedAt">The time that the signature claims, or the time of reception where it claims none or a later
 /// one.</param>
@@ -31,7 +32,7 @@ namespace SecureMail.Gateway.Inbound;
 /// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless
 /// the verdict is valid and a time is claimed.</param>
 internal sealed record ValidatedMessage(
-    ReceivedMessage Received, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
+    ReceivedMessage Received, DirectorySnapshot Directory, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
     byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced,
     params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
@@ -48,9 +49,9 @@ internal sealed record ValidatedMessage(
 }
 
 /// <summary>
-/// Received → judged: parse the octets as they came, open them with the addressee's keys, judge every signature.
-/// Whatever the octets are, this answers with a verdict; it throws only for what is ours (a token that is not there,
-/// the database).
+/// Received → validated: parse the bytes as they came, open them with the addressee's keys, validate every signature.
+/// Whatever the bytes are, the answer is a verdict; exceptions are for what is ours (a token that is not there, the
+/// database).
 /// </summary>
 internal sealed class IncomingValidator(
     BlobStore blobs, DirectoryStore directories, AgencyKeys keys, GatewayTrust trust, TimeProvider time)
@@ -65,37 +66,37 @@ internal sealed class IncomingValidator(
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.Find(received.AgencyId);
-        var octets = await blobs.OpenAsync(received.Blob, cancellationToken);
-        MessageValidation? judgement = null;
+        var bytes = await blobs.OpenAsync(received.Blob, cancellationToken);
+        MessageValidation? validation = null;
         try
         {
-            // Judged by the time it came: what arrived in time is not worth less because a token was missing for days.
-            // Unless that time was a wrong clock's: one that has not come yet, or one at which the signature did not
-            // exist yet. Then now is what is known.
+            // The message is validated as of its reception, because a signature that arrived in time is worth no less
+            // when a token was missing for days. If a wrong clock showed that time (it has not come yet, or the
+            // signature did not exist yet), the message is validated as of now.
             var now = time.GetUtcNow();
             var at = received.ReceivedAt < now ? received.ReceivedAt : now;
-            judgement = await ValidateAsync(octets, agency, at, cancellationToken);
-            if (at < now && judgement.Findings.Any(f => f.Reason.Code is NotYetValid or InFuture))
+            validation = await ValidateAsync(bytes, agency, at, cancellationToken);
+            if (at < now && validation.Findings.Any(f => f.Reason.Code is NotYetValid or InFuture))
             {
-                judgement.Dispose();
-                octets.Position = 0;
-                judgement = await ValidateAsync(octets, agency, at = now, cancellationToken);
+                validation.Dispose();
+                bytes.Position = 0;
+                validation = await ValidateAsync(bytes, agency, at = now, cancellationToken);
             }
 
-            var only = judgement.Findings.Count == 1 ? judgement.Findings[0] : null;
+            var only = validation.Findings.Count == 1 ? validation.Findings[0] : null;
             return new ValidatedMessage(
-                received, judgement.Verdict, judgement.Findings,
-                judgement.Message is { } message ? EvidenceOf(message) : null, judgement.SignedBytesDigest ?? [],
+                received, directory, validation.Verdict, validation.Findings,
+                validation.Message is { } message ? EvidenceOf(message) : null, validation.SignedBytesDigest ?? [],
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
-                judgement.Headers?.From is [var from] ? from.Address : null,
-                judgement.Verdict == Verdict.Valid ? judgement.Payload : null, AheadOf(received.ReceivedAt, judgement),
-                EarlyUntil(now, judgement), judgement.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, judgement,
-                octets);
+                validation.Headers?.From is [var from] ? from.Address : null,
+                validation.Verdict == Verdict.Valid ? validation.Payload : null, AheadOf(received.ReceivedAt, validation),
+                EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, validation,
+                bytes);
         }
         catch (Exception e)
         {
-            judgement?.Dispose();
-            await octets.DisposeAsync();
+            validation?.Dispose();
+            await bytes.DisposeAsync();
             if (e is Pkcs11Exception token)
             {
                 throw KeyUnavailableException.Of(token);
@@ -106,13 +107,13 @@ internal sealed class IncomingValidator(
     }
 
     /// <summary>
-    /// The claimed time proves nothing, so it does not decide whether the signature is good; when it lies ahead it
-    /// decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever anybody claims.
+    /// The claimed time proves nothing, so it does not decide whether the signature is good. A claimed time that lies
+    /// ahead decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever is claimed.
     /// </summary>
     private Task<MessageValidation> ValidateAsync(
-        Stream octets, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
+        Stream bytes, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
         MessageValidator.ValidateAsync(
-            octets,
+            bytes,
             agency is null ? [] : keys.DecryptersOf(agency),
             trust.ValidationOptions(at) with
             {
@@ -120,29 +121,29 @@ internal sealed class IncomingValidator(
             },
             cancellationToken);
 
-    private static TimeSpan AheadOf(DateTimeOffset received, MessageValidation judgement) =>
-        judgement.Findings.Max(f => f.ClaimedTime) - received is { } ahead && ahead > ClockWatch.PeerTolerance
+    private static TimeSpan AheadOf(DateTimeOffset received, MessageValidation validation) =>
+        validation.Findings.Max(f => f.ClaimedTime) - received is { } ahead && ahead > ClockWatch.PeerTolerance
             ? ahead
             : TimeSpan.Zero;
 
-    private static DateTimeOffset? EarlyUntil(DateTimeOffset now, MessageValidation judgement)
+    private static DateTimeOffset? EarlyUntil(DateTimeOffset now, MessageValidation validation)
     {
-        if (judgement.Findings.Max(f => f.ClaimedTime) - ClockWatch.PeerTolerance is { } claimed
+        if (validation.Findings.Max(f => f.ClaimedTime) - ClockWatch.PeerTolerance is { } claimed
             && claimed > now
-            && judgement.Verdict == Verdict.Valid)
+            && validation.Verdict == Verdict.Valid)
         {
             return claimed;
         }
 
-        var young = judgement
+        var young = validation
             .Findings.Where(f => f.Reason.Code == NotYetValid)
             .Max(f => (DateTimeOffset?)f.SignerCertificate?.NotBefore);
         return young > now && young < now + ClockWatch.PeerLimit ? young : null;
     }
 
     /// <summary>
-    /// By the time that is claimed, as it is: put at the reception, an old message would be new each time that somebody
-    /// sends it again. So one that claims no time announces nothing.
+    /// Capabilities count from the claimed time, because an old message that is sent again must not be new. A signature
+    /// that claims no time announces nothing.
     /// </summary>
     private static ReaderCapabilities? AnnouncedBy(SignatureFinding? signature) =>
         signature is { Capabilities: { } capabilities, ClaimedTime: { } claimed }

@@ -1,9 +1,12 @@
+using System.Globalization;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
+using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
@@ -24,16 +27,20 @@ internal sealed class ReceiptSender(
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
     public async Task SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        var due = await LoadAsync(item.Subject, cancellationToken);
+        var (due, evidence) = await LoadAsync(item.Subject, cancellationToken);
         var directory = await directories.CurrentAsync(cancellationToken);
         var now = time.GetUtcNow();
-        if (due is null || directory.Find(due.Agency) is not { } agency || directory.Find(due.Sender) is not { } sender)
+        if (
+            due is null
+            || evidence is null
+            || directory.Find(due.Agency) is not { } agency
+            || directory.Find(due.Sender) is not { } sender)
         {
             await item.DropAsync(database.Source, cancellationToken);
             return;
         }
 
-        var receipt = await ReceiptAsync(due, now, cancellationToken);
+        var receipt = ReceiptOf(due, evidence, now);
         var signer = keys.SignerOf(agency);
         using var inner = new SecretSpool();
         var (from, to) = (agency.NameAt(now) ?? agency.LastName, sender.NameAt(now) ?? sender.LastName);
@@ -41,7 +48,8 @@ internal sealed class ReceiptSender(
         {
             From = new Mailbox(from.Name, from.Address),
             To = [new Mailbox(to.Name, to.Address)],
-            Subject = "Biên nhận văn bản điện tử / Receipt",
+            Subject =
+                $"{Catalogue.Text("ReceiptText.subject", Catalogue.Vietnamese)} / {Catalogue.Text("ReceiptText.subject", Catalogue.English)}",
             Date = now,
             MessageId = $"<{due.Incoming}.receipt@{options.Name}>",
             InReplyTo = $"<{due.Dispatch}@{due.Peer}>",
@@ -59,57 +67,38 @@ internal sealed class ReceiptSender(
             message, willBeEncrypted: false, signer.Request(now), writing, cancellationToken);
         var signedData = signer.Sign(prepared);
 
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await using var blob = blobs.Create(transaction);
-        await using (var octets = inner.OpenRead())
-        {
-            await SmimeComposer.WriteSignedAsync(message, octets, prepared, signedData, blob, cancellationToken);
-        }
-
-        var stored = await blob.FinishAsync(cancellationToken);
-        var transmission = Guid.CreateVersion7(now);
-        // A dispatch set aside and later taken in is answered again: the row is the same, its message the newer.
-        var replaced = await transaction.ScalarAsync<Guid?>(
-            $"""
-            SELECT message_blob FROM gateway.transmission WHERE kind = '{TransmissionKind.Receipt}'
-              AND dispatch_id = @Dispatch AND agency_id = @Agency AND recipient_code = @Code FOR UPDATE
-            """,
-            new { due.Dispatch, due.Agency, to.Code }, cancellationToken);
-        transmission = await transaction.ScalarAsync<Guid>(
-            $"""
-            INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
-              recipient_code, state, message_blob, entry_id, queued_at)
-            VALUES (@transmission, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender, @Code,
-              '{TransmissionState.Queued}', @Blob, @Entry, now())
-            ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
-              SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
-                entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
-                message_gone_at = NULL, delayed_at = NULL
-            RETURNING transmission_id
-            """,
-            new { transmission, due.Dispatch, due.Agency, due.Sender, to.Code, Blob = stored.Id, due.Entry },
-            cancellationToken);
-        await transaction.ExecuteAsync(
-            "DELETE FROM gateway.blob WHERE blob_id = @replaced", new { replaced }, cancellationToken);
-        await WorkQueue.EnqueueAsync(
-            transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
-            cancellationToken: cancellationToken);
-        await item.CompleteAsync(transaction, cancellationToken);
         // From this commit on the receipt is on its way; before it, a crash signs another one that says the same.
-        await transaction.CommitAsync("receipt.answer", cancellationToken);
+        await database.Source.InTransactionAsync(
+            "receipt.answer",
+            async transaction =>
+            {
+                await using var blob = blobs.Create(transaction);
+                await using (var bytes = inner.OpenRead())
+                {
+                    await SmimeComposer.WriteSignedAsync(
+                        message, bytes, prepared, signedData, blob, cancellationToken);
+                }
+
+                var stored = await blob.FinishAsync(cancellationToken);
+                var transmission = await TransmissionTable.QueueReceiptAsync(
+                    transaction, due.Dispatch, due.Agency, due.Sender, to.Code, stored.Id, due.Entry, now,
+                    cancellationToken);
+                await WorkQueue.EnqueueAsync(
+                    transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
+                    cancellationToken: cancellationToken);
+                await item.CompleteAsync(transaction, cancellationToken);
+            },
+            cancellationToken);
     }
 
-    private async Task<Receipt> ReceiptAsync(Due due, DateTimeOffset now, CancellationToken cancellationToken)
+    private static Receipt ReceiptOf(DueReceipt due, LedgerEvidence evidence, DateTimeOffset now)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var evidence = await EvidenceBuilder.BuildAsync(connection, due.Entry, [], [], cancellationToken);
         return new Receipt
         {
             DispatchId = due.Dispatch,
             Sender = due.Sender,
             Recipient = due.Agency,
-            Event = due.Place switch
+            Event = due.Disposition switch
             {
                 Disposition.Inbox => ReceiptEvent.ContentConsignment,
                 Disposition.Returned => ReceiptEvent.RelayRejection,
@@ -117,7 +106,7 @@ internal sealed class ReceiptSender(
             },
             Digest = due.Digest,
             Verdict = due.Verdict,
-            ArrivalNumber = due.Arrival,
+            ArrivalNumber = due.ArrivalNumber,
             Time = now,
             Reason = due.Reason is null
                 ? null
@@ -128,53 +117,25 @@ internal sealed class ReceiptSender(
         };
     }
 
-    private static string Sentence(Receipt receipt) =>
-        receipt.Event switch
-        {
-            ReceiptEvent.ContentConsignment =>
-                $"Đã nhận văn bản, số đến {receipt.ArrivalNumber}.\r\nThe dispatch was received under arrival number "
-                    + $"{receipt.ArrivalNumber}.\r\n",
-            ReceiptEvent.RelayRejection => "Văn bản được trả lại.\r\nThe dispatch is returned.\r\n",
-            _ => "Văn bản được tạm giữ, chờ xử lý.\r\nThe dispatch is in quarantine.\r\n",
-        };
-
-    private async Task<Due?> LoadAsync(Guid incoming, CancellationToken cancellationToken)
+    /// <summary>The part that a person reads (RFC 6522 §3): Vietnamese, then English.</summary>
+    private static string Sentence(Receipt receipt)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.FindAsync<Due>(
-            $"""
-            SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender,
-              i.dispatch_id AS Dispatch, i.place AS Place, i.verdict AS Verdict, i.reason AS Reason,
-              i.signed_digest AS Digest, i.arrival_number AS Arrival, i.entry_id AS Entry, r.peer AS Peer
-            FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-            WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
-              AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
-            """,
-            new { incoming }, cancellationToken);
+        var key = "ReceiptText." + receipt.Event;
+        return string.Concat(
+            new[] { Catalogue.Vietnamese, Catalogue.English }.Select(language =>
+                string.Format(
+                    CultureInfo.InvariantCulture, Catalogue.Text(key, language), receipt.ArrivalNumber) + "\r\n"));
     }
 
-    private sealed class Due
+    /// <summary>The dispatch for which the receipt falls due, with the proof that a checkpoint covers its
+    /// entry.</summary>
+    private async Task<(DueReceipt? Due, LedgerEvidence? Evidence)> LoadAsync(
+        Guid incoming, CancellationToken cancellationToken)
     {
-        public Guid Incoming { get; init; }
-
-        public Guid Agency { get; init; }
-
-        public Guid Sender { get; init; }
-
-        public Guid Dispatch { get; init; }
-
-        public string Place { get; init; } = "";
-
-        public string Verdict { get; init; } = "";
-
-        public string? Reason { get; init; }
-
-        public byte[] Digest { get; init; } = [];
-
-        public int? Arrival { get; init; }
-
-        public long Entry { get; init; }
-
-        public string Peer { get; init; } = "";
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var due = await IncomingTable.FindDueReceiptAsync(connection, incoming, cancellationToken);
+        return due is null
+            ? (null, null)
+            : (due, await EvidenceBuilder.BuildAsync(connection, due.Entry, [], [], cancellationToken));
     }
 }

@@ -2,6 +2,7 @@ using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -12,8 +13,8 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Mail → received: the octets as they came, a row for each recipient, the ledger entry and the work to judge it are
-/// committed before the answer 250. Until then the sender still has the message; from then on it is ours.
+/// Mail → received: the bytes as they came, a row for each recipient, the ledger entry and the work to validate the
+/// message are committed before the reply 250. Until then the sender still has the message; from then on it is ours.
 /// </summary>
 internal sealed class Receive(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, ClockWatch clock, DirectoryOptions options,
@@ -55,32 +56,16 @@ internal sealed class Receive(
         var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
-        await transaction.ExecuteAsync(
-            """
-            INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at,
-              proof_asked) VALUES (@received, @Peer, @From, @Blob, @salt, @now, @Asked)
-            """,
-            new
-            {
-                received,
-                Peer = envelope.Session.Peer.Id ?? "",
-                From = envelope.From.Address ?? "",
-                Blob = blob.Id,
-                salt,
-                now = now.UtcDateTime,
-                Asked = EvidenceField.AskedIn(envelope.Session.AnnouncedLines),
-            }, cancellationToken);
+        await IncomingTable.AddReceivedAsync(
+            transaction, received, envelope.Session.Peer.Id ?? "", envelope.From.Address ?? "", blob.Id, salt,
+            EvidenceField.AskedIn(envelope.Session.AnnouncedLines), now, cancellationToken);
         foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
         {
             var agency = directory.FindByAddress(recipient.Address, now)
                 ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
             var incoming = Guid.CreateVersion7(now);
-            await transaction.ExecuteAsync(
-                $"""
-                INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state)
-                VALUES (@incoming, @received, @Agency, @Address, '{IncomingState.Received}')
-                """,
-                new { incoming, received, Agency = agency.Id, recipient.Address }, cancellationToken);
+            await IncomingTable.AddRecipientAsync(
+                transaction, incoming, received, agency.Id, recipient.Address, cancellationToken);
             await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry

@@ -4,41 +4,13 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Outbound;
-
-/// <summary>A dispatch that was accepted and is not yet signed: its row says accepted or awaiting-signature.</summary>
-internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifest, IReadOnlyList<Guid> Documents)
-{
-    /// <summary>Null when it was queued or refused already.</summary>
-    public static async Task<AcceptedDispatch?> LoadAsync(
-        GatewayDatabase database, BlobStore blobs, Guid id, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.FindAsync<(Guid Agency, Guid Manifest)?>(
-            $"""
-            SELECT agency_id, manifest_blob FROM gateway.outgoing WHERE dispatch_id = @id
-              AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
-            """,
-            new { id }, cancellationToken);
-        if (row is not { } found)
-        {
-            return null;
-        }
-
-        var documents = await connection.ListAsync<Guid>(
-            "SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = @id ORDER BY n",
-            new { id }, cancellationToken);
-        return new AcceptedDispatch(
-            id, found.Agency,
-            Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)),
-            [.. documents]);
-    }
-}
 
 /// <summary>A dispatch that policy lets go, with the addressees that can be reached and the cipher that all of them
 /// read.</summary>
@@ -62,22 +34,54 @@ internal sealed class Authorise(
         AcceptedDispatch accepted, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var sender = directory.Find(accepted.AgencyId);
-        var refusal = sender is null
-            ? ReasonCode.SenderUnknown
-            : (
-                await policy.MaySendAsync(connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken)
-            )?.Code;
-        var routes = refusal is null
-            ? await policy.RoutesAsync(connection, directory, sender!, cancellationToken)
-            : null;
+        // An addressee that fails here has failed with this commit, whatever becomes of the others.
+        var (addressees, cipher, refusal) = await database.Source.InTransactionAsync(
+            "outbound.authorise",
+            async transaction =>
+            {
+                var connection = transaction.Connection!;
+                var refusal = sender is null
+                    ? ReasonCode.SenderUnknown
+                    : (
+                        await policy.MaySendAsync(
+                            connection, sender, accepted.Manifest.Fields.Secrecy, cancellationToken)
+                    )?.Code;
+                var addressees = refusal is null
+                    ? await AddresseesAsync(transaction, directory, sender!, accepted, cancellationToken)
+                    : [];
+                var cipher = addressees.Count == 0
+                    ? null
+                    : await AgencyCapabilities.ChooseAsync(
+                        connection, [.. addressees.Select(a => a.Agency)], cancellationToken);
+                return (addressees, cipher, refusal);
+            },
+            cancellationToken);
+        if (cipher is not null)
+        {
+            return new AuthorisedDispatch(accepted, sender!, addressees, cipher);
+        }
+
+        // The refusal and its entry stand with this commit; nothing has left.
+        await database.Source.InTransactionAsync(
+            "outbound.refuse",
+            transaction =>
+                RefuseAsync(transaction, accepted, refusal ?? ReasonCode.NoRecipient, cancellationToken),
+            cancellationToken);
+        return null;
+    }
+
+    /// <summary>The addressees that can be reached; the others fail.</summary>
+    private async Task<List<Addressee>> AddresseesAsync(
+        NpgsqlTransaction transaction, DirectorySnapshot directory, Agency sender, AcceptedDispatch accepted,
+        CancellationToken cancellationToken)
+    {
+        var routes = await policy.RoutesAsync(transaction.Connection!, directory, sender, cancellationToken);
         List<Addressee> addressees = [];
-        foreach (var party in routes is null ? [] : accepted.Manifest.Recipients)
+        foreach (var party in accepted.Manifest.Recipients)
         {
             var recipient = directory.Find(party.Id);
-            var reason = recipient is null ? ReasonCode.RecipientUnknown : routes!.MayReach(recipient)?.Code;
+            var reason = recipient is null ? ReasonCode.RecipientUnknown : routes.MayReach(recipient)?.Code;
             var certificate = reason is null ? certificates.BestForEncryption(recipient!) : null;
             if (certificate is null)
             {
@@ -89,34 +93,19 @@ internal sealed class Authorise(
             addressees.Add(new Addressee(recipient!, recipient!.NameAt(time.GetUtcNow())!, certificate));
         }
 
-        if (addressees.Count > 0)
-        {
-            var cipher = await AgencyCapabilities.ChooseAsync(
-                connection, [.. addressees.Select(a => a.Agency)], cancellationToken);
-            await transaction.CommitAsync("outbound.authorise", cancellationToken);
-            return new AuthorisedDispatch(accepted, sender!, addressees, cipher);
-        }
-
-        await RefuseAsync(transaction, accepted, refusal ?? ReasonCode.NoRecipient, cancellationToken);
-        // The refusal and its entry stand with this commit; nothing has left.
-        await transaction.CommitAsync("outbound.refuse", cancellationToken);
-        return null;
+        return addressees;
     }
 
     private async Task FailAsync(
         NpgsqlTransaction transaction, AcceptedDispatch accepted, Guid recipient, string reason,
         CancellationToken cancellationToken)
     {
-        var failed = await transaction.FindAsync<Guid?>(
-            $"""
-            UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason, closed_at = @now
-            WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id AND recipient_id = @recipient
-              AND state = '{TransmissionState.Waiting}' RETURNING transmission_id
-            """,
-            new { reason, now = time.GetUtcNow().UtcDateTime, accepted.Id, recipient }, cancellationToken);
+        var failed = await TransmissionTable.FailWaitingAsync(
+            transaction, accepted.Id, recipient, reason, time.GetUtcNow(), cancellationToken);
         if (failed is { } transmission)
         {
-            await Notice.AddAsync(transaction, [transmission], NoticeAction.Failed, reason, null, cancellationToken);
+            await TransmissionTable.AddNoticesAsync(
+                transaction, [transmission], NoticeAction.Failed, reason, null, cancellationToken);
             await EntryAsync(transaction, accepted, EntryKind.DispatchFailed, transmission, cancellationToken);
         }
     }
@@ -124,14 +113,9 @@ internal sealed class Authorise(
     private async Task RefuseAsync(
         NpgsqlTransaction transaction, AcceptedDispatch accepted, string reason, CancellationToken cancellationToken)
     {
-        await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.outgoing SET state = '{OutgoingState.Refused}', reason = @reason WHERE dispatch_id = @Id;
-            UPDATE gateway.transmission SET state = '{TransmissionState.Failed}', reason = @reason,
-              closed_at = @now WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = @Id
-              AND state = '{TransmissionState.Waiting}';
-            """,
-            new { reason, accepted.Id, now = time.GetUtcNow().UtcDateTime }, cancellationToken);
+        await OutgoingTable.RefuseAsync(transaction, accepted.Id, reason, cancellationToken);
+        await TransmissionTable.FailAllWaitingAsync(
+            transaction, accepted.Id, reason, time.GetUtcNow(), cancellationToken);
         await EntryAsync(transaction, accepted, EntryKind.DispatchRefused, accepted.Id, cancellationToken);
     }
 

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -23,9 +24,42 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         var dispatch = composed.Signed.Authorised.Accepted;
         var cipher = composed.Signed.Authorised.Cipher;
         var now = time.GetUtcNow();
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var message = await StoreAsync(transaction, composed, cancellationToken);
+        // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
+        await database.Source.InTransactionAsync(
+            "outbound.enqueue",
+            async transaction =>
+            {
+                var message = await StoreAsync(transaction, composed, cancellationToken);
+                var entry = await AppendEntryAsync(transaction, composed, message, now, cancellationToken);
+                await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
+                await OutgoingTable.QueueAsync(
+                    transaction, dispatch.Id, message.Id, entry, composed.Signed.ContentDigest, cipher.Choice.Name,
+                    cipher.LimitedBy, now, cancellationToken);
+                var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
+                    a => a.Agency.Id, a => a.Agency.Record.Gateway);
+                var queued = await TransmissionTable.QueueAsync(
+                    transaction, dispatch.Id, message.Id, entry, gateways, composed.Heads.Count > 0,
+                    cancellationToken);
+                // Agencies behind one gateway get one mail. The sequencer frees this work in the transaction that
+                // signs the checkpoint over the entry (WorkQueue.ReleaseAsync).
+                await WorkQueue.EnqueueAsync(
+                    transaction, WorkKind.Send,
+                    [.. queued.Select(q => new NewWork(q.Transmission, gateways[q.Recipient], dispatch.Id))], entry,
+                    cancellationToken);
+                await item.CompleteAsync(transaction, cancellationToken);
+            },
+            cancellationToken);
+        if (cipher.LimitedBy.Count > 0)
+        {
+            OutboundLog.Downgraded(logger, dispatch.Id, cipher.Choice.Name, cipher.LimitedBy.Count);
+        }
+    }
+
+    private static async Task<long> AppendEntryAsync(
+        NpgsqlTransaction transaction, ComposedDispatch composed, StoredBlob message, DateTimeOffset now,
+        CancellationToken cancellationToken)
+    {
+        var dispatch = composed.Signed.Authorised.Accepted;
         var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -38,61 +72,11 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                 {
                     ["content"] = Commitment.Of(dispatch.Manifest.Salt, composed.Signed.ContentDigest),
                     ["message"] = Commitment.Of(dispatch.Manifest.Salt, message.Sha256),
-                    ["cipher"] = CommitmentTo(cipher.Choice.Name, dispatch),
+                    ["cipher"] = CommitmentTo(composed.Signed.Authorised.Cipher.Choice.Name, dispatch),
                 },
             },
             cancellationToken);
-        await NoteDowngradeAsync(transaction, dispatch, cipher, now, cancellationToken);
-        await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.outgoing SET state = '{OutgoingState.Queued}', reason = NULL, message_blob = @Blob,
-              signed_entry = @EntryId, signed_digest = @Digest, queued_at = @now, cipher = @Cipher,
-              cipher_limited_by = @LimitedBy
-            WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}', '{OutgoingState.AwaitingSignature}')
-            """,
-            new
-            {
-                Blob = message.Id,
-                entry.EntryId,
-                Digest = composed.Signed.ContentDigest,
-                now = now.UtcDateTime,
-                dispatch.Id,
-                Cipher = cipher.Choice.Name,
-                LimitedBy = cipher.LimitedBy.ToArray(),
-            }, cancellationToken);
-        var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
-            a => a.Agency.Id, a => a.Agency.Record.Gateway);
-        var queued = (
-            await transaction.ListAsync<(Guid Id, Guid Recipient)>(
-                $"""
-                UPDATE gateway.transmission t SET state = '{TransmissionState.Queued}', message_blob = @Blob,
-                  head_gateway = CASE WHEN @hasHeads THEN a.gateway END, entry_id = @EntryId, queued_at = now()
-                FROM unnest(@agencies, @behind) a(agency, gateway)
-                WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @Id
-                  AND t.recipient_id = a.agency AND t.state = '{TransmissionState.Waiting}'
-                  RETURNING t.transmission_id, t.recipient_id
-                """,
-                new
-                {
-                    Blob = message.Id,
-                    hasHeads = composed.Heads.Count > 0,
-                    entry.EntryId,
-                    agencies = gateways.Keys.ToArray(),
-                    behind = gateways.Values.ToArray(),
-                    dispatch.Id,
-                }, cancellationToken)
-        ).ToList();
-        // Agencies behind one gateway get one mail.
-        await WorkQueue.EnqueueAsync(
-            transaction, WorkKind.Send, [.. queued.Select(q => new NewWork(q.Id, gateways[q.Recipient], dispatch.Id))],
-            entry.EntryId, cancellationToken);
-        await item.CompleteAsync(transaction, cancellationToken);
-        // From this commit on the dispatch is signed and queued; before it, a crash signs again, and nothing has left.
-        await transaction.CommitAsync("outbound.enqueue", cancellationToken);
-        if (cipher.LimitedBy.Count > 0)
-        {
-            OutboundLog.Downgraded(logger, dispatch.Id, cipher.Choice.Name, cipher.LimitedBy.Count);
-        }
+        return entry.EntryId;
     }
 
     /// <summary>The ledger says that the cipher is not the best there is, and commits to because of whom.</summary>
@@ -130,18 +114,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         await writer.WriteAsync(composed.WholeHead, cancellationToken);
         await composed.WriteBodyAsync(writer, cancellationToken);
         var message = await writer.FinishAsync(cancellationToken);
-        await transaction.ExecuteAsync(
-            """
-            INSERT INTO gateway.message_head (message_blob, gateway, cut, head)
-              SELECT @Id, gateway, @cut, head FROM unnest(@gateways, @heads) h(gateway, head)
-            """,
-            new
-            {
-                message.Id,
-                cut = composed.WholeHead.LongLength,
-                gateways = composed.Heads.Keys.ToArray(),
-                heads = composed.Heads.Values.ToArray(),
-            }, cancellationToken);
+        await TransmissionTable.AddHeadsAsync(
+            transaction, message.Id, composed.WholeHead.LongLength, composed.Heads, cancellationToken);
         return message;
     }
 }

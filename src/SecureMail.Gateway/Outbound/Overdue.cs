@@ -1,6 +1,5 @@
 using Microsoft.Extensions.Logging;
-using Npgsql;
-using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -19,38 +18,33 @@ internal sealed class Overdue(
     /// <summary>Marks what fell due since the last time; answers how many.</summary>
     public async Task<int> MarkAsync(CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var due = (
-            await transaction.ListAsync<(Guid Id, Guid Dispatch, Guid Agency, string Recipient)>(
-                $"""
-                UPDATE gateway.transmission SET overdue_at = now() WHERE transmission_id IN (
-                  SELECT transmission_id FROM gateway.transmission
-                  WHERE kind = '{TransmissionKind.Dispatch}'
-                    AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-                    AND overdue_at IS NULL AND first_sent_at < gateway.cutoff(@ReceiptDue)
-                  LIMIT 500 FOR UPDATE SKIP LOCKED)
-                RETURNING transmission_id, dispatch_id, agency_id, recipient_code
-                """,
-                new { options.ReceiptDue }, cancellationToken)
-        ).ToList();
-        foreach (var (id, _, agency, _) in due)
-        {
-            await StoredLedger.AppendAsync(
-                transaction,
-                new LedgerEntry
+        // The mark, its entry and the notice are one commit; a crash before it marks later.
+        var due = await database.Source.InTransactionAsync(
+            "outbound.overdue",
+            async transaction =>
+            {
+                var marked = await TransmissionTable.MarkOverdueAsync(
+                    transaction, options.ReceiptDue, cancellationToken);
+                foreach (var one in marked)
                 {
-                    Time = time.GetUtcNow(),
-                    Agency = agency,
-                    Kind = EntryKind.DispatchOverdue,
-                    Object = id.ToString(),
-                },
-                cancellationToken);
-        }
+                    await StoredLedger.AppendAsync(
+                        transaction,
+                        new LedgerEntry
+                        {
+                            Time = time.GetUtcNow(),
+                            Agency = one.Agency,
+                            Kind = EntryKind.DispatchOverdue,
+                            Object = one.Transmission.ToString(),
+                        },
+                        cancellationToken);
+                }
 
-        await Notice.AddAsync(
-            transaction, [.. due.Select(d => d.Id)], NoticeAction.Overdue, null, null, cancellationToken);
-        await transaction.CommitAsync("outbound.overdue", cancellationToken);
+                await TransmissionTable.AddNoticesAsync(
+                    transaction, [.. marked.Select(d => d.Transmission)], NoticeAction.Overdue, null, null,
+                    cancellationToken);
+                return marked;
+            },
+            cancellationToken);
         foreach (var (_, dispatch, _, recipient) in due)
         {
             OutboundLog.Overdue(logger, dispatch, recipient);

@@ -1,11 +1,9 @@
-using Microsoft.Extensions.Logging;
-using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
-using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
@@ -14,28 +12,29 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that it is meant for, behind a
-/// head that has those agencies alone, over mutual TLS with the key that the directory pins, with the proof that a
-/// checkpoint covers it. A connection that is lost after the final dot leaves the transmissions unknown, and they are
-/// sent again: the other side can tell a duplicate, nobody can tell a loss. What an answer means for a transmission and
-/// for its destination is <see cref="SendResult"/>'s to say.
+/// Queued → sent | unknown: takes one message to one gateway, for all of its agencies that the message is meant for,
+/// over mutual TLS with the key that the directory pins, with the proof that a checkpoint covers it.
 /// </summary>
+/// <remarks>
+/// A connection that is lost after the final dot leaves the transmissions unknown, and they are sent again, because the
+/// other side can tell a duplicate and nobody can tell a loss. <see cref="SendResult"/> says what an answer means;
+/// <see cref="SendRecorder"/> writes it down.
+/// </remarks>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
-    DestinationQueues destinations, ClockWatch clock, DeliveryOptions options, DirectoryOptions self, TimeProvider time,
-    ILogger<Send> logger)
+    ClockWatch clock, SendRecorder recorder, DeliveryOptions options, DirectoryOptions self, TimeProvider time)
 {
     private readonly RecentCheckpointSizes _shown = new();
 
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {
         var ids = item.All.Select(i => i.Subject).ToArray();
-        var transmissions = await QueuedTransmission.LoadAsync(database, ids, options.GiveUpAfter, cancellationToken);
+        var transmissions = await LoadAsync(ids, cancellationToken);
         if (transmissions.Values.Any(t => t.IsTooOld))
         {
-            // A clock that leapt this very second made it old: then it is not.
+            // A clock that leapt this very second may have made the transmission old. Look at the clocks and ask again.
             await clock.LookAsync(cancellationToken);
-            transmissions = await QueuedTransmission.LoadAsync(database, ids, options.GiveUpAfter, cancellationToken);
+            transmissions = await LoadAsync(ids, cancellationToken);
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
@@ -61,13 +60,20 @@ internal sealed class Send(
                 .Select(g => g.ToList()))
         {
             var results = await AttemptAsync(mail, ReturnPath(mail[0].Transmission, directory), cancellationToken);
-            outcomes.AddRange(await SettleAsync(mail, results, cancellationToken));
+            outcomes.AddRange(await recorder.ApplyResultsAsync(mail, results, cancellationToken));
         }
 
         return new WorkOutcome.Each(outcomes);
     }
 
-    /// <summary>Where it goes; or its outcome, when it goes nowhere now.</summary>
+    private async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(
+        Guid[] ids, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return await TransmissionTable.LoadQueuedAsync(connection, ids, options.GiveUpAfter, cancellationToken);
+    }
+
+    /// <summary>Where a transmission goes; or its outcome, where it goes nowhere now.</summary>
     private async Task<(Addressed? Ready, WorkOutcome? Outcome)> AddressAsync(
         WorkItem item, QueuedTransmission? transmission, DirectorySnapshot directory,
         CancellationToken cancellationToken)
@@ -82,22 +88,24 @@ internal sealed class Send(
         if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
         {
             return (
-                null, await FailAsync(item, transmission, ReasonCode.RecipientNotInDirectory, null, cancellationToken));
+                null,
+                await recorder.FailAsync(
+                    item, transmission, ReasonCode.RecipientNotInDirectory, null, cancellationToken));
         }
 
         if (transmission.IsTooOld)
         {
-            return (null, await FailAsync(item, transmission, ReasonCode.GivenUp, null, cancellationToken));
+            return (null, await recorder.FailAsync(item, transmission, ReasonCode.GivenUp, null, cancellationToken));
         }
 
-        // A row of an older node, or an agency that moved to another gateway meanwhile: it waits in the destination of
-        // the place it goes to.
+        // An older node wrote the row, or the agency moved to another gateway meanwhile. The transmission waits in the
+        // queue of the gateway that serves the agency now.
         return item.Destination != gateway.Name
             ? (null, new WorkOutcome.Move(gateway.Name))
             : (new Addressed(item, transmission, gateway, address), null);
     }
 
-    /// <summary>One result for each, in order; what was delivered is recorded.</summary>
+    /// <summary>Answers one result for each, in order. What was delivered is recorded already.</summary>
     private async Task<IReadOnlyList<SendResult>> AttemptAsync(
         IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
     {
@@ -120,8 +128,8 @@ internal sealed class Send(
             await using var message = await OpenAsync(
                 first, await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken),
                 cancellationToken);
-            // Checked just before the octets leave: a slow connection may have outlived the leases, and then another
-            // node sends.
+            // Check the leases again just before DATA. If the connection was slow, another node may own this work by
+            // now.
             await WorkItem.RequireLeasesAsync([.. mail.Select(m => m.Item)], database.Source, cancellationToken);
             try
             {
@@ -134,10 +142,8 @@ internal sealed class Send(
 
             if (mail.Where((_, n) => answers[n].Outcome == SmtpOutcome.Delivered).ToList() is { Count: > 0 } delivered)
             {
-                // Recorded before the farewell: what becomes of QUIT changes nothing.
-                await RecordAsync(
-                    [.. delivered.Select(d => (d.Item, d.Transmission))], TransmissionState.Sent, null, complete: true,
-                    cancellationToken);
+                // The commit comes before QUIT, because a lost connection must not undo what the peer has taken.
+                await recorder.RecordDeliveredAsync(delivered, cancellationToken);
             }
         }
 
@@ -150,192 +156,49 @@ internal sealed class Send(
             ? null
             : directory.Find(transmission.AgencyId)?.NameAt(time.GetUtcNow())?.Address;
 
-    /// <summary>The mail that leaves: the ledger's field, the head that has this recipient, and what stands behind any
-    /// head.</summary>
+    /// <summary>The mail that leaves: the ledger's header field, the RecipientInfos prefix that has this recipient, and
+    /// the body that stands behind every prefix.</summary>
     private async Task<Stream> OpenAsync(
         QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
     {
-        // Without a head of its own the whole message, which has everybody.
-        var (head, cut) = (
+        // Without a prefix of its own the transmission takes the whole message, whose prefix has every recipient.
+        var (head, bodyOffset) = (
             transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null
         ) ?? ([], 0);
         return new PrefixedStream(
-            [.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
+            [.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), bodyOffset);
     }
 
-    private async Task<(byte[] Head, long Cut)?> HeadAsync(
+    private async Task<(byte[] Head, long BodyOffset)?> HeadAsync(
         Guid message, string gateway, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await connection.FindAsync<(byte[], long)?>(
-            "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway",
-            new { message, gateway }, cancellationToken);
+        return await TransmissionTable.FindHeadAsync(connection, message, gateway, cancellationToken);
     }
 
+    /// <summary>The header field with the proof that our ledger has the message's entry, and with our cosignature of
+    /// the peer's ledger.</summary>
     private async Task<byte[]> FieldAsync(
         QueuedTransmission transmission, GatewayRecord gateway, IReadOnlyList<long> seenSizes,
         CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
-        var evidence = await EvidenceBuilder.BuildAsync(
-            connection, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes),
-            cosignature is null ? [] : [cosignature], cancellationToken);
-        await transaction.CommitAsync("send.evidence", cancellationToken);
+        // A crash before this commit loses a cosignature that nobody has seen.
+        var evidence = await database.Source.InTransactionAsync(
+            "send.evidence",
+            async transaction =>
+            {
+                var cosignature = await peers.CosignHighestAsync(transaction, gateway.Name, cancellationToken);
+                return await EvidenceBuilder.BuildAsync(
+                    transaction.Connection!, transmission.EntryId, _shown.ProofsFor(gateway.Name, seenSizes),
+                    cosignature is null ? [] : [cosignature], cancellationToken);
+            },
+            cancellationToken);
         _shown.Add(gateway.Name, evidence.Checkpoint.Size);
         return EvidenceField.Write(evidence);
     }
-
-    private async Task<IReadOnlyList<(WorkItem, WorkOutcome)>> SettleAsync(
-        IReadOnlyList<Addressed> mail, IReadOnlyList<SendResult> results, CancellationToken cancellationToken)
-    {
-        var gateway = mail[0].Gateway;
-        foreach (var (one, result) in mail.Zip(results).Where(r => r.Second.Reason is not null))
-        {
-            OutboundLog.NotSent(logger, one.Transmission.Id, gateway.Name, result.Reason!);
-        }
-
-        // First what happened to the transmissions: it cannot be learnt again. A destination's back-off can.
-        foreach (
-            var unknown in mail.Zip(results)
-                .Where(r => r.Second.Outcome == SmtpOutcome.Unknown)
-                .GroupBy(r => r.Second.Reason))
-        {
-            await RecordAsync(
-                [.. unknown.Select(u => (u.First.Item, u.First.Transmission))], TransmissionState.Unknown, unknown.Key,
-                complete: false, cancellationToken);
-        }
-
-        if (results.Any(r => r.Host == HostState.Answered))
-        {
-            await destinations.ReachedAsync(gateway.Name, cancellationToken);
-        }
-        else
-        {
-            await destinations.FailedAsync(gateway.Name, mail[0].Item.LeasedAt, results[0].Reason!, cancellationToken);
-        }
-
-        List<(WorkItem, WorkOutcome)> outcomes = [];
-        foreach (var (one, result) in mail.Zip(results))
-        {
-            outcomes.Add(
-                (
-                    one.Item,
-                    result switch
-                    {
-                        { Outcome: SmtpOutcome.Delivered } => new WorkOutcome.Done(),
-                        { Outcome: SmtpOutcome.Permanent } => await FailAsync(
-                            one.Item, one.Transmission, result.Reason!, result.Reason, cancellationToken),
-                        // Nothing was said about this message: it waits behind its destination, and has not used up an
-                        // attempt.
-                        { Host: HostState.NoSession } => new WorkOutcome.Snooze(TimeSpan.Zero, result.Reason!),
-                        _ => new WorkOutcome.Retry(result.Reason!),
-                    }));
-        }
-
-        return outcomes;
-    }
-
-    private async Task<WorkOutcome> FailAsync(
-        WorkItem item, QueuedTransmission transmission, string reason, string? diagnostic,
-        CancellationToken cancellationToken)
-    {
-        await RecordAsync(
-            [(item, transmission)], TransmissionState.Failed, reason, complete: true, cancellationToken, diagnostic);
-        OutboundLog.GivenUp(logger, transmission.Id, reason);
-        return new WorkOutcome.Done();
-    }
-
-    /// <summary>Writes down what became of these, all or none.</summary>
-    private async Task RecordAsync(
-        IReadOnlyList<(WorkItem Item, QueuedTransmission Transmission)> sent, string state, string? reason,
-        bool complete, CancellationToken cancellationToken, string? diagnostic = null)
-    {
-        var now = time.GetUtcNow();
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        // In one order everywhere, so that two that meet on the same rows wait and do not lock each other out.
-        foreach (var (item, transmission) in sent.OrderBy(s => s.Transmission.Id))
-        {
-            // A receipt may have overtaken us: what is acknowledged stays acknowledged.
-            var changed = await transaction.ExecuteAsync(
-                $"""
-                UPDATE gateway.transmission SET state = @state, reason = @reason,
-                  first_sent_at = CASE WHEN @state IN ('{TransmissionState.Sent}',
-                  '{TransmissionState.Unknown}') THEN coalesce(first_sent_at, now()) ELSE first_sent_at END,
-                  closed_at = CASE WHEN @state = '{TransmissionState.Failed}' THEN @now END
-                WHERE transmission_id = @Id AND state IN ('{TransmissionState.Queued}',
-                  '{TransmissionState.Sent}', '{TransmissionState.Unknown}')
-                """,
-                new { state, reason, now = now.UtcDateTime, transmission.Id }, cancellationToken);
-            if (changed == 1 && state == TransmissionState.Failed)
-            {
-                await Notice.AddAsync(
-                    transaction, [transmission.Id], NoticeAction.Failed, reason, diagnostic, cancellationToken);
-            }
-
-            if (changed == 1)
-            {
-                await StoredLedger.AppendAsync(
-                    transaction,
-                    new LedgerEntry
-                    {
-                        Time = now,
-                        Agency = transmission.AgencyId,
-                        Kind = TransmissionKind.EntryOf(transmission.Kind, state),
-                        Object = transmission.Id.ToString(),
-                    },
-                    cancellationToken);
-            }
-
-            if (complete)
-            {
-                await transaction.ExecuteAsync(
-                    """
-                    UPDATE gateway.transmission SET resend_at = NULL WHERE transmission_id = @Id
-                      AND resend_at IS NOT NULL
-                    """,
-                    new { transmission.Id }, cancellationToken);
-                await item.CompleteAsync(transaction, cancellationToken);
-            }
-        }
-
-        // Before this commit a crash repeats the sending; the other side answers the duplicate with the same receipt.
-        await transaction.CommitAsync("send.outcome", cancellationToken);
-    }
-
-    private sealed record Addressed(
-        WorkItem Item, QueuedTransmission Transmission, GatewayRecord Gateway, string Address);
 }
 
-/// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it
-/// and asked for it again.</summary>
-/// <param name="Head">Which of the message's heads has its recipient: that of the gateway that served it when the
-/// message was composed. Null: the message's own.</param>
-internal sealed record QueuedTransmission(
-    Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? Head,
-    long EntryId, bool IsTooOld)
-{
-    /// <summary>Those that are not closed and may be sent now. How old they are is the database's to say: a node with a
-    /// wrong clock gives nothing up.</summary>
-    public static async Task<IReadOnlyDictionary<Guid, QueuedTransmission>> LoadAsync(
-        GatewayDatabase database, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.ListAsync<( Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry, bool TooOld)>(
-            $"""
-            SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway,
-              entry_id, state <> '{TransmissionState.Sent}'
-              AND coalesce(resend_at, queued_at) < gateway.cutoff(@giveUpAfter)
-            FROM gateway.transmission WHERE transmission_id = ANY(@ids)
-              AND (state IN ('{TransmissionState.Queued}', '{TransmissionState.Unknown}',
-              '{TransmissionState.Sent}') OR resend_at IS NOT NULL) AND message_blob IS NOT NULL
-            """,
-            new { ids, giveUpAfter }, cancellationToken);
-        return rows.ToDictionary(
-            r => r.Id,
-            r => new QueuedTransmission(
-                r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Head, r.Entry, r.TooOld));
-    }
-}
+/// <summary>A transmission with its work and where it goes.</summary>
+/// <param name="Address">The recipient agency's address now.</param>
+internal sealed record Addressed(
+    WorkItem Item, QueuedTransmission Transmission, GatewayRecord Gateway, string Address);

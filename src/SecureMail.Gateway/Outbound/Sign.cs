@@ -4,7 +4,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Keys;
-using SecureMail.Gateway.Vocabulary;
+using SecureMail.Gateway.Registers;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
 using SecureMail.Storage;
@@ -61,14 +61,10 @@ internal sealed class Sign(
     /// <summary>Notes that the dispatch waits for its signature, and why, so that the clerk sees it.</summary>
     public async Task AwaitAsync(Guid dispatch, string reason, CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await connection.CommitAsync("outbound.await-signature", c => c.ExecuteAsync(
-            $"""
-            UPDATE gateway.outgoing SET state = '{OutgoingState.AwaitingSignature}', reason = @reason
-              WHERE dispatch_id = @Id AND state IN ('{OutgoingState.Accepted}',
-              '{OutgoingState.AwaitingSignature}')
-            """,
-            new { reason, Id = dispatch }, cancellationToken));
+        await database.Source.InTransactionAsync(
+            "outbound.await-signature",
+            transaction => OutgoingTable.AwaitSignatureAsync(transaction, dispatch, reason, cancellationToken),
+            cancellationToken);
         OutboundLog.AwaitsSignature(logger, dispatch, reason);
     }
 

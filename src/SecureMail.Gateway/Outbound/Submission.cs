@@ -1,5 +1,6 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
+using SecureMail.Gateway.Words;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -34,11 +35,18 @@ public sealed record Submission
 /// <summary>A document to be sent; opened once, read to its end.</summary>
 public sealed record SubmittedDocument(string Name, string MediaType, Func<Stream> Open);
 
-/// <summary>The dispatch was refused as a whole and nothing was kept. What to do stands in the message, Vietnamese
-/// first.</summary>
-public sealed class SubmissionRefusedException(Refusal refusal) : Exception($"{refusal.Vi} / {refusal.En}")
+/// <summary>The dispatch was refused as a whole and nothing was kept.</summary>
+public sealed class SubmissionRefusedException : ReasonedException
 {
-    public Refusal Refusal => refusal;
+    public SubmissionRefusedException(string code, params object[] arguments)
+        : base(code, arguments) =>
+        Refusal = Refusal.Of(code, arguments);
+
+    internal SubmissionRefusedException(Refusal refusal)
+        : base(refusal.Code, []) =>
+        Refusal = refusal;
+
+    public Refusal Refusal { get; }
 }
 
 /// <summary>What the clerk is told: the id and number, and each addressee by name with the reason where it cannot be

@@ -3,6 +3,7 @@ using System.Text;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -24,39 +25,43 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var (sender, recipient) = (IdOf(directory, senderCode), IdOf(directory, recipientCode));
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var rule = await transaction.ScalarAsync<long>(
-            """
-            INSERT INTO gateway.route_rule (sender_id, recipient_id, reason)
-            VALUES (@sender, @recipient, @reason) RETURNING rule_id
-            """,
-            new { sender, recipient, reason }, cancellationToken);
-        await EntryAsync(
-            transaction, sender ?? DirectoryStore.GatewayItself, EntryKind.PolicyRouteForbidden, $"rule-{rule}",
-            $"{sender}|{recipient}|{reason}", cancellationToken);
-        await transaction.CommitAsync("policy.forbid", cancellationToken);
-        return rule;
+        return await database.Source.InTransactionAsync(
+            "policy.forbid",
+            async transaction =>
+            {
+                var rule = await transaction.ScalarAsync<long>(
+                    """
+                    INSERT INTO gateway.route_rule (sender_id, recipient_id, reason)
+                    VALUES (@sender, @recipient, @reason) RETURNING rule_id
+                    """,
+                    new { sender, recipient, reason }, cancellationToken);
+                await EntryAsync(
+                    transaction, sender ?? DirectoryStore.GatewayItself, EntryKind.PolicyRouteForbidden, $"rule-{rule}",
+                    $"{sender}|{recipient}|{reason}", cancellationToken);
+                return rule;
+            },
+            cancellationToken);
     }
 
     /// <summary>Takes a rule back; false when there is none of that number.</summary>
-    public async Task<bool> PermitAsync(long rule, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        if (
-            await transaction.ExecuteAsync(
-                "DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, cancellationToken) == 0)
-        {
-            return false;
-        }
+    public Task<bool> PermitAsync(long rule, CancellationToken cancellationToken) =>
+        database.Source.InTransactionAsync(
+            "policy.permit",
+            async transaction =>
+            {
+                var deleted = await transaction.ExecuteAsync(
+                    "DELETE FROM gateway.route_rule WHERE rule_id = @rule", new { rule }, cancellationToken);
+                if (deleted == 0)
+                {
+                    return false;
+                }
 
-        await EntryAsync(
-            transaction, DirectoryStore.GatewayItself, EntryKind.PolicyRoutePermitted, $"rule-{rule}", "",
+                await EntryAsync(
+                    transaction, DirectoryStore.GatewayItself, EntryKind.PolicyRoutePermitted, $"rule-{rule}", "",
+                    cancellationToken);
+                return true;
+            },
             cancellationToken);
-        await transaction.CommitAsync("policy.permit", cancellationToken);
-        return true;
-    }
 
     /// <summary>An agency's explicit decision to send and take documents up to a mark of secrecy; null takes the
     /// permission back.</summary>
@@ -67,27 +72,35 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         if (highest is not null && SecrecyMark.Rank(highest) == 0)
         {
             throw new ArgumentException(
-                "Độ mật phải là MẬT, TỐI MẬT hoặc TUYỆT MẬT. / The mark is MẬT, TỐI MẬT or TUYỆT MẬT.",
+                $"{Catalogue.Refusal("SECRECY_UNKNOWN", Catalogue.Vietnamese)} / "
+                    + Catalogue.Refusal("SECRECY_UNKNOWN", Catalogue.English),
                 nameof(highest));
         }
 
         var mark = highest?.Trim().Normalize(NormalizationForm.FormC).ToUpperInvariant();
         var agency = IdOf(await directories.CurrentAsync(cancellationToken), agencyCode)!.Value;
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var entry = await EntryAsync(
-            transaction, agency, mark is null ? EntryKind.PolicySecrecyRefused : EntryKind.PolicySecrecyPermitted,
-            $"secrecy-{agency}", mark ?? "", cancellationToken);
-        await transaction.ExecuteAsync(
-            "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency }, cancellationToken);
-        if (mark is not null)
-        {
-            await transaction.ExecuteAsync(
-                "INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id) VALUES (@agency, @mark, @entry)",
-                new { agency, mark, entry }, cancellationToken);
-        }
-
-        await transaction.CommitAsync("policy.secrecy", cancellationToken);
+        await database.Source.InTransactionAsync(
+            "policy.secrecy",
+            async transaction =>
+            {
+                var entry = await EntryAsync(
+                    transaction, agency,
+                    mark is null ? EntryKind.PolicySecrecyRefused : EntryKind.PolicySecrecyPermitted,
+                    $"secrecy-{agency}", mark ?? "", cancellationToken);
+                await transaction.ExecuteAsync(
+                    "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency },
+                    cancellationToken);
+                if (mark is not null)
+                {
+                    await transaction.ExecuteAsync(
+                        """
+                        INSERT INTO gateway.secrecy_permission (agency_id, highest, entry_id)
+                        VALUES (@agency, @mark, @entry)
+                        """,
+                        new { agency, mark, entry }, cancellationToken);
+                }
+            },
+            cancellationToken);
     }
 
     /// <summary>Every rule and permission, as lines to read.</summary>
@@ -109,13 +122,28 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
         ];
     }
 
+    /// <summary>Up to which mark of secrecy an agency sends and takes documents; null: it takes none.</summary>
+    internal static Task<string?> HighestSecrecyAsync(
+        NpgsqlConnection connection, Guid agency, CancellationToken cancellationToken) =>
+        connection.ScalarAsync<string>(
+            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency },
+            cancellationToken);
+
+    /// <summary>What forbids an agency to send, in the order in which it was ruled. A recipient of null: any.</summary>
+    internal static Task<IReadOnlyList<(Guid? Recipient, string Reason)>> RoutesOfAsync(
+        NpgsqlConnection connection, Guid sender, CancellationToken cancellationToken) =>
+        connection.ListAsync<(Guid? Recipient, string Reason)>(
+            """
+            SELECT recipient_id, reason FROM gateway.route_rule
+            WHERE sender_id IS NULL OR sender_id = @sender ORDER BY rule_id
+            """,
+            new { sender }, cancellationToken);
+
     private static Guid? IdOf(DirectorySnapshot directory, string? code) =>
         code is null
             ? null
             : directory.FindEverByCode(code)?.Id
-                ?? throw new DirectoryException(
-                    ReasonCode.AgencyUnknown, $"Không có cơ quan {code} trong danh bạ.",
-                    $"The directory has no agency {code}.");
+                ?? throw new DirectoryException(ReasonCode.AgencyUnknown, code);
 
     private async Task<long> EntryAsync(
         NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content,

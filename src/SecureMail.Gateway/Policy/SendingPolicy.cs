@@ -1,13 +1,24 @@
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Storage;
+using SecureMail.Gateway.Words;
 
 namespace SecureMail.Gateway.Policy;
 
 /// <summary>Why a dispatch or one of its addressees is refused; both sentences are safe to show and say what to
 /// do.</summary>
-public sealed record Refusal(string Code, string Vi, string En);
+public sealed record Refusal(string Code, string Vi, string En)
+{
+    /// <param name="arguments">What the words of the code name.</param>
+    public static Refusal Of(string code, params object[] arguments) =>
+        new(
+            code, Catalogue.Refusal(code, Catalogue.Vietnamese, arguments),
+            Catalogue.Refusal(code, Catalogue.English, arguments));
+
+    /// <summary>The same where what it was about is not known any more.</summary>
+    public static Refusal OfReason(string code) =>
+        new(code, Catalogue.Reason(code, Catalogue.Vietnamese), Catalogue.Reason(code, Catalogue.English));
+}
 
 /// <summary>
 /// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it
@@ -21,16 +32,12 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
     {
         if (sender.NameAt(time.GetUtcNow()) is null)
         {
-            return new(
-                ReasonCode.SenderNotInForce, "Cơ quan gửi không còn hiệu lực trong danh bạ.",
-                "The sending agency is not in force in the directory.");
+            return Refusal.Of(ReasonCode.SenderNotInForce);
         }
 
         if (sender.Record.Gateway != options.Name)
         {
-            return new(
-                ReasonCode.SenderNotHere, $"Cơ quan gửi do cổng {sender.Record.Gateway} phục vụ, không phải cổng này.",
-                $"The sending agency is served by the gateway {sender.Record.Gateway}, not by this one.");
+            return Refusal.Of(ReasonCode.SenderNotHere, sender.Record.Gateway);
         }
 
         var rank = SecrecyMark.RankOrHighest(secrecy);
@@ -39,16 +46,10 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
             return null;
         }
 
-        var permitted = await connection.ScalarAsync<string?>(
-            "SELECT highest FROM gateway.secrecy_permission WHERE agency_id = @Id",
-            new { sender.Id }, cancellationToken);
+        var permitted = await PolicyBook.HighestSecrecyAsync(connection, sender.Id, cancellationToken);
         return permitted is not null && rank <= SecrecyMark.Rank(permitted)
             ? null
-            : new(
-                ReasonCode.SecrecyRefused,
-                "Văn bản có dấu chỉ mức độ mật không được gửi qua mạng này; hãy gửi theo đường công văn mật.",
-                "A document with a mark of secrecy is not sent over this network: use the channel for classified "
-                    + "documents.");
+            : Refusal.Of(ReasonCode.SecrecyRefused);
     }
 
     /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a
@@ -56,12 +57,7 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
     public async Task<SendingRoutes> RoutesAsync(
         NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
     {
-        var rules = await connection.ListAsync<(Guid? Recipient, string Reason)>(
-            """
-            SELECT recipient_id, reason FROM gateway.route_rule WHERE sender_id IS NULL OR sender_id = @Id
-            ORDER BY rule_id
-            """,
-            new { sender.Id }, cancellationToken);
+        var rules = await PolicyBook.RoutesOfAsync(connection, sender.Id, cancellationToken);
         return new SendingRoutes(directory, rules.ToLookup(r => r.Recipient, r => r.Reason), time);
     }
 }
@@ -78,20 +74,11 @@ internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, 
         {
             var successor = recipient.Record.Successor is { } id ? directory.Find(id)?.NameAt(time.GetUtcNow()) : null;
             return successor is null
-                ? new(
-                    ReasonCode.RecipientNotInForce, "Cơ quan nhận không còn hiệu lực.",
-                    "The addressee is not in force.")
-                : new(
-                    ReasonCode.RecipientSucceeded,
-                    $"Cơ quan nhận đã được thay bằng {successor.Name} ({successor.Code}): hãy gửi tới đó.",
-                    $"The addressee was succeeded by {successor.Name} ({successor.Code}): send there.");
+                ? Refusal.Of(ReasonCode.RecipientNotInForce)
+                : Refusal.Of(ReasonCode.RecipientSucceeded, successor.Name, successor.Code);
         }
 
         var rule = rules[recipient.Id].Concat(rules[null]).FirstOrDefault();
-        return rule is null
-            ? null
-            : new(
-                ReasonCode.RouteRefused, $"Quy định không cho gửi tới cơ quan này: {rule}",
-                $"A rule forbids sending to this addressee: {rule}");
+        return rule is null ? null : Refusal.Of(ReasonCode.RouteRefused, rule);
     }
 }

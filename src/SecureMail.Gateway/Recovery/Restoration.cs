@@ -103,26 +103,32 @@ public sealed class Restoration
     public async Task ExcuseAsync(string peer, CancellationToken cancellationToken)
     {
         var directory = await _directories.CurrentAsync(cancellationToken);
-        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
-        if (directory.FindGateway(peer) is null
-            || peer == _options.Name
-            || await LastAsync(connection, cancellationToken) is not { Proven: false } last)
+        long id;
+        await using (var connection = await _database.Source.OpenConnectionAsync(cancellationToken))
         {
-            throw new DirectoryException(
-                ReasonCode.PeerUnknown, $"Không có cổng {peer} đang được chờ trả lời.",
-                $"No answer of a gateway {peer} is awaited.");
+            id =
+                directory.FindGateway(peer) is not null
+                && peer != _options.Name
+                && await LastAsync(connection, cancellationToken) is { Proven: false } last
+                    ? last.Id
+                    : throw new DirectoryException(ReasonCode.PeerUnknown, peer);
         }
 
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await transaction.ExecuteAsync(
-            $"""
-            INSERT INTO gateway.restoration_peer (restoration_id, peer, state)
-              VALUES (@Id, @peer, '{RestorationPeerState.Excused}')
-            ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
-            """,
-            new { last.Id, peer }, cancellationToken);
-        await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, cancellationToken);
-        await transaction.CommitAsync("restoration.excuse", cancellationToken);
+        // The excuse and its entry are one commit.
+        await _database.Source.InTransactionAsync(
+            "restoration.excuse",
+            async transaction =>
+            {
+                await transaction.ExecuteAsync(
+                    $"""
+                    INSERT INTO gateway.restoration_peer (restoration_id, peer, state)
+                    VALUES (@id, @peer, '{RestorationPeerState.Excused}')
+                    ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
+                    """,
+                    new { id, peer }, cancellationToken);
+                await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, cancellationToken);
+            },
+            cancellationToken);
     }
 
     /// <summary>Answers when the gateway may work: at once when it was not restored, else when its peers have shown
@@ -152,7 +158,7 @@ public sealed class Restoration
                     return;
                 }
             }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or IOException or DirectoryException)
+            catch (Exception e) when (DatabaseFault.Is(e) || e is DirectoryException)
             {
                 // The database is away, or there is no directory to ask by: again later.
             }
@@ -264,7 +270,7 @@ public sealed class Restoration
     {
         var answer = await AnswerOfAsync(gateway, size, cancellationToken);
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
-        var state = await JudgeAsync(connection, answer, size, cancellationToken);
+        var state = await StateOfAsync(connection, answer, size, cancellationToken);
         var changed = await connection.CommitAsync("restoration.peer", c => c.ListAsync<string>(
             $"""
             INSERT INTO gateway.restoration_peer (restoration_id, peer, state, held_size, held_note,
@@ -298,7 +304,7 @@ public sealed class Restoration
         }
     }
 
-    private static async Task<string> JudgeAsync(
+    private static async Task<string> StateOfAsync(
         NpgsqlConnection connection, Answer answer, long size, CancellationToken cancellationToken)
     {
         if (answer is not { Problem: null, Checkpoint: { } held })
@@ -377,24 +383,36 @@ public sealed class Restoration
             return false;
         }
 
-        await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var entry = await AppendAsync(
-            transaction, EntryKind.GatewayRestored,
-            string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"), cancellationToken);
-        var opened = await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
-              entry_id = @EntryId WHERE state = '{RestorationState.Asking}'
-            """,
-            new { entry.EntryId }, cancellationToken);
-        if (opened == 0)
-        {
-            return true; // another node was quicker
-        }
-
         // From this commit on the gateway takes work, and its ledger says why it was silent.
-        await transaction.CommitAsync("restoration.open", cancellationToken);
+        await _database.Source.InTransactionAsync(
+            "restoration.open",
+            async transaction =>
+            {
+                var asking = await transaction.ScalarAsync<long?>(
+                    $"""
+                    SELECT restoration_id FROM gateway.restoration
+                    WHERE state = '{RestorationState.Asking}' FOR UPDATE
+                    """,
+                    null, cancellationToken);
+                if (asking is null)
+                {
+                    // Another node was quicker.
+                    return;
+                }
+
+                var entry = await AppendAsync(
+                    transaction, EntryKind.GatewayRestored,
+                    string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"),
+                    cancellationToken);
+                await transaction.ExecuteAsync(
+                    $"""
+                    UPDATE gateway.restoration
+                    SET state = '{RestorationState.Proven}', proven_at = now(), entry_id = @EntryId
+                    WHERE restoration_id = @asking
+                    """,
+                    new { entry.EntryId, asking }, cancellationToken);
+            },
+            cancellationToken);
         return true;
     }
 

@@ -38,11 +38,7 @@ public static class RestoredGateway
                 $"The ledger restored is not whole: {problem.En}");
         }
 
-        await using var open = await source.OpenConnectionAsync(cancellationToken);
-        var root =
-            report.Entries < manifest.LedgerSize
-                ? null
-                : await StoredLedger.RootAsync(open, manifest.LedgerSize, cancellationToken);
+        var (root, last) = await LedgerStateAsync(source, report.Entries, manifest.LedgerSize, cancellationToken);
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
             throw new BackupException(
@@ -50,27 +46,40 @@ public static class RestoredGateway
                 "The ledger restored does not follow on the ledger of the backup");
         }
 
-        var last = await open.ScalarAsync<DateTime?>(
-            "SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", null, cancellationToken);
-        await using var transaction = await open.BeginTransactionAsync(cancellationToken);
-        await transaction.ExecuteAsync(
-            $"""
-            UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(),
-              entry_id = 0 WHERE state = '{RestorationState.Asking}';
-            -- The processes that had leased work are gone with the machine.
-            UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
-              lease_until = NULL, last_error = 'restored' WHERE state = '{WorkState.Leased}';
-            INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
-              VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
-            """,
-            new
-            {
-                now = time.GetUtcNow().UtcDateTime,
-                report.Entries,
-                since = (last is { } l ? new DateTimeOffset(l, TimeSpan.Zero) : manifest.Made).UtcDateTime - MailMargin,
-            }, cancellationToken);
         // With this commit, and only then in its place, the gateway is one that must prove itself.
-        await transaction.CommitAsync("restore.mark", cancellationToken);
+        await source.InTransactionAsync(
+            "restore.mark",
+            transaction => transaction.ExecuteAsync(
+                $"""
+                UPDATE gateway.restoration SET state = '{RestorationState.Proven}', proven_at = now(), entry_id = 0
+                WHERE state = '{RestorationState.Asking}';
+                -- The processes that had leased work are gone with the machine.
+                UPDATE gateway.work
+                SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL, lease_until = NULL,
+                  last_error = 'restored'
+                WHERE state = '{WorkState.Leased}';
+                INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
+                VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
+                """,
+                new
+                {
+                    now = time.GetUtcNow().UtcDateTime,
+                    report.Entries,
+                    since = (last ?? manifest.Made).UtcDateTime - MailMargin,
+                }, cancellationToken),
+            cancellationToken);
         return report.Entries;
+    }
+
+    /// <summary>The root of the tree at a size, null where the ledger is smaller; and the time of its last
+    /// entry.</summary>
+    private static async Task<(byte[]? Root, DateTimeOffset? Last)> LedgerStateAsync(
+        NpgsqlDataSource source, long entries, long size, CancellationToken cancellationToken)
+    {
+        await using var connection = await source.OpenConnectionAsync(cancellationToken);
+        var root = entries < size ? null : await StoredLedger.RootAsync(connection, size, cancellationToken);
+        var last = await connection.ScalarAsync<DateTime?>(
+            "SELECT time FROM ledger.entry ORDER BY entry_id DESC LIMIT 1", null, cancellationToken);
+        return (root, last is { } time ? new DateTimeOffset(time, TimeSpan.Zero) : null);
     }
 }

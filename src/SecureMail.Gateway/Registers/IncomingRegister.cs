@@ -1,15 +1,16 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Storage;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
 /// <summary>The register of incoming documents (sổ văn bản đến), for reading: what came, what was found, where it lies,
 /// and its documents.</summary>
-public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, DirectoryStore directories)
+public sealed class IncomingRegister(
+    GatewayDatabase database, BlobStore blobs, CardCipher cards, DirectoryStore directories)
 {
-    /// <summary>The newest first.</summary>
+    /// <summary>The newest first, without their manifests.</summary>
     /// <param name="agencyCode">One agency's, or null for all that this gateway serves.</param>
     /// <param name="place"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all but
     /// receipts.</param>
@@ -20,27 +21,21 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
         Guid? agency = agencyCode is null
             ? null
             : directory.FindEverByCode(agencyCode)?.Id
-                ?? throw new DirectoryException(
-                    ReasonCode.AgencyUnknown, $"Không có cơ quan {agencyCode} trong danh bạ.",
-                    $"The directory has no agency {agencyCode}.");
+                ?? throw new DirectoryException(ReasonCode.AgencyUnknown, agencyCode);
+        var ofPlace = place is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @place";
+        var ofAgency = agency is null ? "" : "AND i.agency_id = @agency";
         // Ids are UUIDv7 of the time of reception: their order is that of the register, and an index has it.
         return await QueryAsync(
-            $"WHERE {(place is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @place")} {(agency is null ? "" : "AND i.agency_id = @agency")} ORDER BY i.incoming_id DESC LIMIT @limit",
-            new
-            {
-                agency,
-                place,
-                limit,
-            },
-            directory,
-            cancellationToken);
+            $"WHERE {ofPlace} {ofAgency} ORDER BY i.incoming_id DESC LIMIT @limit", new { agency, place, limit },
+            directory, withManifest: false, cancellationToken);
     }
 
+    /// <summary>One message with its manifest; null where there is none of that id.</summary>
     public async Task<IncomingMessage?> FindAsync(Guid incoming, CancellationToken cancellationToken) =>
         (
             await QueryAsync(
                 "WHERE i.incoming_id = @incoming", new { incoming }, await directories.CurrentAsync(cancellationToken),
-                cancellationToken)
+                withManifest: true, cancellationToken)
         ).SingleOrDefault();
 
     /// <summary>The judgements of a message, oldest first; judging again appends.</summary>
@@ -66,7 +61,7 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
             "SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = @incoming AND n = @n",
             new { incoming, n }, cancellationToken);
         return await blobs.OpenAsync(
-            blob ?? throw new InvalidDataException($"Không có văn bản số {n}. / There is no document {n}."),
+            blob ?? throw new InvalidDataException($"The message {incoming} has no document {n}."),
             cancellationToken);
     }
 
@@ -84,41 +79,59 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
     }
 
     private async Task<IReadOnlyList<IncomingMessage>> QueryAsync(
-        string clause, object parameters, DirectorySnapshot directory, CancellationToken cancellationToken)
+        string clause, object parameters, DirectorySnapshot directory, bool withManifest,
+        CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.ListAsync<Row>(
-            $"""
-            SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
-              i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
-              i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob,
-                i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer, i.erased_at AS ErasedAt
-            FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
-            """,
-            parameters, cancellationToken);
+        IReadOnlyList<Row> rows;
+        await using (var connection = await database.Source.OpenConnectionAsync(cancellationToken))
+        {
+            rows = await connection.ListAsync<Row>(
+                $"""
+                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
+                  i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
+                  i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.card AS Card,
+                  i.card_key AS CardKey, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer,
+                  i.erased_at AS ErasedAt
+                FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
+                """,
+                parameters, cancellationToken);
+        }
+
         List<IncomingMessage> messages = [];
         foreach (var row in rows)
         {
+            // A row that a node of an older build wrote has no card.
             var manifest =
-                row is { ErasedAt: not null, Place: Disposition.Inbox, Dispatch: { } dispatch }
-                    ? ErasedManifest.For(
-                        dispatch, "—", row.ReceivedAt, row.Sender is { } from ? directory.Find(from) : null)
-                : row is { ErasedAt: null, ManifestBlob: { } blob }
+                row is { ErasedAt: null, ManifestBlob: { } blob } && (withManifest || row.Card is null)
                     ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.LongestOctets, cancellationToken))
-                : null;
+                    : null;
+            var sender = row.Sender is { } id ? directory.Find(id) : null;
+            var agency = directory.Find(row.Agency)?.LastName;
             messages.Add(
                 new IncomingMessage(
-                    row.Id, directory.Find(row.Agency)?.LastName.Code ?? row.Agency.ToString(),
-                    directory.Find(row.Agency)?.LastName.Name ?? "", row.State, row.Kind, row.Place, row.Verdict,
-                    row.Reason, row.Sender is { } s ? directory.Find(s)?.LastName.Name : null, row.Dispatch,
-                    row.ArrivalNumber, manifest, row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero), row.Peer)
+                    row.Id, agency?.Code ?? row.Agency.ToString(), agency?.Name ?? "", row.State, row.Kind, row.Place,
+                    row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
+                    CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
+                    row.Peer)
                 {
+                    Manifest = withManifest ? manifest : null,
                     ErasedAt = row.ErasedAt,
                 });
         }
 
         return messages;
     }
+
+    private DispatchCard? CardOf(Row row, Manifest? manifest, Agency? sender) =>
+        row switch
+        {
+            { ErasedAt: not null, Place: Disposition.Inbox, Dispatch: not null } => ErasedContent.CardOf(
+                "—", row.ReceivedAt, sender),
+            { ErasedAt: not null } => null,
+            _ when manifest is not null => DispatchCard.Of(manifest),
+            { Card: { } card, CardKey: { } key } => DispatchCard.Decrypt(cards, row.Id, new EncryptedCard(key, card)),
+            _ => null,
+        };
 
     private sealed class Row
     {
@@ -144,6 +157,10 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
 
         public Guid? ManifestBlob { get; init; }
 
+        public byte[]? Card { get; init; }
+
+        public string? CardKey { get; init; }
+
         public long? Entry { get; init; }
 
         public DateTime ReceivedAt { get; init; }
@@ -154,15 +171,17 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
     }
 }
 
-/// <summary>
-/// A message that came for one of our agencies. The manifest is there only when the dispatch was authentic and for that
-/// agency; of an erased one it says so in place of the subject and names no document.
-/// </summary>
+/// <summary>A message that came for one of our agencies.</summary>
+/// <param name="Card">What a list shows; null unless the dispatch was authentic and for that agency. Of an erased
+/// dispatch it says so in place of the subject and names no document.</param>
 public sealed record IncomingMessage(
     Guid Id, string AgencyCode, string AgencyName, string State, string? Kind, string? Place, string? Verdict,
-    string? Reason, string? SenderName, Guid? DispatchId, int? ArrivalNumber, Manifest? Manifest, long? Entry,
+    string? Reason, string? SenderName, Guid? DispatchId, int? ArrivalNumber, DispatchCard? Card, long? Entry,
     DateTimeOffset ReceivedAt, string Peer)
 {
+    /// <summary>Null in a list, where there is no card, and where the content is erased.</summary>
+    public Manifest? Manifest { get; init; }
+
     /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
     public DateTime? ErasedAt { get; init; }
 }

@@ -1,61 +1,56 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Storage;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
-/// <summary>The register of outgoing documents (sổ văn bản đi), for reading: what was accepted, and how far it came at
-/// each addressee.</summary>
-public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, DirectoryStore directories)
+/// <summary>The register of outgoing documents (sổ đăng ký văn bản đi), for reading: what was accepted, and how far it
+/// came at each addressee.</summary>
+public sealed class OutgoingRegister(
+    GatewayDatabase database, BlobStore blobs, CardCipher cards, DirectoryStore directories)
 {
-    /// <summary>The newest first.</summary>
-    public async Task<IReadOnlyList<OutgoingDispatch>> ListAsync(int limit, CancellationToken cancellationToken) =>
-        await QueryAsync("ORDER BY accepted_at DESC, dispatch_id DESC LIMIT @limit", new { limit }, cancellationToken);
+    /// <summary>The newest first, without their manifests.</summary>
+    public Task<IReadOnlyList<OutgoingDispatch>> ListAsync(int limit, CancellationToken cancellationToken) =>
+        QueryAsync(
+            "ORDER BY accepted_at DESC, dispatch_id DESC LIMIT @limit", new { limit }, withManifest: false,
+            cancellationToken);
 
+    /// <summary>One dispatch with its manifest; null where there is none of that id.</summary>
     public async Task<OutgoingDispatch?> FindAsync(Guid dispatch, CancellationToken cancellationToken) =>
-        (await QueryAsync("WHERE dispatch_id = @dispatch", new { dispatch }, cancellationToken)).SingleOrDefault();
+        (
+            await QueryAsync(
+                "WHERE dispatch_id = @dispatch", new { dispatch }, withManifest: true, cancellationToken)
+        ).SingleOrDefault();
 
     private async Task<IReadOnlyList<OutgoingDispatch>> QueryAsync(
-        string clause, object parameters, CancellationToken cancellationToken)
+        string clause, object parameters, bool withManifest, CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var rows = (
-            await connection.ListAsync<Row>(
-                $"""
-                SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob,
-                  CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob, accepted_at AS
-                  AcceptedAt, agency_id AS Agency, number_text AS Number, erased_at AS ErasedAt, cipher AS
-                  Cipher, cipher_limited_by AS CipherLimitedBy FROM gateway.outgoing {clause}
-                """,
-                parameters, cancellationToken)
-        ).ToList();
-        var recipients = (
-            await connection.ListAsync<OutgoingRecipient>(
-                $"""
-                SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
-                  recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
-                  closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
-                FROM gateway.transmission WHERE kind = '{TransmissionKind.Dispatch}'
-                  AND dispatch_id = ANY(@ids) ORDER BY recipient_code
-                """,
-                new { ids = rows.Select(r => r.Id).ToArray() }, cancellationToken)
-        ).ToLookup(r => r.Dispatch);
         var directory = await directories.CurrentAsync(cancellationToken);
+        var (rows, recipients) = await RowsAsync(clause, parameters, cancellationToken);
         List<OutgoingDispatch> dispatches = [];
         foreach (var row in rows)
         {
-            var manifest = row.ErasedAt is null
-                ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
-                : ErasedManifest.For(row.Id, row.Number, row.AcceptedAt, directory.Find(row.Agency));
+            // A row that a node of an older build wrote has no card.
+            var manifest =
+                row.ErasedAt is null && (withManifest || row.Card is null)
+                    ? Manifest.Parse(
+                        await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
+                    : null;
+            var card =
+                row.ErasedAt is not null
+                    ? ErasedContent.CardOf(row.Number, row.AcceptedAt, directory.Find(row.Agency))
+                : manifest is not null ? DispatchCard.Of(manifest)
+                : DispatchCard.Decrypt(cards, row.Id, new EncryptedCard(row.CardKey!, row.Card!));
             var named = recipients[row.Id].ToList();
             var limiting = row.CipherLimitedBy.ToHashSet();
             named.ForEach(r => r.Name = r.Id is { } id ? directory.Find(id)?.LastName.Name : null);
             dispatches.Add(
                 new OutgoingDispatch(
-                    row.Id, manifest, row.State, row.Reason, row.MessageBlob,
+                    row.Id, card, row.State, row.Reason, row.MessageBlob,
                     new DateTimeOffset(row.AcceptedAt, TimeSpan.Zero), named)
                 {
+                    Manifest = withManifest ? manifest : null,
                     ErasedAt = row.ErasedAt,
                     Cipher = row.Cipher,
                     CipherLimitedBy =
@@ -68,6 +63,32 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         return dispatches;
     }
 
+    private async Task<(IReadOnlyList<Row> Rows, ILookup<Guid, OutgoingRecipient> Recipients)> RowsAsync(
+        string clause, object parameters, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        var rows = await connection.ListAsync<Row>(
+            $"""
+            SELECT dispatch_id AS Id, state AS State, reason AS Reason, manifest_blob AS ManifestBlob,
+              card AS Card, card_key AS CardKey, accepted_at AS AcceptedAt, agency_id AS Agency,
+              CASE WHEN message_gone_at IS NULL THEN message_blob END AS MessageBlob,
+              number_text AS Number, erased_at AS ErasedAt, cipher AS Cipher, cipher_limited_by AS CipherLimitedBy
+            FROM gateway.outgoing {clause}
+            """,
+            parameters, cancellationToken);
+        var recipients = await connection.ListAsync<OutgoingRecipient>(
+            $"""
+            SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
+              recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
+              closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
+            FROM gateway.transmission
+            WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = ANY(@ids)
+            ORDER BY recipient_code
+            """,
+            new { ids = rows.Select(r => r.Id).ToArray() }, cancellationToken);
+        return (rows, recipients.ToLookup(r => r.Dispatch));
+    }
+
     private sealed class Row
     {
         public Guid Id { get; init; }
@@ -77,6 +98,10 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         public string? Reason { get; init; }
 
         public Guid ManifestBlob { get; init; }
+
+        public byte[]? Card { get; init; }
+
+        public string? CardKey { get; init; }
 
         public Guid? MessageBlob { get; init; }
 
@@ -94,14 +119,17 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
     }
 }
 
-/// <summary>
-/// A dispatch of ours. <paramref name="MessageBlob"/>: the mail as it left, once composed and while it is kept. Of an
-/// erased one <paramref name="Manifest"/> says so in place of the subject and names no document.
-/// </summary>
+/// <summary>A dispatch of ours.</summary>
+/// <param name="Card">What a list shows. Of an erased dispatch it says so in place of the subject and names no
+/// document.</param>
+/// <param name="MessageBlob">The mail as it left, once composed and while it is kept.</param>
 public sealed record OutgoingDispatch(
-    Guid Id, Manifest Manifest, string State, string? Reason, Guid? MessageBlob, DateTimeOffset AcceptedAt,
+    Guid Id, DispatchCard Card, string State, string? Reason, Guid? MessageBlob, DateTimeOffset AcceptedAt,
     IReadOnlyList<OutgoingRecipient> Recipients)
 {
+    /// <summary>Null in a list, and where the content is erased.</summary>
+    public Manifest? Manifest { get; init; }
+
     /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
     public DateTime? ErasedAt { get; init; }
 

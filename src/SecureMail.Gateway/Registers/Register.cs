@@ -1,4 +1,6 @@
 using Npgsql;
+using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
@@ -25,4 +27,24 @@ internal static class Register
             RETURNING last
             """,
             new { agency, direction, year }, cancellationToken);
+
+    /// <summary>Draws the next free number of the outgoing register. A number that a clerk gave by hand is part of the
+    /// sequence: the register goes on behind it.</summary>
+    /// <param name="notation">E.g. <c>CV/TU</c>.</param>
+    public static async Task<NumberAndNotation> DrawOutgoingAsync(
+        NpgsqlTransaction transaction, Guid agency, string notation, int year, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var drawn = NumberAndNotation.Of(
+                await NextAsync(transaction, agency, RegisterDirection.Outgoing, year, cancellationToken), '-',
+                notation);
+            if (
+                !await OutgoingTable.IsNumberTakenAsync(
+                    transaction, agency, year, drawn.ToString(), cancellationToken))
+            {
+                return drawn;
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -41,17 +42,22 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             reason,
             orderedBy,
             $"""
-            SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (SELECT FROM gateway.work w
-              WHERE w.subject = o.dispatch_id
-              OR w.subject IN (SELECT transmission_id FROM gateway.transmission t
+            SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (
+              SELECT FROM gateway.work w
+              WHERE w.subject = o.dispatch_id OR w.subject IN (
+                SELECT transmission_id FROM gateway.transmission t
                 WHERE t.dispatch_id = o.dispatch_id AND t.kind = '{TransmissionKind.Dispatch}'))
             FROM gateway.outgoing o WHERE o.dispatch_id = @subject FOR UPDATE
             """,
             """
-            WITH gone AS (UPDATE gateway.outgoing SET erased_at = now(), message_gone_at = coalesce(message_gone_at,
-              now()), documents_gone_at = coalesce(documents_gone_at, now())
-              WHERE dispatch_id = @subject RETURNING dispatch_id, manifest_blob, message_blob)
-            SELECT manifest_blob FROM gone UNION ALL SELECT message_blob FROM gone WHERE message_blob IS NOT NULL
+            WITH gone AS (
+              UPDATE gateway.outgoing
+              SET erased_at = now(), message_gone_at = coalesce(message_gone_at, now()),
+                documents_gone_at = coalesce(documents_gone_at, now())
+              WHERE dispatch_id = @subject
+              RETURNING dispatch_id, manifest_blob, message_blob)
+            SELECT manifest_blob FROM gone
+            UNION ALL SELECT message_blob FROM gone WHERE message_blob IS NOT NULL
             UNION ALL SELECT d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
             """,
             cancellationToken);
@@ -68,21 +74,26 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             reason,
             orderedBy,
             $"""
-            SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> '{IncomingState.Recorded}' OR EXISTS (SELECT
-              FROM gateway.work w WHERE w.subject = i.incoming_id)
+            SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> '{IncomingState.Recorded}'
+              OR EXISTS (SELECT FROM gateway.work w WHERE w.subject = i.incoming_id)
             FROM gateway.incoming i WHERE i.incoming_id = @subject FOR UPDATE
             """,
             """
-            WITH gone AS (UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now())
-              WHERE incoming_id = @subject RETURNING incoming_id, received_id, manifest_blob),
-            others AS (SELECT EXISTS (SELECT FROM gateway.incoming x JOIN gone USING (received_id)
-              WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
-            salt AS (UPDATE gateway.received r SET salt = NULL FROM gone, others WHERE r.received_id = gone.received_id
-              AND NOT others.left_over)
+            WITH gone AS (
+              UPDATE gateway.incoming SET erased_at = now(), mail_gone_at = coalesce(mail_gone_at, now())
+              WHERE incoming_id = @subject
+              RETURNING incoming_id, received_id, manifest_blob),
+            others AS (
+              SELECT EXISTS (
+                SELECT FROM gateway.incoming x JOIN gone USING (received_id)
+                WHERE x.incoming_id <> gone.incoming_id AND x.erased_at IS NULL) AS left_over),
+            salt AS (
+              UPDATE gateway.received r SET salt = NULL FROM gone, others
+              WHERE r.received_id = gone.received_id AND NOT others.left_over)
             SELECT manifest_blob FROM gone WHERE manifest_blob IS NOT NULL
             UNION ALL SELECT d.blob_id FROM gone JOIN gateway.incoming_document d USING (incoming_id)
-            UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END FROM gone
-              JOIN gateway.received r USING (received_id), others
+            UNION ALL SELECT CASE WHEN NOT others.left_over THEN r.blob_id END
+            FROM gone JOIN gateway.received r USING (received_id), others
             """,
             cancellationToken);
 
@@ -92,29 +103,39 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
     {
         if (reason.Trim().Length is 0 or > 1000)
         {
-            throw new ErasureRefusedException(
-                "Cần lý do từ 1 tới 1000 ký tự. / A reason of 1 to 1000 characters is needed.");
+            throw new ErasureRefusedException("ERASURE_REASON");
         }
 
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await transaction.ExecuteAsync(RetentionSweep.LockDestruction, null, cancellationToken);
-        var found = await transaction.FindAsync<(Guid Agency, bool Erased, bool Busy)?>(
-            find, new { subject }, cancellationToken);
-        var agency = found switch
-        {
-            null => throw new ErasureRefusedException($"Không có văn bản {subject}. / There is no such dispatch."),
-            { Erased: true } => throw new ErasureRefusedException(
-                "Nội dung đã hủy từ trước. / The content was erased before."),
-            { Busy: true } => throw new ErasureRefusedException(
-                "Văn bản còn việc đang làm; chờ xong hoặc bỏ việc đó bằng \"securemail queue drop\". / Work on it is "
-                    + "not done: wait for it, or drop it with \"securemail queue drop\"."),
-            { } row => row.Agency,
-        };
-        var blobs = (
-            await transaction.ListAsync<Guid?>(mark, new { subject }, cancellationToken)
-        ).ToList();
-        await BlobStore.DestroyAsync(transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
+        // With this commit the content is gone and the ledger says so; before it nothing was touched.
+        var answer = await database.Source.InTransactionAsync(
+            "erasure.erase",
+            async transaction =>
+            {
+                await AdvisoryLock.Destruction.TakeAsync(transaction, cancellationToken);
+                var agency = await transaction.FindAsync<(Guid Agency, bool IsErased, bool IsBusy)?>(
+                    find, new { subject }, cancellationToken) switch
+                {
+                    null => throw new ErasureRefusedException("ERASURE_UNKNOWN", subject),
+                    { IsErased: true } => throw new ErasureRefusedException("ERASURE_DONE"),
+                    { IsBusy: true } => throw new ErasureRefusedException("ERASURE_BUSY"),
+                    { } row => row.Agency,
+                };
+                var blobs = await transaction.ListAsync<Guid?>(mark, new { subject }, cancellationToken);
+                await BlobStore.DestroyAsync(
+                    transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
+                var entry = await RecordAsync(
+                    transaction, direction, subject, agency, reason, orderedBy, cancellationToken);
+                return new ErasureAnswer(blobs.Count(b => b is not null), blobs.Count(b => b is null), entry);
+            },
+            cancellationToken);
+        RetentionLog.Erased(logger, direction, subject, orderedBy, answer.Blobs, answer.Shared);
+        return answer;
+    }
+
+    private async Task<long> RecordAsync(
+        NpgsqlTransaction transaction, string direction, Guid subject, Guid agency, string reason, string orderedBy,
+        CancellationToken cancellationToken)
+    {
         var now = time.GetUtcNow();
         var entry = await StoredLedger.AppendAsync(
             transaction,
@@ -137,13 +158,10 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             VALUES (@now, @subject, @direction, @reason, @orderedBy, @EntryId)
             """,
             new { now = now.UtcDateTime, subject, direction, reason, orderedBy, entry.EntryId }, cancellationToken);
-        // With this commit the content is gone and the ledger says so; before it nothing was touched.
-        await transaction.CommitAsync("erasure.erase", cancellationToken);
-        var (destroyed, shared) = (blobs.Count(b => b is not null), blobs.Count(b => b is null));
-        RetentionLog.Erased(logger, direction, subject, orderedBy, destroyed, shared);
-        return new ErasureAnswer(destroyed, shared, entry.EntryId);
+        return entry.EntryId;
     }
 }
 
-/// <summary>It was not erased, and nothing was changed; the message says why, Vietnamese then English.</summary>
-public sealed class ErasureRefusedException(string message) : Exception(message);
+/// <summary>The content was not erased, and nothing was changed.</summary>
+public sealed class ErasureRefusedException(string code, params object[] arguments)
+    : ReasonedException(code, arguments);

@@ -32,8 +32,6 @@ internal sealed class RetentionSweep(
 {
     internal const int Batch = 200;
 
-    // Two sweeps at once, or a sweep and an erasure, could each leave the shared blob to the other.
-    internal const string LockDestruction = "SELECT pg_advisory_xact_lock(5932061857205641327)";
 
     private const string NoOpenTransmission = $"""
         NOT EXISTS (SELECT FROM gateway.transmission t WHERE t.kind = '{TransmissionKind.Dispatch}'
@@ -169,19 +167,38 @@ internal sealed class RetentionSweep(
 
     private async Task<long> BatchAsync(string kind, TimeSpan age, Take take, CancellationToken cancellationToken)
     {
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await transaction.ExecuteAsync(LockDestruction, null, cancellationToken);
-        var (rows, blobs) = await take(transaction, age, cancellationToken);
-        if (rows == 0)
+        // With this commit the keys are gone and the ledger says so; before it nothing was touched.
+        var (rows, destroyed, bytes) = await database.Source.InTransactionAsync(
+            "retention.sweep",
+            async transaction =>
+            {
+                await AdvisoryLock.Destruction.TakeAsync(transaction, cancellationToken);
+                var (rows, blobs) = await take(transaction, age, cancellationToken);
+                if (rows == 0)
+                {
+                    return (0L, 0L, 0L);
+                }
+
+                var (destroyed, bytes) = await BlobStore.DestroyAsync(
+                    transaction, blobs, forgetDigest: false, cancellationToken);
+                await RecordAsync(transaction, kind, rows, destroyed, bytes, cancellationToken);
+                return (rows, destroyed, bytes);
+            },
+            cancellationToken);
+        if (rows > 0)
         {
-            return 0;
+            RetentionLog.Swept(logger, kind, rows, destroyed, bytes);
         }
 
-        var (destroyed, octets) = await BlobStore.DestroyAsync(
-            transaction, blobs, forgetDigest: false, cancellationToken);
+        return rows;
+    }
+
+    private async Task RecordAsync(
+        NpgsqlTransaction transaction, string kind, long rows, long destroyed, long bytes,
+        CancellationToken cancellationToken)
+    {
         var now = time.GetUtcNow();
-        var counts = string.Create(CultureInfo.InvariantCulture, $"{kind}|{rows}|{destroyed}|{octets}");
+        var counts = string.Create(CultureInfo.InvariantCulture, $"{kind}|{rows}|{destroyed}|{bytes}");
         var entry = await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -200,13 +217,9 @@ internal sealed class RetentionSweep(
         await transaction.ExecuteAsync(
             """
             INSERT INTO gateway.sweep (swept_at, kind, rows, blobs, octets, entry_id)
-            VALUES (@now, @kind, @rows, @destroyed, @octets, @EntryId)
+            VALUES (@now, @kind, @rows, @destroyed, @bytes, @EntryId)
             """,
-            new { now = now.UtcDateTime, kind, rows, destroyed, octets, entry.EntryId }, cancellationToken);
-        // With this commit the keys are gone, and the ledger says so; before it nothing was touched.
-        await transaction.CommitAsync("retention.sweep", cancellationToken);
-        RetentionLog.Swept(logger, kind, rows, destroyed, octets);
-        return rows;
+            new { now = now.UtcDateTime, kind, rows, destroyed, bytes, entry.EntryId }, cancellationToken);
     }
 
     /// <summary>Shapes tables. What another holds locked for long is left for the next run: a missing partition refuses

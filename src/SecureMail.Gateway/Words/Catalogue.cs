@@ -38,6 +38,13 @@ public static class Catalogue
         : ReceiptEvent.All.Contains(code) ? Receipt(code, language)
         : Find("Reason." + ReasonCode.Generic(code), language) ?? code;
 
+    /// <summary>A reason with what it is about: <c>Refusal.CODE</c>, whose words name the arguments; else the words of
+    /// the reason alone.</summary>
+    public static string Refusal(string code, CultureInfo language, params object[] arguments) =>
+        Find("Refusal." + code, language) is { } words
+            ? string.Format(CultureInfo.InvariantCulture, words, arguments)
+            : Reason(code, language);
+
     /// <summary>A <see cref="Ledger.EntryKind"/>.</summary>
     public static string Entry(string kind, CultureInfo language) => Text("Entry." + kind, language);
 

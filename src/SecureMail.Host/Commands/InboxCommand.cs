@@ -56,7 +56,7 @@ internal static class InboxCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{message.Id} {message.Place ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Manifest?.Fields.Number} {message.Manifest?.Fields.Subject} {message.Reason}"
+                            $"{message.Id} {message.Place ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Card?.Number} {message.Card?.Subject} {message.Reason}"
                         );
                     }
                 }
@@ -124,12 +124,12 @@ internal static class InboxCommand
                 await CopyAsync(
                     await incoming.OpenReceivedAsync(message.Id, cancellationToken),
                     Path.Combine(target.FullName, "message.eml"), cancellationToken);
-                for (var n = 1; message.Place == Disposition.Inbox && n <= message.Manifest!.Documents.Count; n++)
+                for (var n = 1; message.Place == Disposition.Inbox && n <= message.Card!.Documents.Count; n++)
                 {
-                    // The manifest refuses names with separators; only the name's last part is used all the same.
+                    // A manifest refuses names with separators; only the name's last part is used all the same.
                     await CopyAsync(
                         await incoming.OpenDocumentAsync(message.Id, n, cancellationToken),
-                        Path.Combine(target.FullName, Path.GetFileName(message.Manifest.Documents[n - 1].Name)),
+                        Path.Combine(target.FullName, Path.GetFileName(message.Card.Documents[n - 1])),
                         cancellationToken);
                 }
 
@@ -153,9 +153,9 @@ internal static class InboxCommand
             message.SenderName,
             message.DispatchId,
             message.ArrivalNumber,
-            Number = message.Manifest?.Fields.Number,
-            Subject = message.Manifest?.Fields.Subject,
-            Documents = message.Manifest?.Documents.Select(d => d.Name).ToArray() ?? [],
+            Number = message.Card?.Number,
+            Subject = message.Card?.Subject,
+            Documents = message.Card?.Documents ?? [],
             Findings = findings.Count == 0
                 ? []
                 : System.Text.Json.JsonSerializer.Deserialize<System.Text.Json.JsonElement[]>(findings[^1].Json) ?? [],

@@ -65,7 +65,7 @@ internal sealed class RecurringWork(
             // A leap of this very second must not make anything late.
             await clock.LookAsync(cancellationToken);
             await overdue.MarkAsync(cancellationToken);
-            await giveUp.TellDelayedAsync(cancellationToken);
+            await giveUp.AddDelayNoticesAsync(cancellationToken);
             await giveUp.GiveUpAsync(cancellationToken);
         }
     }

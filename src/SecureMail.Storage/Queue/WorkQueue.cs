@@ -71,6 +71,43 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
             new { entries = entries.ToArray() }, cancellationToken);
 
+    /// <summary>Locks the work on these subjects and answers for which of them a worker holds a lease.</summary>
+    public static async Task<IReadOnlySet<Guid>> LockLeasedAsync(
+        NpgsqlTransaction transaction, string kind, Guid[] subjects, CancellationToken cancellationToken) =>
+        (
+            await transaction.ListAsync<Guid>(
+                $"""
+                SELECT subject FROM (
+                  SELECT subject, state FROM gateway.work WHERE kind = @kind AND subject = ANY(@subjects) FOR UPDATE) w
+                WHERE state = '{WorkState.Leased}'
+                """,
+                new { kind, subjects }, cancellationToken)
+        ).ToHashSet();
+
+    /// <summary>Deletes the work on these subjects. A worker that holds a lease on it finds the lease lost.</summary>
+    public static Task RemoveAsync(
+        NpgsqlTransaction transaction, string kind, Guid[] subjects, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            "DELETE FROM gateway.work WHERE kind = @kind AND subject = ANY(@subjects)", new { kind, subjects },
+            cancellationToken);
+
+    /// <summary>Deletes the work on one subject unless a worker holds a lease on it.</summary>
+    public static Task RemoveUnleasedAsync(
+        NpgsqlTransaction transaction, string kind, Guid subject, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            $"DELETE FROM gateway.work WHERE kind = @kind AND subject = @subject AND state <> '{WorkState.Leased}'",
+            new { kind, subject }, cancellationToken);
+
+    /// <summary>Makes work due now that waits for one of these reasons.</summary>
+    public static Task WakeAsync(
+        NpgsqlTransaction transaction, string[] reasons, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.work SET run_at = now()
+            WHERE state = '{WorkState.Ready}' AND run_at > now() AND last_error = ANY(@reasons)
+            """,
+            new { reasons }, cancellationToken);
+
     /// <summary>So many rows of one batch are done in one go at most. RFC 5321 §4.5.3.1.8: a server takes a hundred
     /// recipients, and need not take more.</summary>
     internal const int LargestBatch = 100;
@@ -350,10 +387,8 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     /// <summary>Ends work whose subject needs nothing any more.</summary>
     public async Task<WorkOutcome> DropAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await CompleteAsync(transaction, cancellationToken);
-        await transaction.CommitAsync("queue.drop", cancellationToken);
+        await database.InTransactionAsync(
+            "queue.drop", transaction => CompleteAsync(transaction, cancellationToken), cancellationToken);
         return new WorkOutcome.Done();
     }
 

@@ -89,7 +89,7 @@ public sealed class Worker(
             {
                 break;
             }
-            catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+            catch (Exception e) when (DatabaseFault.Is(e))
             {
                 QueueLog.DatabaseAway(logger, e.Message);
                 await Task.Delay(TimeSpan.FromSeconds(1), time, CancellationToken.None);
@@ -122,7 +122,7 @@ public sealed class Worker(
                 await ApplyAsync(one, handler, how);
             }
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        catch (Exception e) when (DatabaseFault.Is(e))
         {
             // The row stays leased until its lease runs out; whoever finds it then does the work.
             QueueLog.OutcomeNotRecorded(logger, item.Kind, item.Subject, e.Message);
@@ -158,7 +158,7 @@ public sealed class Worker(
             return new WorkOutcome.Snooze(TimeSpan.Zero, "stopped");
         }
         catch (Exception e)
-            when (e is NpgsqlException or Storage.StorageUnavailableException or IOException or TimeoutException)
+            when (DatabaseFault.Is(e) || e is StorageUnavailableException)
         {
             return new WorkOutcome.Retry(e.GetType().Name) { Within = OursMended };
         }
@@ -224,7 +224,7 @@ public sealed class Worker(
                 failures = 0;
             }
             catch (Exception e)
-                when (e is NpgsqlException or IOException or TimeoutException or OperationCanceledException)
+                when (DatabaseFault.Is(e) || e is OperationCanceledException)
             {
                 // Three renewals missed: the lease may end before the fourth.
                 if (++failures >= 3)

@@ -63,7 +63,8 @@ internal static class CommitPoints
             ["retention.sweep"] = AgedAsync,
             ["retention.partitions"] = run => ExchangeAsync(run, visitA: true),
             ["erasure.erase"] = EraseAsync,
-            ["storage.rewrap"] = RewrapAsync,
+            ["storage.rewrap"] = run => RotateStorageKeyAsync(run, "storage.rewrap"),
+            ["storage.cards"] = run => RotateStorageKeyAsync(run, "storage.cards"),
 
             // What a person does.
             ["directory.import"] = ImportAsync,
@@ -426,10 +427,10 @@ internal static class CommitPoints
         run.A.Run();
     }
 
-    private static async Task RewrapAsync(FaultRun run)
+    private static async Task RotateStorageKeyAsync(FaultRun run, string point)
     {
         var dispatch = await EndedAsync(run);
-        await using (var broken = GatewayProcess.Run(run.A.Options, $"{run.Kind}:storage.rewrap", "storage", "rotate"))
+        await using (var broken = GatewayProcess.Run(run.A.Options, $"{run.Kind}:{point}", "storage", "rotate"))
         {
             await broken.FaultAsync();
             (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
@@ -439,7 +440,11 @@ internal static class CommitPoints
         (await again.EndAsync()).ShouldBe(0, again.Said);
         (
             await run.A.ScalarAsync<long>(
-                "SELECT count(DISTINCT storage_key) FROM gateway.blob WHERE erased_at IS NULL")
+                """
+                SELECT count(*) FROM (
+                  SELECT storage_key FROM gateway.blob WHERE erased_at IS NULL
+                  UNION SELECT card_key FROM gateway.outgoing WHERE card_key IS NOT NULL) keys
+                """)
         ).ShouldBe(1);
         await using var node = await TestGateway.OpenAsync(
             run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,

@@ -126,7 +126,7 @@ public sealed class AddresseeTests(PostgresFixture postgres)
         var refused = await pair.A.OutgoingAsync(answer.DispatchId, d => d.State == "refused");
         refused.Reason.ShouldBe("NO_RECIPIENT");
         refused.Recipients.ShouldHaveSingleItem().Reason.ShouldBe("RECIPIENT_CERTIFICATE");
-        refused.Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
+        refused.Card.Number.ShouldBe("01-CV/VPTU");
         (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Select(l => l.Kind)
             .ShouldBe(["dispatch.accepted", "dispatch.failed", "dispatch.refused"]);

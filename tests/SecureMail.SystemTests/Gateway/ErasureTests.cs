@@ -71,16 +71,16 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             pair.B.Node.Incoming.OpenDocumentAsync(incoming.Id, 1, CancellationToken.None));
         var outgoing = (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).ToDictionary(d => d.Id);
         (
-            outgoing[dispatch].Manifest.Fields.Subject,
-            outgoing[dispatch].Manifest.Fields.Number,
-            outgoing[dispatch].Manifest.Documents.Count
+            outgoing[dispatch].Card.Subject,
+            outgoing[dispatch].Card.Number,
+            outgoing[dispatch].Card.Documents.Count
         ).ShouldBe(("Đã hủy nội dung / Content erased", "01-CV/VPTU", 0));
         outgoing[dispatch].ErasedAt.ShouldNotBeNull();
-        outgoing[other].Manifest.Fields.Subject.ShouldBe("V/v triệu tập hội nghị");
+        outgoing[other].Card.Subject.ShouldBe("V/v triệu tập hội nghị");
         var listed = (
             await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)
         ).Single(m => m.Id == incoming.Id);
-        (listed.Manifest!.Fields.Subject, listed.ArrivalNumber).ShouldBe(
+        (listed.Card!.Subject, listed.ArrivalNumber).ShouldBe(
             ("Đã hủy nội dung / Content erased", incoming.ArrivalNumber));
 
         // Twice is refused, and so is what is not there.
@@ -165,7 +165,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             wrapped.ForEach(w => Should.Throw<InvalidDataException>(() => left.Unwrap(Guid.Empty, "storage-0001", w)));
         }
 
-        (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Manifest.Fields.Subject.ShouldBe(
+        (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Card.Subject.ShouldBe(
             "V/v triệu tập hội nghị");
         output.WriteLine(
             $"1 dispatch erased at both ends, {wrapped.Count} keys: {before} of them in table files after the commit, {vacuumed} after VACUUM, {rewritten} after VACUUM FULL, {wal} in the write-ahead log, worthless after the rotation of the storage key"

@@ -22,8 +22,10 @@ public sealed class ExchangeTests(PostgresFixture postgres)
 
         foreach (var code in new[] { TwoGateways.AnHoa, TwoGateways.BinhMinh })
         {
-            var message = (
+            var listed = (
                 await pair.B.Node.Incoming.ListAsync(code, "inbox", 10, CancellationToken.None)).ShouldHaveSingleItem();
+            listed.Card!.Documents[0].ShouldBe("Công văn số 1.txt");
+            var message = (await pair.B.Node.Incoming.FindAsync(listed.Id, CancellationToken.None))!;
             message.Verdict.ShouldBe("valid");
             message.ArrivalNumber.ShouldBe(1);
             message.SenderName.ShouldBe("Văn phòng Tỉnh ủy Sông Lam");

@@ -157,7 +157,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         var options = new DeliveryOptions();
         var giveUp = new GiveUp(pair.A.Node.Database, options, TimeProvider.System, NullLogger<GiveUp>.Instance);
         (
-            await giveUp.TellDelayedAsync(CancellationToken.None) + await giveUp.GiveUpAsync(CancellationToken.None)
+            await giveUp.AddDelayNoticesAsync(CancellationToken.None) + await giveUp.GiveUpAsync(CancellationToken.None)
         ).ShouldBe(0);
 
         await pair.A.ScalarAsync<object>(
@@ -168,11 +168,11 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             pair.A.Node.Database, options, new ShiftedTime(TimeSpan.FromDays(365)), NullLogger<GiveUp>.Instance);
         (
             await Task.WhenAll(
-                giveUp.TellDelayedAsync(CancellationToken.None), wrongClock.TellDelayedAsync(CancellationToken.None)))
+                giveUp.AddDelayNoticesAsync(CancellationToken.None), wrongClock.AddDelayNoticesAsync(CancellationToken.None)))
             .Sum()
             .ShouldBe(2);
         (
-            await wrongClock.TellDelayedAsync(CancellationToken.None)
+            await wrongClock.AddDelayNoticesAsync(CancellationToken.None)
             + await wrongClock.GiveUpAsync(CancellationToken.None)).ShouldBe(0);
         var down = (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldHaveSingleItem();
         (down.Destination, down.LastError, down.Failures > 1).ShouldBe(("dead-for-ever.test", "ConnectionLost", true));

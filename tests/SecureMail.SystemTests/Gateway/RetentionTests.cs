@@ -89,7 +89,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
             pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None));
         var listed = (await pair.B.Node.Incoming.ListAsync(null, "inbox", 10, CancellationToken.None)).Single(m =>
             m.Id == first.Id);
-        (listed.Manifest!.Fields.Subject, listed.ArrivalNumber).ShouldBe(
+        (listed.Card!.Subject, listed.ArrivalNumber).ShouldBe(
             ("V/v triệu tập hội nghị", first.ArrivalNumber));
 
         var sweeps = await pair.B.ScalarAsync<long>(

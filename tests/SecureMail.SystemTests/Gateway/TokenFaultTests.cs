@@ -47,7 +47,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
         (await pair.A.Node.Queue.ReleaseHeldAsync(CancellationToken.None)).ShouldBe(2);
         foreach (var (answer, number) in new[] { (first, "01-CV/VPTU"), (second, "02-CV/VPTU") })
         {
-            (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Manifest.Fields.Number.ShouldBe(number);
+            (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Card.Number.ShouldBe(number);
         }
 
         (await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 10, CancellationToken.None)).Count.ShouldBe(
@@ -144,7 +144,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
         File.CreateSymbolicLink(module, SoftHsm.Module);
         try
         {
-            (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Manifest.Fields.Number.ShouldBe("01-CV/VPTU");
+            (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Card.Number.ShouldBe("01-CV/VPTU");
         }
         finally
         {
@@ -203,7 +203,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres)
     {
         var waiting = await pair.A.OutgoingAsync(dispatch, d => d.State == "awaiting-signature");
         waiting.Reason.ShouldBe(reason);
-        waiting.Manifest.Fields.Number.ShouldEndWith("-CV/VPTU");
+        waiting.Card.Number.ShouldEndWith("-CV/VPTU");
         waiting.Recipients.ShouldAllBe(r => r.State == "waiting");
         await TwoGateways.EventuallyAsync(
             async () =>

@@ -86,6 +86,16 @@ public sealed partial class VocabularyTests
         ("PinGuard.cs", "PIN_LOCKED"),
     ];
 
+    // Refusals that name what they are about, and those that are no reason of a dispatch or message.
+    private static readonly string[] RefusalsWithArguments =
+    [
+        "AGENCY_UNKNOWN", "CLOCK_SUSPECT", "DIRECTORY_ROLLBACK", "ERASURE_BUSY",
+        "ERASURE_DONE", "ERASURE_REASON", "ERASURE_UNKNOWN", "FIELD_INVALID",
+        "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
+        "ROUTE_REFUSED", "SECRECY_UNKNOWN", "SENDER_NOT_HERE", "SENDER_UNKNOWN",
+        "TOO_LARGE",
+    ];
+
     [Fact]
     public void All_lists_every_constant_once()
     {
@@ -176,6 +186,8 @@ public sealed partial class VocabularyTests
             "Notice.failed-unknown",
             .. Keys("Transmitted", TransmissionKind.All),
             .. Keys("Priority", Enumerable.Range(0, 5).Select(n => $"{n}")),
+            .. Keys("Refusal", RefusalsWithArguments),
+            .. Keys("ReceiptText", [.. ReceiptEvent.All, "subject"]),
             "Codes.more",
             "Content.erased",
         ];

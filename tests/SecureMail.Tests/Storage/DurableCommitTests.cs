@@ -84,7 +84,7 @@ public sealed partial class DurableCommitTests
         return folder.FullName;
     }
 
-    [GeneratedRegex("""\.CommitAsync\(\s*"(?<point>[^"]+)",""")]
+    [GeneratedRegex("""\.(?:CommitAsync|InTransactionAsync)\(\s*"(?<point>[^"]+)",""")]
     private static partial Regex Named();
 
     [GeneratedRegex("""^[a-z]+\.[a-z]+(-[a-z]+)*$""")]

@@ -1,0 +1,36 @@
+using System.Security.Cryptography.X509Certificates;
+using SecureMail.Exchange;
+
+namespace SecureMail.Gateway.Inbound;
+
+/// <summary>Ties a message to the agency that it names, by the directory: agency ↔ certificate ↔ address, in force when
+/// the message was signed. The idea is RFC 3183's.</summary>
+internal static class SenderBinding
+{
+    /// <summary>The agency named, where the certificate that signed is one of its own and its address stands in
+    /// From.</summary>
+    /// <param name="reason">Why there is none, as a code.</param>
+    public static Agency? Find(ValidatedMessage validated, Guid named, out string reason)
+    {
+        var directory = validated.Directory;
+        reason = ReasonCode.SenderNotInDirectory;
+        if (directory.Find(named) is not { } agency || validated.Signer is not { } certificate)
+        {
+            return null;
+        }
+
+        reason = IsListed(directory, certificate) ? ReasonCode.SenderBinding : ReasonCode.SenderNotInDirectory;
+        var name = agency.NameAt(validated.SignedAt);
+        return
+            name is not null
+            && string.Equals(name.Address, validated.From, StringComparison.OrdinalIgnoreCase)
+            && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span))
+            ? agency
+            : null;
+    }
+
+    private static bool IsListed(DirectorySnapshot directory, X509Certificate2 certificate) =>
+        directory.Agencies.Any(a =>
+            a.Record.Certificates.Any(c =>
+                c.Use == "sign" && c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
+}

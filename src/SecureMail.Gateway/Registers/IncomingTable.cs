@@ -1,0 +1,213 @@
+using Npgsql;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage;
+
+namespace SecureMail.Gateway.Registers;
+
+/// <summary>
+/// The SQL of <c>gateway.received</c>, <c>gateway.incoming</c>, <c>gateway.incoming_document</c>,
+/// <c>gateway.finding</c> and <c>gateway.seen</c>. Every change runs in the caller's transaction and leaves the ledger
+/// entry to the caller. <see cref="IncomingRegister"/> reads the tables for people; Retention destroys their contents.
+/// </summary>
+internal static class IncomingTable
+{
+    /// <summary>Adds a mail as it came. It has one row; each addressee of ours has a row of
+    /// <see cref="AddRecipientAsync"/>.</summary>
+    /// <param name="peer">The gateway that brought it.</param>
+    /// <param name="proofAsked">From which size of its ledger the peer was asked for a proof; null where it did not let
+    /// itself be asked.</param>
+    public static Task AddReceivedAsync(
+        NpgsqlTransaction transaction, Guid received, string peer, string envelopeFrom, Guid blob, byte[] salt,
+        long? proofAsked, DateTimeOffset now, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)
+            VALUES (@received, @peer, @envelopeFrom, @blob, @salt, @now, @proofAsked)
+            """,
+            new { received, peer, envelopeFrom, blob, salt, now = now.UtcDateTime, proofAsked }, cancellationToken);
+
+    /// <summary>Adds a received message for one of our agencies.</summary>
+    public static Task AddRecipientAsync(
+        NpgsqlTransaction transaction, Guid incoming, Guid received, Guid agency, string address,
+        CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state)
+            VALUES (@incoming, @received, @agency, @address, '{IncomingState.Received}')
+            """,
+            new { incoming, received, agency, address }, cancellationToken);
+
+    /// <summary>A message that is received and not yet recorded. Null where it was recorded.</summary>
+    public static Task<ReceivedRow?> FindReceivedAsync(
+        NpgsqlConnection connection, Guid incoming, TimeSpan indeterminateFor, CancellationToken cancellationToken) =>
+        connection.FindAsync<ReceivedRow>(
+            $"""
+            SELECT i.agency_id AS Agency, i.address AS Address, r.peer AS Peer, r.envelope_from AS EnvelopeFrom,
+              r.blob_id AS Blob, r.salt AS Salt, r.received_at AS ReceivedAt, r.proof_asked AS ProofAsked,
+              b.created_at - gateway.cutoff(@indeterminateFor) AS Left
+            FROM gateway.incoming i JOIN gateway.received r USING (received_id) JOIN gateway.blob b USING (blob_id)
+            WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Received}'
+            """,
+            new { incoming, indeterminateFor }, cancellationToken);
+
+    /// <summary>Adds a finding. Findings are never changed; validating again adds one.</summary>
+    /// <param name="findings">The JSON of CLI.md.</param>
+    public static Task AddFindingAsync(
+        NpgsqlTransaction transaction, Guid incoming, string verdict, string findings, DateTimeOffset now,
+        CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.finding (incoming_id, judged_at, verdict, findings)
+            VALUES (@incoming, @now, @verdict, @findings::jsonb)
+            """,
+            new { incoming, now = now.UtcDateTime, verdict, findings }, cancellationToken);
+
+    /// <summary>Received → recorded.</summary>
+    public static Task RecordAsync(
+        NpgsqlTransaction transaction, IncomingRecord record, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.incoming
+            SET state = '{IncomingState.Recorded}', kind = @Kind, place = @Disposition, verdict = @Verdict,
+              reason = @Reason, sender_id = @Sender, dispatch_id = @Dispatch, signed_digest = @SignedDigest,
+              arrival_year = @ArrivalYear, arrival_number = @ArrivalNumber, manifest_blob = @Manifest,
+              card = @Card, card_key = @CardKey, entry_id = @Entry, recorded_at = @RecordedAt
+            WHERE incoming_id = @Incoming AND state = '{IncomingState.Received}'
+            """,
+            record, cancellationToken);
+
+    /// <summary>Adds the n-th document of a message, from 1.</summary>
+    public static Task AddDocumentAsync(
+        NpgsqlTransaction transaction, Guid incoming, int n, Guid blob, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            "INSERT INTO gateway.incoming_document (incoming_id, n, blob_id) VALUES (@incoming, @n, @blob)",
+            new { incoming, n, blob }, cancellationToken);
+
+    /// <summary>
+    /// The message that brought this dispatch to this agency first. Takes the lock under which that is decided, to the
+    /// end of the transaction: the same dispatch for the same agency is decided one at a time.
+    /// </summary>
+    public static async Task<(byte[] Digest, Guid Incoming)?> FindSeenAsync(
+        NpgsqlTransaction transaction, Guid recipient, Guid sender, Guid dispatch, CancellationToken cancellationToken)
+    {
+        await AdvisoryLock.Seen(recipient, sender, dispatch).TakeAsync(transaction, cancellationToken);
+        return await transaction.FindAsync<(byte[] Digest, Guid Incoming)?>(
+            """
+            SELECT digest, incoming_id FROM gateway.seen
+            WHERE recipient_id = @recipient AND sender_id = @sender AND dispatch_id = @dispatch
+            """,
+            new { recipient, sender, dispatch }, cancellationToken);
+    }
+
+    /// <summary>Notes which message brought a dispatch to an agency first.</summary>
+    public static Task AddSeenAsync(
+        NpgsqlTransaction transaction, Guid recipient, Guid sender, Guid dispatch, byte[] digest, Guid incoming,
+        CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            """
+            INSERT INTO gateway.seen (recipient_id, sender_id, dispatch_id, digest, incoming_id)
+            VALUES (@recipient, @sender, @dispatch, @digest, @incoming)
+            """,
+            new { recipient, sender, dispatch, digest, incoming }, cancellationToken);
+
+    /// <summary>A recorded dispatch for which a receipt falls due. Null where there is none.</summary>
+    public static Task<DueReceipt?> FindDueReceiptAsync(
+        NpgsqlConnection connection, Guid incoming, CancellationToken cancellationToken) =>
+        connection.FindAsync<DueReceipt>(
+            $"""
+            SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
+              i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.signed_digest AS Digest,
+              i.arrival_number AS ArrivalNumber, i.entry_id AS Entry, r.peer AS Peer
+            FROM gateway.incoming i JOIN gateway.received r USING (received_id)
+            WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
+              AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
+            """,
+            new { incoming }, cancellationToken);
+}
+
+/// <summary>A row of a received message. Times are UTC.</summary>
+internal sealed class ReceivedRow
+{
+    public Guid Agency { get; init; }
+
+    public string Address { get; init; } = "";
+
+    public string Peer { get; init; } = "";
+
+    public string EnvelopeFrom { get; init; } = "";
+
+    public Guid Blob { get; init; }
+
+    public byte[] Salt { get; init; } = [];
+
+    public DateTime ReceivedAt { get; init; }
+
+    public long? ProofAsked { get; init; }
+
+    /// <summary>How long the message may still wait for a verdict, by the database's clock.</summary>
+    public TimeSpan Left { get; init; }
+}
+
+/// <summary>What is written of a message when it is recorded.</summary>
+internal sealed record IncomingRecord
+{
+    public required Guid Incoming { get; init; }
+
+    /// <summary>One of <see cref="MessageKind"/>.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>One of <see cref="Vocabulary.Disposition"/>.</summary>
+    public required string Disposition { get; init; }
+
+    public required string Verdict { get; init; }
+
+    public string? Reason { get; init; }
+
+    public Guid? Sender { get; init; }
+
+    public Guid? Dispatch { get; init; }
+
+    /// <summary>SHA-256 of the bytes that were signed; null where nothing was.</summary>
+    public byte[]? SignedDigest { get; init; }
+
+    public int? ArrivalYear { get; init; }
+
+    public int? ArrivalNumber { get; init; }
+
+    /// <summary>The blob of the manifest.</summary>
+    public Guid? Manifest { get; init; }
+
+    public byte[]? Card { get; init; }
+
+    public string? CardKey { get; init; }
+
+    public required long Entry { get; init; }
+
+    public required DateTime RecordedAt { get; init; }
+}
+
+/// <summary>A dispatch for which a receipt falls due.</summary>
+internal sealed class DueReceipt
+{
+    public Guid Incoming { get; init; }
+
+    public Guid Agency { get; init; }
+
+    public Guid Sender { get; init; }
+
+    public Guid Dispatch { get; init; }
+
+    public string Disposition { get; init; } = "";
+
+    public string Verdict { get; init; } = "";
+
+    public string? Reason { get; init; }
+
+    public byte[] Digest { get; init; } = [];
+
+    public int? ArrivalNumber { get; init; }
+
+    public long Entry { get; init; }
+
+    public string Peer { get; init; } = "";
+}
