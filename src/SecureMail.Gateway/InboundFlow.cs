@@ -59,9 +59,9 @@ internal sealed class InboundFlow(
             GatewayMeter.MessageJudged(validated.Verdict.ToString(), disposition);
             InboundLog.Recorded(
                 logger, received.Id, validated.Verdict.ToString(), disposition, decided.Reason ?? "nothing against it");
-            if (decided.Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict)
+            if (decided.RaisesAlarm)
             {
-                InboundLog.Alarm(logger, decided.Reason, received.Peer);
+                InboundLog.Alarm(logger, decided.Reason!, received.Peer);
             }
 
             if (isWeakened)

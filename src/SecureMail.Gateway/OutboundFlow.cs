@@ -76,6 +76,11 @@ internal sealed class OutboundFlow(
             await sign.AwaitAsync(authorised.Accepted.Id, e.Code, cancellationToken);
             return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
         }
+        catch (SelfCheckException e)
+        {
+            await sign.AwaitAsync(authorised.Accepted.Id, e.Code, cancellationToken);
+            return new WorkOutcome.Hold(e.Code);
+        }
     }
 
     /// <summary>Work of <see cref="WorkKind.Send"/>: queued → sent or unknown.</summary>

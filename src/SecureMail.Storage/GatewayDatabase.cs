@@ -17,14 +17,15 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
-    /// <summary>Where the database is ours; null for a configured server.</summary>
+    /// <summary>The private cluster; null for a configured server.</summary>
     public PrivateCluster? Cluster => _cluster;
 
-    /// <summary>For a library that opens connections of its own. May hold a password: never shown.</summary>
+    /// <summary>For a library that opens connections of its own. It may hold a password, so it is never
+    /// shown.</summary>
     public string ConnectionString { get; }
 
-    /// <summary>Opens it at the schema of this build. The private cluster is migrated on the way; a configured database
-    /// is not: its owner does that.</summary>
+    /// <summary>Opens the database at the schema of this build. The private cluster is migrated here; a configured
+    /// database is migrated by its owner.</summary>
     /// <exception cref="StorageUnavailableException">Absent, unreachable, of another version, or opened with a role
     /// that may change the ledger.</exception>
     public static async Task<GatewayDatabase> OpenAsync(
@@ -40,9 +41,9 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 await migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
             }
 
-            // A COMMIT that waits for the journal (or another synchronous standby) and is cancelled is answered by the
-            // server as committed, with a warning that nobody reads. So the answer to what was cancelled is not waited
-            // for: the connection breaks, and nothing is taken for done.
+            // When a COMMIT waits for the journal (or another synchronous standby) and is cancelled, the server answers
+            // it as committed, with a warning that nobody reads. Therefore the answer to a cancelled command is not
+            // waited for: the connection breaks, and nothing counts as done.
             var connectionString = new NpgsqlConnectionStringBuilder(
                 options.Connection ?? cluster!.ConnectionString("securemail_gateway"))
             {
@@ -66,8 +67,7 @@ public sealed class GatewayDatabase : IAsyncDisposable
                 await cluster.DisposeAsync();
             }
 
-            // A PostgresException is the server's answer: it was reached, and what it says must not be hidden behind
-            // "cannot be reached".
+            // A PostgresException is an answer of the server. It must not be hidden behind "cannot be reached".
             if (
                 e
                 is not PostgresException
@@ -101,10 +101,10 @@ public sealed class GatewayDatabase : IAsyncDisposable
     }
 
     /// <summary>
-    /// Answers when all that was committed before is as durable as a commit that was answered. A row can be read while
-    /// the commit that made it still waits for the journal, or was cancelled while it waited: who promises something
-    /// because a row is there asks this first. A message in the log that nobody reads is committed behind it, and waits
-    /// as every commit does.
+    /// Returns when all that was committed before is as durable as an answered commit. A row can be read while its
+    /// commit still waits for the journal, or after that wait was cancelled. Whoever promises something because a row
+    /// is there calls this first. An empty message is committed to the write-ahead log behind the row, and its commit
+    /// waits like every commit.
     /// </summary>
     public static async Task WaitForDurabilityAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
@@ -121,11 +121,11 @@ public sealed class GatewayDatabase : IAsyncDisposable
 
     public const string DurabilityBarrier = "SELECT pg_logical_emit_message(true, 'securemail', '')";
 
-    /// <summary>Commits a record of the write-ahead log that means nothing: whether the database can write, and how
-    /// fast, is known only by writing.</summary>
+    /// <summary>Commits an empty record to the write-ahead log, because only writing shows whether the database can
+    /// write and how fast.</summary>
     public async Task TryCommitAsync(CancellationToken cancellationToken)
     {
-        // Locally: whether a standby follows is another question, and would hang this one.
+        // The commit is local, because a standby that does not follow would hang it.
         await using var command = Source.CreateCommand(
             "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'securemail', "
                 + "'')::text");
@@ -141,8 +141,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
         }
     }
 
-    /// <summary>A migration acknowledges nothing to anybody: it does not wait for a journal, which may need it to
-    /// start.</summary>
+    /// <summary>The connection of a migration does not wait for the journal, because the journal may need the migration
+    /// to start.</summary>
     private static string WithoutJournal(PrivateCluster cluster) =>
         new NpgsqlConnectionStringBuilder(cluster.ConnectionString("securemail_owner"))
         {

@@ -12,37 +12,36 @@ using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Directories;
 
-/// <summary>A cipher for a dispatch, and the agencies because of which it is not the best there is; empty when it
-/// is.</summary>
+/// <summary>A cipher for a dispatch, and the agencies because of which it is not the best one. The list is empty where
+/// it is the best.</summary>
 internal sealed record DispatchCipher(CipherChoice Choice, IReadOnlyList<Guid> LimitedBy);
 
 /// <summary>
 /// What the readers of agencies can do: announced in a message that the agency provably signed (RFC 8551 §2.5.2), or
-/// stated by the directory, whichever was said later. Nothing else counts, least of all what is unsigned: whoever
-/// writes that would choose our cipher.
+/// configured in the directory, whichever is later. Unsigned announcements count for nothing, because whoever writes
+/// them would choose our cipher.
 /// </summary>
 internal static class AgencyCapabilities
 {
     /// <summary>
-    /// Of an agency of which nobody has said anything. Every agency of the directory is served by a SecureMail gateway,
-    /// and there is no build that does not read these; the fallback for strangers, AES-CBC, would leave the first
-    /// dispatch to each of them without authentication and protect nobody. The binding of RFC 9709 is for those who
-    /// announce it.
+    /// Assumed of an agency that has announced nothing. Every agency of the directory is served by a SecureMail
+    /// gateway, and every build reads these. AES-CBC, the fallback for strangers, would leave the first dispatch to
+    /// each agency without authentication and protect nobody. The binding of RFC 9709 is used where it is announced.
     /// </summary>
     private static readonly SmimeCapabilities Assumed = SmimeCapabilities.Named(
         "id-aes256-GCM", "id-aes128-GCM", "id-aes256-CBC", "id-aes128-CBC");
 
     /// <summary>
-    /// Notes what a message announces, in the transaction that records it. One that was signed no later than what is
-    /// known changes nothing. A choice that becomes weaker by it is an entry in the ledger and an alarm.
+    /// Notes what a message announces, in the transaction that records it. A message that was signed no later than what
+    /// is known changes nothing. When the choice of cipher becomes weaker, an entry in the ledger and an alarm say so.
     /// </summary>
     /// <returns>Whether it became weaker.</returns>
     public static async Task<bool> NoteAsync(
         NpgsqlTransaction transaction, Agency agency, ReaderCapabilities announced, X509Certificate2 signer,
         DateTimeOffset now, CancellationToken cancellationToken)
     {
-        // RETURNING sees the new row alone, so the old list is moved to a column of it: compared is what stood there
-        // when the lock was had.
+        // RETURNING sees the new row alone. Therefore the old list is moved to a column of the new row, and the
+        // comparison is with what stood there under the lock.
         var (noted, before) = await transaction.FindAsync<(bool Noted, string[]? Before)>(
             """
             INSERT INTO gateway.capability AS c (agency_id, algorithms, signed_at, certificate) VALUES (@Id,
@@ -113,7 +112,7 @@ internal static class AgencyCapabilities
             [.. known.Where(k => CipherChoice.For([k.Capabilities]).Downgrade is not null).Select(k => k.Id)]);
     }
 
-    /// <summary>The directory's word counts unless a message was signed after it: its publisher may have had a reason
+    /// <summary>The directory counts unless a message was signed after it, because the publisher may have had a reason
     /// to take something back.</summary>
     private static SmimeCapabilities KnownOf(Agency agency, ReaderCapabilities? announced) =>
         announced is not null && !(agency.ConfiguredCapabilities?.At >= announced.At)

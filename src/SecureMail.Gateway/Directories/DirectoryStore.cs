@@ -12,8 +12,8 @@ namespace SecureMail.Gateway.Directories;
 
 /// <summary>
 /// The directory that this gateway goes by: the highest version imported, as its publisher signed it. A version is
-/// taken only with the publisher's signature, and never below one that was taken before: an old directory would bring
-/// back revoked keys and dissolved agencies.
+/// taken only with the publisher's signature and only above the one in force, because an old directory would bring back
+/// revoked keys and dissolved agencies.
 /// </summary>
 public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? publisher, TimeProvider time)
 {
@@ -41,13 +41,13 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
 
         var document = await connection.ScalarAsync<byte[]>(
             "SELECT document FROM gateway.directory WHERE version = @version", new { version }, cancellationToken);
-        // Verified again: what lies in the database is not more trustworthy than what comes by hand.
+        // The signature is verified again, because the database is no more trustworthy than a file.
         var snapshot = new DirectorySnapshot(await ReadAsync(document!, cancellationToken));
         _current = snapshot;
         return snapshot;
     }
 
-    /// <summary>Takes a new version. The same octets again change nothing.</summary>
+    /// <summary>Takes a new version. The same file again changes nothing.</summary>
     /// <param name="signed">CMS SignedData with the document inside, DER or PEM.</param>
     /// <exception cref="DirectoryException">Not signed by the publisher, damaged, or not newer than the version in
     /// force.</exception>
@@ -96,7 +96,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         return document;
     }
 
-    /// <summary>The signed octets of the version in force, as they were imported.</summary>
+    /// <summary>The signed bytes of the version in force, as they were imported.</summary>
     public async Task<byte[]?> ExportAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
@@ -116,7 +116,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
             using var data = await CmsSignedData.ReadAsync(
                 new MemoryStream(signed), cancellationToken: cancellationToken);
             var signers = await data.VerifyAsync(null, [publisher], cancellationToken);
-            // The publisher is pinned: no path is asked, that very certificate must have signed, alone.
+            // The publisher is pinned: no path is built, and that very certificate must be the only signer.
             var sound =
                 data.HasContent
                 && signers is [{ Intact: true, Certificate: { } by }]

@@ -22,6 +22,9 @@ internal sealed record DecidedMessage(
     Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
 {
     public bool IsDuplicate => FirstIncoming is not null;
+
+    /// <summary>Whether a person must look at the sender, and not only at the message.</summary>
+    public bool RaisesAlarm => Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict;
 }
 
 /// <summary>

@@ -31,7 +31,7 @@ internal sealed class Receive(
             : RecipientDecision.Unknown;
     }
 
-    /// <summary>DATA: a reception whose commit is the commit.</summary>
+    /// <summary>DATA: opens the transaction that the message is received in.</summary>
     public async Task<Reception> OpenAsync(SmtpEnvelope envelope, CancellationToken cancellationToken)
     {
         var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -51,8 +51,8 @@ internal sealed class Receive(
         SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
-        // The snapshot that RCPT went by: asking the database would take a second connection while this reception holds
-        // one, and enough receptions at once would wait for one another.
+        // This is the snapshot that RCPT went by. Asking the database would take a second connection while this
+        // reception holds one, and enough receptions at once would wait for one another.
         var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
@@ -102,8 +102,8 @@ internal sealed class Receive(
         public async Task CommitAsync(CancellationToken cancellationToken) =>
             await step.CommitAsync(envelope, transaction, await blob.FinishAsync(cancellationToken), cancellationToken);
 
-        /// <summary>Gives the message up. Disposal rolls back where there is something to roll back: a server that ran
-        /// out of disk takes the connection with it, and a rollback would fail.</summary>
+        /// <summary>Gives the message up. The transaction is disposed and not rolled back, because a server that ran
+        /// out of disk closes the connection and a rollback would fail.</summary>
         public async Task AbortAsync() => await transaction.DisposeAsync();
 
         public async ValueTask DisposeAsync()

@@ -9,11 +9,12 @@ using SecureMail.Storage;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// The agencies' keys on the configured tokens. Which key is whose is said by the directory: a certificate that it
-/// lists for an agency, lying on a token, leads to the key beside it. Tokens are opened when first needed and kept
-/// open; one that is pulled is looked for again.
+/// The agencies' keys on the configured tokens. The directory says whose a key is: a certificate that the directory
+/// lists for an agency and that lies on a token leads to the key beside it. A token is opened when it is first needed
+/// and kept open. A token that was pulled out is looked for again.
 /// </summary>
-/// <remarks>A refused PIN latches its token until <see cref="PersonActed"/>: nothing here tries a PIN twice.</remarks>
+/// <remarks>A refused PIN blocks its token until <see cref="PersonActed"/>. No PIN is tried twice, because tokens lock
+/// themselves after a few attempts.</remarks>
 internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certificates) : IDisposable
 {
     private readonly Dictionary<TokenOptions, OpenToken> _open = [];
@@ -38,7 +39,7 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
             {
                 if (Find(path[0], Pkcs11KeyUse.Signing, out missing) is { } key)
                 {
-                    // The anchor is left out: who trusts it has it.
+                    // The anchor is left out, because whoever trusts it has it.
                     return new AgencySigner(path[0], [.. path.Skip(1).SkipLast(1)], key);
                 }
             }
@@ -79,8 +80,9 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
     }
 
     /// <summary>
-    /// A person has seen to the tokens: a refused PIN may be tried once more. Once for each act, however many pieces of
-    /// work it freed: each of them trying a PIN that is still wrong would lock the token.
+    /// Notes that a person has seen to the tokens, so that a refused PIN may be tried once more. The PIN is tried once
+    /// for each act, however many pieces of work the act freed, because many attempts with a PIN that is still wrong
+    /// would lock the token.
     /// </summary>
     /// <param name="at">When it was, by the database's clock.</param>
     public void PersonActed(DateTime at)
@@ -176,7 +178,8 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
 
         public AsymmetricAlgorithm? KeyOf(X509Certificate2 certificate, Pkcs11KeyUse use)
         {
-            // What is not there is looked for again each time: it may be put on the token while we run.
+            // A key that is not on the token is looked for again each time, because it may be put there while the
+            // process runs.
             if (!_keys.TryGetValue((certificate.Thumbprint, use), out var key)
                 && token.OpenKeyOf(certificate, use) is { } found)
             {
@@ -202,8 +205,8 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
 internal sealed record AgencySigner(
     X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Chain, AsymmetricAlgorithm Key)
 {
-    /// <summary>For a message: it says what we can read (RFC 8551 §2.5.2), so that the answer is encrypted as well as
-    /// we can open it.</summary>
+    /// <summary>The request for the signature of a message. It says what we can read (RFC 8551 §2.5.2), so that the
+    /// answer is encrypted with the best cipher that we open.</summary>
     public SigningRequest Request(DateTimeOffset now) =>
         new(
             Certificate, Chain, HashAlgorithmName.SHA256, Key is RSA ? SignatureScheme.RsaPkcs1 : SignatureScheme.Ecdsa,
@@ -227,8 +230,8 @@ internal sealed record AgencySigner(
     }
 }
 
-/// <summary>A key is not at hand. The code is one of Wording's; with <paramref name="needsPerson"/> nothing is tried
-/// again until a person acts.</summary>
+/// <summary>A key is not at hand. The code is one of <see cref="ReasonCode"/>; with <paramref name="needsPerson"/>
+/// nothing is tried again until a person acts.</summary>
 internal sealed class KeyUnavailableException(string code, bool needsPerson, Exception? inner = null)
     : Exception(code, inner)
 {

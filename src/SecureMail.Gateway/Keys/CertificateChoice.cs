@@ -6,8 +6,8 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// Which of an agency's certificates is used now: one whose path holds and that is not revoked, the youngest first. One
-/// that expired never stands in the way of another that is valid.
+/// Chooses which of an agency's certificates is used now: the path must be valid and the certificate not revoked; the
+/// youngest comes first. An expired certificate never stands in the way of a valid one.
 /// </summary>
 internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 {
@@ -22,8 +22,8 @@ internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
                 X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation),
         ];
 
-    // A revocation that cannot be checked now does not stop a dispatch: the addressee judges for itself. A revoked
-    // certificate does.
+    // Revocation that cannot be checked now does not stop a dispatch, because the addressee validates for itself. A
+    // revoked certificate stops it.
     private IEnumerable<PathResult> Valid(
         IEnumerable<X509Certificate2> certificates, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
         certificates

@@ -10,8 +10,8 @@ namespace SecureMail.Gateway.Keys;
 
 /// <summary>
 /// The gateway's own keys, each for one purpose and in a file of its own: the TLS key that its peers pin, the ledger's
-/// key, the key it cosigns with, the keys that seal what is stored. None of them signs documents: those keys are the
-/// agencies', on tokens.
+/// key, the key it cosigns with, the keys that encrypt what is stored. None of them signs documents, because documents
+/// are signed with the agencies' keys on tokens.
 /// </summary>
 public sealed class GatewayIdentity : IDisposable
 {
@@ -36,8 +36,8 @@ public sealed class GatewayIdentity : IDisposable
     public static byte[] Pin(X509Certificate2 certificate) =>
         SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo());
 
-    /// <summary>How this gateway calls another: mutual TLS with its own key, the other's pinned by the directory, no
-    /// way around.</summary>
+    /// <summary>How this gateway calls another: mutual TLS with its own key, and with the other's key pinned by the
+    /// directory. There is no fallback.</summary>
     /// <param name="ehloName">Our own name.</param>
     public SmtpClientOptions CallTo(GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts) =>
         new()
@@ -51,7 +51,7 @@ public sealed class GatewayIdentity : IDisposable
             PinServer = certificate => gateway.TlsKeys.Any(pin => Pin(certificate).AsSpan().SequenceEqual(pin)),
         };
 
-    /// <summary>Makes what is missing; what is there is kept. Answers the record that the directory's publisher
+    /// <summary>Makes the keys that are missing and keeps the others. Answers the record that the directory's publisher
     /// needs.</summary>
     /// <param name="host">The name or address at which peers reach the gateway's SMTP listener.</param>
     public static GatewayRecord Create(KeyOptions options, string name, string host, int port, TimeProvider time)
@@ -132,8 +132,8 @@ public sealed class GatewayIdentity : IDisposable
         request.CertificateExtensions.Add(
             new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], false));
         var now = time.GetUtcNow();
-        // Peers pin the key, so the certificate's dates decide nothing; they are wide so that no library stumbles over
-        // them.
+        // Peers pin the key, so the certificate's dates decide nothing. The dates are wide, so that no library refuses
+        // the certificate for them.
         using var certificate = request.CreateSelfSigned(now.AddDays(-1), now.AddYears(10));
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())

@@ -6,9 +6,9 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>
-/// What this gateway judges by: the configured anchors, intermediates and CRLs. The files are read again when one of
-/// them changed, since CRLs are renewed while the gateway runs; files that cannot be read then leave what was read
-/// before in force.
+/// What this gateway validates by: the configured anchors, intermediates and CRLs. The files are read again when one of
+/// them has changed, because CRLs are renewed while the gateway runs. When a changed file cannot be read, what was read
+/// before stays in force.
 /// </summary>
 internal sealed class GatewayTrust(TrustOptions options, TimeProvider time)
 {
@@ -74,8 +74,8 @@ internal sealed class GatewayTrust(TrustOptions options, TimeProvider time)
             when (_material is not null
                 && e is IOException or InvalidDataException or CryptographicException or UnauthorizedAccessException)
         {
-            // A CRL half written: the next look finds it whole. What is in force stays, and goes stale by its own
-            // dates.
+            // The CRL is half written, and the next look finds it whole. Until then the older CRL stays in force to the
+            // end of its own dates.
         }
     }
 

@@ -21,9 +21,9 @@ internal sealed record AuthorisedDispatch(
 internal sealed record Addressee(Agency Agency, AgencyName Name, X509Certificate2 EncryptTo);
 
 /// <summary>
-/// Accepted → authorised: the policy is asked again, since days may have passed, and each addressee's best valid
-/// certificate is chosen. An addressee without one fails by itself; the dispatch is refused only when nobody is left,
-/// or when it may not be sent at all.
+/// Accepted → authorised: the policy is asked again, because days may have passed, and each addressee's best valid
+/// certificate is chosen. An addressee without a certificate fails alone. The dispatch is refused when no addressee is
+/// left or when it may not be sent at all.
 /// </summary>
 internal sealed class Authorise(
     GatewayDatabase database, DirectoryStore directories, SendingPolicy policy, CertificateChoice certificates,

@@ -5,15 +5,16 @@ using SecureMail.Smime;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// A dispatch as the mail that leaves, but for the ledger field that each sending puts before it: heads, and one body
-/// that stands behind any of them.
+/// A dispatch as the mail that leaves, without the ledger's header field that each sending puts before it:
+/// RecipientInfos prefixes, and one body that stands behind each of them.
 /// </summary>
-/// <param name="WholeHead">With every addressee's copy of the content's key: with the body, a message for all.</param>
-/// <param name="Heads">By gateway, with the keys of the agencies behind it alone. None when there is but one gateway:
-/// the whole head is its head.</param>
+/// <param name="WholePrefix">The prefix with every addressee's copy of the content key. With the body it is a message for
+/// all.</param>
+/// <param name="Prefixes">For each gateway the prefix with the keys of its agencies alone. Empty where there is one
+/// gateway, which gets the whole prefix.</param>
 /// <param name="Ciphertext">Read by <paramref name="Message"/> when the body is written.</param>
 internal sealed record ComposedDispatch(
-    SignedDispatch Signed, byte[] WholeHead, IReadOnlyDictionary<string, byte[]> Heads, EnvelopedMessage Message,
+    SignedDispatch Signed, byte[] WholePrefix, IReadOnlyDictionary<string, byte[]> Prefixes, EnvelopedMessage Message,
     Stream Ciphertext) : IAsyncDisposable
 {
     public Task WriteBodyAsync(Stream output, CancellationToken cancellationToken) =>
@@ -26,13 +27,13 @@ internal sealed record ComposedDispatch(
     }
 }
 
-/// <summary>Signed → composed: encrypted once, with the best cipher that all addressees read, and a head for each
-/// gateway behind which there are some.</summary>
+/// <summary>Signed → composed: encrypted once, with the best cipher that all addressees read, and with a RecipientInfos
+/// prefix for each gateway that serves addressees.</summary>
 internal static class Compose
 {
     public static async Task<ComposedDispatch> ComposeAsync(SignedDispatch signed, CancellationToken cancellationToken)
     {
-        // Ciphertext: a plain temporary file will do, gone when it is closed.
+        // The file holds ciphertext, so a plain temporary file will do. It is deleted when it is closed.
         var ciphertext = new FileStream(
             Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 64 * 1024,
             FileOptions.DeleteOnClose | FileOptions.Asynchronous);
@@ -47,14 +48,14 @@ internal static class Compose
             var gateways = signed
                 .Authorised.Addressees.GroupBy(a => a.Agency.Record.Gateway, StringComparer.Ordinal)
                 .ToList();
-            Dictionary<string, byte[]> heads = new(StringComparer.Ordinal);
+            Dictionary<string, byte[]> prefixes = new(StringComparer.Ordinal);
             foreach (var gateway in gateways.Count > 1 ? gateways : [])
             {
-                heads[gateway.Key] = await HeadAsync(message, gateway, cancellationToken);
+                prefixes[gateway.Key] = await PrefixAsync(message, gateway, cancellationToken);
             }
 
             return new ComposedDispatch(
-                signed, await HeadAsync(message, signed.Authorised.Addressees, cancellationToken), heads, message,
+                signed, await PrefixAsync(message, signed.Authorised.Addressees, cancellationToken), prefixes, message,
                 ciphertext);
         }
         catch
@@ -65,7 +66,7 @@ internal static class Compose
         }
     }
 
-    private static async Task<byte[]> HeadAsync(
+    private static async Task<byte[]> PrefixAsync(
         EnvelopedMessage message, IEnumerable<Addressee> addressees, CancellationToken cancellationToken)
     {
         using var head = new MemoryStream();

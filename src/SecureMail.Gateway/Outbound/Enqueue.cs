@@ -14,8 +14,8 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// Composed → queued: the message (one blob for all), its heads, a row for each recipient, the ledger entry and the
-/// work to send, which awaits the checkpoint that covers the entry, are one transaction.
+/// Composed → queued: the message (one blob for all recipients), its RecipientInfos prefixes, a row for each recipient,
+/// the ledger entry and the work to send are one transaction. The work waits for the checkpoint that covers the entry.
 /// </summary>
 internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimeProvider time, ILogger<Enqueue> logger)
 {
@@ -38,7 +38,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                 var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
                     a => a.Agency.Id, a => a.Agency.Record.Gateway);
                 var queued = await TransmissionTable.QueueAsync(
-                    transaction, dispatch.Id, message.Id, entry, gateways, composed.Heads.Count > 0,
+                    transaction, dispatch.Id, message.Id, entry, gateways, composed.Prefixes.Count > 0,
                     cancellationToken);
                 // Agencies behind one gateway get one mail. The sequencer frees this work in the transaction that
                 // signs the checkpoint over the entry (WorkQueue.ReleaseAsync).
@@ -79,7 +79,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         return entry.EntryId;
     }
 
-    /// <summary>The ledger says that the cipher is not the best there is, and commits to because of whom.</summary>
+    /// <summary>Notes in the ledger that the cipher is not the best one, with a commitment to the agencies that limit
+    /// it.</summary>
     private static async Task NoteDowngradeAsync(
         NpgsqlTransaction transaction, AcceptedDispatch dispatch, DispatchCipher cipher, DateTimeOffset now,
         CancellationToken cancellationToken)
@@ -111,11 +112,11 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         NpgsqlTransaction transaction, ComposedDispatch composed, CancellationToken cancellationToken)
     {
         await using var writer = blobs.Create(transaction);
-        await writer.WriteAsync(composed.WholeHead, cancellationToken);
+        await writer.WriteAsync(composed.WholePrefix, cancellationToken);
         await composed.WriteBodyAsync(writer, cancellationToken);
         var message = await writer.FinishAsync(cancellationToken);
-        await TransmissionTable.AddHeadsAsync(
-            transaction, message.Id, composed.WholeHead.LongLength, composed.Heads, cancellationToken);
+        await TransmissionTable.AddPrefixesAsync(
+            transaction, message.Id, composed.WholePrefix.LongLength, composed.Prefixes, cancellationToken);
         return message;
     }
 }

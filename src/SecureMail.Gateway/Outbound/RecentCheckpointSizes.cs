@@ -3,11 +3,11 @@ using SecureMail.Ledger;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>
-/// The sizes of our ledger that left for each peer lately. A message brings proofs from them beside those that were
-/// asked for, so that of many sent at once each joins the ones before it, in whatever order they are judged: the
-/// sessions of a burst all begin before the first of it is seen.
+/// The sizes of our ledger that left for each peer lately. A message brings proofs from these sizes beside those that
+/// the peer asked for. So each message of a burst joins the ones before it, in whatever order they are validated,
+/// although all sessions of the burst begin before the peer has seen the first message.
 /// </summary>
-/// <remarks>A hint in this node's memory, bounded; what it forgets, the peer asks for in its next session.</remarks>
+/// <remarks>A bounded hint in this node's memory. What it forgets, the peer asks for in its next session.</remarks>
 internal sealed class RecentCheckpointSizes
 {
     private const int Kept = LedgerEvidence.MaxProofs;
@@ -15,8 +15,8 @@ internal sealed class RecentCheckpointSizes
     private readonly Dictionary<string, SortedSet<long>> _shown = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
 
-    /// <summary>What was asked for, then what was shown above the highest size that the peer says it verified, the
-    /// newest first.</summary>
+    /// <summary>The sizes that the peer asked for, then those shown above the highest size that the peer says it
+    /// verified, the newest first.</summary>
     public IReadOnlyList<long> ProofsFor(string peer, IReadOnlyList<long> asked)
     {
         lock (_lock)

@@ -56,7 +56,7 @@ internal sealed class Send(
 
         foreach (
             var mail in addressed
-                .GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob, a.Transmission.Head))
+                .GroupBy(a => (a.Gateway.Name, a.Transmission.MessageBlob, a.Transmission.PrefixOf))
                 .Select(g => g.ToList()))
         {
             var results = await AttemptAsync(mail, ReturnPath(mail[0].Transmission, directory), cancellationToken);
@@ -162,18 +162,20 @@ internal sealed class Send(
         QueuedTransmission transmission, byte[] field, CancellationToken cancellationToken)
     {
         // Without a prefix of its own the transmission takes the whole message, whose prefix has every recipient.
-        var (head, bodyOffset) = (
-            transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null
+        var (prefix, bodyOffset) = (
+            transmission.PrefixOf is { } own
+                ? await PrefixAsync(transmission.MessageBlob, own, cancellationToken)
+                : null
         ) ?? ([], 0);
         return new PrefixedStream(
-            [.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), bodyOffset);
+            [.. field, .. prefix], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), bodyOffset);
     }
 
-    private async Task<(byte[] Head, long BodyOffset)?> HeadAsync(
+    private async Task<(byte[] Prefix, long BodyOffset)?> PrefixAsync(
         Guid message, string gateway, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await TransmissionTable.FindHeadAsync(connection, message, gateway, cancellationToken);
+        return await TransmissionTable.FindPrefixAsync(connection, message, gateway, cancellationToken);
     }
 
     /// <summary>The header field with the proof that our ledger has the message's entry, and with our cosignature of

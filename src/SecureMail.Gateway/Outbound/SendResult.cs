@@ -5,32 +5,35 @@ namespace SecureMail.Gateway.Outbound;
 
 internal enum HostState
 {
-    /// <summary>The gateway spoke about this message, for or against it: its destination is open.</summary>
+    /// <summary>The gateway answered about this message. Its destination is open.</summary>
     Answered,
 
-    /// <summary>A session came about and broke, or the gateway said that it serves nobody now: its destination backs
-    /// off, and so does the message that was tried.</summary>
+    /// <summary>A session began and broke, or the gateway said that it serves nobody now. The destination backs off,
+    /// and so does the message that was tried.</summary>
     Failed,
 
-    /// <summary>No session came about: its destination backs off, and nothing was said about any message.</summary>
+    /// <summary>No session began. The destination backs off, and nothing was said about any message.</summary>
     NoSession,
 }
 
 /// <summary>What one attempt means for the transmission, and what for its destination.</summary>
 /// <remarks>
 /// <code>
-/// what came                                             transmission   destination
-/// no connection, TLS or pin refused, greeting or EHLO
-///   4xx, 5xx, garbage, silence, cut                     waits          backs off     a 554 or 521 at the greeting is
-/// the host's (RFC 5321 §3.1, RFC 7504), not the dispatch's MAIL, RCPT, DATA or the dot: 250 in the end           sent
-///            open          whatever QUIT brings 4xx                                                 again later
-///   open 421; 4.3.x, 4.4.x (RFC 3463 §3.4, §3.5); 53x        again later    backs off     about the system or the
-///   session: disk full, shutting down, "STARTTLS first" 5xx                                                 failed
-///       open          RFC 5321 §4.2.1: not the same again. A clerk is told and decides; nothing is sent silently after
-///   it garbage, silence, cut before the dot                again later    backs off garbage, silence, cut after the
-/// dot                 unknown        backs off     sent again: the peer tells the duplicate our message cannot be sent
-/// there (size, 8-bit)        failed         open our database away, lease lost, told to stop           again later
-/// nothing       no SmtpException: it never comes here
+/// what came                                      transmission   destination   note
+/// no connection, TLS or pin refused              waits          backs off
+/// at the greeting or EHLO: 4xx, 5xx, garbage,    waits          backs off     A 554 or 521 there is about the host
+///   silence, cut                                                              (RFC 5321 §3.1, RFC 7504).
+/// at MAIL, RCPT, DATA or the dot:
+///   250 in the end                               sent           open          Whatever QUIT brings.
+///   4xx                                          again later    open
+///   421; 4.3.x, 4.4.x; 53x                       again later    backs off     About the system or the session
+///                                                                             (RFC 3463 §3.4, §3.5).
+///   5xx                                          failed         open          RFC 5321 §4.2.1: not the same again. The
+///                                                                             clerk is told and decides.
+///   garbage, silence, cut before the dot         again later    backs off
+///   garbage, silence, cut after the dot          unknown        backs off     Sent again: the peer tells the duplicate.
+/// our message cannot be sent there               failed         open          Its size, or 8-bit bytes.
+/// our database away, lease lost, told to stop    again later    nothing       No SmtpException: it never comes here.
 /// </code>
 /// </remarks>
 internal sealed record SendResult(SmtpOutcome Outcome, HostState Host, string? Reason)
@@ -38,7 +41,7 @@ internal sealed record SendResult(SmtpOutcome Outcome, HostState Host, string? R
     public static SendResult NoSession(SmtpException error) =>
         new(SmtpOutcome.Transient, HostState.NoSession, Describe(error.Failure, error.Reply));
 
-    /// <summary>Refused by our own side, for what the peer offers.</summary>
+    /// <summary>Our own client refused the message, because of what the peer offers.</summary>
     public static SendResult Unfit(SmtpException error) =>
         new(error.Outcome, HostState.Answered, Describe(error.Failure, error.Reply));
 

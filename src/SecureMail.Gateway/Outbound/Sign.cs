@@ -13,7 +13,7 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>A dispatch with its signature, accepted by our own verifier.</summary>
-/// <param name="Inner">The octets that were signed: never written anew from here on.</param>
+/// <param name="Inner">The bytes that were signed. From here on they are copied and never written anew.</param>
 /// <param name="ContentDigest">SHA-256 of <paramref name="Inner"/>, whatever digest the signature uses.</param>
 internal sealed record SignedDispatch(
     AuthorisedDispatch Authorised, OutgoingMessage Message, SecretSpool Inner, PreparedSignature Prepared,
@@ -27,14 +27,15 @@ internal sealed record SignedDispatch(
 }
 
 /// <summary>
-/// Authorised → signed: prepare the octets, have the token sign the digest, complete; then judge the result as a
-/// stranger would. What our own verifier does not accept never leaves.
+/// Authorised → signed: prepare the bytes, have the token sign the digest, complete; then validate the result as a
+/// recipient would. What our own validator does not accept never leaves.
 /// </summary>
 internal sealed class Sign(
     GatewayDatabase database, BlobStore blobs, AgencyKeys keys, GatewayTrust trust, DirectoryOptions self,
     TimeProvider time, ILogger<Sign> logger)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the dispatch waits for it.</exception>
+    /// <exception cref="SelfCheckException">Our own validator does not accept the signature.</exception>
     public async Task<SignedDispatch> SignAsync(AuthorisedDispatch authorised, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
@@ -88,7 +89,7 @@ internal sealed class Sign(
         };
     }
 
-    /// <summary>SHA-256 of what was signed, out of the pass that judging it takes.</summary>
+    /// <summary>Validates the signature and answers SHA-256 of what was signed, taken in the same pass.</summary>
     private async Task<byte[]> RequireAcceptedAsync(
         SecretSpool inner, byte[] signedData, DateTimeOffset now, CancellationToken cancellationToken)
     {
@@ -97,14 +98,22 @@ internal sealed class Sign(
         await using var content = inner.OpenRead();
         var findings = await SignatureValidator.ValidateAsync(
             data, content, trust.ValidationOptions(now), cancellationToken);
-        // A revocation list that is late stops no mail: the addressee judges for itself.
+        // A revocation list that is late stops no mail, because the addressee validates for itself.
         if (findings is not [{ Indication: Indication.TotalPassed } or { SubIndication: SubIndication.TryLater }])
         {
-            throw new KeyUnavailableException(
-                ReasonCode.SelfCheck(findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"), needsPerson: true);
+            throw new SelfCheckException(
+                ReasonCode.SelfCheck(findings.Count == 1 ? findings[0].Reason.Code : "SIGNERS"));
         }
 
         content.Position = 0;
         return data.ContentDigest(HashAlgorithmName.SHA256) ?? await SHA256.HashDataAsync(content, cancellationToken);
     }
+}
+
+/// <summary>Our own validator does not accept a signature that was just made. The dispatch waits for a
+/// person.</summary>
+/// <param name="code"><see cref="ReasonCode.SelfCheck"/> of the finding.</param>
+internal sealed class SelfCheckException(string code) : Exception($"The signature just made is not accepted: {code}.")
+{
+    public string Code => code;
 }

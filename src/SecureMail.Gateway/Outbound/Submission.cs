@@ -8,8 +8,8 @@ namespace SecureMail.Gateway.Outbound;
 public sealed record Submission
 {
     /// <summary>
-    /// The dispatch's id, a UUIDv7 that the caller chose so that it may ask again when the answer was lost: the same id
-    /// is accepted once. Null: one is made.
+    /// The dispatch's id, a UUIDv7 that the caller chooses so that it may ask again when the answer was lost: the same
+    /// id is accepted once. Null: the gateway makes one.
     /// </summary>
     public Guid? DispatchId { get; init; }
 

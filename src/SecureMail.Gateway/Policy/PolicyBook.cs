@@ -11,9 +11,8 @@ using SecureMail.Storage;
 namespace SecureMail.Gateway.Policy;
 
 /// <summary>
-/// The decisions that policy rests on: rules about who may not send to whom, and an agency's permission for marked
-/// documents. Each is written with its entry in the ledger, so that who opened a door, and when, cannot be denied
-/// later.
+/// The decisions that policy rests on: rules about who may not send to whom, and an agency's permission for documents
+/// with a mark of secrecy. Each is written with its entry in the ledger, so that nobody can deny a decision later.
 /// </summary>
 public sealed class PolicyBook(GatewayDatabase database, DirectoryStore directories, TimeProvider time)
 {

@@ -21,8 +21,8 @@ public sealed record Refusal(string Code, string Vi, string En)
 }
 
 /// <summary>
-/// Who may send what to whom. Asked when a dispatch is submitted, so that its author hears at once, and again before it
-/// is signed: between the two may lie days, and a rule or a directory that changed counts.
+/// Who may send what to whom. The policy is asked when a dispatch is submitted, so that the clerk hears at once, and
+/// again before it is signed, because rules and the directory may have changed meanwhile.
 /// </summary>
 internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
 {
@@ -52,8 +52,7 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
             : Refusal.Of(ReasonCode.SecrecyRefused);
     }
 
-    /// <summary>What is ruled for this sender, as it stands now: asked once for all the addressees of a
-    /// dispatch.</summary>
+    /// <summary>The rules for this sender now, read once for all addressees of a dispatch.</summary>
     public async Task<SendingRoutes> RoutesAsync(
         NpgsqlConnection connection, DirectorySnapshot directory, Agency sender, CancellationToken cancellationToken)
     {
@@ -66,8 +65,8 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
 /// <param name="rules">Why not, by recipient; null: any.</param>
 internal sealed class SendingRoutes(DirectorySnapshot directory, ILookup<Guid?, string> rules, TimeProvider time)
 {
-    /// <summary>Whether this addressee may be reached; each is asked by itself, one refusal does not stop the
-    /// others.</summary>
+    /// <summary>Why this addressee may not be reached; null where it may. One refusal does not stop the other
+    /// addressees.</summary>
     public Refusal? MayReach(Agency recipient)
     {
         if (!recipient.IsInForce(time.GetUtcNow()))

@@ -15,14 +15,15 @@ namespace SecureMail.Gateway.Recovery;
 /// <summary>
 /// After a restoration: the gateway asks every peer of the directory for the highest checkpoint that the peer holds of
 /// its ledger. Where our tree had that root at that size, nothing that the peer was ever shown is missing. Until all
-/// have answered so the gateway takes no work and signs no checkpoint, because one signed over a ledger that lost its
-/// end would be a second history. Then it says in the ledger that it was restored, opens, and asks the peers to send
-/// again what they sent since the last moment it remembers.
+/// peers have answered so, the gateway takes no work and signs no checkpoint, because a checkpoint over a ledger that
+/// lost its end would be a second history. Then the gateway notes in the ledger that it was restored, opens, and asks
+/// the peers to send again what they sent since the last moment that was restored.
 /// </summary>
 /// <remarks>
 /// A peer that cannot be reached is asked again until it answers, or an operator goes on without it, which is an entry
-/// of the ledger. A peer that holds more than we have (ahead) keeps the gateway closed: what is missing is said by
-/// index; a later backup may hold it. Going on without such a peer means that it will see two histories and say so.
+/// of the ledger. A peer that holds more than we have (ahead) keeps the gateway closed. The report names the missing
+/// entries by index; a later backup may hold them. If an operator goes on without such a peer, the peer will see two
+/// histories and raise an alarm.
 /// </remarks>
 public sealed class Restoration
 {
@@ -41,7 +42,7 @@ public sealed class Restoration
         (_database, _directories, _identity, _options, _time, _logger) = (
             database, directories, identity, options, time, logger);
 
-    /// <summary>The last restoration as far as it is known; null when this gateway never was restored.</summary>
+    /// <summary>The last restoration as far as it is known; null where this gateway was never restored.</summary>
     public async Task<RestorationReport?> ReportAsync(CancellationToken cancellationToken)
     {
         await using var connection = await _database.Source.OpenConnectionAsync(cancellationToken);
@@ -76,8 +77,8 @@ public sealed class Restoration
             ]);
     }
 
-    /// <summary>Asks each peer that has not settled the matter yet; answers what is known then. Null when this gateway
-    /// never was restored.</summary>
+    /// <summary>Asks each peer whose answer is still open, and answers what is known then. Null where this gateway was
+    /// never restored.</summary>
     public async Task<RestorationReport?> AskAsync(CancellationToken cancellationToken)
     {
         if (await ReportAsync(cancellationToken) is not { Proven: false } report)
@@ -97,7 +98,8 @@ public sealed class Restoration
         return await ReportAsync(cancellationToken);
     }
 
-    /// <summary>An operator's decision to open without this peer's word; an entry of the ledger.</summary>
+    /// <summary>Writes an operator's decision to open without this peer's answer, with an entry in the
+    /// ledger.</summary>
     /// <exception cref="DirectoryException">There is no such gateway in the directory, or nothing waits for
     /// one.</exception>
     public async Task ExcuseAsync(string peer, CancellationToken cancellationToken)
@@ -131,7 +133,7 @@ public sealed class Restoration
             cancellationToken);
     }
 
-    /// <summary>Answers when the gateway may work: at once when it was not restored, else when its peers have shown
+    /// <summary>Returns when the gateway may work: at once where it was not restored, else when its peers have shown
     /// that nothing is missing.</summary>
     internal async Task ProveAsync(CancellationToken stop)
     {
@@ -160,15 +162,15 @@ public sealed class Restoration
             }
             catch (Exception e) when (DatabaseFault.Is(e) || e is DirectoryException)
             {
-                // The database is away, or there is no directory to ask by: again later.
+                // The database is away, or there is no directory to ask by. Try again later.
             }
 
             await Task.Delay(AskAgain, _time, stop);
         }
     }
 
-    /// <summary>After the proof: each peer is asked, until it answers, to send again what it sent since the last moment
-    /// that was restored.</summary>
+    /// <summary>After the proof, asks each peer until it answers to send again what it sent since the last moment that
+    /// was restored.</summary>
     internal async Task AskForMailAsync(CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
@@ -309,7 +311,7 @@ public sealed class Restoration
     {
         if (answer is not { Problem: null, Checkpoint: { } held })
         {
-            // Without a checkpoint and without a problem it never saw anything of ours.
+            // A peer without a checkpoint and without a problem has never seen anything of ours.
             return answer.Problem is null ? RestorationPeerState.Consistent : RestorationPeerState.Waiting;
         }
 
@@ -429,7 +431,7 @@ public sealed class Restoration
             },
             cancellationToken);
 
-    // As mail goes, with little patience: a peer that is slow is asked again.
+    // The connection is that of mail with short time-outs, because a peer that is slow is asked again.
     private SmtpClientOptions CallTo(GatewayRecord gateway) =>
         _identity.CallTo(
             gateway,

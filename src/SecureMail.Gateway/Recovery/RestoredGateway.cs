@@ -12,7 +12,7 @@ namespace SecureMail.Gateway.Recovery;
 /// <summary>The last step of a restoration, before the recovered database takes its place.</summary>
 public static class RestoredGateway
 {
-    // The clocks of peers differ, and their mail took its time.
+    // The clocks of peers differ, and their mail was under way for a while.
     private static readonly TimeSpan MailMargin = TimeSpan.FromMinutes(15);
 
     /// <summary>
@@ -46,7 +46,7 @@ public static class RestoredGateway
                 "The ledger restored does not follow on the ledger of the backup");
         }
 
-        // With this commit, and only then in its place, the gateway is one that must prove itself.
+        // With this commit the gateway must prove itself. Only after it the restored database takes its place.
         await source.InTransactionAsync(
             "restore.mark",
             transaction => transaction.ExecuteAsync(

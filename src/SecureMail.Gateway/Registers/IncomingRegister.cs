@@ -5,8 +5,8 @@ using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
-/// <summary>The register of incoming documents (sổ văn bản đến), for reading: what came, what was found, where it lies,
-/// and its documents.</summary>
+/// <summary>The register of incoming documents (sổ đăng ký văn bản đến), for reading: what came, the findings, the
+/// disposition and the documents.</summary>
 public sealed class IncomingRegister(
     GatewayDatabase database, BlobStore blobs, CardCipher cards, DirectoryStore directories)
 {
@@ -38,7 +38,7 @@ public sealed class IncomingRegister(
                 withManifest: true, cancellationToken)
         ).SingleOrDefault();
 
-    /// <summary>The judgements of a message, oldest first; judging again appends.</summary>
+    /// <summary>The validations of a message, oldest first; validating again adds one.</summary>
     public async Task<IReadOnlyList<StoredFinding>> FindingsAsync(Guid incoming, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -65,7 +65,7 @@ public sealed class IncomingRegister(
             cancellationToken);
     }
 
-    /// <summary>The mail as it came, octet for octet.</summary>
+    /// <summary>The mail as it came, byte for byte.</summary>
     public async Task<Stream> OpenReceivedAsync(Guid incoming, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -186,7 +186,7 @@ public sealed record IncomingMessage(
     public DateTime? ErasedAt { get; init; }
 }
 
-/// <summary>One judgement: the verdict and the findings as the JSON of CLI.md.</summary>
+/// <summary>One validation: the verdict, and the findings as the JSON of CLI.md.</summary>
 public sealed class StoredFinding
 {
     public DateTime JudgedAt { get; init; }

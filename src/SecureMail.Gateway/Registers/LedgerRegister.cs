@@ -6,8 +6,8 @@ using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 
-/// <summary>The ledger for reading: its head, what peers said of it, what was seen of theirs, and the story of one
-/// dispatch.</summary>
+/// <summary>The ledger for reading: its head, the cosignatures of peers, what was seen of peers' ledgers, and the audit
+/// trail of one dispatch.</summary>
 public sealed class LedgerRegister(GatewayDatabase database)
 {
     // A dispatch to 3,300 agencies has a few entries for each.
@@ -20,7 +20,7 @@ public sealed class LedgerRegister(GatewayDatabase database)
         var cosignatures = await StoredLedger.CosignaturesAsync(connection, 20, cancellationToken);
         var pending = await connection.ScalarAsync<long>(
             "SELECT count(*) FROM ledger.pending", null, cancellationToken);
-        // From peer to peer along the index, not through every checkpoint ever seen.
+        // The recursion goes from peer to peer along the index and not through every checkpoint ever seen.
         var peers = await connection.ListAsync<PeerSeen>(
             $"""
             WITH RECURSIVE peer AS (
@@ -42,8 +42,7 @@ public sealed class LedgerRegister(GatewayDatabase database)
             [.. peers], await AlarmsAsync(cancellationToken));
     }
 
-    /// <summary>What a person must look at, newest first: forks of peers' ledgers, and conflicts of our own making or
-    /// theirs.</summary>
+    /// <summary>What a person must look at, newest first: forks of peers' ledgers, conflicts, clocks.</summary>
     public async Task<IReadOnlyList<Alarm>> AlarmsAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);

@@ -8,8 +8,8 @@ namespace SecureMail.Gateway.Registers;
 /// receipt.</summary>
 public sealed class NoticeRegister(GatewayDatabase database, DirectoryStore directories)
 {
-    /// <summary>The newest first. A notice whose matter has mended itself (the receipt came, the message left) says so
-    /// by the transmission's state.</summary>
+    /// <summary>The newest first. The transmission's state shows whether the matter is settled since (the receipt came,
+    /// the message left).</summary>
     /// <param name="agency">The sending agency's code; null: all.</param>
     public async Task<IReadOnlyList<SenderNotice>> ListAsync(
         string? agency, int limit, CancellationToken cancellationToken)

@@ -133,10 +133,11 @@ public sealed record OutgoingDispatch(
     /// <summary>When its content was destroyed, UTC; null while it is there.</summary>
     public DateTime? ErasedAt { get; init; }
 
-    /// <summary>How it is encrypted, as <c>AES-256-GCM</c>; null until it is, or where an older build did it.</summary>
+    /// <summary>The cipher, such as <c>AES-256-GCM</c>; null until the dispatch is encrypted, or where an older build
+    /// encrypted it.</summary>
     public string? Cipher { get; init; }
 
-    /// <summary>The codes of the addressees because of which that is not the best there is.</summary>
+    /// <summary>The codes of the addressees because of which the cipher is not the best one.</summary>
     public IReadOnlyList<string> CipherLimitedBy { get; init; } = [];
 }
 

@@ -16,8 +16,8 @@ internal static class Register
     /// <summary>Numbers restart on 1 January of Vietnam's calendar, not of UTC's.</summary>
     public static int YearOf(DateTimeOffset time) => time.ToOffset(Vietnam).Year;
 
-    /// <summary>Draws the next number. Concurrent draws of one agency wait for one another until the commit: that is
-    /// the price of no gaps.</summary>
+    /// <summary>Draws the next number. Concurrent draws of one agency wait for one another until the commit, because
+    /// numbers have no gaps.</summary>
     public static Task<int> NextAsync(
         NpgsqlTransaction transaction, Guid agency, string direction, int year, CancellationToken cancellationToken) =>
         transaction.ScalarAsync<int>(

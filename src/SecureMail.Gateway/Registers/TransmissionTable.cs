@@ -80,15 +80,15 @@ internal static class TransmissionTable
 
     /// <summary>Waiting → queued, for the recipients that a message was composed for.</summary>
     /// <param name="gateways">For each recipient agency the gateway that serves it.</param>
-    /// <param name="hasHeads">Whether the message has a RecipientInfos prefix of its own for each gateway.</param>
+    /// <param name="hasPrefixes">Whether the message has a RecipientInfos prefix of its own for each gateway.</param>
     public static Task<IReadOnlyList<(Guid Transmission, Guid Recipient)>> QueueAsync(
         NpgsqlTransaction transaction, Guid dispatch, Guid message, long entry,
-        IReadOnlyDictionary<Guid, string> gateways, bool hasHeads, CancellationToken cancellationToken) =>
+        IReadOnlyDictionary<Guid, string> gateways, bool hasPrefixes, CancellationToken cancellationToken) =>
         transaction.ListAsync<(Guid Transmission, Guid Recipient)>(
             $"""
             UPDATE gateway.transmission t
             SET state = '{TransmissionState.Queued}', message_blob = @message, entry_id = @entry, queued_at = now(),
-              head_gateway = CASE WHEN @hasHeads THEN a.gateway END
+              head_gateway = CASE WHEN @hasPrefixes THEN a.gateway END
             FROM unnest(@agencies, @behind) a(agency, gateway)
             WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @dispatch
               AND t.recipient_id = a.agency AND t.state = '{TransmissionState.Waiting}'
@@ -97,7 +97,7 @@ internal static class TransmissionTable
             new
             {
                 message,
-                hasHeads,
+                hasPrefixes,
                 entry,
                 agencies = gateways.Keys.ToArray(),
                 behind = gateways.Values.ToArray(),
@@ -107,21 +107,21 @@ internal static class TransmissionTable
     /// <summary>Keeps the RecipientInfos prefixes of a message.</summary>
     /// <param name="bodyOffset">Where in the message the part begins that stands behind every prefix, in
     /// bytes.</param>
-    public static Task AddHeadsAsync(
-        NpgsqlTransaction transaction, Guid message, long bodyOffset, IReadOnlyDictionary<string, byte[]> heads,
+    public static Task AddPrefixesAsync(
+        NpgsqlTransaction transaction, Guid message, long bodyOffset, IReadOnlyDictionary<string, byte[]> prefixes,
         CancellationToken cancellationToken) =>
         transaction.ExecuteAsync(
             """
             INSERT INTO gateway.message_head (message_blob, gateway, cut, head)
-            SELECT @message, gateway, @bodyOffset, head FROM unnest(@gateways, @heads) h(gateway, head)
+            SELECT @message, gateway, @bodyOffset, prefix FROM unnest(@gateways, @prefixes) p(gateway, prefix)
             """,
-            new { message, bodyOffset, gateways = heads.Keys.ToArray(), heads = heads.Values.ToArray() },
+            new { message, bodyOffset, gateways = prefixes.Keys.ToArray(), prefixes = prefixes.Values.ToArray() },
             cancellationToken);
 
     /// <summary>The RecipientInfos prefix of a message for one gateway, and where the body begins.</summary>
-    public static Task<(byte[] Head, long BodyOffset)?> FindHeadAsync(
+    public static Task<(byte[] Prefix, long BodyOffset)?> FindPrefixAsync(
         NpgsqlConnection connection, Guid message, string gateway, CancellationToken cancellationToken) =>
-        connection.FindAsync<(byte[] Head, long BodyOffset)?>(
+        connection.FindAsync<(byte[] Prefix, long BodyOffset)?>(
             "SELECT head, cut FROM gateway.message_head WHERE message_blob = @message AND gateway = @gateway",
             new { message, gateway }, cancellationToken);
 
@@ -131,7 +131,7 @@ internal static class TransmissionTable
         NpgsqlConnection connection, Guid[] ids, TimeSpan giveUpAfter, CancellationToken cancellationToken)
     {
         var rows = await connection.ListAsync<(
-            Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? Head, long Entry,
+            Guid Id, string Kind, Guid Dispatch, Guid Agency, Guid Recipient, Guid Blob, string? PrefixOf, long Entry,
             bool TooOld)>(
             $"""
             SELECT transmission_id, kind, dispatch_id, agency_id, recipient_id, message_blob, head_gateway, entry_id,
@@ -145,7 +145,7 @@ internal static class TransmissionTable
         return rows.ToDictionary(
             r => r.Id,
             r => new QueuedTransmission(
-                r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.Head, r.Entry, r.TooOld));
+                r.Id, r.Kind, r.Dispatch, r.Agency, r.Recipient, r.Blob, r.PrefixOf, r.Entry, r.TooOld));
     }
 
     /// <summary>Queued, sent or unknown → what an attempt brought. Answers false where a receipt came first: what is
@@ -352,11 +352,11 @@ internal sealed record NewTransmission(Guid? Recipient, string Code, string? Rea
 /// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it
 /// and asked for it again.</summary>
 /// <param name="Kind">One of <see cref="TransmissionKind"/>.</param>
-/// <param name="Head">The gateway whose RecipientInfos prefix of the message has this recipient. Null: the message's
+/// <param name="PrefixOf">The gateway whose RecipientInfos prefix of the message has this recipient. Null: the message's
 /// own prefix has it.</param>
 /// <param name="IsTooOld">It was tried for longer than is allowed.</param>
 internal sealed record QueuedTransmission(
-    Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? Head,
+    Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? PrefixOf,
     long EntryId, bool IsTooOld);
 
 /// <summary>The transmission that a receipt answers.</summary>

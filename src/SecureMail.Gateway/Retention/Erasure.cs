@@ -12,20 +12,20 @@ using SecureMail.Storage;
 namespace SecureMail.Gateway.Retention;
 
 /// <param name="Blobs">How many blobs lost their keys.</param>
-/// <param name="Shared">How many stay because another agency's row still needs them; they go with the last.</param>
+/// <param name="Shared">How many stay because another agency's row still needs them.</param>
 /// <param name="EntryId">The ledger entry that says so.</param>
 public sealed record ErasureAnswer(int Blobs, int Shared, long EntryId);
 
 /// <summary>
-/// Destroys the content of one dispatch by order of a person: the keys of its blobs, their sealed rows and digests, and
-/// the salts of its commitments.
+/// Destroys the content of one dispatch by order of a person: the keys of its blobs, their encrypted rows and digests,
+/// its card, and the salts of its commitments.
 /// </summary>
 /// <remarks>
-/// The ledger is not touched: its entries and proofs hold and verify as before, only the commitments can be tied to
-/// nothing any more. The register keeps the number, the parties and the states; <c>gateway.seen</c> and the signed
-/// digest keep what tells a duplicate. What PostgreSQL has not yet written over (dead rows until VACUUM, the
-/// write-ahead log, backups) holds sealed octets and a wrapped key: unreadable without the storage key, and for good
-/// once the storage keys were rotated and the old one destroyed (docs/growth.md).
+/// The ledger is not touched. Its entries and proofs verify as before, but the commitments cannot be tied to any
+/// content. The register keeps the number, the parties and the states; <c>gateway.seen</c> and the signed digest still
+/// tell a duplicate. What PostgreSQL has not yet overwritten (dead rows until VACUUM, the write-ahead log, backups)
+/// holds encrypted bytes and a wrapped key. They are unreadable without the storage key, and for good once the storage
+/// keys were rotated and the old key destroyed (docs/growth.md).
 /// </remarks>
 public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger<Erasure> logger)
 {
@@ -62,8 +62,8 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             """,
             cancellationToken);
 
-    /// <summary>Erases a message that came in. Octets that came for several of our agencies go with the last of
-    /// them.</summary>
+    /// <summary>Erases a message that came in. A mail that came for several of our agencies is destroyed with the last
+    /// of their messages.</summary>
     /// <exception cref="ErasureRefusedException">There is no such message, it was erased before, or work on it is not
     /// done.</exception>
     public Task<ErasureAnswer> EraseIncomingAsync(

@@ -15,17 +15,17 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Retention;
 
 /// <summary>
-/// Destroys the octets whose time is over, kind by kind, and keeps the tables in shape: partitions are made ahead,
-/// empty ones dropped, checkpoints thinned.
+/// Destroys contents whose term is over, kind by kind, and keeps the tables in shape: it makes partitions ahead, drops
+/// empty ones and thins checkpoints.
 /// </summary>
 /// <remarks>
-/// A batch is one transaction: at most <see cref="Batch"/> rows marked, the keys of their blobs destroyed, the sealed
-/// rows deleted, and one ledger entry <c>retention.swept</c> that commits to the counts in <c>gateway.sweep</c>; the
-/// absence is explained by the commit that made it. A crash between two leaves nothing half done, and the next run goes
-/// on. After each batch it rests as long as the batch took: mail goes first. What is still to be sent, judged or
-/// answered is never taken: every rule asks for closed rows without work. A blob that two rows share goes with the
-/// last. Time is the database's own, as with the overdue notices, and what that clock leapt over does not count: no
-/// wrong clock destroys anything early.
+/// A batch is one transaction: at most <see cref="Batch"/> rows are marked, the keys of their blobs destroyed, the
+/// encrypted rows deleted, and one ledger entry <c>retention.swept</c> commits to the counts in <c>gateway.sweep</c>. A
+/// crash between two batches leaves nothing half done, and the next run goes on. After each batch the sweep rests as
+/// long as the batch took, because mail goes first. Every rule asks for closed rows without work, so what is still to
+/// be sent, validated or answered is never taken. A blob that two rows share is destroyed with the last. Terms run by
+/// the database's clock without its steps, so that no wrong clock destroys anything early. The statements stand here
+/// and not with their tables, because the rules are read together.
 /// </remarks>
 internal sealed class RetentionSweep(
     GatewayDatabase database, RetentionOptions options, TimeProvider time, ILogger<RetentionSweep> logger)
@@ -34,84 +34,110 @@ internal sealed class RetentionSweep(
 
 
     private const string NoOpenTransmission = $"""
-        NOT EXISTS (SELECT FROM gateway.transmission t WHERE t.kind = '{TransmissionKind.Dispatch}'
-          AND t.dispatch_id = o.dispatch_id
-          AND (t.state NOT IN ('{TransmissionState.Acknowledged}', '{TransmissionState.Refused}',
-            '{TransmissionState.Failed}') OR t.closed_at > gateway.cutoff(@age)
-            OR EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}' AND w.subject = t.transmission_id)))
+        NOT EXISTS (
+          SELECT FROM gateway.transmission t
+          WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = o.dispatch_id
+            AND (
+              t.state NOT IN (
+                '{TransmissionState.Acknowledged}', '{TransmissionState.Refused}', '{TransmissionState.Failed}')
+              OR t.closed_at > gateway.cutoff(@age)
+              OR EXISTS (
+                SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}' AND w.subject = t.transmission_id)))
         """;
 
     private const string Composed = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state = '{OutgoingState.Queued}'
-            AND o.message_gone_at IS NULL AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
+          SELECT o.dispatch_id FROM gateway.outgoing o
+          WHERE o.state = '{OutgoingState.Queued}' AND o.message_gone_at IS NULL
+            AND o.queued_at < gateway.cutoff(@age) AND {NoOpenTransmission}
           ORDER BY o.queued_at LIMIT @Batch)
-        UPDATE gateway.outgoing o SET message_gone_at = now() FROM due WHERE o.dispatch_id = due.dispatch_id
-          RETURNING o.dispatch_id, o.message_blob
+        UPDATE gateway.outgoing o SET message_gone_at = now()
+        FROM due WHERE o.dispatch_id = due.dispatch_id
+        RETURNING o.dispatch_id, o.message_blob
         """;
 
     private const string ReceiptsSent = $"""
         WITH due AS (
-          SELECT t.transmission_id FROM gateway.transmission t WHERE t.kind = '{TransmissionKind.Receipt}'
-            AND t.message_gone_at IS NULL AND t.queued_at < gateway.cutoff(@age)
+          SELECT t.transmission_id FROM gateway.transmission t
+          WHERE t.kind = '{TransmissionKind.Receipt}' AND t.message_gone_at IS NULL
+            AND t.queued_at < gateway.cutoff(@age)
             AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Failed}')
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}'
-              AND w.subject = t.transmission_id)
+            AND NOT EXISTS (
+              SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.Send}' AND w.subject = t.transmission_id)
           ORDER BY t.queued_at LIMIT @Batch)
-        UPDATE gateway.transmission t SET message_gone_at = now() FROM due
-          WHERE t.transmission_id = due.transmission_id RETURNING t.transmission_id, t.message_blob
+        UPDATE gateway.transmission t SET message_gone_at = now()
+        FROM due WHERE t.transmission_id = due.transmission_id
+        RETURNING t.transmission_id, t.message_blob
         """;
 
     private const string DocumentsSent = $"""
         WITH due AS (
-          SELECT o.dispatch_id FROM gateway.outgoing o WHERE o.state IN ('{OutgoingState.Queued}',
-            '{OutgoingState.Refused}') AND o.documents_gone_at IS NULL AND o.accepted_at < gateway.cutoff(@age)
-            AND {NoOpenTransmission}
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.SignAndEncrypt}'
-              AND w.subject = o.dispatch_id)
+          SELECT o.dispatch_id FROM gateway.outgoing o
+          WHERE o.state IN ('{OutgoingState.Queued}', '{OutgoingState.Refused}') AND o.documents_gone_at IS NULL
+            AND o.accepted_at < gateway.cutoff(@age) AND {NoOpenTransmission}
+            AND NOT EXISTS (
+              SELECT FROM gateway.work w WHERE w.kind = '{WorkKind.SignAndEncrypt}' AND w.subject = o.dispatch_id)
           ORDER BY o.accepted_at LIMIT @Batch),
-        gone AS (UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now() FROM due
-          WHERE o.dispatch_id = due.dispatch_id RETURNING o.dispatch_id, o.message_blob)
-        SELECT dispatch_id, message_blob FROM gone UNION ALL SELECT dispatch_id, d.blob_id FROM gone
-          JOIN gateway.outgoing_document d USING (dispatch_id)
+        gone AS (
+          UPDATE gateway.outgoing o SET documents_gone_at = now(), message_gone_at = now()
+          FROM due WHERE o.dispatch_id = due.dispatch_id
+          RETURNING o.dispatch_id, o.message_blob)
+        SELECT dispatch_id, message_blob FROM gone
+        UNION ALL SELECT dispatch_id, d.blob_id FROM gone JOIN gateway.outgoing_document d USING (dispatch_id)
         """;
 
-    // Two statements: whether a reception is wanted by nobody any more is seen only after its rows were marked.
+    // These are two statements, because only after the rows were marked is it seen whether any row still needs the
+    // mail.
     private const string MarkReceived = $"""
         WITH due AS (
           SELECT i.incoming_id FROM gateway.incoming i
           WHERE i.state = '{IncomingState.Recorded}' AND i.mail_gone_at IS NULL AND i.place = ANY(@places)
             AND i.recorded_at < gateway.cutoff(@age)
-            AND NOT EXISTS (SELECT FROM gateway.work w WHERE w.kind IN ('{WorkKind.Validate}',
-              '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
+            AND NOT EXISTS (
+              SELECT FROM gateway.work w
+              WHERE w.kind IN ('{WorkKind.Validate}', '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
           ORDER BY i.recorded_at LIMIT @Batch)
-        UPDATE gateway.incoming i SET mail_gone_at = now() FROM due WHERE i.incoming_id = due.incoming_id
-          RETURNING i.incoming_id
+        UPDATE gateway.incoming i SET mail_gone_at = now()
+        FROM due WHERE i.incoming_id = due.incoming_id
+        RETURNING i.incoming_id
         """;
 
     private const string BlobsOfReceived = """
         SELECT DISTINCT r.blob_id FROM gateway.incoming i JOIN gateway.received r USING (received_id)
-        WHERE i.incoming_id = ANY(@ids) AND NOT EXISTS (SELECT FROM gateway.incoming x
-          WHERE x.received_id = r.received_id AND x.mail_gone_at IS NULL)
+        WHERE i.incoming_id = ANY(@ids)
+          AND NOT EXISTS (
+            SELECT FROM gateway.incoming x WHERE x.received_id = r.received_id AND x.mail_gone_at IS NULL)
         UNION ALL SELECT d.blob_id FROM gateway.incoming_document d WHERE d.incoming_id = ANY(@ids)
         """;
 
-    // Given up for good only where there is nothing left to do: a message not judged and a receipt not given are still
-    // owed.
+    // Dead work is deleted only where nothing is left to do. A message that is not validated and a receipt that is not
+    // sent are still owed.
     private const string DeadWork = $"""
-        WITH gone AS (DELETE FROM gateway.work w WHERE w.state = '{WorkState.Dead}'
-          AND w.created_at < gateway.cutoff(@age) AND CASE w.kind
-          WHEN '{WorkKind.SignAndEncrypt}' THEN EXISTS (SELECT FROM gateway.outgoing o
-            WHERE o.dispatch_id = w.subject AND o.state IN ('{OutgoingState.Queued}', '{OutgoingState.Refused}'))
-          WHEN '{WorkKind.Send}' THEN EXISTS (SELECT FROM gateway.transmission t
-            WHERE t.transmission_id = w.subject AND t.state IN ('{TransmissionState.Acknowledged}',
-            '{TransmissionState.Refused}', '{TransmissionState.Failed}'))
-          WHEN '{WorkKind.Validate}' THEN EXISTS (SELECT FROM gateway.incoming i WHERE i.incoming_id = w.subject
-            AND i.state = '{IncomingState.Recorded}')
-          ELSE false END RETURNING 1) SELECT count(*) FROM gone
+        WITH gone AS (
+          DELETE FROM gateway.work w
+          WHERE w.state = '{WorkState.Dead}' AND w.created_at < gateway.cutoff(@age)
+            AND CASE w.kind
+              WHEN '{WorkKind.SignAndEncrypt}' THEN EXISTS (
+                SELECT FROM gateway.outgoing o
+                WHERE o.dispatch_id = w.subject AND o.state IN ('{OutgoingState.Queued}', '{OutgoingState.Refused}'))
+              WHEN '{WorkKind.Send}' THEN EXISTS (
+                SELECT FROM gateway.transmission t
+                WHERE t.transmission_id = w.subject AND t.state IN (
+                  '{TransmissionState.Acknowledged}', '{TransmissionState.Refused}', '{TransmissionState.Failed}'))
+              WHEN '{WorkKind.Validate}' THEN EXISTS (
+                SELECT FROM gateway.incoming i
+                WHERE i.incoming_id = w.subject AND i.state = '{IncomingState.Recorded}')
+              ELSE false END
+          RETURNING 1)
+        SELECT count(*) FROM gone
         """;
 
-    /// <summary>Does what is due now; answers how many rows of each kind it took octets from.</summary>
+    private const string OldAlarms = """
+        WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1)
+        SELECT count(*) FROM gone
+        """;
+
+    /// <summary>Does what is due now. Answers for each kind from how many rows contents were taken.</summary>
     public async Task<IReadOnlyDictionary<string, long>> RunAsync(CancellationToken cancellationToken)
     {
         await HousekeepAsync(cancellationToken);
@@ -136,18 +162,13 @@ internal sealed class RetentionSweep(
             ("documents-in", options.Documents, Received(Disposition.Inbox)),
             ("documents-out", options.Documents, Simple(DocumentsSent)),
             ("work", options.DeadWork, Rows(DeadWork)),
-            (
-                "alarms",
-                options.Alarms,
-                Rows(
-                    "WITH gone AS (DELETE FROM gateway.alarm WHERE raised_at < gateway.cutoff(@age) RETURNING 1) SELECT "
-                        + "count(*) FROM gone")),
+            ("alarms", options.Alarms, Rows(OldAlarms)),
             (
                 "checkpoints", options.Checkpoints,
                 Rows("SELECT checkpoints + cosignatures + peer_checkpoints FROM ledger.thin(@age)")),
         ];
 
-    /// <summary>Batch after batch until a batch is not full.</summary>
+    /// <summary>Runs batch after batch until a batch is not full.</summary>
     private async Task<long> SweepAsync(string kind, TimeSpan age, Take take, CancellationToken cancellationToken)
     {
         long total = 0;
@@ -222,8 +243,8 @@ internal sealed class RetentionSweep(
             new { now = now.UtcDateTime, kind, rows, destroyed, bytes, entry.EntryId }, cancellationToken);
     }
 
-    /// <summary>Shapes tables. What another holds locked for long is left for the next run: a missing partition refuses
-    /// nothing, the default one takes it.</summary>
+    /// <summary>Makes and drops partitions. A table that somebody holds locked for long is left for the next run; the
+    /// default partition takes rows meanwhile.</summary>
     private async Task HousekeepAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
@@ -237,7 +258,7 @@ internal sealed class RetentionSweep(
         {
             try
             {
-                // Each by itself: locks on tables are held no longer than one of them takes.
+                // Each runs by itself, so that no lock on a table is held for longer than one of them takes.
                 var changed = await connection.CommitAsync("retention.partitions", c =>
                     c.ScalarAsync<int>("SELECT " + shape, null, cancellationToken));
                 if (changed > 0)
@@ -256,9 +277,8 @@ internal sealed class RetentionSweep(
     private static Take Simple(string sql) =>
         async (transaction, age, cancellationToken) =>
         {
-            var taken = (
-                await transaction.ListAsync<(Guid Row, Guid? Blob)>(sql, new { age, Batch }, cancellationToken)
-            ).ToList();
+            var taken = await transaction.ListAsync<(Guid Row, Guid? Blob)>(
+                sql, new { age, Batch }, cancellationToken);
             return (taken.DistinctBy(t => t.Row).Count(), [.. taken.Select(t => t.Blob).OfType<Guid>()]);
         };
 
@@ -272,12 +292,10 @@ internal sealed class RetentionSweep(
             return (ids.Length, [.. blobs]);
         };
 
-    /// <summary>Rows without octets.</summary>
+    /// <summary>Rows without blobs.</summary>
     private static Take Rows(string sql) =>
         async (transaction, age, cancellationToken) =>
-            (
-                await transaction.ScalarAsync<long>(sql, new { age }, cancellationToken),
-                []);
+            (await transaction.ScalarAsync<long>(sql, new { age }, cancellationToken), []);
 
     private delegate Task<(long Rows, IReadOnlyList<Guid> Blobs)> Take(
         NpgsqlTransaction transaction, TimeSpan age, CancellationToken cancellationToken);

@@ -85,6 +85,6 @@ internal static class QueueCommand
             "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42",
             [id],
             async (queue, parsed, cancellationToken) =>
-                await queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
+                await queue.GiveUpAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
     }
 }

@@ -3,15 +3,15 @@ using Npgsql;
 namespace SecureMail.Storage.Queue;
 
 /// <summary>
-/// What is known of the destinations, as rows of <c>gateway.destination</c>: who cannot be reached backs off as a
-/// whole, and whoever answers is open.
+/// What is known of the destinations, as rows of <c>gateway.destination</c>. A destination that cannot be reached backs
+/// off as a whole; one that answers is open.
 /// </summary>
 /// <remarks>
-/// A host's failure is told apart from a refusal of one message: only the first backs the destination off. While it
-/// does, <see cref="WorkQueue"/> leases one row of the destination at each time of the schedule, over all nodes: the
-/// probe. The first answer opens the destination: two rows at once, then three, up to the share of the destination on
-/// each node, so that a server that has just come up is not met by everything at once. A database of ours that is away
-/// says nothing about anybody: those errors never come here. Whoever brings us mail is up: it is probed at once.
+/// Only the failure of a host makes a destination back off, not the refusal of one message. While it backs off, <see
+/// cref="WorkQueue"/> leases one row of it (the probe) at each time of the schedule, over all nodes. The first answer
+/// opens the destination: two rows at once, then three, up to its share of each node, so that a server that has just
+/// come up does not get everything at once. Faults of our own database never come here, because they say nothing about
+/// a destination. A gateway that brings us mail is probed at once.
 /// </remarks>
 public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule schedule)
 {
@@ -19,11 +19,11 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
     /// <c>WorkKind.Send</c>.</summary>
     public const string KindOfWork = "send";
 
-    /// <summary>Successes are counted so far and no further: beyond it a destination is as open as it gets.</summary>
+    /// <summary>Successes are counted up to this number, because more do not open a destination further.</summary>
     internal const int FullyOpen = 32;
 
     /// <summary>The host could not be reached, or ended the session. Of several attempts that were under way at once
-    /// the first alone counts.</summary>
+    /// only the first counts.</summary>
     /// <param name="began">When the attempt was leased, by the database's clock.</param>
     public async Task FailedAsync(
         string destination, DateTime began, string reason, CancellationToken cancellationToken)
@@ -36,20 +36,21 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
         await connection.CommitAsync("queue.lane-failed", c => c.ExecuteAsync(
             """
             INSERT INTO gateway.destination AS d (lane, failures, not_before, last_error, last_failure_at)
-              VALUES (@lane, 1, now() + @delay, @reason, now())
-            ON CONFLICT (lane) DO UPDATE SET failures = d.failures + 1, successes = 0,
-              not_before = excluded.not_before, last_error = excluded.last_error, last_failure_at = now()
-              WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
+            VALUES (@lane, 1, now() + @delay, @reason, now())
+            ON CONFLICT (lane) DO UPDATE
+            SET failures = d.failures + 1, successes = 0, not_before = excluded.not_before,
+              last_error = excluded.last_error, last_failure_at = now()
+            WHERE d.last_failure_at IS NULL OR d.last_failure_at < @began
             """,
             new { lane = destination, delay, reason, began }, cancellationToken));
     }
 
-    /// <summary>The host answered, whatever it answered.</summary>
+    /// <summary>Notes that the host answered, whatever the answer was.</summary>
     public async Task ReachedAsync(string destination, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        // Asked before it is written: a destination in use is fully open, and no send pays for a row that all of them
-        // share.
+        // Read before writing: a destination in use is fully open, so most sends write nothing to the row that all of
+        // them share.
         var changes = await connection.ScalarAsync<bool>(
             """
             SELECT EXISTS (SELECT FROM gateway.destination WHERE lane = @lane
@@ -61,15 +62,17 @@ public sealed class DestinationQueues(NpgsqlDataSource database, RetrySchedule s
             await connection.CommitAsync("queue.lane-reached", c =>
                 c.ExecuteAsync(
                     """
-                    UPDATE gateway.destination SET failures = 0, not_before = NULL, successes =
-                      least(successes + 1, @FullyOpen), last_success_at = now() WHERE lane = @lane
+                    UPDATE gateway.destination
+                    SET failures = 0, not_before = NULL, successes = least(successes + 1, @FullyOpen),
+                      last_success_at = now()
+                    WHERE lane = @lane
                     """,
                     new { lane = destination, FullyOpen }, cancellationToken));
         }
     }
 
-    /// <summary>A gateway has brought a message, so it is up again, it seems: its probe need not wait. One that calls
-    /// and does not answer is not probed at each call.</summary>
+    /// <summary>Makes the probe of a gateway due that has brought a message, because it seems to be up again. A gateway
+    /// that calls and does not answer is not probed at each call.</summary>
     /// <param name="transaction">The caller's, in which the message is recorded.</param>
     public static Task CalledAsync(
         NpgsqlTransaction transaction, string destination, CancellationToken cancellationToken) =>

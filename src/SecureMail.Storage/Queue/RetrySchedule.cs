@@ -1,8 +1,7 @@
 namespace SecureMail.Storage.Queue;
 
 /// <summary>
-/// When something is tried again: at once after a moment, then ever later, never later than a cap, and never exactly
-/// when another is.
+/// When something is tried again: soon at first, then with doubling delays up to a cap, each with a jitter of its own.
 /// </summary>
 /// <remarks>
 /// RFC 5321 §4.5.4.1 asks for at least 30 minutes between tries of one message, or better for a strategy that knows why
@@ -17,18 +16,18 @@ namespace SecureMail.Storage.Queue;
 /// <param name="Longest">The cap, before jitter.</param>
 public sealed record RetrySchedule(TimeSpan First, TimeSpan Longest)
 {
-    /// <summary>For one piece of work: what was said concerns it alone.</summary>
+    /// <summary>For one piece of work, where the failure concerns it alone.</summary>
     public static RetrySchedule OfWork { get; } = new(TimeSpan.FromSeconds(2), TimeSpan.FromMinutes(30));
 
     /// <summary>
-    /// For a destination. Its cap is far lower: a probe is one connection a minute, and everything that waits for the
+    /// For a destination. The cap is far lower, because a probe is one connection a minute and everything for the
     /// destination waits for it. In a storm of ten minutes a cap of ten minutes kept whole destinations shut long after
     /// their gateways were back.
     /// </summary>
     public static RetrySchedule OfDestination { get; } = new(TimeSpan.FromSeconds(2), TimeSpan.FromMinutes(1));
 
     /// <summary>How long to wait after so many failures in a row.</summary>
-    /// <param name="failures">From 1; whatever else counts as 1.</param>
+    /// <param name="failures">From 1; a smaller number counts as 1.</param>
     public TimeSpan After(int failures) => After(failures, Random.Shared);
 
     internal TimeSpan After(int failures, Random random)

@@ -9,27 +9,28 @@ namespace SecureMail.Storage.Queue;
 /// <remarks>
 /// Enqueueing joins the caller's transaction: the work exists exactly when the state that asks for it does. A worker
 /// leases rows (SKIP LOCKED, so that workers never wait for one another), renews the lease while it runs, and deletes
-/// the row in the transaction that records what it did; that delete finds nothing if the lease was lost, and then the
-/// whole transaction is undone. All times are the database's own: nodes with different clocks agree on what a lease is.
-/// Delivery is at least once; that it happens once is the business of what the row's subject records. No NOTIFY:
-/// PostgreSQL lets the commits that notify pass one at a time; workers look at the partial index a few times a second
-/// instead.
+/// the row in the transaction that records what it did. If the lease was lost, that delete finds nothing and the whole
+/// transaction is undone. All times are the database's, so that nodes with different clocks agree on what a lease is.
+/// Work is done at least once; the rows of its subject see to it that its effect happens once. NOTIFY is not used,
+/// because PostgreSQL lets commits that notify pass one at a time. Workers look at the partial index a few times a
+/// second instead.
 /// </remarks>
 public sealed class WorkQueue(NpgsqlDataSource database)
 {
     /// <summary>
     /// What the database's clock must show, or null. A lease is over when both say so: the clock, and the count of
-    /// seconds since it was last looked at. So a clock that leaps ends no lease; what it leapt over is added to them
-    /// by the gateway's watch over clocks.
+    /// seconds since the clock was last looked at. Therefore a clock that leaps ends no lease; the gateway's watch over
+    /// clocks adds the leap to the leases.
     /// </summary>
     public Func<DateTime?> MonotonicNow { get; init; } = () => null;
 
-    /// <summary>Asks for work. Asking again for the same subject is the same row, made ready anew if it lay dead or
-    /// held.</summary>
+    /// <summary>Asks for work. Asking again for the same subject finds the same row, and makes it ready again where it
+    /// is dead or held.</summary>
     /// <param name="transaction">The caller's; the work is durable with its commit.</param>
     /// <param name="awaitsEntry">A ledger entry that a checkpoint must cover first.</param>
-    /// <param name="destination">Where it goes, when that is known: what goes to one place shares its limits.</param>
-    /// <param name="batch">What can be done in one go with others of the same destination bears the same.</param>
+    /// <param name="destination">Where the work goes, where that is known. Work for one destination shares its
+    /// limits.</param>
+    /// <param name="batch">Work of one destination and one batch can be done in one go.</param>
     public static Task EnqueueAsync(
         NpgsqlTransaction transaction,
         string kind,
@@ -47,12 +48,13 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         CancellationToken cancellationToken) =>
         await transaction.ExecuteAsync(
             $"""
-            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch) SELECT @kind, subject,
-              @awaitsEntry, lane, batch FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
-            ON CONFLICT (kind, subject) DO UPDATE SET state = '{WorkState.Ready}', run_at = now(), attempts = 0,
-              lease_owner = NULL, lease_until = NULL, awaits_entry = excluded.awaits_entry,
-              lane = excluded.lane, batch = excluded.batch
-              WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
+            INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch)
+            SELECT @kind, subject, @awaitsEntry, lane, batch
+            FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
+            ON CONFLICT (kind, subject) DO UPDATE
+            SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL,
+              awaits_entry = excluded.awaits_entry, lane = excluded.lane, batch = excluded.batch
+            WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
             """,
             new
             {
@@ -63,8 +65,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 batches = work.Select(w => w.Batch).ToArray(),
             }, cancellationToken);
 
-    /// <summary>Frees the work that awaited these ledger entries. Called in the sequencer's transaction: covered and
-    /// freed are one commit.</summary>
+    /// <summary>Frees the work that awaited these ledger entries. It runs in the sequencer's transaction, so that the
+    /// checkpoint and the release are one commit.</summary>
     public static async Task ReleaseAsync(
         NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
         await transaction.ExecuteAsync(
@@ -108,13 +110,12 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             """,
             new { reasons }, cancellationToken);
 
-    /// <summary>So many rows of one batch are done in one go at most. RFC 5321 §4.5.3.1.8: a server takes a hundred
-    /// recipients, and need not take more.</summary>
+    /// <summary>The most rows of one batch that are done in one go. RFC 5321 §4.5.3.1.8: a server takes a hundred
+    /// recipients and need not take more.</summary>
     internal const int LargestBatch = 100;
 
-    /// <param name="destinations">Null: the kind knows no lanes, the oldest rows are taken.</param>
-    /// <returns>At most as many as asked for; with each come, beyond that number, the rows of its batch that are
-    /// due.</returns>
+    /// <param name="destinations">Null: the kind has no destinations, and the oldest rows are taken.</param>
+    /// <returns>At most as many as asked for; with each come, beyond that number, the due rows of its batch.</returns>
     internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(
         string kind, string owner, TimeSpan lease, int most, DestinationLimits? destinations,
         CancellationToken cancellationToken)
@@ -124,15 +125,20 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             c.ListAsync<( long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
                 $"""
                 {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
-                  together AS MATERIALIZED (
-                  SELECT w.work_id FROM (SELECT DISTINCT p.lane, p.batch FROM gateway.work p
-                    JOIN pick USING (work_id) WHERE p.batch IS NOT NULL) b CROSS JOIN LATERAL (
+                together AS MATERIALIZED (
+                  SELECT w.work_id FROM (
+                    SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id)
+                    WHERE p.batch IS NOT NULL) b
+                  CROSS JOIN LATERAL (
                     SELECT work_id FROM gateway.work
                     WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
-                      AND awaits_entry IS NULL AND run_at <= now() LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
-                UPDATE gateway.work w SET state = '{WorkState.Leased}', lease_owner = @owner,
-                  lease_until = now() + @lease, attempts = attempts + 1
-                FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due WHERE w.work_id = due.work_id
+                      AND awaits_entry IS NULL AND run_at <= now()
+                    LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
+                UPDATE gateway.work w
+                SET state = '{WorkState.Leased}', lease_owner = @owner, lease_until = now() + @lease,
+                  attempts = attempts + 1
+                FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due
+                WHERE w.work_id = due.work_id
                 RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
                 """,
                 new { kind, owner, lease }, cancellationToken));
@@ -156,30 +162,31 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         ];
     }
 
-    // The limit is a literal on purpose: as a parameter it takes the planner off the partial index.
+    // The limit is a literal, because with a parameter the planner does not use the partial index.
     private static string Oldest(int most) =>
         $"""
-            WITH pick AS MATERIALIZED (
-              SELECT work_id FROM gateway.work WHERE kind = @kind AND state = '{WorkState.Ready}'
-                AND awaits_entry IS NULL AND run_at <= now() ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
-            """;
+        WITH pick AS MATERIALIZED (
+          SELECT work_id FROM gateway.work
+          WHERE kind = @kind AND state = '{WorkState.Ready}' AND awaits_entry IS NULL AND run_at <= now()
+          ORDER BY run_at LIMIT {most} FOR UPDATE SKIP LOCKED)
+        """;
 
-    /// <summary>Answers false when the lease is no longer ours. Those that came with it are renewed with it; one that
-    /// was done meanwhile needs none.</summary>
+    /// <summary>Answers false when the lease is no longer ours. The rows of its batch are renewed with it; a row that
+    /// is done needs no lease.</summary>
     internal async Task<bool> RenewAsync(WorkItem item, TimeSpan lease, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.renew", c => c.ExecuteAsync(
             $"""
-            UPDATE gateway.work SET lease_until = now() + @lease WHERE work_id = ANY(@ids)
-              AND state = '{WorkState.Leased}' AND lease_owner = @Owner
+            UPDATE gateway.work SET lease_until = now() + @lease
+            WHERE work_id = ANY(@ids) AND state = '{WorkState.Leased}' AND lease_owner = @Owner
               AND lease_until > least(now(), @monotonic::timestamptz)
             """,
             new { lease, ids = item.All.Select(i => i.Id).ToArray(), item.Owner, monotonic = MonotonicNow() },
             cancellationToken)) > 0;
     }
 
-    /// <param name="destination">Where it goes, as its handler found; null: as before.</param>
+    /// <param name="destination">Where the work goes, as its handler found; null: as before.</param>
     internal async Task PutBackAsync(
         WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt,
         CancellationToken cancellationToken, string? destination = null)
@@ -187,36 +194,37 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
             $"""
-            UPDATE gateway.work SET state = @state, run_at = now() + @delay, last_error = @reason,
-              lease_owner = NULL, lease_until = NULL, acted_at = NULL,
-              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
+            UPDATE gateway.work
+            SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL,
+              acted_at = NULL, attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
             WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
             """,
             new { state, delay, reason, countsAsAttempt, lane = destination, item.Id, item.Owner }, cancellationToken));
     }
 
-    /// <summary>Makes leases that ran out ready again: their worker died or lost the database.</summary>
+    /// <summary>Makes work ready again whose lease ran out, because its worker died or lost the database.</summary>
     internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(
             $"""
-            UPDATE gateway.work SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL,
-              last_error = 'lease ran out' WHERE state = '{WorkState.Leased}'
-              AND lease_until <= least(now(), @monotonic::timestamptz)
+            UPDATE gateway.work
+            SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out'
+            WHERE state = '{WorkState.Leased}' AND lease_until <= least(now(), @monotonic::timestamptz)
             """,
             new { monotonic = MonotonicNow() }, cancellationToken));
     }
 
-    /// <summary>Frees at once what an earlier process of this node had leased: the caller holds the node's
-    /// <see cref="Storage.ServingLock"/>, so that process is gone.</summary>
+    /// <summary>Frees at once what an earlier process of this node had leased. That process is gone, because the caller
+    /// holds the node's <see cref="Storage.ServingLock"/>.</summary>
     internal async Task<int> ReclaimOfAsync(string node, string except, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(
             $"""
-            UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL,
-              lease_until = NULL, last_error = 'process ended'
+            UPDATE gateway.work
+            SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL, lease_until = NULL,
+              last_error = 'process ended'
             WHERE state = '{WorkState.Leased}' AND starts_with(lease_owner, @node) AND lease_owner <> @except
             """,
             new { node = node + ":", except }, cancellationToken));
@@ -255,26 +263,28 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         ];
     }
 
-    /// <summary>A person asks for it now: whatever held it back is forgotten, and a destination that backs off is
-    /// probed at once. False when there is no such row or it is being worked on.</summary>
+    /// <summary>Makes work due now because a person asks for it. A destination that backs off is probed at once.
+    /// Answers false where there is no such row or a worker is at it.</summary>
     public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.retry", c => c.ScalarAsync<int>(
             $"""
-            WITH asked AS (UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(),
-              attempts = 0, acted_at = now() WHERE work_id = @id
-              AND state <> '{WorkState.Leased}' RETURNING lane),
-            probed AS (UPDATE gateway.destination SET not_before = now() WHERE failures > 0
-              AND lane IN (SELECT lane FROM asked))
+            WITH asked AS (
+              UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, acted_at = now()
+              WHERE work_id = @id AND state <> '{WorkState.Leased}'
+              RETURNING lane),
+            probed AS (
+              UPDATE gateway.destination SET not_before = now()
+              WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
             SELECT count(*)::int FROM asked
             """,
             new { id }, cancellationToken)) == 1;
     }
 
-    /// <summary>A person gives it up: the row goes, what it was about stays as it is. False when there is no such row
-    /// or it is being worked on.</summary>
-    public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
+    /// <summary>Deletes work that a person gives up; its subject stays as it is. Answers false where there is no such
+    /// row or a worker is at it.</summary>
+    public async Task<bool> GiveUpAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.give-up", c =>
@@ -321,7 +331,8 @@ public sealed class WorkRow
 
     public string? LastError { get; init; }
 
-    /// <summary>The gateway it goes to; null for work that goes nowhere, or whose way is not known yet.</summary>
+    /// <summary>The gateway that the work goes to; null for work that goes nowhere, or whose destination is not known
+    /// yet.</summary>
     [JsonPropertyName("lane")]
     public string? Destination { get; init; }
 
@@ -340,7 +351,7 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
 
     public string Kind => kind;
 
-    /// <summary>Null: nobody has said yet where it goes.</summary>
+    /// <summary>Null: the destination is not known yet.</summary>
     public string? Destination { get; init; }
 
     /// <summary>By the database's clock.</summary>
@@ -353,7 +364,7 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         private set;
     }
 
-    /// <summary>The first, with the others to be done in one go.</summary>
+    /// <summary>This work with the others to be done in one go.</summary>
     internal static WorkItem Together(IReadOnlyList<WorkItem> items)
     {
         items[0].All = items;
@@ -365,8 +376,8 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     /// <summary>This one included.</summary>
     public int Attempts => attempts;
 
-    /// <summary>When a person asked for it again, by the database's clock; null when nobody did. Rows freed by one act
-    /// bear one time.</summary>
+    /// <summary>When a person asked for it again, by the database's clock; null where nobody did. Rows that one act
+    /// freed have the same time.</summary>
     public DateTime? ActedAt => actedAt;
 
     /// <summary>Deletes the row; with the commit the work is done.</summary>
@@ -384,7 +395,7 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         }
     }
 
-    /// <summary>Ends work whose subject needs nothing any more.</summary>
+    /// <summary>Ends work that its subject no longer needs.</summary>
     public async Task<WorkOutcome> DropAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
     {
         await database.InTransactionAsync(
@@ -392,9 +403,9 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
         return new WorkOutcome.Done();
     }
 
-    /// <summary>Checked just before a side effect that no transaction can take back, such as a mail that
-    /// leaves.</summary>
-    /// <exception cref="LeaseLostException">Another worker has one of them now, or soon may.</exception>
+    /// <summary>Checks the leases just before a side effect that no transaction can undo, such as sending a
+    /// mail.</summary>
+    /// <exception cref="LeaseLostException">Another worker has one of them now, or may have it soon.</exception>
     public static async Task RequireLeasesAsync(
         IReadOnlyList<WorkItem> items, NpgsqlDataSource database, CancellationToken cancellationToken)
     {
@@ -412,11 +423,11 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     }
 }
 
-/// <summary>The lease ran out while the work was under way; somebody else does it.</summary>
+/// <summary>The lease ran out while the work was under way; another worker does it.</summary>
 public sealed class LeaseLostException() : Exception("The lease on this work was lost.");
 
-/// <summary>What a handler says of its work, and of what was leased with it, when it did not complete it
-/// itself.</summary>
+/// <summary>What a handler answers about its work, and about the rows leased with it, where it did not complete
+/// them.</summary>
 public abstract record WorkOutcome
 {
     private WorkOutcome() { }
@@ -431,19 +442,19 @@ public abstract record WorkOutcome
         public TimeSpan? Within { get; init; }
     }
 
-    /// <summary>Not yet; again after a time, and this does not count as an attempt.</summary>
+    /// <summary>Not yet; try again after a time. It does not count as an attempt.</summary>
     public sealed record Snooze(TimeSpan Delay, string Reason) : WorkOutcome;
 
-    /// <summary>It goes to another place than its row says: at once, in that place's destination. Not an
+    /// <summary>The work goes to another destination than its row says. It moves there at once and does not count as an
     /// attempt.</summary>
     public sealed record Move(string Destination) : WorkOutcome;
 
     /// <summary>A person must act first (a PIN, a missing key).</summary>
     public sealed record Hold(string Reason) : WorkOutcome;
 
-    /// <summary>Given up; kept for a person to look at.</summary>
+    /// <summary>Given up and kept for a person to look at.</summary>
     public sealed record Dead(string Reason) : WorkOutcome;
 
-    /// <summary>What was done in one go ended differently for each.</summary>
+    /// <summary>The rows of one go ended differently.</summary>
     public sealed record Each(IReadOnlyList<(WorkItem Item, WorkOutcome Outcome)> Outcomes) : WorkOutcome;
 }

@@ -6,23 +6,23 @@ namespace SecureMail.Storage.Queue;
 
 /// <summary>
 /// Runs the handlers of the work kinds on this node, each kind with a concurrency of its own, so that slow sending
-/// never starves judging.
+/// never starves validation.
 /// </summary>
 /// <remarks>
-/// It looks for work a few times a second, and at once when a handler ended. A database that goes away is waited for.
-/// On stop no new work is leased, what runs may finish, and what does not finish in time is given back by its lease.
+/// The worker looks for work a few times a second, and at once when a handler ended. When the database goes away, it
+/// waits. On stop it leases no new work and lets handlers finish; what does not finish in time becomes ready when its
+/// lease ends.
 /// </remarks>
 public sealed class Worker(
     WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time,
     ILogger logger) : IDisposable
 {
-    // What a node had under way when it died is taken over by another when this is past; renewed four times before
-    // that.
+    // After this time another node takes over the work of a node that died. A lease is renewed four times within it.
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
 
-    // A database or a disk of ours that failed is mended for all work at once: whatever it held up goes on soon after,
-    // however long it took.
+    // A failed database or disk of ours is mended for all work at once. Therefore what it held up goes on soon after,
+    // however long the failure took.
     private static readonly TimeSpan OursMended = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
@@ -66,8 +66,8 @@ public sealed class Worker(
                             kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Destinations, stop))
                     {
                         leased++;
-                        // One whose lease ran out under our own hands, and that is ours again: what runs goes on,
-                        // nothing is begun beside it.
+                        // The lease of this work ran out while we did it, and the work is leased to us again. The
+                        // running handler goes on, and no second one is started.
                         List<WorkItem> begun = [.. item.All.Where(i => _underWay.TryAdd(i.Id, true))];
                         if (begun.Count > 0)
                         {
@@ -81,7 +81,7 @@ public sealed class Worker(
                 running.RemoveAll(t => t.IsCompleted);
                 if (leased == 0)
                 {
-                    // What is due stands behind a destination that is shut or full.
+                    // The work that is due waits for a destination that backs off or is full.
                     await _wake.WaitAsync(Poll, stop);
                 }
             }
@@ -124,7 +124,7 @@ public sealed class Worker(
         }
         catch (Exception e) when (DatabaseFault.Is(e))
         {
-            // The row stays leased until its lease runs out; whoever finds it then does the work.
+            // The row stays leased until its lease runs out. Then any node does the work.
             QueueLog.OutcomeNotRecorded(logger, item.Kind, item.Subject, e.Message);
         }
         finally
@@ -164,8 +164,8 @@ public sealed class Worker(
         }
         catch (Exception e)
         {
-            // A bug, or a row that no code of ours can work on: tried again with growing delays, then left for a
-            // person. Its message may quote what it stumbled over, so the queue row names the type alone.
+            // This is a bug, or a row that this build cannot work on. It is tried again with growing delays and then
+            // left for a person. The row names only the exception's type, because the message may quote content.
             QueueLog.HandlerFailed(logger, e, item.Kind, item.Subject);
             return new WorkOutcome.Each([
                 .. item.All.Select(i =>
@@ -226,7 +226,7 @@ public sealed class Worker(
             catch (Exception e)
                 when (DatabaseFault.Is(e) || e is OperationCanceledException)
             {
-                // Three renewals missed: the lease may end before the fourth.
+                // Three renewals were missed, so the lease may end before the fourth.
                 if (++failures >= 3)
                 {
                     await lost.CancelAsync();
@@ -240,7 +240,7 @@ public sealed class Worker(
 /// <summary>One kind of work: what does it, and how many at once on this node.</summary>
 public sealed record WorkHandler(int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle)
 {
-    /// <summary>Null: the work goes nowhere in particular.</summary>
+    /// <summary>Null: the work has no destinations.</summary>
     public DestinationLimits? Destinations { get; init; }
 
     public RetrySchedule Retry { get; init; } = RetrySchedule.OfWork;
