@@ -31,8 +31,8 @@ internal sealed class BackupSource
         return backup?.Connection is { } connection
             ? new BackupSource(new NpgsqlConnectionStringBuilder(connection), isPrivate: false)
             : throw new StorageUnavailableException(
-                "Thiếu Backup:Connection: cần vai trò có quyền REPLICATION trên máy chủ PostgreSQL đã cấu hình. / "
-                    + "Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server.");
+                StorageFault.BackupConnectionMissing, [],
+                "Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server.");
     }
 
     /// <summary>Not pooled, and its own commits never wait for the journal: it is what brings the journal
@@ -92,7 +92,9 @@ internal sealed class BackupSource
             start.Environment["PGPASSWORD"] = password;
         }
 
-        return Process.Start(start) ?? throw new StorageUnavailableException("pg_basebackup would not start");
+        return Process.Start(start)
+            ?? throw new StorageUnavailableException(
+                StorageFault.ProgramFailed, ["pg_basebackup", ""], "pg_basebackup did not start.");
     }
 
     public static ulong Lsn(object? value) =>

@@ -57,6 +57,6 @@ public sealed class Backups(
         return recovery.PublicKey.Oid.Value == RsaEncryption
             ? new BackupKeys(recovery, signer, files.Name, time)
             : throw new BackupException(
-                "Chứng thư phục hồi phải dùng khóa RSA", "The recovery certificate must be of an RSA key");
+                BackupFault.RecoveryKeyNotRsa, "The recovery certificate must be of an RSA key.");
     }
 }

@@ -127,7 +127,7 @@ internal static partial class BaseBackup
             {
                 var reason = said.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? "pg_basebackup";
                 throw new StorageUnavailableException(
-                    $"Không sao lưu được cơ sở dữ liệu: {reason} / The database cannot be backed up: {reason}");
+                    StorageFault.BaseBackupFailed, [reason], $"The database cannot be backed up: {reason}");
             }
 
             // Only now: a tar that was cut off must not look like one that ended.

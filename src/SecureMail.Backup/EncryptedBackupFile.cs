@@ -172,20 +172,19 @@ internal sealed class EncryptedBackupReader : IDisposable
                     != front.Length
                 || !front.AsSpan().StartsWith(EncryptedBackupFile.Magic))
             {
-                throw BackupException.Damaged(
-                    name, "không phải tệp sao lưu của SecureMail", "it is no backup file of SecureMail");
+                throw BackupException.Damaged(name, BackupFault.NotABackupFile);
             }
 
             var length = BinaryPrimitives.ReadInt32BigEndian(front.AsSpan(EncryptedBackupFile.Magic.Length));
             if (length is <= 0 or > EncryptedBackupHeader.LongestOctets)
             {
-                throw BackupException.Damaged(name, "phần đầu hỏng", "its header is damaged");
+                throw BackupException.Damaged(name, BackupFault.HeaderDamaged);
             }
 
             var octets = new byte[length];
             if (await file.ReadAtLeastAsync(octets, length, throwOnEndOfStream: false, cancellationToken) != length)
             {
-                throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
+                throw BackupException.Damaged(name, BackupFault.CutOff);
             }
 
             var (header, signer) = await EncryptedBackupHeader.ReadAsync(name, octets, cancellationToken);
@@ -226,7 +225,7 @@ internal sealed class EncryptedBackupReader : IDisposable
 
         if (Ended)
         {
-            throw BackupException.Damaged(_name, "có dữ liệu lạ sau phần cuối", "something follows its end");
+            throw BackupException.Damaged(_name, BackupFault.TrailingData);
         }
 
         if (got < head.Length)
@@ -300,9 +299,7 @@ internal sealed class EncryptedBackupReader : IDisposable
     }
 
     private BackupException Changed() =>
-        BackupException.Damaged(
-            _name, $"bản ghi số {_number} đã bị sửa hoặc khóa không đúng",
-            $"record {_number} was changed, or the key is another");
+        BackupException.RecordChanged(_name, _number);
 
     private sealed class ContentStream(EncryptedBackupReader reader, string name) : Stream
     {
@@ -329,11 +326,10 @@ internal sealed class EncryptedBackupReader : IDisposable
             while (_rest.IsEmpty && !reader.Ended)
             {
                 var (position, octets) = await reader.ReadAsync(cancellationToken)
-                    ?? throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
+                    ?? throw BackupException.Damaged(name, BackupFault.CutOff);
                 if (position != _position)
                 {
-                    throw BackupException.Damaged(
-                        name, "nội dung không liền nhau", "its content does not follow on itself");
+                    throw BackupException.Damaged(name, BackupFault.RecordGap);
                 }
 
                 _position += (ulong)octets.Length;
@@ -343,7 +339,7 @@ internal sealed class EncryptedBackupReader : IDisposable
             var count = Math.Min(buffer.Length, _rest.Length);
             if (count == 0 && buffer.Length > 0 && await reader.ReadAsync(cancellationToken) is not null)
             {
-                throw BackupException.Damaged(name, "có dữ liệu lạ sau phần cuối", "something follows its end");
+                throw BackupException.Damaged(name, BackupFault.TrailingData);
             }
 
             _rest[..count].CopyTo(buffer);

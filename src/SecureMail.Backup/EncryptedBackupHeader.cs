@@ -64,9 +64,7 @@ internal sealed record EncryptedBackupHeader(
                 || await data.VerifyAsync(null, cancellationToken: cancellationToken)
                     is not [{ Intact: true, Certificate: { } signer }])
             {
-                throw BackupException.Damaged(
-                    file, "phần đầu đã bị sửa, chữ ký không đúng",
-                    "its header was changed, the signature does not hold");
+                throw BackupException.Damaged(file, BackupFault.HeaderSignature);
             }
 
             await using var inside = data.OpenContent();
@@ -77,7 +75,7 @@ internal sealed record EncryptedBackupHeader(
         catch (Exception e)
             when (e is CmsException or WireFormatException or CryptographicException or EndOfStreamException)
         {
-            throw BackupException.Damaged(file, "phần đầu hỏng", "its header is damaged", e);
+            throw BackupException.Damaged(file, BackupFault.HeaderDamaged, e);
         }
     }
 
@@ -98,8 +96,7 @@ internal sealed record EncryptedBackupHeader(
                 || await content.ReadAtLeastAsync(key, KeySize, throwOnEndOfStream: false, cancellationToken) != KeySize
             )
             {
-                throw BackupException.Damaged(
-                    file, "khóa bên trong không đúng dạng", "the key inside is not of the right form");
+                throw BackupException.Damaged(file, BackupFault.HeaderKey);
             }
 
             return key;
@@ -107,12 +104,8 @@ internal sealed record EncryptedBackupHeader(
         catch (CmsException e)
         {
             throw e.Error is CmsError.NotForUs or CmsError.DecryptionFailed
-                ? new BackupException(
-                    $"{Path.GetFileName(file)}: khóa đưa vào không phải khóa phục hồi của bản sao lưu này; không khôi "
-                        + $"phục gì.",
-                    $"{Path.GetFileName(file)}: the key given is not this backup's recovery key; nothing was restored.",
-                    e)
-                : BackupException.Damaged(file, "phần đầu hỏng", "its header is damaged", e);
+                ? BackupException.Damaged(file, BackupFault.WrongRecoveryKey, e)
+                : BackupException.Damaged(file, BackupFault.HeaderDamaged, e);
         }
     }
 }

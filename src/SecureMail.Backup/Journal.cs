@@ -53,6 +53,7 @@ internal sealed class Journal(
                             or UnauthorizedAccessException
                             or TimeoutException
                             or InvalidDataException
+                            or SecretFileException
                             or BackupException
                             or StorageUnavailableException
                             or OperationCanceledException)
@@ -264,8 +265,8 @@ internal sealed class Journal(
             && names != "*")
         {
             throw new StorageUnavailableException(
-                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set "
-                    + $"synchronous_standby_names = '{Name}'.");
+                StorageFault.StandbyNameMissing, [Name],
+                $"The PostgreSQL server has not set synchronous_standby_names = '{Name}'.");
         }
     }
 
@@ -287,6 +288,7 @@ internal sealed class Journal(
                             or UnauthorizedAccessException
                             or TimeoutException
                             or InvalidDataException
+                            or SecretFileException
                             or BackupException
                             or StorageUnavailableException)
             {

@@ -82,9 +82,7 @@ public sealed class Restore
         var started = _time.GetTimestamp();
         if (_folder.Bases() is not [.., var chosen])
         {
-            throw new BackupException(
-                $"Trong {_folder.Path} không có bản sao lưu nào trọn vẹn.",
-                $"There is no whole backup in {_folder.Path}.");
+            throw BackupException.NoCompleteBackup(_folder.Path);
         }
 
         var manifest = await ManifestAsync(chosen.Folder, cancellationToken);
@@ -139,12 +137,11 @@ public sealed class Restore
                 && manifest.Gateway == reader.Header.Gateway
                 && manifest.SegmentSize is >= 1 << 20 and <= 1 << 30
                 ? manifest
-                : throw BackupException.Damaged(
-                    BackupFolder.ManifestFile, "bản kê mâu thuẫn với phần đầu", "it contradicts its header");
+                : throw BackupException.Damaged(BackupFolder.ManifestFile, BackupFault.ManifestContradiction);
         }
         catch (WireFormatException e)
         {
-            throw BackupException.Damaged(BackupFolder.ManifestFile, "bản kê hỏng", "the manifest is damaged", e);
+            throw BackupException.Damaged(BackupFolder.ManifestFile, BackupFault.ManifestDamaged, e);
         }
     }
 
@@ -156,17 +153,14 @@ public sealed class Restore
             var path = Path.Combine(folder, name);
             if (!File.Exists(path))
             {
-                throw BackupException.Damaged(
-                    path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+                throw BackupException.Damaged(path, BackupFault.FileMissing);
             }
 
             await using var file = File.OpenRead(path);
             if (manifest.Pieces.GetValueOrDefault(name)
                 != Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)))
             {
-                throw BackupException.Damaged(
-                    path, "tệp bị cắt cụt hoặc bị sửa, không khớp bản kê",
-                    "it was cut off or changed: it is not what the manifest says");
+                throw BackupException.Damaged(path, BackupFault.FileChanged);
             }
         }
     }
@@ -176,8 +170,7 @@ public sealed class Restore
     {
         if (!File.Exists(path))
         {
-            throw BackupException.Damaged(
-                path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+            throw BackupException.Damaged(path, BackupFault.FileMissing);
         }
 
         var reader = await EncryptedBackupReader.OpenAsync(
@@ -189,9 +182,7 @@ public sealed class Restore
         }
 
         reader.Dispose();
-        throw BackupException.Damaged(
-            path, "tệp này không thuộc bản sao lưu (loại khác, hoặc không do cổng này ký)",
-            "it does not belong to this backup (another kind, or not signed by this gateway)");
+        throw BackupException.Damaged(path, BackupFault.ForeignFile);
     }
 
     private async Task UnpackKeysAsync(string folder, string keys, CancellationToken cancellationToken)
@@ -212,9 +203,7 @@ public sealed class Restore
         if (!tls.RawData.AsSpan().SequenceEqual(_signer!.RawData))
         {
             // Peers know this gateway by that key; a backup that another key signed was made by somebody else.
-            throw BackupException.Damaged(
-                BackupFolder.KeysFile, "bản sao lưu không do khóa TLS của cổng ký",
-                "the backup was not signed by the gateway's TLS key");
+            throw BackupException.Damaged(BackupFolder.KeysFile, BackupFault.ForeignSigner);
         }
     }
 
@@ -231,7 +220,7 @@ public sealed class Restore
             if (!to.StartsWith(target + Path.DirectorySeparatorChar, StringComparison.Ordinal)
                 && Path.TrimEndingDirectorySeparator(to) != target)
             {
-                throw BackupException.Damaged(path, "tên tệp bên trong dẫn ra ngoài", "a name inside leads out of it");
+                throw BackupException.Damaged(path, BackupFault.NameOutside);
             }
 
             switch (entry.EntryType)
@@ -250,8 +239,7 @@ public sealed class Restore
                     await WriteAsync(entry, to, cancellationToken);
                     break;
                 default:
-                    throw BackupException.Damaged(
-                        path, "có mục không phải tệp hay thư mục", "an entry inside is neither file nor folder");
+                    throw BackupException.Damaged(path, BackupFault.EntryKind);
             }
         }
 
@@ -316,7 +304,7 @@ public sealed class Restore
         var header = reader.Header;
         if (header.System != manifest.System || header.Timeline != manifest.Timeline || (ulong)header.Position != start)
         {
-            throw BackupException.Damaged(file, "tên tệp không khớp phần đầu", "its name is not what its header says");
+            throw BackupException.Damaged(file, BackupFault.NameContradiction);
         }
 
         var position = start;
@@ -324,8 +312,7 @@ public sealed class Restore
         {
             if (at != position)
             {
-                throw BackupException.Damaged(
-                    file, "nhật ký không liền nhau", "its records do not follow on one another");
+                throw BackupException.Damaged(file, BackupFault.RecordGap);
             }
 
             wal.Write(at, octets.Span);
@@ -370,7 +357,11 @@ public sealed record RestoreReport(
     long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
 
 /// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
-public sealed class DataFolderInUseException(string folder, string what)
-    : Exception(
-        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data "
-            + $"folder {folder} is not empty ({what}): restore into an empty one; nothing was changed.");
+public sealed class DataFolderInUseException(string folder, string entry)
+    : Exception($"The data folder {folder} is not empty ({entry}); nothing was changed.")
+{
+    public string Folder { get; } = folder;
+
+    /// <summary>The name of something that is in the folder.</summary>
+    public string Entry { get; } = entry;
+}

@@ -131,6 +131,7 @@ public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 /// <summary>The octets were destroyed on purpose, by retention or by an order to erase; the ledger says which and
 /// when.</summary>
 public sealed class ContentErasedException(Guid blob)
-    : Exception(
-        $"Nội dung đã hủy; nhật ký kiểm chứng ghi lý do và thời điểm. / The content was erased (blob {blob}); the "
-            + "ledger says when and why.");
+    : Exception($"The content of blob {blob} was erased.")
+{
+    public Guid Blob { get; } = blob;
+}

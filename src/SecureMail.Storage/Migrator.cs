@@ -118,8 +118,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             || (await PendingAsync(connection, cancellationToken)).Count > 0)
         {
             throw new StorageUnavailableException(
-                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this "
-                    + "version: run \"securemail migrate\".");
+                StorageFault.SchemaBehind, [],
+                "The database is not at this version: run \"securemail migrate\".");
         }
     }
 
@@ -150,8 +150,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             { } unknown)
         {
             throw new StorageUnavailableException(
-                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer "
-                    + $"than this build ({unknown}).");
+                StorageFault.SchemaAhead, [unknown], $"The database is newer than this build ({unknown}).");
         }
 
         foreach (var (name, sql) in Known)
@@ -159,8 +158,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
             {
                 throw new StorageUnavailableException(
-                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was "
-                        + $"applied.");
+                    StorageFault.MigrationChanged, [name],
+                    $"Migration {name} was changed after it was applied.");
             }
         }
 

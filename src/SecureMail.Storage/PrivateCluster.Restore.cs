@@ -33,7 +33,8 @@ public sealed partial class PrivateCluster
         using var guard = await ExclusiveAsync(Path.Combine(parent, "start.lock"), cancellationToken);
         if (Directory.Exists(data))
         {
-            throw new StorageUnavailableException("Ở đó đã có cơ sở dữ liệu. / There is a database already.");
+            throw new StorageUnavailableException(
+                StorageFault.DatabaseExists, [], "The data folder has a database already.");
         }
 
         var staging = data + ".restoring";
@@ -137,9 +138,8 @@ public sealed partial class PrivateCluster
                 if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
                 {
                     throw new StorageUnavailableException(
-                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not "
-                            + "recover from the backup: see restore.log.",
-                        e);
+                        StorageFault.RecoveryFailed, [],
+                        "PostgreSQL could not recover from the backup: see restore.log.", e);
                 }
             }
 

@@ -29,7 +29,7 @@ public sealed partial class PrivateCluster
         if (!File.Exists(Path.Combine(_data, "PG_VERSION")))
         {
             throw new StorageUnavailableException(
-                $"Mất thư mục cơ sở dữ liệu {_data}. / The database's folder {_data} is gone.");
+                StorageFault.ClusterGone, [_data], $"The folder {_data} of the database is gone.");
         }
 
         await StartAsync(cancellationToken);

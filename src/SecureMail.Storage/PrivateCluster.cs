@@ -250,8 +250,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         return newest is not null
             ? Path.Combine(newest, "bin")
             : throw new StorageUnavailableException(
-                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / "
-                    + "PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
+                StorageFault.PostgresMissing, [],
+                "PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
     }
 
     private static string SocketDirectoryFor(string name, ServerAccount? account)
@@ -352,7 +352,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
 
         start.Environment["LC_ALL"] = "C.UTF-8";
-        using var process = Process.Start(start) ?? throw new StorageUnavailableException($"{program} would not start");
+        using var process =
+            Process.Start(start)
+            ?? throw new StorageUnavailableException(
+                StorageFault.ProgramFailed, [Path.GetFileName(program), ""], $"{program} did not start.");
         process.StandardInput.Close();
         // The server inherits its starter's pipes and keeps them open: wait for the process, never for the end of its
         // output.
@@ -374,9 +377,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         await exited.Task.WaitAsync(timeout.Token);
         if (process.ExitCode != 0 && !mayFail)
         {
+            var call = $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}";
+            var output = errors.ToString().Trim();
             throw new StorageUnavailableException(
-                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: "
-                    + $"{errors.ToString().Trim()}");
+                StorageFault.ProgramFailed, [call, output], $"{call}: {output}");
         }
 
         return process.ExitCode;
@@ -386,29 +390,4 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     {
         public static readonly ServerAccount Postgres = new("postgres", "postgres");
     }
-}
-
-/// <summary>The database cannot be reached or made; the message says what to do. Exit code 69, HTTP 503, SMTP
-/// 451.</summary>
-public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner)
-{
-    /// <summary>What the server or the connection said, as a sentence that names what to do.</summary>
-    public static StorageUnavailableException Of(Exception e) =>
-        new(
-            e switch
-            {
-                // PostgreSQL, Appendix A: class 53 is insufficient resources.
-                PostgresException { SqlState: PostgresErrorCodes.DiskFull } =>
-                    "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's "
-                        + "disk is full; nothing was taken: free some space and send again.",
-                PostgresException { SqlState: ['5', '3', ..] } =>
-                    "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing "
-                        + "was taken: send again later.",
-                PostgresException p =>
-                    $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); "
-                        + $"nothing was taken.",
-                _ => "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The "
-                    + "database cannot be reached: check the server and Database:Connection.",
-            },
-            e);
 }

@@ -5,22 +5,21 @@ namespace SecureMail.Storage;
 /// <summary>Files that hold a key or a PIN: read only when nobody but their owner may.</summary>
 public static class SecretFile
 {
-    /// <exception cref="InvalidDataException">The file's mode lets a group or everyone in.</exception>
+    /// <exception cref="SecretFileException">The file's mode lets a group or everyone in.</exception>
     public static void RequirePrivate(string path)
     {
         const UnixFileMode Others =
             UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
         if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != UnixFileMode.None)
         {
-            throw new InvalidDataException(
-                $"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to "
-                    + $"others: set its mode to 0600.");
+            throw new SecretFileException(
+                SecretFileFault.OpenToOthers, path, $"The secret file {path} is open to others: set its mode to 0600.");
         }
     }
 
     /// <summary>A PIN or password: the file's octets without a line end behind them, in an array that the caller
     /// wipes.</summary>
-    /// <exception cref="InvalidDataException">The file is open to others.</exception>
+    /// <exception cref="SecretFileException">The file is open to others.</exception>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     public static byte[] ReadPin(string path)
     {

@@ -29,9 +29,8 @@ public sealed class ServingLock : IDisposable
         catch (IOException e)
         {
             throw new StorageUnavailableException(
-                $"Một tiến trình khác đang phục vụ thư mục {dataFolder}; mỗi nút cần thư mục riêng. / Another process "
-                    + $"serves {dataFolder}; each node needs a folder of its own.",
-                e);
+                StorageFault.FolderServed, [dataFolder],
+                $"Another process serves {dataFolder}; each node needs a folder of its own.", e);
         }
 
         using var reader = new StreamReader(file, leaveOpen: true);

@@ -22,7 +22,7 @@ public sealed class StorageKeys
     internal IReadOnlyCollection<string> Names => _keys.Keys;
 
     /// <summary>Reads the keys of a folder; makes the first one where there is none.</summary>
-    /// <exception cref="InvalidDataException">A key file has not 32 octets, or others than its owner may read
+    /// <exception cref="SecretFileException">A key file has not 32 octets, or others than its owner may read
     /// it.</exception>
     public static StorageKeys Open(string folder)
     {
@@ -67,9 +67,8 @@ public sealed class StorageKeys
             keys[Path.GetFileNameWithoutExtension(path)] =
                 key.Length == KeySize
                     ? key
-                    : throw new InvalidDataException(
-                        $"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold "
-                            + $"{KeySize} octets.");
+                    : throw new SecretFileException(
+                        SecretFileFault.KeyDamaged, path, $"The storage key {path} does not have {KeySize} bytes.");
         }
 
         return keys;
@@ -87,7 +86,7 @@ public sealed class StorageKeys
         return (Current, wrapped);
     }
 
-    /// <exception cref="InvalidDataException">The key of that name is absent, or the row was changed.</exception>
+    /// <exception cref="SecretFileException">The key of that name is absent, or the row was changed.</exception>
     internal byte[] Unwrap(Guid blob, string name, ReadOnlySpan<byte> wrapped)
     {
         // A key that another process made since we started is in the folder.
@@ -96,10 +95,15 @@ public sealed class StorageKeys
             _keys = Read(_folder);
         }
 
-        if (!_keys.TryGetValue(name, out var storageKey) || wrapped.Length < 28)
+        if (!_keys.TryGetValue(name, out var storageKey))
         {
-            throw new InvalidDataException(
-                $"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
+            throw new SecretFileException(
+                SecretFileFault.KeyAbsent, name, $"The storage key {name} is not in the key folder.");
+        }
+
+        if (wrapped.Length < 28)
+        {
+            throw new InvalidDataException($"The wrapped key of blob {blob} is cut off.");
         }
 
         var key = new byte[wrapped.Length - 28];
@@ -111,8 +115,9 @@ public sealed class StorageKeys
         }
         catch (AuthenticationTagMismatchException e)
         {
-            throw new InvalidDataException(
-                $"The key of blob {blob} was changed, or the storage key {name} is another.", e);
+            throw new SecretFileException(
+                SecretFileFault.KeyWrong, name,
+                $"The wrapped key of blob {blob} was changed, or the storage key {name} is another one.", e);
         }
     }
 }

@@ -34,9 +34,7 @@ public static class RestoredGateway
         var report = await LedgerVerifier.VerifyAsync(source, key.Verifier, [], cancellationToken);
         if (report.Problems is [var problem, ..])
         {
-            throw new BackupException(
-                $"Nhật ký kiểm chứng khôi phục được không toàn vẹn: {problem.Vi}",
-                $"The ledger restored is not whole: {problem.En}");
+            throw new BackupException(problem);
         }
 
         await using var open = await source.OpenConnectionAsync(cancellationToken);
@@ -47,8 +45,7 @@ public static class RestoredGateway
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
             throw new BackupException(
-                "Nhật ký kiểm chứng khôi phục được không nối tiếp nhật ký kiểm chứng lúc sao lưu",
-                "The ledger restored does not follow on the ledger of the backup");
+                BackupFault.LedgerNotContinued, "The ledger restored does not contain the ledger of the backup.");
         }
 
         var last = await open.ExecuteScalarAsync<DateTime?>(
