@@ -17,7 +17,8 @@ public enum SecretFileFault
     KeyWrong,
 }
 
-/// <summary>A file with a key or a PIN cannot be used. Exit code 65. The message has names, never the content.</summary>
+/// <summary>A file with a key or a PIN cannot be used. Exit code 65. The message has names, never the
+/// content.</summary>
 public sealed class SecretFileException : Exception
 {
     internal SecretFileException(SecretFileFault fault, string name, string message, Exception? inner = null)

@@ -3,22 +3,22 @@ using Npgsql;
 
 namespace SecureMail.Storage;
 
-/// <param name="Key">The name that new blobs are wrapped under now.</param>
-/// <param name="Rewrapped">How many blobs were moved to it.</param>
-/// <param name="Unused">Names of key files that no blob needs any more. Destroying the file makes every wrapped key
-/// that it ever wrapped worthless, wherever a copy lies.</param>
+/// <param name="Key">The name of the key that new blobs are wrapped under now.</param>
+/// <param name="Rewrapped">How many blobs were moved to that key.</param>
+/// <param name="Unused">Names of key files that no blob needs any more. Once the file is destroyed, no copy of a blob key
+/// wrapped under it can be opened.</param>
 public sealed record RotationAnswer(string Key, long Rewrapped, IReadOnlyList<string> Unused);
 
 /// <summary>
-/// Wraps every blob's key under a new storage key. The octets are not touched. Files are never deleted here: a backup
-/// that is still wanted needs the old key, and only a person knows that.
+/// Wraps every blob's key under a new storage key. The content is not encrypted again. Key files are never deleted here,
+/// because a backup that is still wanted needs the old key, and only a person knows which backups are.
 /// </summary>
 public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys keys)
 {
     private const int Batch = 500;
 
-    /// <summary>Makes a key, moves all blobs to it; goes on where an earlier run stopped when
-    /// <paramref name="makeKey"/> is false.</summary>
+    /// <summary>Makes a key and moves all blobs to it.</summary>
+    /// <param name="makeKey">False: move to the current key, to continue a run that was stopped.</param>
     public async Task<RotationAnswer> RotateAsync(bool makeKey, CancellationToken cancellationToken)
     {
         if (makeKey)
@@ -35,8 +35,13 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
             var rows = (
                 await connection.QueryAsync<(Guid Id, string Name, byte[] Wrapped)>(
                     new CommandDefinition(
-                        "SELECT blob_id, storage_key, wrapped_key FROM gateway.blob WHERE blob_id > @after AND "
-                            + "erased_at IS NULL AND storage_key <> @Current ORDER BY blob_id LIMIT @Batch FOR UPDATE",
+                        """
+                        SELECT blob_id, storage_key, wrapped_key
+                        FROM gateway.blob
+                        WHERE blob_id > @after AND erased_at IS NULL AND storage_key <> @Current
+                        ORDER BY blob_id LIMIT @Batch
+                        FOR UPDATE
+                        """,
                         new
                         {
                             after,
@@ -53,8 +58,11 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
 
             await using (
                 var command = new NpgsqlCommand(
-                    "UPDATE gateway.blob b SET storage_key = $2, wrapped_key = n.wrapped FROM unnest($1::uuid[], "
-                        + "$3::bytea[]) n(id, wrapped) WHERE b.blob_id = n.id",
+                    """
+                    UPDATE gateway.blob b SET storage_key = $2, wrapped_key = n.wrapped
+                    FROM unnest($1::uuid[], $3::bytea[]) n(id, wrapped)
+                    WHERE b.blob_id = n.id
+                    """,
                     connection,
                     transaction))
             {

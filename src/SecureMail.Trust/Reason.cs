@@ -34,8 +34,8 @@ public sealed record Reason
     public string En => _words.English(_key, _arguments);
 }
 
-/// <summary>Every reason of the validation of a signature or a path. Their sentences are in <c>Words/Reasons.resx</c> and
-/// <c>Words/Reasons.en.resx</c>.</summary>
+/// <summary>Every reason of the validation of a signature or a path. Their sentences are in
+/// <c>Words/Reasons.resx</c> and <c>Words/Reasons.en.resx</c>.</summary>
 internal static class Reasons
 {
     private static readonly ResourceManager Words = new("SecureMail.Trust.Words.Reasons", typeof(Reasons).Assembly);

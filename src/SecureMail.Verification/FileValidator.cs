@@ -6,9 +6,9 @@ namespace SecureMail.Verification;
 
 /// <summary>
 /// Validates one file of any kind. The kind is found from its bytes (<see cref="FileFormats"/>), the validator of that
-/// kind is called, and its result becomes the one report of CLI.md. Mail is validated by SecureMail.Smime. CMS by itself
-/// is opened and validated here. A PDF is recognised only, and never called valid. Hostile input gives a verdict, not an
-/// exception.
+/// kind is called, and its result becomes the one report of CLI.md. Mail is validated by SecureMail.Smime. CMS by
+/// itself is opened and validated here. A PDF is recognised only, and never called valid. Hostile input gives a
+/// verdict, not an exception.
 /// </summary>
 public static class FileValidator
 {

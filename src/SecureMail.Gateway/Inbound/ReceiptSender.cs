@@ -65,7 +65,8 @@ internal sealed class ReceiptSender(
         await using var blob = blobs.Create(transaction);
         await using (var octets = inner.OpenRead())
         {
-            await SmimeComposer.WriteSignedAsync(message, octets, prepared, signedData, blob, cancellationToken);
+            await SmimeComposer.WriteSignedAsync(
+                message, octets, prepared, signedData, blob.Content, cancellationToken);
         }
 
         var stored = await blob.FinishAsync(cancellationToken);

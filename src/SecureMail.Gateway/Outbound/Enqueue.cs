@@ -134,8 +134,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         NpgsqlTransaction transaction, ComposedDispatch composed, CancellationToken cancellationToken)
     {
         await using var writer = blobs.Create(transaction);
-        await writer.WriteAsync(composed.WholeHead, cancellationToken);
-        await composed.WriteBodyAsync(writer, cancellationToken);
+        await writer.Content.WriteAsync(composed.WholeHead, cancellationToken);
+        await composed.WriteBodyAsync(writer.Content, cancellationToken);
         var message = await writer.FinishAsync(cancellationToken);
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(

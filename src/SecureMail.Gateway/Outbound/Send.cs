@@ -160,7 +160,7 @@ internal sealed class Send(
         var (head, cut) = (
             transmission.Head is { } own ? await HeadAsync(transmission.MessageBlob, own, cancellationToken) : null
         ) ?? ([], 0);
-        return new PrefixedStream(
+        return new ConcatenatedStream(
             [.. field, .. head], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), cut);
     }
 

@@ -12,14 +12,15 @@ using SecureMail.Storage;
 namespace SecureMail.Host.Errors;
 
 /// <summary>
-/// The words for what a command reports: Errors.resx (Vietnamese) and Errors.en.resx (English). A key is the kind of the
-/// exception and its code, for example <c>Storage.DiskFull</c>.
+/// The words for what a command reports: Errors.resx (Vietnamese) and Errors.en.resx (English). A key is the kind of
+/// the exception and its code, for example <c>Storage.DiskFull</c>.
 /// </summary>
 internal static class ErrorWords
 {
     private static readonly ResourceManager Words = new("SecureMail.Host.Errors.Errors", typeof(ErrorWords).Assembly);
 
-    /// <summary>One line, Vietnamese first. An exception without a key of its own is described by its message.</summary>
+    /// <summary>Vietnamese first, then English. An exception without a key of its own is described by its
+    /// message.</summary>
     public static string Of(Exception e)
     {
         var (key, arguments) = KeyOf(e);

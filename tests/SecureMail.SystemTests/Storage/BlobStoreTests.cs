@@ -66,7 +66,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         const int Cut = BlobRow.Size + 70;
         var stored = await WriteAsync(blobs, octets);
         await OwnerAsync($"DELETE FROM gateway.blob_chunk WHERE blob_id = '{stored.Id}' AND n = 0");
-        await using var message = new PrefixedStream(
+        await using var message = new ConcatenatedStream(
             head, await blobs.OpenAsync(stored.Id, CancellationToken.None), Cut);
         byte[] expected = [.. head, .. octets[Cut..]];
         message.Length.ShouldBe(expected.Length);
@@ -79,7 +79,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
             rest.ToArray().ShouldBe(expected[at..]);
         }
 
-        await using var whole = new PrefixedStream([], await blobs.OpenAsync(stored.Id, CancellationToken.None), 0);
+        await using var whole = new ConcatenatedStream([], await blobs.OpenAsync(stored.Id, CancellationToken.None), 0);
         await Should.ThrowAsync<InvalidDataException>(() => whole.ReadAsync(new byte[1]).AsTask());
     }
 
@@ -99,7 +99,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         // A parent that was never written: the rows cannot be committed alone.
         await using var alone = await connection.BeginTransactionAsync();
         await using var writer = blobs.Create(alone);
-        await writer.WriteAsync(new byte[BlobRow.Size + 1]);
+        await writer.Content.WriteAsync(new byte[BlobRow.Size + 1]);
         (await Should.ThrowAsync<PostgresException>(() => alone.CommitAsync())).SqlState.ShouldBe(
             PostgresErrorCodes.ForeignKeyViolation);
         (await OwnerAsync("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0L);
