@@ -12,15 +12,14 @@ using SecureMail.Storage;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// Brings a gateway back from its backup folder and the recovery key, into an empty data folder: manifest and keys are
-/// checked, the base is unpacked, the journal's log laid over it, PostgreSQL recovers to its end, the ledger is
-/// recomputed, and the gateway is marked as restored (<see cref="Restoration"/>). All of it happens beside the data
-/// folder's place; the last step moves it there.
+/// Restores a gateway from its backup folder with the recovery key, into an empty data folder. The steps: the manifest
+/// and the keys are verified, the base is unpacked, the journal's log is written over the log of the base, PostgreSQL
+/// recovers to its end, the ledger is recomputed, and the gateway is marked as restored. All steps work in staging
+/// folders. The last step moves the result to its place.
 /// </summary>
 public sealed class Restore
 {
-    // What may lie in a data folder that is to be restored into: the configuration, and what an attempt that failed
-    // left behind.
+    // A data folder to restore into may hold the configuration, and what a failed attempt left behind.
     private static readonly string[] MayBeThere =
     [
         "securemail.json",
@@ -45,12 +44,12 @@ public sealed class Restore
 
     /// <param name="from">The backup folder.</param>
     /// <param name="keys">The recovery key.</param>
-    /// <param name="dropDamagedTail">Goes on up to a journal record that was changed, instead of refusing; what follows
-    /// it is lost and the peers say what.</param>
-    /// <param name="prove">Brings the recovered database to this build's schema, proves its ledger against the
-    /// manifest, marks the gateway as restored, and answers how many entries the ledger has. It throws when the proof
-    /// fails; then nothing was restored.</param>
-    /// <exception cref="BackupException">Another key, a piece missing, cut off or changed: nothing was
+    /// <param name="dropDamagedTail">True: restore up to a journal record that was changed, instead of refusing. The log
+    /// behind that record is lost, and the peers tell what it held.</param>
+    /// <param name="prove">Migrates the recovered database to this build's schema, verifies its ledger against the
+    /// manifest, marks the gateway as restored, and returns how many entries the ledger has. If it throws, nothing was
+    /// restored.</param>
+    /// <exception cref="BackupException">The key is another one, or a file is missing, cut off or changed. Nothing was
     /// restored.</exception>
     /// <exception cref="StorageUnavailableException">The data folder is in use, or PostgreSQL could not
     /// recover.</exception>
@@ -109,7 +108,7 @@ public sealed class Restore
             Directory.Move(keys, _files.KeyFolder);
             return new RestoreReport(
                 manifest.Gateway, chosen.Folder, manifest.Made, entries, Lsn((ulong)manifest.WalEnd),
-                Lsn(journal!.Covered), journal.Octets, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
+                Lsn(journal!.Covered), journal.Bytes, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
                 journal.Torn, _time.GetElapsedTime(started));
         }
         catch
@@ -127,11 +126,11 @@ public sealed class Restore
     {
         using var reader = await OpenAsync(
             Path.Combine(folder, BackupFolder.ManifestFile), "manifest", cancellationToken);
-        using var octets = new MemoryStream();
-        await reader.OpenContent().CopyToAsync(octets, cancellationToken);
+        using var json = new MemoryStream();
+        await reader.OpenContent().CopyToAsync(json, cancellationToken);
         try
         {
-            var manifest = WireJson.Read<BackupManifest>(octets.ToArray(), 1 << 20, "backup manifest");
+            var manifest = WireJson.Read<BackupManifest>(json.ToArray(), 1 << 20, "backup manifest");
             return
                 manifest.System == reader.Header.System
                 && manifest.Gateway == reader.Header.Gateway
@@ -165,7 +164,8 @@ public sealed class Restore
         }
     }
 
-    /// <summary>Every piece is of one kind, and all of them signed by one key: the gateway's.</summary>
+    /// <summary>Opens a file of the backup. The file must be of the kind given, and all files must be signed by one
+    /// key.</summary>
     private async Task<EncryptedBackupReader> OpenAsync(string path, string kind, CancellationToken cancellationToken)
     {
         if (!File.Exists(path))
@@ -202,13 +202,13 @@ public sealed class Restore
         using var tls = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(keys, "tls.pem"));
         if (!tls.RawData.AsSpan().SequenceEqual(_signer!.RawData))
         {
-            // Peers know this gateway by that key; a backup that another key signed was made by somebody else.
+            // Peers know this gateway by its TLS key. A backup that another key signed is a forgery.
             throw BackupException.Damaged(BackupFolder.KeysFile, BackupFault.ForeignSigner);
         }
     }
 
-    /// <summary>Regular files and folders below the target, nothing else: a name cannot lead out, a link is
-    /// refused.</summary>
+    /// <summary>Unpacks regular files and folders below the target. A name that leads out of the target is refused, and
+    /// so is a link.</summary>
     private async Task UnpackAsync(string path, string kind, string target, CancellationToken cancellationToken)
     {
         using var reader = await OpenAsync(path, kind, cancellationToken);
@@ -243,7 +243,8 @@ public sealed class Restore
             }
         }
 
-        // The tar has its own end; what counts is the sealed one, behind which nothing was cut off.
+        // The tar has an end of its own. Only the end of the encrypted file proves that nothing was cut off, so read to
+        // that end.
         var rest = new byte[4096];
         while (await content.ReadAsync(rest, cancellationToken) > 0)
         {
@@ -266,7 +267,7 @@ public sealed class Restore
         }
     }
 
-    /// <summary>Lays the journal's octets over the log of the base, as far as they follow on one another.</summary>
+    /// <summary>Writes the journal over the log of the base, as far as its records follow on one another.</summary>
     private async Task<JournalReading> ReadJournalAsync(
         BackupManifest manifest, string walFolder, bool dropDamagedTail, CancellationToken cancellationToken)
     {
@@ -308,16 +309,16 @@ public sealed class Restore
         }
 
         var position = start;
-        while (await reader.ReadAsync(cancellationToken) is var (at, octets))
+        while (await reader.ReadAsync(cancellationToken) is var (at, bytes))
         {
             if (at != position)
             {
                 throw BackupException.Damaged(file, BackupFault.RecordGap);
             }
 
-            wal.Write(at, octets.Span);
-            position += (ulong)octets.Length;
-            reading.Octets += octets.Length;
+            wal.Write(at, bytes.Span);
+            position += (ulong)bytes.Length;
+            reading.Bytes += bytes.Length;
             reading.Covered = Math.Max(reading.Covered, position);
         }
 
@@ -331,7 +332,7 @@ public sealed class Restore
     {
         public ulong Covered { get; set; } = covered;
 
-        public long Octets { get; set; }
+        public long Bytes { get; set; }
 
         public int Files { get; set; }
 
@@ -341,22 +342,24 @@ public sealed class Restore
     }
 }
 
-/// <summary>A database that PostgreSQL recovered from a backup and that is not in its place yet.</summary>
-/// <param name="ConnectionString">A connection string for a role.</param>
+/// <summary>A database that PostgreSQL recovered from a backup, and that was not moved to its place yet.</summary>
+/// <param name="ConnectionString">Gives the connection string of a role.</param>
 /// <param name="KeyFolder">The gateway's keys, unpacked.</param>
 public sealed record RestoredDatabase(Func<string, string> ConnectionString, BackupManifest Manifest, string KeyFolder);
 
-/// <summary>What was restored, and up to where.</summary>
-/// <param name="LedgerSize">Entries of the ledger restored; whether that is all of them the peers say.</param>
-/// <param name="JournalGap">Where the journal stopped following on itself although more of it lies there; null: it was
-/// read to its end.</param>
-/// <param name="TornRecords">Unfinished records at ends of files: the gateway was stopped there; nothing in them was
-/// acknowledged.</param>
+/// <summary>What was restored, and up to which position of the log.</summary>
+/// <param name="LedgerSize">The entries of the restored ledger. The peers tell whether later entries are
+/// missing.</param>
+/// <param name="JournalOctets">The bytes of log that were read from the journal.</param>
+/// <param name="JournalGap">The position from which the journal has a gap or a damaged record, although later files
+/// exist. Null: the journal was read to its end.</param>
+/// <param name="TornRecords">Incomplete records at the ends of files, written when the gateway was stopped. Nothing in
+/// them was acknowledged.</param>
 public sealed record RestoreReport(
     string Gateway, string Base, DateTimeOffset BaseMade, long LedgerSize, string BaseEnd, string JournalEnd,
     long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
 
-/// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
+/// <summary>The data folder to restore into is not empty. Exit code 77.</summary>
 public sealed class DataFolderInUseException(string folder, string entry)
     : Exception($"The data folder {folder} is not empty ({entry}); nothing was changed.")
 {
