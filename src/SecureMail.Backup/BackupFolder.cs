@@ -3,9 +3,9 @@ using System.Globalization;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// The names in a backup folder: <c>base-TIMELINE-LSN-TIME</c>, a folder that is there only when it is whole, and
-/// <c>journal/TIMELINE-LSN-RANDOM.smj</c>. A name says where in the write-ahead log its content begins and nothing
-/// else.
+/// The names in a backup folder: <c>base-TIMELINE-LSN-TIME</c>, a folder that exists only once it is complete, and
+/// <c>journal/TIMELINE-LSN-RANDOM.smj</c>. A name gives where in the write-ahead log the content begins, and nothing
+/// about the content.
 /// </summary>
 internal sealed class BackupFolder(string path)
 {
@@ -21,13 +21,13 @@ internal sealed class BackupFolder(string path)
 
     private string JournalFolder => System.IO.Path.Combine(path, "journal");
 
-    // There from before a slot is made until a base follows on it: a crash in between leaves it, and the base is taken
-    // then.
+    // This file exists from before a replication slot is made until a base follows on it. A crash in between leaves the
+    // file, and the next start takes the base.
     private string NeedsBaseFile => System.IO.Path.Combine(path, "needs-base");
 
     public bool NeedsBase => File.Exists(NeedsBaseFile) || Bases().Count == 0;
 
-    /// <summary>Makes the folders, readable by our account alone.</summary>
+    /// <summary>Makes the folders, readable by the account of this process alone.</summary>
     public void Create()
     {
         foreach (var folder in new[] { path, JournalFolder })
@@ -51,7 +51,7 @@ internal sealed class BackupFolder(string path)
 
     public void BaseTaken() => File.Delete(NeedsBaseFile);
 
-    /// <summary>Where a base is written before it is whole.</summary>
+    /// <summary>The folder in which a base is written until it is complete.</summary>
     public string NewBase(WalPlace start, DateTimeOffset now) =>
         System.IO.Path.Combine(
             path,
@@ -60,12 +60,12 @@ internal sealed class BackupFolder(string path)
                 $"{BasePrefix}{start.Timeline:X8}-{start.Position:X16}-{now:yyyyMMdd'T'HHmmss'Z'}-{Random.Shared.Next(0x10000):x4}{Partial}"
             ));
 
-    /// <summary>The base is whole: from here on it counts.</summary>
+    /// <summary>Gives a complete base its name. From here on readers see it.</summary>
     public static string Finish(string partial)
     {
-        var whole = partial[..^Partial.Length];
-        Directory.Move(partial, whole);
-        return whole;
+        var complete = partial[..^Partial.Length];
+        Directory.Move(partial, complete);
+        return complete;
     }
 
     public string NewJournal(WalPlace start) =>
@@ -75,7 +75,7 @@ internal sealed class BackupFolder(string path)
                 CultureInfo.InvariantCulture,
                 $"{start.Timeline:X8}-{start.Position:X16}-{Random.Shared.Next(0x1000000):x6}{JournalSuffix}"));
 
-    /// <summary>Whole bases, the youngest last.</summary>
+    /// <summary>The complete bases, the newest last.</summary>
     public IReadOnlyList<(string Folder, long Timeline, ulong Start)> Bases() =>
         !Directory.Exists(path)
             ? []
@@ -95,7 +95,7 @@ internal sealed class BackupFolder(string path)
                     .Select(b => (b.Folder, b.Place!.Value.Timeline, b.Place!.Value.Start)),
             ];
 
-    /// <summary>Journal files of a timeline, by where they begin.</summary>
+    /// <summary>The journal files of a timeline, in the order of their first position.</summary>
     public IReadOnlyList<(string File, ulong Start)> Journals(long timeline) =>
         !Directory.Exists(JournalFolder)
             ? []
@@ -111,17 +111,17 @@ internal sealed class BackupFolder(string path)
             ];
 
     /// <summary>
-    /// Deletes all but the youngest bases, and the journal files that no base kept needs: those whose successor begins
-    /// at or before the oldest of them. Answers how many files and folders went.
+    /// Deletes all but the newest bases, and the journal files that no kept base needs. A journal file is not needed if
+    /// its successor begins at or before the oldest kept base. Returns how many files and folders were deleted.
     /// </summary>
     public int Prune(int keep)
     {
         var bases = Bases();
-        var gone = 0;
+        var deleted = 0;
         foreach (var (folder, _, _) in bases.SkipLast(keep))
         {
             Directory.Delete(folder, recursive: true);
-            gone++;
+            deleted++;
         }
 
         var kept = bases.TakeLast(keep).ToList();
@@ -131,16 +131,16 @@ internal sealed class BackupFolder(string path)
             var needed = kept.Where(b => b.Timeline == timeline).Select(b => (ulong?)b.Start).Min();
             for (var i = 0; i < journals.Count; i++)
             {
-                // Of a timeline that no base stands on nothing is needed.
+                // No file of a timeline without a kept base is needed.
                 if (needed is null || (i + 1 < journals.Count && journals[i + 1].Start <= needed))
                 {
                     File.Delete(journals[i].File);
-                    gone++;
+                    deleted++;
                 }
             }
         }
 
-        return gone;
+        return deleted;
     }
 
     private static (long Timeline, ulong Start)? PlaceOf(string name) =>

@@ -1,23 +1,23 @@
 namespace SecureMail.Backup;
 
-/// <summary>Where a gateway's backup goes, and who can read it.</summary>
+/// <summary>Where a gateway's backup is written, and who can read it.</summary>
 public sealed record BackupOptions
 {
-    /// <summary>On another disk or machine than the database: bases and the journal lie in it. Null: no journal is
-    /// kept, and backups are taken by hand.</summary>
+    /// <summary>The folder of the bases and the journal, on another disk or machine than the database. Null: no journal
+    /// is written, and backups are taken by hand.</summary>
     public string? Folder { get; init; }
 
-    /// <summary>A PEM or DER file of an RSA certificate. Its private key is kept away from the gateway.</summary>
+    /// <summary>A PEM or DER file of an RSA certificate. Its private key is not kept on the gateway.</summary>
     public string? RecoveryCertificate { get; init; }
 
-    /// <summary>A commit is answered only when the journal has it on its disk. False: the journal follows as fast as it
-    /// can.</summary>
+    /// <summary>True: a commit is answered only when the journal has it on its disk. False: the journal follows as fast
+    /// as it can.</summary>
     public bool Synchronous { get; init; } = true;
 
-    /// <summary>For a configured server: a connection string of a role that may replicate. The private cluster needs
+    /// <summary>A connection string of a role that may replicate, for a configured server. The private cluster needs
     /// none.</summary>
     public string? Connection { get; init; }
 
-    /// <summary>Whether a serving gateway keeps a journal.</summary>
+    /// <summary>Whether a serving gateway writes a journal.</summary>
     public bool IsConfigured => Folder is not null;
 }

@@ -7,8 +7,8 @@ using SecureMail.Storage;
 
 namespace SecureMail.Backup;
 
-/// <summary>The server that is backed up: the private cluster as its superuser, or a configured one as a role that may
-/// replicate.</summary>
+/// <summary>The server that is backed up. The connection is of the superuser for the private cluster, and of a role that
+/// may replicate for a configured server.</summary>
 internal sealed class BackupSource
 {
     private readonly NpgsqlConnectionStringBuilder _connection;
@@ -16,10 +16,12 @@ internal sealed class BackupSource
     private BackupSource(NpgsqlConnectionStringBuilder connection, bool isPrivate) =>
         (_connection, IsPrivate) = (connection, isPrivate);
 
-    /// <summary>The private cluster: its settings are ours to change.</summary>
+    /// <summary>Whether this is the private cluster. The gateway may change the settings of that cluster
+    /// alone.</summary>
     public bool IsPrivate { get; }
 
-    /// <exception cref="StorageUnavailableException">A configured server and no role that may replicate.</exception>
+    /// <exception cref="StorageUnavailableException">The server is a configured one, and no role that may replicate is
+    /// configured.</exception>
     public static BackupSource Of(GatewayDatabase database, BackupOptions? backup)
     {
         if (database.Cluster is { } cluster)
@@ -31,12 +33,12 @@ internal sealed class BackupSource
         return backup?.Connection is { } connection
             ? new BackupSource(new NpgsqlConnectionStringBuilder(connection), isPrivate: false)
             : throw new StorageUnavailableException(
-                "Thiếu Backup:Connection: cần vai trò có quyền REPLICATION trên máy chủ PostgreSQL đã cấu hình. / "
-                    + "Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server.");
+                StorageFault.BackupConnectionMissing, [],
+                "Backup:Connection is missing: a role with REPLICATION on the configured PostgreSQL server.");
     }
 
-    /// <summary>Not pooled, and its own commits never wait for the journal: it is what brings the journal
-    /// back.</summary>
+    /// <summary>Opens a connection that is not pooled. Its commits never wait for the journal, because this connection
+    /// is what restarts the journal.</summary>
     public async Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
     {
         var connection = new NpgsqlConnection(
@@ -65,7 +67,8 @@ internal sealed class BackupSource
             MaxAutoPrepare = 0,
         }.ConnectionString;
 
-    /// <summary>Streams a base backup as one tar, with the log it needs to be consistent.</summary>
+    /// <summary>Starts <c>pg_basebackup</c>, which streams the cluster as one tar with the log that makes it
+    /// consistent.</summary>
     public Process StartBaseBackup()
     {
         var start = new ProcessStartInfo(Path.Combine(PrivateCluster.FindBinaries(), "pg_basebackup"))
@@ -92,7 +95,9 @@ internal sealed class BackupSource
             start.Environment["PGPASSWORD"] = password;
         }
 
-        return Process.Start(start) ?? throw new StorageUnavailableException("pg_basebackup would not start");
+        return Process.Start(start)
+            ?? throw new StorageUnavailableException(
+                StorageFault.ProgramFailed, ["pg_basebackup", ""], "pg_basebackup did not start.");
     }
 
     public static ulong Lsn(object? value) =>

@@ -5,41 +5,41 @@ using SecureMail.Storage;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// A gateway's backups. A backup is a folder with <em>bases</em> (the whole database and the gateway's keys at one
-/// moment) and a <em>journal</em> (the database's write-ahead log since), everything sealed to a recovery certificate
-/// and signed by the gateway (<see cref="EncryptedBackupFile"/>). A base alone brings the gateway back as it was then;
-/// with a synchronous journal nothing that was ever told to anybody is missing. <see cref="Restore"/> is the way back,
-/// <see cref="Restoration"/> what the gateway must prove then.
+/// The backups of a gateway. A backup is a folder with <em>bases</em> (the whole database and the gateway's keys at one
+/// moment) and a <em>journal</em> (the database's write-ahead log since then). Everything is encrypted to a recovery
+/// certificate and signed by the gateway (<see cref="EncryptedBackupFile"/>). A base alone restores the gateway as it
+/// was when the base was taken. With a synchronous journal every commit that was answered is in the backup.
+/// <see cref="Restore"/> reads a backup.
 /// </summary>
 public sealed class Backups(
     GatewayDatabase database, X509Certificate2 signer, GatewayFiles files, TimeProvider time, ILogger logger)
 {
     private const string RsaEncryption = "1.2.840.113549.1.1.1";
 
-    /// <summary>The name by which the server knows the journal: its replication slot and its application
-    /// name.</summary>
+    /// <summary>The replication slot of the journal, and its application name at the server.</summary>
     public const string JournalName = Journal.Name;
 
-    /// <summary>Whether a synchronous journal in this folder has no base to stand on yet.</summary>
+    /// <summary>Whether the journal in this folder still needs a base that it follows on.</summary>
     public static bool NeedsBase(string folder) => new BackupFolder(folder).NeedsBase;
 
-    /// <summary>Takes a base now, while the gateway works on; when this answers, it is whole and on the disk.</summary>
-    /// <exception cref="StorageUnavailableException">The server would not: it is away, or the role may not
+    /// <summary>Takes a base now, while the gateway goes on working. The base is complete and on the disk when this
+    /// returns.</summary>
+    /// <exception cref="StorageUnavailableException">The server cannot be reached, or the role may not
     /// replicate.</exception>
-    /// <exception cref="IOException">The folder cannot be written; nothing of the attempt is left.</exception>
+    /// <exception cref="IOException">The folder cannot be written. Nothing of the attempt is left.</exception>
     public Task<BackupMade> TakeAsync(BackupOptions backup, CancellationToken cancellationToken) =>
         BaseBackup.TakeAsync(
             BackupSource.Of(database, backup), new BackupFolder(backup.Folder!), KeysFor(backup), files,
             cancellationToken);
 
-    /// <summary>Keeps the journal until cancelled; takes a first base where there is none.</summary>
+    /// <summary>Writes the journal until cancelled. A first base is taken if there is none.</summary>
     public Task FollowAsync(BackupOptions backup, CancellationToken stop) =>
         new Journal(
             BackupSource.Of(database, backup), new BackupFolder(backup.Folder!), () => KeysFor(backup), files,
             backup.Synchronous, time, logger).RunAsync(stop);
 
-    /// <summary>An operator's decision that commits no longer wait for a journal, and that the server keeps nothing for
-    /// one.</summary>
+    /// <summary>Carries out an operator's decision: commits no longer wait for a journal, and the server keeps no log
+    /// for one.</summary>
     public async Task ReleaseAsync(BackupOptions? backup, CancellationToken cancellationToken)
     {
         var source = BackupSource.Of(database, backup);
@@ -47,8 +47,8 @@ public sealed class Backups(
         await Journal.DropSlotAsync(source, cancellationToken);
     }
 
-    /// <summary>Deletes older bases and the journal that only they need; answers how many files and folders
-    /// went.</summary>
+    /// <summary>Deletes older bases and the journal files that only they need. Returns how many files and folders were
+    /// deleted.</summary>
     public static int Prune(string folder, int keep) => new BackupFolder(folder).Prune(keep);
 
     private BackupKeys KeysFor(BackupOptions backup)
@@ -57,6 +57,6 @@ public sealed class Backups(
         return recovery.PublicKey.Oid.Value == RsaEncryption
             ? new BackupKeys(recovery, signer, files.Name, time)
             : throw new BackupException(
-                "Chứng thư phục hồi phải dùng khóa RSA", "The recovery certificate must be of an RSA key");
+                BackupFault.RecoveryKeyNotRsa, "The recovery certificate must be of an RSA key.");
     }
 }

@@ -14,24 +14,24 @@ using SecureMail.Storage;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// One base backup: the whole cluster as <c>pg_basebackup</c> streams it, with the log that makes it consistent; the
-/// gateway's key folder; and a manifest, written last. Everything goes from the pipe into sealed records: no octet of
-/// it is on a disk in clear. The gateway goes on meanwhile.
+/// Takes one base backup: the whole cluster as <c>pg_basebackup</c> streams it, with the log that makes it consistent,
+/// the gateway's key folder, and a manifest, which is written last. The content goes from the pipe into encrypted
+/// records, so that no byte of it is on a disk in clear. The gateway goes on working meanwhile.
 /// </summary>
 internal static partial class BaseBackup
 {
-    /// <summary>Takes one; when this answers, it is whole and on the disk.</summary>
-    /// <exception cref="StorageUnavailableException">The server would not: it is away, or the role may not
+    /// <summary>Takes a base. The base is complete and on the disk when this returns.</summary>
+    /// <exception cref="StorageUnavailableException">The server cannot be reached, or the role may not
     /// replicate.</exception>
-    /// <exception cref="IOException">The folder cannot be written; nothing of the attempt is left.</exception>
+    /// <exception cref="IOException">The folder cannot be written. Nothing of the attempt is left.</exception>
     public static async Task<BackupMade> TakeAsync(
         BackupSource source, BackupFolder folder, BackupKeys keys, GatewayFiles files,
         CancellationToken cancellationToken)
     {
         folder.Create();
         var started = keys.Time.GetTimestamp();
-        await using var look = await source.OpenAsync(cancellationToken);
-        // A slot of our own keeps the server from recycling the log that the backup still has to fetch at its end.
+        await using var maintenance = await source.OpenAsync(cancellationToken);
+        // A temporary slot keeps the server from recycling the log that the backup fetches at its end.
         await using var holder = new PhysicalReplicationConnection(
             source.ReplicationConnectionString("securemail_base"));
         await holder.Open(cancellationToken);
@@ -39,7 +39,7 @@ internal static partial class BaseBackup
         await holder.CreateReplicationSlot(slot, isTemporary: true, reserveWal: true, cancellationToken);
         var system = await holder.IdentifySystem(cancellationToken);
         var held = BackupSource.Lsn(
-            await look.ExecuteScalarAsync(
+            await maintenance.ExecuteScalarAsync(
                 new CommandDefinition(
                     "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot", new { slot },
                     cancellationToken: cancellationToken)));
@@ -49,9 +49,9 @@ internal static partial class BaseBackup
         Directory.CreateDirectory(partial);
         try
         {
-            var contents = await ContentsAsync(look, cancellationToken);
+            var contents = await ContentsAsync(maintenance, cancellationToken);
             var pieces = new SortedDictionary<string, string>(StringComparer.Ordinal);
-            long octets = 0;
+            long bytes = 0;
             (ulong Start, ulong End) range = default;
             await PieceAsync(BackupFolder.BaseFile, "base", async writer =>
                 range = await CopyClusterAsync(source, writer, cancellationToken));
@@ -77,9 +77,9 @@ internal static partial class BaseBackup
                 Copy(JsonSerializer.SerializeToUtf8Bytes(manifest, WireJson.Options), writer);
                 return Task.CompletedTask;
             });
-            // The rename makes it count: whatever stopped us before it left a folder that nobody reads.
+            // The commit point of a base is the rename. A crash before it leaves a folder that no reader looks at.
             return new BackupMade(
-                BackupFolder.Finish(partial), octets, manifest.LedgerSize, keys.Time.GetElapsedTime(started));
+                BackupFolder.Finish(partial), bytes, manifest.LedgerSize, keys.Time.GetElapsedTime(started));
 
             async Task PieceAsync(string name, string kind, Func<EncryptedBackupWriter, Task> write)
             {
@@ -87,7 +87,7 @@ internal static partial class BaseBackup
                     Path.Combine(partial, name), keys, kind, place, cancellationToken);
                 await write(writer);
                 writer.FlushToDisk();
-                octets += writer.Length;
+                bytes += writer.Length;
                 pieces[name] = Convert.ToHexStringLower(writer.Digest());
             }
         }
@@ -105,7 +105,7 @@ internal static partial class BaseBackup
         try
         {
             process.StandardInput.Close();
-            var words = process.StandardError.ReadToEndAsync(cancellationToken);
+            var reading = process.StandardError.ReadToEndAsync(cancellationToken);
             var buffer = new byte[EncryptedBackupFile.LargestRecord];
             ulong position = 0;
             for (
@@ -120,17 +120,18 @@ internal static partial class BaseBackup
             }
 
             await process.WaitForExitAsync(cancellationToken);
-            var said = await words;
+            var report = await reading;
             if (process.ExitCode != 0
-                || StartPoint().Match(said) is not { Success: true } start
-                || EndPoint().Match(said) is not { Success: true } end)
+                || StartPoint().Match(report) is not { Success: true } start
+                || EndPoint().Match(report) is not { Success: true } end)
             {
-                var reason = said.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? "pg_basebackup";
+                var reason =
+                    report.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? "pg_basebackup";
                 throw new StorageUnavailableException(
-                    $"Không sao lưu được cơ sở dữ liệu: {reason} / The database cannot be backed up: {reason}");
+                    StorageFault.BaseBackupFailed, [reason], $"The database cannot be backed up: {reason}");
             }
 
-            // Only now: a tar that was cut off must not look like one that ended.
+            // The last record is written only now, so that a tar that was cut off does not look complete.
             writer.Write(position, [], last: true);
             CryptographicOperations.ZeroMemory(buffer);
             return (BackupSource.Lsn(start.Groups[1].Value), BackupSource.Lsn(end.Groups[1].Value));
@@ -144,19 +145,20 @@ internal static partial class BaseBackup
         }
     }
 
-    private static void Copy(byte[] octets, EncryptedBackupWriter writer)
+    private static void Copy(byte[] content, EncryptedBackupWriter writer)
     {
-        for (var at = 0; at < octets.Length; at += EncryptedBackupFile.LargestRecord)
+        for (var at = 0; at < content.Length; at += EncryptedBackupFile.LargestRecord)
         {
-            writer.Write((ulong)at, octets.AsSpan(at, Math.Min(EncryptedBackupFile.LargestRecord, octets.Length - at)));
+            writer.Write(
+                (ulong)at, content.AsSpan(at, Math.Min(EncryptedBackupFile.LargestRecord, content.Length - at)));
         }
 
-        writer.Write((ulong)octets.Length, [], last: true);
-        CryptographicOperations.ZeroMemory(octets);
+        writer.Write((ulong)content.Length, [], last: true);
+        CryptographicOperations.ZeroMemory(content);
     }
 
-    /// <summary>The key folder as a tar, in memory: it is small, and nothing of it touches a disk. A TLS key kept
-    /// elsewhere takes the folder's own place.</summary>
+    /// <summary>The key folder as a tar. The tar is made in memory, because it is small and must not be on a disk in
+    /// clear. A TLS certificate and key that are kept elsewhere replace those of the folder.</summary>
     private static async Task<byte[]> KeyFolderAsync(GatewayFiles files, CancellationToken cancellationToken)
     {
         using var memory = new MemoryStream();
@@ -185,9 +187,9 @@ internal static partial class BaseBackup
             }
         }
 
-        var octets = memory.ToArray();
+        var content = memory.ToArray();
         CryptographicOperations.ZeroMemory(memory.GetBuffer());
-        return octets;
+        return content;
     }
 
     private static async Task<(
@@ -198,8 +200,8 @@ internal static partial class BaseBackup
             new CommandDefinition(
                 "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))",
                 cancellationToken: cancellationToken));
-        // The maintenance connection may be to another database of the cluster; the gateway's own is asked where it is
-        // the one connected to.
+        // The maintenance connection may be to another database of the cluster. Schema and ledger are read only if the
+        // connection is to the gateway's own.
         if (
             !await maintenance.ExecuteScalarAsync<bool>(
                 new CommandDefinition(
@@ -224,7 +226,8 @@ internal static partial class BaseBackup
     private static partial Regex EndPoint();
 }
 
-/// <summary>What a base holds. The manifest is encrypted like the rest and signed through its header.</summary>
+/// <summary>The content of a base. The manifest is encrypted as the other files are, and signed through its
+/// header.</summary>
 public sealed record BackupManifest
 {
     public int V { get; init; } = 1;
@@ -248,7 +251,7 @@ public sealed record BackupManifest
 
     public required IReadOnlyList<string> Schema { get; init; }
 
-    /// <summary>The ledger when the base was begun: what is restored is at least this.</summary>
+    /// <summary>The size of the ledger when the base was begun. A restored ledger has at least this size.</summary>
     public required long LedgerSize { get; init; }
 
     public required byte[]? LedgerRoot { get; init; }
@@ -257,5 +260,6 @@ public sealed record BackupManifest
     public required IReadOnlyDictionary<string, string> Pieces { get; init; }
 }
 
-/// <summary>A base backup that is whole.</summary>
+/// <summary>A complete base backup.</summary>
+/// <param name="Octets">The length of its files in bytes.</param>
 public sealed record BackupMade(string Folder, long Octets, long LedgerSize, TimeSpan Took);

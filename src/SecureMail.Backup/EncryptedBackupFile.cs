@@ -2,20 +2,21 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
+using SecureMail.Shared;
 
 namespace SecureMail.Backup;
 
 /// <summary>
-/// The one file format of a backup: a signed header, then records, each sealed by itself (AES-256-GCM), so that what is
-/// appended is durable and provable piece by piece, and reading needs no second copy. docs/formats.md gives the octets.
+/// The one file format of a backup: a signed header, then records, each encrypted by itself (AES-256-GCM). Each appended
+/// record is durable and authentic by itself, and reading needs no second copy. docs/formats.md gives the layout.
 /// </summary>
 /// <remarks>
-/// The whole of a CMS envelope is authentic only at its end, which a journal that grows never reaches, and holds at
-/// most 64 GiB; so CMS carries the key and the gateway's signature, and the records carry the octets. A record's nonce
-/// is its number under a key that only this file has; its associated data are the header's digest, its place in the
-/// write-ahead log and whether it is the last: records cannot be changed, moved between files, left out or exchanged,
-/// and a file that must have an end is not taken without it. Who can write into the folder can still take the youngest
-/// records away; what is missing then is found by the peers' checkpoints.
+/// A CMS envelope is authentic only at its end, which a growing journal never reaches, and holds at most 64 GiB.
+/// Therefore CMS carries the key and the gateway's signature, and the records carry the content. A record's nonce is its
+/// number, under a key that only this file has. Its associated data are the digest of the header, its position in the
+/// write-ahead log and whether it is the last. Records therefore cannot be changed, moved between files, left out or
+/// exchanged, and a file that must have an end is refused without it. An attacker who can write into the folder can
+/// still remove the newest records. The checkpoints that peers hold show then what is missing.
 /// </remarks>
 internal static class EncryptedBackupFile
 {
@@ -35,7 +36,7 @@ internal static class EncryptedBackupFile
     }
 }
 
-/// <summary>Writes one sealed file. What was written is durable after <see cref="FlushToDisk"/>.</summary>
+/// <summary>Writes one encrypted file. Records are durable after <see cref="FlushToDisk"/>.</summary>
 internal sealed class EncryptedBackupWriter : IDisposable
 {
     private readonly FileStream _file;
@@ -55,14 +56,14 @@ internal sealed class EncryptedBackupWriter : IDisposable
         _associated = [.. SHA256.HashData(header), .. new byte[EncryptedBackupFile.RecordHeader]];
     }
 
-    /// <summary>Octets written so far.</summary>
+    /// <summary>The bytes written so far.</summary>
     public long Length { get; private set; }
 
     /// <exception cref="IOException">The file exists, or cannot be written.</exception>
     public static async Task<EncryptedBackupWriter> CreateAsync(
-        string path, BackupKeys seal, string kind, WalPlace place, CancellationToken cancellationToken)
+        string path, BackupKeys keys, string kind, WalPlace place, CancellationToken cancellationToken)
     {
-        var (header, key) = await EncryptedBackupHeader.MakeAsync(seal, kind, place, cancellationToken);
+        var (header, key) = await EncryptedBackupHeader.MakeAsync(keys, kind, place, cancellationToken);
         var options = new FileStreamOptions
         {
             Mode = FileMode.CreateNew,
@@ -82,30 +83,30 @@ internal sealed class EncryptedBackupWriter : IDisposable
         return writer;
     }
 
-    /// <summary>Appends one record of at most <see cref="EncryptedBackupFile.LargestRecord"/> octets.</summary>
-    /// <param name="position">Where the octets begin: in the write-ahead log, or in the content.</param>
-    public void Write(ulong position, ReadOnlySpan<byte> octets, bool last = false)
+    /// <summary>Appends one record of at most <see cref="EncryptedBackupFile.LargestRecord"/> bytes.</summary>
+    /// <param name="position">The position of the first byte, in the write-ahead log or in the content.</param>
+    public void Write(ulong position, ReadOnlySpan<byte> bytes, bool last = false)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(octets.Length, EncryptedBackupFile.LargestRecord);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(bytes.Length, EncryptedBackupFile.LargestRecord);
         ObjectDisposedException.ThrowIf(_ended, this);
         _ended = last;
         var head = _buffer.AsSpan(0, EncryptedBackupFile.RecordHeader);
-        BinaryPrimitives.WriteInt32BigEndian(head, octets.Length);
+        BinaryPrimitives.WriteInt32BigEndian(head, bytes.Length);
         head[4] = last ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt64BigEndian(head[5..], position);
         head.CopyTo(_associated.AsSpan(SHA256.HashSizeInBytes));
-        // The key is this file's alone and the number never comes twice, so the nonce may be the number (SP 800-38D
+        // The key is used for this file only and a number is used once, so the nonce may be the number (SP 800-38D
         // §8.2.1).
         _cipher.Encrypt(
-            EncryptedBackupFile.Nonce(_number++), octets,
-            _buffer.AsSpan(EncryptedBackupFile.RecordHeader, octets.Length),
-            _buffer.AsSpan(EncryptedBackupFile.RecordHeader + octets.Length, EncryptedBackupFile.Tag), _associated);
-        Put(_buffer.AsSpan(0, EncryptedBackupFile.RecordHeader + octets.Length + EncryptedBackupFile.Tag));
+            EncryptedBackupFile.Nonce(_number++), bytes,
+            _buffer.AsSpan(EncryptedBackupFile.RecordHeader, bytes.Length),
+            _buffer.AsSpan(EncryptedBackupFile.RecordHeader + bytes.Length, EncryptedBackupFile.Tag), _associated);
+        Put(_buffer.AsSpan(0, EncryptedBackupFile.RecordHeader + bytes.Length + EncryptedBackupFile.Tag));
     }
 
     public void FlushToDisk() => _file.Flush(flushToDisk: true);
 
-    /// <summary>SHA-256 of the file as written.</summary>
+    /// <summary>The SHA-256 of the bytes written so far.</summary>
     public byte[] Digest() => _hash.GetCurrentHash();
 
     public void Dispose()
@@ -115,52 +116,53 @@ internal sealed class EncryptedBackupWriter : IDisposable
         _file.Dispose();
     }
 
-    private void Put(ReadOnlySpan<byte> octets)
+    private void Put(ReadOnlySpan<byte> bytes)
     {
-        _hash.AppendData(octets);
-        _file.Write(octets);
-        Length += octets.Length;
+        _hash.AppendData(bytes);
+        _file.Write(bytes);
+        Length += bytes.Length;
     }
 }
 
-/// <summary>Reads one sealed file; gives out nothing that was not authentic.</summary>
+/// <summary>Reads one encrypted file. It returns authentic content only.</summary>
 internal sealed class EncryptedBackupReader : IDisposable
 {
     private readonly string _name;
     private readonly Stream _file;
     private readonly AesGcm _cipher;
     private readonly byte[] _associated;
-    private readonly byte[] _sealed = new byte[EncryptedBackupFile.LargestRecord + EncryptedBackupFile.Tag];
-    private readonly byte[] _open = new byte[EncryptedBackupFile.LargestRecord];
+    private readonly byte[] _ciphertext = new byte[EncryptedBackupFile.LargestRecord + EncryptedBackupFile.Tag];
+    private readonly byte[] _plaintext = new byte[EncryptedBackupFile.LargestRecord];
     private long _number;
 
     private EncryptedBackupReader(
-        string name, Stream file, EncryptedBackupHeader header, X509Certificate2 signer, byte[] key, byte[] octets)
+        string name, Stream file, EncryptedBackupHeader header, X509Certificate2 signer, byte[] key, byte[] headerBytes)
     {
         _name = name;
         _file = file;
         Header = header;
         Signer = signer;
         _cipher = new AesGcm(key, EncryptedBackupFile.Tag);
-        _associated = [.. SHA256.HashData(octets), .. new byte[EncryptedBackupFile.RecordHeader]];
+        _associated = [.. SHA256.HashData(headerBytes), .. new byte[EncryptedBackupFile.RecordHeader]];
     }
 
     public EncryptedBackupHeader Header { get; }
 
-    /// <summary>Whose key signed the header.</summary>
+    /// <summary>The certificate of the key that signed the header.</summary>
     public X509Certificate2 Signer { get; }
 
-    /// <summary>The record marked as the last was read.</summary>
+    /// <summary>Whether the record marked as the last was read.</summary>
     public bool Ended { get; private set; }
 
-    /// <summary>The file ended within a record: whoever wrote it was stopped there. Nothing of that record was
+    /// <summary>Whether the file ended within a record, because its writer was stopped there. Nothing of that record was
     /// acknowledged.</summary>
     public bool Torn { get; private set; }
 
-    /// <param name="name">For messages.</param>
-    /// <param name="file">Becomes the reader's.</param>
+    /// <param name="name">The name for messages.</param>
+    /// <param name="file">The reader disposes the stream, also when this throws.</param>
     /// <param name="keys">The recovery key.</param>
-    /// <exception cref="BackupException">No sealed file, damaged, or for another key.</exception>
+    /// <exception cref="BackupException">The file is not a backup file, is damaged, or is encrypted to another
+    /// key.</exception>
     public static async Task<EncryptedBackupReader> OpenAsync(
         string name, Stream file, IReadOnlyList<RecipientKey> keys, CancellationToken cancellationToken)
     {
@@ -172,27 +174,26 @@ internal sealed class EncryptedBackupReader : IDisposable
                     != front.Length
                 || !front.AsSpan().StartsWith(EncryptedBackupFile.Magic))
             {
-                throw BackupException.Damaged(
-                    name, "không phải tệp sao lưu của SecureMail", "it is no backup file of SecureMail");
+                throw BackupException.Damaged(name, BackupFault.NotABackupFile);
             }
 
             var length = BinaryPrimitives.ReadInt32BigEndian(front.AsSpan(EncryptedBackupFile.Magic.Length));
-            if (length is <= 0 or > EncryptedBackupHeader.LongestOctets)
+            if (length is <= 0 or > EncryptedBackupHeader.MaxLength)
             {
-                throw BackupException.Damaged(name, "phần đầu hỏng", "its header is damaged");
+                throw BackupException.Damaged(name, BackupFault.HeaderDamaged);
             }
 
-            var octets = new byte[length];
-            if (await file.ReadAtLeastAsync(octets, length, throwOnEndOfStream: false, cancellationToken) != length)
+            var bytes = new byte[length];
+            if (await file.ReadAtLeastAsync(bytes, length, throwOnEndOfStream: false, cancellationToken) != length)
             {
-                throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
+                throw BackupException.Damaged(name, BackupFault.CutOff);
             }
 
-            var (header, signer) = await EncryptedBackupHeader.ReadAsync(name, octets, cancellationToken);
+            var (header, signer) = await EncryptedBackupHeader.ReadAsync(name, bytes, cancellationToken);
             var key = await header.UnwrapAsync(name, keys, cancellationToken);
             try
             {
-                return new EncryptedBackupReader(name, file, header, signer, key, octets);
+                return new EncryptedBackupReader(name, file, header, signer, key, bytes);
             }
             finally
             {
@@ -206,10 +207,10 @@ internal sealed class EncryptedBackupReader : IDisposable
         }
     }
 
-    /// <summary>The next record, valid until the next call; null at the end of the file or where it is
+    /// <summary>The next record, valid until the next call. Null at the end of the file, or where it is
     /// <see cref="Torn"/>.</summary>
-    /// <exception cref="BackupException">A record was changed, or something follows the last.</exception>
-    public async ValueTask<(ulong Position, ReadOnlyMemory<byte> Octets)?> ReadAsync(
+    /// <exception cref="BackupException">A record was changed, or data follows the last record.</exception>
+    public async ValueTask<(ulong Position, ReadOnlyMemory<byte> Bytes)?> ReadAsync(
         CancellationToken cancellationToken)
     {
         if (Torn)
@@ -226,7 +227,7 @@ internal sealed class EncryptedBackupReader : IDisposable
 
         if (Ended)
         {
-            throw BackupException.Damaged(_name, "có dữ liệu lạ sau phần cuối", "something follows its end");
+            throw BackupException.Damaged(_name, BackupFault.TrailingData);
         }
 
         if (got < head.Length)
@@ -235,8 +236,8 @@ internal sealed class EncryptedBackupReader : IDisposable
             return null;
         }
 
-        // A record of no octets is written in one case only, as the last one. Zeros up to the end are what a file
-        // system leaves of octets that were never flushed.
+        // An empty record is written only as the last one, so a record header is never all zeros. A file system may
+        // leave zeros up to the end of the file in place of bytes that were never flushed.
         if (!head.AsSpan().ContainsAnyExcept((byte)0))
         {
             Torn = await IsZeroToTheEndAsync(cancellationToken) ? true : throw Changed();
@@ -251,7 +252,7 @@ internal sealed class EncryptedBackupReader : IDisposable
 
         if (
             await _file.ReadAtLeastAsync(
-                _sealed.AsMemory(0, length + EncryptedBackupFile.Tag), length + EncryptedBackupFile.Tag,
+                _ciphertext.AsMemory(0, length + EncryptedBackupFile.Tag), length + EncryptedBackupFile.Tag,
                 throwOnEndOfStream: false, cancellationToken)
             != length + EncryptedBackupFile.Tag)
         {
@@ -263,8 +264,8 @@ internal sealed class EncryptedBackupReader : IDisposable
         try
         {
             _cipher.Decrypt(
-                EncryptedBackupFile.Nonce(_number++), _sealed.AsSpan(0, length),
-                _sealed.AsSpan(length, EncryptedBackupFile.Tag), _open.AsSpan(0, length), _associated);
+                EncryptedBackupFile.Nonce(_number++), _ciphertext.AsSpan(0, length),
+                _ciphertext.AsSpan(length, EncryptedBackupFile.Tag), _plaintext.AsSpan(0, length), _associated);
         }
         catch (AuthenticationTagMismatchException)
         {
@@ -272,25 +273,25 @@ internal sealed class EncryptedBackupReader : IDisposable
         }
 
         Ended = head[4] == 1;
-        return (BinaryPrimitives.ReadUInt64BigEndian(head.AsSpan(5)), _open.AsMemory(0, length));
+        return (BinaryPrimitives.ReadUInt64BigEndian(head.AsSpan(5)), _plaintext.AsMemory(0, length));
     }
 
-    /// <summary>The content of a file that has an end, as a stream that fails where the file is cut off or
-    /// changed.</summary>
+    /// <summary>The content of a file that has an end. The stream throws <see cref="BackupException"/> where the file is
+    /// cut off or changed. It is read asynchronously only.</summary>
     public Stream OpenContent() => new ContentStream(this, _name);
 
     public void Dispose()
     {
         _cipher.Dispose();
-        CryptographicOperations.ZeroMemory(_open);
+        CryptographicOperations.ZeroMemory(_plaintext);
         _file.Dispose();
     }
 
     private async Task<bool> IsZeroToTheEndAsync(CancellationToken cancellationToken)
     {
-        for (int read; (read = await _file.ReadAsync(_sealed, cancellationToken)) > 0;)
+        for (int read; (read = await _file.ReadAsync(_ciphertext, cancellationToken)) > 0;)
         {
-            if (_sealed.AsSpan(0, read).ContainsAnyExcept((byte)0))
+            if (_ciphertext.AsSpan(0, read).ContainsAnyExcept((byte)0))
             {
                 return false;
             }
@@ -300,76 +301,38 @@ internal sealed class EncryptedBackupReader : IDisposable
     }
 
     private BackupException Changed() =>
-        BackupException.Damaged(
-            _name, $"bản ghi số {_number} đã bị sửa hoặc khóa không đúng",
-            $"record {_number} was changed, or the key is another");
+        BackupException.RecordChanged(_name, _number);
 
-    private sealed class ContentStream(EncryptedBackupReader reader, string name) : Stream
+    private sealed class ContentStream(EncryptedBackupReader reader, string name) : ReadStream
     {
         private ReadOnlyMemory<byte> _rest;
         private ulong _position;
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override async ValueTask<int> ReadAsync(
             Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             while (_rest.IsEmpty && !reader.Ended)
             {
-                var (position, octets) = await reader.ReadAsync(cancellationToken)
-                    ?? throw BackupException.Damaged(name, "tệp bị cắt cụt", "it is cut off");
+                var (position, bytes) = await reader.ReadAsync(cancellationToken)
+                    ?? throw BackupException.Damaged(name, BackupFault.CutOff);
                 if (position != _position)
                 {
-                    throw BackupException.Damaged(
-                        name, "nội dung không liền nhau", "its content does not follow on itself");
+                    throw BackupException.Damaged(name, BackupFault.RecordGap);
                 }
 
-                _position += (ulong)octets.Length;
-                _rest = octets;
+                _position += (ulong)bytes.Length;
+                _rest = bytes;
             }
 
             var count = Math.Min(buffer.Length, _rest.Length);
             if (count == 0 && buffer.Length > 0 && await reader.ReadAsync(cancellationToken) is not null)
             {
-                throw BackupException.Damaged(name, "có dữ liệu lạ sau phần cuối", "something follows its end");
+                throw BackupException.Damaged(name, BackupFault.TrailingData);
             }
 
             _rest[..count].CopyTo(buffer);
             _rest = _rest[count..];
             return count;
         }
-
-        public override Task<int> ReadAsync(
-            byte[] buffer,
-            int offset,
-            int count,
-            CancellationToken cancellationToken
-        ) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override int Read(byte[] buffer, int offset, int count) =>
-            throw new NotSupportedException("Read asynchronously.");
-
-        public override void Flush()
-        {
-            // Nothing is written here.
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

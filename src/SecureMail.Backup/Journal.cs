@@ -9,23 +9,24 @@ using SecureMail.Storage;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// Follows the database's write-ahead log into the backup folder: what comes is sealed, appended, flushed to the disk,
-/// and only then acknowledged to the server. Where it is synchronous the server answers a commit only after that
-/// acknowledgement, so that whatever was told to anybody is in the backup (RPO 0). A slot keeps what has not been
-/// acknowledged.
+/// Follows the database's write-ahead log into the backup folder. Each piece is encrypted, appended, flushed to the
+/// disk, and only then acknowledged to the server. With a synchronous journal the server answers a commit only after
+/// that acknowledgement, so that every answered commit is in the backup (RPO 0). A replication slot keeps what was not
+/// acknowledged yet.
 /// </summary>
 /// <remarks>
-/// The server is made to wait for us (<c>synchronous_standby_names</c>) once we follow, and stays so through every
-/// crash: without the journal no commit is answered. Only an orderly stop, or an operator (<c>securemail backup
-/// --release</c>), lets it go. A lost slot, or a first one, needs a new base, which is taken at once while the journal
-/// runs. Several nodes may run this on one database: one follows, the others wait for its slot. Left out: compression,
-/// and a journal on two folders at once.
+/// The server is set to wait for the journal (<c>synchronous_standby_names</c>) once the journal follows. The setting
+/// survives every crash, so that no commit is answered without the journal. Only an orderly stop or an operator
+/// (<c>securemail backup --release</c>) resets it. A first slot, or one after a lost slot, needs a new base, which is
+/// taken at once while the journal runs. Several nodes may run this on one database: one follows, and the others wait
+/// for its slot. Left out on purpose: compression, and a journal in two folders at once.
 /// </remarks>
 internal sealed class Journal(
     BackupSource source, BackupFolder folder, Func<BackupKeys> keys, GatewayFiles files, bool synchronous,
     TimeProvider time, ILogger logger)
 {
-    /// <summary>The slot, and the application name by which the server knows its synchronous standby.</summary>
+    /// <summary>The replication slot, and the application name by which the server knows its synchronous
+    /// standby.</summary>
     public const string Name = "securemail_journal";
 
     private const long LargestFile = 64L << 20;
@@ -33,33 +34,21 @@ internal sealed class Journal(
     private static readonly TimeSpan AskAgain = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan BaseAgain = TimeSpan.FromSeconds(30);
 
-    /// <summary>Octets of the log that were made durable by this process.</summary>
-    public long Octets { get; private set; }
-
-    /// <summary>Follows until cancelled; outlives a server or a folder that is away.</summary>
+    /// <summary>Follows until cancelled. When the server or the folder is away, it tries again each second.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
-        string? said = null;
+        string? reported = null;
         while (!stop.IsCancellationRequested)
         {
             try
             {
                 await FollowAsync(stop);
             }
-            catch (Exception e)
-                when (e
-                        is NpgsqlException
-                            or IOException
-                            or UnauthorizedAccessException
-                            or TimeoutException
-                            or InvalidDataException
-                            or BackupException
-                            or StorageUnavailableException
-                            or OperationCanceledException)
+            catch (Exception e) when (MayPass(e) || e is OperationCanceledException)
             {
-                if (!stop.IsCancellationRequested && said != e.Message)
+                if (!stop.IsCancellationRequested && reported != e.Message)
                 {
-                    BackupLog.JournalStopped(logger, said = e.Message);
+                    BackupLog.JournalStopped(logger, reported = e.Message);
                 }
             }
 
@@ -67,7 +56,8 @@ internal sealed class Journal(
         }
     }
 
-    /// <summary>An operator's decision, or an orderly end: commits no longer wait for a journal.</summary>
+    /// <summary>Lets commits no longer wait for the journal, after an operator's decision or at an orderly
+    /// stop.</summary>
     public static async Task ReleaseAsync(BackupSource source, CancellationToken cancellationToken)
     {
         if (source.IsPrivate)
@@ -81,14 +71,17 @@ internal sealed class Journal(
         }
     }
 
-    /// <summary>Gives the slot up: the server need not keep anything for a journal that will not come back.</summary>
+    /// <summary>Drops the slot, so that the server keeps no log for a journal that will not come back.</summary>
     public static async Task DropSlotAsync(BackupSource source, CancellationToken cancellationToken)
     {
         await using var connection = await source.OpenAsync(cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = @Name AND NOT "
-                    + "active",
+                """
+                SELECT pg_drop_replication_slot(slot_name)
+                FROM pg_replication_slots
+                WHERE slot_name = @Name AND NOT active
+                """,
                 new { Name },
                 cancellationToken: cancellationToken));
     }
@@ -105,17 +98,17 @@ internal sealed class Journal(
         var from = await SlotAsync(maintenance, connection, stop);
         var system = await connection.IdentifySystem(stop);
         var start = new WalPlace(system.SystemId, system.Timeline, from);
-        // The first file is made before the server is asked to wait for us: a folder that cannot be written stops
-        // nobody who did not wait yet.
+        // The first file is made before the server is set to wait for the journal, so that a folder that cannot be
+        // written does not stop the commits of a server that did not wait yet.
         var writer = await OpenFileAsync(start, stop);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
         try
         {
-            var channel = Channel.CreateBounded<(ulong Start, byte[] Octets)>(256);
+            var channel = Channel.CreateBounded<(ulong Start, byte[] Bytes)>(256);
             var receiving = ReceiveAsync(connection, start, channel.Writer, ending.Token);
-            await WaitForUsAsync(maintenance, stop);
+            await RequireJournalAsync(maintenance, stop);
             BackupLog.JournalFollows(logger, ((NpgsqlLogSequenceNumber)from).ToString(), folder.Path);
-            var basing = folder.NeedsBase ? TakeBaseAsync(ending.Token) : Task.CompletedTask;
+            var takingBase = folder.NeedsBase ? TakeBaseAsync(ending.Token) : Task.CompletedTask;
             var position = from;
             using var release = stop.Register(() => channel.Writer.TryComplete());
             try
@@ -124,12 +117,12 @@ internal sealed class Journal(
                 {
                     while (channel.Reader.TryRead(out var piece))
                     {
-                        writer.Write(piece.Start, piece.Octets);
-                        position = piece.Start + (ulong)piece.Octets.Length;
-                        Octets += piece.Octets.Length;
+                        writer.Write(piece.Start, piece.Bytes);
+                        position = piece.Start + (ulong)piece.Bytes.Length;
                     }
 
-                    // The commit point of the journal: acknowledged is what the disk has.
+                    // The commit point of the journal: only what the disk has is acknowledged. After a crash the slot
+                    // sends everything from the last acknowledgement on again.
                     writer.FlushToDisk();
                     connection.SetReplicationStatus(new NpgsqlLogSequenceNumber(position));
                     await connection.SendStatusUpdate(CancellationToken.None);
@@ -148,7 +141,7 @@ internal sealed class Journal(
                 }
 
                 await ending.CancelAsync();
-                await Task.WhenAll(receiving, basing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.WhenAll(receiving, takingBase).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
 
             if (!stop.IsCancellationRequested)
@@ -173,14 +166,14 @@ internal sealed class Journal(
         }
         catch
         {
-            // A full disk must not be filled with beginnings of files.
+            // Repeated attempts on a full disk must not leave one cut-off file each.
             File.Delete(path);
             throw;
         }
     }
 
-    /// <summary>Where to go on: what the slot still keeps. A slot that is new or was lost needs a base that begins
-    /// after it.</summary>
+    /// <summary>The position to follow from, which is the first that the slot still keeps. A new slot, also in place of
+    /// a lost one, needs a base that begins after it.</summary>
     private async Task<ulong> SlotAsync(
         NpgsqlConnection maintenance, PhysicalReplicationConnection connection, CancellationToken cancellationToken)
     {
@@ -213,7 +206,7 @@ internal sealed class Journal(
     }
 
     private static async Task ReceiveAsync(
-        PhysicalReplicationConnection connection, WalPlace start, ChannelWriter<(ulong Start, byte[] Octets)> to,
+        PhysicalReplicationConnection connection, WalPlace start, ChannelWriter<(ulong Start, byte[] Bytes)> to,
         CancellationToken cancellationToken)
     {
         Exception? failure = null;
@@ -224,9 +217,9 @@ internal sealed class Journal(
                     new PhysicalReplicationSlot(Name), new NpgsqlLogSequenceNumber(start.Position), cancellationToken,
                     (uint)start.Timeline))
             {
-                using var octets = new MemoryStream();
-                await message.Data.CopyToAsync(octets, cancellationToken);
-                await to.WriteAsync(((ulong)message.WalStart, octets.ToArray()), cancellationToken);
+                using var bytes = new MemoryStream();
+                await message.Data.CopyToAsync(bytes, cancellationToken);
+                await to.WriteAsync(((ulong)message.WalStart, bytes.ToArray()), cancellationToken);
             }
         }
         catch (Exception e)
@@ -236,12 +229,15 @@ internal sealed class Journal(
         }
         finally
         {
-            // What arrived is still written; then the follower fails with this and begins again.
+            // Pieces that arrived before the failure are still written. Then the reader of the channel fails with the
+            // same exception, and following starts again.
             to.TryComplete(failure is OperationCanceledException or ChannelClosedException ? null : failure);
         }
     }
 
-    private async Task WaitForUsAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
+    /// <summary>Sets the private cluster to wait for a synchronous journal, and requires that setting of a configured
+    /// server.</summary>
+    private async Task RequireJournalAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
     {
         if (!synchronous)
         {
@@ -264,8 +260,8 @@ internal sealed class Journal(
             && names != "*")
         {
             throw new StorageUnavailableException(
-                $"Máy chủ PostgreSQL chưa đặt synchronous_standby_names = '{Name}'. / The PostgreSQL server has not set "
-                    + $"synchronous_standby_names = '{Name}'.");
+                StorageFault.StandbyNameMissing, [Name],
+                $"The PostgreSQL server has not set synchronous_standby_names = '{Name}'.");
         }
     }
 
@@ -280,15 +276,7 @@ internal sealed class Journal(
                 BackupLog.BaseTaken(logger, made.Folder, made.Octets);
                 return;
             }
-            catch (Exception e)
-                when (e
-                        is NpgsqlException
-                            or IOException
-                            or UnauthorizedAccessException
-                            or TimeoutException
-                            or InvalidDataException
-                            or BackupException
-                            or StorageUnavailableException)
+            catch (Exception e) when (MayPass(e))
             {
                 BackupLog.BaseFailed(logger, e.Message);
                 await Task.Delay(BaseAgain, time, cancellationToken)
@@ -296,4 +284,17 @@ internal sealed class Journal(
             }
         }
     }
+
+    /// <summary>Whether the failure is of the server, the folder or a key file, and not a bug. Then a later attempt may
+    /// succeed.</summary>
+    private static bool MayPass(Exception e) =>
+        e
+            is NpgsqlException
+                or IOException
+                or UnauthorizedAccessException
+                or TimeoutException
+                or InvalidDataException
+                or SecretFileException
+                or BackupException
+                or StorageUnavailableException;
 }

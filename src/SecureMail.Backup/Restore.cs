@@ -12,15 +12,14 @@ using SecureMail.Storage;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// Brings a gateway back from its backup folder and the recovery key, into an empty data folder: manifest and keys are
-/// checked, the base is unpacked, the journal's log laid over it, PostgreSQL recovers to its end, the ledger is
-/// recomputed, and the gateway is marked as restored (<see cref="Restoration"/>). All of it happens beside the data
-/// folder's place; the last step moves it there.
+/// Restores a gateway from its backup folder with the recovery key, into an empty data folder. The steps: the manifest
+/// and the keys are verified, the base is unpacked, the journal's log is written over the log of the base, PostgreSQL
+/// recovers to its end, the ledger is recomputed, and the gateway is marked as restored. All steps work in staging
+/// folders. The last step moves the result to its place.
 /// </summary>
 public sealed class Restore
 {
-    // What may lie in a data folder that is to be restored into: the configuration, and what an attempt that failed
-    // left behind.
+    // A data folder to restore into may hold the configuration, and what a failed attempt left behind.
     private static readonly string[] MayBeThere =
     [
         "securemail.json",
@@ -45,12 +44,12 @@ public sealed class Restore
 
     /// <param name="from">The backup folder.</param>
     /// <param name="keys">The recovery key.</param>
-    /// <param name="dropDamagedTail">Goes on up to a journal record that was changed, instead of refusing; what follows
-    /// it is lost and the peers say what.</param>
-    /// <param name="prove">Brings the recovered database to this build's schema, proves its ledger against the
-    /// manifest, marks the gateway as restored, and answers how many entries the ledger has. It throws when the proof
-    /// fails; then nothing was restored.</param>
-    /// <exception cref="BackupException">Another key, a piece missing, cut off or changed: nothing was
+    /// <param name="dropDamagedTail">True: restore up to a journal record that was changed, instead of refusing. The log
+    /// behind that record is lost, and the peers tell what it held.</param>
+    /// <param name="prove">Migrates the recovered database to this build's schema, verifies its ledger against the
+    /// manifest, marks the gateway as restored, and returns how many entries the ledger has. If it throws, nothing was
+    /// restored.</param>
+    /// <exception cref="BackupException">The key is another one, or a file is missing, cut off or changed. Nothing was
     /// restored.</exception>
     /// <exception cref="StorageUnavailableException">The data folder is in use, or PostgreSQL could not
     /// recover.</exception>
@@ -82,9 +81,7 @@ public sealed class Restore
         var started = _time.GetTimestamp();
         if (_folder.Bases() is not [.., var chosen])
         {
-            throw new BackupException(
-                $"Trong {_folder.Path} không có bản sao lưu nào trọn vẹn.",
-                $"There is no whole backup in {_folder.Path}.");
+            throw BackupException.NoCompleteBackup(_folder.Path);
         }
 
         var manifest = await ManifestAsync(chosen.Folder, cancellationToken);
@@ -111,7 +108,7 @@ public sealed class Restore
             Directory.Move(keys, _files.KeyFolder);
             return new RestoreReport(
                 manifest.Gateway, chosen.Folder, manifest.Made, entries, Lsn((ulong)manifest.WalEnd),
-                Lsn(journal!.Covered), journal.Octets, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
+                Lsn(journal!.Covered), journal.Bytes, journal.Files, journal.Gap is { } gap ? Lsn(gap) : null,
                 journal.Torn, _time.GetElapsedTime(started));
         }
         catch
@@ -129,22 +126,21 @@ public sealed class Restore
     {
         using var reader = await OpenAsync(
             Path.Combine(folder, BackupFolder.ManifestFile), "manifest", cancellationToken);
-        using var octets = new MemoryStream();
-        await reader.OpenContent().CopyToAsync(octets, cancellationToken);
+        using var json = new MemoryStream();
+        await reader.OpenContent().CopyToAsync(json, cancellationToken);
         try
         {
-            var manifest = WireJson.Read<BackupManifest>(octets.ToArray(), 1 << 20, "backup manifest");
+            var manifest = WireJson.Read<BackupManifest>(json.ToArray(), 1 << 20, "backup manifest");
             return
                 manifest.System == reader.Header.System
                 && manifest.Gateway == reader.Header.Gateway
                 && manifest.SegmentSize is >= 1 << 20 and <= 1 << 30
                 ? manifest
-                : throw BackupException.Damaged(
-                    BackupFolder.ManifestFile, "bản kê mâu thuẫn với phần đầu", "it contradicts its header");
+                : throw BackupException.Damaged(BackupFolder.ManifestFile, BackupFault.ManifestContradiction);
         }
         catch (WireFormatException e)
         {
-            throw BackupException.Damaged(BackupFolder.ManifestFile, "bản kê hỏng", "the manifest is damaged", e);
+            throw BackupException.Damaged(BackupFolder.ManifestFile, BackupFault.ManifestDamaged, e);
         }
     }
 
@@ -156,28 +152,25 @@ public sealed class Restore
             var path = Path.Combine(folder, name);
             if (!File.Exists(path))
             {
-                throw BackupException.Damaged(
-                    path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+                throw BackupException.Damaged(path, BackupFault.FileMissing);
             }
 
             await using var file = File.OpenRead(path);
             if (manifest.Pieces.GetValueOrDefault(name)
                 != Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)))
             {
-                throw BackupException.Damaged(
-                    path, "tệp bị cắt cụt hoặc bị sửa, không khớp bản kê",
-                    "it was cut off or changed: it is not what the manifest says");
+                throw BackupException.Damaged(path, BackupFault.FileChanged);
             }
         }
     }
 
-    /// <summary>Every piece is of one kind, and all of them signed by one key: the gateway's.</summary>
+    /// <summary>Opens a file of the backup. The file must be of the kind given, and all files must be signed by one
+    /// key.</summary>
     private async Task<EncryptedBackupReader> OpenAsync(string path, string kind, CancellationToken cancellationToken)
     {
         if (!File.Exists(path))
         {
-            throw BackupException.Damaged(
-                path, "thiếu tệp này trong bản sao lưu", "this file of the backup is missing");
+            throw BackupException.Damaged(path, BackupFault.FileMissing);
         }
 
         var reader = await EncryptedBackupReader.OpenAsync(
@@ -189,9 +182,7 @@ public sealed class Restore
         }
 
         reader.Dispose();
-        throw BackupException.Damaged(
-            path, "tệp này không thuộc bản sao lưu (loại khác, hoặc không do cổng này ký)",
-            "it does not belong to this backup (another kind, or not signed by this gateway)");
+        throw BackupException.Damaged(path, BackupFault.ForeignFile);
     }
 
     private async Task UnpackKeysAsync(string folder, string keys, CancellationToken cancellationToken)
@@ -211,15 +202,13 @@ public sealed class Restore
         using var tls = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(keys, "tls.pem"));
         if (!tls.RawData.AsSpan().SequenceEqual(_signer!.RawData))
         {
-            // Peers know this gateway by that key; a backup that another key signed was made by somebody else.
-            throw BackupException.Damaged(
-                BackupFolder.KeysFile, "bản sao lưu không do khóa TLS của cổng ký",
-                "the backup was not signed by the gateway's TLS key");
+            // Peers know this gateway by its TLS key. A backup that another key signed is a forgery.
+            throw BackupException.Damaged(BackupFolder.KeysFile, BackupFault.ForeignSigner);
         }
     }
 
-    /// <summary>Regular files and folders below the target, nothing else: a name cannot lead out, a link is
-    /// refused.</summary>
+    /// <summary>Unpacks regular files and folders below the target. A name that leads out of the target is refused, and
+    /// so is a link.</summary>
     private async Task UnpackAsync(string path, string kind, string target, CancellationToken cancellationToken)
     {
         using var reader = await OpenAsync(path, kind, cancellationToken);
@@ -231,7 +220,7 @@ public sealed class Restore
             if (!to.StartsWith(target + Path.DirectorySeparatorChar, StringComparison.Ordinal)
                 && Path.TrimEndingDirectorySeparator(to) != target)
             {
-                throw BackupException.Damaged(path, "tên tệp bên trong dẫn ra ngoài", "a name inside leads out of it");
+                throw BackupException.Damaged(path, BackupFault.NameOutside);
             }
 
             switch (entry.EntryType)
@@ -250,12 +239,12 @@ public sealed class Restore
                     await WriteAsync(entry, to, cancellationToken);
                     break;
                 default:
-                    throw BackupException.Damaged(
-                        path, "có mục không phải tệp hay thư mục", "an entry inside is neither file nor folder");
+                    throw BackupException.Damaged(path, BackupFault.EntryKind);
             }
         }
 
-        // The tar has its own end; what counts is the sealed one, behind which nothing was cut off.
+        // The tar has an end of its own. Only the end of the encrypted file proves that nothing was cut off, so read to
+        // that end.
         var rest = new byte[4096];
         while (await content.ReadAsync(rest, cancellationToken) > 0)
         {
@@ -278,7 +267,7 @@ public sealed class Restore
         }
     }
 
-    /// <summary>Lays the journal's octets over the log of the base, as far as they follow on one another.</summary>
+    /// <summary>Writes the journal over the log of the base, as far as its records follow on one another.</summary>
     private async Task<JournalReading> ReadJournalAsync(
         BackupManifest manifest, string walFolder, bool dropDamagedTail, CancellationToken cancellationToken)
     {
@@ -316,21 +305,20 @@ public sealed class Restore
         var header = reader.Header;
         if (header.System != manifest.System || header.Timeline != manifest.Timeline || (ulong)header.Position != start)
         {
-            throw BackupException.Damaged(file, "tên tệp không khớp phần đầu", "its name is not what its header says");
+            throw BackupException.Damaged(file, BackupFault.NameContradiction);
         }
 
         var position = start;
-        while (await reader.ReadAsync(cancellationToken) is var (at, octets))
+        while (await reader.ReadAsync(cancellationToken) is var (at, bytes))
         {
             if (at != position)
             {
-                throw BackupException.Damaged(
-                    file, "nhật ký không liền nhau", "its records do not follow on one another");
+                throw BackupException.Damaged(file, BackupFault.RecordGap);
             }
 
-            wal.Write(at, octets.Span);
-            position += (ulong)octets.Length;
-            reading.Octets += octets.Length;
+            wal.Write(at, bytes.Span);
+            position += (ulong)bytes.Length;
+            reading.Bytes += bytes.Length;
             reading.Covered = Math.Max(reading.Covered, position);
         }
 
@@ -344,7 +332,7 @@ public sealed class Restore
     {
         public ulong Covered { get; set; } = covered;
 
-        public long Octets { get; set; }
+        public long Bytes { get; set; }
 
         public int Files { get; set; }
 
@@ -354,23 +342,29 @@ public sealed class Restore
     }
 }
 
-/// <summary>A database that PostgreSQL recovered from a backup and that is not in its place yet.</summary>
-/// <param name="ConnectionString">A connection string for a role.</param>
+/// <summary>A database that PostgreSQL recovered from a backup, and that was not moved to its place yet.</summary>
+/// <param name="ConnectionString">Gives the connection string of a role.</param>
 /// <param name="KeyFolder">The gateway's keys, unpacked.</param>
 public sealed record RestoredDatabase(Func<string, string> ConnectionString, BackupManifest Manifest, string KeyFolder);
 
-/// <summary>What was restored, and up to where.</summary>
-/// <param name="LedgerSize">Entries of the ledger restored; whether that is all of them the peers say.</param>
-/// <param name="JournalGap">Where the journal stopped following on itself although more of it lies there; null: it was
-/// read to its end.</param>
-/// <param name="TornRecords">Unfinished records at ends of files: the gateway was stopped there; nothing in them was
-/// acknowledged.</param>
+/// <summary>What was restored, and up to which position of the log.</summary>
+/// <param name="LedgerSize">The entries of the restored ledger. The peers tell whether later entries are
+/// missing.</param>
+/// <param name="JournalOctets">The bytes of log that were read from the journal.</param>
+/// <param name="JournalGap">The position from which the journal has a gap or a damaged record, although later files
+/// exist. Null: the journal was read to its end.</param>
+/// <param name="TornRecords">Incomplete records at the ends of files, written when the gateway was stopped. Nothing in
+/// them was acknowledged.</param>
 public sealed record RestoreReport(
     string Gateway, string Base, DateTimeOffset BaseMade, long LedgerSize, string BaseEnd, string JournalEnd,
     long JournalOctets, int JournalFiles, string? JournalGap, int TornRecords, TimeSpan Took);
 
-/// <summary>A restoration is made into an empty data folder only. Exit code 77.</summary>
-public sealed class DataFolderInUseException(string folder, string what)
-    : Exception(
-        $"Thư mục dữ liệu {folder} không trống ({what}): chỉ khôi phục vào thư mục trống; không thay đổi gì. / The data "
-            + $"folder {folder} is not empty ({what}): restore into an empty one; nothing was changed.");
+/// <summary>The data folder to restore into is not empty. Exit code 77.</summary>
+public sealed class DataFolderInUseException(string folder, string entry)
+    : Exception($"The data folder {folder} is not empty ({entry}); nothing was changed.")
+{
+    public string Folder { get; } = folder;
+
+    /// <summary>The name of something that is in the folder.</summary>
+    public string Entry { get; } = entry;
+}

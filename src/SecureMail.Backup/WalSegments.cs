@@ -2,23 +2,23 @@ using System.Globalization;
 
 namespace SecureMail.Backup;
 
-/// <summary>Log octets written into segment files as PostgreSQL names them.</summary>
+/// <summary>Writes bytes of the write-ahead log into segment files with PostgreSQL's names.</summary>
 internal sealed class WalSegments(string folder, long timeline, long segmentSize) : IDisposable
 {
     private FileStream? _open;
     private ulong _number = ulong.MaxValue;
 
-    public void Write(ulong position, ReadOnlySpan<byte> octets)
+    public void Write(ulong position, ReadOnlySpan<byte> bytes)
     {
-        while (!octets.IsEmpty)
+        while (!bytes.IsEmpty)
         {
             var (number, offset) = (position / (ulong)segmentSize, (long)(position % (ulong)segmentSize));
-            var count = (int)Math.Min(octets.Length, segmentSize - offset);
+            var count = (int)Math.Min(bytes.Length, segmentSize - offset);
             var file = Segment(number);
             file.Position = offset;
-            file.Write(octets[..count]);
+            file.Write(bytes[..count]);
             position += (ulong)count;
-            octets = octets[count..];
+            bytes = bytes[count..];
         }
     }
 

@@ -48,7 +48,7 @@ public static class CmsFormat
     {
         var head = new byte[DetectionLength];
         var count = await source.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
-        Stream whole = new PrefixedStream(head.AsMemory(0, count), source);
+        Stream whole = new PushbackStream(head.AsMemory(0, count), source);
         return IsPem(head.AsSpan(0, count)) ? new PemDecodingStream(whole) : whole;
     }
 

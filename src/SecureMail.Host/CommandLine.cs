@@ -9,6 +9,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
+using SecureMail.Host.Errors;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
 using SecureMail.Pkcs11;
@@ -96,45 +97,37 @@ internal static class CommandLine
         }
     }
 
-    /// <summary>Says in one line what went wrong, with <c>--verbose</c> in many, and answers the exit code.</summary>
+    /// <summary>Writes what went wrong to standard error, in one line or with <c>--verbose</c> in full, and returns the
+    /// exit code.</summary>
     public static int Report(Exception e, bool verbose)
     {
-        var (code, sentence) = Explain(e);
-        Console.Error.WriteLine(verbose ? e.ToString() : sentence.ReplaceLineEndings(" "));
+        var code = ExitOf(e);
+        var line = code == ExitCode.Software ? ErrorWords.OfSoftware(e) : ErrorWords.Of(e);
+        Console.Error.WriteLine(verbose ? e.ToString() : line.ReplaceLineEndings(" "));
         return code;
     }
 
-    private static (int Code, string Sentence) Explain(Exception e) =>
+    private static int ExitOf(Exception e) =>
         e switch
         {
-            UsageException => (ExitCode.Usage, e.Message),
-            ConfigurationException c => (c.Opens ? ExitCode.Data : ExitCode.NoInput, e.Message),
-            ErasureRefusedException or SubmissionRefusedException or NotPermittedException => (
-                ExitCode.NotPermitted, e.Message),
-            DirectoryException { Code: ReasonCode.DirectoryMissing } => (ExitCode.Unavailable, e.Message),
-            DirectoryException => (ExitCode.NotPermitted, e.Message),
-            StorageUnavailableException or NpgsqlException => (ExitCode.Unavailable, e.Message),
-            Pkcs11Exception p => (ExitOf(p.Fault), $"{p.Vi} / {p.Message}"),
-            CmsException { Error: CmsError.NotForUs } => (ExitCode.Undecided, e.Message),
-            CmsException or MimeException => (
-                ExitCode.Data, $"Dữ liệu không dùng được: {e.Message}. / Unusable data: {e.Message}."),
-            DataFolderInUseException => (ExitCode.NotPermitted, e.Message),
-            LedgerException or BackupException or ContentErasedException => (ExitCode.Data, e.Message),
-            InvalidDataException or CryptographicException => (ExitCode.Data, e.Message),
-            FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => (
-                ExitCode.NoInput, e.Message),
-            // Disk full and the like: nothing was left half done.
-            IOException => (ExitCode.TryLater, e.Message),
-            System.Net.Sockets.SocketException s => (
-                ExitCode.Unavailable,
-                $"Không mở được địa chỉ mạng đã cấu hình ({s.SocketErrorCode}); có thể một chương trình khác đang dùng. "
-                    + $"/ The configured address cannot be listened on ({s.SocketErrorCode}): another program may be "
-                    + $"using it."),
-            OperationCanceledException => (ExitCode.TryLater, "Đã dừng. / Stopped."),
-            _ => (
-                ExitCode.Software,
-                $"Lỗi của chương trình ({e.GetType().Name}); chạy lại với --verbose và báo cho quản trị. / A fault of "
-                    + $"ours ({e.GetType().Name}): run again with --verbose and report it."),
+            UsageException => ExitCode.Usage,
+            ConfigurationException c => c.Opens ? ExitCode.Data : ExitCode.NoInput,
+            ErasureRefusedException or SubmissionRefusedException or NotPermittedException => ExitCode.NotPermitted,
+            DirectoryException { Code: ReasonCode.DirectoryMissing } => ExitCode.Unavailable,
+            DirectoryException => ExitCode.NotPermitted,
+            StorageUnavailableException or NpgsqlException => ExitCode.Unavailable,
+            Pkcs11Exception p => ExitOf(p.Fault),
+            CmsException { Error: CmsError.NotForUs } => ExitCode.Undecided,
+            CmsException or MimeException => ExitCode.Data,
+            DataFolderInUseException => ExitCode.NotPermitted,
+            LedgerException or BackupException or ContentErasedException => ExitCode.Data,
+            SecretFileException or InvalidDataException or CryptographicException => ExitCode.Data,
+            FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => ExitCode.NoInput,
+            // The disk is full, or the like. Nothing is left half done.
+            IOException => ExitCode.TryLater,
+            System.Net.Sockets.SocketException => ExitCode.Unavailable,
+            OperationCanceledException => ExitCode.TryLater,
+            _ => ExitCode.Software,
         };
 
     private static int ExitOf(Pkcs11Fault fault) =>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Resources;
 using System.Text.Json;
 
 namespace SecureMail.Ledger;
@@ -24,6 +25,9 @@ public sealed class LedgerEvidence
     public const int MaxCosignatures = 16;
 
     private const int HashTextLength = 44;
+
+    private static readonly ResourceManager Words = new(
+        "SecureMail.Ledger.Words.Problems", typeof(LedgerEvidence).Assembly);
 
     private readonly byte[] _entryBytes;
 
@@ -66,21 +70,13 @@ public sealed class LedgerEvidence
         ArgumentNullException.ThrowIfNull(log);
         if (Checkpoint.Origin != log.Name || !Checkpoint.IsSignedBy(log))
         {
-            return new LedgerProblem(
-                "checkpoint-signature",
-                "Điểm chốt không do nhật ký kiểm chứng của bên gửi ký; hãy đối chiếu khóa nhật ký kiểm chứng trong "
-                    + "danh bạ.",
-                "The checkpoint is not signed by the sender's ledger; compare its ledger key in the directory.");
+            return new LedgerProblem(Words, "checkpoint-signature");
         }
         if (
             !MerkleTree.VerifyInclusion(
                 MerkleTree.LeafHash(_entryBytes), Index, Checkpoint.Size, Inclusion, Checkpoint.Root.Span))
         {
-            return new LedgerProblem(
-                "inclusion",
-                "Chứng minh không cho thấy bản ghi nằm trong nhật ký kiểm chứng của bên gửi; hãy yêu cầu bên gửi kiểm "
-                    + "tra nhật ký kiểm chứng.",
-                "The proof does not show the entry in the sender's ledger; ask the sender to verify its ledger.");
+            return new LedgerProblem(Words, "inclusion");
         }
         return null;
     }

@@ -34,6 +34,3 @@ public sealed class LedgerException : Exception
 
     public static LedgerException Malformed(string message) => new(LedgerFault.Malformed, message);
 }
-
-/// <summary>Something found wrong, said to a person: a stable code and one sentence in each language.</summary>
-public sealed record LedgerProblem(string Code, string Vi, string En);

@@ -4,8 +4,8 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>Reports one problem: code, Vietnamese sentence, English sentence.</summary>
-internal delegate void ReportProblem(string code, string vi, string en);
+/// <summary>Reports one problem: its code, and what its sentences name.</summary>
+internal delegate void ReportProblem(string code, params object[] arguments);
 
 /// <summary>
 /// Compares the computed subtrees with the stored ones, in the order in which a growing tree completes them. A wrong
@@ -83,9 +83,7 @@ internal sealed class NodeCheck(ReportProblem report)
         if (_run is { } run && !_abandoned)
         {
             var span = LedgerVerifier.Span(run.First, run.Last);
-            report(
-                "order", $"Các bản ghi số {span} đã bị thay thế hoặc đổi thứ tự: cây băm đã lưu không khớp.",
-                $"Entries {span} were replaced or reordered: the stored hash tree does not fit them.");
+            report("order", span);
         }
         _run = null;
     }
@@ -94,11 +92,7 @@ internal sealed class NodeCheck(ReportProblem report)
     {
         if (!_abandoned)
         {
-            report(
-                "node-extra",
-                $"Cây băm có nút thừa (mức {id.Level}, số {id.Index}): có thể bản ghi cuối đã bị xóa.",
-                $"The hash tree has a node too many (level {id.Level}, index {id.Index}): the last entries may have "
-                    + $"been removed.");
+            report("node-extra", id.Level, id.Index);
         }
     }
 
@@ -145,15 +139,11 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         for (; _more; _more = await _stored!.ReadAsync(cancellationToken))
         {
             last = _stored!.GetInt64(0);
-            report(
-                "tail-missing", $"Điểm chốt đã ký xác nhận {last} bản ghi, nhưng nhật ký kiểm chứng chỉ còn {size}.",
-                $"A signed checkpoint counts {last} entries, but the ledger has only {size}.");
+            report("tail-missing", last, size);
         }
         if (last < size && !_diverged)
         {
-            report(
-                "uncovered", $"Các bản ghi số {LedgerVerifier.Span(last, size - 1)} không có điểm chốt nào.",
-                $"Entries {LedgerVerifier.Span(last, size - 1)} are covered by no checkpoint.");
+            report("uncovered", LedgerVerifier.Span(last, size - 1));
         }
     }
 
@@ -170,15 +160,11 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         }
         if (checkpoint is null || checkpoint.Origin != log.Name || !checkpoint.IsSignedBy(log))
         {
-            report(
-                "checkpoint-signature", $"Điểm chốt {size} không có chữ ký đúng của nhật ký kiểm chứng này.",
-                $"The checkpoint of size {size} does not bear this ledger's signature.");
+            report("checkpoint-signature", size);
         }
         else if (checkpoint.Size != size || !checkpoint.Root.Span.SequenceEqual(_stored!.GetFieldValue<byte[]>(1)))
         {
-            report(
-                "checkpoint-columns", $"Điểm chốt {size}: các cột không khớp nội dung đã ký.",
-                $"The checkpoint of size {size}: its columns differ from its signed text.");
+            report("checkpoint-columns", size);
         }
         var states = checkpoint?.Root.ToArray() ?? _stored!.GetFieldValue<byte[]>(1);
         if (states.AsSpan().SequenceEqual(root))
@@ -190,9 +176,7 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
             // All later roots differ as well; that is the same news.
             _diverged = true;
             var span = LedgerVerifier.Span(_agreed, size - 1);
-            report(
-                "checkpoint-root", $"Các bản ghi số {span} không còn như khi được ký: điểm chốt {size} có gốc khác.",
-                $"Entries {span} are no longer what was signed: the checkpoint of size {size} has another root.");
+            report("checkpoint-root", span, size);
         }
     }
 }
@@ -218,12 +202,7 @@ internal sealed class SeenCheck
                 _sorted.Add(checkpoint);
                 continue;
             }
-            report(
-                "seen-signature",
-                $"Điểm chốt {checkpoint.Size} do bên ngoài giữ không do nhật ký kiểm chứng này ký, nên không so sánh "
-                    + "được.",
-                $"The checkpoint of size {checkpoint.Size} held by others is not signed by this ledger and cannot be "
-                    + $"compared.");
+            report("seen-signature", checkpoint.Size);
         }
     }
 
@@ -242,12 +221,7 @@ internal sealed class SeenCheck
                 continue;
             }
             var span = LedgerVerifier.Span(_agreed, tree.Size - 1);
-            _report(
-                "seen-fork",
-                $"Nhật ký kiểm chứng đã bị viết lại: điểm chốt {tree.Size} mà bên khác giữ có gốc khác; sai lệch nằm "
-                    + $"trong các bản ghi số {span}.",
-                $"The ledger was rewritten: others hold a checkpoint of size {tree.Size} with another root; the "
-                    + $"difference lies in entries {span}.");
+            _report("seen-fork", tree.Size, span);
         }
     }
 
@@ -260,12 +234,7 @@ internal sealed class SeenCheck
 
         foreach (var checkpoint in _sorted.Skip(_next))
         {
-            _report(
-                "seen-longer",
-                $"Bên khác giữ điểm chốt {checkpoint.Size} bản ghi, nhật ký kiểm chứng này chỉ có {size}: phần cuối "
-                    + "đã mất.",
-                $"Others hold a checkpoint of size {checkpoint.Size}, this ledger has only {size} entries: its end was "
-                    + $"cut off.");
+            _report("seen-longer", checkpoint.Size, size);
         }
     }
 }

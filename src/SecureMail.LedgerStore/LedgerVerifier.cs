@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Resources;
 using Npgsql;
 using SecureMail.Ledger;
 using SecureMail.Storage;
@@ -31,6 +32,9 @@ public sealed class LedgerVerifier
     /// <summary>More problems than these are counted in the last one, not listed.</summary>
     public const int MaxProblems = 200;
 
+    private static readonly ResourceManager Words = new(
+        "SecureMail.LedgerStore.Words.Problems", typeof(LedgerVerifier).Assembly);
+
     private readonly VerifierKey _log;
     private readonly List<LedgerProblem> _problems = [];
     private readonly NodeCheck _nodes;
@@ -60,10 +64,7 @@ public sealed class LedgerVerifier
         await verifier.CheckListsAsync(snapshot[0], cancellationToken);
         if (verifier._suppressed > 0)
         {
-            verifier._problems.Add(
-                new LedgerProblem(
-                    "more", $"Còn {verifier._suppressed} sai lệch khác không liệt kê.",
-                    $"There are {verifier._suppressed} further problems, not listed."));
+            verifier._problems.Add(new LedgerProblem(Words, "more", verifier._suppressed));
         }
         return new LedgerReport(size, verifier._checkpoints.Count, verifier._seen.Agreed, verifier._problems);
     }
@@ -96,10 +97,7 @@ public sealed class LedgerVerifier
             var index = leaves.GetInt64(0);
             if (index != frontier.Size)
             {
-                Report(
-                    "leaf-missing",
-                    $"Thiếu bản ghi số {Span(frontier.Size, index - 1)} trong thứ tự nhật ký kiểm chứng.",
-                    $"Index {Span(frontier.Size, index - 1)} is missing from the order of the ledger.");
+                Report("leaf-missing", Span(frontier.Size, index - 1));
                 // What follows cannot be hashed into the tree any more; bodies are still compared with their leaves.
                 _nodes.Abandon();
                 _checkpoints.Abandon();
@@ -132,27 +130,19 @@ public sealed class LedgerVerifier
         var (index, entryId) = (row.GetInt64(0), row.GetInt64(1));
         if (row.IsDBNull(3))
         {
-            Report(
-                "entry-missing", $"Bản ghi số {index} (mã {entryId}) đã bị xóa.",
-                $"Entry {index} (id {entryId}) was removed.");
+            Report("entry-missing", index, entryId);
             return;
         }
         var body = row.GetFieldValue<byte[]>(3);
         var hash = MerkleTree.LeafHash(body);
         if (!hash.AsSpan().SequenceEqual(row.GetFieldValue<byte[]>(2)))
         {
-            Report(
-                "entry-changed",
-                $"Bản ghi số {index} (mã {entryId}) đã bị sửa hoặc đổi chỗ: nội dung không khớp mã băm tại vị trí này.",
-                $"Entry {index} (id {entryId}) was changed or moved: its content does not have the hash recorded at "
-                    + $"this index.");
+            Report("entry-changed", index, entryId);
             return;
         }
         if (!hash.AsSpan().SequenceEqual(row.GetFieldValue<byte[]>(4)) || !ColumnsAgree(row, body))
         {
-            Report(
-                "entry-columns", $"Bản ghi số {index} (mã {entryId}): các cột tra cứu không khớp nội dung đã ký.",
-                $"Entry {index} (id {entryId}): the columns for searching differ from its content.");
+            Report("entry-columns", index, entryId);
         }
     }
 
@@ -188,10 +178,7 @@ public sealed class LedgerVerifier
                 """,
                 cancellationToken))
         {
-            Report(
-                "entry-unlisted",
-                $"Bản ghi mã {entryId} không có trong thứ tự nhật ký kiểm chứng và cũng không chờ xếp thứ tự.",
-                $"Entry id {entryId} is neither in the order of the ledger nor waiting for it.");
+            Report("entry-unlisted", entryId);
         }
         await foreach (
             var entryId in IdsAsync(
@@ -202,9 +189,7 @@ public sealed class LedgerVerifier
                 """,
                 cancellationToken))
         {
-            Report(
-                "pending-missing", $"Bản ghi mã {entryId} chờ xếp thứ tự nhưng đã bị xóa.",
-                $"Entry id {entryId} waits to be ordered, but was removed.");
+            Report("pending-missing", entryId);
         }
         await foreach (
             var entryId in IdsAsync(
@@ -216,9 +201,7 @@ public sealed class LedgerVerifier
                 """,
                 cancellationToken))
         {
-            Report(
-                "chain-broken", $"Bản ghi mã {entryId} không nối với bản ghi trước của cùng đối tượng.",
-                $"Entry id {entryId} does not follow the previous entry of its object.");
+            Report("chain-broken", entryId);
         }
         await CheckCosignaturesAsync(connection, cancellationToken);
     }
@@ -247,18 +230,16 @@ public sealed class LedgerVerifier
             }
             if (!good)
             {
-                Report(
-                    "cosignature", $"Chữ ký xác nhận của đơn vị khác trên điểm chốt {reader.GetInt64(0)} không đúng.",
-                    $"A peer's cosignature over the checkpoint of size {reader.GetInt64(0)} does not hold.");
+                Report("cosignature", reader.GetInt64(0));
             }
         }
     }
 
-    private void Report(string code, string vi, string en)
+    private void Report(string code, params object[] arguments)
     {
         if (_problems.Count < MaxProblems)
         {
-            _problems.Add(new LedgerProblem(code, vi, en));
+            _problems.Add(new LedgerProblem(Words, code, arguments));
         }
         else
         {

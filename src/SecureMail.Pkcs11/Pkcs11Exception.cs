@@ -68,13 +68,13 @@ public enum Pkcs11Fault
 }
 
 /// <summary>
-/// The exception of this project. It names the call that failed and its return value, and tells in one sentence what to
-/// do. It never contains a PIN or any of the data.
+/// The exception of this project. It names the call that failed and its return value. SecureMail.Host has the words of
+/// each fault in two languages. The exception never contains a PIN or any of the data.
 /// </summary>
 public sealed class Pkcs11Exception : Exception
 {
     internal Pkcs11Exception(Pkcs11Fault fault, string code, string detail, Exception? inner = null)
-        : base($"{code}: {detail}. {Sentences(fault).En}", inner) => (Fault, Code) = (fault, code);
+        : base($"{code}: {detail}.", inner) => (Fault, Code) = (fault, code);
 
     /// <summary>The kind of error.</summary>
     public Pkcs11Fault Fault { get; }
@@ -83,76 +83,9 @@ public sealed class Pkcs11Exception : Exception
     /// no call was made.</summary>
     public string Code { get; }
 
-    /// <summary>What to do, in Vietnamese.</summary>
-    public string Vi => Sentences(Fault).Vi;
-
-    /// <summary>What to do, in English.</summary>
-    public string En => Sentences(Fault).En;
-
     internal static Pkcs11Exception From(ulong value, string call)
     {
         var (name, fault) = Ckr.Describe(value);
         return new Pkcs11Exception(fault, name, call);
     }
-
-    private static (string Vi, string En) Sentences(Pkcs11Fault fault) =>
-        fault switch
-        {
-            Pkcs11Fault.UriInvalid => (
-                "Địa chỉ PKCS#11 không hợp lệ; hãy sửa cấu hình.",
-                "The PKCS#11 URI is not valid; correct the configuration."),
-            Pkcs11Fault.ModuleMissing => (
-                "Không tìm thấy trình điều khiển của thiết bị ký; hãy cài đặt hoặc sửa module-path.",
-                "The driver of the token was not found; install it or correct module-path."),
-            Pkcs11Fault.ModuleUnusable => (
-                "Trình điều khiển của thiết bị ký không hoạt động đúng; hãy liên hệ nhà cung cấp.",
-                "The driver of the token does not work correctly; ask its vendor."),
-            Pkcs11Fault.TokenAbsent => (
-                "Không thấy thiết bị ký; hãy cắm thiết bị rồi thử lại.",
-                "The token is not present; insert it and try again."),
-            Pkcs11Fault.Ambiguous => (
-                "Có nhiều thiết bị ký hoặc khóa cùng khớp; hãy chỉ rõ bằng số sê-ri (serial) hoặc id.",
-                "More than one token or key matches; name it by serial or by id."),
-            Pkcs11Fault.TokenNotReady => (
-                "Thiết bị ký chưa sẵn sàng (chưa đặt mã PIN hoặc đang có người khác dùng); hãy kiểm tra thiết bị.",
-                "The token is not ready (no user PIN is set, or another user type is logged in); check the token."),
-            Pkcs11Fault.PinRequired => ("Cần mã PIN của thiết bị ký.", "The PIN of the token is required."),
-            Pkcs11Fault.PinIncorrect => (
-                "Thiết bị ký từ chối mã PIN; hệ thống dừng thử để thiết bị không bị khóa. "
-                    + "Hãy kiểm tra mã PIN rồi cho phép thử lại.",
-                "The token refused the PIN; no further PIN is tried, so that the token does not lock. "
-                    + "Check the PIN, then allow another try."),
-            Pkcs11Fault.PinRefused => (
-                "Không thử mã PIN vì lần trước bị từ chối hoặc chỉ còn một lần thử; "
-                    + "người phụ trách phải kiểm tra rồi cho phép thử lại.",
-                "The PIN was not tried, because it was refused before or only one try is left; "
-                    + "a person must check the PIN and allow another try."),
-            Pkcs11Fault.PinLocked => (
-                "Mã PIN đã bị khóa; chỉ người quản trị thiết bị mới mở khóa được.",
-                "The PIN is locked; only the administrator of the token can unlock it."),
-            Pkcs11Fault.PinExpired => (
-                "Phải đổi mã PIN trước khi dùng thiết bị ký.", "The PIN must be changed before the token can be used."),
-            Pkcs11Fault.KeyAbsent => (
-                "Thiết bị ký không có khóa này; hãy kiểm tra tên khóa hoặc cắm đúng thiết bị.",
-                "The token has no such key; check the name of the key, or insert the right token."),
-            Pkcs11Fault.KeyUnusable => (
-                "Khóa có trên thiết bị nhưng không được phép dùng cho việc này.",
-                "The token has the key, but the key may not be used for this operation."),
-            Pkcs11Fault.MechanismUnsupported => (
-                "Thiết bị ký không hỗ trợ thuật toán này; hãy chọn thuật toán khác.",
-                "The token does not support this algorithm; choose another algorithm."),
-            Pkcs11Fault.SessionLost => (
-                "Mất kết nối với thiết bị ký; hãy cắm lại thiết bị rồi thử lại.",
-                "The connection to the token was lost; insert the token again and retry."),
-            Pkcs11Fault.DataInvalid => ("Dữ liệu không phù hợp với khóa này.", "The data is not valid for this key."),
-            Pkcs11Fault.Busy => ("Thiết bị ký đang bận; hãy thử lại sau.", "The token is busy; try again later."),
-            Pkcs11Fault.Cancelled => (
-                "Thao tác trên thiết bị ký đã bị hủy.", "The operation was cancelled at the token."),
-            Pkcs11Fault.InvalidCall => (
-                "Lỗi của phần mềm khi gọi thiết bị ký; hãy báo cho bộ phận hỗ trợ.",
-                "The software called the token incorrectly; report this to support."),
-            _ => (
-                "Thiết bị ký báo lỗi; hãy rút ra cắm lại, nếu vẫn lỗi thì kiểm tra thiết bị.",
-                "The token failed; insert it again. If it fails again, have it checked."),
-        };
 }

@@ -2,32 +2,27 @@ using System.Buffers;
 using System.Data;
 using System.Security.Cryptography;
 using Npgsql;
+using SecureMail.Shared;
 
 namespace SecureMail.Storage;
 
-/// <summary>A seekable stream over a blob; it holds one row at a time.</summary>
-internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key) : Stream
+/// <summary>The content of a blob. The stream holds one decrypted row at a time.</summary>
+internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long length, byte[] key)
+    : SeekableReadStream
 {
+    // The row is read into our own array, because Npgsql would otherwise allocate an array for each row.
+    private const CommandBehavior InPieces = CommandBehavior.SequentialAccess | CommandBehavior.SingleRow;
+
     private readonly AesGcm _aes = new(key, BlobRow.TagSize);
 
-    // One more than a row has: what is longer than it should be is seen.
+    // One byte more than a row has, so that a row that is too long is noticed.
     private byte[] _row = ArrayPool<byte>.Shared.Rent((int)Math.Min(length, BlobRow.Size) + BlobRow.TagSize + 1);
-    private int _have = -1;
-    private long _position;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => true;
-
-    public override bool CanWrite => false;
+    private int _loaded = -1;
 
     public override long Length => length;
 
-    public override long Position
-    {
-        get => _position;
-        set => _position = value >= 0 ? value : throw new ArgumentOutOfRangeException(nameof(value));
-    }
+    // An empty blob has an encrypted row, too, because its emptiness must be as authentic as any content.
+    private bool AtEnd => Position >= length && (length > 0 || _loaded == 0);
 
     public override int Read(Span<byte> buffer)
     {
@@ -36,14 +31,14 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
             return 0;
         }
 
-        var n = (int)(_position / BlobRow.Size);
-        if (n != _have)
+        var n = (int)(Position / BlobRow.Size);
+        if (n != _loaded)
         {
-            _have = -1;
+            _loaded = -1;
             using var command = Query(n);
             using var reader = command.ExecuteReader(InPieces);
             using var row = reader.Read() ? reader.GetStream(0) : throw Lacks(n);
-            Unseal(n, row.ReadAtLeast(_row, _row.Length, throwOnEndOfStream: false));
+            Decrypt(n, row.ReadAtLeast(_row, _row.Length, throwOnEndOfStream: false));
         }
 
         return Take(buffer);
@@ -56,42 +51,20 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
             return 0;
         }
 
-        var n = (int)(_position / BlobRow.Size);
-        if (n != _have)
+        var n = (int)(Position / BlobRow.Size);
+        if (n != _loaded)
         {
-            _have = -1;
+            _loaded = -1;
             await using var command = Query(n);
             await using var reader = await command.ExecuteReaderAsync(InPieces, cancellationToken);
             await using var row = await reader.ReadAsync(cancellationToken)
                 ? await reader.GetStreamAsync(0, cancellationToken)
                 : throw Lacks(n);
-            Unseal(n, await row.ReadAtLeastAsync(_row, _row.Length, throwOnEndOfStream: false, cancellationToken));
+            Decrypt(n, await row.ReadAtLeastAsync(_row, _row.Length, throwOnEndOfStream: false, cancellationToken));
         }
 
         return Take(buffer.Span);
     }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override long Seek(long offset, SeekOrigin origin) =>
-        Position = origin switch
-        {
-            SeekOrigin.Begin => offset,
-            SeekOrigin.Current => _position + offset,
-            _ => length + offset,
-        };
-
-    public override void Flush()
-    {
-        // Nothing is written here.
-    }
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
@@ -105,12 +78,6 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         base.Dispose(disposing);
     }
 
-    // The row is read into our own array; otherwise Npgsql makes one for each.
-    private const CommandBehavior InPieces = CommandBehavior.SequentialAccess | CommandBehavior.SingleRow;
-
-    // An empty blob has a sealed row, too: that there is nothing must be as authentic as what there is.
-    private bool AtEnd => _position >= length && (length > 0 || _have == 0);
-
     private NpgsqlCommand Query(int n)
     {
         var command = database.CreateCommand("SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = $2");
@@ -121,8 +88,9 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
 
     private InvalidDataException Lacks(int n) => new($"Blob {blob} lacks row {n}.");
 
-    /// <summary>Opens the row where it stands.</summary>
-    private void Unseal(int n, int received)
+    /// <summary>Decrypts the row in place.</summary>
+    /// <exception cref="InvalidDataException">The row was changed, or does not have its length.</exception>
+    private void Decrypt(int n, int received)
     {
         var last = n == Math.Max(0, (length - 1) / BlobRow.Size);
         var size = (int)Math.Min(BlobRow.Size, length - ((long)n * BlobRow.Size));
@@ -132,16 +100,16 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         }
 
         BlobRow.Decrypt(_aes, blob, n, last, _row.AsSpan(0, received), _row.AsSpan(0, size));
-        _have = n;
+        _loaded = n;
     }
 
     private int Take(Span<byte> buffer)
     {
-        var at = (int)(_position % BlobRow.Size);
-        var size = (int)Math.Min(BlobRow.Size, length - ((long)_have * BlobRow.Size));
+        var at = (int)(Position % BlobRow.Size);
+        var size = (int)Math.Min(BlobRow.Size, length - ((long)_loaded * BlobRow.Size));
         var take = Math.Min(buffer.Length, size - at);
         _row.AsSpan(at, take).CopyTo(buffer);
-        _position += take;
+        Position += take;
         return take;
     }
 }

@@ -4,34 +4,37 @@ using Npgsql;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// Octets in PostgreSQL: rows of 256 KiB, each sealed with AES-256-GCM under the blob's own random key, written in the
-/// caller's transaction.
+/// Content in PostgreSQL: rows of 256 KiB, each encrypted with AES-256-GCM under the blob's own random key, written in
+/// the caller's transaction.
 /// </summary>
 /// <remarks>
-/// The key is used for one blob only, so the nonce may be the row's number; the additional data binds each row to its
-/// blob, its place and whether it is the last, so that rows cannot be swapped, dropped or cut off unnoticed. Destroying
-/// the wrapped key erases the blob. Memory: one row at a time, whatever the length, in arrays that are wiped and used
-/// again: fresh ones of this size are collected so rarely that hundreds of them would lie about after a large message.
+/// The key is used for one blob only, so the nonce may be the row's number. The associated data binds each row to its
+/// blob, to its number and to whether it is the last row, so that rows cannot be swapped, dropped or cut off unnoticed.
+/// Destroying the wrapped key erases the blob. A stream holds one row in memory, whatever the length of the blob. Its
+/// array is wiped and returned to a pool, because new arrays of this size are collected so rarely that hundreds of them
+/// would remain after a large message.
 /// </remarks>
 public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 {
-    /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>; nothing is durable before its
-    /// commit.</summary>
+    /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>. The blob is durable with the
+    /// commit of the transaction.</summary>
     public async Task<StoredBlob> WriteAsync(
         NpgsqlTransaction transaction, Stream content, CancellationToken cancellationToken)
     {
         await using var writer = Create(transaction);
-        await content.CopyToAsync(writer, BlobRow.Size, cancellationToken);
+        await content.CopyToAsync(writer.Content, BlobRow.Size, cancellationToken);
         return await writer.FinishAsync(cancellationToken);
     }
 
-    /// <summary>A stream that takes a new blob's octets; the blob exists once <see cref="BlobWriteStream.FinishAsync"/>
-    /// was called and the transaction committed.</summary>
-    public BlobWriteStream Create(NpgsqlTransaction transaction) => new(transaction, keys);
+    /// <summary>A new blob. It exists once <see cref="BlobWriter.FinishAsync"/> was called and the transaction is
+    /// committed.</summary>
+    public BlobWriter Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
-    /// <summary>A seekable stream over a blob; one sealed row in memory at a time. Reading a row that was changed,
-    /// swapped or dropped throws InvalidDataException.</summary>
-    /// <exception cref="InvalidDataException">There is no such blob, or its key cannot be unwrapped.</exception>
+    /// <summary>A seekable stream over a blob, with one row in memory at a time. Reading a row that was changed, swapped
+    /// or dropped throws InvalidDataException.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    /// <exception cref="SecretFileException">The storage key of the blob is missing or another one.</exception>
+    /// <exception cref="ContentErasedException">The blob was destroyed.</exception>
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
         await using var command = Parent(blob);
@@ -39,9 +42,11 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
     }
 
-    /// <summary>The same where the caller cannot wait asynchronously: a part that is written opens its content
-    /// itself.</summary>
+    /// <summary>Does the same synchronously, because a MIME part that is written opens its content in a synchronous
+    /// call.</summary>
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
+    /// <exception cref="SecretFileException">The storage key of the blob is missing or another one.</exception>
+    /// <exception cref="ContentErasedException">The blob was destroyed.</exception>
     public Stream Open(Guid blob)
     {
         using var command = Parent(blob);
@@ -49,22 +54,23 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         return reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
     }
 
-    /// <summary>The whole of a small blob (a manifest, a receipt).</summary>
-    /// <exception cref="InvalidDataException">It is longer than <paramref name="limit"/> octets.</exception>
+    /// <summary>The content of a small blob (a manifest, a receipt).</summary>
+    /// <exception cref="InvalidDataException">There is no such blob, or it is longer than <paramref name="limit"/>
+    /// bytes.</exception>
     public async Task<byte[]> ReadAllAsync(Guid blob, int limit, CancellationToken cancellationToken)
     {
         await using var stream = await OpenAsync(blob, cancellationToken);
         if (stream.Length > limit)
         {
-            throw new InvalidDataException($"Blob {blob} is longer than {limit} octets.");
+            throw new InvalidDataException($"Blob {blob} is longer than {limit} bytes.");
         }
 
         var all = new byte[stream.Length];
         await stream.ReadExactlyAsync(all, cancellationToken);
-        // One more, to the end: an empty blob is read, too.
+        // One more read, to the end. It also authenticates the row of an empty blob.
         return await stream.ReadAsync(new byte[1], cancellationToken) == 0
             ? all
-            : throw new InvalidDataException($"Blob {blob} is longer than it says.");
+            : throw new InvalidDataException($"Blob {blob} is longer than its stored length.");
     }
 
     /// <summary>The whole of a small blob, on the connection of <paramref name="transaction"/>.</summary>
@@ -126,14 +132,14 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
                 keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
 
     /// <summary>
-    /// Destroys blobs within <paramref name="transaction"/>: the wrapped keys are emptied, the sealed rows deleted, and
-    /// the heads of a message with it; the parents stay as tombstones for the rows that point to them. Reading one
-    /// throws <see cref="ContentErasedException"/> from then on. What was destroyed before is passed over.
+    /// Destroys blobs within <paramref name="transaction"/>. The wrapped keys are emptied, and the encrypted rows and the
+    /// message heads are deleted. The parents stay as tombstones for the rows that refer to them. Reading a destroyed
+    /// blob throws <see cref="ContentErasedException"/>. Blobs that were destroyed before are skipped.
     /// </summary>
-    /// <param name="forgetDigest">The SHA-256 of the content goes, too: a guess at the content shall not be confirmed
-    /// by it.</param>
-    /// <returns>How many were destroyed, and their octets.</returns>
-    public static async Task<(long Blobs, long Octets)> DestroyAsync(
+    /// <param name="forgetDigest">Whether the SHA-256 of the content is destroyed too, because it would confirm a guess
+    /// at the content.</param>
+    /// <returns>How many blobs were destroyed, and their length in bytes together.</returns>
+    public static async Task<(long Blobs, long Bytes)> DestroyAsync(
         NpgsqlTransaction transaction, IReadOnlyCollection<Guid> blobs, bool forgetDigest,
         CancellationToken cancellationToken)
     {
@@ -145,9 +151,12 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
         await using var command = new NpgsqlCommand(
             """
             WITH gone AS (
-              UPDATE gateway.blob SET wrapped_key = '', erased_at = now(), sha256 = CASE WHEN $2
-                THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
-              WHERE blob_id = ANY($1) AND (erased_at IS NULL OR $2) RETURNING length),
+              UPDATE gateway.blob SET
+                wrapped_key = '',
+                erased_at = now(),
+                sha256 = CASE WHEN $2 THEN decode(repeat('00', 32), 'hex') ELSE sha256 END
+              WHERE blob_id = ANY($1) AND (erased_at IS NULL OR $2)
+              RETURNING length),
             chunks AS (DELETE FROM gateway.blob_chunk WHERE blob_id = ANY($1)),
             heads AS (DELETE FROM gateway.message_head WHERE message_blob = ANY($1))
             SELECT count(*), coalesce(sum(length), 0)::bigint FROM gone
@@ -169,12 +178,13 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     private static InvalidDataException Missing(Guid blob) => new($"Blob {blob} is not in the database.");
 }
 
-/// <summary>What was stored: the blob's id, its length in octets and the SHA-256 of them.</summary>
+/// <summary>A blob that was written: its id, and the length in bytes and the SHA-256 of its content.</summary>
 public sealed record StoredBlob(Guid Id, long Length, byte[] Sha256);
 
-/// <summary>The octets were destroyed on purpose, by retention or by an order to erase; the ledger says which and
+/// <summary>The content was destroyed on purpose, by retention or by an order to erase. The ledger says which, and
 /// when.</summary>
 public sealed class ContentErasedException(Guid blob)
-    : Exception(
-        $"Nội dung đã hủy; nhật ký kiểm chứng ghi lý do và thời điểm. / The content was erased (blob {blob}); the "
-            + "ledger says when and why.");
+    : Exception($"The content of blob {blob} was erased.")
+{
+    public Guid Blob { get; } = blob;
+}

@@ -95,8 +95,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
         return await migrator.MigrateAsync(
             options.OwnerConnection
                 ?? throw new StorageUnavailableException(
-                    "Thiếu Database:OwnerConnection, kết nối của vai trò sở hữu lược đồ. / Database:OwnerConnection, of "
-                        + "the role that owns the schema, is not configured."),
+                    StorageFault.OwnerConnectionMissing, [],
+                    "Database:OwnerConnection, of the role that owns the schema, is not configured."),
             cancellationToken);
     }
 
@@ -166,9 +166,8 @@ public sealed class GatewayDatabase : IAsyncDisposable
         if ((bool)(await command.ExecuteScalarAsync(cancellationToken))!)
         {
             throw new StorageUnavailableException(
-                "Vai trò trong Database:Connection có quyền sửa nhật ký kiểm chứng; hãy dùng vai trò "
-                    + "securemail_gateway. / The role of "
-                    + "Database:Connection may change ledger rows: connect as securemail_gateway.");
+                StorageFault.RoleTooStrong, [],
+                "The role of Database:Connection may change ledger rows: connect as securemail_gateway.");
         }
     }
 }

@@ -6,33 +6,32 @@ using Npgsql;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// Brings a database to the schema that this build knows: ordered SQL files, each once, in a transaction of its own,
-/// under an advisory lock. A file that was applied and has changed since is refused, and so is a database that is ahead
-/// of this build.
+/// Migrates a database to the schema of this build. Ordered SQL files are applied once each, in a transaction of their
+/// own, under an advisory lock. A file that was changed after it was applied is refused, and so is a database that is
+/// newer than this build.
 /// </summary>
 /// <remarks>
 /// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced.
-/// So a file that only expands the schema (what stood there works as before) says so in its first line,
-/// <see cref="ExpandsOnly"/>; a node of the build before goes on working on it, and may be started on it.
+/// A file that only expands the schema says so in its first line, <see cref="ExpandsOnly"/>. A node of the previous build
+/// goes on working with such a schema and may be started on it.
 /// </remarks>
 public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 {
-    /// <summary>The first line of a migration that leaves everything that stood there working as before.</summary>
+    /// <summary>The first line of a migration after which the previous build still works.</summary>
     internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
 
-    // Two minutes and more, most of them spent letting others pass.
+    // More than two minutes in all, most of it waiting between attempts so that other transactions can run.
     private const int Attempts = 200;
     private const long LockKey = 0x5EC0_4E4D_0001;
 
-    /// <summary>All migrations of this build, in the order in which they are applied; a name is
-    /// <c>SCHEMA/FILE</c>.</summary>
+    /// <summary>All migrations of this build in the order of application. A name is <c>SCHEMA/FILE</c>.</summary>
     internal IReadOnlyList<Migration> Known { get; } =
     [.. sets.SelectMany(s => s.Files.Select(m => m with { Name = $"{s.Schema}/{m.Name}" }))];
 
     /// <summary>Tables of the sets that the gateway's role may only add to, as <c>schema.table</c>.</summary>
     internal IReadOnlyList<string> AppendOnlyTables { get; } = [.. sets.SelectMany(s => s.AppendOnlyTables)];
 
-    /// <summary>Applies what is missing; answers the names of what was applied.</summary>
+    /// <summary>Applies the missing migrations and returns their names.</summary>
     /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is
     /// newer than this build.</exception>
     public async Task<IReadOnlyList<string>> MigrateAsync(string ownerConnection, CancellationToken cancellationToken)
@@ -67,7 +66,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
         return [.. pending.Select(m => m.Name)];
     }
 
-    /// <summary>Applies one file and writes it down. What flows meanwhile is never undone for it.</summary>
+    /// <summary>Applies one file and records it. Other transactions are never aborted because of it.</summary>
     internal static async Task ApplyAsync(
         NpgsqlConnection connection, string name, string sql, CancellationToken cancellationToken)
     {
@@ -76,9 +75,9 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
             try
             {
-                // Mail flows while a schema is changed. A table that is busy is let go and tried again: who waits for
-                // it would make everybody behind wait. Far sooner than PostgreSQL looks for deadlocks
-                // (deadlock_timeout, 1 s): with several tables to change one is near, and the victim would be a clerk's
+                // Mail flows while the schema changes. A waiting exclusive lock would block all later transactions, so
+                // the wait is short and the migration tries again. The limit is far below deadlock_timeout (1 s),
+                // because a migration of several tables can deadlock, and PostgreSQL might then abort a clerk's
                 // submission.
                 await ExecuteAsync(connection, transaction, "SET LOCAL lock_timeout = '200ms'", cancellationToken);
                 await ExecuteAsync(connection, transaction, sql, cancellationToken);
@@ -109,7 +108,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
         }
     }
 
-    /// <summary>Refuses a database whose schema is not the one this build knows.</summary>
+    /// <summary>Refuses a database whose schema is not the schema of this build.</summary>
     internal async Task RequireCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         await using var there = new NpgsqlCommand(
@@ -118,8 +117,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             || (await PendingAsync(connection, cancellationToken)).Count > 0)
         {
             throw new StorageUnavailableException(
-                "Cơ sở dữ liệu chưa ở phiên bản này: hãy chạy \"securemail migrate\". / The database is not at this "
-                    + "version: run \"securemail migrate\".");
+                StorageFault.SchemaBehind, [],
+                "The database is not at this version: run \"securemail migrate\".");
         }
     }
 
@@ -127,11 +126,13 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     {
         var applied = new Dictionary<string, byte[]>();
         var expanded = new HashSet<string>();
-        // Read as JSON: the column for what expands only is younger than the table.
+        // Read as JSON, because the column expands_only is newer than the table and may be missing.
         await using (
             var command = new NpgsqlCommand(
-                "SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false) FROM "
-                    + "gateway.schema_version v",
+                """
+                SELECT name, sha256, coalesce((to_jsonb(v) ->> 'expands_only')::boolean, false)
+                FROM gateway.schema_version v
+                """,
                 connection))
         await using (var reader = await command.ExecuteReaderAsync(cancellationToken))
         {
@@ -150,8 +151,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             { } unknown)
         {
             throw new StorageUnavailableException(
-                $"Cơ sở dữ liệu mới hơn chương trình ({unknown}): hãy dùng bản SecureMail mới. / The database is newer "
-                    + $"than this build ({unknown}).");
+                StorageFault.SchemaAhead, [unknown], $"The database is newer than this build ({unknown}).");
         }
 
         foreach (var (name, sql) in Known)
@@ -159,8 +159,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             if (applied.TryGetValue(name, out var digest) && !digest.AsSpan().SequenceEqual(Digest(sql)))
             {
                 throw new StorageUnavailableException(
-                    $"Tệp migration {name} đã bị sửa sau khi áp dụng. / Migration {name} was changed after it was "
-                        + $"applied.");
+                    StorageFault.MigrationChanged, [name],
+                    $"Migration {name} was changed after it was applied.");
             }
         }
 
@@ -170,7 +170,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     private static async Task<NpgsqlConnection> ConnectAsync(
         string connectionString, CancellationToken cancellationToken)
     {
-        // Not pooled: the advisory lock goes with the connection.
+        // Not pooled, because closing the connection must release the advisory lock.
         var connection = new NpgsqlConnection(
             new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
         try
@@ -196,15 +196,15 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 }
 
 /// <summary>One SQL file that changes the schema.</summary>
-/// <param name="Name">The file's name; within its set names sort in the order in which files are applied.</param>
+/// <param name="Name">The file's name. Within a set the names sort in the order of application.</param>
 public sealed record Migration(string Name, string Sql);
 
 /// <summary>The migrations of one PostgreSQL schema, in order.</summary>
-/// <param name="Schema">The schema's name; it is made before the first file runs.</param>
+/// <param name="Schema">The schema's name. It is created before the first file runs.</param>
 public sealed record MigrationSet(string Schema, IReadOnlyList<Migration> Files)
 {
-    /// <summary>Tables that the gateway's role may only add to, as <c>schema.table</c>; partitions count with their
-    /// parent.</summary>
+    /// <summary>Tables that the gateway's role may only add to, as <c>schema.table</c>. Their partitions are
+    /// included.</summary>
     public IReadOnlyList<string> AppendOnlyTables { get; init; } = [];
 
     /// <summary>The set whose files are the assembly's resources named <c>….FILE.sql</c>.</summary>

@@ -2,24 +2,24 @@ using Npgsql;
 
 namespace SecureMail.Storage;
 
-/// <summary>Bringing a private cluster back from a base and its log. It takes its place only when all of it was
-/// proven.</summary>
+/// <summary>Restores a private cluster from a base backup and its write-ahead log. The cluster is moved to its place
+/// only after it was verified as a whole.</summary>
 public sealed partial class PrivateCluster
 {
     private static readonly TimeSpan RecoveryTakesAtMost = TimeSpan.FromHours(12);
 
-    /// <summary>Whether a cluster lies where this data folder's would be.</summary>
+    /// <summary>Whether the data folder has a cluster.</summary>
     public static bool Exists(string dataFolder) => Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
 
     /// <summary>
-    /// Fills a folder, lets PostgreSQL recover to the end of the log that lies in it, and moves it to where the data
-    /// folder's cluster belongs. Whatever fails before that leaves nothing that could be opened.
+    /// Fills a folder, lets PostgreSQL recover to the end of the log in that folder, and moves the folder to the place of
+    /// the data folder's cluster. A failure before the move leaves no cluster that could be opened.
     /// </summary>
     /// <param name="fill">Writes the cluster's files into the folder given.</param>
-    /// <param name="prove">Checks and marks what was recovered; a connection string for a role is given by the
-    /// function.</param>
-    /// <exception cref="StorageUnavailableException">PostgreSQL could not recover; or a cluster is there
-    /// already.</exception>
+    /// <param name="prove">Verifies and marks the recovered database. Its argument gives the connection string of a
+    /// role.</param>
+    /// <exception cref="StorageUnavailableException">PostgreSQL could not recover, or the data folder already has a
+    /// cluster.</exception>
     public static async Task RestoreAsync(
         string dataFolder, Func<string, Task> fill, Func<Func<string, string>, Task> prove,
         CancellationToken cancellationToken)
@@ -33,7 +33,8 @@ public sealed partial class PrivateCluster
         using var guard = await ExclusiveAsync(Path.Combine(parent, "start.lock"), cancellationToken);
         if (Directory.Exists(data))
         {
-            throw new StorageUnavailableException("Ở đó đã có cơ sở dữ liệu. / There is a database already.");
+            throw new StorageUnavailableException(
+                StorageFault.DatabaseExists, [], "The data folder has a database already.");
         }
 
         var staging = data + ".restoring";
@@ -42,7 +43,7 @@ public sealed partial class PrivateCluster
         var cluster = new PrivateCluster(staging, sockets, bin, users, account);
         if (Directory.Exists(staging))
         {
-            // An earlier attempt was killed; its server may still run.
+            // An earlier attempt was killed. Its server may still run.
             await cluster.StopAsync();
             DeleteIfThere(staging);
         }
@@ -53,7 +54,7 @@ public sealed partial class PrivateCluster
             await MakePrivateDirectoryAsync(staging, account, cancellationToken);
             await fill(staging);
             await cluster.RecoverAsync(prove, cancellationToken);
-            // From here on the data folder has its database.
+            // The commit point of the restoration: from here on the data folder has its database.
             Directory.Move(staging, data);
             finished = true;
         }
@@ -69,16 +70,16 @@ public sealed partial class PrivateCluster
 
     private async Task RecoverAsync(Func<Func<string, string>, Task> prove, CancellationToken cancellationToken)
     {
-        // Archive recovery ends in a new timeline, so that nothing written from now on can be taken for the log of the
-        // gateway that was lost. The log lies in pg_wal already: there is nothing to fetch.
+        // Archive recovery ends in a new timeline, so that nothing written from now on can be confused with the log of
+        // the lost gateway. The log is in pg_wal already, so no restore_command is needed.
         await File.WriteAllTextAsync(Path.Combine(_data, "recovery.signal"), "", cancellationToken);
         if (_account is not null)
         {
             await RunProgramAsync("chown", ["-R", $"{_account.User}:{_account.Group}", _data], cancellationToken);
         }
 
-        // hot_standby off: the server takes connections when recovery is over. What the backup's own settings say of
-        // journals is not for this machine.
+        // With hot_standby off the server accepts connections only after recovery. The journal settings of the backup
+        // do not apply to this machine.
         var settings =
             Settings()
             + " -c hot_standby=off -c restore_command=/bin/false -c synchronous_standby_names='' -c archive_mode=off";
@@ -116,7 +117,7 @@ public sealed partial class PrivateCluster
         }
     }
 
-    /// <summary>Waits until recovery is over: until then the server is up and takes nobody in.</summary>
+    /// <summary>Waits until recovery is over. Until then the server runs and refuses connections.</summary>
     private async Task<NpgsqlConnection> RecoveredAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -137,9 +138,8 @@ public sealed partial class PrivateCluster
                 if (await RunAsync("pg_ctl", ["status", "-D", _data, "-s"], cancellationToken, mayFail: true) != 0)
                 {
                     throw new StorageUnavailableException(
-                        "PostgreSQL không phục hồi được từ bản sao lưu; xem restore.log. / PostgreSQL could not "
-                            + "recover from the backup: see restore.log.",
-                        e);
+                        StorageFault.RecoveryFailed, [],
+                        "PostgreSQL could not recover from the backup: see restore.log.", e);
                 }
             }
 

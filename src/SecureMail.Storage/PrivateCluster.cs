@@ -11,12 +11,13 @@ namespace SecureMail.Storage;
 /// database.
 /// </summary>
 /// <remarks>
-/// It listens on a Unix socket in a directory that only its owner can enter, and on no TCP port. Whoever needs it opens
-/// it: the first one starts the server, the last one out stops it (a shared lock on <c>users.lock</c> counts them, and
-/// dies with its process). A server that an earlier process left running after a crash is taken over as it is:
-/// PostgreSQL recovers by itself, we only connect. Roles: <c>postgres</c> (superuser, for maintenance),
-/// <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (what the gateway runs as; it cannot
-/// change ledger rows). Whoever can enter the directory may be any of them: the directory is the lock.
+/// The server listens on a Unix socket in a directory that only its owner can enter, and on no TCP port. Several
+/// processes may open the cluster. The first one starts the server and the last one stops it. Each holds a shared lock
+/// on <c>users.lock</c>, which the kernel releases when the process ends. A server that an earlier process left running
+/// after a crash is used as it is, because PostgreSQL recovers by itself. Roles: <c>postgres</c> (superuser, for
+/// maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (the role of the running
+/// gateway; it cannot change ledger rows). Every process that can enter the directory may use any of these roles, so the
+/// mode of the directory is the access control.
 /// </remarks>
 public sealed partial class PrivateCluster : IAsyncDisposable
 {
@@ -42,7 +43,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     /// <summary>The directory of the Unix socket; <c>psql -h</c> takes it.</summary>
     public string SocketDirectory { get; }
 
-    /// <summary>Where the PostgreSQL programs in use lie.</summary>
+    /// <summary>The folder of the PostgreSQL programs in use.</summary>
     public string BinaryDirectory { get; }
 
     /// <summary>A connection string for one of the three roles.</summary>
@@ -58,9 +59,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
             IncludeErrorDetail = false,
         }.ConnectionString;
 
-    /// <summary>Opens the cluster that belongs to <paramref name="dataFolder"/>, making and starting it where
+    /// <summary>Opens the cluster that belongs to <paramref name="dataFolder"/>. The cluster is created and started if
     /// needed.</summary>
-    /// <exception cref="StorageUnavailableException">No PostgreSQL binaries, or the server would not start.</exception>
+    /// <exception cref="StorageUnavailableException">There are no PostgreSQL binaries, or the server did not
+    /// start.</exception>
     public static async Task<PrivateCluster> OpenAsync(string dataFolder, CancellationToken cancellationToken)
     {
         var folder = Path.GetFullPath(dataFolder);
@@ -90,8 +92,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Leaves the cluster; stops the server when nobody else uses it. Committed data is safe either
-    /// way.</summary>
+    /// <summary>Leaves the cluster. The server stops when no other process uses it. Committed data is durable in both
+    /// cases.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
@@ -114,12 +116,11 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
         catch (IOException)
         {
-            // Somebody still works with it: the last one out stops it.
+            // Another process still uses the server. The last one stops it.
         }
     }
 
-    /// <summary>Deletes the files of a cluster that is stopped, for tests and for throwing an installation
-    /// away.</summary>
+    /// <summary>Deletes the files of a stopped cluster, for tests and for removing an installation.</summary>
     public void DeleteFiles() => DeleteFiles(_data, SocketDirectory);
 
     internal static void DeleteFiles(string dataFolder)
@@ -139,8 +140,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     private static (string Data, string Sockets, ServerAccount? Account) PlacesOf(string folder)
     {
         var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
-        // PostgreSQL refuses to run as root; its own account must then be able to reach the files, which under an
-        // arbitrary folder it may not.
+        // PostgreSQL refuses to run as root. The account that it runs under then must reach the files, and it may have
+        // no access to the data folder.
         var account = Environment.IsPrivilegedProcess ? ServerAccount.Postgres : null;
         return (
             account is null ? Path.Combine(folder, "postgres") : $"/var/lib/securemail/{name}/postgres",
@@ -151,7 +152,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         $"-c listen_addresses='' -c unix_socket_directories='{SocketDirectory}' -c unix_socket_permissions=0700 -c "
         + $"max_connections=400 -c log_statement=none -c log_parameter_max_length=0 -c "
         + $"log_parameter_max_length_on_error=0"
-        // A journal that does not come back must not fill the disk: its slot is lost then, and health says so.
+        // A journal that stays away must not fill the disk. Beyond this size its slot is lost, and health reports it.
         + " -c max_slot_wal_keep_size=4GB";
 
     private async Task StartAsync(CancellationToken cancellationToken)
@@ -166,8 +167,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
 
         if (!await AnswersAsync(cancellationToken))
         {
-            // setsid: Ctrl-C at our terminal must reach us alone, so that we can finish our work before the database
-            // goes.
+            // setsid, because Ctrl-C at the terminal must reach the gateway alone. The gateway finishes its work before
+            // the database stops.
             await RunAsync(
                 "pg_ctl",
                 [
@@ -187,8 +188,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
                 newSession: true);
         }
 
-        // Not pooled: a connection left from before a crash of the server would be taken for a good one.
-        // Its commits do not wait for a journal that may not run yet: they make what must be there before it can.
+        // Not pooled, because a pooled connection from before a crash of the server would be broken. These commits do
+        // not wait for the journal, because they create what the journal needs before it can run.
         await using var postgres = new NpgsqlConnection(
             new NpgsqlConnectionStringBuilder(ConnectionString("postgres", "postgres"))
             {
@@ -204,7 +205,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
                 THEN CREATE ROLE securemail_owner LOGIN; END IF;
               IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway')
                 THEN CREATE ROLE securemail_gateway LOGIN; END IF;
-              -- Health asks whether the journal of the backup follows.
+              -- Health reads whether the journal of the backup follows.
               IF NOT pg_has_role('securemail_gateway', 'pg_read_all_stats', 'MEMBER') THEN
                 GRANT pg_read_all_stats TO securemail_gateway; END IF;
             END $$
@@ -250,8 +251,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         return newest is not null
             ? Path.Combine(newest, "bin")
             : throw new StorageUnavailableException(
-                "Không tìm thấy PostgreSQL trên máy; hãy cài gói \"postgresql\" hoặc khai báo Database:Connection. / "
-                    + "PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
+                StorageFault.PostgresMissing, [],
+                "PostgreSQL is not installed: install the package \"postgresql\" or set Database:Connection.");
     }
 
     private static string SocketDirectoryFor(string name, ServerAccount? account)
@@ -272,7 +273,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     {
         if (account is not null)
         {
-            // The parent is root's and passable; the directory itself belongs to the server's account alone.
+            // The parent belongs to root and is traversable. The directory itself belongs to the server's account
+            // alone.
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             await RunProgramAsync(
                 "install", ["-d", "-m", "0700", "-o", account.User, "-g", account.Group, path], cancellationToken);
@@ -288,7 +290,8 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         var parent = Path.GetDirectoryName(path)!;
         if (Path.GetDirectoryName(parent) == "/tmp")
         {
-            // Under /tmp somebody else may have made the name first: then it is not ours, and setting its mode fails.
+            // Another user may have created this name under /tmp. Then the directory is not ours, and setting its mode
+            // fails.
             Directory.CreateDirectory(parent, Private);
             File.SetUnixFileMode(parent, Private);
         }
@@ -352,10 +355,13 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
 
         start.Environment["LC_ALL"] = "C.UTF-8";
-        using var process = Process.Start(start) ?? throw new StorageUnavailableException($"{program} would not start");
+        using var process =
+            Process.Start(start)
+            ?? throw new StorageUnavailableException(
+                StorageFault.ProgramFailed, [Path.GetFileName(program), ""], $"{program} did not start.");
         process.StandardInput.Close();
-        // The server inherits its starter's pipes and keeps them open: wait for the process, never for the end of its
-        // output.
+        // The server inherits the pipes of the program that starts it and keeps them open. Wait for the process, never
+        // for the end of its output.
         var errors = new StringBuilder();
         process.ErrorDataReceived += (_, line) => errors.AppendLine(line.Data);
         process.BeginErrorReadLine();
@@ -374,9 +380,9 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         await exited.Task.WaitAsync(timeout.Token);
         if (process.ExitCode != 0 && !mayFail)
         {
-            throw new StorageUnavailableException(
-                $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}: "
-                    + $"{errors.ToString().Trim()}");
+            var call = $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}";
+            var output = errors.ToString().Trim();
+            throw new StorageUnavailableException(StorageFault.ProgramFailed, [call, output], $"{call}: {output}");
         }
 
         return process.ExitCode;
@@ -386,29 +392,4 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     {
         public static readonly ServerAccount Postgres = new("postgres", "postgres");
     }
-}
-
-/// <summary>The database cannot be reached or made; the message says what to do. Exit code 69, HTTP 503, SMTP
-/// 451.</summary>
-public sealed class StorageUnavailableException(string message, Exception? inner = null) : Exception(message, inner)
-{
-    /// <summary>What the server or the connection said, as a sentence that names what to do.</summary>
-    public static StorageUnavailableException Of(Exception e) =>
-        new(
-            e switch
-            {
-                // PostgreSQL, Appendix A: class 53 is insufficient resources.
-                PostgresException { SqlState: PostgresErrorCodes.DiskFull } =>
-                    "Ổ đĩa của cơ sở dữ liệu đã đầy; chưa nhận gì, hãy giải phóng chỗ rồi gửi lại. / The database's "
-                        + "disk is full; nothing was taken: free some space and send again.",
-                PostgresException { SqlState: ['5', '3', ..] } =>
-                    "Cơ sở dữ liệu quá tải; chưa nhận gì, hãy gửi lại sau. / The database is out of resources; nothing "
-                        + "was taken: send again later.",
-                PostgresException p =>
-                    $"Cơ sở dữ liệu từ chối ({p.SqlState}); chưa nhận gì. / The database refused ({p.SqlState}); "
-                        + $"nothing was taken.",
-                _ => "Không kết nối được cơ sở dữ liệu; hãy kiểm tra máy chủ PostgreSQL và Database:Connection. / The "
-                    + "database cannot be reached: check the server and Database:Connection.",
-            },
-            e);
 }

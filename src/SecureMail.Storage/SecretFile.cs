@@ -2,25 +2,24 @@ using System.Security.Cryptography;
 
 namespace SecureMail.Storage;
 
-/// <summary>Files that hold a key or a PIN: read only when nobody but their owner may.</summary>
+/// <summary>Reads files that hold a key or a PIN, if only their owner has access.</summary>
 public static class SecretFile
 {
-    /// <exception cref="InvalidDataException">The file's mode lets a group or everyone in.</exception>
+    /// <exception cref="SecretFileException">The file's mode lets a group or everyone in.</exception>
     public static void RequirePrivate(string path)
     {
         const UnixFileMode Others =
             UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
         if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != UnixFileMode.None)
         {
-            throw new InvalidDataException(
-                $"Tệp bí mật {path} mở cho người khác đọc: hãy đặt quyền 0600. / The secret file {path} is open to "
-                    + $"others: set its mode to 0600.");
+            throw new SecretFileException(
+                SecretFileFault.OpenToOthers, path, $"The secret file {path} is open to others: set its mode to 0600.");
         }
     }
 
-    /// <summary>A PIN or password: the file's octets without a line end behind them, in an array that the caller
-    /// wipes.</summary>
-    /// <exception cref="InvalidDataException">The file is open to others.</exception>
+    /// <summary>Reads a PIN or password: the bytes of the file without the line end behind them. The caller wipes the
+    /// array.</summary>
+    /// <exception cref="SecretFileException">The file is open to others.</exception>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     public static byte[] ReadPin(string path)
     {
@@ -28,12 +27,12 @@ public static class SecretFile
         return ReadLine(path);
     }
 
-    /// <summary>The same, whoever may read the file.</summary>
+    /// <summary>Does the same without looking at the mode of the file.</summary>
     public static byte[] ReadLine(string path)
     {
-        var octets = File.ReadAllBytes(path);
-        var pin = octets.AsSpan().TrimEnd("\r\n"u8).ToArray();
-        CryptographicOperations.ZeroMemory(octets);
+        var bytes = File.ReadAllBytes(path);
+        var pin = bytes.AsSpan().TrimEnd("\r\n"u8).ToArray();
+        CryptographicOperations.ZeroMemory(bytes);
         return pin;
     }
 }

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// A data folder is served by one process at a time. The lock is the kernel's and goes with the process, however that
-/// ends; so whoever holds it knows that what an earlier holder had under way is nobody's any more, and need not wait
-/// for its leases.
+/// The lock that lets one process at a time serve a data folder. The kernel releases the lock when the process ends, for
+/// whatever reason. The holder therefore knows that no process still works under the leases of an earlier holder, and
+/// need not wait for them to expire.
 /// </summary>
 public sealed class ServingLock : IDisposable
 {
@@ -13,7 +13,8 @@ public sealed class ServingLock : IDisposable
 
     private ServingLock(FileStream file, string node) => (_file, Node) = (file, node);
 
-    /// <summary>The name of the node that serves this folder, the same each time, another for every folder.</summary>
+    /// <summary>The name of the node that serves this folder. It stays the same for a folder and differs between
+    /// folders.</summary>
     public string Node { get; }
 
     /// <exception cref="StorageUnavailableException">Another process serves this folder.</exception>
@@ -29,16 +30,15 @@ public sealed class ServingLock : IDisposable
         catch (IOException e)
         {
             throw new StorageUnavailableException(
-                $"Một tiến trình khác đang phục vụ thư mục {dataFolder}; mỗi nút cần thư mục riêng. / Another process "
-                    + $"serves {dataFolder}; each node needs a folder of its own.",
-                e);
+                StorageFault.FolderServed, [dataFolder],
+                $"Another process serves {dataFolder}; each node needs a folder of its own.", e);
         }
 
         using var reader = new StreamReader(file, leaveOpen: true);
         var node = reader.ReadToEnd().Trim();
         if (!Guid.TryParse(node, out _))
         {
-            // No name yet, or a crash while it was written: nobody has used a name that is not whole.
+            // There is no name yet, or a crash cut the name off while it was written. A cut-off name was never used.
             node = Guid.CreateVersion7().ToString();
             file.SetLength(0);
             using var writer = new StreamWriter(file, leaveOpen: true);

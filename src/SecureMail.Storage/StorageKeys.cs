@@ -3,13 +3,15 @@ using System.Security.Cryptography;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// The gateway's named keys that wrap each blob's own key. Files <c>NAME.key</c> of 32 random octets, readable by the
-/// gateway's account alone; the name that sorts last is the one new blobs are wrapped under, so that adding a file
-/// rotates the key and old blobs stay readable.
+/// The gateway's named keys that wrap the key of each blob. A key is a file <c>NAME.key</c> of 32 random bytes, readable
+/// by the gateway's account alone. New blobs are wrapped under the name that sorts last, so adding a file rotates the key
+/// and old blobs stay readable.
 /// </summary>
 public sealed class StorageKeys
 {
     private const int KeySize = 32;
+    private const int NonceSize = 12;
+    private const int TagSize = 16;
     private readonly string _folder;
     private volatile Dictionary<string, byte[]> _keys;
 
@@ -21,9 +23,9 @@ public sealed class StorageKeys
 
     internal IReadOnlyCollection<string> Names => _keys.Keys;
 
-    /// <summary>Reads the keys of a folder; makes the first one where there is none.</summary>
-    /// <exception cref="InvalidDataException">A key file has not 32 octets, or others than its owner may read
-    /// it.</exception>
+    /// <summary>Reads the keys of a folder. The first key is made if there is none.</summary>
+    /// <exception cref="SecretFileException">A key file does not have 32 bytes, or other accounts than its owner may
+    /// read it.</exception>
     public static StorageKeys Open(string folder)
     {
         Directory.CreateDirectory(folder);
@@ -35,7 +37,8 @@ public sealed class StorageKeys
         return new StorageKeys(folder, Read(folder));
     }
 
-    /// <summary>Makes the next key, durable before it is used, and wraps under it from now on.</summary>
+    /// <summary>Makes the next key and wraps new blobs under it from now on. The key is durable before it is
+    /// used.</summary>
     internal void Add()
     {
         var number = Names.Select(n => int.TryParse(n.AsSpan(n.LastIndexOf('-') + 1), out var i) ? i : 0).Max() + 1;
@@ -67,51 +70,54 @@ public sealed class StorageKeys
             keys[Path.GetFileNameWithoutExtension(path)] =
                 key.Length == KeySize
                     ? key
-                    : throw new InvalidDataException(
-                        $"Khóa lưu trữ hỏng: {path} phải có {KeySize} octet. / Damaged storage key: {path} must hold "
-                            + $"{KeySize} octets.");
+                    : throw new SecretFileException(
+                        SecretFileFault.KeyDamaged, path, $"The storage key {path} does not have {KeySize} bytes.");
         }
 
         return keys;
     }
 
-    /// <summary>Wraps a blob's key under the current storage key: 12 octets nonce, ciphertext, 16 octets tag.</summary>
+    /// <summary>Wraps a blob's key under the current storage key: 12 bytes of nonce, the ciphertext, 16 bytes of tag. The
+    /// blob's id is the associated data.</summary>
     internal (string Name, byte[] Wrapped) Wrap(Guid blob, ReadOnlySpan<byte> key)
     {
-        var wrapped = new byte[12 + key.Length + 16];
-        RandomNumberGenerator.Fill(wrapped.AsSpan(0, 12));
-        using var aes = new AesGcm(_keys[Current], 16);
-        aes.Encrypt(
-            wrapped.AsSpan(0, 12), key, wrapped.AsSpan(12, key.Length), wrapped.AsSpan(12 + key.Length),
-            blob.ToByteArray());
+        var wrapped = new byte[NonceSize + key.Length + TagSize];
+        var nonce = wrapped.AsSpan(0, NonceSize);
+        RandomNumberGenerator.Fill(nonce);
+        using var aes = new AesGcm(_keys[Current], TagSize);
+        aes.Encrypt(nonce, key, wrapped.AsSpan(NonceSize, key.Length), wrapped.AsSpan(^TagSize..), blob.ToByteArray());
         return (Current, wrapped);
     }
 
-    /// <exception cref="InvalidDataException">The key of that name is absent, or the row was changed.</exception>
+    /// <exception cref="SecretFileException">The storage key of that name is missing or another one, or the wrapped key
+    /// was changed.</exception>
+    /// <exception cref="InvalidDataException">The wrapped key is cut off.</exception>
     internal byte[] Unwrap(Guid blob, string name, ReadOnlySpan<byte> wrapped)
     {
         var storageKey = Find(name);
-        if (wrapped.Length < 28)
+        if (wrapped.Length < NonceSize + TagSize)
         {
             throw new InvalidDataException($"The wrapped key of blob {blob} is cut off.");
         }
 
-        var key = new byte[wrapped.Length - 28];
-        using var aes = new AesGcm(storageKey, 16);
+        var key = new byte[wrapped.Length - NonceSize - TagSize];
+        using var aes = new AesGcm(storageKey, TagSize);
         try
         {
-            aes.Decrypt(wrapped[..12], wrapped[12..^16], wrapped[^16..], key, blob.ToByteArray());
+            aes.Decrypt(
+                wrapped[..NonceSize], wrapped[NonceSize..^TagSize], wrapped[^TagSize..], key, blob.ToByteArray());
             return key;
         }
         catch (AuthenticationTagMismatchException e)
         {
-            throw new InvalidDataException(
-                $"The key of blob {blob} was changed, or the storage key {name} is another.", e);
+            throw new SecretFileException(
+                SecretFileFault.KeyWrong, name,
+                $"The wrapped key of blob {blob} was changed, or the storage key {name} is another one.", e);
         }
     }
 
     /// <summary>The key of one row's card, by HKDF-SHA256 (RFC 5869) of a storage key.</summary>
-    /// <exception cref="InvalidDataException">The key of that name is absent.</exception>
+    /// <exception cref="SecretFileException">The key of that name is absent.</exception>
     internal byte[] DeriveCardKey(Guid row, string name)
     {
         byte[] info = [.. "securemail card v1"u8, .. row.ToByteArray()];
@@ -120,7 +126,7 @@ public sealed class StorageKeys
 
     private byte[] Find(string name)
     {
-        // A key that another process made since we started is in the folder.
+        // Another process may have made the key after this process started. Then the key is in the folder.
         if (!_keys.ContainsKey(name))
         {
             _keys = Read(_folder);
@@ -128,7 +134,7 @@ public sealed class StorageKeys
 
         return _keys.TryGetValue(name, out var key)
             ? key
-            : throw new InvalidDataException(
-                $"Khóa lưu trữ {name} không có trong thư mục khóa. / The storage key {name} is not in the key folder.");
+            : throw new SecretFileException(
+                SecretFileFault.KeyAbsent, name, $"The storage key {name} is not in the key folder.");
     }
 }

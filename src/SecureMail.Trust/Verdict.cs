@@ -143,28 +143,13 @@ public static class Verdicts
             Verdict.Indeterminate
                 when findings.FirstOrDefault(f => f.Indication == Indication.Indeterminate) is { } open => open.Reason,
             Verdict.Valid when findings.Count > 0 => findings[0].Reason,
-            Verdict.Invalid => new(
-                "forbidden-change",
-                "Văn bản bị thay đổi ngoài phạm vi chữ ký cho phép; không dùng văn bản này, hãy yêu cầu gửi lại.",
-                "The document was changed in a way its signature forbids; do not use it and ask for it to be sent "
-                    + "again."),
-            Verdict.Indeterminate => new(
-                "no-key", "Văn bản được mã hóa và không có khóa giải mã ở đây; hãy mở bằng khóa của cơ quan nhận.",
-                "The file is encrypted and no key here decrypts it; open it with the key of the receiving agency."),
-            Verdict.Unsigned => new(
-                "unsigned", "Không có chữ ký số; không dùng làm văn bản chính thức, hãy yêu cầu bên gửi ký.",
-                "There is no digital signature; do not use it as an official document and ask the sender to sign it."),
-            Verdict.Partial => new(
-                "partial", "Chữ ký đúng nhưng có phần nội dung nằm ngoài chữ ký; chỉ tin phần được ký.",
-                "The signature is valid, but part of the content is not signed; trust only the signed part."),
-            Verdict.WrongSender => new(
-                "wrong-sender",
-                "Chữ ký đúng nhưng người ký không phải người gửi; hãy liên hệ người gửi theo kênh khác để xác minh.",
-                "The signature is valid, but the signer is not the sender; verify with the sender by another channel."),
-            Verdict.Untrusted => new("untrusted", "Không thể tin chữ ký này.", "This signature cannot be trusted."),
-            Verdict.Unreadable => new(
-                "unreadable", "Không đọc được tệp; hãy kiểm tra tệp hoặc yêu cầu gửi lại.",
-                "The file cannot be read; check the file or ask for it to be sent again."),
+            Verdict.Invalid => Reasons.ForbiddenChange,
+            Verdict.Indeterminate => Reasons.NoKey,
+            Verdict.Unsigned => Reasons.Unsigned,
+            Verdict.Partial => Reasons.Partial,
+            Verdict.WrongSender => Reasons.WrongSender,
+            Verdict.Untrusted => Reasons.Untrusted,
+            Verdict.Unreadable => Reasons.Unreadable,
             _ => Reasons.Valid,
         };
 }

@@ -9,7 +9,7 @@ public sealed record Sentence(string Vi, string En);
 
 /// <summary>
 /// Everything found out about one file. Serialised with camel-case names it is the object that CLI.md gives for
-/// <c>verify</c>. Dispose it: what was decrypted is held until then.
+/// <c>verify</c>. It holds the decrypted content until it is disposed.
 /// </summary>
 public sealed class ValidationReport : IDisposable
 {
@@ -38,7 +38,7 @@ public sealed class ValidationReport : IDisposable
 
     public Verdict Verdict { get; }
 
-    /// <summary>An envelope was met, opened or not.</summary>
+    /// <summary>Whether the file has an envelope, opened or not.</summary>
     public bool Encrypted { get; }
 
     /// <summary>What to do, in one sentence.</summary>
@@ -46,25 +46,19 @@ public sealed class ValidationReport : IDisposable
 
     public IReadOnlyList<SignatureFinding> Signatures { get; }
 
-    /// <summary>Why it could not be judged to its end; null when it could.</summary>
+    /// <summary>Why the file could not be validated to its end; null when it could.</summary>
     public Reason? Error { get; }
 
-    /// <summary>What is to be said about the encryption, beside the verdict: a weak cipher, content that may not be
-    /// given out.</summary>
+    /// <summary>Findings about the encryption, beside the verdict: a weak cipher, content that may not be given
+    /// out.</summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
-    /// <summary>The judgement about a file that cannot be opened.</summary>
+    /// <summary>The report about a file that cannot be opened.</summary>
     public static ValidationReport CannotOpen(string file) =>
-        new(
-            file,
-            FileFormat.Unknown,
-            FileFindings.Unreadable(
-                new Reason(
-                    "cannot-open", "Không mở được tệp; hãy kiểm tra đường dẫn và quyền đọc.",
-                    "The file cannot be opened; check its path and who may read it.")));
+        new(file, FileFormat.Unknown, FileFindings.Unreadable(FileReasons.CannotOpen));
 
-    /// <summary>What came out of the outermost envelope, octet for octet as it was encrypted; null when none was
-    /// opened, or nothing proves it unchanged (a tag, or an intact signature inside).</summary>
+    /// <summary>The content of the outermost envelope, byte for byte as it was encrypted. Null when no envelope was
+    /// opened, or when neither a tag nor an intact signature inside proves the content unchanged.</summary>
     public Stream? OpenEnvelope() => _openEnvelope();
 
     public void Dispose()
@@ -76,7 +70,7 @@ public sealed class ValidationReport : IDisposable
     }
 }
 
-/// <summary>What the judge of one format found.</summary>
+/// <summary>What the validator of one format found.</summary>
 internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFinding> Signatures, Reason? Problem = null)
 {
     public bool Encrypted { get; init; }

@@ -147,9 +147,10 @@ public static class ConsoleServices
             return Results.Stream(
                 await register.OpenDocumentAsync(incoming, n, cancellationToken), "application/octet-stream", name);
         }
-        catch (ContentErasedException e)
+        catch (ContentErasedException)
         {
-            return Results.Text(e.Message, "text/plain; charset=utf-8", statusCode: StatusCodes.Status410Gone);
+            return Results.Text(
+                Wording.ContentErased, "text/plain; charset=utf-8", statusCode: StatusCodes.Status410Gone);
         }
     }
 

@@ -40,6 +40,11 @@ public static class Wording
         return vi == en ? vi : $"{vi} / {en}";
     }
 
+    /// <summary>In both languages, for a document whose content was erased.</summary>
+    public static string ContentErased =>
+        $"{Catalogue.Text("Content.erased", Catalogue.Vietnamese)} / "
+        + Catalogue.Text("Content.erased", Catalogue.English);
+
     /// <summary>A few codes, and how many more.</summary>
     public static string Codes(IReadOnlyList<string> codes) =>
         string.Join(", ", codes.Take(5))

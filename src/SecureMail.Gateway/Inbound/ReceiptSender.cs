@@ -76,7 +76,7 @@ internal sealed class ReceiptSender(
                 await using (var bytes = inner.OpenRead())
                 {
                     await SmimeComposer.WriteSignedAsync(
-                        message, bytes, prepared, signedData, blob, cancellationToken);
+                        message, bytes, prepared, signedData, blob.Content, cancellationToken);
                 }
 
                 var stored = await blob.FinishAsync(cancellationToken);

@@ -93,10 +93,10 @@ internal sealed class Receive(
     /// <summary>One message that is being taken: an open transaction and the blob that it fills.</summary>
     public sealed class Reception(
         Receive step, SmtpEnvelope envelope, NpgsqlConnection connection, NpgsqlTransaction transaction,
-        BlobWriteStream blob) : IAsyncDisposable
+        BlobWriter blob) : IAsyncDisposable
     {
         public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
-            blob.WriteAsync(bytes, cancellationToken);
+            blob.Content.WriteAsync(bytes, cancellationToken);
 
         /// <summary>When this returns, the message is ours.</summary>
         public async Task CommitAsync(CancellationToken cancellationToken) =>

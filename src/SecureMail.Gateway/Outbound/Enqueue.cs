@@ -112,8 +112,8 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
         NpgsqlTransaction transaction, ComposedDispatch composed, CancellationToken cancellationToken)
     {
         await using var writer = blobs.Create(transaction);
-        await writer.WriteAsync(composed.WholePrefix, cancellationToken);
-        await composed.WriteBodyAsync(writer, cancellationToken);
+        await writer.Content.WriteAsync(composed.WholePrefix, cancellationToken);
+        await composed.WriteBodyAsync(writer.Content, cancellationToken);
         var message = await writer.FinishAsync(cancellationToken);
         await TransmissionTable.AddPrefixesAsync(
             transaction, message.Id, composed.WholePrefix.LongLength, composed.Prefixes, cancellationToken);

@@ -167,7 +167,7 @@ internal sealed class Send(
                 ? await PrefixAsync(transmission.MessageBlob, own, cancellationToken)
                 : null
         ) ?? ([], 0);
-        return new PrefixedStream(
+        return new ConcatenatedStream(
             [.. field, .. prefix], await blobs.OpenAsync(transmission.MessageBlob, cancellationToken), bodyOffset);
     }
 

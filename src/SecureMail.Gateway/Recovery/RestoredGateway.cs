@@ -33,17 +33,14 @@ public static class RestoredGateway
         var report = await LedgerVerifier.VerifyAsync(source, key.Verifier, [], cancellationToken);
         if (report.Problems is [var problem, ..])
         {
-            throw new BackupException(
-                $"Nhật ký kiểm chứng khôi phục được không toàn vẹn: {problem.Vi}",
-                $"The ledger restored is not whole: {problem.En}");
+            throw new BackupException(problem);
         }
 
         var (root, last) = await LedgerStateAsync(source, report.Entries, manifest.LedgerSize, cancellationToken);
         if (root is null || (manifest.LedgerRoot is { } stated && !stated.AsSpan().SequenceEqual(root)))
         {
             throw new BackupException(
-                "Nhật ký kiểm chứng khôi phục được không nối tiếp nhật ký kiểm chứng lúc sao lưu",
-                "The ledger restored does not follow on the ledger of the backup");
+                BackupFault.LedgerNotContinued, "The ledger restored does not contain the ledger of the backup.");
         }
 
         // With this commit the gateway must prove itself. Only after it the restored database takes its place.

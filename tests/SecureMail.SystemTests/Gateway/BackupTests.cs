@@ -298,7 +298,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         var tried = 0;
         using (var stranger = RecoveryKey("CN=other"))
         {
-            await RefusedAsync(lost.Folder, "không phải khóa phục hồi", stranger);
+            await RefusedAsync(lost.Folder, stranger, f => f == BackupFault.WrongRecoveryKey);
         }
 
         foreach (var file in files.Where(f => !f.EndsWith("needs-base", StringComparison.Ordinal)))
@@ -317,7 +317,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
                 })
             {
                 await File.WriteAllBytesAsync(file, damaged);
-                await RefusedAsync(lost.Folder, "không khôi phục gì", lost.Key);
+                await RefusedAsync(lost.Folder, lost.Key, f => f >= BackupFault.WrongRecoveryKey);
             }
 
             await File.WriteAllBytesAsync(file, whole);
@@ -344,7 +344,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         var real = await File.ReadAllBytesAsync(sample);
         File.Move(sample + ".forged", sample, overwrite: true);
-        await RefusedAsync(lost.Folder, "không thuộc bản sao lưu", lost.Key);
+        await RefusedAsync(lost.Folder, lost.Key, f => f == BackupFault.ForeignFile);
         await File.WriteAllBytesAsync(sample, real);
 
         Directory.CreateDirectory(into.DataFolder);
@@ -371,12 +371,12 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
                 TimeProvider.System,
                 CancellationToken.None);
 
-        async Task RefusedAsync(string folder, string words, TestKey key)
+        async Task RefusedAsync(string folder, TestKey key, Func<BackupFault, bool> isExpected)
         {
             tried++;
             (
                 await Should.ThrowAsync<BackupException>(() => RestoreAsync(folder, key.Recipient, into))
-            ).Message.ShouldContain(words);
+            ).Fault.ShouldSatisfyAllConditions(f => isExpected(f).ShouldBeTrue(f.ToString()));
             PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
             Directory.Exists(Path.Combine(into.DataFolder, "keys")).ShouldBeFalse();
         }

@@ -111,7 +111,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         (
             await Should.ThrowAsync<StorageUnavailableException>(() =>
                 pair.A.Node.SubmitAsync(submission, CancellationToken.None))
-        ).Message.ShouldContain("đầy");
+        ).Fault.ShouldBe(StorageFault.DiskFull);
         (await OutcomeAsync(pair)).ShouldBe(SmtpOutcome.Transient);
         foreach (var gateway in new[] { pair.A, pair.B })
         {

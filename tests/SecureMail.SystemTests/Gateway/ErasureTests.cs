@@ -162,7 +162,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
                 .Single(f => f.Contains(gateway == pair.A ? "/a/" : "/b/", StringComparison.Ordinal));
             File.Delete(Path.Combine(Path.GetDirectoryName(folder)!, "storage-0001.key"));
             var left = StorageKeys.Open(Path.GetDirectoryName(folder)!);
-            wrapped.ForEach(w => Should.Throw<InvalidDataException>(() => left.Unwrap(Guid.Empty, "storage-0001", w)));
+            wrapped.ForEach(w => Should.Throw<SecretFileException>(() => left.Unwrap(Guid.Empty, "storage-0001", w)));
         }
 
         (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Card.Subject.ShouldBe(

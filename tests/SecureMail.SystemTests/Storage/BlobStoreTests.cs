@@ -66,7 +66,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         const int Cut = BlobRow.Size + 70;
         var stored = await WriteAsync(blobs, octets);
         await OwnerAsync($"DELETE FROM gateway.blob_chunk WHERE blob_id = '{stored.Id}' AND n = 0");
-        await using var message = new PrefixedStream(
+        await using var message = new ConcatenatedStream(
             head, await blobs.OpenAsync(stored.Id, CancellationToken.None), Cut);
         byte[] expected = [.. head, .. octets[Cut..]];
         message.Length.ShouldBe(expected.Length);
@@ -79,7 +79,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
             rest.ToArray().ShouldBe(expected[at..]);
         }
 
-        await using var whole = new PrefixedStream([], await blobs.OpenAsync(stored.Id, CancellationToken.None), 0);
+        await using var whole = new ConcatenatedStream([], await blobs.OpenAsync(stored.Id, CancellationToken.None), 0);
         await Should.ThrowAsync<InvalidDataException>(() => whole.ReadAsync(new byte[1]).AsTask());
     }
 
@@ -99,7 +99,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         // A parent that was never written: the rows cannot be committed alone.
         await using var alone = await connection.BeginTransactionAsync();
         await using var writer = blobs.Create(alone);
-        await writer.WriteAsync(new byte[BlobRow.Size + 1]);
+        await writer.Content.WriteAsync(new byte[BlobRow.Size + 1]);
         (await Should.ThrowAsync<PostgresException>(() => alone.CommitAsync())).SqlState.ShouldBe(
             PostgresErrorCodes.ForeignKeyViolation);
         (await OwnerAsync("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0L);
@@ -138,13 +138,19 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
             damage
                 .Replace("@b", $"'{stored.Id}'", StringComparison.Ordinal)
                 .Replace("@o", $"'{other.Id}'", StringComparison.Ordinal));
-        await Should.ThrowAsync<InvalidDataException>(() =>
-            blobs.ReadAllAsync(stored.Id, int.MaxValue, CancellationToken.None));
-        Should.Throw<InvalidDataException>(() =>
-        {
-            using var stream = blobs.Open(stored.Id);
-            stream.CopyTo(Stream.Null);
-        });
+        (
+            await Should.ThrowAsync<Exception>(() =>
+                blobs.ReadAllAsync(stored.Id, int.MaxValue, CancellationToken.None))
+        ).ShouldSatisfyAllConditions(IsRefusal);
+        Should
+            .Throw<Exception>(() =>
+            {
+                using var stream = blobs.Open(stored.Id);
+                stream.CopyTo(Stream.Null);
+            })
+            .ShouldSatisfyAllConditions(IsRefusal);
+
+        static void IsRefusal(Exception e) => (e is InvalidDataException or SecretFileException).ShouldBeTrue(e.Message);
     }
 
     [Fact]
@@ -164,9 +170,15 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         // Without the old key, or with another one under its name, what it wrapped is lost: nobody reads it with the
         // database alone.
         await File.WriteAllBytesAsync(Path.Combine(_keys, "storage-0001.key"), RandomNumberGenerator.GetBytes(32));
-        await Should.ThrowAsync<InvalidDataException>(() => Open().ReadAllAsync(first.Id, 10, CancellationToken.None));
+        (
+            await Should.ThrowAsync<SecretFileException>(() =>
+                Open().ReadAllAsync(first.Id, 10, CancellationToken.None))
+        ).Fault.ShouldBe(SecretFileFault.KeyWrong);
         File.Delete(Path.Combine(_keys, "storage-0001.key"));
-        await Should.ThrowAsync<InvalidDataException>(() => Open().ReadAllAsync(first.Id, 10, CancellationToken.None));
+        (
+            await Should.ThrowAsync<SecretFileException>(() =>
+                Open().ReadAllAsync(first.Id, 10, CancellationToken.None))
+        ).Fault.ShouldBe(SecretFileFault.KeyAbsent);
         (await Open().ReadAllAsync(second.Id, 10, CancellationToken.None)).ShouldBe([4, 5, 6]);
     }
 
@@ -177,10 +189,10 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
         Open();
         File.GetUnixFileMode(path).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead);
-        Should.Throw<InvalidDataException>(() => Open()).Message.ShouldContain("0600");
+        Should.Throw<SecretFileException>(() => Open()).Message.ShouldContain("0600");
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         await File.WriteAllBytesAsync(path, new byte[31]);
-        Should.Throw<InvalidDataException>(() => Open()).Message.ShouldContain("storage-0001.key");
+        Should.Throw<SecretFileException>(() => Open()).Message.ShouldContain("storage-0001.key");
     }
 
     private BlobStore Open() => new(_database, StorageKeys.Open(_keys));

@@ -90,7 +90,7 @@ public sealed class EncryptedBackupFileTests : IDisposable
                 EncryptedBackupReader.OpenAsync(
                     "x", new MemoryStream(whole), [new RecipientKey(stranger.Certificate, stranger.Rsa)],
                     CancellationToken.None))
-        ).Message.ShouldContain("not this backup's recovery key");
+        ).Fault.ShouldBe(BackupFault.WrongRecoveryKey);
         // Nor does the right certificate with a wrong key, which CMS does not tell from a wrong padding.
         using var wrong = RSA.Create(2048);
         await Should.ThrowAsync<BackupException>(() =>

@@ -10,7 +10,7 @@ public sealed class VerdictTests
     private static readonly SignatureFinding Passed = new()
     {
         Indication = Indication.TotalPassed,
-        Reason = new Reason("valid", "được", "good"),
+        Reason = Reasons.Valid,
         Intact = true,
         Trusted = true,
         Signer = new Signer("CN=A", ["a@a.vn"], "CN=CA", "01"),
@@ -123,7 +123,9 @@ public sealed class VerdictTests
         var json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
         json.ShouldBe(
             """{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":"""
-                + """{"code":"valid","vi":"\u0111\u01B0\u1EE3c","en":"good"},"intact":true,"trusted":true"""
+                + """{"code":"valid","vi":"Ch\u1EEF k\u00FD h\u1EE3p l\u1EC7; c\u00F3 th\u1EC3 d\u00F9ng v\u0103n b\u1EA3n.","""
+                + "\"en\":\"The signature is valid; the document may be used.\"}"
+                + ""","intact":true,"trusted":true"""
                 + ""","coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":"""
                 + """{"subject":"CN=A","emails":["a@a.vn"],"issuer":"CN=CA","serial":"01"}"""
                 + ""","digestAlgorithm":"SHA-256","claimedTime":"2026-06-01T00:00:00+00:00","provenTime":null"""

@@ -4,7 +4,7 @@ namespace SecureMail.Cms;
 
 /// <summary>Bytes that were read ahead, then the rest of the stream they came from. Closing leaves that stream
 /// open.</summary>
-internal sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : ReadStream
+internal sealed class PushbackStream(ReadOnlyMemory<byte> prefix, Stream rest) : ReadStream
 {
     private ReadOnlyMemory<byte> _prefix = prefix;
 
