@@ -132,7 +132,7 @@ internal sealed class AcceptancePolicy(
         NpgsqlTransaction transaction, DirectorySnapshot directory, ValidatedMessage validated, MimePart first,
         IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
     {
-        var manifest = Manifest.Parse(ReadPart(first, Manifest.LongestOctets));
+        var manifest = Manifest.Parse(ReadPart(first, Manifest.MaxBytes));
         if (SenderOf(directory, validated, manifest.Sender.Id, out var why) is not { } sender)
         {
             return Aside(validated, why);
@@ -210,7 +210,7 @@ internal sealed class AcceptancePolicy(
             return Aside(validated, ReasonCode.NotAReceipt);
         }
 
-        var receipt = Receipt.Parse(ReadPart(part, Receipt.LongestOctets));
+        var receipt = Receipt.Parse(ReadPart(part, Receipt.MaxBytes));
         if (receipt.Sender != validated.Received.AgencyId)
         {
             return Aside(validated, ReasonCode.NotAddressedToUs);

@@ -54,7 +54,7 @@ internal sealed class Acknowledge(BlobStore blobs, DirectoryStore directories, T
         }
 
         var manifest = Manifest.Parse(
-            await blobs.ReadAllAsync(sent.Manifest, Manifest.LongestOctets, cancellationToken));
+            await blobs.ReadAllAsync(sent.Manifest, Manifest.MaxBytes, cancellationToken));
         if (!await IsInLedgerAsync(decided, manifest, cancellationToken))
         {
             return ReasonCode.LedgerEvidence;

@@ -80,7 +80,7 @@ internal sealed class IncomingRecorder(BlobStore blobs, Acknowledge acknowledge,
                     transaction, incoming.AgencyId, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken)
                 : null;
         var manifest = decided is { Manifest: { } m, IsDuplicate: false }
-            ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToOctets()), cancellationToken)
+            ? await blobs.WriteAsync(transaction, new MemoryStream(m.ToBytes()), cancellationToken)
             : null;
         await transaction.Connection!.ExecuteAsync(
             new CommandDefinition(

@@ -98,7 +98,7 @@ internal sealed class Accept(
                 ReasonCode.FieldInvalid, $"Trường \"{field}\" không hợp lệ.", $"The field \"{field}\" is not valid.");
         }
 
-        var octets = manifest.ToOctets();
+        var octets = manifest.ToBytes();
         var manifestBlob = await blobs.WriteAsync(transaction, new MemoryStream(octets), cancellationToken);
         var entry = await StoredLedger.AppendAsync(
             transaction,

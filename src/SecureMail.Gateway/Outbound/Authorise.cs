@@ -39,7 +39,7 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
                 cancellationToken: cancellationToken));
         return new AcceptedDispatch(
             id, found.Agency,
-            Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)),
+            Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.MaxBytes, cancellationToken)),
             [.. documents]);
     }
 }

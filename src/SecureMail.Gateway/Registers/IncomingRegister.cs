@@ -108,7 +108,7 @@ public sealed class IncomingRegister(GatewayDatabase database, BlobStore blobs, 
                     ? ErasedManifest.For(
                         dispatch, "—", row.ReceivedAt, row.Sender is { } from ? directory.Find(from) : null)
                 : row is { ErasedAt: null, ManifestBlob: { } blob }
-                    ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.LongestOctets, cancellationToken))
+                    ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.MaxBytes, cancellationToken))
                 : null;
             messages.Add(
                 new IncomingMessage(

@@ -49,7 +49,7 @@ public sealed class OutgoingRegister(GatewayDatabase database, BlobStore blobs, 
         foreach (var row in rows)
         {
             var manifest = row.ErasedAt is null
-                ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
+                ? Manifest.Parse(await blobs.ReadAllAsync(row.ManifestBlob, Manifest.MaxBytes, cancellationToken))
                 : ErasedManifest.For(row.Id, row.Number, row.AcceptedAt, directory.Find(row.Agency));
             var named = recipients[row.Id].ToList();
             var limiting = row.CipherLimitedBy.ToHashSet();
