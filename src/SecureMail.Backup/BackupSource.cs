@@ -7,8 +7,8 @@ using SecureMail.Storage;
 
 namespace SecureMail.Backup;
 
-/// <summary>The server that is backed up. The connection is of the superuser for the private cluster, and of a role that
-/// may replicate for a configured server.</summary>
+/// <summary>The server that is backed up. The connection is of the superuser for the private cluster, and of a role
+/// that may replicate for a configured server.</summary>
 internal sealed class BackupSource
 {
     private readonly NpgsqlConnectionStringBuilder _connection;

@@ -7,15 +7,16 @@ using SecureMail.Shared;
 namespace SecureMail.Backup;
 
 /// <summary>
-/// The one file format of a backup: a signed header, then records, each encrypted by itself (AES-256-GCM). Each appended
-/// record is durable and authentic by itself, and reading needs no second copy. docs/formats.md gives the layout.
+/// The one file format of a backup: a signed header, then records, each encrypted by itself (AES-256-GCM). Each
+/// appended record is durable and authentic by itself, and reading needs no second copy. docs/formats.md gives the
+/// layout.
 /// </summary>
 /// <remarks>
 /// A CMS envelope is authentic only at its end, which a growing journal never reaches, and holds at most 64 GiB.
-/// Therefore CMS carries the key and the gateway's signature, and the records carry the content. A record's nonce is its
-/// number, under a key that only this file has. Its associated data are the digest of the header, its position in the
-/// write-ahead log and whether it is the last. Records therefore cannot be changed, moved between files, left out or
-/// exchanged, and a file that must have an end is refused without it. An attacker who can write into the folder can
+/// Therefore CMS carries the key and the gateway's signature, and the records carry the content. A record's nonce is
+/// its number, under a key that only this file has. Its associated data are the digest of the header, its position in
+/// the write-ahead log and whether it is the last. Records therefore cannot be changed, moved between files, left out
+/// or exchanged, and a file that must have an end is refused without it. An attacker who can write into the folder can
 /// still remove the newest records. The checkpoints that peers hold show then what is missing.
 /// </remarks>
 internal static class EncryptedBackupFile
@@ -154,8 +155,8 @@ internal sealed class EncryptedBackupReader : IDisposable
     /// <summary>Whether the record marked as the last was read.</summary>
     public bool Ended { get; private set; }
 
-    /// <summary>Whether the file ended within a record, because its writer was stopped there. Nothing of that record was
-    /// acknowledged.</summary>
+    /// <summary>Whether the file ended within a record, because its writer was stopped there. Nothing of that record
+    /// was acknowledged.</summary>
     public bool Torn { get; private set; }
 
     /// <param name="name">The name for messages.</param>
@@ -276,8 +277,8 @@ internal sealed class EncryptedBackupReader : IDisposable
         return (BinaryPrimitives.ReadUInt64BigEndian(head.AsSpan(5)), _plaintext.AsMemory(0, length));
     }
 
-    /// <summary>The content of a file that has an end. The stream throws <see cref="BackupException"/> where the file is
-    /// cut off or changed. It is read asynchronously only.</summary>
+    /// <summary>The content of a file that has an end. The stream throws <see cref="BackupException"/> where the file
+    /// is cut off or changed. It is read asynchronously only.</summary>
     public Stream OpenContent() => new ContentStream(this, _name);
 
     public void Dispose()

@@ -44,8 +44,8 @@ public sealed class Restore
 
     /// <param name="from">The backup folder.</param>
     /// <param name="keys">The recovery key.</param>
-    /// <param name="dropDamagedTail">True: restore up to a journal record that was changed, instead of refusing. The log
-    /// behind that record is lost, and the peers tell what it held.</param>
+    /// <param name="dropDamagedTail">True: restore up to a journal record that was changed, instead of refusing. The
+    /// log behind that record is lost, and the peers tell what it held.</param>
     /// <param name="prove">Migrates the recovered database to this build's schema, verifies its ledger against the
     /// manifest, marks the gateway as restored, and returns how many entries the ledger has. If it throws, nothing was
     /// restored.</param>

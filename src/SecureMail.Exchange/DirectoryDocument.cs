@@ -7,17 +7,18 @@ using SecureMail.Ledger;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// The directory as its publisher writes it: agencies with their validity, successors, dated names and certificates,
-/// and the gateways that serve them. <c>application/vnd.securemail.directory+json</c> version 1, signed as CMS;
+/// The directory in the publisher's format: agencies with their validity, successors, dated names and certificates, and
+/// the gateways that serve them. <c>application/vnd.securemail.directory+json</c> version 1, signed as CMS;
 /// docs/formats.md gives the format.
 /// </summary>
 public sealed record DirectoryDocument
 {
-    public const int LongestOctets = 256 * 1024 * 1024;
+    /// <summary>The longest directory in bytes.</summary>
+    public const int MaxBytes = 256 * 1024 * 1024;
 
     public int V { get; init; } = 1;
 
-    /// <summary>Rises with each publication; a lower one than the gateway has is refused.</summary>
+    /// <summary>Increases with each publication. A gateway refuses a lower version than it has.</summary>
     public required long Version { get; init; }
 
     public required DateTimeOffset Issued { get; init; }
@@ -26,13 +27,13 @@ public sealed record DirectoryDocument
 
     public required IReadOnlyList<GatewayRecord> Gateways { get; init; }
 
-    public byte[] ToOctets() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
-    /// <exception cref="WireFormatException">Damaged, of an unknown version, or contradicting itself; the code names
-    /// the first fault.</exception>
-    public static DirectoryDocument Parse(ReadOnlyMemory<byte> octets)
+    /// <exception cref="WireFormatException">The directory is damaged, of an unknown version, or contradicts itself.
+    /// The message names the first fault.</exception>
+    public static DirectoryDocument Parse(ReadOnlyMemory<byte> bytes)
     {
-        var document = WireJson.Read<DirectoryDocument>(octets, LongestOctets, "directory");
+        var document = WireJson.Read<DirectoryDocument>(bytes, MaxBytes, "directory");
         if (document.Validate() is { } fault)
         {
             throw new WireFormatException(
@@ -70,7 +71,7 @@ public sealed record DirectoryDocument
                 || agency.Names.Count == 0
                 || agency.Names.Any(n => n is not { IsValid: true })
                 || agency.Certificates.Any(c => c is not { IsValid: true })
-                || !agency.HasSoundCapabilities)
+                || !agency.HasValidCapabilities)
             {
                 return $"agency {agency?.Id}";
             }
@@ -84,8 +85,8 @@ public sealed record DirectoryDocument
             return $"agency {stray.Id}";
         }
 
-        // Two agencies may bear one code or address at different times, never at once: a dispatch must find its one
-        // addressee.
+        // Two agencies may have the same code or address at different times, but not at the same time, because a
+        // dispatch must have exactly one addressee.
         var clash = Agencies
             .SelectMany(a => a.Names.SelectMany(n => SpansOf(a, n)))
             .GroupBy(s => s.Key)
@@ -93,7 +94,7 @@ public sealed record DirectoryDocument
         return clash is null ? null : $"{clash.Key[2..]} names two agencies at once";
     }
 
-    /// <summary>A name counts while its agency is in force, whatever the name itself says.</summary>
+    /// <summary>The spans in which a name is valid. A name is valid only while its agency is in force.</summary>
     private static Span[] SpansOf(AgencyRecord agency, AgencyName name)
     {
         var from = name.From > agency.ValidFrom ? name.From : agency.ValidFrom;
@@ -109,7 +110,7 @@ public sealed record DirectoryDocument
 
     private static bool Overlap(IEnumerable<Span> byStart)
     {
-        // A long span may reach over several: the latest end so far is kept for each agency that has one.
+        // A long span may overlap several later ones, so all spans that have not ended yet are kept.
         List<Span> open = [];
         foreach (var span in byStart)
         {
@@ -128,21 +129,21 @@ public sealed record DirectoryDocument
     private sealed record Span(string Key, Guid Agency, DateTimeOffset From, DateTimeOffset To);
 }
 
-/// <summary>An agency: a place in the tree, a time, and what it was called and certified with over that time.</summary>
-/// <param name="Id">Never changes, never reused.</param>
-/// <param name="Successor">The agency that took its work over, once it ended.</param>
-/// <param name="Gateway">The name of the gateway that serves it.</param>
-/// <param name="Capabilities">What its reader can do, by the names of the standards, the one preferred first; null: the
-/// directory says nothing of that.</param>
+/// <summary>An agency: its parent, its validity, and its dated names and certificates.</summary>
+/// <param name="Id">The id never changes and is never reused.</param>
+/// <param name="Successor">The agency that took over the work of an agency that ended.</param>
+/// <param name="Gateway">The name of the gateway that serves the agency.</param>
+/// <param name="Capabilities">The capabilities of the agency's reader, by the names of the standards, in the order of
+/// preference. Null: the directory states none.</param>
 public sealed record AgencyRecord(
     Guid Id, Guid? Parent, Guid? Successor, DateTimeOffset ValidFrom, DateTimeOffset? ValidTo, string Gateway,
     IReadOnlyList<AgencyName> Names, IReadOnlyList<AgencyCertificate> Certificates,
     IReadOnlyList<string>? Capabilities = null)
 {
-    // A name that no standard has yet may come from a younger publisher; what is no name at all is a mistake, and a
-    // list of nothing is one, too.
+    // A newer publisher may state names that this build does not know. A text that is not a name is a mistake, and so
+    // is an empty list.
     [JsonIgnore]
-    internal bool HasSoundCapabilities =>
+    internal bool HasValidCapabilities =>
         Capabilities is null
         || (
             Capabilities.Count is > 0 and <= 64
@@ -150,7 +151,7 @@ public sealed record AgencyRecord(
                 c is { Length: > 0 and <= 64 } && c.All(l => char.IsAsciiLetterOrDigit(l) || l == '-')));
 }
 
-/// <summary>Code, name and mail address over a span of time.</summary>
+/// <summary>The code, name and mail address of an agency over a span of time.</summary>
 public sealed record AgencyName(string Code, string Name, string Address, DateTimeOffset From, DateTimeOffset? To)
 {
     [JsonIgnore]
@@ -161,7 +162,7 @@ public sealed record AgencyName(string Code, string Name, string Address, DateTi
         && IsAddress
         && (To is null || To > From);
 
-    // RFC 5321 §4.5.3.1.3: a path has at most 256 octets, its brackets among them.
+    // RFC 5321 §4.5.3.1.3: a path has at most 256 octets with its brackets.
     private bool IsAddress =>
         Address.Length <= 254
         && Address.IndexOf('@', StringComparison.Ordinal) is > 0 and var at
@@ -169,14 +170,14 @@ public sealed record AgencyName(string Code, string Name, string Address, DateTi
         && !Address.Any(c => char.IsControl(c) || char.IsWhiteSpace(c));
 }
 
-/// <summary>A certificate of an agency. Old ones stay listed: what was signed or encrypted with them must still be
-/// judged and opened.</summary>
+/// <summary>A certificate of an agency. Old certificates stay listed, because mail that was signed or encrypted with
+/// them must still be validated and opened.</summary>
 /// <param name="Use"><c>sign</c> or <c>encrypt</c>.</param>
 /// <param name="Der">The certificate, DER.</param>
 public sealed record AgencyCertificate(string Use, byte[] Der)
 {
-    /// <summary>Read once at the import, so that a damaged one is its publisher's trouble and not that of the mail that
-    /// needs it.</summary>
+    /// <summary>Whether the certificate can be read. This is checked at the import, so that the publisher corrects a
+    /// damaged certificate before mail needs it.</summary>
     [JsonIgnore]
     public bool IsValid
     {
@@ -195,11 +196,11 @@ public sealed record AgencyCertificate(string Use, byte[] Der)
     }
 }
 
-/// <summary>A gateway: where it listens, the keys that prove it, and the keys of its ledger.</summary>
-/// <param name="Name">Its name, the EHLO argument and the origin of its ledger.</param>
-/// <param name="TlsKeys">SHA-256 of the SubjectPublicKeyInfo of each TLS key that may speak for it.</param>
-/// <param name="LedgerKey">The verifier key of its checkpoints (C2SP signed-note vkey).</param>
-/// <param name="CosignerKey">The verifier key of its cosignatures.</param>
+/// <summary>A gateway: its address, its TLS keys, and the keys of its ledger.</summary>
+/// <param name="Name">The name of the gateway, which is its EHLO argument and the origin of its ledger.</param>
+/// <param name="TlsKeys">SHA-256 of the SubjectPublicKeyInfo of each TLS key that authenticates the gateway.</param>
+/// <param name="LedgerKey">The verifier key of the gateway's checkpoints (C2SP signed-note vkey).</param>
+/// <param name="CosignerKey">The verifier key of the gateway's cosignatures.</param>
 public sealed record GatewayRecord(
     string Name, string Host, int Port, IReadOnlyList<byte[]> TlsKeys, string LedgerKey, string CosignerKey)
 {

@@ -3,7 +3,7 @@ using SecureMail.Cms;
 
 namespace SecureMail.Exchange;
 
-/// <summary>One version of the directory, indexed for the questions that mail asks. Immutable: a new version is a new
+/// <summary>One version of the directory, indexed by code, address and gateway. Immutable; a new version is a new
 /// snapshot.</summary>
 public sealed class DirectorySnapshot
 {
@@ -36,14 +36,14 @@ public sealed class DirectorySnapshot
 
     public IEnumerable<GatewayRecord> Gateways => _gateways.Values;
 
-    /// <summary>By id, in force or not.</summary>
+    /// <summary>The agency of an id, in force or not.</summary>
     public Agency? Find(Guid id) => _agencies.GetValueOrDefault(id);
 
-    /// <summary>The agency that bore this code at that time.</summary>
+    /// <summary>The agency that had this code at that time.</summary>
     public Agency? FindByCode(string code, DateTimeOffset at) =>
         _byCode[code].FirstOrDefault(a => a.NameAt(at)?.Code == code);
 
-    /// <summary>The agency that once bore this code, for saying who its successor is.</summary>
+    /// <summary>An agency that had this code at any time. The caller uses it to name the successor.</summary>
     public Agency? FindEverByCode(string code) => _byCode[code].FirstOrDefault();
 
     /// <summary>The agency that had this mail address at that time.</summary>
@@ -53,8 +53,8 @@ public sealed class DirectorySnapshot
 
     public GatewayRecord? FindGateway(string name) => _gateways.GetValueOrDefault(name);
 
-    /// <summary>The gateway that a TLS key speaks for, by the SHA-256 of its SubjectPublicKeyInfo; null for a key that
-    /// nobody published.</summary>
+    /// <summary>The gateway that a TLS key authenticates, by the SHA-256 of its SubjectPublicKeyInfo. Null for a key
+    /// that is not in the directory.</summary>
     public GatewayRecord? FindGatewayByTlsKey(ReadOnlySpan<byte> spkiSha256)
     {
         foreach (var gateway in _gateways.Values)
@@ -92,22 +92,22 @@ public sealed class Agency
 
     public Guid Id => Record.Id;
 
-    /// <summary>Certificates that its signatures may bear; those out of date are among them.</summary>
+    /// <summary>The certificates of the agency's signatures, including expired ones.</summary>
     public IReadOnlyList<X509Certificate2> SigningCertificates => _signing.Value;
 
-    /// <summary>Certificates to encrypt to; those out of date are among them, for opening old mail.</summary>
+    /// <summary>The certificates to encrypt to, including expired ones, which are needed to open old mail.</summary>
     public IReadOnlyList<X509Certificate2> EncryptionCertificates => _encryption.Value;
 
-    /// <summary>What the directory says that its reader can do; null when it says nothing of that.</summary>
+    /// <summary>The capabilities of the agency's reader as the directory states them. Null if it states none.</summary>
     public ReaderCapabilities? ConfiguredCapabilities { get; }
 
     public bool IsInForce(DateTimeOffset at) => Record.ValidFrom <= at && (Record.ValidTo is not { } to || at < to);
 
-    /// <summary>What it was called at that time; null when it did not exist then.</summary>
+    /// <summary>The agency's name at that time. Null if the agency was not in force.</summary>
     public AgencyName? NameAt(DateTimeOffset at) =>
         IsInForce(at) ? Record.Names.FirstOrDefault(n => n.From <= at && (n.To is not { } to || at < to)) : null;
 
-    /// <summary>Its last name, for showing what has ended.</summary>
+    /// <summary>The agency's latest name, to show an agency that has ended.</summary>
     public AgencyName LastName => Record.Names.MaxBy(n => n.From)!;
 
     private List<X509Certificate2> Parse(string use) =>

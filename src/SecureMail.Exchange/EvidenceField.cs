@@ -5,21 +5,21 @@ using SecureMail.Mail.Mime;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// The header field that carries ledger evidence beside a message: <c>SecureMail-Ledger</c>, base64 of the JSON that
-/// docs/ledger.md gives, folded. It stands outside the signature because it is made when the message leaves, after a
-/// checkpoint covers it; it needs no protection, the checkpoint in it is signed.
+/// The header field of a message that carries ledger evidence: <c>SecureMail-Ledger</c>, folded base64 of the JSON that
+/// docs/ledger.md gives. The field is outside the message's signature, because it is made when the message is sent,
+/// after a checkpoint covers the entry. It needs no signature of its own, because the checkpoint in it is signed.
 /// </summary>
 public static class EvidenceField
 {
     public const string Name = "SecureMail-Ledger";
 
-    /// <summary>The private SMTP capability by which a receiver says which sizes of the sender's ledger it has seen
-    /// (RFC 5321 §2.2.2).</summary>
+    /// <summary>The private SMTP capability with which a receiver announces the sizes of the sender's ledger that it
+    /// has seen (RFC 5321 §2.2.2).</summary>
     public const string Capability = "XLEDGER";
 
     private const int LineLength = 72;
 
-    /// <summary>The whole field with its CRLF, to be put before a message.</summary>
+    /// <summary>The whole field with its CRLF, as it is prepended to a message.</summary>
     public static byte[] Write(LedgerEvidence evidence)
     {
         var base64 = Convert.ToBase64String(evidence.ToBytes());
@@ -32,7 +32,7 @@ public static class EvidenceField
         return Encoding.ASCII.GetBytes(text.Append("\r\n").ToString());
     }
 
-    /// <summary>The evidence of a message; null when it has no such field, or several.</summary>
+    /// <summary>The evidence of a message. Null if the message has no such field, or several.</summary>
     /// <exception cref="LedgerException">The field cannot be read.</exception>
     public static LedgerEvidence? Read(MailMessage message)
     {
@@ -42,15 +42,16 @@ public static class EvidenceField
         }
 
         var base64 = string.Concat(field.Value.Where(c => !char.IsWhiteSpace(c)));
-        var octets = new byte[Math.Max(3, base64.Length / 4 * 3)];
-        return Convert.TryFromBase64String(base64, octets, out var length)
-            ? LedgerEvidence.Parse(octets.AsMemory(0, length))
+        var bytes = new byte[Math.Max(3, base64.Length / 4 * 3)];
+        return Convert.TryFromBase64String(base64, bytes, out var length)
+            ? LedgerEvidence.Parse(bytes.AsMemory(0, length))
             : throw new LedgerException(LedgerFault.Malformed, "The ledger evidence is not base64.");
     }
 
     /// <summary>
-    /// From which size the lines of an EHLO reply asked the peer for a proof; 0 when they said that nothing was seen
-    /// yet, null when they asked nothing at all (HELO), which is no excuse for bringing nothing.
+    /// The size from which the lines of an EHLO reply asked the peer for a proof. 0: they said that nothing was seen
+    /// yet. Null: they asked nothing, because the peer sent HELO. A peer that was asked nothing must bring its evidence
+    /// nevertheless.
     /// </summary>
     public static long? AskedIn(IReadOnlyList<string> announced) =>
         announced.FirstOrDefault(l => l == Capability || l.StartsWith(Capability + " ", StringComparison.Ordinal))
@@ -59,8 +60,8 @@ public static class EvidenceField
         : ReadSizes(line[Capability.Length..]) is [var highest, ..] ? highest
         : 0;
 
-    /// <summary>The sizes in a capability's parameter; what is no number is passed over, since it is only a
-    /// hint.</summary>
+    /// <summary>The sizes in a capability's parameter. A word that is not a number is skipped, because the parameter is
+    /// only a hint.</summary>
     public static IReadOnlyList<long> ReadSizes(string parameter) =>
         [
             .. parameter

@@ -8,20 +8,21 @@ using SecureMail.Mail.Mime;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// The first signed part of a dispatch: what it is, from whom, to every addressee, and the digests of its documents.
+/// The first signed part of a dispatch: its fields, its sender, every addressee, and the digests of its documents.
 /// <c>application/vnd.securemail.dispatch+json</c> version 1; docs/formats.md gives the format.
 /// </summary>
 /// <remarks>
-/// The addressees stand inside the signature so that a dispatch cannot be turned to somebody it was not meant for. The
-/// salt is random for each dispatch: the ledger commits to the signed octets under it, and when the manifest is erased
-/// the commitment says nothing any more.
+/// The addressees are inside the signature, so that a dispatch cannot be redirected to another agency. The salt is
+/// random for each dispatch. The ledger commits to the signed bytes under this salt, and after the manifest was erased
+/// nobody can tie the commitment to a document.
 /// </remarks>
 public sealed record Manifest
 {
     public const string MediaType = "application/vnd.securemail.dispatch+json";
 
-    /// <summary>3,300 communes at some 200 octets each, twice over.</summary>
-    public const int LongestOctets = 2 * 1024 * 1024;
+    /// <summary>The longest manifest in bytes: twice the size of one to 3,300 communes at some 200 bytes
+    /// each.</summary>
+    public const int MaxBytes = 2 * 1024 * 1024;
 
     private const int MostRecipients = 20_000;
     private const int MostDocuments = 500;
@@ -40,16 +41,16 @@ public sealed record Manifest
 
     public required IReadOnlyList<DocumentDigest> Documents { get; init; }
 
-    /// <summary>32 random octets, base64.</summary>
+    /// <summary>32 random bytes; base64 in the JSON.</summary>
     public required byte[] Salt { get; init; }
 
-    public byte[] ToOctets() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
-    /// <exception cref="WireFormatException">Damaged, too large, of an unknown version, or with a field out of its
-    /// bounds.</exception>
-    public static Manifest Parse(ReadOnlyMemory<byte> octets)
+    /// <exception cref="WireFormatException">The manifest is damaged, too large, of an unknown version, or has a field
+    /// out of bounds.</exception>
+    public static Manifest Parse(ReadOnlyMemory<byte> bytes)
     {
-        var manifest = WireJson.Read<Manifest>(octets, LongestOctets, "manifest");
+        var manifest = WireJson.Read<Manifest>(bytes, MaxBytes, "manifest");
         if (manifest.Validate() is { } field)
         {
             throw new WireFormatException(
@@ -59,7 +60,7 @@ public sealed record Manifest
         return manifest;
     }
 
-    /// <summary>The first field that breaks its bounds (DOMAIN.md, Annex VI lengths), or null.</summary>
+    /// <summary>The first field that is out of bounds (DOMAIN.md, Annex VI lengths), or null.</summary>
     public string? Validate() =>
         Salt.Length != 32 ? "salt"
         : Recipients.Count is 0 or > MostRecipients
@@ -74,15 +75,15 @@ public sealed record Manifest
         : Fields.Validate();
 }
 
-/// <summary>An agency as a dispatch names it: the id counts, code and name are what they were when it was
-/// written.</summary>
+/// <summary>An agency as a dispatch names it. The id identifies the agency. Code and name are those at the time of
+/// writing.</summary>
 public sealed record Party(Guid Id, string Code, string Name)
 {
     [JsonIgnore]
     public bool IsValid => Id != Guid.Empty && Code.Length is > 0 and <= 30 && Name.Length is > 0 and <= 200;
 }
 
-/// <summary>One document: its name with diacritics, media type, length in octets and SHA-256.</summary>
+/// <summary>One document: its name with diacritics, media type, length in bytes and SHA-256.</summary>
 public sealed record DocumentDigest(string Name, string MediaType, long Length, byte[] Sha256)
 {
     [JsonIgnore]
@@ -109,7 +110,7 @@ public sealed record DocumentDigest(string Name, string MediaType, long Length, 
     }
 }
 
-/// <summary>What the office writes about a document (Decree 30/2020 Annex VI; names and lengths in
+/// <summary>The fields that the office fills in for a document (Decree 30/2020 Annex VI; names and lengths in
 /// DOMAIN.md).</summary>
 public sealed record DispatchFields
 {
@@ -140,7 +141,7 @@ public sealed record DispatchFields
 
     public DateOnly? DueDate { get; init; }
 
-    /// <summary>Whether a header field can carry it: no control character, no half of a surrogate pair.</summary>
+    /// <summary>Whether a header field can carry the text: no control character, no half of a surrogate pair.</summary>
     public static bool IsText(string text)
     {
         for (var rest = text.AsSpan(); !rest.IsEmpty;)
@@ -156,6 +157,7 @@ public sealed record DispatchFields
         return true;
     }
 
+    /// <summary>The first field that is out of bounds, or null.</summary>
     public string? Validate() =>
         NumberAndNotation.TryParse(Number) is null ? "number"
         : Subject.Length is 0 or > 500 || !IsText(Subject) ? "subject"

@@ -4,23 +4,23 @@ namespace SecureMail.Exchange;
 
 /// <summary>
 /// The number and notation of a document (số và ký hiệu), as printed: Party form <c>36-HD/VPTW</c>, State form
-/// <c>15/QĐ-BNV</c>. Parsed and printed exactly: leading zeros are kept.
+/// <c>15/QĐ-BNV</c>. A text is parsed and printed exactly, with its leading zeros.
 /// </summary>
-/// <param name="Number">As written, e.g. <c>07</c>.</param>
-/// <param name="Separator">What stands between the number and the notation: <c>-</c> (Party) or <c>/</c>
+/// <param name="Number">The number as written, e.g. <c>07</c>.</param>
+/// <param name="Separator">The character between the number and the notation: <c>-</c> (Party) or <c>/</c>
 /// (State).</param>
-/// <param name="Notation">The rest, e.g. <c>HD/VPTW</c>.</param>
+/// <param name="Notation">The notation, e.g. <c>HD/VPTW</c>.</param>
 public sealed record NumberAndNotation(string Number, char Separator, string Notation)
 {
     // DOMAIN.md, Annex VI: CodeNumber 11, CodeNotation 30.
     private const int LongestNumber = 11;
     private const int LongestNotation = 30;
 
-    /// <summary>The n-th of the year; from 01 with two digits, as the office writes it.</summary>
+    /// <summary>The n-th number of a series, with at least two digits as the office writes it (01).</summary>
     public static NumberAndNotation Of(int n, char separator, string notation) =>
         new(n.ToString("00", CultureInfo.InvariantCulture), separator, notation);
 
-    /// <summary>Reads either form; null when the text is neither.</summary>
+    /// <summary>Reads either form. Returns null for any other text.</summary>
     public static NumberAndNotation? TryParse(string text)
     {
         var digits = text.TakeWhile(char.IsAsciiDigit).Count();
@@ -33,7 +33,7 @@ public sealed record NumberAndNotation(string Number, char Separator, string Not
             : null;
     }
 
-    /// <summary>Whether a text can stand as a notation: letters, digits, <c>- / .</c> and spaces inside.</summary>
+    /// <summary>Whether a text can be a notation: letters, digits, <c>- / .</c> and spaces inside.</summary>
     public static bool IsNotation(string text) =>
         text.Length is > 0 and <= LongestNotation
         && char.IsLetterOrDigit(text[0])

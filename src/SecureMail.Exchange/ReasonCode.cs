@@ -3,14 +3,14 @@ using SecureMail.Trust;
 
 namespace SecureMail.Exchange;
 
-/// <summary>Why a dispatch, a message or a request was refused, set aside or has to wait. The codes stand in the
-/// database, in receipts and in the answers to programs; their words stand in the gateway's resources.</summary>
+/// <summary>Why a dispatch, a message or a request was refused, quarantined or has to wait. The codes are stored in the
+/// database, in receipts and in the answers to programs. Their words are in the gateway's resources.</summary>
 public static class ReasonCode
 {
     /// <summary>The directory has no agency of this code.</summary>
     public const string AgencyUnknown = "AGENCY_UNKNOWN";
 
-    /// <summary>The gateway's clock or the database's cannot be trusted now; nothing is signed until it can.</summary>
+    /// <summary>The clock of the gateway or of the database is doubted. Nothing is signed until it is right.</summary>
     public const string ClockSuspect = "CLOCK_SUSPECT";
 
     /// <summary>The same dispatch id came before with another content.</summary>
@@ -258,12 +258,11 @@ public static class ReasonCode
     /// finding (<see cref="Reason.Code"/>).</summary>
     public static string SelfCheck(string finding) => SelfCheckPrefix + finding;
 
-    /// <summary>The code without what is different from case to case: all codes of <see cref="SelfCheck"/> are
-    /// one.</summary>
+    /// <summary>The code without its variable part: all codes of <see cref="SelfCheck"/> become one.</summary>
     public static string Generic(string code) =>
         code.StartsWith(SelfCheckPrefix, StringComparison.Ordinal) ? "SELF_CHECK" : code;
 
-    /// <summary>The code of a message that is set aside for its verdict.</summary>
+    /// <summary>The code of a message that is quarantined because of its verdict.</summary>
     public static string Of(Verdict verdict) =>
         verdict switch
         {
@@ -274,6 +273,6 @@ public static class ReasonCode
             Verdict.Invalid => Invalid,
             Verdict.Unsigned => Unsigned,
             Verdict.Unreadable => Unreadable,
-            _ => throw new ArgumentOutOfRangeException(nameof(verdict), verdict, "A valid message is not set aside."),
+            _ => throw new ArgumentOutOfRangeException(nameof(verdict), verdict, "A valid message is not quarantined."),
         };
 }

@@ -5,7 +5,8 @@ using SecureMail.Ledger;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// A recipient's signed answer: what it did with a dispatch, which octets it judged, and where its ledger says so.
+/// A recipient's signed answer: the event of a dispatch, the digest of the validated bytes, and the evidence of the
+/// recipient's ledger.
 /// <c>application/vnd.securemail.receipt+json</c> version 1, inside a signed <c>multipart/report</c> (RFC 6522, RFC
 /// 8098); docs/formats.md gives the format.
 /// </summary>
@@ -13,7 +14,8 @@ public sealed record Receipt
 {
     public const string MediaType = "application/vnd.securemail.receipt+json";
 
-    public const int LongestOctets = 256 * 1024;
+    /// <summary>The longest receipt in bytes.</summary>
+    public const int MaxBytes = 256 * 1024;
 
     public int V { get; init; } = 1;
 
@@ -26,12 +28,12 @@ public sealed record Receipt
     /// <summary>An event of ETSI EN 319 522-1: <see cref="ReceiptEvent"/>.</summary>
     public required string Event { get; init; }
 
-    /// <summary>SHA-256 of the signed octets as they came, so that the sender knows what was judged.</summary>
+    /// <summary>SHA-256 of the signed bytes as received, so that the sender knows what was validated.</summary>
     public required byte[] Digest { get; init; }
 
     public required string Verdict { get; init; }
 
-    /// <summary>The number under which the recipient's register took it, or null where it did not.</summary>
+    /// <summary>The arrival number in the recipient's register, or null if the dispatch was not registered.</summary>
     public required int? ArrivalNumber { get; init; }
 
     public required DateTimeOffset Time { get; init; }
@@ -41,12 +43,13 @@ public sealed record Receipt
     /// <summary>The recipient's ledger entry, its checkpoint and the proof, as LedgerEvidence writes them.</summary>
     public required string Ledger { get; init; }
 
-    public byte[] ToOctets() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
-    /// <exception cref="WireFormatException">Damaged, too large, or of an unknown version.</exception>
-    public static Receipt Parse(ReadOnlyMemory<byte> octets)
+    /// <exception cref="WireFormatException">The receipt is damaged, too large, of an unknown version, or has a field
+    /// out of bounds.</exception>
+    public static Receipt Parse(ReadOnlyMemory<byte> bytes)
     {
-        var receipt = WireJson.Read<Receipt>(octets, LongestOctets, "receipt");
+        var receipt = WireJson.Read<Receipt>(bytes, MaxBytes, "receipt");
         return
             receipt.Digest.Length == 32
             && ReceiptEvent.All.Contains(receipt.Event)
@@ -57,28 +60,30 @@ public sealed record Receipt
             : throw new WireFormatException(ReasonCode.ReceiptField, "A field of the receipt is out of bounds.");
     }
 
+    /// <summary>Whether a text can be a code or a verdict: 1 to 60 of <c>A-Z a-z 0-9 - _</c>.</summary>
     public static bool IsName(string text) =>
         text.Length is > 0 and <= 60 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
 }
 
-/// <summary>Why a dispatch was not taken: a code and a sentence in both languages, nothing of its content.</summary>
+/// <summary>Why a dispatch was not accepted: a code and a sentence in both languages, without any of its
+/// content.</summary>
 public sealed record ReceiptReason(string Code, string Vi, string En)
 {
-    // The code is stored and shown.
+    // The code must be a name, because it is stored and shown.
     [JsonIgnore]
     public bool IsValid => Receipt.IsName(Code) && Vi.Length <= 1000 && En.Length <= 1000;
 }
 
-/// <summary>What can be said of a dispatch, by the names of ETSI EN 319 522-1.</summary>
+/// <summary>The events of a dispatch, by the names of ETSI EN 319 522-1.</summary>
 public static class ReceiptEvent
 {
-    /// <summary>It lies in the addressee's inbox.</summary>
+    /// <summary>The dispatch is in the addressee's inbox.</summary>
     public const string ContentConsignment = "ContentConsignment";
 
-    /// <summary>It was kept aside; a person of the addressee decides.</summary>
+    /// <summary>The dispatch is in quarantine; a person of the addressee decides.</summary>
     public const string ContentConsignmentFailure = "ContentConsignmentFailure";
 
-    /// <summary>It was sent back: not for this addressee.</summary>
+    /// <summary>The dispatch was returned, because it is not for this addressee.</summary>
     public const string RelayRejection = "RelayRejection";
 
     public static readonly string[] All = [ContentConsignment, ContentConsignmentFailure, RelayRejection];

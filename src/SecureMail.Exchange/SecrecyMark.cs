@@ -7,15 +7,14 @@ public static class SecrecyMark
 {
     private static readonly string[] Marks = ["MẬT", "TỐI MẬT", "TUYỆT MẬT"];
 
-    /// <summary>0 for none, 1 to 3 for a mark; an unknown mark counts as the highest, since it was meant as
-    /// one.</summary>
+    /// <summary>0 for no mark, 1 to 3 for a mark. An unknown mark counts as the highest, because its author meant to
+    /// mark the document as secret.</summary>
     public static int RankOrHighest(string? mark) =>
         string.IsNullOrWhiteSpace(mark) ? 0
         : Rank(mark) is var rank and > 0 ? rank
         : Marks.Length;
 
-    /// <summary>1 to 3 for a mark exactly as the office writes it (any case, NFC or NFD), 0 for anything
-    /// else.</summary>
+    /// <summary>1 to 3 for a mark as the office writes it (any case, NFC or NFD), 0 for any other text.</summary>
     public static int Rank(string mark)
     {
         var normal = mark.Trim().Normalize(NormalizationForm.FormC).ToUpperInvariant();

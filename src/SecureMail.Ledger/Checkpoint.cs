@@ -6,13 +6,14 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// A signed statement "my tree has this many leaves and this root": a C2SP tlog-checkpoint in a C2SP signed-note.
-/// Two of them by the same log that no consistency proof can join are the proof of a fork. This type holds the octets
-/// as they came; parsing says nothing of trust until <see cref="IsSignedBy"/> was asked with a key from the directory.
+/// A signed statement of a log, "my tree has this many leaves and this root": a C2SP tlog-checkpoint in a C2SP
+/// signed-note. Two checkpoints of one log that no consistency proof can join prove a fork. This type keeps the bytes
+/// as received. A parsed checkpoint is not trusted until <see cref="IsSignedBy"/> was called with a key from the
+/// directory.
 /// </summary>
 public sealed class Checkpoint
 {
-    /// <summary>A note longer than this is refused unread.</summary>
+    /// <summary>The longest note that is read, in bytes.</summary>
     public const int MaxBytes = SignedNote.MaxBytes;
 
     private const int TimestampSize = 8;
@@ -28,7 +29,8 @@ public sealed class Checkpoint
         _body = Encoding.UTF8.GetBytes(parsed.Text);
         _signatures = parsed.Signatures;
         var lines = parsed.Text.Split('\n');
-        // tlog-checkpoint: origin, size, root, and extension lines, which are not recommended: no auditor reads them.
+        // tlog-checkpoint: origin, size, root, then extension lines. The specification does not recommend extension
+        // lines, and none is accepted here because no auditor reads them.
         if (lines.Length != 4)
         {
             throw LedgerException.Malformed("A checkpoint has exactly three lines: origin, size, root.");
@@ -49,7 +51,7 @@ public sealed class Checkpoint
         Size = size;
         _root = SignedNote.StrictBase64(lines[2]) is { Length: MerkleTree.HashSize } root
             ? root
-            : throw LedgerException.Malformed("The root of a checkpoint is base64 of 32 octets.");
+            : throw LedgerException.Malformed("The root of a checkpoint is base64 of 32 bytes.");
     }
 
     public string Origin { get; }
@@ -57,10 +59,10 @@ public sealed class Checkpoint
     /// <summary>Number of leaves.</summary>
     public long Size { get; }
 
-    /// <summary>32 octets.</summary>
+    /// <summary>The root hash, 32 bytes.</summary>
     public ReadOnlyMemory<byte> Root => _root;
 
-    /// <summary>The whole note as it came, signatures included.</summary>
+    /// <summary>The whole note as received, with its signatures.</summary>
     public ReadOnlyMemory<byte> Note => _note;
 
     /// <summary>The signed text: three lines, each with its newline.</summary>
@@ -83,8 +85,9 @@ public sealed class Checkpoint
     }
 
     /// <summary>
-    /// Whether the log that owns the key signed this. A line with the key's name and id whose signature fails makes the
-    /// answer false even beside a good one (C2SP signed-note: clients should reject the whole note).
+    /// Whether the log that owns the key signed this checkpoint. A line with the key's name and id and a wrong
+    /// signature makes the answer false even beside a good line (C2SP signed-note: clients should reject the whole
+    /// note).
     /// </summary>
     public bool IsSignedBy(VerifierKey log)
     {
@@ -93,9 +96,9 @@ public sealed class Checkpoint
         return log.Kind == NoteKeyKind.Log && lines.Count > 0 && lines.All(line => log.Verify(_body, line.Value));
     }
 
-    /// <summary>The cosignature line by which we say: as of now, the largest consistent tree we saw of this log is this
-    /// one.</summary>
-    /// <returns>The line with its newline, ready to be appended to the note.</returns>
+    /// <summary>Makes a cosignature, which states that this checkpoint is now the largest consistent tree that the
+    /// cosigner has seen of the log.</summary>
+    /// <returns>The line with its newline, as it is appended to the note.</returns>
     public string Cosign(LedgerKey cosigner, DateTimeOffset now)
     {
         if (cosigner.Kind != NoteKeyKind.Cosigner)
@@ -111,9 +114,9 @@ public sealed class Checkpoint
         return new NoteSignature(cosigner.Name, cosigner.Verifier.KeyId, value).ToString();
     }
 
-    /// <summary>Whether the line (with its newline) is the cosigner's cosignature over this checkpoint.</summary>
-    /// <returns>The time the cosigner stated, or null when it is not.</returns>
-    /// <exception cref="LedgerException">Malformed: not a signature line.</exception>
+    /// <summary>Verifies that the line (with its newline) is the cosigner's cosignature over this checkpoint.</summary>
+    /// <returns>The time that the cosigner stated, or null if the line is not its cosignature.</returns>
+    /// <exception cref="LedgerException">Malformed: the line is not a signature line. TooLarge.</exception>
     public DateTimeOffset? CosignedAt(VerifierKey cosigner, string line)
     {
         ArgumentNullException.ThrowIfNull(cosigner);
@@ -132,7 +135,7 @@ public sealed class Checkpoint
         }
 
         var timestamp = BinaryPrimitives.ReadInt64BigEndian(signature.Value);
-        // The year 9999 is where DateTimeOffset ends; the specification's own bound, 2^63 - 1, lies beyond it.
+        // DateTimeOffset ends with the year 9999. The specification's own bound, 2^63 - 1, is later.
         if (timestamp is < 0 or > 253402300799
             || !cosigner.Verify(CosignedMessage(timestamp), signature.Value.AsSpan(TimestampSize)))
         {
@@ -151,6 +154,6 @@ public sealed class Checkpoint
         ];
 }
 
-/// <summary>A peer's cosignature over one of our checkpoints, as it travels: the size of the checkpoint and the
+/// <summary>A peer's cosignature over one of our checkpoints, as it is sent: the size of the checkpoint and the
 /// line.</summary>
 public sealed record Cosignature(long Size, string Line);

@@ -3,9 +3,9 @@ using System.Security.Cryptography;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// Salted commitments: what an entry says of a document without saying which document it is.
-/// The salt lies beside the opened content and dies with it; then the commitment can be tied to nothing,
-/// while the ledger stays whole (documents of the Party are recalled and destroyed, the record of it stays).
+/// Salted commitments: an entry commits to a document without telling which document it is. The salt is stored beside
+/// the opened content and destroyed with it. After that nobody can tie the commitment to a document, and the ledger is
+/// unchanged. Documents of the Party are recalled and destroyed, and the record of that stays.
 /// </summary>
 public static class Commitment
 {
@@ -17,8 +17,8 @@ public static class Commitment
     public static byte[] NewSalt() => RandomNumberGenerator.GetBytes(SaltSize);
 
     /// <summary>HMAC-SHA256(salt, digest) as <c>sha256:</c> and 64 lower-case hexadecimal digits.</summary>
-    /// <param name="salt">32 octets from <see cref="NewSalt"/>.</param>
-    /// <param name="digest">The SHA-256 of what is committed to, 32 octets.</param>
+    /// <param name="salt">32 bytes from <see cref="NewSalt"/>.</param>
+    /// <param name="digest">The SHA-256 of the content, 32 bytes.</param>
     public static string Of(ReadOnlySpan<byte> salt, ReadOnlySpan<byte> digest)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(salt.Length, SaltSize, nameof(salt));

@@ -1,6 +1,6 @@
 namespace SecureMail.Ledger;
 
-/// <summary>The kinds of ledger entries: the first field of what an entry says. They are part of the format
+/// <summary>The kinds of ledger entries: the values of the field <c>kind</c>. They are part of the format
 /// (docs/ledger.md).</summary>
 public static class EntryKind
 {
@@ -47,7 +47,7 @@ public static class EntryKind
     /// <summary>A message was validated and recorded; the entry commits to the findings and the disposition.</summary>
     public const string MessageJudged = "message.judged";
 
-    /// <summary>A receipt was recorded that belongs to a transmission of ours.</summary>
+    /// <summary>A receipt for a transmission of this gateway was recorded.</summary>
     public const string ReceiptMatched = "receipt.matched";
 
     /// <summary>The sender's gateway took our receipt. Written by the sending step.</summary>

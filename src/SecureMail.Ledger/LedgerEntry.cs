@@ -5,20 +5,20 @@ using System.Text;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// One entry of the ledger: who did what to which object, and when. Its octets are canonical JSON (RFC 8785) of
-/// one fixed shape, so that there is exactly one way to write an entry and a reader in any language can hash it:
+/// One entry of the ledger: who did what to which object, and when. Its bytes are canonical JSON (RFC 8785) of one
+/// fixed shape, so that an entry can be written in exactly one way and a reader in any language can hash it:
 /// <code>{"agency":"…","commitments":{"name":"sha256:…"},"kind":"…","object":"…","prior":null,"time":"…","v":1}</code>
-/// The index is not inside: it is given later, by the sequencer. The bytes are frozen by tests/vectors/ledger.
+/// The index is not inside, because the sequencer gives it later. The bytes are frozen by tests/vectors/ledger.
 /// </summary>
 /// <remarks>
-/// Every string is held to an ASCII alphabet without quotation mark and backslash. RFC 8785's escapes and its sorting
-/// by UTF-16 units then have nothing to do, and the parser can demand the octets literally instead of re-serialising.
+/// Every string is limited to an ASCII alphabet without quotation mark and backslash. Then RFC 8785's escapes and its
+/// sorting by UTF-16 units never apply, and the parser can compare the bytes literally instead of serialising again.
 /// </remarks>
 public sealed record LedgerEntry
 {
     public const int Version = 1;
 
-    /// <summary>No entry is longer: 64 commitments with the longest names stay below it.</summary>
+    /// <summary>The longest entry in bytes. 64 commitments with the longest names stay below it.</summary>
     public const int MaxBytes = 16 * 1024;
 
     public const int MaxCommitments = 64;
@@ -36,7 +36,7 @@ public sealed record LedgerEntry
 
     private readonly DateTimeOffset _time;
 
-    /// <summary>When it happened; kept in UTC, to the millisecond (what is finer is cut off).</summary>
+    /// <summary>When the event happened, in UTC. The time is truncated to the millisecond.</summary>
     public required DateTimeOffset Time
     {
         get => _time;
@@ -46,27 +46,27 @@ public sealed record LedgerEntry
 
     public required Guid Agency { get; init; }
 
-    /// <summary>What happened, such as <c>dispatch.accepted</c>: 1 to 64 of <c>a-z 0-9 . -</c>.</summary>
+    /// <summary>The kind of the event, such as <c>dispatch.accepted</c>: 1 to 64 of <c>a-z 0-9 . -</c>.</summary>
     public required string Kind { get; init; }
 
-    /// <summary>The id of what it happened to: 1 to 200 of <c>A-Z a-z 0-9 . _ - : / @ + &lt; &gt; =</c>.</summary>
+    /// <summary>The id of the object: 1 to 200 of <c>A-Z a-z 0-9 . _ - : / @ + &lt; &gt; =</c>.</summary>
     public required string Object { get; init; }
 
-    /// <summary>Name (1 to 64 of <c>A-Z a-z 0-9 . _ -</c>) to the text that <see cref="Commitment.Of"/> made; at most
-    /// 64.</summary>
+    /// <summary>At most 64 commitments: from a name (1 to 64 of <c>A-Z a-z 0-9 . _ -</c>) to the text that
+    /// <see cref="Commitment.Of"/> made.</summary>
     public IReadOnlyDictionary<string, string> Commitments { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Leaf hash of the object's previous entry, 64 lower-case hexadecimal digits; null for its
-    /// first.</summary>
+    /// <summary>The leaf hash of the object's previous entry, 64 lower-case hexadecimal digits. Null for the first
+    /// entry of an object.</summary>
     public string? Prior { get; init; }
 
-    /// <summary>The canonical octets.</summary>
+    /// <summary>The canonical bytes.</summary>
     /// <exception cref="ArgumentException">A field is outside the alphabet or length given above.</exception>
     public byte[] ToBytes()
     {
-        if (Complaint() is { } complaint)
+        if (Validate() is { } fault)
         {
-            throw new ArgumentException(complaint);
+            throw new ArgumentException(fault);
         }
 
         var text = new StringBuilder(512);
@@ -93,14 +93,13 @@ public sealed record LedgerEntry
         return Encoding.ASCII.GetBytes(text.ToString());
     }
 
-    /// <summary>Reads the canonical octets and nothing else: any other spelling of the same values is
-    /// refused.</summary>
+    /// <summary>Reads the canonical bytes. Any other spelling of the same values is refused.</summary>
     /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
     public static LedgerEntry Parse(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length > MaxBytes)
         {
-            throw new LedgerException(LedgerFault.TooLarge, $"A ledger entry is at most {MaxBytes} octets.");
+            throw new LedgerException(LedgerFault.TooLarge, $"A ledger entry is at most {MaxBytes} bytes.");
         }
 
         var at = new Cursor(bytes);
@@ -143,11 +142,11 @@ public sealed record LedgerEntry
             Prior = prior,
             Time = time,
         };
-        if (entry.Complaint() is { } complaint)
+        if (entry.Validate() is { } fault)
         {
-            throw LedgerException.Malformed(complaint);
+            throw LedgerException.Malformed(fault);
         }
-        // Guid.TryParseExact takes upper-case digits as well; the canonical text has none.
+        // Guid.TryParseExact accepts upper-case digits as well. The canonical text has none.
         if (!bytes.Slice(11, 36).SequenceEqual(Encoding.ASCII.GetBytes(agency.ToString("D"))))
         {
             throw LedgerException.Malformed("agency is not in lower case.");
@@ -169,7 +168,7 @@ public sealed record LedgerEntry
 
             at.Expect("\""u8);
             var name = at.UntilQuote(MaxName);
-            // RFC 8785 §3.2.3: members are sorted; a member that comes twice is not sorted either.
+            // RFC 8785 §3.2.3: members are sorted. A member that comes twice breaks the order too.
             if (previous is not null && string.CompareOrdinal(previous, name) >= 0)
             {
                 throw LedgerException.Malformed("commitments are not sorted by name.");
@@ -187,7 +186,8 @@ public sealed record LedgerEntry
         return commitments;
     }
 
-    private string? Complaint()
+    /// <summary>What is wrong with the first field outside its alphabet or length, or null.</summary>
+    private string? Validate()
     {
         if (!Within(Kind, KindAlphabet, MaxName))
         {
@@ -252,7 +252,7 @@ public sealed record LedgerEntry
             }
         }
 
-        /// <summary>Takes what stands before the next quotation mark, and the mark.</summary>
+        /// <summary>Reads up to the next quotation mark, and skips the mark.</summary>
         public string UntilQuote(int max)
         {
             var length = _rest[..Math.Min(_rest.Length, max + 1)].IndexOf((byte)'"');
@@ -261,7 +261,8 @@ public sealed record LedgerEntry
                 throw LedgerException.Malformed("A string of the entry is too long or does not end.");
             }
 
-            var text = Encoding.Latin1.GetString(_rest[..length]); // what is not ASCII fails the alphabets afterwards
+            // Validate refuses letters beyond ASCII afterwards.
+            var text = Encoding.Latin1.GetString(_rest[..length]);
             _rest = _rest[(length + 1)..];
             return text;
         }
@@ -270,7 +271,7 @@ public sealed record LedgerEntry
         {
             if (!_rest.IsEmpty)
             {
-                throw LedgerException.Malformed("Octets follow the entry.");
+                throw LedgerException.Malformed("Bytes follow the entry.");
             }
         }
     }

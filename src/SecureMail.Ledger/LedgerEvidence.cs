@@ -6,16 +6,19 @@ using System.Text.Json;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// What a gateway sends along with a dispatch or a receipt so that the other side can check, without asking anyone,
-/// that the entry stands in the sender's ledger and that this ledger still has the past the receiver saw before:
+/// The evidence that a gateway sends with a dispatch or a receipt. With it the receiver verifies, without asking
+/// anyone, that the entry is in the sender's ledger and that this ledger still has the past that the receiver saw
+/// before:
 /// <code>{"v":1,"entry":"base64","index":0,"checkpoint":"note","inclusion":["base64"],
 ///  "consistency":{"5":["base64"]},"cosignatures":[{"size":5,"line":"— …"}]}</code>
-/// <c>consistency</c>: from each size the receiver said it has seen, to the checkpoint's size.
-/// <c>cosignatures</c>: the sender's, over the receiver's own checkpoints.
-/// UTF-8 JSON; the gateway folds it in base64 into a header field. docs/ledger.md describes it for other readers.
+/// <c>consistency</c>: proofs from each size that the receiver announced to the checkpoint's size.
+/// <c>cosignatures</c>: the sender's cosignatures over the receiver's own checkpoints.
+/// The form is UTF-8 JSON. The gateway sends it in base64 in a folded header field. docs/ledger.md describes it for
+/// other readers.
 /// </summary>
 public sealed class LedgerEvidence
 {
+    /// <summary>The longest JSON form in bytes.</summary>
     public const int MaxBytes = 96 * 1024;
 
     /// <summary>How many consistency proofs evidence carries at most.</summary>
@@ -31,9 +34,9 @@ public sealed class LedgerEvidence
 
     private readonly byte[] _entryBytes;
 
-    /// <summary>Evidence of parts that fit one another; <see cref="Parse"/> reads it from bytes.</summary>
+    /// <summary>Makes evidence of parts that belong together. <see cref="Parse"/> reads evidence from bytes.</summary>
     /// <param name="entry">The entry's canonical bytes.</param>
-    /// <exception cref="LedgerException">Malformed: the bytes are no entry.</exception>
+    /// <exception cref="LedgerException">Malformed: the bytes are not an entry.</exception>
     public LedgerEvidence(
         byte[] entry, long index, Checkpoint checkpoint, IReadOnlyList<byte[]> inclusion,
         IReadOnlyDictionary<long, IReadOnlyList<byte[]>> consistency, IReadOnlyList<Cosignature> cosignatures)
@@ -53,18 +56,18 @@ public sealed class LedgerEvidence
 
     public IReadOnlyList<byte[]> Inclusion { get; }
 
-    /// <summary>For the ledger of the peer.</summary>
+    /// <summary>Consistency proofs of the sender's ledger, by the size that each begins at.</summary>
     public IReadOnlyDictionary<long, IReadOnlyList<byte[]>> Consistency { get; }
 
-    /// <summary>For our own checkpoints, one call each.</summary>
+    /// <summary>The sender's cosignatures over the receiver's checkpoints.</summary>
     public IReadOnlyList<Cosignature> Cosignatures { get; }
 
     /// <summary>
-    /// Whether the checkpoint is the log's and the entry stands in it. Says nothing of the past: for that the
-    /// checkpoint goes to the ledger of the peer.
+    /// Verifies that the checkpoint is signed by the log and that the entry is in its tree. The consistency proofs are
+    /// not verified here, because that needs the checkpoints seen of the peer.
     /// </summary>
     /// <param name="log">The sender's log key, as the directory pins it.</param>
-    /// <returns>Null when all is well.</returns>
+    /// <returns>The problem, or null if the evidence is valid.</returns>
     public LedgerProblem? Verify(VerifierKey log)
     {
         ArgumentNullException.ThrowIfNull(log);
@@ -85,7 +88,7 @@ public sealed class LedgerEvidence
     public byte[] ToBytes()
     {
         var buffer = new ArrayBufferWriter<byte>();
-        // No browser reads this; the em dash of the signature lines may stand as it is.
+        // No browser reads this JSON, so the em dash of the signature lines need not be escaped.
         using (
             var json = new Utf8JsonWriter(
                 buffer,
@@ -127,7 +130,7 @@ public sealed class LedgerEvidence
     {
         if (bytes.Length > MaxBytes)
         {
-            throw new LedgerException(LedgerFault.TooLarge, $"Ledger evidence is at most {MaxBytes} octets.");
+            throw new LedgerException(LedgerFault.TooLarge, $"Ledger evidence is at most {MaxBytes} bytes.");
         }
 
         try
@@ -184,7 +187,7 @@ public sealed class LedgerEvidence
             if (element.GetString() is not { Length: HashTextLength } text
                 || SignedNote.StrictBase64(text) is not { Length: MerkleTree.HashSize } hash)
             {
-                throw LedgerException.Malformed("A hash of a proof is base64 of 32 octets.");
+                throw LedgerException.Malformed("A hash of a proof is base64 of 32 bytes.");
             }
 
             hashes.Add(hash);
@@ -238,7 +241,7 @@ public sealed class LedgerEvidence
         var text = element.GetString() ?? "";
         if (text.Length > (max + 2) / 3 * 4)
         {
-            throw new LedgerException(LedgerFault.TooLarge, $"An entry is at most {max} octets.");
+            throw new LedgerException(LedgerFault.TooLarge, $"An entry is at most {max} bytes.");
         }
 
         return SignedNote.StrictBase64(text)

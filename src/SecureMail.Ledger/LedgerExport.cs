@@ -5,13 +5,13 @@ using System.Text.Json;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// The ledger as a file that anyone can verify without us: one JSON object a line (docs/ledger.md).
+/// The ledger as a file that anyone can verify without this gateway: one JSON object a line (docs/ledger.md).
 /// <code>{"type":"ledger","v":1,"origin":"…","vkey":"…"}
 /// {"type":"entry","index":0,"body":"base64"}
 /// {"type":"checkpoint","note":"…"}            after the last entry it covers
 /// {"type":"cosignature","size":1,"vkey":"…","line":"…"}   after its checkpoint</code>
-/// Checkpoints seen of a peer travel in the same checkpoint lines: what one gateway writes by
-/// "securemail ledger seen", the other reads by <see cref="ReadSeenAsync"/> and verifies itself against.
+/// Checkpoints seen of a peer have the same checkpoint lines. One gateway writes them with "securemail ledger seen".
+/// The other reads them with <see cref="ReadSeenAsync"/> and compares its own ledger with them.
 /// </summary>
 public static class LedgerExport
 {
@@ -21,15 +21,15 @@ public static class LedgerExport
     /// <summary>UTF-8 without a byte order mark.</summary>
     public static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
 
-    /// <summary>How a line is written: letters as they are.</summary>
+    /// <summary>How a line is written: letters beyond ASCII are not escaped.</summary>
     public static readonly JsonSerializerOptions Json = new()
     {
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
     /// <summary>
-    /// Reads checkpoints that others hold: JSON lines of type <c>checkpoint</c> (other types are passed over, so that a
-    /// whole export serves too), or one note as it is.
+    /// Reads checkpoints that others hold: JSON lines of type <c>checkpoint</c>, or one note as it is. Lines of other
+    /// types are skipped, so that a whole export can be read too.
     /// </summary>
     /// <exception cref="LedgerException">Malformed or TooLarge.</exception>
     public static async Task<IReadOnlyList<Checkpoint>> ReadSeenAsync(Stream input, CancellationToken cancellationToken)

@@ -4,9 +4,9 @@ using SecureMail.Libcrypto;
 namespace SecureMail.Ledger;
 
 /// <summary>
-/// An Ed25519 key in a file of its own that only its owner may read: PKCS#8 in PEM (RFC 8410), so that openssl can use
-/// it. A gateway has two, never the same: the log key signs its checkpoints, the cosigner key those of its peers
-/// (a cosignature does not name its signer, so C2SP tlog-cosignature forbids sharing the key).
+/// An Ed25519 key in a file that only its owner may read: PKCS#8 in PEM (RFC 8410), so that openssl can use the file. A
+/// gateway has two different keys. The log key signs its own checkpoints. The cosigner key signs those of its peers.
+/// C2SP tlog-cosignature forbids sharing the key, because a cosignature does not name its signer.
 /// </summary>
 public sealed class LedgerKey : IDisposable
 {
@@ -14,7 +14,7 @@ public sealed class LedgerKey : IDisposable
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const int MaxFile = 4096;
 
-    // RFC 8410 §7: PrivateKeyInfo v1 with id-Ed25519; the seed's 32 octets follow.
+    // RFC 8410 §7: PrivateKeyInfo v1 with id-Ed25519. The 32 octets of the seed follow.
     private static readonly byte[] Pkcs8Prefix = Convert.FromHexString("302e020100300506032b657004220420");
 
     private readonly byte[] _seed;
@@ -56,8 +56,8 @@ public sealed class LedgerKey : IDisposable
             }
 
             file.WriteByte((byte)'\n');
-            // A key that signed a checkpoint and was then lost with the page cache would leave a log nobody can
-            // continue.
+            // Flush to the disk, because no gateway could continue the log of a key that signed a checkpoint and was
+            // then lost with the page cache.
             file.Flush(flushToDisk: true);
         }
         finally
@@ -68,7 +68,7 @@ public sealed class LedgerKey : IDisposable
         return key;
     }
 
-    /// <exception cref="LedgerException">KeyUnreadable: no such file, open to others, or not an Ed25519
+    /// <exception cref="LedgerException">KeyUnreadable: the file is missing, is open to others, or is not an Ed25519
     /// key.</exception>
     public static LedgerKey Load(string path, string name, NoteKeyKind kind)
     {
@@ -79,7 +79,7 @@ public sealed class LedgerKey : IDisposable
                 && (File.GetUnixFileMode(path) & ~OwnerOnly & ~UnixFileMode.UserExecute) != UnixFileMode.None)
             {
                 throw new LedgerException(
-                    LedgerFault.KeyUnreadable, "The ledger's key file is open to others than its owner: chmod 600.");
+                    LedgerFault.KeyUnreadable, "The ledger's key file is open to other accounts: chmod 600.");
             }
 
             using var reader = new StreamReader(path);

@@ -5,13 +5,13 @@ namespace SecureMail.Ledger;
 
 /// <summary>
 /// The hash tree of RFC 9162 §2.1 (the tree of RFC 6962), as pure functions: hashes, roots, and the verification of
-/// proofs. No state, no database; a peer, an auditor and our own sequencer all verify with this code.
+/// proofs. The code has no state and no database. Peers, auditors and the gateway's own sequencer verify with it.
 /// </summary>
 public static class MerkleTree
 {
     public const int HashSize = SHA256.HashSizeInBytes;
 
-    /// <summary>A proof in a tree of 2^63 leaves has no more hashes than this.</summary>
+    /// <summary>The most hashes that a proof in a tree of 2^63 leaves can have.</summary>
     public const int MaxProofHashes = 64;
 
     /// <summary>SHA-256(0x00 || entry). The prefix keeps a leaf from being passed off as a node (RFC 9162
@@ -21,7 +21,7 @@ public static class MerkleTree
         if (entry.Length > LedgerEntry.MaxBytes)
         {
             throw new LedgerException(
-                LedgerFault.TooLarge, $"A ledger entry is at most {LedgerEntry.MaxBytes} octets.");
+                LedgerFault.TooLarge, $"A ledger entry is at most {LedgerEntry.MaxBytes} bytes.");
         }
 
         Span<byte> input = stackalloc byte[entry.Length + 1];
@@ -43,7 +43,7 @@ public static class MerkleTree
     /// <summary>The root of the empty tree: SHA-256 of nothing.</summary>
     public static byte[] EmptyRoot() => SHA256.HashData([]);
 
-    /// <summary>Whether the leaf stands at the index of the tree of that size and root (RFC 9162 §2.1.3.2).</summary>
+    /// <summary>Whether the leaf has that index in the tree of that size and root (RFC 9162 §2.1.3.2).</summary>
     public static bool VerifyInclusion(
         ReadOnlySpan<byte> leafHash, long index, long size, IReadOnlyList<byte[]> proof, ReadOnlySpan<byte> root)
     {
@@ -79,8 +79,8 @@ public static class MerkleTree
     }
 
     /// <summary>Whether the tree (second) only appended to the tree (first) (RFC 9162 §2.1.4.2).</summary>
-    /// <remarks>Equal sizes need equal roots and an empty proof. A tree of no leaves is not a checkpoint of ours, and
-    /// is refused.</remarks>
+    /// <remarks>Equal sizes need equal roots and an empty proof. A tree without leaves is refused, because the gateway
+    /// signs no checkpoint over it.</remarks>
     public static bool VerifyConsistency(
         long first, ReadOnlySpan<byte> firstRoot, long second, ReadOnlySpan<byte> secondRoot,
         IReadOnlyList<byte[]> proof)

@@ -42,7 +42,7 @@ internal sealed record NoteSignature(string Name, uint KeyId, byte[] Value)
         if (SignedNote.StrictBase64(rest[(space + 1)..]) is not { Length: > 4 } bytes)
         {
             throw LedgerException.Malformed(
-                "The signature of a signature line is not base64 of more than four octets.");
+                "The signature of a signature line is not base64 of more than four bytes.");
         }
 
         return new NoteSignature(name, BinaryPrimitives.ReadUInt32BigEndian(bytes), bytes[4..]);
@@ -50,13 +50,12 @@ internal sealed record NoteSignature(string Name, uint KeyId, byte[] Value)
 }
 
 /// <summary>
-/// The framing of C2SP signed-note: a text, an empty line, signature lines. What the text means is
-/// <see cref="Checkpoint"/>'s affair, and whose signatures count is the affair of who holds the keys.
+/// The framing of C2SP signed-note: a text, an empty line, signature lines. <see cref="Checkpoint"/> interprets the
+/// text. The caller decides which keys count.
 /// </summary>
 internal sealed class SignedNote
 {
-    /// <summary>Room for the 16 signatures that readers must accept, were each of the post-quantum size of 5
-    /// kB.</summary>
+    /// <summary>Readers must accept 16 signatures (C2SP signed-note). Post-quantum ones have 5 kB each.</summary>
     public const int MaxBytes = 128 * 1024;
 
     public const int MaxSignatures = 32;
@@ -74,7 +73,7 @@ internal sealed class SignedNote
     {
         if (bytes.Length > MaxBytes)
         {
-            throw new LedgerException(LedgerFault.TooLarge, $"A note is at most {MaxBytes} octets.");
+            throw new LedgerException(LedgerFault.TooLarge, $"A note is at most {MaxBytes} bytes.");
         }
 
         string note;
@@ -122,8 +121,8 @@ internal sealed class SignedNote
         return new SignedNote(note[..(split + 1)], signatures);
     }
 
-    /// <summary>RFC 4648 §4 with padding and nothing else; null when it is anything else. The platform's decoders skip
-    /// white space.</summary>
+    /// <summary>Decodes base64 of RFC 4648 §4 with padding. Returns null for any other text. The platform's decoders
+    /// would skip white space.</summary>
     public static byte[]? StrictBase64(ReadOnlySpan<char> text)
     {
         var bytes = new byte[(text.Length / 4 * 3) + 3];

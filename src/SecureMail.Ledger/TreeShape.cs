@@ -6,14 +6,14 @@ namespace SecureMail.Ledger;
 public readonly record struct NodeId(int Level, long Index);
 
 /// <summary>
-/// Which complete subtrees make up a range, a proof, a root. Only complete subtrees are stored, because they never
-/// change; whatever ends at the right edge of the tree is folded from them when it is needed.
+/// Which complete subtrees make up a range, a proof or a root. Only complete subtrees are stored, because they never
+/// change. The hashes at the right edge of the tree are folded from them when they are needed.
 /// </summary>
 public static class TreeShape
 {
     /// <summary>
-    /// The complete subtrees of the leaves [begin, end), left to right. Folded from the right they give the range's
-    /// hash. <paramref name="begin"/> is a multiple of the largest power of two that fits, as in every range of a
+    /// The complete subtrees of the leaves [begin, end), left to right. Folded from the right they give the hash of the
+    /// range. <paramref name="begin"/> is a multiple of the largest power of two that fits, as in every range of a
     /// proof.
     /// </summary>
     public static List<NodeId> Peaks(long begin, long end)
@@ -57,8 +57,8 @@ public static class TreeShape
     {
         var ranges = new List<(long, long)>();
         var (begin, end) = (0L, second);
-        var old = first; // where the old tree ends
-        var whole = true; // SUBPROOF's b: the subtree under us is the whole old tree, whose root the verifier has
+        var old = first; // the end of the old tree
+        var whole = true; // SUBPROOF's b: the current subtree is the whole old tree, whose root the verifier has
         while (old != end)
         {
             var middle = begin + LargestPowerOfTwoBelow(end - begin);
@@ -100,7 +100,7 @@ public static class TreeShape
 
 /// <summary>
 /// The right edge of a growing tree: one hash for each set bit of its size. Appending a leaf costs two hashes on
-/// average, the root as many as there are set bits; nothing else of the tree is needed for either.
+/// average. The root costs as many hashes as there are set bits. No other part of the tree is needed for either.
 /// </summary>
 public sealed class Frontier
 {
@@ -121,8 +121,9 @@ public sealed class Frontier
 
     public long Size { get; private set; }
 
-    /// <summary>Appends a leaf; reports each complete subtree of level 1 and up that it finishes, lowest
-    /// first.</summary>
+    /// <summary>Appends a leaf.</summary>
+    /// <param name="completed">Called for each subtree of level 1 and up that the leaf completes, the lowest
+    /// first.</param>
     public void Append(byte[] leafHash, Action<NodeId, byte[]>? completed = null)
     {
         var index = Size++;

@@ -6,21 +6,21 @@ using SecureMail.Libcrypto;
 
 namespace SecureMail.Ledger;
 
-/// <summary>What a key says when it signs a note; the octet before the public key (C2SP signed-note, "Signature
-/// types").</summary>
+/// <summary>The meaning of a key's signatures on a note, which is the byte before the public key (C2SP signed-note,
+/// "Signature types").</summary>
 public enum NoteKeyKind
 {
-    /// <summary>The log itself: Ed25519 over the note text.</summary>
+    /// <summary>The log signs its own checkpoints: Ed25519 over the note text.</summary>
     Log = 0x01,
 
-    /// <summary>A cosigner: timestamped Ed25519 over a checkpoint that it found consistent (C2SP
+    /// <summary>A cosigner signs checkpoints that it found consistent: timestamped Ed25519 (C2SP
     /// tlog-cosignature).</summary>
     Cosigner = 0x04,
 }
 
 /// <summary>
-/// A public key with its name, as witnesses and tools are configured with it:
-/// <c>name+hex key id+base64(kind || 32 octets)</c> (C2SP signed-note). The directory pins a peer's keys in this form.
+/// A public key with its name, in the form in which witnesses and tools are configured:
+/// <c>name+hex key id+base64(kind || 32 bytes)</c> (C2SP signed-note). The directory pins a peer's keys in this form.
 /// </summary>
 public sealed class VerifierKey
 {
@@ -49,11 +49,11 @@ public sealed class VerifierKey
 
     public uint KeyId { get; }
 
-    /// <summary>The 32 octets of RFC 8032.</summary>
+    /// <summary>The 32 octets of an Ed25519 public key (RFC 8032 §5.1.5).</summary>
     public ReadOnlyMemory<byte> PublicKey => _publicKey;
 
-    /// <exception cref="LedgerException">Malformed: not a key of one of the two kinds, or its id is not the id of its
-    /// key.</exception>
+    /// <exception cref="LedgerException">Malformed: the text is not a key of one of the two kinds, or the id is not the
+    /// id of the key.</exception>
     public static VerifierKey Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -68,7 +68,7 @@ public sealed class VerifierKey
             || material[0] is not ((byte)NoteKeyKind.Log or (byte)NoteKeyKind.Cosigner))
         {
             throw LedgerException.Malformed(
-                "A verifier key holds one octet of kind (1 or 4) and 32 octets of Ed25519 key.");
+                "A verifier key holds one byte of kind (1 or 4) and 32 bytes of Ed25519 key.");
         }
 
         var key = new VerifierKey(parts[0], (NoteKeyKind)material[0], material.AsSpan(1));

@@ -4,8 +4,8 @@ using System.Text.Json.Serialization;
 
 namespace SecureMail.Ledger;
 
-/// <summary>How the gateway's JSON parts are read and written: strict, bounded in depth, no name twice, UTF-8 with
-/// Vietnamese letters as they are.</summary>
+/// <summary>Reads and writes the gateway's JSON formats: strict, bounded in depth, no member name twice, UTF-8 with
+/// Vietnamese letters unescaped.</summary>
 public static class WireJson
 {
     public static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web)
@@ -19,10 +19,12 @@ public static class WireJson
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>Reads one of our formats; the major version is looked at first, since nothing else of an unknown one
-    /// can be relied on.</summary>
-    /// <exception cref="WireFormatException">Not JSON of this shape, too long, or of a version that this build does not
-    /// know.</exception>
+    /// <summary>Reads one of our formats. The version is read first, because a text of an unknown version may have any
+    /// shape.</summary>
+    /// <param name="limit">The most bytes that are read.</param>
+    /// <param name="what">The name of the format, for the message.</param>
+    /// <exception cref="WireFormatException">The text is not JSON of this shape, is too long, or has a version that
+    /// this build does not know.</exception>
     public static T Read<T>(ReadOnlyMemory<byte> json, int limit, string what)
         where T : class
     {
@@ -58,14 +60,14 @@ public static class WireJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The second is what the parser throws at an escape that is half a surrogate pair. Its message can quote
-            // the text; ours must not.
+            // The parser throws InvalidOperationException at an escape that is half a surrogate pair. The message of
+            // either can quote the text, so it is not passed on.
             throw new WireFormatException(WireFormatException.DamagedCode, $"The {what} cannot be read.");
         }
     }
 }
 
-/// <summary>A text in one of our formats that cannot be read. The message is for the log: it quotes nothing of the text
+/// <summary>A text in one of our formats that cannot be read. The message is for the log and quotes nothing of the text
 /// but names of fields. Users read the words of the code.</summary>
 /// <param name="code">One of <c>ReasonCode</c>.</param>
 /// <param name="detail">One English sentence.</param>

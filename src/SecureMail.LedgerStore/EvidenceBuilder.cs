@@ -5,11 +5,11 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>Builds the evidence that leaves with a dispatch or a receipt from our stored ledger.</summary>
+/// <summary>Builds the evidence that is sent with a dispatch or a receipt, from the stored ledger.</summary>
 public static class EvidenceBuilder
 {
-    /// <summary>Gathers the evidence for one of our entries, at our latest checkpoint.</summary>
-    /// <param name="peerSizes">The sizes of our log that the receiver says it has seen; at most
+    /// <summary>Builds the evidence for one of our entries, at our latest checkpoint.</summary>
+    /// <param name="peerSizes">The sizes of our log that the receiver announced as seen. At most
     /// <see cref="LedgerEvidence.MaxProofs"/> are answered, and none above our own size.</param>
     /// <param name="cosignatures">Our cosignatures over the receiver's checkpoints, at most 16.</param>
     /// <exception cref="LedgerException">NotFound; NotCovered: no checkpoint covers the entry yet; Damaged.</exception>
@@ -32,8 +32,7 @@ public static class EvidenceBuilder
 
         var inclusion = await StoredLedger.InclusionProofAsync(connection, index, head.Size, cancellationToken);
         var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
-        // The receiver's own size needs no proof; a larger one than ours we cannot prove, and it will notice that
-        // itself.
+        // Our current size needs no proof. A size above ours cannot be proven, and the receiver notices that by itself.
         foreach (
             var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(LedgerEvidence.MaxProofs))
         {

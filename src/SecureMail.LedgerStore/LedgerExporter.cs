@@ -10,7 +10,8 @@ namespace SecureMail.LedgerStore;
 /// <summary>Writes the stored ledger as the file that <see cref="LedgerExport"/> describes.</summary>
 public static class LedgerExporter
 {
-    /// <summary>Writes everything that a checkpoint covers, from one snapshot of the database.</summary>
+    /// <summary>Writes all entries that a checkpoint covers, with checkpoints and cosignatures, from one snapshot of
+    /// the database.</summary>
     public static async Task WriteAsync(
         NpgsqlDataSource database, VerifierKey log, Stream output, CancellationToken cancellationToken)
     {
@@ -29,8 +30,12 @@ public static class LedgerExporter
                 LedgerExport.Json));
         await using var entries = await ReadAsync(
             snapshot[0],
-            "SELECT l.idx, e.body FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) WHERE l.idx < (SELECT "
-                + "max(size) FROM ledger.checkpoint) ORDER BY l.idx",
+            """
+            SELECT l.idx, e.body
+            FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id)
+            WHERE l.idx < (SELECT max(size) FROM ledger.checkpoint)
+            ORDER BY l.idx
+            """,
             cancellationToken);
         await using var checkpoints = await ReadAsync(
             snapshot[1], "SELECT size, note FROM ledger.checkpoint ORDER BY size", cancellationToken);
@@ -42,7 +47,7 @@ public static class LedgerExporter
         while (await entries.ReadAsync(cancellationToken))
         {
             var index = entries.GetInt64(0);
-            // A missing entry is exported as an empty body: the reader shall find the hole, not be spared it.
+            // A missing entry is exported as an empty body, so that the reader of the export finds the gap.
             var body = await entries.IsDBNullAsync(1, cancellationToken) ? [] : entries.GetFieldValue<byte[]>(1);
             await text.WriteLineAsync(
                 string.Create(
@@ -75,7 +80,7 @@ public static class LedgerExporter
         await text.FlushAsync(cancellationToken);
     }
 
-    /// <summary>Writes the checkpoints we hold of a peer, so that it, or its auditor, can compare.</summary>
+    /// <summary>Writes the checkpoints seen of a peer, so that the peer or its auditor can compare them.</summary>
     public static async Task WriteSeenAsync(
         NpgsqlConnection connection, string peerOrigin, Stream output, CancellationToken cancellationToken)
     {

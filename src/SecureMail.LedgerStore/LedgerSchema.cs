@@ -4,8 +4,8 @@ using SecureMail.Storage;
 namespace SecureMail.LedgerStore;
 
 /// <summary>
-/// The SQL of schema <c>ledger</c>, in the order to run it. It names the schema itself and creates no role; rights go
-/// to the role <c>securemail_gateway</c> when that exists beforehand.
+/// The migrations of the schema <c>ledger</c>. The SQL names the schema itself and creates no role. Rights go to the
+/// role <c>securemail_gateway</c> if that role exists.
 /// </summary>
 public static class LedgerSchema
 {

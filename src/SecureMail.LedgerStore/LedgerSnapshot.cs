@@ -5,7 +5,7 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>Several connections that see one and the same state of the database, so that tables can be read side by
+/// <summary>Several connections that see the same state of the database, so that tables can be read side by
 /// side.</summary>
 internal sealed class LedgerSnapshot : IAsyncDisposable
 {
@@ -27,8 +27,8 @@ internal sealed class LedgerSnapshot : IAsyncDisposable
                 snapshot._connections.Add(connection);
                 snapshot._transactions.Add(
                     await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, cancellationToken));
-                // The first statement of the transaction, as SET TRANSACTION SNAPSHOT demands; the id is PostgreSQL's
-                // own hex text.
+                // SET TRANSACTION SNAPSHOT must be the first statement of its transaction. The id is a hexadecimal text
+                // made by PostgreSQL, so it needs no quoting.
                 await using var share = new NpgsqlCommand(
                     id is null ? "SELECT pg_export_snapshot()" : $"SET TRANSACTION SNAPSHOT '{id}'", connection);
                 id = await share.ExecuteScalarAsync(cancellationToken) as string ?? id;

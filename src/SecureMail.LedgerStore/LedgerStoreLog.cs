@@ -4,13 +4,14 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>What the ledger writes to the log: sizes, counts, ids. Never the content of an entry.</summary>
+/// <summary>The log messages of the ledger: sizes, counts and ids, never the content of an entry.</summary>
 internal static partial class LedgerStoreLog
 {
     [LoggerMessage(4001, LogLevel.Debug, "Checkpoint signed: {Size} entries, {Added} of them new")]
     public static partial void CheckpointSigned(ILogger logger, long size, int added);
 
-    [LoggerMessage(4002, LogLevel.Warning, "Sequencing failed, the database may be away; trying again in {Delay}")]
+    [LoggerMessage(
+        4002, LogLevel.Warning, "Sequencing failed, the database may be unreachable; next attempt in {Delay}")]
     public static partial void SequencingFailed(ILogger logger, TimeSpan delay, Exception exception);
 
     [LoggerMessage(

@@ -9,11 +9,12 @@ internal delegate void ReportProblem(string code, params object[] arguments);
 
 /// <summary>
 /// Compares the computed subtrees with the stored ones, in the order in which a growing tree completes them. A wrong
-/// leaf makes every subtree above it wrong; only the lowest is reported, and neighbours in one sentence.
+/// leaf makes every subtree above it wrong. Only the lowest wrong subtree is reported, and neighbours are reported as
+/// one range.
 /// </summary>
 internal sealed class NodeCheck(ReportProblem report)
 {
-    // The wrong subtrees not yet followed by their parent: the parents of these are not news.
+    // Wrong subtrees whose parents were not compared yet. The parents are not reported again.
     private readonly HashSet<NodeId> _wrong = [];
     private NpgsqlDataReader? _stored;
     private bool _more;
@@ -105,8 +106,8 @@ internal sealed class NodeCheck(ReportProblem report)
     }
 }
 
-/// <summary>Compares each stored checkpoint with the root computed at its size, and its signature with the log's
-/// key.</summary>
+/// <summary>Compares each stored checkpoint with the root computed at its size, and verifies its signature with the
+/// log's key.</summary>
 internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
 {
     private NpgsqlDataReader? _stored;
@@ -156,7 +157,7 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         }
         catch (LedgerException)
         {
-            // Reported just below.
+            // An unreadable checkpoint is reported below as one without a signature.
         }
         if (checkpoint is null || checkpoint.Origin != log.Name || !checkpoint.IsSignedBy(log))
         {
@@ -173,7 +174,7 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
         }
         else if (!_diverged)
         {
-            // All later roots differ as well; that is the same news.
+            // All later roots differ as well, and are not reported again.
             _diverged = true;
             var span = LedgerVerifier.Span(_agreed, size - 1);
             report("checkpoint-root", span, size);
@@ -181,8 +182,8 @@ internal sealed class CheckpointCheck(VerifierKey log, ReportProblem report)
     }
 }
 
-/// <summary>Compares the tree with checkpoints of this log that others hold: the only witness against a rewrite signed
-/// anew.</summary>
+/// <summary>Compares the tree with checkpoints of this log that others hold. Only these show a ledger that was
+/// rewritten and signed again.</summary>
 internal sealed class SeenCheck
 {
     private readonly VerifierKey _log;

@@ -6,30 +6,31 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <param name="Entries">Leaves in the tree.</param>
-/// <param name="Checkpoints">Checkpoints of ours that were checked.</param>
-/// <param name="SeenAgreed">Of the checkpoints others hold, how many agree.</param>
-/// <param name="Problems">In the order found; empty when the ledger is whole. At most
-/// <see cref="LedgerVerifier.MaxProblems"/>.</param>
+/// <summary>The result of verifying the ledger.</summary>
+/// <param name="Entries">The number of leaves in the tree.</param>
+/// <param name="Checkpoints">How many of our own checkpoints were verified.</param>
+/// <param name="SeenAgreed">How many of the checkpoints that others hold agree with the tree.</param>
+/// <param name="Problems">The problems in the order found. Empty if the ledger is intact. After
+/// <see cref="LedgerVerifier.MaxProblems"/> one more problem gives the count of the others.</param>
 public sealed record LedgerReport(
     long Entries, long Checkpoints, int SeenAgreed, IReadOnlyList<LedgerProblem> Problems);
 
 /// <summary>
-/// Recomputes the whole ledger from its rows and names what does not fit, by index and entry id. It trusts nothing that
-/// is stored: each value is compared with the one it is derived from.
+/// Recomputes the whole ledger from its rows and reports each contradiction by index and entry id. It trusts no stored
+/// value: each value is compared with the value that it is derived from.
 /// <code>
 /// body ── hash ──► leaf.hash ── order ──► node ──► root ──► checkpoint ── signature ──► log key
 ///                                                            └── and checkpoints that others hold (seen)
 /// </code>
-/// The comparisons go from left to right, so that the first one that fails is the one nearest to what was changed: a
-/// changed body is named exactly; leaves exchanged among themselves are named by the subtree of two in which they no
-/// longer fit; if the nodes were rewritten as well, by the checkpoint; if all of it was rewritten and signed anew,
-/// nothing inside can tell, and only a checkpoint that somebody else kept does.
-/// One pass, streaming, in one snapshot; memory does not grow with the ledger.
+/// The comparisons go from left to right, so that the first failing one is the nearest to the change. A changed body is
+/// named exactly. Exchanged leaves are named by the subtree of two that they no longer fit. If the nodes were rewritten
+/// as well, the checkpoint shows it. If everything was rewritten and signed again, only a checkpoint that another party
+/// kept shows it.
+/// The ledger is read once, as a stream, in one snapshot. Memory does not grow with the ledger.
 /// </summary>
 public sealed class LedgerVerifier
 {
-    /// <summary>More problems than these are counted in the last one, not listed.</summary>
+    /// <summary>The most problems that are listed. Further ones are counted.</summary>
     public const int MaxProblems = 200;
 
     private static readonly ResourceManager Words = new(
@@ -50,9 +51,10 @@ public sealed class LedgerVerifier
         _seen = new SeenCheck(log, seen, Report);
     }
 
+    /// <summary>Verifies the stored ledger.</summary>
     /// <param name="log">Our log's public key, from the key file or the directory, not from the database.</param>
-    /// <param name="seen">Checkpoints of our log that others hold (<see cref="LedgerExport.ReadSeenAsync"/>); may be
-    /// empty.</param>
+    /// <param name="seen">Checkpoints of our log that others hold (<see cref="LedgerExport.ReadSeenAsync"/>). The list
+    /// may be empty.</param>
     public static async Task<LedgerReport> VerifyAsync(
         NpgsqlDataSource database, VerifierKey log, IReadOnlyList<Checkpoint> seen, CancellationToken cancellationToken)
     {
@@ -75,10 +77,11 @@ public sealed class LedgerVerifier
             snapshot[0],
             """
             SELECT l.idx, l.entry_id, l.hash, e.body, e.leaf_hash, e.object, e.kind, e.agency, e.time, e.prior
-            FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id) ORDER BY l.idx
+            FROM ledger.leaf l LEFT JOIN ledger.entry e USING (entry_id)
+            ORDER BY l.idx
             """
         );
-        // The order in which a growing tree completes its subtrees: by their last leaf, then upwards.
+        // Nodes are read in the order in which a growing tree completes its subtrees: by the last leaf, then upwards.
         await using var nodeCommand = Command(
             snapshot[1], "SELECT level, idx, hash FROM ledger.node ORDER BY ((idx + 1) << level), level");
         await using var checkpointCommand = Command(
@@ -98,7 +101,7 @@ public sealed class LedgerVerifier
             if (index != frontier.Size)
             {
                 Report("leaf-missing", Span(frontier.Size, index - 1));
-                // What follows cannot be hashed into the tree any more; bodies are still compared with their leaves.
+                // The tree cannot be computed beyond the gap. Bodies are still compared with their leaves.
                 _nodes.Abandon();
                 _checkpoints.Abandon();
                 _seen.Abandon();
@@ -164,17 +167,19 @@ public sealed class LedgerVerifier
             && entry.Prior == (row.IsDBNull(9) ? null : Convert.ToHexStringLower(row.GetFieldValue<byte[]>(9)));
     }
 
-    /// <summary>What is not in the tree: entries nobody will ever sequence, broken chains, cosignatures.</summary>
+    /// <summary>Verifies what is not in the tree: entries that will never be sequenced, broken chains,
+    /// cosignatures.</summary>
     private async Task CheckListsAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         await foreach (
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM ledger.entry e WHERE NOT EXISTS (SELECT FROM ledger.leaf l
-                  WHERE l.entry_id = e.entry_id)
-                  AND NOT EXISTS (SELECT FROM ledger.pending p WHERE p.entry_id = e.entry_id) ORDER BY entry_id
-                    LIMIT 1000
+                SELECT entry_id
+                FROM ledger.entry e
+                WHERE NOT EXISTS (SELECT FROM ledger.leaf l WHERE l.entry_id = e.entry_id)
+                  AND NOT EXISTS (SELECT FROM ledger.pending p WHERE p.entry_id = e.entry_id)
+                ORDER BY entry_id LIMIT 1000
                 """,
                 cancellationToken))
         {
@@ -184,8 +189,10 @@ public sealed class LedgerVerifier
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM ledger.pending p WHERE NOT EXISTS (SELECT FROM ledger.entry e
-                  WHERE e.entry_id = p.entry_id) ORDER BY entry_id LIMIT 1000
+                SELECT entry_id
+                FROM ledger.pending p
+                WHERE NOT EXISTS (SELECT FROM ledger.entry e WHERE e.entry_id = p.entry_id)
+                ORDER BY entry_id LIMIT 1000
                 """,
                 cancellationToken))
         {
@@ -195,9 +202,12 @@ public sealed class LedgerVerifier
             var entryId in IdsAsync(
                 connection,
                 """
-                SELECT entry_id FROM (SELECT entry_id, prior, lag(leaf_hash) OVER (PARTITION BY object
-                  ORDER BY entry_id) AS before FROM ledger.entry) chain
-                WHERE prior IS NOT NULL AND prior IS DISTINCT FROM before ORDER BY entry_id LIMIT 1000
+                SELECT entry_id
+                FROM (
+                  SELECT entry_id, prior, lag(leaf_hash) OVER (PARTITION BY object ORDER BY entry_id) AS before
+                  FROM ledger.entry) chain
+                WHERE prior IS NOT NULL AND prior IS DISTINCT FROM before
+                ORDER BY entry_id LIMIT 1000
                 """,
                 cancellationToken))
         {
@@ -210,15 +220,19 @@ public sealed class LedgerVerifier
     {
         await using var command = Command(
             connection,
-            "SELECT c.size, k.cosigner, k.line, c.note FROM ledger.cosignature k JOIN ledger.checkpoint c USING (size) "
-                + "ORDER BY 1, 2");
+            """
+            SELECT c.size, k.cosigner, k.line, c.note
+            FROM ledger.cosignature k JOIN ledger.checkpoint c USING (size)
+            ORDER BY 1, 2
+            """
+        );
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         while (await reader.ReadAsync(cancellationToken))
         {
-            var good = false;
+            var isValid = false;
             try
             {
-                good =
+                isValid =
                     Checkpoint
                         .Parse(reader.GetFieldValue<byte[]>(3))
                         .CosignedAt(VerifierKey.Parse(reader.GetString(1)), reader.GetString(2))
@@ -226,9 +240,9 @@ public sealed class LedgerVerifier
             }
             catch (LedgerException)
             {
-                // Not readable is not good.
+                // An unreadable cosignature is reported as a wrong one.
             }
-            if (!good)
+            if (!isValid)
             {
                 Report("cosignature", reader.GetInt64(0));
             }

@@ -1,6 +1,6 @@
 namespace SecureMail.LedgerStore;
 
-/// <summary>What can be wrong with a peer's ledger: the column <c>kind</c> of <c>ledger.alarm</c>. Set by <see
+/// <summary>The kinds of alarms about a peer's ledger: the column <c>kind</c> of <c>ledger.alarm</c>. Set by <see
 /// cref="PeerLedger"/>.</summary>
 public static class PeerAlarmKind
 {

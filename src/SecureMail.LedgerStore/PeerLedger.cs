@@ -9,61 +9,65 @@ namespace SecureMail.LedgerStore;
 
 public enum PeerState
 {
-    /// <summary>The checkpoint is joined to the first one seen of this peer: its past is unchanged.</summary>
+    /// <summary>A proof joins the checkpoint to the first one seen of this peer, so its past is unchanged.</summary>
     Verified,
 
-    /// <summary>Signed, kept, but nothing joins it yet. Normal when deliveries overtake each other; a later proof
-    /// settles it.</summary>
+    /// <summary>The checkpoint is signed and stored, and no proof joins it yet. This is normal when deliveries overtake
+    /// each other. A later proof joins it.</summary>
     Pending,
 
     /// <summary>The peer signed two histories. An alarm with both notes is stored.</summary>
     Fork,
 
-    /// <summary>Not signed by the peer's key, or of another log. An alarm is stored; nothing else changed.</summary>
+    /// <summary>The note is not signed by the peer's key, or is of another log. An alarm is stored. Nothing else
+    /// changed.</summary>
     BadSignature,
 }
 
-/// <param name="State">What became of the checkpoint.</param>
-/// <param name="Checkpoint">The checkpoint as read; null only for BadSignature of an unreadable note.</param>
+/// <summary>The result of observing one checkpoint of a peer.</summary>
+/// <param name="State">The state of the checkpoint.</param>
+/// <param name="Checkpoint">The checkpoint as read. Null only for BadSignature of an unreadable note.</param>
 /// <param name="Cosignature">
-/// With Verified: our cosignature over the highest verified checkpoint of the peer, which may be newer than the one
-/// shown (a cosignature states the largest tree seen, C2SP tlog-cosignature).
+/// With Verified: our cosignature over the highest verified checkpoint of the peer. That one may be newer than the
+/// observed one, because a cosignature states the largest tree seen (C2SP tlog-cosignature).
 /// </param>
-/// <param name="AlarmRaised">A new alarm row was written (the same evidence twice raises one).</param>
+/// <param name="AlarmRaised">Whether a new alarm row was written. The same evidence raises one alarm only.</param>
 /// <param name="JoinedFrom">
-/// The largest size verified before that this checkpoint is joined to: its own size when it was verified already, else
-/// that of a good proof brought with it; 0 for the first one ever seen of the peer; null when nothing joins it. A peer
-/// that was asked for a proof from size n and is honest brings a checkpoint joined from n or more, whatever overtook it
-/// on the way.
+/// The largest earlier verified size that this checkpoint is joined to: its own size if it was verified already, else
+/// the size of a valid proof that came with it, 0 for the first checkpoint ever seen of the peer, null if no proof
+/// joins it. An honest peer that was asked for a proof from size n brings a checkpoint joined from n or more, even when
+/// deliveries overtake each other.
 /// </param>
 public sealed record PeerObservation(
     PeerState State, Checkpoint? Checkpoint, Cosignature? Cosignature, bool AlarmRaised, long? JoinedFrom);
 
 /// <summary>
-/// What we remember of other gateways' ledgers, so that none of them can rewrite its past unseen.
+/// Keeps the checkpoints seen of other gateways' ledgers, so that no peer can rewrite its past unnoticed.
 /// <list type="number">
-/// <item>Every distinct checkpoint seen of a peer is kept. The first one is trusted on first use; the directory pins
-/// the key.</item>
-/// <item>Verified means: on one line. A new checkpoint above the highest verified one must be joined to <b>that</b> one
-/// by a consistency proof; a proof from an older one would leave room for a fork between them. A checkpoint below it
-/// waits, pending, until a proof joins it to a later verified one.</item>
-/// <item><see cref="SeenSizesAsync"/> says which sizes a peer must bring proofs from.</item>
-/// <item>Two roots for one size, or a proof that fails, is a fork: an alarm with both notes.</item>
-/// <item>What is verified is cosigned; the peer keeps our line as evidence that we saw it
+/// <item>Every distinct checkpoint seen of a peer is stored. The first one is trusted on first use, because the
+/// directory pins the key.</item>
+/// <item>The verified checkpoints are one history. A new checkpoint above the highest verified one must be joined to
+/// <b>that</b> one by a consistency proof, because a proof from an older one would leave room for a fork between them.
+/// A checkpoint below the highest verified one stays pending until a proof joins it to a later verified one.</item>
+/// <item><see cref="SeenSizesAsync"/> gives the sizes from which a peer must bring proofs.</item>
+/// <item>Two roots for one size, or a proof that fails, are a fork: an alarm with both notes is stored.</item>
+/// <item>A verified checkpoint is cosigned. The peer stores our line as evidence that we saw its checkpoint
 /// (<see cref="AddCosignatureAsync"/>).</item>
 /// </list>
-/// All methods work in the caller's transaction. Left out: asking third parties what they have seen (gossip).
+/// All methods work in the caller's transaction. Left out on purpose: asking third parties what they have seen
+/// (gossip).
 /// </summary>
 public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger logger)
 {
-    /// <summary>A peer that sends more unjoined checkpoints than this is refused new ones: a table is not filled by a
-    /// stranger.</summary>
+    /// <summary>The most pending checkpoints of a peer. Further ones are refused, so that a peer cannot fill the
+    /// table.</summary>
     public const int MaxPending = 1000;
 
-    // After a burst of parallel deliveries many wait: as many are asked for as one observation may bring proofs.
+    // After a burst of parallel deliveries many checkpoints are pending. A peer is asked for as many proofs as one
+    // observation may bring: the highest verified size and these.
     private const int PendingSizesAsked = LedgerEvidence.MaxProofs - 1;
 
-    // Of a note that nobody signed only the beginning is kept: it proves nothing, it helps a person to search.
+    // Of an unsigned note only the beginning is stored, because it proves nothing and only helps a person to search.
     private const int MaxUnsignedKept = 4096;
 
     private const string LockPeer =
@@ -71,11 +75,11 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
     private sealed record Known(Checkpoint Checkpoint, bool Verified);
 
-    /// <summary>Takes in one checkpoint of a peer, with the consistency proofs that came beside it.</summary>
-    /// <param name="peer">The peer's log key as the directory pins it; its name is the origin.</param>
-    /// <param name="note">The octets of the note as received.</param>
-    /// <param name="proofs">For each earlier size the proof from that size to this note's; sizes we do not know are
-    /// ignored.</param>
+    /// <summary>Verifies and stores one checkpoint of a peer, with the consistency proofs that came with it.</summary>
+    /// <param name="peer">The peer's log key as the directory pins it. Its name is the origin.</param>
+    /// <param name="note">The bytes of the note as received.</param>
+    /// <param name="proofs">For each earlier size the proof from that size to the size of the note. Sizes that were not
+    /// seen are ignored.</param>
     /// <exception cref="LedgerException">TooLarge: more than <see cref="LedgerEvidence.MaxProofs"/> proofs, or
     /// <see cref="MaxPending"/> reached.</exception>
     public async Task<PeerObservation> ObserveAsync(
@@ -106,7 +110,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             var detail = string.Create(
                 CultureInfo.InvariantCulture, $"sizes {other.Size} and {seen.Size} are not one history");
-            // The evidence is kept as seen, too: pending, unless the very checkpoint is stored already.
+            // The contradicting checkpoint is stored too, as pending, unless it is stored already.
             await InsertAsync(transaction, seen, verified: false, cancellationToken);
             var raised = await AlarmAsync(
                 transaction, peer.Name, PeerAlarmKind.Fork, detail, cancellationToken, other.Note, seen.Note);
@@ -116,14 +120,14 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var joined =
             stored is { Verified: true } ? seen.Size
             : highest is null ? 0
-            // A failing proof was a contradiction above.
+            // The proofs are valid here, because a failing proof was a contradiction above.
             : known
                 .Where(k => k.Verified && k.Checkpoint.Size < seen.Size && proofs.ContainsKey(k.Checkpoint.Size))
                 .Max(k => (long?)k.Checkpoint.Size);
         var verified =
             stored is { Verified: true }
             || highest is null // trust on first use
-            || (seen.Size > highest.Size && proofs.ContainsKey(highest.Size)); // a failing proof was a contradiction above
+            || (seen.Size > highest.Size && proofs.ContainsKey(highest.Size));
         if (!verified)
         {
             if (stored is null && await PendingCountAsync(transaction, peer.Name, cancellationToken) >= MaxPending)
@@ -143,8 +147,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     }
 
     /// <summary>
-    /// The sizes from which the peer must prove consistency: the highest verified, then up to 31 that wait, the
-    /// smallest first. Empty for a peer never seen.
+    /// The sizes from which the peer must prove consistency: the highest verified one, then up to 31 pending ones, the
+    /// smallest first. Empty for a peer that was never seen.
     /// </summary>
     public static async Task<IReadOnlyList<long>> SeenSizesAsync(
         NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
@@ -153,14 +157,18 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         await using var command = new NpgsqlCommand(
             $"""
             SELECT size FROM (
-              (SELECT 0 AS place, size FROM ledger.peer_checkpoint WHERE origin = $1
-                AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1)
+              (SELECT 0 AS place, size
+               FROM ledger.peer_checkpoint
+               WHERE origin = $1 AND state = '{PeerCheckpointState.Verified}'
+               ORDER BY size DESC LIMIT 1)
               UNION ALL
-              (SELECT DISTINCT 1, p.size FROM ledger.peer_checkpoint p WHERE p.origin = $1
-                AND p.state = '{PeerCheckpointState.Pending}'
-                AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint v WHERE v.origin = $1 AND v.size = p.size
-                  AND v.root <> p.root)
-                ORDER BY size LIMIT $2)) asked
+              (SELECT DISTINCT 1, p.size
+               FROM ledger.peer_checkpoint p
+               WHERE p.origin = $1 AND p.state = '{PeerCheckpointState.Pending}'
+                 AND NOT EXISTS (
+                   SELECT FROM ledger.peer_checkpoint v
+                   WHERE v.origin = $1 AND v.size = p.size AND v.root <> p.root)
+               ORDER BY size LIMIT $2)) asked
             ORDER BY place, size
             """,
             transaction.Connection,
@@ -182,16 +190,18 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         return sizes;
     }
 
-    /// <summary>Our cosignature over the highest verified checkpoint of the peer, to go along with a message to it;
-    /// null when none was seen.</summary>
+    /// <summary>Our cosignature over the highest verified checkpoint of the peer, to be sent with a message to the
+    /// peer. Null if no checkpoint was seen.</summary>
     public async Task<Cosignature?> CosignHighestAsync(
         NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(transaction);
         await using var command = new NpgsqlCommand(
             $"""
-            SELECT note FROM ledger.peer_checkpoint WHERE origin = $1
-              AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1
+            SELECT note
+            FROM ledger.peer_checkpoint
+            WHERE origin = $1 AND state = '{PeerCheckpointState.Verified}'
+            ORDER BY size DESC LIMIT 1
             """,
             transaction.Connection,
             transaction)
@@ -207,9 +217,9 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         return new Cosignature(highest.Size, highest.Cosign(cosigner, time.GetUtcNow()));
     }
 
-    /// <summary>Checks and stores a peer's cosignature over one of our own checkpoints.</summary>
+    /// <summary>Verifies and stores a peer's cosignature over one of our own checkpoints.</summary>
     /// <param name="peerCosigner">The peer's cosigner key as the directory pins it.</param>
-    /// <returns>False when it is not that cosigner's line over our checkpoint of that size; nothing is stored
+    /// <returns>False if the line is not that cosigner's over our checkpoint of that size. Nothing is stored
     /// then.</returns>
     public static async Task<bool> AddCosignatureAsync(
         NpgsqlTransaction transaction, VerifierKey peerCosigner, Cosignature cosignature,
@@ -243,8 +253,11 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
         await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.cosignature (size, cosigner, line, stated) VALUES ($1, $2, $3, $4) ON CONFLICT DO "
-                + "NOTHING",
+            """
+            INSERT INTO ledger.cosignature (size, cosigner, line, stated)
+            VALUES ($1, $2, $3, $4)
+            ON CONFLICT DO NOTHING
+            """,
             cancellationToken,
             cosignature.Size,
             peerCosigner.ToString(),
@@ -254,12 +267,12 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     }
 
     /// <summary>
-    /// Raises a rollback alarm for each checkpoint that has waited longer than that although the peer came again, an
-    /// hour later or more: it was asked for proofs (<see cref="SeenSizesAsync"/>) and brought none. A peer that rewrote
-    /// its past has none to bring; silence would otherwise serve it as well as an honest proof. One that did not come
-    /// again is not suspected: deliveries that overtook each other may have been its last ones.
+    /// Raises a rollback alarm for each checkpoint that has been pending longer than that although the peer came again
+    /// an hour later or more. Such a peer was asked for proofs (<see cref="SeenSizesAsync"/>) and brought none. A peer
+    /// that rewrote its past has no proof, so its silence must not count as an honest answer. A peer that did not come
+    /// again is not suspected, because deliveries that overtook each other may have been its last ones.
     /// </summary>
-    /// <returns>How many new alarms.</returns>
+    /// <returns>How many alarms were new.</returns>
     public async Task<int> AlarmOverdueAsync(
         NpgsqlTransaction transaction, TimeSpan longerThan, CancellationToken cancellationToken)
     {
@@ -268,14 +281,20 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         await using (
             var command = new NpgsqlCommand(
                 $"""
-                SELECT p.origin, p.note, v.note FROM ledger.peer_checkpoint p
-                  JOIN LATERAL (SELECT note FROM ledger.peer_checkpoint WHERE origin = p.origin
-                    AND state = '{PeerCheckpointState.Verified}' ORDER BY size DESC LIMIT 1) v ON true
+                SELECT p.origin, p.note, v.note
+                FROM ledger.peer_checkpoint p
+                  JOIN LATERAL (
+                    SELECT note
+                    FROM ledger.peer_checkpoint
+                    WHERE origin = p.origin AND state = '{PeerCheckpointState.Verified}'
+                    ORDER BY size DESC LIMIT 1) v ON true
                 WHERE p.state = '{PeerCheckpointState.Pending}' AND p.seen_at < $1
-                  AND EXISTS (SELECT FROM ledger.peer_checkpoint l WHERE l.origin = p.origin
-                    AND l.seen_at >= p.seen_at + interval '1 hour')
-                  AND NOT EXISTS (SELECT FROM ledger.peer_checkpoint f WHERE f.origin = p.origin AND f.size = p.size
-                    AND f.root <> p.root)
+                  AND EXISTS (
+                    SELECT FROM ledger.peer_checkpoint l
+                    WHERE l.origin = p.origin AND l.seen_at >= p.seen_at + interval '1 hour')
+                  AND NOT EXISTS (
+                    SELECT FROM ledger.peer_checkpoint f
+                    WHERE f.origin = p.origin AND f.size = p.size AND f.root <> p.root)
                 """,
                 transaction.Connection,
                 transaction)
@@ -304,7 +323,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         return raised;
     }
 
-    /// <summary>A checkpoint we know that cannot be in one history with this one, or null.</summary>
+    /// <summary>A stored checkpoint that cannot be in one history with the observed one, or null.</summary>
     private static Checkpoint? Contradiction(
         Checkpoint seen, List<Known> known, IReadOnlyDictionary<long, IReadOnlyList<byte[]>> proofs)
     {
@@ -314,8 +333,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             {
                 return checkpoint;
             }
-            // The peer itself, over its authenticated connection, offers this proof for two trees it signed. When it
-            // fails, either its log forked or it cannot prove otherwise; both are for a person to look at.
+            // The peer offers this proof over its authenticated connection for two trees that it signed. If the proof
+            // fails, the peer's log forked or the peer cannot prove that it did not. A person must examine either case.
             if (
                 checkpoint.Size < seen.Size
                 && proofs.TryGetValue(checkpoint.Size, out var proof)
@@ -336,8 +355,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             await InsertAsync(transaction, seen, verified: true, cancellationToken);
         }
-        // Pending ones below, from which a good proof leads here (a bad one was a contradiction), and this one if it
-        // waited.
+        // Pending checkpoints below, from which a valid proof leads to this one (a failing proof was a contradiction),
+        // and this one if it was pending.
         foreach (
             var waiting in known.Where(k =>
                 !k.Verified
@@ -349,7 +368,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
                 transaction,
                 $"""
                 UPDATE ledger.peer_checkpoint SET state = '{PeerCheckpointState.Verified}', verified_at = $4
-                  WHERE origin = $1 AND size = $2 AND root = $3 AND state = '{PeerCheckpointState.Pending}'
+                WHERE origin = $1 AND size = $2 AND root = $3 AND state = '{PeerCheckpointState.Pending}'
                 """,
                 cancellationToken,
                 seen.Origin,
@@ -365,8 +384,11 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         var now = time.GetUtcNow();
         await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at) VALUES ($1, "
-                + "$2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            """
+            INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT DO NOTHING
+            """,
             cancellationToken,
             seen.Origin,
             seen.Size,
@@ -377,16 +399,21 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
             verified ? now : DBNull.Value);
     }
 
-    /// <summary>Everything kept of the peer that this observation can touch: the sizes it names, and the highest
-    /// verified.</summary>
+    /// <summary>The stored checkpoints of the peer that an observation needs: those of the sizes that it names, and the
+    /// highest verified one.</summary>
     private static async Task<List<Known>> KnownAsync(
         NpgsqlTransaction transaction, string origin, long size, long[] proofSizes, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
             $"""
-            SELECT note, state = '{PeerCheckpointState.Verified}' FROM ledger.peer_checkpoint
-            WHERE origin = $1 AND (size = ANY($2) OR size = (SELECT max(size) FROM ledger.peer_checkpoint
-              WHERE origin = $1 AND state = '{PeerCheckpointState.Verified}'))
+            SELECT note, state = '{PeerCheckpointState.Verified}'
+            FROM ledger.peer_checkpoint
+            WHERE origin = $1 AND (
+              size = ANY($2)
+              OR size = (
+                SELECT max(size)
+                FROM ledger.peer_checkpoint
+                WHERE origin = $1 AND state = '{PeerCheckpointState.Verified}'))
             """,
             transaction.Connection,
             transaction)
@@ -403,10 +430,10 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
         {
             known.Add(new Known(Checkpoint.Parse(reader.GetFieldValue<byte[]>(0)), reader.GetBoolean(1)));
         }
-        // Where one of a size is verified, the others of that size are the evidence of a fork and nothing is measured
-        // by them: the history that was verified goes on being followed.
-        var settled = known.Where(k => k.Verified).Select(k => k.Checkpoint.Size).ToHashSet();
-        known.RemoveAll(k => !k.Verified && settled.Contains(k.Checkpoint.Size));
+        // Beside a verified checkpoint, other checkpoints of its size are the evidence of an earlier fork. They are
+        // left out, because the verified history is the one that is followed.
+        var verifiedSizes = known.Where(k => k.Verified).Select(k => k.Checkpoint.Size).ToHashSet();
+        known.RemoveAll(k => !k.Verified && verifiedSizes.Contains(k.Checkpoint.Size));
         return known;
     }
 
@@ -415,7 +442,9 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     {
         await using var command = new NpgsqlCommand(
             $"""
-            SELECT count(*) FROM ledger.peer_checkpoint WHERE origin = $1 AND state = '{PeerCheckpointState.Pending}'
+            SELECT count(*)
+            FROM ledger.peer_checkpoint
+            WHERE origin = $1 AND state = '{PeerCheckpointState.Pending}'
             """,
             transaction.Connection,
             transaction)
@@ -438,8 +467,11 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
 
         var rows = await ExecuteAsync(
             transaction,
-            "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES ($1, $2, $3, $4, $5, $6) ON "
-                + "CONFLICT DO NOTHING",
+            """
+            INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT DO NOTHING
+            """,
             cancellationToken,
             time.GetUtcNow(),
             peer,

@@ -6,38 +6,41 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>How the sequencer paces itself; every value has a default.</summary>
+/// <summary>The batch size and the pauses of the sequencer. Every value has a default.</summary>
 public sealed record SequencerOptions
 {
-    /// <summary>Most entries one checkpoint adds.</summary>
+    /// <summary>The most entries that one checkpoint adds.</summary>
     public int BatchSize { get; init; } = 10_000;
 
-    /// <summary>How often the work list is looked at when nobody calls <see cref="Sequencer.Wake"/>.</summary>
+    /// <summary>The pause between two looks at the pending entries when <see cref="Sequencer.Wake"/> is not
+    /// called.</summary>
     public TimeSpan PollInterval { get; init; } = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>The longest pause after failures; the first is the poll interval, and each doubles.</summary>
+    /// <summary>The longest pause after failures. The first pause is the poll interval, and each further one
+    /// doubles.</summary>
     public TimeSpan MaxBackoff { get; init; } = TimeSpan.FromSeconds(30);
 }
 
 /// <summary>
-/// Gives committed entries their index, extends the tree and signs a checkpoint: one transaction for each batch.
+/// Gives committed entries their index, extends the tree and signs a checkpoint, in one transaction for each batch.
 /// <list type="number">
-/// <item>Take the sequencer's lock. Any number of nodes may run a sequencer; the lock makes them one.</item>
-/// <item>Read the last checkpoint and recompute its root from the stored tree: our own signature must be under it and
-/// the root must be the same, else nothing is signed. Recovery after a crash is this same path.</item>
-/// <item>Take pending entries in the order of their ids, check body against hash, append them, sign.</item>
-/// <item>Release what waited for the checkpoint (<c>onCovered</c>), announce it, commit.</item>
+/// <item>Take the sequencer's lock. Any number of nodes may run a sequencer; the lock lets one at a time work.</item>
+/// <item>Read the last checkpoint and recompute its root from the stored tree. The checkpoint must be signed by this
+/// gateway's key and have the same root, else nothing is signed. Recovery after a crash is this same path.</item>
+/// <item>Take pending entries in the order of their ids, compare each body with its hash, append them, sign.</item>
+/// <item>Release the work that waited for the checkpoint (<c>onCovered</c>), notify, commit.</item>
 /// </list>
-/// Before the commit nobody has seen the new checkpoint; a crash then loses it, and the next run signs another one of
-/// perhaps the same size, which contradicts nothing that left the machine.
-/// Left out: reading entries other gateways hold, and witnesses (peers cosign, see <see cref="PeerLedger"/>).
+/// Before the commit nobody has seen the new checkpoint. A crash before the commit loses it. The next run signs another
+/// checkpoint, perhaps of the same size, which contradicts nothing that left the machine.
+/// Left out on purpose: reading entries that other gateways hold, and witnesses (peers cosign, see
+/// <see cref="PeerLedger"/>).
 /// </summary>
 public sealed class Sequencer : IDisposable
 {
-    /// <summary>NOTIFY on this channel, payload the size, follows each checkpoint.</summary>
+    /// <summary>Each checkpoint is announced by NOTIFY on this channel. The payload is its size.</summary>
     public const string CheckpointChannel = "ledger_checkpoint";
 
-    // One constant of our own; the objects' locks hash into the same space and at worst wait for us.
+    // The locks of objects hash into the same space. If one collides with this constant, it only waits.
     private const string LockSequencer = "SELECT pg_advisory_xact_lock(5932061857205641324)";
 
     private readonly NpgsqlDataSource _database;
@@ -50,8 +53,8 @@ public sealed class Sequencer : IDisposable
     private readonly SemaphoreSlim _wake = new(0, 1);
 
     /// <param name="onCovered">
-    /// Called with the ids of the entries a checkpoint now covers, in the transaction that stores it. What it does
-    /// there is committed with the checkpoint; when it throws, neither is.
+    /// Called with the ids of the entries that a checkpoint now covers, in the transaction that stores the checkpoint.
+    /// Its changes are committed with the checkpoint. If it throws, neither is committed.
     /// </param>
     public Sequencer(
         NpgsqlDataSource database, LedgerKey key, SequencerOptions options, TimeProvider time, ILogger logger,
@@ -65,22 +68,21 @@ public sealed class Sequencer : IDisposable
         }
 
         (_database, _key, _options, _time, _logger, _onCovered) = (database, key, options, time, logger, onCovered);
-        // The fence (OFFSET 0) keeps PostgreSQL from merging along the whole of entry; the limit stands in the text,
-        // because a plan for an unknown limit is made for all rows.
+        // The fence (OFFSET 0) keeps PostgreSQL from a merge join over the whole table ledger.entry. The limit is a
+        // literal, because PostgreSQL plans an unknown limit for all rows.
         _takePending = string.Create(
             CultureInfo.InvariantCulture,
             $"""
             SELECT p.entry_id, e.leaf_hash, e.body
             FROM (SELECT entry_id FROM ledger.pending ORDER BY entry_id LIMIT {options.BatchSize}) p
-              LEFT JOIN LATERAL (SELECT leaf_hash, body FROM ledger.entry e
-                WHERE e.entry_id = p.entry_id OFFSET 0) e ON true
+              LEFT JOIN LATERAL (
+                SELECT leaf_hash, body FROM ledger.entry e WHERE e.entry_id = p.entry_id OFFSET 0) e ON true
             ORDER BY p.entry_id
             """
         );
     }
 
-    /// <summary>Says that entries were committed by this process, so that the loop need not wait for its next
-    /// look.</summary>
+    /// <summary>Ends the pause of <see cref="RunAsync"/>, because this process committed entries.</summary>
     public void Wake()
     {
         try
@@ -89,12 +91,12 @@ public sealed class Sequencer : IDisposable
         }
         catch (SemaphoreFullException)
         {
-            // One wake is as good as many.
+            // The loop is woken already.
         }
     }
 
-    /// <summary>Sequences until cancelled; outlives lost connections. Damage is logged as critical and looked at again,
-    /// never signed over.</summary>
+    /// <summary>Sequences until cancelled. After a lost connection it tries again. Damage is logged as critical and
+    /// checked again after a pause; nothing is signed over it.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var backoff = _options.PollInterval;
@@ -142,16 +144,16 @@ public sealed class Sequencer : IDisposable
     }
 
     /// <summary>
-    /// Covers one batch. Everything committed before the call, up to the batch size, is covered when it returns: when
-    /// another node holds the lock it waits for that node.
+    /// Covers one batch. All entries committed before the call, up to the batch size, are covered when it returns. If
+    /// another node holds the lock, it waits for that node.
     /// </summary>
-    /// <returns>The new checkpoint, or null when nothing was pending.</returns>
-    /// <exception cref="LedgerException">Damaged: the stored rows contradict the last checkpoint or an entry its
-    /// hash.</exception>
+    /// <returns>The new checkpoint, or null if nothing was pending.</returns>
+    /// <exception cref="LedgerException">Damaged: the stored rows contradict the last checkpoint, or an entry
+    /// contradicts its hash.</exception>
     public async Task<Checkpoint?> RunOnceAsync(CancellationToken cancellationToken)
     {
         await using var connection = await _database.OpenConnectionAsync(cancellationToken);
-        // A look without the lock keeps idle nodes off each other's way.
+        // Look without the lock first, so that idle nodes do not wait for each other.
         await using (var look = new NpgsqlCommand("SELECT EXISTS (SELECT FROM ledger.pending)", connection))
         {
             if (await look.ExecuteScalarAsync(cancellationToken) is not true)
@@ -177,7 +179,8 @@ public sealed class Sequencer : IDisposable
         var checkpoint = Checkpoint.Sign(_key, frontier.Size, frontier.Root());
         await TreeRows.WriteAsync(connection, batch, nodes, cancellationToken);
         await StoreAsync(transaction, checkpoint, batch.Select(leaf => leaf.EntryId).ToArray(), cancellationToken);
-        // From this commit on the checkpoint may leave the machine; before it, nothing has happened.
+        // The commit point of a checkpoint: after this commit it may leave the machine. A crash before it changes
+        // nothing.
         await transaction.CommitAsync("ledger.checkpoint", cancellationToken);
         LedgerStoreLog.CheckpointSigned(_logger, checkpoint.Size, batch.Count);
         return checkpoint;
@@ -277,7 +280,8 @@ public sealed class Sequencer : IDisposable
         {
             await insert.ExecuteNonQueryAsync(cancellationToken);
         }
-        // The ids themselves, not "up to the last": a smaller id may have been committed since the batch was read.
+        // Delete by id and not up to the largest id, because a smaller id may have been committed since the batch was
+        // read.
         await using (
             var delete = new NpgsqlCommand(
                 "DELETE FROM ledger.pending WHERE entry_id = ANY($1)", transaction.Connection, transaction)

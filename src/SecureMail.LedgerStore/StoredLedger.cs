@@ -7,28 +7,30 @@ using SecureMail.Storage;
 
 namespace SecureMail.LedgerStore;
 
-/// <summary>What the caller keeps of an appended entry: its id and its leaf hash (32 octets). Its index comes with a
+/// <summary>An appended entry: its id and its leaf hash (32 bytes). The entry gets its index with a
 /// checkpoint.</summary>
 public sealed record LedgerReceipt(long EntryId, ReadOnlyMemory<byte> LeafHash);
 
-/// <summary>An entry as stored. <see cref="Index"/> is null until the sequencer has put it into the tree.</summary>
+/// <summary>An entry as stored. <see cref="Index"/> is null until the sequencer has appended the entry to the
+/// tree.</summary>
 public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, ReadOnlyMemory<byte> Body);
 
 /// <summary>
-/// Writes entries into the ledger and reads back what it says.
+/// Writes entries into the ledger, and reads entries, checkpoints and proofs.
 /// <list type="number">
 /// <item>Append joins the caller's transaction, so that a change of state and its entry are committed together or not
 /// at all.</item>
 /// <item>The <see cref="Sequencer"/> later gives the entry an index, extends the tree and signs a checkpoint.</item>
 /// <item>Proofs are read from the stored complete subtrees, O(log n) rows each.</item>
 /// </list>
-/// No NOTIFY at append: PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
-/// notifies, and holds it through the flush to disk, so commits would queue one behind the other. The sequencer looks
-/// at the work list a few times a second instead, and <see cref="Sequencer.Wake"/> spares the wait within a process.
+/// Append sends no NOTIFY. PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
+/// notifies and holds it through the flush to disk, so commits would wait for one another. Instead the sequencer looks
+/// for pending entries a few times a second, and <see cref="Sequencer.Wake"/> ends its pause within a process.
 /// </summary>
 public static class StoredLedger
 {
-    // Entries of one object are chained under this lock; two ids may share a hash, and then merely wait for each other.
+    // Entries of one object are chained under this lock. Two objects may share a hash; then their writers only wait for
+    // each other.
     private const string LockObject =
         "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger object ' || $1, 0))";
 
@@ -81,7 +83,7 @@ public static class StoredLedger
     }
 
     /// <summary>
-    /// Appends many entries in their order, by COPY, within the caller's transaction. Each says its own
+    /// Appends many entries in their order, by COPY, within the caller's transaction. The caller fills each
     /// <see cref="LedgerEntry.Prior"/>; nothing is chained here.
     /// </summary>
     public static async Task<IReadOnlyList<LedgerReceipt>> AppendManyAsync(
@@ -133,7 +135,7 @@ public static class StoredLedger
         return receipts;
     }
 
-    /// <summary>The latest checkpoint, or null while the log is empty.</summary>
+    /// <summary>The latest checkpoint, or null if the log is empty.</summary>
     public static async Task<Checkpoint?> HeadAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
@@ -141,8 +143,8 @@ public static class StoredLedger
         return await command.ExecuteScalarAsync(cancellationToken) is byte[] note ? Checkpoint.Parse(note) : null;
     }
 
-    /// <summary>Peers' cosignatures over our checkpoints, newest checkpoint first.</summary>
-    /// <param name="limit">At most so many.</param>
+    /// <summary>Peers' cosignatures over our checkpoints, at most <paramref name="limit"/>, those of the newest
+    /// checkpoint first.</summary>
     public static async Task<IReadOnlyList<Cosignature>> CosignaturesAsync(
         NpgsqlConnection connection, int limit, CancellationToken cancellationToken)
     {
@@ -176,8 +178,12 @@ public static class StoredLedger
     {
         var where = objects is null ? "" : "WHERE e.object = ANY($2)";
         await using var command = new NpgsqlCommand(
-            $"SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) {where} "
-                + "ORDER BY e.entry_id DESC LIMIT $1",
+            $"""
+            SELECT e.entry_id, l.idx, e.body
+            FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id)
+            {where}
+            ORDER BY e.entry_id DESC LIMIT $1
+            """,
             connection)
         {
             Parameters = { new() { Value = limit } },
@@ -195,8 +201,11 @@ public static class StoredLedger
         NpgsqlConnection connection, long entryId, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(
-            "SELECT e.entry_id, l.idx, e.body FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id) WHERE "
-                + "e.entry_id = $1",
+            """
+            SELECT e.entry_id, l.idx, e.body
+            FROM ledger.entry e LEFT JOIN ledger.leaf l USING (entry_id)
+            WHERE e.entry_id = $1
+            """,
             connection)
         {
             Parameters = { new() { Value = entryId } },
@@ -215,7 +224,7 @@ public static class StoredLedger
         return TreeRows.RangesAsync(connection, TreeShape.Inclusion(index, size), cancellationToken);
     }
 
-    /// <summary>The proof that the tree of size <paramref name="second"/> only appended to the one of size
+    /// <summary>The proof that the tree of size <paramref name="second"/> only appended to the tree of size
     /// <paramref name="first"/> (RFC 9162 §2.1.4.1).</summary>
     /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
     public static Task<IReadOnlyList<byte[]>> ConsistencyProofAsync(
@@ -226,9 +235,8 @@ public static class StoredLedger
         return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
     }
 
-    /// <summary>The root of the tree as it was, or is, at that size (RFC 9162 §2.1.1); of the empty tree for
-    /// 0.</summary>
-    /// <exception cref="LedgerException">Damaged: a node of the tree is missing, or it never was that
+    /// <summary>The root of the tree at that size (RFC 9162 §2.1.1). Size 0 is the empty tree.</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing, or the tree never was that
     /// large.</exception>
     public static async Task<byte[]> RootAsync(
         NpgsqlConnection connection, long size, CancellationToken cancellationToken)
@@ -245,12 +253,12 @@ public static class StoredLedger
         if (entry.Prior is not null)
         {
             throw new ArgumentException(
-                "The ledger fills the prior of a chained entry; the caller gives none.", nameof(entry));
+                "The ledger fills the prior of an entry; the caller must leave it null.", nameof(entry));
         }
 
         if (transaction.IsolationLevel is not (IsolationLevel.ReadCommitted or IsolationLevel.Unspecified))
         {
-            throw new InvalidOperationException("A chained entry is appended at READ COMMITTED.");
+            throw new InvalidOperationException("An entry is appended at READ COMMITTED.");
         }
 
         await using (
@@ -261,7 +269,8 @@ public static class StoredLedger
         {
             await locking.ExecuteNonQueryAsync(cancellationToken);
         }
-        // A statement of its own: at READ COMMITTED it sees what was committed while we waited for the lock.
+        // A statement of its own, because at READ COMMITTED it then sees entries that were committed during the wait
+        // for the lock.
         await using var latest = new NpgsqlCommand(
             "SELECT leaf_hash FROM ledger.entry WHERE object = $1 ORDER BY entry_id DESC LIMIT 1",
             transaction.Connection, transaction)

@@ -17,7 +17,7 @@ internal static class TreeRows
           JOIN ledger.node n ON n.level = w.level AND n.idx = w.idx
         """;
 
-    /// <summary>The hash of each range of leaves, in the order given; one round trip.</summary>
+    /// <summary>The hash of each range of leaves, in the order given, by one query.</summary>
     public static async Task<IReadOnlyList<byte[]>> RangesAsync(
         NpgsqlConnection connection, IReadOnlyList<(long Begin, long End)> ranges, CancellationToken cancellationToken)
     {

@@ -30,8 +30,8 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     /// committed.</summary>
     public BlobWriter Create(NpgsqlTransaction transaction) => new(transaction, keys);
 
-    /// <summary>A seekable stream over a blob, with one row in memory at a time. Reading a row that was changed, swapped
-    /// or dropped throws InvalidDataException.</summary>
+    /// <summary>A seekable stream over a blob, with one row in memory at a time. Reading a row that was changed,
+    /// swapped or dropped throws InvalidDataException.</summary>
     /// <exception cref="InvalidDataException">There is no such blob.</exception>
     /// <exception cref="SecretFileException">The storage key of the blob is missing or another one.</exception>
     /// <exception cref="ContentErasedException">The blob was destroyed.</exception>
@@ -132,9 +132,9 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
                 keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
 
     /// <summary>
-    /// Destroys blobs within <paramref name="transaction"/>. The wrapped keys are emptied, and the encrypted rows and the
-    /// message heads are deleted. The parents stay as tombstones for the rows that refer to them. Reading a destroyed
-    /// blob throws <see cref="ContentErasedException"/>. Blobs that were destroyed before are skipped.
+    /// Destroys blobs within <paramref name="transaction"/>. The wrapped keys are emptied, and the encrypted rows and
+    /// the message heads are deleted. The parents stay as tombstones for the rows that refer to them. Reading a
+    /// destroyed blob throws <see cref="ContentErasedException"/>. Blobs that were destroyed before are skipped.
     /// </summary>
     /// <param name="forgetDigest">Whether the SHA-256 of the content is destroyed too, because it would confirm a guess
     /// at the content.</param>

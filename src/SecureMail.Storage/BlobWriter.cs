@@ -6,8 +6,8 @@ using SecureMail.Shared;
 
 namespace SecureMail.Storage;
 
-/// <summary>Writes a new blob as encrypted rows: first <see cref="Content"/>, then <see cref="FinishAsync"/>. One thread
-/// at a time.</summary>
+/// <summary>Writes a new blob as encrypted rows: first <see cref="Content"/>, then <see cref="FinishAsync"/>. One
+/// thread at a time.</summary>
 public sealed class BlobWriter : IAsyncDisposable
 {
     private readonly NpgsqlTransaction _transaction;

@@ -12,8 +12,8 @@ namespace SecureMail.Storage;
 /// </summary>
 /// <remarks>
 /// Several nodes are upgraded one after the other while mail flows: the new build migrates, then each node is replaced.
-/// A file that only expands the schema says so in its first line, <see cref="ExpandsOnly"/>. A node of the previous build
-/// goes on working with such a schema and may be started on it.
+/// A file that only expands the schema says so in its first line, <see cref="ExpandsOnly"/>. A node of the previous
+/// build goes on working with such a schema and may be started on it.
 /// </remarks>
 public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 {

@@ -12,8 +12,8 @@ public sealed partial class PrivateCluster
     public static bool Exists(string dataFolder) => Directory.Exists(PlacesOf(Path.GetFullPath(dataFolder)).Data);
 
     /// <summary>
-    /// Fills a folder, lets PostgreSQL recover to the end of the log in that folder, and moves the folder to the place of
-    /// the data folder's cluster. A failure before the move leaves no cluster that could be opened.
+    /// Fills a folder, lets PostgreSQL recover to the end of the log in that folder, and moves the folder to the place
+    /// of the data folder's cluster. A failure before the move leaves no cluster that could be opened.
     /// </summary>
     /// <param name="fill">Writes the cluster's files into the folder given.</param>
     /// <param name="prove">Verifies and marks the recovered database. Its argument gives the connection string of a

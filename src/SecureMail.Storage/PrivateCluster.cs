@@ -15,9 +15,9 @@ namespace SecureMail.Storage;
 /// processes may open the cluster. The first one starts the server and the last one stops it. Each holds a shared lock
 /// on <c>users.lock</c>, which the kernel releases when the process ends. A server that an earlier process left running
 /// after a crash is used as it is, because PostgreSQL recovers by itself. Roles: <c>postgres</c> (superuser, for
-/// maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (the role of the running
-/// gateway; it cannot change ledger rows). Every process that can enter the directory may use any of these roles, so the
-/// mode of the directory is the access control.
+/// maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (the role of the
+/// running gateway; it cannot change ledger rows). Every process that can enter the directory may use any of these
+/// roles, so the mode of the directory is the access control.
 /// </remarks>
 public sealed partial class PrivateCluster : IAsyncDisposable
 {

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// The lock that lets one process at a time serve a data folder. The kernel releases the lock when the process ends, for
-/// whatever reason. The holder therefore knows that no process still works under the leases of an earlier holder, and
-/// need not wait for them to expire.
+/// The lock that lets one process at a time serve a data folder. The kernel releases the lock when the process ends,
+/// for whatever reason. The holder therefore knows that no process still works under the leases of an earlier holder,
+/// and need not wait for them to expire.
 /// </summary>
 public sealed class ServingLock : IDisposable
 {

@@ -3,13 +3,13 @@ namespace SecureMail.Storage;
 
 /// <param name="Key">The name of the key that new blobs are wrapped under now.</param>
 /// <param name="Rewrapped">How many blobs were moved to that key.</param>
-/// <param name="Unused">Names of key files that no blob needs any more. Once the file is destroyed, no copy of a blob key
-/// wrapped under it can be opened.</param>
+/// <param name="Unused">Names of key files that no blob needs any more. Once the file is destroyed, no copy of a blob
+/// key wrapped under it can be opened.</param>
 public sealed record RotationAnswer(string Key, long Rewrapped, IReadOnlyList<string> Unused);
 
 /// <summary>
-/// Wraps every blob's key under a new storage key. The content is not encrypted again. Key files are never deleted here,
-/// because a backup that is still wanted needs the old key, and only a person knows which backups are.
+/// Wraps every blob's key under a new storage key. The content is not encrypted again. Key files are never deleted
+/// here, because a backup that is still wanted needs the old key, and only a person knows which backups are.
 /// </summary>
 public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys keys, CardCipher cards)
 {

@@ -3,9 +3,9 @@ using System.Security.Cryptography;
 namespace SecureMail.Storage;
 
 /// <summary>
-/// The gateway's named keys that wrap the key of each blob. A key is a file <c>NAME.key</c> of 32 random bytes, readable
-/// by the gateway's account alone. New blobs are wrapped under the name that sorts last, so adding a file rotates the key
-/// and old blobs stay readable.
+/// The gateway's named keys that wrap the key of each blob. A key is a file <c>NAME.key</c> of 32 random bytes,
+/// readable by the gateway's account alone. New blobs are wrapped under the name that sorts last, so adding a file
+/// rotates the key and old blobs stay readable.
 /// </summary>
 public sealed class StorageKeys
 {
@@ -77,8 +77,8 @@ public sealed class StorageKeys
         return keys;
     }
 
-    /// <summary>Wraps a blob's key under the current storage key: 12 bytes of nonce, the ciphertext, 16 bytes of tag. The
-    /// blob's id is the associated data.</summary>
+    /// <summary>Wraps a blob's key under the current storage key: 12 bytes of nonce, the ciphertext, 16 bytes of tag.
+    /// The blob's id is the associated data.</summary>
     internal (string Name, byte[] Wrapped) Wrap(Guid blob, ReadOnlySpan<byte> key)
     {
         var wrapped = new byte[NonceSize + key.Length + TagSize];

@@ -3,7 +3,7 @@ using SecureMail.Cms;
 
 namespace SecureMail.Verification;
 
-/// <summary>What kind of file it is; wire names as in CLI.md.</summary>
+/// <summary>The kind of a file. The wire names are those of CLI.md.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<FileFormat>))]
 public enum FileFormat
 {
@@ -24,17 +24,18 @@ public enum FileFormat
     Pdf,
 }
 
-/// <summary>Finds the kind of a file from its first octets. Its name is not asked: names lie.</summary>
+/// <summary>Finds the kind of a file from its first bytes. The file name is not used, because it can be
+/// wrong.</summary>
 public static class FileFormats
 {
-    /// <summary>So many first octets decide.</summary>
+    /// <summary>How many of the first bytes decide.</summary>
     private const int HeadLength = 64 * 1024;
 
-    /// <summary>ISO 32000-1, Annex H: readers accept the header anywhere within so many first octets.</summary>
+    /// <summary>ISO 32000-1, Annex H: readers accept the header anywhere within the first 1024 bytes.</summary>
     private const int PdfHeaderWithin = 1024;
 
-    /// <summary>Fields that make a header a mail's or a MIME entity's: text that merely begins "Note: ..." is
-    /// neither.</summary>
+    /// <summary>The fields of which a mail or a MIME entity has at least one. A text that only begins "Note: ..." has
+    /// none.</summary>
     private static readonly HashSet<string> KnownFields = new(StringComparer.OrdinalIgnoreCase)
     {
         "From",
@@ -55,7 +56,8 @@ public static class FileFormats
         "Content-Disposition",
     };
 
-    /// <param name="file">Seekable; read from its beginning and left there.</param>
+    /// <summary>Finds the kind of a file.</summary>
+    /// <param name="file">Seekable. It is read from its beginning, and its position is 0 afterwards.</param>
     public static async Task<FileFormat> DetectAsync(Stream file, CancellationToken cancellationToken)
     {
         var head = new byte[HeadLength];
@@ -65,10 +67,12 @@ public static class FileFormats
         return Detect(head.AsSpan(0, count));
     }
 
-    /// <param name="head">The first 64 KiB, or all there is.</param>
+    /// <summary>Finds the kind of a file.</summary>
+    /// <param name="head">The first 64 KiB of the file, or the whole file if it is shorter.</param>
     public static FileFormat Detect(ReadOnlySpan<byte> head)
     {
-        // The order matters where a file fits twice: octets that must stand first go before those that may come late.
+        // The order matters for a file that fits two kinds. Bytes that must be the first ones are looked for before
+        // bytes that may come later.
         if (head.StartsWith("%PDF-"u8))
         {
             return FileFormat.Pdf;

@@ -3,10 +3,10 @@ using System.Buffers;
 namespace SecureMail.Verification;
 
 /// <summary>
-/// Whether a PDF may hold a signature, and nothing more: this version does not judge them. Looked for is the name
-/// /ByteRange, which a signature dictionary cannot do without and cannot hide in a compressed object, since its octets
-/// are patched after the file is written (ISO 32000-2 §12.8.1). A name met by chance in other octets counts too: the
-/// doubt goes to "there may be a signature".
+/// Finds out whether a PDF may hold a signature. This version does not validate such signatures. The code looks for the
+/// name /ByteRange. Every signature dictionary has this name, and cannot have it in a compressed object, because its
+/// value is patched after the file is written (ISO 32000-2 §12.8.1). The name counts in any other place as well, so the
+/// answer may be yes for a PDF without signatures.
 /// </summary>
 internal static class PdfSignatures
 {
@@ -15,7 +15,8 @@ internal static class PdfSignatures
     // A name ends at white space or a delimiter (ISO 32000-2 §7.2.3).
     private static readonly SearchValues<byte> NameEnds = SearchValues.Create("\0\t\n\f\r ()<>[]{}/%"u8);
 
-    /// <param name="file">Seekable; read from its beginning.</param>
+    /// <summary>Whether the file may hold a signature.</summary>
+    /// <param name="file">Seekable. It is read from its beginning.</param>
     public static async Task<bool> MayBePresentAsync(Stream file, CancellationToken cancellationToken)
     {
         file.Position = 0;
@@ -34,20 +35,21 @@ internal static class PdfSignatures
                 return false;
             }
 
-            // What a name at the end of the buffer may still need: each of its octets may be written in three (#42).
+            // Keep the longest beginning of the name that can be at the end of the buffer. Each byte of a name may be
+            // written as three (#42).
             var keep = Math.Min(held + count, ByteRange.Length * 3 + 2);
             buffer.AsSpan(held + count - keep, keep).CopyTo(buffer);
             held = keep;
         }
     }
 
-    private static bool Find(ReadOnlySpan<byte> octets)
+    private static bool Find(ReadOnlySpan<byte> bytes)
     {
-        for (int slash; (slash = octets.IndexOf((byte)'/')) >= 0;)
+        for (int slash; (slash = bytes.IndexOf((byte)'/')) >= 0;)
         {
-            octets = octets[(slash + 1)..];
-            var end = octets.IndexOfAny(NameEnds);
-            if (IsByteRange(end < 0 ? octets : octets[..end]))
+            bytes = bytes[(slash + 1)..];
+            var end = bytes.IndexOfAny(NameEnds);
+            if (IsByteRange(end < 0 ? bytes : bytes[..end]))
             {
                 return true;
             }
@@ -56,7 +58,7 @@ internal static class PdfSignatures
         return false;
     }
 
-    /// <summary>ISO 32000-2 §7.3.5: any octet of a name may be written #xx.</summary>
+    /// <summary>ISO 32000-2 §7.3.5: any byte of a name may be written as #xx.</summary>
     private static bool IsByteRange(ReadOnlySpan<byte> name)
     {
         if (name.Length < ByteRange.Length || name.Length > ByteRange.Length * 3)

@@ -74,7 +74,7 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
         NpgsqlTransaction transaction, ValidatedMessage validated, MimePart first, IReadOnlyList<MimePart> documents,
         CancellationToken cancellationToken)
     {
-        var manifest = Manifest.Parse(ManifestAgreement.ReadPart(first, Manifest.LongestOctets));
+        var manifest = Manifest.Parse(ManifestAgreement.ReadPart(first, Manifest.MaxBytes));
         if (SenderBinding.Find(validated, manifest.Sender.Id, out var unbound) is not { } sender)
         {
             return Quarantine(validated, unbound);
@@ -135,7 +135,7 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
             return Quarantine(validated, ReasonCode.NotAReceipt);
         }
 
-        var receipt = Receipt.Parse(ManifestAgreement.ReadPart(part, Receipt.LongestOctets));
+        var receipt = Receipt.Parse(ManifestAgreement.ReadPart(part, Receipt.MaxBytes));
         if (receipt.Sender != validated.Received.AgencyId)
         {
             return Quarantine(validated, ReasonCode.NotAddressedToUs);

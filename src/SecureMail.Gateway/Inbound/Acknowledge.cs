@@ -40,7 +40,7 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
         }
 
         var manifest = Manifest.Parse(
-            await blobs.ReadAllAsync(transaction, sent.Manifest, Manifest.LongestOctets, cancellationToken));
+            await blobs.ReadAllAsync(transaction, sent.Manifest, Manifest.MaxBytes, cancellationToken));
         if (!IsInLedger(decided, manifest))
         {
             return ReasonCode.LedgerEvidence;

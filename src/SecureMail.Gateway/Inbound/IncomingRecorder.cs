@@ -113,7 +113,7 @@ internal sealed class IncomingRecorder(
             return (null, null);
         }
 
-        var blob = await blobs.WriteAsync(transaction, new MemoryStream(manifest.ToOctets()), cancellationToken);
+        var blob = await blobs.WriteAsync(transaction, new MemoryStream(manifest.ToBytes()), cancellationToken);
         return (blob.Id, DispatchCard.Of(manifest).Encrypt(cards, decided.Validated.Received.Id));
     }
 

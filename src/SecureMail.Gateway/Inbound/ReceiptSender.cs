@@ -60,7 +60,7 @@ internal sealed class ReceiptSender(
                     Sentence(receipt), $"{options.Name}; SecureMail", new Mailbox(null, from.Address),
                     $"<{due.Dispatch}@{due.Peer}>",
                     receipt.Event == ReceiptEvent.ContentConsignment ? "processed" : "processed/error",
-                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
+                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToBytes()))),
         };
         await using var writing = inner.OpenWrite();
         var prepared = await SmimeComposer.PrepareAsync(

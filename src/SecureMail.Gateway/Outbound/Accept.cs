@@ -198,7 +198,7 @@ internal sealed class Accept(
         NpgsqlTransaction transaction, Manifest manifest, List<StoredDocument> documents, DateTimeOffset now,
         CancellationToken cancellationToken)
     {
-        var bytes = manifest.ToOctets();
+        var bytes = manifest.ToBytes();
         var blob = await blobs.WriteAsync(transaction, new MemoryStream(bytes), cancellationToken);
         var entry = await StoredLedger.AppendAsync(
             transaction,

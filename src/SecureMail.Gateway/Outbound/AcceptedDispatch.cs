@@ -17,7 +17,7 @@ internal sealed record AcceptedDispatch(Guid Id, Guid AgencyId, Manifest Manifes
         return row is { } found
             ? new AcceptedDispatch(
                 id, found.Agency,
-                Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.LongestOctets, cancellationToken)),
+                Manifest.Parse(await blobs.ReadAllAsync(found.Manifest, Manifest.MaxBytes, cancellationToken)),
                 found.Documents)
             : null;
     }

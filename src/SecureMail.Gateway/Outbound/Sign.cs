@@ -72,7 +72,7 @@ internal sealed class Sign(
     private OutgoingMessage MessageOf(AuthorisedDispatch authorised, DateTimeOffset now)
     {
         var (accepted, manifest) = (authorised.Accepted, authorised.Accepted.Manifest);
-        var octets = manifest.ToOctets();
+        var octets = manifest.ToBytes();
         return new OutgoingMessage
         {
             From = new Mailbox(manifest.Sender.Name, authorised.Sender.NameAt(now)!.Address),

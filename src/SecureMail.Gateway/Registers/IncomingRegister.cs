@@ -103,7 +103,7 @@ public sealed class IncomingRegister(
             // A row that a node of an older build wrote has no card.
             var manifest =
                 row is { ErasedAt: null, ManifestBlob: { } blob } && (withManifest || row.Card is null)
-                    ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.LongestOctets, cancellationToken))
+                    ? Manifest.Parse(await blobs.ReadAllAsync(blob, Manifest.MaxBytes, cancellationToken))
                     : null;
             var sender = row.Sender is { } id ? directory.Find(id) : null;
             var agency = directory.Find(row.Agency)?.LastName;

@@ -35,7 +35,7 @@ public sealed class OutgoingRegister(
             var manifest =
                 row.ErasedAt is null && (withManifest || row.Card is null)
                     ? Manifest.Parse(
-                        await blobs.ReadAllAsync(row.ManifestBlob, Manifest.LongestOctets, cancellationToken))
+                        await blobs.ReadAllAsync(row.ManifestBlob, Manifest.MaxBytes, cancellationToken))
                     : null;
             var card =
                 row.ErasedAt is not null

@@ -76,7 +76,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
     [Fact]
     public async Task Only_the_publisher_signs_and_alone()
     {
-        var octets = _document.ToOctets();
+        var octets = _document.ToBytes();
         var good = await TestDirectory.SignAsync(octets);
         var at = good.AsSpan().IndexOf("Sông Lam"u8);
         var changed = good.ToArray();

@@ -348,7 +348,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             Fields = new DispatchFields { Number = number, Subject = "V/v triệu tập hội nghị" },
             Documents = [new DocumentDigest("Công văn.pdf", "application/pdf", BlobOctets, Digest)],
             Salt = Digest,
-        }.ToOctets();
+        }.ToBytes();
 
     private static async Task CopyAsync(NpgsqlConnection connection, string table, List<object[]> rows)
     {

@@ -209,7 +209,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             Body = () =>
                 MailReport.DispositionNotification(
                     "Biên nhận\r\n", "test", from, null, "processed",
-                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToOctets()))),
+                    MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToBytes()))),
         };
         var mail = await TestMail.SecureAsync(message, TestSigners.Of(agency), []);
         return withField

@@ -18,7 +18,7 @@ internal static class TestDirectory
         return DirectoryDocument.Parse(octets.ToArray());
     }
 
-    public static Task<byte[]> SignAsync(DirectoryDocument document) => SignAsync(document.ToOctets());
+    public static Task<byte[]> SignAsync(DirectoryDocument document) => SignAsync(document.ToBytes());
 
     /// <summary>CMS SignedData with these octets inside, by the publisher, or by another key of the development
     /// PKI.</summary>

@@ -252,7 +252,7 @@ internal sealed record TestDispatch(TwoGateways Pair)
             Parts =
             [
                 new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () =>
-                    new MemoryStream(manifest.ToOctets())),
+                    new MemoryStream(manifest.ToBytes())),
                 .. (Enclosed ?? Documents).Select(d => new OutgoingPart(MimeContentType.Of("text/plain"), d.Name, () =>
                     new MemoryStream(Encoding.UTF8.GetBytes(d.Text)))),
             ],
@@ -297,7 +297,7 @@ internal sealed record TestDispatch(TwoGateways Pair)
         await using var connection = await Pair.A.Node.Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
         var manifestBlob = await blobs.WriteAsync(
-            transaction, new MemoryStream(manifest.ToOctets()), CancellationToken.None);
+            transaction, new MemoryStream(manifest.ToBytes()), CancellationToken.None);
         var messageBlob = await blobs.WriteAsync(transaction, new MemoryStream(mail.Message), CancellationToken.None);
         await using (
             var insert = new NpgsqlCommand(

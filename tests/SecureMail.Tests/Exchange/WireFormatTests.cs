@@ -21,11 +21,11 @@ public sealed class WireFormatTests : IDisposable
     public void A_manifest_is_read_as_it_was_written()
     {
         var manifest = SampleManifest();
-        var read = Manifest.Parse(manifest.ToOctets());
-        read.ToOctets().ShouldBe(manifest.ToOctets());
+        var read = Manifest.Parse(manifest.ToBytes());
+        read.ToBytes().ShouldBe(manifest.ToBytes());
         read.Fields.ShouldBe(manifest.Fields);
         read.Documents[0].Name.ShouldBe("Công văn số 1.pdf");
-        Encoding.UTF8.GetString(manifest.ToOctets()).ShouldContain("triệu tập");
+        Encoding.UTF8.GetString(manifest.ToBytes()).ShouldContain("triệu tập");
     }
 
     [Theory]
@@ -66,7 +66,7 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("/fields/issuedDate", "\"2026-02-30\"", "FORMAT_DAMAGED")]
     public void A_manifest_out_of_bounds_is_refused(string path, string value, string code)
     {
-        var json = Encoding.UTF8.GetString(SampleManifest().ToOctets());
+        var json = Encoding.UTF8.GetString(SampleManifest().ToBytes());
         Should.Throw<WireFormatException>(() => Manifest.Parse(Set(json, path, value))).Code.ShouldBe(code);
     }
 
@@ -77,7 +77,7 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("description", 500)]
     public void The_lengths_of_the_decree_are_taken_to_the_last_letter_and_no_further(string field, int longest)
     {
-        var json = Encoding.UTF8.GetString(SampleManifest().ToOctets());
+        var json = Encoding.UTF8.GetString(SampleManifest().ToBytes());
         Manifest.Parse(Set(json, "/fields/" + field, JsonSerializer.Serialize(new string('ậ', longest))));
         Should
             .Throw<WireFormatException>(() =>
@@ -89,7 +89,7 @@ public sealed class WireFormatTests : IDisposable
     public void A_manifest_too_long_or_with_a_name_twice_or_too_deep_is_refused()
     {
         Should
-            .Throw<WireFormatException>(() => Manifest.Parse(new byte[Manifest.LongestOctets + 1]))
+            .Throw<WireFormatException>(() => Manifest.Parse(new byte[Manifest.MaxBytes + 1]))
             .Code.ShouldBe("FORMAT_TOO_LARGE");
         Should
             .Throw<WireFormatException>(() => Manifest.Parse("""{"v":1,"v":1}"""u8.ToArray()))
@@ -100,7 +100,7 @@ public sealed class WireFormatTests : IDisposable
                     Encoding.UTF8.GetBytes("{\"v\":1,\"x\":" + new string('[', 20) + new string(']', 20) + "}")))
             .Code.ShouldBe("FORMAT_DAMAGED");
         Should.Throw<WireFormatException>(() => Manifest.Parse("\"v\""u8.ToArray())).Code.ShouldBe("FORMAT_NO_VERSION");
-        var octets = SampleManifest().ToOctets();
+        var octets = SampleManifest().ToBytes();
         octets[octets.AsSpan().IndexOf("triệu"u8)] = 0xFF;
         Should.Throw<WireFormatException>(() => Manifest.Parse(octets)).Code.ShouldBe("FORMAT_DAMAGED");
         Should
@@ -112,7 +112,7 @@ public sealed class WireFormatTests : IDisposable
     public void A_receipt_is_read_as_it_was_written_and_refused_out_of_bounds()
     {
         var receipt = SampleReceipt();
-        Receipt.Parse(receipt.ToOctets()).ToOctets().ShouldBe(receipt.ToOctets());
+        Receipt.Parse(receipt.ToBytes()).ToBytes().ShouldBe(receipt.ToBytes());
         foreach (
             var bad in new[]
             {
@@ -154,11 +154,11 @@ public sealed class WireFormatTests : IDisposable
                 },
             })
         {
-            Should.Throw<WireFormatException>(() => Receipt.Parse(bad.ToOctets())).Code.ShouldBe("RECEIPT_FIELD");
+            Should.Throw<WireFormatException>(() => Receipt.Parse(bad.ToBytes())).Code.ShouldBe("RECEIPT_FIELD");
         }
 
         Should
-            .Throw<WireFormatException>(() => Receipt.Parse(new byte[Receipt.LongestOctets + 1]))
+            .Throw<WireFormatException>(() => Receipt.Parse(new byte[Receipt.MaxBytes + 1]))
             .Code.ShouldBe("FORMAT_TOO_LARGE");
     }
 
@@ -167,9 +167,9 @@ public sealed class WireFormatTests : IDisposable
     {
         byte[][] corpus =
         [
-            SampleManifest().ToOctets(),
-            SampleReceipt().ToOctets(),
-            SampleDirectory().ToOctets(),
+            SampleManifest().ToBytes(),
+            SampleReceipt().ToBytes(),
+            SampleDirectory().ToBytes(),
             "{\"v\":1,\"recipients\":[null],\"documents\":[null],\"agencies\":[null],\"gateways\":[{}]}"u8.ToArray(),
         ];
         var read = 0;
@@ -257,7 +257,7 @@ public sealed class WireFormatTests : IDisposable
     public void A_directory_is_read_as_it_was_written()
     {
         var directory = SampleDirectory();
-        DirectoryDocument.Parse(directory.ToOctets()).ToOctets().ShouldBe(directory.ToOctets());
+        DirectoryDocument.Parse(directory.ToBytes()).ToBytes().ShouldBe(directory.ToBytes());
     }
 
     [Fact]
@@ -273,11 +273,11 @@ public sealed class WireFormatTests : IDisposable
             };
         var stated = With("id-aes256-CBC", "id-aes999-GCM");
         DirectoryDocument
-            .Parse(stated.ToOctets())
+            .Parse(stated.ToBytes())
             .Agencies[0]
             .Capabilities.ShouldBe(["id-aes256-CBC", "id-aes999-GCM"]);
         var before = Encoding
-            .UTF8.GetString(directory.ToOctets())
+            .UTF8.GetString(directory.ToBytes())
             .Replace(",\"capabilities\":null", "", StringComparison.Ordinal);
         before.ShouldNotContain("capabilities");
         DirectoryDocument.Parse(Encoding.UTF8.GetBytes(before)).Agencies[0].Capabilities.ShouldBeNull();
@@ -298,7 +298,7 @@ public sealed class WireFormatTests : IDisposable
             })
         {
             Should
-                .Throw<WireFormatException>(() => DirectoryDocument.Parse(bad.ToOctets()))
+                .Throw<WireFormatException>(() => DirectoryDocument.Parse(bad.ToBytes()))
                 .Code.ShouldBe("DIRECTORY_INCONSISTENT");
         }
     }
