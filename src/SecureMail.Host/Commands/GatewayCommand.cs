@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Schema;
+using SecureMail.Host.Settings;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;

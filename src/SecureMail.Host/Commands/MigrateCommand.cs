@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Schema;
+using SecureMail.Host.Settings;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;

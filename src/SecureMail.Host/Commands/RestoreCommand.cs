@@ -3,8 +3,9 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
-using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Schema;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Host.Settings;
 using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;

@@ -1,4 +1,6 @@
+using System.ComponentModel;
 using System.Net;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -20,10 +22,12 @@ namespace SecureMail.Host.Services;
 internal sealed record SmtpListenerOptions
 {
     /// <summary>Null: this node takes no mail.</summary>
+    [ConfigurationKeyName("Smtp")]
     public IPEndPoint? Listen { get; init; }
 
     /// <summary>What the listener bears. The size of a message is
     /// <see cref="DeliveryOptions.LargestMessage"/>.</summary>
+    [Browsable(false)]
     public SmtpServerLimits Limits { get; init; } = new();
 }
 
