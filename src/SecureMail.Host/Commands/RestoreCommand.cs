@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
-using SecureMail.Gateway.Schema;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Host.Schema;
 using SecureMail.Host.Settings;
 using SecureMail.Verification;
 
@@ -96,7 +96,7 @@ internal static class RestoreCommand
                     gateway.Files,
                     parsed.GetValue(tail),
                     (restored, stop) =>
-                        RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
+                        RestoredGateway.ProveAsync(restored, HostSchema.Migrator, TimeProvider.System, stop),
                     TimeProvider.System,
                     cancellationToken);
                 CommandLine.Say(

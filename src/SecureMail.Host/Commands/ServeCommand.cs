@@ -4,7 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
 using SecureMail.Host.Settings;
 using SecureMail.Storage;
@@ -51,7 +51,7 @@ internal static class ServeCommand
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
         await using var database = await GatewayDatabase.OpenAsync(
-            configuration.Gateway.Database, GatewaySchema.Migrator, stop);
+            configuration.Gateway.Database, HostSchema.Migrator, stop);
         var builder = WebApplication.CreateSlimBuilder();
         builder
             .Logging.ClearProviders()
