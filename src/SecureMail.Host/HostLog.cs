@@ -9,7 +9,10 @@ internal static partial class HostLog
 
     [LoggerMessage(
         1002, LogLevel.Information,
-        "SecureMail {Version}; data {Data}; database {Database}; mail listener {Smtp}; backup {Backup}")]
+        "SecureMail {Version}; data {Data}; database {Database}; console {Http}; mail listener {Smtp}; backup {Backup}")]
     public static partial void Starting(
-        ILogger logger, string version, string data, string database, string smtp, string backup);
+        ILogger logger, string version, string data, string database, string http, string smtp, string backup);
+
+    [LoggerMessage(1003, LogLevel.Information, "Configured {Name} = {Value}")]
+    public static partial void Configured(ILogger logger, string name, string value);
 }

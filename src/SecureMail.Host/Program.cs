@@ -18,6 +18,7 @@ var root = new RootCommand(
 root.Options.Add(CommandLine.Verbose);
 root.Subcommands.Add(ServeCommand.Create());
 root.Subcommands.Add(InitCommand.Create());
+root.Subcommands.Add(ConfigurationCommand.Create());
 root.Subcommands.Add(MigrateCommand.Create());
 root.Subcommands.Add(BackupCommand.Create());
 root.Subcommands.Add(RestoreCommand.Create());

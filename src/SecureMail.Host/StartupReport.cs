@@ -1,11 +1,11 @@
 using System.Reflection;
 using Microsoft.Extensions.Logging;
-using SecureMail.Mail;
+using SecureMail.Host.Settings;
 
 namespace SecureMail.Host;
 
-/// <summary>What the process says of itself when it starts: version, data, database, listeners. No value that may hold
-/// a secret is logged.</summary>
+/// <summary>What the process says of itself when it starts: version, data, database, listeners, backup, and each
+/// setting that differs from its default. No value that may hold a secret is logged.</summary>
 internal static class StartupReport
 {
     public static void Log(ILogger logger, HostConfiguration configuration)
@@ -19,7 +19,12 @@ internal static class StartupReport
                 ?? "",
             gateway.Database.DataFolder,
             gateway.Database.Connection is null ? "private cluster" : "configured server",
+            configuration.Process.Http.ToString(),
             configuration.Smtp.Listen?.ToString() ?? "none",
             gateway.Backup.IsConfigured ? gateway.Backup.Folder! : "none");
+        foreach (var setting in configuration.Changed)
+        {
+            HostLog.Configured(logger, setting.Name, setting.Value);
+        }
     }
 }

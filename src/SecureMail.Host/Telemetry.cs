@@ -5,6 +5,7 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
 using SecureMail.Gateway.Telemetry;
+using SecureMail.Host.Settings;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host;
@@ -15,7 +16,7 @@ internal static class Telemetry
 {
     public static void AddTelemetry(this IServiceCollection services, HostConfiguration configuration)
     {
-        if (configuration.Otlp is not { } endpoint)
+        if (configuration.Process.Otlp is not { } endpoint)
         {
             return;
         }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using SecureMail.Host.Settings;
 using SecureMail.Trust;
 
 namespace SecureMail.Host;

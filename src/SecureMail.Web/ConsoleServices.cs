@@ -4,15 +4,15 @@ using System.Text.Json;
 using System.Text.Unicode;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Components;
-using Microsoft.AspNetCore.Components.Web;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
+using Microsoft.AspNetCore.DataProtection.XmlEncryption;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
@@ -51,6 +51,12 @@ public static class ConsoleServices
             kestrel.Limits.MinResponseDataRate = new MinDataRate(1024, TimeSpan.FromSeconds(10));
         });
         builder.Services.AddRoutingCore();
+        builder.Services.AddRazorComponents();
+        builder.Services.Configure<KeyManagementOptions>(o =>
+        {
+            o.XmlRepository = new KeysInMemory();
+            o.XmlEncryptor = new NullXmlEncryptor();
+        });
         builder.Services.AddSingleton(Letters);
     }
 
@@ -88,36 +94,34 @@ public static class ConsoleServices
         app.MapGet(
             "/outgoing",
             async (
-                OutgoingRegister outgoing, NoticeRegister notices, DestinationQueues destinations, HttpContext context,
+                OutgoingRegister outgoing, NoticeRegister notices, DestinationQueues destinations,
                 CancellationToken cancellationToken) =>
-                await PageAsync<Outgoing>(
-                    context, (nameof(Outgoing.Dispatches), await outgoing.ListAsync(Listed, cancellationToken)),
+                Page<Outgoing>(
+                    (nameof(Outgoing.Dispatches), await outgoing.ListAsync(Listed, cancellationToken)),
                     (nameof(Outgoing.Notices), await notices.ListAsync(null, Noticed, cancellationToken)),
                     (nameof(Outgoing.Down), await destinations.BackingOffAsync(cancellationToken))));
         app.MapGet(
             "/outgoing/{id:guid}",
             async (
-                Guid id, OutgoingRegister outgoing, LedgerRegister ledger, HttpContext context,
+                Guid id, OutgoingRegister outgoing, LedgerRegister ledger,
                 CancellationToken cancellationToken) =>
                 await outgoing.FindAsync(id, cancellationToken) is { } dispatch
-                    ? await PageAsync<OutgoingDetail>(
-                        context, (nameof(OutgoingDetail.Dispatch), dispatch),
+                    ? Page<OutgoingDetail>(
+                        (nameof(OutgoingDetail.Dispatch), dispatch),
                         (nameof(OutgoingDetail.Entries), await ledger.AuditTrailAsync(id, cancellationToken)))
                     : Results.NotFound());
         app.MapGet(
             "/incoming",
-            async (IncomingRegister incoming, HttpContext context, CancellationToken cancellationToken) =>
-                await PageAsync<Incoming>(
-                    context,
+            async (IncomingRegister incoming, CancellationToken cancellationToken) =>
+                Page<Incoming>(
                     (nameof(Incoming.Messages), await incoming.ListAsync(null, null, Listed, cancellationToken))));
         app.MapGet(
             "/incoming/{id:guid}",
             async (
-                Guid id, IncomingRegister incoming, LedgerRegister ledger, HttpContext context,
+                Guid id, IncomingRegister incoming, LedgerRegister ledger,
                 CancellationToken cancellationToken) =>
                 await incoming.FindAsync(id, cancellationToken) is { } message
-                    ? await PageAsync<IncomingDetail>(
-                        context,
+                    ? Page<IncomingDetail>(
                         (nameof(IncomingDetail.Message), message),
                         (nameof(IncomingDetail.Findings), await incoming.FindingsAsync(id, cancellationToken)),
                         (
@@ -134,9 +138,9 @@ public static class ConsoleServices
                     // console's origin.
                     ? await DocumentAsync(incoming, id, n, manifest.Documents[n - 1].Name, cancellationToken)
                     : Results.NotFound());
-        app.MapGet("/ledger", async (LedgerRegister ledger, HttpContext context, CancellationToken cancellationToken) =>
-            await PageAsync<LedgerHead>(
-                context, (nameof(LedgerHead.Head), await ledger.OverviewAsync(cancellationToken))));
+        app.MapGet("/ledger", async (LedgerRegister ledger, CancellationToken cancellationToken) =>
+            Page<LedgerHead>(
+                (nameof(LedgerHead.Head), await ledger.OverviewAsync(cancellationToken))));
     }
 
     private static async Task<IResult> DocumentAsync(
@@ -155,17 +159,7 @@ public static class ConsoleServices
     }
 
     /// <summary>One page, rendered to its end before a byte leaves: a fault is a 500, never half a page.</summary>
-    private static async Task<IResult> PageAsync<T>(
-        HttpContext context, params (string Name, object Value)[] parameters)
-        where T : IComponent
-    {
-        var services = context.RequestServices;
-        await using var renderer = new HtmlRenderer(services, services.GetRequiredService<ILoggerFactory>());
-        var values = parameters
-            .Append(("Gateway", services.GetRequiredService<DirectoryOptions>().Name))
-            .ToDictionary(p => p.Item1, p => (object?)p.Item2);
-        var html = await renderer.Dispatcher.InvokeAsync(async () =>
-            (await renderer.RenderComponentAsync<T>(ParameterView.FromDictionary(values))).ToHtmlString());
-        return Results.Content(html, "text/html; charset=utf-8");
-    }
+    private static RazorComponentResult<T> Page<T>(params (string Name, object? Value)[] parameters)
+        where T : IComponent =>
+        new(parameters.ToDictionary(p => p.Name, p => p.Value)) { PreventStreamingRendering = true };
 }

@@ -56,6 +56,14 @@ public sealed partial class ArchitectureTests
     }
 
     [Fact]
+    public void The_scheduler_is_known_to_the_host_alone() =>
+        Directory
+            .GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories)
+            .Where(p => XDocument.Load(p).Descendants("PackageReference").Any(r => r.Attribute("Include")?.Value == "Quartz"))
+            .Select(p => Path.GetFileName(p))
+            .ShouldBe(["SecureMail.Host.csproj"]);
+
+    [Fact]
     public void Every_arrow_names_a_project_that_there_is() =>
         Arrows
             .Keys.Order()

@@ -1,11 +1,9 @@
-using System.Globalization;
+using System.Net.Sockets;
+using System.Runtime.ExceptionServices;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
-using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Health;
 
@@ -14,40 +12,28 @@ namespace SecureMail.Gateway.Health;
 /// go by.
 /// </summary>
 /// <remarks>
-/// It looks at the database (does it answer, does it commit, how fast, how much waits in the queue), at what a
-/// restoration or the backup's journal says, at the volumes that fill, and at the directory. While
-/// the node serves it looks every second; who asks gets the last answer, so that no command of a peer costs a query. A
+/// It runs the health checks of this folder (<see cref="HealthChecks"/>). While the node serves it runs them every
+/// second; who asks gets the last answer, so that no command of a peer costs a query. A
 /// look ends in bounded time whatever hangs: a database that does not answer is left with its question, no second one
 /// is put to it, and until it answers it is slow. New work alone is refused: what was accepted goes on, since that is
 /// what makes room again.
 /// </remarks>
 internal sealed class Admission(
-    GatewayDatabase database, DirectoryStore directories, BackupGate backup, ClockWatch clock, HealthOptions options,
-    DatabaseOptions storage, TimeProvider time, ILogger<Admission> logger) : IDisposable
+    HealthCheckService checks, GatewayDatabase database, HealthOptions options, TimeProvider time,
+    ILogger<Admission> logger) : IDisposable
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan CommitEvery = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan FullFor = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SameMoment = TimeSpan.FromMilliseconds(100);
 
-    // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the
-    // same.
-    private const int CountShare = 50,
-        CountEvery = 3;
-
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private readonly HealthOptions _limits = options;
-    private Task<List<HealthIssue>> _asked = Task.FromResult<List<HealthIssue>>([]);
-    private Task<List<HealthIssue>> _measured = Task.FromResult<List<HealthIssue>>([]);
+    private Task<HealthReport>? _asked;
+    private Task<HealthReport>? _measured;
     private volatile IReadOnlyList<HealthIssue> _found = [];
     private long _lookedAt;
     private bool _looked;
     private long _fullAt;
     private volatile bool _sawFull;
-    private bool _commits;
-    private long _committedAt;
-    private long _countAgainAt;
-    private List<HealthIssue> _depth = [];
 
     public void Dispose() => _turn.Dispose();
 
@@ -128,23 +114,23 @@ internal sealed class Admission(
                 return _found;
             }
 
-            if (_asked.IsCompleted)
+            if (_asked is null or { IsCompleted: true })
             {
-                _asked = Task.Run(AskDatabaseAsync, CancellationToken.None);
+                _asked = checks.CheckHealthAsync(r => r.Tags.Contains(HealthChecks.Database), CancellationToken.None);
             }
 
-            if (_measured.IsCompleted)
+            if (_measured is null or { IsCompleted: true })
             {
-                _measured = Task.Run(MeasureVolumes, CancellationToken.None);
+                _measured = checks.CheckHealthAsync(r => r.Tags.Contains(HealthChecks.Volume), CancellationToken.None);
             }
 
-            var limit = Task.Delay(_limits.SlowDatabase, time, cancellationToken);
+            var limit = Task.Delay(options.SlowDatabase, time, cancellationToken);
             await Task.WhenAny(Task.WhenAll(_asked, _measured), limit);
             cancellationToken.ThrowIfCancellationRequested();
             List<HealthIssue> found =
             [
-                .. _asked.IsCompleted ? await _asked : [HealthIssue.DatabaseSlow],
-                .. _measured.IsCompleted ? await _measured : [HealthIssue.DiskLow],
+                .. _asked.IsCompleted ? OfDatabase(await _asked) : [HealthIssue.DatabaseSlow],
+                .. _measured.IsCompleted ? Issues(await _measured) : [HealthIssue.DiskLow],
             ];
             if (_sawFull && time.GetElapsedTime(Interlocked.Read(ref _fullAt)) < FullFor)
             {
@@ -178,139 +164,35 @@ internal sealed class Admission(
         }
     }
 
-    private async Task<List<HealthIssue>> AskDatabaseAsync()
+    /// <summary>What the checks found. When one of them shows that the database is away or slow, nothing else is
+    /// said, because the others were not answered by it either.</summary>
+    private List<HealthIssue> OfDatabase(HealthReport report)
     {
-        var began = time.GetTimestamp();
-        try
-        {
-            List<HealthIssue> found = [];
-            using var limit = new CancellationTokenSource(_limits.SlowDatabase, time);
-            await clock.LookAsync(limit.Token);
-            if (clock.IsApart)
-            {
-                found.Add(HealthIssue.ClockApart);
-            }
-            else if (clock.IsDoubted)
-            {
-                found.Add(HealthIssue.ClockStepped);
-            }
-
-            if (!_commits || time.GetElapsedTime(_committedAt) >= CommitEvery)
-            {
-                _commits = false;
-                await database.TryCommitAsync(limit.Token);
-                (_commits, _committedAt) = (true, time.GetTimestamp());
-            }
-
-            if (await backup.LookAsync(limit.Token) is { } held)
-            {
-                found.Add(held);
-            }
-
-            found.AddRange(await DepthAsync(limit.Token));
-            try
-            {
-                await directories.CurrentAsync(limit.Token);
-            }
-            catch (DirectoryException)
-            {
-                found.Add(HealthIssue.NoDirectory);
-            }
-
-            if (time.GetElapsedTime(began) >= _limits.SlowDatabase)
-            {
-                found.Insert(0, HealthIssue.DatabaseSlow);
-            }
-
-            return found;
-        }
-        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
-        {
-            return [HealthIssue.DatabaseFull];
-        }
-        catch (Exception e)
-            when (e
-                    is OperationCanceledException
-                        or TimeoutException
-                        or NpgsqlException { InnerException: TimeoutException })
-        {
-            return [HealthIssue.DatabaseSlow];
-        }
-        catch (Exception e)
-            when (e is NpgsqlException or IOException or System.Net.Sockets.SocketException or ObjectDisposedException)
-        {
-            return [HealthIssue.Database];
-        }
+        var faults = report.Entries.Values.Select(e => e.Exception).OfType<Exception>().Select(FaultOf).ToHashSet();
+        return faults.Contains(HealthIssue.Database) ? [HealthIssue.Database]
+            : faults.Contains(HealthIssue.DatabaseSlow) || report.TotalDuration >= options.SlowDatabase
+                ? [HealthIssue.DatabaseSlow]
+            : [.. faults, .. Issues(report)];
     }
 
-    /// <summary>
-    /// What waits to go out closes the door to submissions alone, what waits to be judged to mail alone: were both
-    /// counted together, two gateways full of mail for each other would refuse each other for ever.
-    /// </summary>
-    private async Task<List<HealthIssue>> DepthAsync(CancellationToken cancellationToken)
+    private static IEnumerable<HealthIssue> Issues(HealthReport report) =>
+        report.Entries.Values.SelectMany(e => e.Data.Values).OfType<HealthIssue>();
+
+    private static HealthIssue FaultOf(Exception exception)
     {
-        if (time.GetTimestamp() < _countAgainAt)
+        switch (exception)
         {
-            return _depth;
-        }
-
-        var began = time.GetTimestamp();
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        // The limit is a literal for the planner; beyond it how many more there are makes no difference.
-        var (outgoing, incoming) = await connection.FindAsync<(long, long)>(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"""
-                SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*)
-                  FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
-                FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
-                  LIMIT {(2L * _limits.QueueDepth) + 1}) w
-                """
-            ),
-            null, cancellationToken);
-        _depth = [];
-        if (outgoing >= _limits.QueueDepth)
-        {
-            _depth.Add(HealthIssue.QueueFull);
-        }
-
-        if (incoming >= _limits.QueueDepth)
-        {
-            _depth.Add(HealthIssue.IncomingQueueFull);
-        }
-
-        var took = time.GetTimestamp() - began;
-        _countAgainAt = began + Math.Min(took * CountShare, time.TimestampFrequency * CountEvery);
-        return _depth;
-    }
-
-    private Task<List<HealthIssue>> MeasureVolumes()
-    {
-        List<HealthIssue> found = [];
-        if (Free(storage.DataFolder) < _limits.LeastFree
-            || (database.Cluster is { } cluster && Free(cluster.DataDirectory) < _limits.LeastFree))
-        {
-            found.Add(HealthIssue.DiskLow);
-        }
-
-        if (Free(Path.GetTempPath()) < _limits.LeastFreeTemporary)
-        {
-            found.Add(HealthIssue.TemporaryLow);
-        }
-
-        return Task.FromResult(found);
-    }
-
-    private static long Free(string folder)
-    {
-        try
-        {
-            return new DriveInfo(folder).AvailableFreeSpace;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // A folder that is not there holds nothing: the worst is assumed.
-            return 0;
+            case PostgresException { SqlState: PostgresErrorCodes.DiskFull }:
+                return HealthIssue.DatabaseFull;
+            case OperationCanceledException
+            or TimeoutException
+            or NpgsqlException { InnerException: TimeoutException }:
+                return HealthIssue.DatabaseSlow;
+            case NpgsqlException or IOException or SocketException or ObjectDisposedException:
+                return HealthIssue.Database;
+            default:
+                ExceptionDispatchInfo.Throw(exception);
+                throw exception;
         }
     }
 }

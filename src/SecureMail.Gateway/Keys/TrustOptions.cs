@@ -1,11 +1,18 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
 namespace SecureMail.Gateway.Keys;
 
 /// <summary>What signatures are validated by: PEM or DER files, or folders of them.</summary>
+[Category("Trust")]
 public sealed record TrustOptions
 {
+    [DataType("files")]
     public IReadOnlyList<string> Anchors { get; init; } = [];
 
+    [DataType("files")]
     public IReadOnlyList<string> Intermediates { get; init; } = [];
 
+    [DataType("files")]
     public IReadOnlyList<string> Crls { get; init; } = [];
 }

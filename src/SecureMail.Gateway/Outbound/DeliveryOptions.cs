@@ -1,9 +1,12 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Outbound;
 
 /// <summary>How dispatches are delivered.</summary>
+[Category("Delivery")]
 public sealed record DeliveryOptions
 {
     /// <summary>After how long without a receipt a dispatch is overdue. The office confirms the same day.</summary>
@@ -17,9 +20,11 @@ public sealed record DeliveryOptions
     public TimeSpan DelayNoticeAfter { get; init; } = TimeSpan.FromHours(4);
 
     /// <summary>How many messages this node sends to one gateway at once.</summary>
+    [Range(1, 16)]
     public int PerDestination { get; init; } = 4;
 
     /// <summary>The largest message taken or sent, in bytes.</summary>
+    [Range(typeof(long), "65536", "2147483648")]
     public long LargestMessage { get; init; } = 200L * 1024 * 1024;
 
     /// <summary>How long a peer may take over each state of a session.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Dapper;
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
@@ -6,8 +5,6 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
-using SecureMail.Mail.Smtp;
-using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 
@@ -15,42 +12,32 @@ namespace SecureMail.Gateway.Recovery;
 
 /// <summary>
 /// What a peer that was restored asks of us, as private SMTP commands between gateways that know each other's keys
-/// (docs/formats.md): <c>XHELD SIZE</c>, which checkpoint of its ledger we hold, and <c>XRESEND TIME</c>, to send again
-/// what we sent to it since.
+/// (docs/formats.md): which checkpoint of its ledger we hold, and to send again what we sent to it since. The listener
+/// reads the commands and makes the replies.
 /// </summary>
 internal sealed class PeerRequests(
     GatewayDatabase database, DirectoryStore directories, TimeProvider time, ILogger<PeerRequests> logger)
 {
+    /// <summary>The command <c>XHELD SIZE</c>.</summary>
     public const string Held = "XHELD";
+
+    /// <summary>The command <c>XRESEND TIME</c>.</summary>
     public const string Resend = "XRESEND";
 
-    /// <summary>How <see cref="Resend"/> writes its time.</summary>
+    /// <summary>How both commands write a time.</summary>
     public const string TimeFormat = "yyyy-MM-dd'T'HH:mm:ss'Z'";
 
-    // RFC 5321 §4.5.3.1.5: a reply line has 512 octets with its code.
-    private const int LineLength = 480;
     private const int LongestNote = 32 * 1024;
 
     // A peer is restored once in years. The same time again is answered from the row.
     private const int RequestsPerDay = 8;
     private const int LargestResend = 100_000;
 
-    public IReadOnlyDictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>> Commands =>
-        new Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>>
-        {
-            [Held] = HeldAsync,
-            [Resend] = ResendAsync,
-        };
-
-    /// <summary>The highest checkpoint we hold of the asker's ledger, proven or not: it signed it. And when we first
-    /// saw something above the size it has.</summary>
-    private async Task<SmtpReply> HeldAsync(SmtpPeer peer, string argument, CancellationToken cancellationToken)
+    /// <summary>The highest checkpoint we hold of the asker's ledger, proven or not: it signed it. Null: none.</summary>
+    /// <param name="peer">The asker's name, which is its ledger's origin.</param>
+    /// <param name="has">The size that the asker has.</param>
+    public async Task<HeldCheckpoint?> FindHeldAsync(string peer, long has, CancellationToken cancellationToken)
     {
-        if (!long.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var has))
-        {
-            return new SmtpReply(501, "5.5.4", "XHELD takes the size of your ledger");
-        }
-
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var row = await connection.QuerySingleOrDefaultAsync<(long Size, byte[] Note, DateTime? Since)?>(
             new CommandDefinition(
@@ -61,47 +48,32 @@ internal sealed class PeerRequests(
                 """,
                 new
                 {
-                    peer.Id,
+                    Id = peer,
                     has,
                     LongestNote,
                 },
                 cancellationToken: cancellationToken));
-        if (row is not { } held)
-        {
-            return new SmtpReply(250, "2.0.0", "0 -");
-        }
-
-        var since = held.Since is { } s ? s.ToString(TimeFormat, CultureInfo.InvariantCulture) : "-";
-        var base64 = Convert.ToBase64String(held.Note);
-        return new SmtpReply(
-            250,
-            "2.0.0",
-            [
-                string.Create(CultureInfo.InvariantCulture, $"{held.Size} {since}"),
-                .. base64.Chunk(LineLength).Select(c => new string(c)),
-            ]);
+        return row is { } held ? new HeldCheckpoint(held.Size, held.Note, held.Since) : null;
     }
 
     /// <summary>Puts into the queue what went to the asker's agencies since then, whatever became of it: what it still
     /// has it knows as a duplicate.</summary>
-    private async Task<SmtpReply> ResendAsync(SmtpPeer peer, string argument, CancellationToken cancellationToken)
+    /// <returns>How many messages go again; the same time asked again has the same answer.</returns>
+    /// <exception cref="ResendRefusedException">The time is to come, or the peer asked too often today.</exception>
+    public async Task<int> ResendAsync(string peer, DateTimeOffset since, CancellationToken cancellationToken)
     {
-        if (
-            !DateTimeOffset.TryParseExact(
-                argument, TimeFormat, CultureInfo.InvariantCulture,
-                DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var since)
-            || since > time.GetUtcNow())
+        if (since > time.GetUtcNow())
         {
-            return new SmtpReply(501, "5.5.4", "XRESEND takes a time in the past, in UTC");
+            throw new ResendRefusedException("The time is in the future.", isTooOften: false);
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
-        var agencies = directory.Agencies.Where(a => a.Record.Gateway == peer.Id).Select(a => a.Id).ToArray();
+        var agencies = directory.Agencies.Where(a => a.Record.Gateway == peer).Select(a => a.Id).ToArray();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended('securemail resend ' || @Id, 0))", new { peer.Id },
+                "SELECT pg_advisory_xact_lock(hashtextextended('securemail resend ' || @Id, 0))", new { Id = peer },
                 transaction, cancellationToken: cancellationToken));
         var (before, today) = await connection.QuerySingleAsync<(int?, long)>(
             new CommandDefinition(
@@ -110,17 +82,17 @@ internal sealed class PeerRequests(
                        (SELECT count(*) FROM gateway.resend_request WHERE peer = @Id
                          AND asked_at > now() - interval '1 day')
                 """,
-                new { peer.Id, since = since.UtcDateTime },
+                new { Id = peer, since = since.UtcDateTime },
                 transaction,
                 cancellationToken: cancellationToken));
         if (before is { } known)
         {
-            return Answer(known);
+            return known;
         }
 
         if (today >= RequestsPerDay)
         {
-            return new SmtpReply(450, "4.7.1", "Asked too often: tomorrow again");
+            throw new ResendRefusedException("The peer asked too often today.", isTooOften: true);
         }
 
         var again = (
@@ -146,14 +118,14 @@ internal sealed class PeerRequests(
                     cancellationToken: cancellationToken))
         ).ToList();
         await WorkQueue.EnqueueAsync(
-            transaction, WorkKind.Send, [.. again.Select(a => new NewWork(a.Id, peer.Id, a.Batch))], awaitsEntry: null,
+            transaction, WorkKind.Send, [.. again.Select(a => new NewWork(a.Id, peer, a.Batch))], awaitsEntry: null,
             cancellationToken);
         await connection.ExecuteAsync(
             new CommandDefinition(
                 "INSERT INTO gateway.resend_request (peer, since, count) VALUES (@Id, @since, @Count)",
                 new
                 {
-                    peer.Id,
+                    Id = peer,
                     since = since.UtcDateTime,
                     again.Count,
                 },
@@ -166,15 +138,24 @@ internal sealed class PeerRequests(
                 Time = time.GetUtcNow(),
                 Agency = DirectoryStore.GatewayItself,
                 Kind = EntryKind.GatewayResendAsked,
-                Object = peer.Id!,
+                Object = peer,
             },
             cancellationToken);
         // From this commit on it is our business that it is sent again; before it the peer was told nothing and asks
         // once more.
         await transaction.CommitAsync("peer.resend", cancellationToken);
-        RecoveryLog.ResendServed(logger, peer.Id!, since, again.Count);
-        return Answer(again.Count);
+        RecoveryLog.ResendServed(logger, peer, since, again.Count);
+        return again.Count;
     }
+}
 
-    private static SmtpReply Answer(int count) => new(250, "2.0.0", count.ToString(CultureInfo.InvariantCulture));
+/// <param name="Note">The signed note.</param>
+/// <param name="Since">When something above the asker's size was first seen here; null: never.</param>
+internal sealed record HeldCheckpoint(long Size, byte[] Note, DateTime? Since);
+
+/// <summary>A peer's request to send again is not served.</summary>
+internal sealed class ResendRefusedException(string message, bool isTooOften) : Exception(message)
+{
+    /// <summary>True: a later request is served. False: this request never is.</summary>
+    public bool IsTooOften => isTooOften;
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
+using SecureMail.Host.Settings;
 
 namespace SecureMail.Host.Commands;
 

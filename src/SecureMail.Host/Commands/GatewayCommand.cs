@@ -2,7 +2,8 @@ using System.CommandLine;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
+using SecureMail.Host.Settings;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
@@ -35,7 +36,7 @@ internal static class GatewayCommand
         where T : notnull
     {
         await using var database = await GatewayDatabase.OpenAsync(
-            settings.Database, GatewaySchema.Migrator, cancellationToken);
+            settings.Database, HostSchema.Migrator, cancellationToken);
         await using var services = new ServiceCollection()
             .AddLogging(logging)
             .AddGateway(settings, database)

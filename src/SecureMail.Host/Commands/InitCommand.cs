@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Keys;
+using SecureMail.Host.Settings;
 
 namespace SecureMail.Host.Commands;
 

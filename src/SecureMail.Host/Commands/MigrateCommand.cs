@@ -1,5 +1,6 @@
 using System.CommandLine;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
+using SecureMail.Host.Settings;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
@@ -26,7 +27,7 @@ internal static class MigrateCommand
             {
                 var applied = await GatewayDatabase.MigrateAsync(
                     Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway.Database,
-                    GatewaySchema.Migrator, cancellationToken);
+                    HostSchema.Migrator, cancellationToken);
                 Console.Out.WriteLine(
                     applied.Count == 0 ? "Lược đồ đã mới nhất. / The schema is current." : string.Join('\n', applied));
                 return ExitCode.Done;

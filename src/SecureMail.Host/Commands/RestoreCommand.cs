@@ -4,7 +4,8 @@ using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Recovery;
 using SecureMail.Gateway.Vocabulary;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
+using SecureMail.Host.Settings;
 using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
@@ -95,7 +96,7 @@ internal static class RestoreCommand
                     gateway.Files,
                     parsed.GetValue(tail),
                     (restored, stop) =>
-                        RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
+                        RestoredGateway.ProveAsync(restored, HostSchema.Migrator, TimeProvider.System, stop),
                     TimeProvider.System,
                     cancellationToken);
                 CommandLine.Say(

@@ -1,12 +1,12 @@
 using System.CommandLine;
-using System.Net;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
+using SecureMail.Host.Settings;
 using SecureMail.Storage;
 using SecureMail.Web;
 
@@ -51,7 +51,7 @@ internal static class ServeCommand
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
         await using var database = await GatewayDatabase.OpenAsync(
-            configuration.Gateway.Database, GatewaySchema.Migrator, stop);
+            configuration.Gateway.Database, HostSchema.Migrator, stop);
         var builder = WebApplication.CreateSlimBuilder();
         builder
             .Logging.ClearProviders()
@@ -64,7 +64,7 @@ internal static class ServeCommand
             .AddFilter("Microsoft", LogLevel.Warning)
             .AddFilter("Quartz", LogLevel.Warning)
             .AddFilter("Npgsql", LogLevel.Warning);
-        builder.AddConsole(configuration.Http ?? new IPEndPoint(IPAddress.Loopback, 8080));
+        builder.AddConsole(configuration.Process.Http);
         builder.Services.AddGateway(configuration.Gateway, database).AddGatewayHost(configuration.Smtp);
         builder.Services.AddTelemetry(configuration);
         await using var app = builder.Build();

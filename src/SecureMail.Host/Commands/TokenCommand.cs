@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Security.Cryptography;
+using SecureMail.Host.Settings;
 using SecureMail.Pkcs11;
 
 namespace SecureMail.Host.Commands;

@@ -1,4 +1,7 @@
+using System.ComponentModel;
+using System.Globalization;
 using System.Net;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -20,10 +23,12 @@ namespace SecureMail.Host.Services;
 internal sealed record SmtpListenerOptions
 {
     /// <summary>Null: this node takes no mail.</summary>
+    [ConfigurationKeyName("Smtp")]
     public IPEndPoint? Listen { get; init; }
 
     /// <summary>What the listener bears. The size of a message is
     /// <see cref="DeliveryOptions.LargestMessage"/>.</summary>
+    [Browsable(false)]
     public SmtpServerLimits Limits { get; init; } = new();
 }
 
@@ -72,7 +77,7 @@ internal sealed class SmtpListener(
                 directories.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
             Limits = options.Limits with { MessageBytes = delivery.LargestMessage },
             ExtraEhloLines = SeenSizesAsync,
-            PrivateCommands = requests.Commands,
+            PrivateCommands = PrivateCommands(),
             OnMail = (_, _, _) =>
                 Task.FromResult(
                     admission.RefusingMail is { } issue
@@ -81,6 +86,31 @@ internal sealed class SmtpListener(
             OnRecipient = async (_, _, recipient, stop) =>
                 SmtpReplies.Recipient(await receive.DecideRecipientAsync(recipient.Address, stop)),
             OnData = async (envelope, stop) => new Reception(await receive.OpenAsync(envelope, stop), admission),
+        };
+
+    /// <summary>What a restored peer asks.</summary>
+    private Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>> PrivateCommands() =>
+        new()
+        {
+            [PeerRequests.Held] = async (peer, argument, stop) =>
+                long.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var has)
+                    ? SmtpReplies.Held(await requests.FindHeldAsync(peer.Id!, has, stop))
+                    : SmtpReplies.HeldTakesSize,
+            [PeerRequests.Resend] = async (peer, argument, stop) =>
+            {
+                try
+                {
+                    return DateTimeOffset.TryParseExact(
+                        argument, PeerRequests.TimeFormat, CultureInfo.InvariantCulture,
+                        DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var since)
+                            ? SmtpReplies.Resent(await requests.ResendAsync(peer.Id!, since, stop))
+                            : SmtpReplies.ResendTakesTime;
+                }
+                catch (ResendRefusedException e)
+                {
+                    return e.IsTooOften ? SmtpReplies.AskedTooOften : SmtpReplies.ResendTakesTime;
+                }
+            },
         };
 
     /// <summary>Which sizes of the peer's ledger we have seen: it brings proofs from each of them.</summary>

@@ -1,5 +1,7 @@
+using System.Globalization;
 using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Recovery;
 using SecureMail.Mail.Smtp;
 
 namespace SecureMail.Host.Services;
@@ -24,6 +26,15 @@ internal static class SmtpReplies
         451, "4.3.2",
         "No mail is taken now: the gateway proves itself after a restoration, or its backup does not follow");
 
+    public static SmtpReply HeldTakesSize { get; } = new(501, "5.5.4", "XHELD takes the size of your ledger");
+
+    public static SmtpReply ResendTakesTime { get; } = new(501, "5.5.4", "XRESEND takes a time in the past, in UTC");
+
+    public static SmtpReply AskedTooOften { get; } = new(450, "4.7.1", "Asked too often: tomorrow again");
+
+    // RFC 5321 §4.5.3.1.5: a reply line has 512 octets with its code.
+    private const int LineLength = 480;
+
     public static SmtpReply Refusing(HealthIssue issue) => Refusals.GetValueOrDefault(issue, NotNow);
 
     public static SmtpReply Recipient(RecipientDecision decision) =>
@@ -33,4 +44,24 @@ internal static class SmtpReplies
             RecipientDecision.ClockDoubted => new SmtpReply(451, "4.3.0", "The clock here is wrong; try again later"),
             _ => new SmtpReply(550, "5.1.1", "No agency here has this address"),
         };
+
+    /// <summary>The size and the time, then the note in base64 over as many lines as it takes (docs/formats.md).</summary>
+    public static SmtpReply Held(HeldCheckpoint? held)
+    {
+        if (held is null)
+        {
+            return new SmtpReply(250, "2.0.0", "0 -");
+        }
+
+        var since = held.Since is { } s ? s.ToString(PeerRequests.TimeFormat, CultureInfo.InvariantCulture) : "-";
+        return new SmtpReply(
+            250,
+            "2.0.0",
+            [
+                string.Create(CultureInfo.InvariantCulture, $"{held.Size} {since}"),
+                .. Convert.ToBase64String(held.Note).Chunk(LineLength).Select(c => new string(c)),
+            ]);
+    }
+
+    public static SmtpReply Resent(int count) => new(250, "2.0.0", count.ToString(CultureInfo.InvariantCulture));
 }

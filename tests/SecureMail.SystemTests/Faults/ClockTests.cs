@@ -5,7 +5,7 @@ using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 using SecureMail.SystemTests.Gateway;
@@ -321,9 +321,9 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             OwnerConnection = owner,
             ClockSettles = TimeSpan.FromSeconds(3),
         };
-        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
         await using var database = await GatewayDatabase.OpenAsync(
-            options.Database, GatewaySchema.Migrator, CancellationToken.None);
+            options.Database, HostSchema.Migrator, CancellationToken.None);
         await using (var connection = await database.Source.OpenConnectionAsync())
         await using (var transaction = await connection.BeginTransactionAsync())
         {

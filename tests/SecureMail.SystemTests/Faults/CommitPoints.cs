@@ -6,7 +6,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Recovery;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
@@ -574,10 +574,10 @@ internal static class CommitPoints
         await using var again = GatewayProcess.Run(options, null, "migrate");
         (await again.EndAsync()).ShouldBe(0, again.Said);
         await using var database = await GatewayDatabase.OpenAsync(
-            options.Database, GatewaySchema.Migrator, CancellationToken.None);
+            options.Database, HostSchema.Migrator, CancellationToken.None);
         (
             await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")
-        ).ShouldBe(GatewaySchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+        ).ShouldBe(HostSchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
     }
 
     private static async Task WrongClockAsync(FaultRun run)

@@ -7,7 +7,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
@@ -159,7 +159,7 @@ internal sealed class Storm : IAsyncDisposable
             DirectoryPublisher = Path.Combine(TwoGateways.Pki, "publisher.pem"),
             Tokens = [TwoGateways.TokenOf(Tokens[index])],
         };
-        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
         List<Node> own = [new Node(options)];
         var turn = 0;
         var wire = new FaultyWire(() =>

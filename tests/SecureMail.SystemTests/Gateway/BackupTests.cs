@@ -10,7 +10,7 @@ using SecureMail.Cms;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Recovery;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
@@ -367,7 +367,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
                 options.Files,
                 dropDamagedTail: false,
                 (restored, stop) =>
-                    RestoredGateway.ProveAsync(restored, GatewaySchema.Migrator, TimeProvider.System, stop),
+                    RestoredGateway.ProveAsync(restored, HostSchema.Migrator, TimeProvider.System, stop),
                 TimeProvider.System,
                 CancellationToken.None);
 

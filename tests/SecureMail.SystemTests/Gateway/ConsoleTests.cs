@@ -2,8 +2,10 @@ using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Web;
@@ -255,6 +257,17 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         using var ready = await exchange.A.GetAsync(new Uri("/health/ready", UriKind.Relative));
         ready.StatusCode.ShouldBe(HttpStatusCode.OK);
         (await ready.Content.ReadAsStringAsync()).ShouldContain("\"ready\":true");
+    }
+
+    [Fact]
+    public void No_key_of_the_web_server_is_written_to_a_disk()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.AddConsole(new IPEndPoint(IPAddress.Loopback, 0));
+        using var services = builder.Services.BuildServiceProvider();
+        services
+            .GetRequiredService<IOptions<KeyManagementOptions>>()
+            .Value.XmlRepository.ShouldBeOfType<KeysInMemory>();
     }
 
     [Theory]

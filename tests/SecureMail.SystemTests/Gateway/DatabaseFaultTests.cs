@@ -1,7 +1,7 @@
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
@@ -28,13 +28,13 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
             DatabaseConnection = PostgresFixture.AsGateway(owner),
             OwnerConnection = owner,
         };
-        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
         await KillServerAsync();
         foreach (
             var open in new Func<Task>[]
             {
-                () => GatewayDatabase.OpenAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None),
-                () => GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None),
+                () => GatewayDatabase.OpenAsync(options.Database, HostSchema.Migrator, CancellationToken.None),
+                () => GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None),
             })
         {
             (await Should.ThrowAsync<StorageUnavailableException>(open)).Message.ShouldContain("Database:Connection");
@@ -42,7 +42,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
 
         await using var again = await PrivateCluster.OpenAsync(_postgres.Folder, CancellationToken.None);
         await using var database = await GatewayDatabase.OpenAsync(
-            options.Database, GatewaySchema.Migrator, CancellationToken.None);
+            options.Database, HostSchema.Migrator, CancellationToken.None);
     }
 
     [Fact]

@@ -2,7 +2,7 @@ using System.Text;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.Storage;
 using SecureMail.Trust;
@@ -19,7 +19,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task InitializeAsync()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         _store = Open();
         _document = await SampleAsync();

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -167,7 +167,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             return written;
         });
         var migrating = Stopwatch.GetTimestamp();
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
+        (await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
             "ledger/0002_partitions.sql");
         var took = Stopwatch.GetElapsedTime(migrating);
         var soFar = await ScalarAsync<long>(owner, "SELECT count(*) FROM ledger.entry");
@@ -261,7 +261,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             """
         );
         foreach (
-            var (name, sql) in GatewaySchema.Migrator.Known.Where(m =>
+            var (name, sql) in HostSchema.Migrator.Known.Where(m =>
                 Schema1.Any(f => m.Name.Contains(f, StringComparison.Ordinal))))
         {
             await using var command = new NpgsqlCommand(sql, connection);

@@ -11,7 +11,7 @@ using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Recovery;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Retention;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
@@ -64,7 +64,7 @@ public sealed class TestGateway : IAsyncDisposable
     public static async Task<TestGateway> OpenAsync(
         GatewaySetup setup, TimeProvider time, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var database = await GatewayDatabase.OpenAsync(setup.Database, GatewaySchema.Migrator, cancellationToken);
+        var database = await GatewayDatabase.OpenAsync(setup.Database, HostSchema.Migrator, cancellationToken);
         try
         {
             var builder = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(null);

@@ -9,7 +9,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
 
@@ -179,7 +179,7 @@ public sealed class TwoGateways : IAsyncDisposable
             ],
         };
         options = change?.Invoke(options) ?? options;
-        await GatewayDatabase.MigrateAsync(options.Database, GatewaySchema.Migrator, CancellationToken.None);
+        await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
         // The port is chosen now and written into the directory; nobody else takes it in between but by bad luck, and
         // then the test says so.
         var port = FreePort();

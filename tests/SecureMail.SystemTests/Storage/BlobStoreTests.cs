@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using Npgsql;
 using SecureMail.Gateway.Outbound;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Storage;
@@ -16,7 +16,7 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task InitializeAsync()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         _owner = NpgsqlDataSource.Create(owner);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
     }

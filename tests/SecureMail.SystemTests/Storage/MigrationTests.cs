@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Clock;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
@@ -16,14 +16,14 @@ public sealed class MigrationTests(PostgresFixture postgres)
     {
         var owner = await postgres.CreateDatabaseAsync();
         var applied = await Task.WhenAll(
-            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None),
-            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
+            HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None),
+            HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None));
         applied
             .SelectMany(a => a)
             .Order(StringComparer.Ordinal)
-            .ShouldBe(GatewaySchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+            .ShouldBe(HostSchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
         applied.ShouldContain(a => a.Count == 0);
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
+        (await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
         await using var database = await OpenAsync(owner);
         var clock = new ClockRecord(database, TimeProvider.System, NullLogger.Instance);
         ((await clock.ReadDatabaseAsync(CancellationToken.None)).Shown - TimeProvider.System.GetUtcNow())
@@ -39,7 +39,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
             owner, "UPDATE gateway.schema_version SET sha256 = sha256('x') WHERE name = 'gateway/0001_gateway.sql'");
         (
             await Should.ThrowAsync<StorageUnavailableException>(() =>
-                GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None))
+                HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None))
         ).Message.ShouldContain("0001_gateway.sql");
         (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
             "0001_gateway.sql");
@@ -53,7 +53,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
             owner, "INSERT INTO gateway.schema_version (name, sha256) VALUES ('gateway/9999_future.sql', sha256('x'))");
         (
             await Should.ThrowAsync<StorageUnavailableException>(() =>
-                GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None))
+                HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None))
         ).Message.ShouldContain("9999_future.sql");
         await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner));
     }
@@ -66,7 +66,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
             owner,
             "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ('gateway/9999_future.sql', sha256('x'), true)"
         );
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
+        (await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
         await using (await OpenAsync(owner)) { }
 
         // One that changes what stood there is refused as before, also beside it.
@@ -82,7 +82,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
         var owner = await postgres.CreateDatabaseAsync();
         (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
             "securemail migrate");
-        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         await ExecuteAsync(owner, "DELETE FROM gateway.schema_version WHERE name LIKE 'quartz%'");
         (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
             "securemail migrate");
@@ -98,7 +98,7 @@ public sealed class MigrationTests(PostgresFixture postgres)
             (
                 await Should.ThrowAsync<StorageUnavailableException>(() =>
                     GatewayDatabase.OpenAsync(
-                        OptionsFor(strong).Database, GatewaySchema.Migrator, CancellationToken.None))
+                        OptionsFor(strong).Database, HostSchema.Migrator, CancellationToken.None))
             ).Message.ShouldContain("securemail_gateway");
         }
 
@@ -113,9 +113,9 @@ public sealed class MigrationTests(PostgresFixture postgres)
         // A table that stands in the way of the gateway's own first file.
         await ExecuteAsync(owner, "CREATE SCHEMA gateway; CREATE TABLE gateway.finding (x int)");
         await Should.ThrowAsync<PostgresException>(() =>
-            GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None));
+            HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None));
         await ExecuteAsync(owner, "DROP TABLE gateway.finding");
-        (await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
+        (await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldContain(
             "gateway/0001_gateway.sql");
         await using var database = await OpenAsync(owner);
     }
@@ -171,12 +171,12 @@ public sealed class MigrationTests(PostgresFixture postgres)
 
     private static Task<GatewayDatabase> OpenAsync(string owner) =>
         GatewayDatabase.OpenAsync(
-            OptionsFor(PostgresFixture.AsGateway(owner)).Database, GatewaySchema.Migrator, CancellationToken.None);
+            OptionsFor(PostgresFixture.AsGateway(owner)).Database, HostSchema.Migrator, CancellationToken.None);
 
     private async Task<string> MigratedAsync()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         return owner;
     }
 

@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
-using SecureMail.Gateway.Schema;
+using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 
@@ -18,7 +18,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task InitializeAsync()
     {
         var owner = await postgres.CreateDatabaseAsync();
-        await GatewaySchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
         _owner = NpgsqlDataSource.Create(owner);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         _queue = new WorkQueue(_database);

@@ -1,3 +1,5 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Mail.Smtp.Messages;
@@ -68,50 +70,61 @@ public sealed record SmtpServerOptions
 /// <summary>
 /// Limits of one session and of all together. RFC 5321 §4.5.3 gives the minimum that a server must support.
 /// </summary>
+[Category("Limits")]
 public sealed record SmtpServerLimits
 {
     /// <summary>Bytes of one message after dots are unstuffed; a larger message is answered 552.</summary>
+    [Browsable(false)]
     public long MessageBytes { get; init; } = 100L * 1024 * 1024;
 
+    [Browsable(false)]
     public int Recipients { get; init; } = 1000;
 
     /// <summary>
     /// Bytes of a command line without CRLF: the 512 octets of RFC 5321 §4.5.3.1.4 and space for parameters.
     /// </summary>
+    [Browsable(false)]
     public int CommandLineBytes { get; init; } = 1024;
 
     /// <summary>Replies of 4xx and 5xx in one session; one more ends the session with 421.</summary>
+    [Browsable(false)]
     public int Errors { get; init; } = 20;
 
     /// <summary>
     /// Commands since the last message (NOOP, RSET, VRFY, EHLO and the like); one more ends the session with 421.
     /// </summary>
+    [Browsable(false)]
     public int IdleCommands { get; init; } = 100;
 
     /// <summary>Connections open at once; one more is refused with 421.</summary>
+    [Range(1, 10_000)]
     public int Connections { get; init; } = 500;
 
     /// <summary>
     /// Connections open at once from one address; one more is refused with 421. Several peers may share an address.
     /// </summary>
+    [Range(1, 10_000)]
     public int ConnectionsPerAddress { get; init; } = 50;
 
     /// <summary>
     /// Sessions open at once of one peer that <see cref="SmtpServerOptions.AuthenticatePeer"/> identified, from all its
     /// addresses; one more is refused with 421.
     /// </summary>
+    [Range(1, 10_000)]
     public int ConnectionsPerPeer { get; init; } = 32;
 
     /// <summary>
     /// Messages being received at once, because each reception uses resources. One more is answered 452: the sender
     /// keeps the message and tries again.
     /// </summary>
+    [Range(1, 1000)]
     public int Messages { get; init; } = 32;
 
     /// <summary>
     /// Messages being received at once from one peer (from one address, if the peer is not authenticated), so that no
     /// peer can use up <see cref="Messages"/>. One more is answered 452.
     /// </summary>
+    [Range(1, 1000)]
     public int MessagesPerPeer { get; init; } = 16;
 
     /// <summary>
@@ -130,6 +143,7 @@ public sealed record SmtpServerLimits
     /// From the connection, or the last message, to the next DATA, so that a peer cannot keep a session open by a
     /// command now and then.
     /// </summary>
+    [Browsable(false)]
     public TimeSpan TimeToData { get; init; } = TimeSpan.FromMinutes(30);
 
     public TimeSpan TlsTimeout { get; init; } = TimeSpan.FromSeconds(30);
@@ -140,6 +154,7 @@ public sealed record SmtpServerLimits
     /// <summary>Time that DATA may take beyond its size divided by <see cref="DataBytesPerSecond"/>.</summary>
     public TimeSpan DataGrace { get; init; } = TimeSpan.FromMinutes(1);
 
+    [Range(1, int.MaxValue)]
     public int DataBytesPerSecond { get; init; } = 2048;
 }
 

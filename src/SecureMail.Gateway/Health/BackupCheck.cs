@@ -7,12 +7,12 @@ namespace SecureMail.Gateway.Health;
 /// <summary>
 /// What the backup says about new work: none for a gateway that was restored and has not proven itself, and none while
 /// a synchronous journal does not follow, since what was taken would be in no backup. The database is asked, so that
-/// all nodes and commands agree; <see cref="Admission"/> asks.
+/// all nodes and commands agree.
 /// </summary>
-internal sealed class BackupGate(GatewayDatabase database, BackupOptions options)
+internal sealed class BackupCheck(GatewayDatabase database, BackupOptions options, DatabaseTurn turn)
+    : DatabaseCheck(turn)
 {
-    /// <summary>Looks now; null: nothing to say.</summary>
-    public async Task<HealthIssue?> LookAsync(CancellationToken cancellationToken)
+    protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var (restored, names, follows) = await connection.FindAsync<(bool, string, bool)>(
@@ -24,7 +24,7 @@ internal sealed class BackupGate(GatewayDatabase database, BackupOptions options
             new { Name = Backups.JournalName }, cancellationToken);
         if (restored)
         {
-            return HealthIssue.RestoredNotProven;
+            return [HealthIssue.RestoredNotProven];
         }
 
         var waits = names.Contains(Backups.JournalName, StringComparison.Ordinal);
@@ -34,6 +34,6 @@ internal sealed class BackupGate(GatewayDatabase database, BackupOptions options
             : synchronous && !waits && database.Cluster is not null ? "backup"
             : synchronous && Backups.NeedsBase(options.Folder!) ? "backup-no-base"
             : null;
-        return problem is null ? null : HealthIssue.Backup(problem, refuses: waits || synchronous);
+        return problem is null ? [] : [HealthIssue.Backup(problem, refuses: waits || synchronous)];
     }
 }

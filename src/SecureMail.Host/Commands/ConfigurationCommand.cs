@@ -1,0 +1,20 @@
+using System.CommandLine;
+using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
+
+namespace SecureMail.Host.Commands;
+
+/// <summary>Prints every name of the configuration, which is docs/configuration.md.</summary>
+internal static class ConfigurationCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("configuration", Phrase.Of("help.configuration"));
+        command.SetAction(_ =>
+        {
+            Console.Out.Write(ConfigurationReference.Markdown());
+            return ExitCode.Done;
+        });
+        return command;
+    }
+}
