@@ -1,5 +1,6 @@
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host;
 
@@ -16,9 +17,11 @@ internal static class CertificateUse
             || now.UtcDateTime > certificate.NotAfter.ToUniversalTime())
         {
             throw new NotPermittedException(
-                $"Chứng thư {certificate.Subject} không trong thời hạn hiệu lực "
-                    + $"({certificate.NotBefore.ToUniversalTime():u} – {certificate.NotAfter.ToUniversalTime():u}); hãy "
-                    + $"dùng chứng thư còn hạn. / The certificate is not valid now: use one that is.");
+                Phrase.Of(
+                    "certificate.not-valid",
+                    certificate.Subject,
+                    certificate.NotBefore.ToUniversalTime(),
+                    certificate.NotAfter.ToUniversalTime()));
         }
     }
 
@@ -32,9 +35,7 @@ internal static class CertificateUse
                 .Extensions.OfType<X509KeyUsageExtension>()
                 .Any(u => (u.KeyUsages & EnvelopeRecipient.RequiredKeyUsage(certificate)) == X509KeyUsageFlags.None))
         {
-            throw new NotPermittedException(
-                $"Chứng thư {certificate.Subject} không được cấp để mã hóa; hãy dùng chứng thư mã hóa của nơi nhận. / "
-                    + $"The certificate was not issued for encryption: use the recipient's encryption certificate.");
+            throw new NotPermittedException(Phrase.Of("certificate.not-for-encryption", certificate.Subject));
         }
     }
 }

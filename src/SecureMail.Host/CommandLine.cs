@@ -10,6 +10,7 @@ using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
 using SecureMail.Host.Errors;
+using SecureMail.Host.Words;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
 using SecureMail.Pkcs11;
@@ -31,17 +32,17 @@ internal static class CommandLine
 
     public static readonly Option<bool> Verbose = new("--verbose")
     {
-        Description = "Kể chi tiết khi có lỗi. / Show details of errors.",
+        Description = Phrase.Of("option.verbose"),
         Recursive = true,
     };
 
     public static Option<string?> Config() =>
-        new("--config") { Description = "Tệp cấu hình JSON. / The JSON configuration file." };
+        new("--config") { Description = Phrase.Of("option.config") };
 
-    public static Option<string?> Data() => new("--data") { Description = "Thư mục dữ liệu. / The data folder." };
+    public static Option<string?> Data() => new("--data") { Description = Phrase.Of("option.data") };
 
     public static Option<bool> JsonLines() =>
-        new("--json") { Description = "In mỗi kết quả một dòng JSON. / Print one JSON object a line." };
+        new("--json") { Description = Phrase.Of("option.json") };
 
     /// <summary>A mistyped option is no file: what begins like one must be there, or follow <c>./</c>.</summary>
     public static void RefuseOptions<T>(this Argument<T> files) =>
@@ -49,12 +50,12 @@ internal static class CommandLine
         {
             if (result.Tokens.FirstOrDefault(t => t.Value.StartsWith('-') && !File.Exists(t.Value)) is { } stray)
             {
-                result.AddError($"Không có tùy chọn {stray.Value}. / There is no option {stray.Value}.");
+                result.AddError(Phrase.Of("option.none-such", stray.Value));
             }
         });
 
     public static Option<bool> Force() =>
-        new("--force") { Description = "Ghi đè tệp kết quả đã có. / Replace an output file that exists." };
+        new("--force") { Description = Phrase.Of("option.force") };
 
     /// <summary>What a command made: a JSON line, or a sentence; nothing where the product itself went to standard
     /// output.</summary>

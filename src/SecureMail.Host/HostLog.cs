@@ -9,7 +9,8 @@ internal static partial class HostLog
 
     [LoggerMessage(
         1002, LogLevel.Information,
-        "SecureMail {Version}; data {Data}; database {Database}; console {Http}; mail listener {Smtp}; backup {Backup}")]
+        "SecureMail {Version}; data {Data}; database {Database}; console {Http}; mail listener {Smtp}; "
+            + "backup {Backup}")]
     public static partial void Starting(
         ILogger logger, string version, string data, string database, string http, string smtp, string backup);
 

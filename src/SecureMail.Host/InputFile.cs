@@ -1,3 +1,5 @@
+using SecureMail.Host.Words;
+
 namespace SecureMail.Host;
 
 /// <summary>A file given on the command line.</summary>
@@ -7,9 +9,7 @@ internal static class InputFile
     /// <exception cref="FileNotFoundException">It is not there, may not be read, or is no regular file.</exception>
     public static FileStream Open(string path) =>
         TryOpen(path)
-        ?? throw new FileNotFoundException(
-            $"Không mở được {path}; hãy kiểm tra đường dẫn và quyền đọc. / {path} cannot be opened: check its path and "
-                + $"who may read it.");
+        ?? throw new FileNotFoundException(Phrase.Of("input.cannot-open", path));
 
     /// <summary>Null where <see cref="Open"/> throws.</summary>
     public static FileStream? TryOpen(string path)

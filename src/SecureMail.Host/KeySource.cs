@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
+using SecureMail.Host.Words;
 using SecureMail.Libcrypto;
 using SecureMail.Pkcs11;
 using SecureMail.Storage;
@@ -19,26 +20,22 @@ internal sealed class KeySource
 {
     private readonly Option<string?> _key = new("--key")
     {
-        Description =
-            "Khóa trên thiết bị lưu khóa bí mật, URI PKCS#11; để giải mã cũng nhận tệp khóa PEM. / A key on a token, "
-            + "a PKCS#11 URI; to decrypt, a PEM key file, too.",
+        Description = Phrase.Of("key.key"),
         HelpName = "URI",
     };
     private readonly Option<string?> _p12 = new("--p12")
     {
-        Description = "Tệp PKCS#12 chứa khóa. / A PKCS#12 file that holds the key.",
+        Description = Phrase.Of("key.p12"),
         HelpName = "FILE",
     };
     private readonly Option<string?> _p12Password = new("--p12-password-file")
     {
-        Description = "Tệp chứa mật khẩu của tệp PKCS#12. / A file that holds its password.",
+        Description = Phrase.Of("key.p12-password-file"),
         HelpName = "FILE",
     };
     private readonly Option<string?> _cert = new("--cert")
     {
-        Description =
-            "Chứng thư của khóa; bỏ trống: chứng thư nằm cạnh khóa. / The key's certificate; none: the one beside the "
-            + "key.",
+        Description = Phrase.Of("key.cert"),
         HelpName = "FILE",
     };
     private readonly (Option<string?> File, Option<string?> Env) _pin = PinSource.Options();
@@ -88,7 +85,7 @@ internal sealed class KeySource
         if (Source(parsed) is not { } uri)
         {
             return parsed.GetValue(_p12) is null
-                ? throw new UsageException("Cần --key URI hoặc --p12 TỆP. / --key URI or --p12 FILE is needed.")
+                ? throw new UsageException(Phrase.Of("key.needed"))
                 : SignerOf(LoadP12(parsed), parsed);
         }
 
@@ -137,8 +134,7 @@ internal sealed class KeySource
         {
             key?.Dispose();
             throw new InvalidDataException(
-                $"Không đọc được khóa {file}: sai mật khẩu, hoặc không phải khóa của chứng thư. / The key {file} "
-                    + $"cannot be read: the password is wrong, or it is not the certificate's key.",
+                Phrase.Of("key.pem-unreadable", file),
                 e);
         }
     }
@@ -172,7 +168,7 @@ internal sealed class KeySource
         return uri is null ? null
             : parsed.GetValue(_p12) is not null
                 ? throw new UsageException(
-                    "Chỉ dùng một trong hai: --key hoặc --p12. / Either --key or --p12, not both.")
+                    Phrase.Of("key.one-source"))
             : Pkcs11Uri.Parse(uri);
     }
 
@@ -180,9 +176,7 @@ internal sealed class KeySource
         parsed.GetValue(_cert) is { } file
             ? TrustMaterial.LoadCertificates(file)[0]
             : token.CertificateOf(uri)
-                ?? throw new InvalidDataException(
-                    "Cạnh khóa trên thiết bị không có chứng thư; hãy chỉ ra bằng --cert. / There is no certificate "
-                        + "beside the key on the token: name one with --cert.");
+                ?? throw new InvalidDataException(Phrase.Of("key.no-certificate"));
 
     private static List<(X509Certificate2, AsymmetricAlgorithm)> AllOf(Pkcs11Token token, Pkcs11Uri uri)
     {
@@ -210,7 +204,7 @@ internal sealed class KeySource
         var file = parsed.GetValue(_p12)!;
         if (!File.Exists(file))
         {
-            throw new FileNotFoundException($"Không có tệp PKCS#12 {file}. / There is no PKCS#12 file {file}.");
+            throw new FileNotFoundException(Phrase.Of("key.no-p12", file));
         }
 
         // Unlike a PIN file, its mode is not held against it: the password guards a file that whoever reads this can
@@ -227,8 +221,7 @@ internal sealed class KeySource
         catch (CryptographicException e)
         {
             throw new InvalidDataException(
-                $"Không đọc được {file}: sai mật khẩu hoặc tệp hỏng. / {file} cannot be read: the password is wrong, "
-                    + $"or the file is damaged.",
+                Phrase.Of("key.p12-unreadable", file),
                 e);
         }
         finally
@@ -268,7 +261,7 @@ internal sealed class KeySource
     }
 
     private static InvalidDataException NoKey() =>
-        new("Tệp PKCS#12 không có khóa dùng được. / The PKCS#12 file holds no key that can be used.");
+        new(Phrase.Of("key.p12-empty"));
 }
 
 /// <summary>Private keys at hand, each with its certificate. Dispose: a token's session ends with it.</summary>

@@ -1,3 +1,5 @@
+using SecureMail.Host.Words;
+
 namespace SecureMail.Host;
 
 /// <summary>
@@ -18,14 +20,12 @@ internal static class OutputFile
 
         if (Directory.Exists(path) || (!force && File.Exists(path)))
         {
-            throw new UsageException(
-                $"Đã có {path}; dùng --force để ghi đè hoặc --out để đổi tên. / {path} exists: --force replaces it, "
-                    + $"--out names another.");
+            throw new UsageException(Phrase.Of("output.exists", path));
         }
 
         if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder && !Directory.Exists(folder))
         {
-            throw new DirectoryNotFoundException($"Không có thư mục {folder}. / There is no folder {folder}.");
+            throw new DirectoryNotFoundException(Phrase.Of("output.no-folder", folder));
         }
     }
 

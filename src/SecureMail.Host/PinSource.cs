@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text;
+using SecureMail.Host.Words;
 using SecureMail.Storage;
 
 namespace SecureMail.Host;
@@ -12,11 +13,11 @@ internal static class PinSource
         (
             new("--pin-file")
             {
-                Description = "Tệp chứa mã PIN, quyền 0600. / A file of mode 0600 that holds the PIN.",
+                Description = Phrase.Of("pin.pin-file"),
             },
             new("--pin-env")
             {
-                Description = "Tên biến môi trường chứa mã PIN. / The environment variable that holds the PIN.",
+                Description = Phrase.Of("pin.pin-env"),
             });
 
     /// <summary>Answers a fresh copy at each call; null when there is none.</summary>
@@ -38,7 +39,7 @@ internal static class PinSource
 
     private static byte[]? Prompt()
     {
-        Console.Error.Write("Mã PIN / PIN: ");
+        Console.Error.Write($"{Phrase.Of("pin.prompt")}: ");
         var typed = new StringBuilder();
         for (ConsoleKeyInfo key; (key = Console.ReadKey(intercept: true)).Key != ConsoleKey.Enter;)
         {

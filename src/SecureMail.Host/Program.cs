@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using SecureMail.Host;
 using SecureMail.Host.Commands;
+using SecureMail.Host.Words;
 
 // Numbers, dates and comparisons are the same on every machine. Words are asked for by their language (Catalogue).
 CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
@@ -9,12 +10,7 @@ CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.InvariantCulture;
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 CultureInfo.CurrentUICulture = CultureInfo.InvariantCulture;
 Console.OutputEncoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
-var root = new RootCommand(
-    """
-    SecureMail: ký, gửi, nhận và kiểm tra văn bản điện tử giữa các cơ quan.
-    SecureMail: signs, sends, receives and verifies documents between agencies.
-    """
-);
+var root = new RootCommand(Phrase.Of("root.help"));
 root.Options.Add(CommandLine.Verbose);
 root.Subcommands.Add(ServeCommand.Create());
 root.Subcommands.Add(InitCommand.Create());

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 using SecureMail.Trust;
 
 namespace SecureMail.Host;
@@ -10,36 +11,32 @@ internal sealed class TrustArguments
 {
     private readonly Option<string[]> _trust = new("--trust")
     {
-        Description =
-            "Gốc tin cậy, thay cho gốc trong cấu hình (tệp hoặc thư mục PEM, DER). / Trust anchors in place of those "
-            + "configured (PEM or DER, files or folders).",
+        Description = Phrase.Of("trust.trust"),
         HelpName = "PATH",
     };
     private readonly Option<string[]> _intermediate = new("--intermediate")
     {
-        Description = "Chứng thư trung gian. / Intermediate certificates.",
+        Description = Phrase.Of("trust.intermediate"),
         HelpName = "PATH",
     };
     private readonly Option<string[]> _crl = new("--crl")
     {
-        Description = "Danh sách thu hồi. / Revocation lists.",
+        Description = Phrase.Of("trust.crl"),
         HelpName = "PATH",
     };
     private readonly Option<string[]> _ocsp = new("--ocsp")
     {
-        Description = "Trả lời OCSP (phiên bản này chưa đọc). / OCSP responses (not read by this version).",
+        Description = Phrase.Of("trust.ocsp"),
         HelpName = "PATH",
     };
     private readonly Option<string?> _at = new("--at")
     {
-        Description =
-            "Thời điểm để xét, ISO 8601 có múi giờ; bỏ trống: bây giờ. / The time judged at, ISO 8601 with a zone; "
-            + "none: now.",
+        Description = Phrase.Of("trust.at"),
         HelpName = "TIME",
     };
     private readonly Option<bool> _noRevocation = new("--no-revocation")
     {
-        Description = "Không hỏi tình trạng thu hồi. / Do not ask for revocation.",
+        Description = Phrase.Of("trust.no-revocation"),
     };
     private readonly Option<string?> _config = CommandLine.Config();
     private readonly Option<string?> _data = CommandLine.Data();
@@ -56,9 +53,7 @@ internal sealed class TrustArguments
     {
         if (parsed.GetValue(_ocsp) is { Length: > 0 })
         {
-            Console.Error.WriteLine(
-                "Phiên bản này chưa đọc trả lời OCSP; --ocsp không được dùng. / OCSP responses are not read by this "
-                    + "version: --ocsp is not used.");
+            Console.Error.WriteLine(Phrase.Of("trust.ocsp-unread"));
         }
 
         var anchors = parsed.GetValue(_trust) ?? [];
@@ -68,7 +63,7 @@ internal sealed class TrustArguments
         {
             if (!File.Exists(path) && !Directory.Exists(path))
             {
-                throw new FileNotFoundException($"Không có {path}. / There is no {path}.");
+                throw new FileNotFoundException(Phrase.Of("trust.none-such", path));
             }
         }
 
@@ -97,8 +92,6 @@ internal sealed class TrustArguments
             && DateTimeOffset.TryParseExact(
                 text, forms, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
             ? time
-            : throw new UsageException(
-                $"--at cần thời điểm ISO 8601 có múi giờ, ví dụ 2026-07-01T08:00:00+07:00. / --at takes an ISO 8601 "
-                    + $"time with a zone, e.g. 2026-07-01T08:00:00+07:00.");
+            : throw new UsageException(Phrase.Of("trust.at-form"));
     }
 }

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
 
@@ -14,40 +15,34 @@ internal static class BackupCommand
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
         var to = new Option<string?>("--to")
         {
-            Description = "Thư mục sao lưu, trên ổ đĩa hoặc máy khác. / The backup folder, on another disk or machine.",
+            Description = Phrase.Of("backup.to"),
             HelpName = "DIR",
         };
         var certificate = new Option<string?>("--recovery-certificate")
         {
-            Description =
-                "Chứng thư RSA mà khóa riêng được cất ngoài hệ thống. / The RSA certificate whose private key is kept "
-                + "offline.",
+            Description = Phrase.Of("backup.recovery-certificate"),
             HelpName = "FILE",
         };
         var follow = new Option<bool>("--follow")
         {
-            Description = "Ghi nhật ký liên tục cho đến khi dừng. / Keep the journal until stopped.",
+            Description = Phrase.Of("backup.follow"),
         };
         var keep = new Option<int?>("--keep")
         {
-            Description = "Sau khi xong chỉ giữ N bản gần nhất. / Afterwards keep the N youngest bases only.",
+            Description = Phrase.Of("backup.keep"),
             HelpName = "N",
         };
         var release = new Option<bool>("--release")
         {
-            Description =
-                "Thôi chờ nhật ký sao lưu: cổng làm việc mà không có sao lưu liên tục. / Wait for the journal no "
-                + "longer: the gateway works without it.",
+            Description = Phrase.Of("backup.release"),
         };
         var command = new Command(
             "backup",
-            """
-            Sao lưu cơ sở dữ liệu và khóa của cổng, mã hóa cho khóa phục hồi; cổng vẫn chạy. / Backs up the gateway's database and keys, encrypted to a recovery key, while it runs.
-            Ví dụ / example: securemail backup --to /mnt/backup --recovery-certificate recovery.pem --keep 7
-                             securemail backup --to /mnt/backup --recovery-certificate recovery.pem --follow
-                             securemail backup --release
-            """
-        )
+            Phrase.Help(
+                "backup.help",
+                "securemail backup --to /mnt/backup --recovery-certificate recovery.pem --keep 7",
+                "securemail backup --to /mnt/backup --recovery-certificate recovery.pem --follow",
+                "securemail backup --release"))
         {
             config,
             data,
@@ -64,7 +59,7 @@ internal static class BackupCommand
                 var gateway = Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway;
                 if (parsed.GetValue(keep) is < 1)
                 {
-                    throw new UsageException("--keep cần ít nhất 1. / --keep needs 1 at least.");
+                    throw new UsageException(Phrase.Of("backup.keep-one"));
                 }
 
                 return await GatewayCommand.RunAsync<Backups>(
@@ -82,7 +77,7 @@ internal static class BackupCommand
                             await backups.ReleaseAsync(gateway.Backup, cancellationToken);
                             CommandLine.Say(
                                 parsed.GetValue(json), "", new { Released = true },
-                                "Cổng không còn chờ nhật ký sao lưu. / Commits no longer wait for the journal.");
+                                Phrase.Of("backup.released"));
                             return ExitCode.Done;
                         }
 
@@ -106,8 +101,8 @@ internal static class BackupCommand
                                 Seconds = Math.Round(made.Took.TotalSeconds, 2),
                                 Pruned = pruned,
                             },
-                            $"Đã sao lưu: {made.Folder} ({made.Octets:N0} octet, {made.LedgerSize} bản ghi nhật ký kiểm "
-                                + $"chứng, {made.Took.TotalSeconds:F1} giây). / backed up");
+                            Phrase.Of(
+                                "backup.taken", made.Folder, made.Octets, made.LedgerSize, made.Took.TotalSeconds));
                         return ExitCode.Done;
                     },
                     cancellationToken);
@@ -121,9 +116,7 @@ internal static class BackupCommand
         var recovery = certificate is null ? gateway.Backup.RecoveryCertificate : Path.GetFullPath(certificate);
         if (folder is null || recovery is null)
         {
-            throw new UsageException(
-                "Cần --to và --recovery-certificate, hoặc mục Backup trong cấu hình. / --to and --recovery-certificate "
-                    + "are needed, or Backup in the configuration.");
+            throw new UsageException(Phrase.Of("backup.where"));
         }
 
         return File.Exists(recovery)
@@ -132,7 +125,6 @@ internal static class BackupCommand
                 Folder = folder,
                 RecoveryCertificate = recovery,
             }
-            : throw new FileNotFoundException(
-                $"Không có chứng thư phục hồi {recovery}. / There is no recovery certificate {recovery}.");
+            : throw new FileNotFoundException(Phrase.Of("backup.no-certificate", recovery));
     }
 }

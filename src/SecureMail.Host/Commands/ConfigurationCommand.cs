@@ -9,7 +9,9 @@ internal static class ConfigurationCommand
 {
     public static Command Create()
     {
-        var command = new Command("configuration", Phrase.Of("help.configuration"));
+        var command = new Command(
+            "configuration",
+            Phrase.Help("configuration.help", "securemail configuration > configuration.md"));
         command.SetAction(_ =>
         {
             Console.Out.Write(ConfigurationReference.Markdown());

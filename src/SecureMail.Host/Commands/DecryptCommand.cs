@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Host.Words;
 using SecureMail.Trust;
 using SecureMail.Verification;
 
@@ -13,13 +14,11 @@ internal static class DecryptCommand
 {
     public static Command Create()
     {
-        var file = new Argument<string>("FILE") { Description = "Thư hoặc CMS đã mã hóa. / Encrypted mail or CMS." };
+        var file = new Argument<string>("FILE") { Description = Phrase.Of("decrypt.argument-file") };
         file.RefuseOptions();
         var output = new Option<string?>("--out")
         {
-            Description =
-                "Tệp kết quả; bỏ trống: FILE không có .p7m, hoặc FILE.decrypted; \"-\": ra màn hình. / Where to write; "
-                + "none: FILE without .p7m, or FILE.decrypted; \"-\": standard output.",
+            Description = Phrase.Of("decrypt.out"),
             HelpName = "FILE",
         };
         var force = CommandLine.Force();
@@ -27,12 +26,10 @@ internal static class DecryptCommand
         var json = CommandLine.JsonLines();
         var command = new Command(
             "decrypt",
-            """
-            Giải mã một thư hoặc tệp CMS. / Decrypts mail or CMS.
-            Ví dụ / example: securemail decrypt --key "pkcs11:token=VanThu;object=encrypt?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt --out inner.eml thu.eml
-                             securemail decrypt --p12 khoa.p12 --p12-password-file mk.txt van-ban.docx.p7m
-            """
-        )
+            Phrase.Help(
+                "decrypt.help",
+                "securemail decrypt --key \"pkcs11:token=VanThu;object=encrypt?module-path=/usr/lib/softhsm/libsofthsm2.so\" --pin-file pin.txt --out inner.eml thu.eml",
+                "securemail decrypt --p12 khoa.p12 --p12-password-file mk.txt van-ban.docx.p7m"))
         {
             file,
             output,
@@ -55,9 +52,7 @@ internal static class DecryptCommand
                 using var opened = keys.OpenRecipients(parsed);
                 if (opened.Recipients.Count == 0)
                 {
-                    throw new UsageException(
-                        "Cần khóa giải mã: --key URI hoặc --p12 TỆP. / A key to decrypt with is needed: --key URI or "
-                            + "--p12 FILE.");
+                    throw new UsageException(Phrase.Of("decrypt.key-needed"));
                 }
 
                 // Who signed is not asked here; only whether what is inside is whole.
@@ -77,7 +72,7 @@ internal static class DecryptCommand
                     var reason = judgement.Error ?? (judgement.EnvelopeFindings is [.., var said] ? said : null);
                     Console.Error.WriteLine(
                         reason is null
-                            ? "Tệp này không được mã hóa. / This file is not encrypted."
+                            ? Phrase.Of("decrypt.not-encrypted")
                             : $"{reason.Vi} / {reason.En}".ReplaceLineEndings(" "));
                     return opens || judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
                 }
@@ -94,7 +89,7 @@ internal static class DecryptCommand
                         Authenticated = true,
                         judgement.EnvelopeFindings,
                     },
-                    $"Đã giải mã: {target} / decrypted");
+                    Phrase.Of("decrypt.done", target));
                 return ExitCode.Done;
             });
         return command;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Directories;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
 
@@ -8,7 +9,7 @@ internal static class DirectoryCommand
 {
     public static Command Create()
     {
-        var command = new Command("directory", "Danh bạ cơ quan. / The directory of agencies.");
+        var command = new Command("directory", Phrase.Of("directory.help"));
         command.Subcommands.Add(Import());
         command.Subcommands.Add(Export());
         command.Subcommands.Add(List());
@@ -17,11 +18,10 @@ internal static class DirectoryCommand
 
     private static Command Import()
     {
-        var file = new Argument<FileInfo>("FILE") { Description = "Danh bạ đã ký (CMS). / The signed directory." };
+        var file = new Argument<FileInfo>("FILE") { Description = Phrase.Of("directory.argument-file") };
         return GatewayCommand.Create<DirectoryStore>(
             "import",
-            "Nhập danh bạ do nơi phát hành ký; phiên bản cũ hơn bị từ chối. / Imports a signed directory. Ví dụ / "
-                + "example: securemail directory import danhba.p7m",
+            Phrase.Help("directory.import.help", "securemail directory import danhba.p7m"),
             [file],
             async (directories, parsed, cancellationToken) =>
             {
@@ -29,25 +29,24 @@ internal static class DirectoryCommand
                     await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancellationToken),
                     cancellationToken);
                 Console.Out.WriteLine(
-                    $"Danh bạ phiên bản {document.Version}: {document.Agencies.Count} cơ quan, "
-                        + $"{document.Gateways.Count} cổng. / Directory version {document.Version}.");
+                    Phrase.Of(
+                        "directory.taken-in", document.Version, document.Agencies.Count, document.Gateways.Count));
                 return ExitCode.Done;
             });
     }
 
     private static Command Export()
     {
-        var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write it." };
+        var file = new Argument<FileInfo>("FILE") { Description = Phrase.Of("directory.export.argument-file") };
         return GatewayCommand.Create<DirectoryStore>(
             "export",
-            "Ghi danh bạ đang dùng ra tệp, nguyên chữ ký. / Writes the directory in use as it was signed. Ví dụ / "
-                + "example: securemail directory export danhba.p7m",
+            Phrase.Help("directory.export.help", "securemail directory export danhba.p7m"),
             [file],
             async (directories, parsed, cancellationToken) =>
             {
                 if (await directories.ExportAsync(cancellationToken) is not { } signed)
                 {
-                    Console.Error.WriteLine("Chưa có danh bạ. / There is no directory yet.");
+                    Console.Error.WriteLine(Phrase.Of("directory.none"));
                     return ExitCode.Unavailable;
                 }
 
@@ -61,7 +60,7 @@ internal static class DirectoryCommand
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<DirectoryStore>(
             "list",
-            "Liệt kê cơ quan. / Lists the agencies. Ví dụ / example: securemail directory list --json",
+            Phrase.Help("directory.list.help", "securemail directory list --json"),
             [json],
             async (directories, parsed, cancellationToken) =>
             {
@@ -89,8 +88,8 @@ internal static class DirectoryCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{agency.LastName.Code,-14} {agency.LastName.Name} <{agency.LastName.Address}>{(agency.IsInForce(now) ? "" : " (hết hiệu lực)")}"
-                        );
+                            $"{agency.LastName.Code,-14} {agency.LastName.Name} <{agency.LastName.Address}>"
+                                + (agency.IsInForce(now) ? "" : $" ({Phrase.Of("directory.not-in-force")})"));
                     }
                 }
 

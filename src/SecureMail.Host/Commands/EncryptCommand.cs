@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.IO.Pipelines;
 using SecureMail.Cms;
+using SecureMail.Host.Words;
 using SecureMail.Mail.Mime;
 using SecureMail.Trust;
 using SecureMail.Verification;
@@ -13,42 +14,32 @@ internal static class EncryptCommand
 {
     public static Command Create()
     {
-        var file = new Argument<string>("FILE") { Description = "Tệp cần mã hóa. / The file to encrypt." };
+        var file = new Argument<string>("FILE") { Description = Phrase.Of("encrypt.argument-file") };
         file.RefuseOptions();
         var to = new Option<string[]>("--to")
         {
-            Description =
-                "Chứng thư mã hóa của nơi nhận, có thể lặp lại. / A recipient's encryption certificate; may be "
-                + "repeated.",
+            Description = Phrase.Of("encrypt.to"),
             HelpName = "CERT",
             Required = true,
         };
         var cbc = new Option<bool>("--cbc")
         {
-            Description =
-                "AES-CBC cho phần mềm cũ; không phát hiện được sửa đổi. / AES-CBC for older readers: changes are not "
-                + "noticed.",
+            Description = Phrase.Of("encrypt.cbc"),
         };
         var smime = new Option<bool>("--smime")
         {
-            Description = "Ghi một thư MIME thay cho DER. / Write a MIME message in place of DER.",
+            Description = Phrase.Of("encrypt.smime"),
         };
         var output = new Option<string?>("--out")
         {
-            Description =
-                "Tệp kết quả; bỏ trống: FILE.p7m, với --smime FILE.eml. / Where to write; none: FILE.p7m, with --smime "
-                + "FILE.eml.",
+            Description = Phrase.Of("encrypt.out"),
             HelpName = "FILE",
         };
         var force = CommandLine.Force();
         var json = CommandLine.JsonLines();
         var command = new Command(
             "encrypt",
-            """
-            Mã hóa một tệp cho một hay nhiều nơi nhận (AES-256-GCM). / Encrypts a file to one or more recipients (AES-256-GCM).
-            Ví dụ / example: securemail encrypt --to an-hoa.pem --to binh-minh.pem van-ban.docx
-            """
-        )
+            Phrase.Help("encrypt.help", "securemail encrypt --to an-hoa.pem --to binh-minh.pem van-ban.docx"))
         {
             file,
             to,
@@ -93,7 +84,7 @@ internal static class EncryptCommand
                         Output = target,
                         Recipients = recipients.Select(r => r.Subject).ToArray(),
                     },
-                    $"Đã mã hóa: {target} / encrypted");
+                    Phrase.Of("encrypt.done", target));
                 return ExitCode.Done;
             });
         return command;

@@ -3,6 +3,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Host.Words;
 using SecureMail.Web;
 
 namespace SecureMail.Host.Commands;
@@ -14,23 +15,18 @@ internal static class InboxCommand
     {
         var agency = new Option<string?>("--agency")
         {
-            Description = "Mã cơ quan; bỏ trống: tất cả. / One agency's code.",
+            Description = Phrase.Of("inbox.agency"),
         };
         var place = new Option<string?>("--place")
         {
-            Description =
-                "inbox, quarantine, returned, duplicate; notice: thông báo về văn bản đi (gửi chậm, không gửi được, "
-                + "quá hạn biên nhận). Bỏ trống: tất cả. / One place; notice: what became of outgoing documents.",
+            Description = Phrase.Of("inbox.place"),
         };
         place.AcceptOnlyFromAmong(
             Disposition.Inbox, Disposition.Quarantine, Disposition.Returned, Disposition.Duplicate, "notice");
         var json = CommandLine.JsonLines();
         var command = GatewayCommand.Create<IncomingRegister, NoticeRegister>(
             "inbox",
-            """
-            Liệt kê văn bản đến; "inbox export" lấy văn bản ra. / Lists what came in; "inbox export" takes documents out.
-            Ví dụ / example: securemail inbox --agency H90.SL.101 --json
-            """,
+            Phrase.Help("inbox.help", "securemail inbox --agency H90.SL.101 --json"),
             [agency, place, json],
             async (incoming, notices, parsed, cancellationToken) =>
             {
@@ -101,21 +97,18 @@ internal static class InboxCommand
 
     private static Command Export()
     {
-        var id = new Argument<Guid>("ID") { Description = "Mã thư đến. / The message." };
-        var folder = new Argument<DirectoryInfo>("DIR") { Description = "Thư mục để ghi. / Where to write." };
+        var id = new Argument<Guid>("ID") { Description = Phrase.Of("inbox.argument-id") };
+        var folder = new Argument<DirectoryInfo>("DIR") { Description = Phrase.Of("inbox.argument-dir") };
         return GatewayCommand.Create<IncomingRegister>(
             "export",
-            """
-            Ghi văn bản của một thư ra thư mục, cùng thư gốc (message.eml). / Writes a message's documents, and the mail as it came, to a folder.
-            Ví dụ / example: securemail inbox export 0192f0c3-… /tmp/congvan
-            """,
+            Phrase.Help("inbox.export.help", "securemail inbox export 0192f0c3-… /tmp/congvan"),
             [id, folder],
             async (incoming, parsed, cancellationToken) =>
             {
                 var message = await incoming.FindAsync(parsed.GetValue(id), cancellationToken);
                 if (message is null)
                 {
-                    Console.Error.WriteLine("Không có thư này. / There is no such message.");
+                    Console.Error.WriteLine(Phrase.Of("inbox.none-such"));
                     return ExitCode.NoInput;
                 }
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using SecureMail.Gateway.Keys;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
 
@@ -12,16 +13,12 @@ internal static class InitCommand
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var host = new Option<string>("--host")
         {
-            Description = "Tên hoặc địa chỉ để cổng đối tác gửi tới. / Where peers reach this gateway.",
+            Description = Phrase.Of("init.host"),
             DefaultValueFactory = _ => "127.0.0.1",
         };
         var command = new Command(
             "init",
-            """
-            Tạo khóa của cổng (TLS, nhật ký kiểm chứng, lưu trữ) nếu chưa có và in bản ghi cho danh bạ. / Makes the gateway's keys where missing and prints its directory record.
-            Ví dụ / example: securemail init --config /etc/securemail.json --host gateway.example.vn
-            """
-        )
+            Phrase.Help("init.help", "securemail init --config /etc/securemail.json --host gateway.example.vn"))
         {
             config,
             data,

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
+using SecureMail.Host.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -16,7 +17,7 @@ internal static class LedgerCommand
 {
     public static Command Create()
     {
-        var command = new Command("ledger", "Nhật ký kiểm chứng. / The ledger.");
+        var command = new Command("ledger", Phrase.Of("ledger.help"));
         command.Subcommands.Add(Head());
         command.Subcommands.Add(List());
         command.Subcommands.Add(Prove());
@@ -31,20 +32,18 @@ internal static class LedgerCommand
     {
         var all = new Option<bool>("--all")
         {
-            Description =
-                "In cả chữ ký xác nhận trên các điểm chốt trước. / Print cosignatures over earlier checkpoints, too.",
+            Description = Phrase.Of("ledger.all"),
         };
         return GatewayCommand.Create<LedgerRegister>(
             "head",
-            "In điểm chốt mới nhất và chữ ký xác nhận của cổng khác. / Prints the latest checkpoint, cosigned. Ví dụ "
-                + "/ example: securemail ledger head",
+            Phrase.Help("ledger.head.help", "securemail ledger head"),
             [all],
             async (ledger, parsed, cancellationToken) =>
             {
                 var head = await ledger.OverviewAsync(cancellationToken);
                 if (head.Note is null)
                 {
-                    Console.Error.WriteLine("Nhật ký kiểm chứng còn trống. / The ledger is empty.");
+                    Console.Error.WriteLine(Phrase.Of("ledger.empty"));
                     return ExitCode.Undecided;
                 }
 
@@ -68,11 +67,11 @@ internal static class LedgerCommand
         var json = CommandLine.JsonLines();
         var subject = new Option<Guid?>("--object")
         {
-            Description = "Chỉ các bản ghi về một văn bản (quá trình xử lý). / The audit trail of one dispatch.",
+            Description = Phrase.Of("ledger.object"),
         };
         return GatewayCommand.Create<LedgerRegister>(
             "list",
-            "Liệt kê các bản ghi. / Lists entries. Ví dụ / example: securemail ledger list --object 0192f0c3-…",
+            Phrase.Help("ledger.list.help", "securemail ledger list --object 0192f0c3-…"),
             [json, subject],
             async (ledger, parsed, cancellationToken) =>
             {
@@ -100,14 +99,11 @@ internal static class LedgerCommand
     {
         var subject = new Argument<Guid>("OBJECT")
         {
-            Description = "Văn bản, lần gửi hoặc thư đến. / The dispatch, transmission or message.",
+            Description = Phrase.Of("ledger.argument-object"),
         };
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "prove",
-            """
-            Chứng minh các bản ghi về một đối tượng nằm trong nhật ký kiểm chứng, và kiểm tra chứng minh đó. / Proves the entries of an object, and verifies the proofs.
-            Ví dụ / example: securemail ledger prove 0192f0c3-…
-            """,
+            Phrase.Help("ledger.prove.help", "securemail ledger prove 0192f0c3-…"),
             [subject],
             async (database, identity, parsed, cancellationToken) =>
             {
@@ -116,9 +112,7 @@ internal static class LedgerCommand
                     connection, [parsed.GetValue(subject).ToString()], 1000, cancellationToken);
                 if (entries.Count == 0)
                 {
-                    Console.Error.WriteLine(
-                        "Nhật ký kiểm chứng không có bản ghi nào về đối tượng này. "
-                            + "/ The ledger has no entry about this object.");
+                    Console.Error.WriteLine(Phrase.Of("ledger.no-entry"));
                     return ExitCode.Wanting;
                 }
 
@@ -143,15 +137,12 @@ internal static class LedgerCommand
     {
         var seen = new Option<FileInfo?>("--seen")
         {
-            Description = "Các điểm chốt mà cổng khác giữ. / Checkpoints of this ledger that others hold.",
+            Description = Phrase.Of("ledger.seen"),
         };
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "verify",
-            """
-            Tính lại toàn bộ nhật ký kiểm chứng và chỉ ra bản ghi bị sửa, mất hoặc đảo thứ tự. / Recomputes the whole ledger and names what was changed, is missing or reordered.
-            Ví dụ / example: securemail ledger verify --seen cong-b.jsonl
-            """,
+            Phrase.Help("ledger.verify.help", "securemail ledger verify --seen cong-b.jsonl"),
             [seen, json],
             async (database, identity, parsed, cancellationToken) =>
             {
@@ -176,9 +167,12 @@ internal static class LedgerCommand
                     }
 
                     Console.Out.WriteLine(
-                        $"{report.Entries} bản ghi, {report.Checkpoints} điểm chốt, {report.SeenAgreed} điểm chốt do "
-                            + $"nơi khác giữ khớp, {report.Problems.Count} sai lệch. / {report.Entries} entries, "
-                            + $"{report.Problems.Count} problems.");
+                        Phrase.Of(
+                            "ledger.verified",
+                            report.Entries,
+                            report.Checkpoints,
+                            report.SeenAgreed,
+                            report.Problems.Count));
                 }
 
                 return report.Problems.Count == 0 ? ExitCode.Done : ExitCode.Wanting;
@@ -187,11 +181,10 @@ internal static class LedgerCommand
 
     private static Command Export()
     {
-        var file = new Argument<FileInfo>("FILE") { Description = "Nơi ghi. / Where to write." };
+        var file = new Argument<FileInfo>("FILE") { Description = Phrase.Of("ledger.argument-file") };
         return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
             "export",
-            "Xuất nhật ký kiểm chứng để bên khác tự kiểm tra (docs/ledger.md). / Exports the ledger for others to "
-                + "verify. Ví dụ / example: securemail ledger export nhatky.jsonl",
+            Phrase.Help("ledger.export.help", "securemail ledger export nhatky.jsonl"),
             [file],
             async (database, identity, parsed, cancellationToken) =>
             {
@@ -203,11 +196,10 @@ internal static class LedgerCommand
 
     private static Command Seen()
     {
-        var peer = new Argument<string>("GATEWAY") { Description = "Tên cổng đối tác. / The peer's name." };
+        var peer = new Argument<string>("GATEWAY") { Description = Phrase.Of("ledger.argument-gateway") };
         return GatewayCommand.Create<GatewayDatabase>(
             "seen",
-            "In các điểm chốt đã thấy của một cổng đối tác, để cổng đó tự kiểm tra bằng verify --seen. / Prints the "
-                + "checkpoints seen of a peer. Ví dụ / example: securemail ledger seen gw-a > gw-a.jsonl",
+            Phrase.Help("ledger.seen.help", "securemail ledger seen gw-a > gw-a.jsonl"),
             [peer],
             async (database, parsed, cancellationToken) =>
             {
@@ -223,8 +215,7 @@ internal static class LedgerCommand
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<LedgerRegister>(
             "alarms",
-            "Liệt kê cảnh báo: nhật ký kiểm chứng bị viết lại, trùng mã văn bản nhưng khác nội dung. / Lists alarms. "
-                + "Ví dụ / example: securemail ledger alarms",
+            Phrase.Help("ledger.alarms.help", "securemail ledger alarms"),
             [json],
             async (ledger, parsed, cancellationToken) =>
             {

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using SecureMail.Host.Schema;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
@@ -13,11 +14,7 @@ internal static class MigrateCommand
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var command = new Command(
             "migrate",
-            """
-            Cập nhật lược đồ cơ sở dữ liệu (dùng Database:OwnerConnection). / Brings the database to this version's schema.
-            Ví dụ / example: securemail migrate --config /etc/securemail.json
-            """
-        )
+            Phrase.Help("migrate.help", "securemail migrate --config /etc/securemail.json"))
         {
             config,
             data,
@@ -29,7 +26,7 @@ internal static class MigrateCommand
                     Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway.Database,
                     HostSchema.Migrator, cancellationToken);
                 Console.Out.WriteLine(
-                    applied.Count == 0 ? "Lược đồ đã mới nhất. / The schema is current." : string.Join('\n', applied));
+                    applied.Count == 0 ? Phrase.Of("migrate.current") : string.Join('\n', applied));
                 return ExitCode.Done;
             });
         return command;

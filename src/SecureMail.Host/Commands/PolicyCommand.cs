@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Policy;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
 
@@ -9,7 +10,7 @@ internal static class PolicyCommand
 {
     public static Command Create()
     {
-        var command = new Command("policy", "Quy định gửi nhận. / Policy: who may send what to whom.");
+        var command = new Command("policy", Phrase.Of("policy.help"));
         command.Subcommands.Add(List());
         command.Subcommands.Add(Forbid());
         command.Subcommands.Add(Permit());
@@ -22,7 +23,7 @@ internal static class PolicyCommand
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<PolicyBook>(
             "list",
-            "Liệt kê quy định đang có. / Lists what is in force. Ví dụ / example: securemail policy list",
+            Phrase.Help("policy.list.help", "securemail policy list"),
             [json],
             async (policy, parsed, cancellationToken) =>
             {
@@ -36,8 +37,10 @@ internal static class PolicyCommand
                     {
                         Console.Out.WriteLine(
                             line.Kind == "route"
-                                ? $"{line.Rule,4} cấm / forbidden: {line.Sender ?? "*"} → {line.Recipient ?? "*"}: {line.Detail}"
-                                : $"     cho phép / permitted: {line.Sender} tới / up to {line.Detail}");
+                                ? $"{line.Rule,4} {Phrase.Of("policy.forbidden")}: {line.Sender ?? "*"} → "
+                                    + $"{line.Recipient ?? "*"}: {line.Detail}"
+                                : $"     {Phrase.Of("policy.permitted")}: {line.Sender} "
+                                    + $"{Phrase.Of("policy.up-to")} {line.Detail}");
                     }
                 }
 
@@ -49,21 +52,22 @@ internal static class PolicyCommand
     {
         var from = new Option<string?>("--from")
         {
-            Description = "Mã cơ quan gửi; bỏ trống: mọi cơ quan. / The sender; none: any.",
+            Description = Phrase.Of("policy.from"),
         };
         var to = new Option<string?>("--to")
         {
-            Description = "Mã cơ quan nhận; bỏ trống: mọi cơ quan. / The recipient; none: any.",
+            Description = Phrase.Of("policy.to"),
         };
         var reason = new Option<string>("--reason")
         {
-            Description = "Lý do người gửi sẽ đọc. / The reason the sender reads.",
+            Description = Phrase.Of("policy.reason"),
             Required = true,
         };
         return GatewayCommand.Create<PolicyBook>(
             "forbid",
-            "Đặt quy định cấm gửi. / Forbids a route. Ví dụ / example: securemail policy forbid --from H90.SL.101 "
-                + "--to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\"",
+            Phrase.Help(
+                "policy.forbid.help",
+                "securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\""),
             [from, to, reason],
             async (policy, parsed, cancellationToken) =>
             {
@@ -76,10 +80,10 @@ internal static class PolicyCommand
 
     private static Command Permit()
     {
-        var rule = new Argument<long>("RULE") { Description = "Số của quy định. / The rule's number." };
+        var rule = new Argument<long>("RULE") { Description = Phrase.Of("policy.argument-rule") };
         return GatewayCommand.Create<PolicyBook>(
             "permit",
-            "Bỏ một quy định cấm. / Takes a rule back. Ví dụ / example: securemail policy permit 3",
+            Phrase.Help("policy.permit.help", "securemail policy permit 3"),
             [rule],
             async (policy, parsed, cancellationToken) =>
                 await policy.PermitAsync(parsed.GetValue(rule), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
@@ -87,16 +91,15 @@ internal static class PolicyCommand
 
     private static Command SecrecyMark()
     {
-        var agency = new Option<string>("--agency") { Description = "Mã cơ quan. / The agency.", Required = true };
+        var agency = new Option<string>("--agency") { Description = Phrase.Of("policy.agency"), Required = true };
         var highest = new Option<string>("--highest")
         {
-            Description = "MẬT, TỐI MẬT, TUYỆT MẬT, hoặc none để cấm lại. / The highest mark, or none.",
+            Description = Phrase.Of("policy.highest"),
             Required = true,
         };
         return GatewayCommand.Create<PolicyBook>(
             "secrecy",
-            "Quyết định của cơ quan về văn bản có độ mật; ghi vào nhật ký kiểm chứng. / An agency's decision on "
-                + "marked documents. Ví dụ / example: securemail policy secrecy --agency H90.SL.001 --highest MẬT",
+            Phrase.Help("policy.secrecy.help", "securemail policy secrecy --agency H90.SL.001 --highest MẬT"),
             [agency, highest],
             async (policy, parsed, cancellationToken) =>
             {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Host.Words;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host.Commands;
@@ -8,7 +9,7 @@ internal static class QueueCommand
 {
     public static Command Create()
     {
-        var command = new Command("queue", "Hàng đợi công việc. / The queue of work.");
+        var command = new Command("queue", Phrase.Of("queue.help"));
         command.Subcommands.Add(List());
         command.Subcommands.Add(Retry());
         command.Subcommands.Add(Drop());
@@ -20,7 +21,7 @@ internal static class QueueCommand
         var json = CommandLine.JsonLines();
         return GatewayCommand.Create<WorkQueue, DestinationQueues>(
             "list",
-            "Liệt kê việc đang chờ. / Lists what waits. Ví dụ / example: securemail queue list",
+            Phrase.Help("queue.list.help", "securemail queue list"),
             [json],
             async (queue, destinations, parsed, cancellationToken) =>
             {
@@ -43,9 +44,13 @@ internal static class QueueCommand
                     foreach (var lane in await destinations.BackingOffAsync(cancellationToken))
                     {
                         Console.Out.WriteLine(
-                            $"{lane.Destination}: không liên lạc được ({lane.LastError}), {lane.Failures} lần liên "
-                                + $"tiếp; thử lại lúc {lane.NotBefore:u}; {lane.Waiting} việc chờ. / The gateway "
-                                + "cannot be reached; the next try is then.");
+                            Phrase.Of(
+                                "queue.backing-off",
+                                lane.Destination,
+                                lane.LastError,
+                                lane.Failures,
+                                lane.NotBefore,
+                                lane.Waiting));
                     }
                 }
 
@@ -57,13 +62,12 @@ internal static class QueueCommand
     {
         var id = new Argument<long?>("ID")
         {
-            Description = "Số của việc; bỏ trống: mọi việc đang chờ người xử lý. / The row; none: all that is held.",
+            Description = Phrase.Of("queue.argument-id"),
             Arity = ArgumentArity.ZeroOrOne,
         };
         return GatewayCommand.Create<WorkQueue>(
             "retry",
-            "Cho làm lại ngay, sau khi đã xử lý nguyên nhân (mã PIN, thiết bị lưu khóa bí mật). / Does it again now. "
-                + "Ví dụ / example: securemail queue retry 42",
+            Phrase.Help("queue.retry.help", "securemail queue retry 42"),
             [id],
             async (queue, parsed, cancellationToken) =>
             {
@@ -72,17 +76,17 @@ internal static class QueueCommand
                         ? 1
                         : 0
                     : await queue.ReleaseHeldAsync(cancellationToken);
-                Console.Out.WriteLine($"{done} việc được làm lại. / {done} put back.");
+                Console.Out.WriteLine(Phrase.Of("queue.put-back", done));
                 return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
             });
     }
 
     private static Command Drop()
     {
-        var id = new Argument<long>("ID") { Description = "Số của việc. / The row." };
+        var id = new Argument<long>("ID") { Description = Phrase.Of("queue.drop.argument-id") };
         return GatewayCommand.Create<WorkQueue>(
             "drop",
-            "Bỏ một việc. / Gives a piece of work up. Ví dụ / example: securemail queue drop 42",
+            Phrase.Help("queue.drop.help", "securemail queue drop 42"),
             [id],
             async (queue, parsed, cancellationToken) =>
                 await queue.GiveUpAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);

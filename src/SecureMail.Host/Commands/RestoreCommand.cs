@@ -6,6 +6,7 @@ using SecureMail.Gateway.Recovery;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Schema;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
@@ -18,39 +19,31 @@ internal static class RestoreCommand
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
         var from = new Option<string?>("--from")
         {
-            Description = "Thư mục sao lưu. / The backup folder.",
+            Description = Phrase.Of("restore.from"),
             HelpName = "DIR",
         };
         var tail = new Option<bool>("--drop-damaged-tail")
         {
-            Description =
-                "Khôi phục tới trước bản ghi bị hỏng của nhật ký sao lưu thay vì từ chối. / Restore up to a journal "
-                + "record that is damaged instead of refusing.",
+            Description = Phrase.Of("restore.drop-damaged-tail"),
         };
         var check = new Option<bool>("--check")
         {
-            Description =
-                "Hỏi các cổng đối tác xem còn thiếu gì; không khôi phục. / Ask the peers what is missing; restores "
-                + "nothing.",
+            Description = Phrase.Of("restore.check"),
         };
         var without = new Option<string[]>("--without-peer")
         {
-            Description =
-                "Cùng --check: mở cổng mà không chờ cổng đối tác này (ghi vào nhật ký kiểm chứng). / With --check: "
-                + "open without this peer's answer (an entry of the ledger).",
+            Description = Phrase.Of("restore.without-peer"),
             HelpName = "GATEWAY",
         };
         var keys = new KeySource();
         var command = new Command(
             "restore",
-            """
-            Khôi phục cổng từ bản sao lưu vào thư mục dữ liệu trống, bằng khóa phục hồi. / Restores the gateway from its backup into an empty data folder, with the recovery key.
-            Ví dụ / example: securemail restore --from /mnt/backup --key recovery.key --cert recovery.pem --data /var/lib/securemail/data
-                             securemail restore --from /mnt/backup --key "pkcs11:token=Recovery;object=recovery?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt
-                             securemail restore --check --json
-                             securemail restore --check --without-peer gw-b.example.vn
-            """
-        )
+            Phrase.Help(
+                "restore.help",
+                "securemail restore --from /mnt/backup --key recovery.key --cert recovery.pem --data /var/lib/securemail/data",
+                "securemail restore --from /mnt/backup --key \"pkcs11:token=Recovery;object=recovery?module-path=/usr/lib/softhsm/libsofthsm2.so\" --pin-file pin.txt",
+                "securemail restore --check --json",
+                "securemail restore --check --without-peer gw-b.example.vn"))
         {
             config,
             data,
@@ -76,18 +69,16 @@ internal static class RestoreCommand
                 }
 
                 var folder = parsed.GetValue(from)
-                    ?? throw new UsageException("Cần --from THƯ-MỤC hoặc --check. / --from DIR or --check is needed.");
+                    ?? throw new UsageException(Phrase.Of("restore.from-or-check"));
                 if (!Directory.Exists(folder))
                 {
-                    throw new DirectoryNotFoundException(
-                        $"Không có thư mục sao lưu {folder}. / There is no backup folder {folder}.");
+                    throw new DirectoryNotFoundException(Phrase.Of("restore.no-folder", folder));
                 }
 
                 using var opened = keys.OpenRecipients(parsed);
                 if (opened.Recipients.Count == 0)
                 {
-                    throw new UsageException(
-                        "Cần khóa phục hồi: --key hoặc --p12. / The recovery key is needed: --key or --p12.");
+                    throw new UsageException(Phrase.Of("restore.key-needed"));
                 }
 
                 var report = await Restore.RunAsync(
@@ -117,15 +108,14 @@ internal static class RestoreCommand
                         Seconds = Math.Round(report.Took.TotalSeconds, 2),
                     },
                     $"""
-                    Đã khôi phục cổng {report.Gateway}: {report.LedgerSize} bản ghi nhật ký kiểm chứng, tới vị trí {report.JournalEnd}, {report.Took.TotalSeconds:F1} giây. / restored
-                    Hãy chạy "securemail serve"; cổng chỉ làm việc khi các cổng đối tác xác nhận không thiếu gì ("securemail restore --check"). / Run "securemail serve": the gateway works when its peers have shown that nothing is missing.
-                    """
-                );
+                    {Phrase.Of(
+                        "restore.done", report.Gateway, report.LedgerSize, report.JournalEnd,
+                        report.Took.TotalSeconds)}
+                    {Phrase.Of("restore.next")}
+                    """);
                 if (report.JournalGap is { } gap)
                 {
-                    Console.Error.WriteLine(
-                        $"Nhật ký sao lưu bị đứt ở {gap}: phần sau không khôi phục được. / The journal breaks off at "
-                            + $"{gap}: what follows was not restored.");
+                    Console.Error.WriteLine(Phrase.Of("restore.gap", gap));
                 }
 
                 return ExitCode.Done;
@@ -155,7 +145,7 @@ internal static class RestoreCommand
         {
             CommandLine.Say(
                 json, "", new { Restored = false },
-                "Cổng này chưa từng được khôi phục. / This gateway was never restored.");
+                Phrase.Of("restore.never"));
             return ExitCode.Done;
         }
 
@@ -187,17 +177,21 @@ internal static class RestoreCommand
                     p.State switch
                     {
                         RestorationPeerState.Ahead =>
-                            $"{p.Peer}: thiếu {p.Missing!.Count} bản ghi nhật ký kiểm chứng, số {p.Missing.From} đến "
-                                + $"{p.Missing.To}, từ {p.Missing.Since:u}. / {p.Missing.Count} entries are missing, "
-                                + $"{p.Missing.From} to {p.Missing.To}.",
+                            Phrase.Of(
+                                "restore.peer-ahead",
+                                p.Peer,
+                                p.Missing!.Count,
+                                p.Missing.From,
+                                p.Missing.To,
+                                p.Missing.Since),
                         RestorationPeerState.Fork =>
-                            $"{p.Peer}: giữ một nhật ký kiểm chứng khác ở {p.HeldSize} bản ghi. / It holds another "
-                                + $"history at size {p.HeldSize}.",
-                        RestorationPeerState.Consistent => $"{p.Peer}: khớp. / Nothing is missing.",
-                        RestorationPeerState.Excused => $"{p.Peer}: bỏ qua theo quyết định. / Excused.",
-                        _ => $"{p.Peer}: chưa trả lời ({p.Problem}). / No answer yet ({p.Problem}).",
+                            Phrase.Of("restore.peer-fork", p.Peer, p.HeldSize),
+                        RestorationPeerState.Consistent => Phrase.Of("restore.peer-consistent", p.Peer),
+                        RestorationPeerState.Excused => Phrase.Of("restore.peer-excused", p.Peer),
+                        _ => Phrase.Of("restore.peer-silent", p.Peer, p.Problem),
                     })
                 .Prepend(
-                    $"Khôi phục lúc {report.RestoredAt:u} với {report.LedgerSize} bản ghi; {(report.Proven ? "đã mở" : "chưa mở")}. / Restored with {report.LedgerSize} entries; {(report.Proven ? "open" : "closed")}."
-                ));
+                    Phrase.Of(
+                        "restore.summary", report.RestoredAt, report.LedgerSize,
+                        report.Proven ? Phrase.Of("restore.open") : Phrase.Of("restore.closed"))));
 }

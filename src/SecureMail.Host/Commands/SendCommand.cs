@@ -3,6 +3,7 @@ using System.Globalization;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
 
@@ -30,62 +31,59 @@ internal static class SendCommand
     {
         var from = new Option<string>("--from")
         {
-            Description = "Mã cơ quan gửi. / The sending agency's code.",
+            Description = Phrase.Of("send.from"),
             Required = true,
         };
         var to = new Option<string[]>("--to")
         {
-            Description = "Mã cơ quan nhận; có thể lặp lại. / A recipient's code; may be repeated.",
+            Description = Phrase.Of("send.to"),
             Required = true,
         };
-        var subject = new Option<string>("--subject") { Description = "Trích yếu. / The abstract.", Required = true };
+        var subject = new Option<string>("--subject") { Description = Phrase.Of("send.subject"), Required = true };
         var number = new Option<string?>("--number")
         {
-            Description = "Số và ký hiệu đã có, ví dụ 36-HD/VPTW. / The number and notation on the document.",
+            Description = Phrase.Of("send.number"),
         };
         var notation = new Option<string?>("--notation")
         {
-            Description = "Ký hiệu để lấy số tiếp theo, ví dụ CV/TU. / The notation to draw the next number under.",
+            Description = Phrase.Of("send.notation"),
         };
-        var type = new Option<string?>("--type") { Description = "Loại văn bản. / The type's name." };
+        var type = new Option<string?>("--type") { Description = Phrase.Of("send.type") };
         var date = new Option<string?>("--date")
         {
-            Description = "Ngày ban hành, dạng 2026-11-21. / The date of issue.",
+            Description = Phrase.Of("send.date"),
         };
         var signer = new Option<string?>("--signer")
         {
-            Description = "Người ký: \"Họ tên; Chức vụ\". / The signatory: \"Name; Position\".",
+            Description = Phrase.Of("send.signer"),
         };
-        var priority = new Option<int>("--priority") { Description = "Mức độ khẩn 0-4. / Urgency 0-4." };
+        var priority = new Option<int>("--priority") { Description = Phrase.Of("send.priority") };
         var secrecy = new Option<string?>("--secrecy")
         {
-            Description = "Độ mật; mặc định bị từ chối. / The mark of secrecy; refused by default.",
+            Description = Phrase.Of("send.secrecy"),
         };
         var id = new Option<Guid?>("--id")
         {
-            Description =
-                "Mã văn bản (UUIDv7) tự chọn: gửi lại với cùng mã thì chỉ được tiếp nhận một lần. / An id of your own "
-                + "choice: the same id is accepted once.",
+            Description = Phrase.Of("send.id"),
         };
         var json = CommandLine.JsonLines();
         var files = new Argument<FileInfo[]>("FILE")
         {
-            Description = "Tệp văn bản. / Documents.",
+            Description = Phrase.Of("send.argument-file"),
             Arity = ArgumentArity.OneOrMore,
         };
         return GatewayCommand.Create<OutboundFlow>(
             "send",
-            """
-            Gửi văn bản tới các cơ quan qua cổng. / Sends documents to agencies through the gateway.
-            Ví dụ / example: securemail send --from H90.SL.001 --to H90.SL.101 --to H90.SL.102 --notation CV/TU --subject "V/v triệu tập họp" congvan.pdf
-            """,
+            Phrase.Help(
+                "send.help",
+                "securemail send --from H90.SL.001 --to H90.SL.101 --to H90.SL.102 --notation CV/TU --subject \"V/v triệu tập họp\" congvan.pdf"),
             [from, to, subject, number, notation, type, date, signer, priority, secrecy, id, json, files],
             async (outbound, parsed, cancellationToken) =>
             {
                 var documents = parsed.GetValue(files)!;
                 if (documents.FirstOrDefault(f => !f.Exists) is { } missing)
                 {
-                    throw new FileNotFoundException($"Không có tệp {missing.Name}. / There is no file {missing.Name}.");
+                    throw new FileNotFoundException(Phrase.Of("send.no-file", missing.Name));
                 }
 
                 if (
@@ -93,7 +91,7 @@ internal static class SendCommand
                     && !DateOnly.TryParseExact(
                         text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _))
                 {
-                    throw new UsageException("--date cần dạng 2026-11-21. / --date takes the form 2026-11-21.");
+                    throw new UsageException(Phrase.Of("send.date-form"));
                 }
 
                 var answer = await outbound.SubmitAsync(
@@ -130,7 +128,7 @@ internal static class SendCommand
                 }
                 else
                 {
-                    Console.Out.WriteLine($"Đã tiếp nhận {answer.Number}, mã {answer.DispatchId}. / Accepted.");
+                    Console.Out.WriteLine(Phrase.Of("send.accepted", answer.Number, answer.DispatchId));
                     foreach (var recipient in answer.Recipients)
                     {
                         Console.Out.WriteLine(
@@ -154,6 +152,6 @@ internal static class SendCommand
         var parts = text.Split(';', 2, StringSplitOptions.TrimEntries);
         return parts is [{ Length: > 0 } name, { Length: > 0 } position]
             ? new Signatory(position, name)
-            : throw new UsageException("--signer cần dạng \"Họ tên; Chức vụ\". / --signer takes \"Name; Position\".");
+            : throw new UsageException(Phrase.Of("send.signer-form"));
     }
 }

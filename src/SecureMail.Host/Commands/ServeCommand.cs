@@ -7,6 +7,7 @@ using SecureMail.Gateway;
 using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 using SecureMail.Storage;
 using SecureMail.Web;
 
@@ -20,19 +21,17 @@ internal static class ServeCommand
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var http = new Option<string?>("--http")
         {
-            Description = "Địa chỉ loopback của trang quản trị, ví dụ 127.0.0.1:8080. / Where the console listens.",
+            Description = Phrase.Of("serve.http"),
         };
         var smtp = new Option<string?>("--smtp")
         {
-            Description = "Địa chỉ nhận thư từ các cổng khác, ví dụ 0.0.0.0:2525. / Where mail is taken.",
+            Description = Phrase.Of("serve.smtp"),
         };
         var command = new Command(
             "serve",
-            """
-            Chạy cổng và trang quản trị. / Runs the gateway and its console.
-            Ví dụ / example: securemail serve --config /etc/securemail.json --http 127.0.0.1:8080 --smtp 0.0.0.0:2525
-            """
-        )
+            Phrase.Help(
+                "serve.help",
+                "securemail serve --config /etc/securemail.json --http 127.0.0.1:8080 --smtp 0.0.0.0:2525"))
         {
             config,
             data,

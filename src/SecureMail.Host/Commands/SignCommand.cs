@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
+using SecureMail.Host.Words;
 using SecureMail.Trust;
 using SecureMail.Verification;
 
@@ -17,35 +18,31 @@ internal static class SignCommand
 
     public static Command Create()
     {
-        var file = new Argument<string>("FILE") { Description = "Tệp cần ký. / The file to sign." };
+        var file = new Argument<string>("FILE") { Description = Phrase.Of("sign.argument-file") };
         file.RefuseOptions();
         var output = new Option<string?>("--out")
         {
-            Description = "Tệp chữ ký; bỏ trống: FILE.p7s. / The signature; none: FILE.p7s.",
+            Description = Phrase.Of("sign.out"),
             HelpName = "FILE",
         };
         var chain = new Option<string[]>("--chain")
         {
-            Description =
-                "Chứng thư gửi kèm (tệp hoặc thư mục PEM, DER). / Certificates to send along (PEM or DER, files or "
-                + "folders).",
+            Description = Phrase.Of("sign.chain"),
             HelpName = "PATH",
         };
         var pss = new Option<bool>("--pss")
         {
-            Description = "Ký RSA-PSS thay cho PKCS#1 v1.5. / RSA-PSS in place of PKCS#1 v1.5.",
+            Description = Phrase.Of("sign.pss"),
         };
         var force = CommandLine.Force();
         var keys = new KeySource();
         var json = CommandLine.JsonLines();
         var command = new Command(
             "sign",
-            """
-            Ký một tệp thành CMS rời. / Signs a file as detached CMS.
-            Ví dụ / example: securemail sign --key "pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-file pin.txt --chain ca.pem van-ban.docx
-                             securemail sign --p12 khoa.p12 --p12-password-file mk.txt --out van-ban.p7s van-ban.docx
-            """
-        )
+            Phrase.Help(
+                "sign.help",
+                "securemail sign --key \"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\" --pin-file pin.txt --chain ca.pem van-ban.docx",
+                "securemail sign --p12 khoa.p12 --p12-password-file mk.txt --out van-ban.p7s van-ban.docx"))
         {
             file,
             output,
@@ -82,9 +79,7 @@ internal static class SignCommand
                     to.WriteAsync(signature, cancellationToken).AsTask());
                 if (await FileFormats.DetectAsync(content, cancellationToken) == FileFormat.Pdf)
                 {
-                    Console.Error.WriteLine(
-                        "Chữ ký nằm ngoài tệp PDF; phiên bản này chưa ký vào bên trong PDF. / The signature stands "
-                            + "beside the PDF: signing inside a PDF is not in this version yet.");
+                    Console.Error.WriteLine(Phrase.Of("sign.beside-pdf"));
                 }
 
                 CommandLine.Say(
@@ -96,7 +91,7 @@ internal static class SignCommand
                         Output = target,
                         Signer = opened.Certificate.Subject,
                     },
-                    $"Đã ký: {target} / signed ({opened.Certificate.Subject})");
+                    Phrase.Of("sign.done", target, opened.Certificate.Subject));
                 return ExitCode.Done;
             });
         return command;
@@ -140,7 +135,7 @@ internal static class SignCommand
         key switch
         {
             RSA => pss ? SignatureScheme.RsaPss : SignatureScheme.RsaPkcs1,
-            _ when pss => throw new UsageException("--pss chỉ dùng với khóa RSA. / --pss is for RSA keys."),
+            _ when pss => throw new UsageException(Phrase.Of("sign.pss-rsa-only")),
             _ => SignatureScheme.Ecdsa,
         };
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Host.Words;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
@@ -8,20 +9,16 @@ internal static class StorageCommand
 {
     public static Command Create()
     {
-        var command = new Command("storage", "Khóa lưu trữ. / The storage keys.");
+        var command = new Command("storage", Phrase.Of("storage.help"));
         var resume = new Option<bool>("--resume")
         {
-            Description = "Không tạo khóa mới, chỉ làm nốt. / Make no new key, only go on.",
+            Description = Phrase.Of("storage.resume"),
         };
         var json = CommandLine.JsonLines();
         command.Subcommands.Add(
             GatewayCommand.Create<StorageKeyRotation>(
                 "rotate",
-                """
-                Tạo khóa lưu trữ mới và bọc lại khóa của mọi khối dữ liệu. / Makes a new storage key and wraps every blob's key under it.
-                Chép thư mục khóa sang mọi nút trước khi chạy lại nút; tệp khóa cũ chỉ được hủy khi mọi nút đã chạy lại và không còn cần bản sao lưu cũ.
-                Ví dụ / example: securemail storage rotate
-                """,
+                Phrase.Help("storage.rotate.help", "securemail storage rotate"),
                 [resume, json],
                 async (rotation, parsed, cancellationToken) =>
                 {
@@ -30,8 +27,11 @@ internal static class StorageCommand
                         parsed.GetValue(json),
                         "",
                         answer,
-                        $"Khóa {answer.Key}: {answer.Rewrapped} khối được bọc lại. Khóa không còn dùng: {string.Join(", ", answer.Unused.DefaultIfEmpty("-"))}. / {answer.Rewrapped} rewrapped; unused keys are listed."
-                    );
+                        Phrase.Of(
+                            "storage.rotated",
+                            answer.Key,
+                            answer.Rewrapped,
+                            string.Join(", ", answer.Unused.DefaultIfEmpty("-"))));
                     return ExitCode.Done;
                 }));
         return command;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Security.Cryptography;
 using SecureMail.Host.Settings;
+using SecureMail.Host.Words;
 using SecureMail.Pkcs11;
 
 namespace SecureMail.Host.Commands;
@@ -10,7 +11,7 @@ internal static class TokenCommand
 {
     public static Command Create()
     {
-        var command = new Command("token", "Thiết bị lưu khóa bí mật (token). / Signing tokens.");
+        var command = new Command("token", Phrase.Of("token.help"));
         command.Subcommands.Add(List());
         command.Subcommands.Add(Info());
         command.Subcommands.Add(SignTest());
@@ -21,15 +22,12 @@ internal static class TokenCommand
     {
         var module = new Option<string[]>("--module")
         {
-            Description =
-                "Đường dẫn module PKCS#11; bỏ trống: các module trong cấu hình. / A module's path; none: those "
-                + "configured.",
+            Description = Phrase.Of("token.module"),
         };
         var (config, data, json) = (CommandLine.Config(), CommandLine.Data(), CommandLine.JsonLines());
         var command = new Command(
             "list",
-            "Liệt kê thiết bị lưu khóa bí mật đang kết nối. / Lists the tokens that are there. Ví dụ / example: "
-                + "securemail token list --module /usr/lib/softhsm/libsofthsm2.so")
+            Phrase.Help("token.list.help", "securemail token list --module /usr/lib/softhsm/libsofthsm2.so"))
         {
             module,
             config,
@@ -50,8 +48,7 @@ internal static class TokenCommand
                 ];
             if (paths.Length == 0)
             {
-                throw new UsageException(
-                    "Cần --module hoặc Tokens trong cấu hình. / --module is needed, or Tokens in the configuration.");
+                throw new UsageException(Phrase.Of("token.module-needed"));
             }
 
             foreach (var path in paths)
@@ -66,8 +63,9 @@ internal static class TokenCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{token.Label,-24} {token.Serial,-18} {token.Manufacturer} {token.Model}{(token.Initialized ? "" : " (chưa khởi tạo)")}{(token.PinLocked ? " (PIN bị khóa)" : "")}"
-                        );
+                            $"{token.Label,-24} {token.Serial,-18} {token.Manufacturer} {token.Model}"
+                                + (token.Initialized ? "" : $" ({Phrase.Of("token.not-initialized")})")
+                                + (token.PinLocked ? $" ({Phrase.Of("token.pin-locked")})" : ""));
                     }
                 }
             }
@@ -83,8 +81,9 @@ internal static class TokenCommand
         var json = CommandLine.JsonLines();
         var command = new Command(
             "info",
-            "Xem một thiết bị lưu khóa bí mật và các chứng thư trên đó. / Shows a token and its certificates. Ví dụ / "
-                + "example: securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\"")
+            Phrase.Help(
+                "token.info.help",
+                "securemail token info \"pkcs11:token=VanThu?module-path=/usr/lib/softhsm/libsofthsm2.so\""))
         {
             uri,
             json,
@@ -134,9 +133,9 @@ internal static class TokenCommand
         var (file, env) = PinSource.Options();
         var command = new Command(
             "sign-test",
-            "Ký thử bằng một khóa và kiểm tra chữ ký; không ký văn bản nào. / Signs random octets with a key and "
-                + "verifies the result. Ví dụ / example: securemail token sign-test --pin-file pin.txt "
-                + "\"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\"")
+            Phrase.Help(
+                "token.sign-test.help",
+                "securemail token sign-test --pin-file pin.txt \"pkcs11:token=VanThu;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so\""))
         {
             uri,
             file,
@@ -159,9 +158,8 @@ internal static class TokenCommand
             };
             Console.Out.WriteLine(
                 holds
-                    ? $"Thiết bị ký đúng, {clock.ElapsedMilliseconds} ms. / The token signs."
-                    : "Chữ ký của thiết bị sai; không dùng thiết bị này. "
-                        + "/ The token's signature is wrong: do not use it.");
+                    ? Phrase.Of("token.signs", clock.ElapsedMilliseconds)
+                    : Phrase.Of("token.signs-wrongly"));
             return holds ? ExitCode.Done : ExitCode.Wanting;
         });
         return command;

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Host.Words;
 using SecureMail.Trust;
 using SecureMail.Verification;
 
@@ -15,26 +16,24 @@ internal static class VerifyCommand
     {
         var files = new Argument<string[]>("FILE")
         {
-            Description = "Thư, CMS hoặc PDF. / Mail, CMS or PDF.",
+            Description = Phrase.Of("verify.argument-file"),
             Arity = ArgumentArity.OneOrMore,
         };
         files.RefuseOptions();
         var trust = new TrustArguments();
         var content = new Option<string?>("--content")
         {
-            Description = "Tệp đã ký, cho chữ ký CMS rời. / The signed file, for a detached CMS signature.",
+            Description = Phrase.Of("verify.content"),
             HelpName = "FILE",
         };
         var keys = new KeySource();
         var json = CommandLine.JsonLines();
         var command = new Command(
             "verify",
-            """
-            Kiểm tra chữ ký của thư, CMS hoặc PDF. / Judges the signatures of mail, CMS or PDF.
-            Ví dụ / example: securemail verify --trust root.pem --crl ca.crl thu.eml
-                             securemail verify --trust root.pem --content van-ban.docx van-ban.docx.p7s
-            """
-        )
+            Phrase.Help(
+                "verify.help",
+                "securemail verify --trust root.pem --crl ca.crl thu.eml",
+                "securemail verify --trust root.pem --content van-ban.docx van-ban.docx.p7s"))
         {
             files,
             content,
@@ -51,8 +50,7 @@ internal static class VerifyCommand
                 var options = trust.Read(parsed);
                 if (parsed.GetValue(content) is { } path && !File.Exists(path))
                 {
-                    throw new FileNotFoundException(
-                        $"Không mở được tệp nội dung {path}. / The content {path} cannot be opened.");
+                    throw new FileNotFoundException(Phrase.Of("verify.no-content", path));
                 }
 
                 using var opened = keys.OpenRecipients(parsed);
@@ -100,23 +98,25 @@ internal static class VerifyCommand
         }
 
         var output = Console.Out;
+        // The verdict's English word is its name on the wire (CLI.md).
         output.WriteLine(
-            $"{judgement.File}: {Name(judgement.Verdict)} / {FindingJson.Name(judgement.Verdict)}{(judgement.Encrypted ? " (mã hóa / encrypted)" : "")}"
-        );
+            $"{judgement.File}: {Phrase.Of("verdict." + FindingJson.Name(judgement.Verdict))}"
+                + (judgement.Encrypted ? $" ({Phrase.Of("verify.encrypted")})" : ""));
         output.WriteLine($"  {judgement.Summary.Vi}");
         output.WriteLine($"  {judgement.Summary.En}");
         foreach (var (signature, n) in judgement.Signatures.Select((s, i) => (s, i + 1)))
         {
             output.WriteLine(
-                $"  Chữ ký / signature {n}: {signature.Signer.Subject ?? "(không có chứng thư / no certificate)"}");
-            Line("thư điện tử / e-mail", string.Join(", ", signature.Signer.Emails));
-            Line("cấp bởi / issuer", signature.Signer.Issuer);
-            Line("số hiệu / serial", signature.Signer.Serial);
-            Line("kết luận / finding", signature.Reason.Vi);
+                $"  {Phrase.Of("verify.signature")} {n}: "
+                    + (signature.Signer.Subject ?? $"({Phrase.Of("verify.no-certificate")})"));
+            Line(Phrase.Of("verify.emails"), string.Join(", ", signature.Signer.Emails));
+            Line(Phrase.Of("verify.issuer"), signature.Signer.Issuer);
+            Line(Phrase.Of("verify.serial"), signature.Signer.Serial);
+            Line(Phrase.Of("verify.finding"), signature.Reason.Vi);
             Line("", signature.Reason.En);
-            Line("đường dẫn / path", string.Join(" ← ", signature.Path));
-            Line("thời điểm ký khai báo / claimed time", LocalTime(signature.ClaimedTime));
-            Line("thời điểm chứng minh được / proven time", LocalTime(signature.ProvenTime));
+            Line(Phrase.Of("verify.path"), string.Join(" ← ", signature.Path));
+            Line(Phrase.Of("verify.claimed-time"), LocalTime(signature.ClaimedTime));
+            Line(Phrase.Of("verify.proven-time"), LocalTime(signature.ProvenTime));
         }
 
         void Line(string label, string? text)
@@ -133,17 +133,4 @@ internal static class VerifyCommand
 
     private static string? LocalTime(DateTimeOffset? time) =>
         time?.ToOffset(TimeSpan.FromHours(7)).ToString("yyyy-MM-dd HH:mm:ss zzz", CultureInfo.InvariantCulture);
-
-    private static string Name(Verdict verdict) =>
-        verdict switch
-        {
-            Verdict.Valid => "HỢP LỆ",
-            Verdict.WrongSender => "NGƯỜI KÝ KHÔNG PHẢI NGƯỜI GỬI",
-            Verdict.Partial => "CHỈ KÝ MỘT PHẦN",
-            Verdict.Indeterminate => "CHƯA KẾT LUẬN ĐƯỢC",
-            Verdict.Untrusted => "KHÔNG TIN CẬY",
-            Verdict.Invalid => "KHÔNG HỢP LỆ",
-            Verdict.Unsigned => "KHÔNG CÓ CHỮ KÝ",
-            _ => "KHÔNG ĐỌC ĐƯỢC",
-        };
 }

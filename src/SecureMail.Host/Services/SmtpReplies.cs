@@ -45,7 +45,8 @@ internal static class SmtpReplies
             _ => new SmtpReply(550, "5.1.1", "No agency here has this address"),
         };
 
-    /// <summary>The size and the time, then the note in base64 over as many lines as it takes (docs/formats.md).</summary>
+    /// <summary>The size and the time, then the note in base64 over as many lines as it takes
+    /// (docs/formats.md).</summary>
     public static SmtpReply Held(HeldCheckpoint? held)
     {
         if (held is null)

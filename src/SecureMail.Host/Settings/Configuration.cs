@@ -205,7 +205,8 @@ internal static class Configuration
                 {
                     throw new ConfigurationException(
                         Phrase.Of(
-                            "configuration.fault", element, Phrase.Of("configuration.incomplete", name.TrimStart(':'))));
+                            "configuration.fault", element,
+                            Phrase.Of("configuration.incomplete", name.TrimStart(':'))));
                 }
             }
         }

@@ -136,7 +136,9 @@ internal sealed partial class Setting
             return "";
         }
 
-        return Parse(text) is { } value && IsPermitted(value) ? text : throw Fault(key, Phrase.Of("configuration.needs", Expected));
+        return Parse(text) is { } value && IsPermitted(value)
+            ? text
+            : throw Fault(key, Phrase.Of("configuration.needs", Expected));
     }
 
     /// <summary>Whether a text that was read says what holds without it.</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Resources;
+using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Words;
 
@@ -19,6 +20,10 @@ internal sealed record Phrase(string Vi, string En)
         new(
             Format(key, Vietnamese, arguments, static p => p.Vi),
             Format(key, English, arguments, static p => p.En));
+
+    /// <summary>What a command is for, with examples of how it is called.</summary>
+    public static string Help(string key, params IEnumerable<string> examples) =>
+        $"{Of(key)}\n{Phrase.Of("help.example")}: {string.Join("\n                 ", examples)}";
 
     /// <summary>Vietnamese, then English, in one line.</summary>
     public override string ToString() => $"{Vi} / {En}";
