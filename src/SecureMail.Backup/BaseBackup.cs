@@ -4,7 +4,6 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using Dapper;
 using Npgsql;
 using Npgsql.Replication;
 using NpgsqlTypes;
@@ -39,10 +38,9 @@ internal static partial class BaseBackup
         await holder.CreateReplicationSlot(slot, isTemporary: true, reserveWal: true, cancellationToken);
         var system = await holder.IdentifySystem(cancellationToken);
         var held = BackupSource.Lsn(
-            await maintenance.ExecuteScalarAsync(
-                new CommandDefinition(
-                    "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot", new { slot },
-                    cancellationToken: cancellationToken)));
+            await maintenance.ScalarAsync<object>(
+                "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = @slot",
+                new { slot }, cancellationToken));
         var place = new WalPlace(system.SystemId, system.Timeline, held);
 
         var partial = folder.NewBase(place, keys.Time.GetUtcNow());
@@ -196,26 +194,22 @@ internal static partial class BaseBackup
         string Postgres, long SegmentSize, IReadOnlyList<string> Schema,
         Checkpoint? Ledger)> ContentsAsync(NpgsqlConnection maintenance, CancellationToken cancellationToken)
     {
-        var (version, segment) = await maintenance.QuerySingleAsync<(string, long)>(
-            new CommandDefinition(
-                "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))",
-                cancellationToken: cancellationToken));
+        var (version, segment) = await maintenance.FindAsync<(string, long)>(
+            "SELECT current_setting('server_version_num'), pg_size_bytes(current_setting('wal_segment_size'))",
+            null, cancellationToken);
         // The maintenance connection may be to another database of the cluster. Schema and ledger are read only if the
         // connection is to the gateway's own.
         if (
-            !await maintenance.ExecuteScalarAsync<bool>(
-                new CommandDefinition(
-                    "SELECT to_regclass('gateway.schema_version') IS NOT NULL", cancellationToken: cancellationToken)))
+            !await maintenance.ScalarAsync<bool>(
+                "SELECT to_regclass('gateway.schema_version') IS NOT NULL", null, cancellationToken))
         {
             return (version, segment, [], null);
         }
 
-        var schema = await maintenance.QueryAsync<string>(
-            new CommandDefinition(
-                "SELECT name FROM gateway.schema_version ORDER BY name", cancellationToken: cancellationToken));
-        var note = await maintenance.ExecuteScalarAsync<byte[]?>(
-            new CommandDefinition(
-                "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1", cancellationToken: cancellationToken));
+        var schema = await maintenance.ListAsync<string>(
+            "SELECT name FROM gateway.schema_version ORDER BY name", null, cancellationToken);
+        var note = await maintenance.ScalarAsync<byte[]?>(
+            "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1", null, cancellationToken);
         return (version, segment, [.. schema], note is null ? null : Checkpoint.Parse(note));
     }
 

@@ -1,5 +1,4 @@
 using System.Threading.Channels;
-using Dapper;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Npgsql.Replication;
@@ -63,11 +62,8 @@ internal sealed class Journal(
         if (source.IsPrivate)
         {
             await using var connection = await source.OpenAsync(cancellationToken);
-            await connection.ExecuteAsync(
-                new CommandDefinition(
-                    "ALTER SYSTEM RESET synchronous_standby_names", cancellationToken: cancellationToken));
-            await connection.ExecuteAsync(
-                new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
+            await connection.ExecuteAsync("ALTER SYSTEM RESET synchronous_standby_names", null, cancellationToken);
+            await connection.ExecuteAsync("SELECT pg_reload_conf()", null, cancellationToken);
         }
     }
 
@@ -76,14 +72,12 @@ internal sealed class Journal(
     {
         await using var connection = await source.OpenAsync(cancellationToken);
         await connection.ExecuteAsync(
-            new CommandDefinition(
-                """
-                SELECT pg_drop_replication_slot(slot_name)
-                FROM pg_replication_slots
-                WHERE slot_name = @Name AND NOT active
-                """,
-                new { Name },
-                cancellationToken: cancellationToken));
+            """
+            SELECT pg_drop_replication_slot(slot_name)
+            FROM pg_replication_slots
+            WHERE slot_name = @Name AND NOT active
+            """,
+            new { Name }, cancellationToken);
     }
 
     private async Task FollowAsync(CancellationToken stop)
@@ -198,10 +192,9 @@ internal sealed class Journal(
     private static async Task<(ulong From, bool Lost)?> ReadSlotAsync(
         NpgsqlConnection maintenance, CancellationToken cancellationToken)
     {
-        var row = await maintenance.QuerySingleOrDefaultAsync<(string? From, string? Status)?>(
-            new CommandDefinition(
-                "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = @Name", new { Name },
-                cancellationToken: cancellationToken));
+        var row = await maintenance.FindAsync<(string? From, string? Status)?>(
+            "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = @Name",
+            new { Name }, cancellationToken);
         return row is { } r ? (BackupSource.Lsn(r.From), r.From is null || r.Status == "lost") : null;
     }
 
@@ -247,14 +240,11 @@ internal sealed class Journal(
         if (source.IsPrivate)
         {
             await maintenance.ExecuteAsync(
-                new CommandDefinition(
-                    $"ALTER SYSTEM SET synchronous_standby_names = '{Name}'", cancellationToken: cancellationToken));
-            await maintenance.ExecuteAsync(
-                new CommandDefinition("SELECT pg_reload_conf()", cancellationToken: cancellationToken));
+                $"ALTER SYSTEM SET synchronous_standby_names = '{Name}'", null, cancellationToken);
+            await maintenance.ExecuteAsync("SELECT pg_reload_conf()", null, cancellationToken);
         }
         else if (
-            await maintenance.ExecuteScalarAsync<string>(
-                new CommandDefinition("SHOW synchronous_standby_names", cancellationToken: cancellationToken))
+            await maintenance.ScalarAsync<string>("SHOW synchronous_standby_names", null, cancellationToken)
                 is { } names
             && !names.Contains(Name, StringComparison.Ordinal)
             && names != "*")
@@ -288,11 +278,9 @@ internal sealed class Journal(
     /// <summary>Whether the failure is of the server, the folder or a key file, and not a bug. Then a later attempt may
     /// succeed.</summary>
     private static bool MayPass(Exception e) =>
-        e
-            is NpgsqlException
-                or IOException
-                or UnauthorizedAccessException
-                or TimeoutException
+        DatabaseFault.Is(e)
+        || e
+            is UnauthorizedAccessException
                 or InvalidDataException
                 or SecretFileException
                 or BackupException

@@ -70,9 +70,6 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     // Of an unsigned note only the beginning is stored, because it proves nothing and only helps a person to search.
     private const int MaxUnsignedKept = 4096;
 
-    private const string LockPeer =
-        "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger peer ' || $1, 0))";
-
     private sealed record Known(Checkpoint Checkpoint, bool Verified);
 
     /// <summary>Verifies and stores one checkpoint of a peer, with the consistency proofs that came with it.</summary>
@@ -102,7 +99,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
                 cancellationToken, note[..Math.Min(note.Length, MaxUnsignedKept)]);
             return new PeerObservation(PeerState.BadSignature, Read(note.Span), null, raised, JoinedFrom: null);
         }
-        await ExecuteAsync(transaction, LockPeer, cancellationToken, peer.Name);
+        await AdvisoryLock.PeerLedger(peer.Name).TakeAsync(transaction, cancellationToken);
         var known = await KnownAsync(transaction, peer.Name, seen.Size, [.. proofs.Keys], cancellationToken);
         var highest = known.Where(k => k.Verified).MaxBy(k => k.Checkpoint.Size)?.Checkpoint;
 
@@ -151,9 +148,8 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
     /// smallest first. Empty for a peer that was never seen.
     /// </summary>
     public static async Task<IReadOnlyList<long>> SeenSizesAsync(
-        NpgsqlTransaction transaction, string peerOrigin, CancellationToken cancellationToken)
+        NpgsqlConnection connection, string peerOrigin, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(transaction);
         await using var command = new NpgsqlCommand(
             $"""
             SELECT size FROM (
@@ -171,8 +167,7 @@ public sealed class PeerLedger(LedgerKey cosigner, TimeProvider time, ILogger lo
                ORDER BY size LIMIT $2)) asked
             ORDER BY place, size
             """,
-            transaction.Connection,
-            transaction)
+            connection)
         {
             Parameters =
             {

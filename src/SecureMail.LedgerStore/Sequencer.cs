@@ -41,7 +41,6 @@ public sealed class Sequencer : IDisposable
     public const string CheckpointChannel = "ledger_checkpoint";
 
     // The locks of objects hash into the same space. If one collides with this constant, it only waits.
-    private const string LockSequencer = "SELECT pg_advisory_xact_lock(5932061857205641324)";
 
     private readonly NpgsqlDataSource _database;
     private readonly LedgerKey _key;
@@ -117,12 +116,7 @@ public sealed class Sequencer : IDisposable
                 return;
             }
             catch (Exception e)
-                when (e
-                        is NpgsqlException
-                            or TimeoutException
-                            or IOException
-                            or LedgerException
-                            or OperationCanceledException)
+                when (DatabaseFault.Is(e) || e is LedgerException or OperationCanceledException)
             {
                 if (e is LedgerException)
                 {
@@ -162,7 +156,7 @@ public sealed class Sequencer : IDisposable
             }
         }
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await ExecuteAsync(transaction, LockSequencer, cancellationToken);
+        await AdvisoryLock.Sequencer.TakeAsync(transaction, cancellationToken);
         var (frontier, _) = await RecomputeAsync(connection, cancellationToken);
         var batch = await TakeAsync(connection, frontier.Size, cancellationToken);
         if (batch.Count == 0)

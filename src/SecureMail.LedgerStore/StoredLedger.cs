@@ -29,11 +29,6 @@ public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, R
 /// </summary>
 public static class StoredLedger
 {
-    // Entries of one object are chained under this lock. Two objects may share a hash; then their writers only wait for
-    // each other.
-    private const string LockObject =
-        "SELECT pg_advisory_xact_lock(hashtextextended('securemail ledger object ' || $1, 0))";
-
     private const string InsertEntry = """
         WITH e AS (
           INSERT INTO ledger.entry (body, leaf_hash, object, kind, agency, time, prior)
@@ -261,14 +256,9 @@ public static class StoredLedger
             throw new InvalidOperationException("An entry is appended at READ COMMITTED.");
         }
 
-        await using (
-            var locking = new NpgsqlCommand(LockObject, transaction.Connection, transaction)
-            {
-                Parameters = { new() { Value = entry.Object } },
-            })
-        {
-            await locking.ExecuteNonQueryAsync(cancellationToken);
-        }
+        // Entries of one object are chained under this lock. Two objects may share a hash; then their writers only wait
+        // for each other.
+        await AdvisoryLock.LedgerObject(entry.Object).TakeAsync(transaction, cancellationToken);
         // A statement of its own, because at READ COMMITTED it then sees entries that were committed during the wait
         // for the lock.
         await using var latest = new NpgsqlCommand(

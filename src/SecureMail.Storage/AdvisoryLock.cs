@@ -1,4 +1,3 @@
-using System.Globalization;
 using Npgsql;
 
 namespace SecureMail.Storage;
@@ -10,15 +9,22 @@ namespace SecureMail.Storage;
 /// <remarks>The migrations take 5932061857205641325, …326 and …328 inside SQL functions.</remarks>
 public readonly record struct AdvisoryLock
 {
-    private readonly string _key;
+    private AdvisoryLock(long number, string? name) => (Number, Name) = (number, name);
 
-    private AdvisoryLock(string key) => _key = key;
+    /// <summary>The key, where the lock has no name.</summary>
+    public long Number { get; }
+
+    /// <summary>What is hashed to the key; null where the lock has a number.</summary>
+    public string? Name { get; }
+
+    /// <summary>One process migrates the database at a time.</summary>
+    public static AdvisoryLock Migration { get; } = Numbered(0x5EC0_4E4D_0001);
 
     /// <summary>One sequencer extends the ledger at a time.</summary>
-    public static AdvisoryLock Sequencer { get; } = Number(5932061857205641324);
+    public static AdvisoryLock Sequencer { get; } = Numbered(5932061857205641324);
 
     /// <summary>One node destroys contents at a time.</summary>
-    public static AdvisoryLock Destruction { get; } = Number(5932061857205641327);
+    public static AdvisoryLock Destruction { get; } = Numbered(5932061857205641327);
 
     /// <summary>One directory is imported at a time.</summary>
     public static AdvisoryLock DirectoryImport { get; } = Named("securemail directory");
@@ -42,16 +48,18 @@ public readonly record struct AdvisoryLock
     /// <summary>What one peer asked to be sent again.</summary>
     public static AdvisoryLock Resend(string peer) => Named("securemail resend " + peer);
 
-    /// <summary>The statement that takes the lock to the end of the transaction, for a prepared command. It has no
-    /// parameters.</summary>
-    public string Statement => $"SELECT pg_advisory_xact_lock({_key})";
-
     /// <summary>Waits for the lock and holds it to the end of the transaction.</summary>
     public Task TakeAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken) =>
-        transaction.ExecuteAsync(Statement, null, cancellationToken);
+        Name is null
+            ? transaction.ExecuteAsync("SELECT pg_advisory_xact_lock(@Number)", new { Number }, cancellationToken)
+            : transaction.ExecuteAsync(
+                "SELECT pg_advisory_xact_lock(hashtextextended(@Name, 0))", new { Name }, cancellationToken);
 
-    private static AdvisoryLock Number(long key) => new(key.ToString(CultureInfo.InvariantCulture));
+    /// <summary>Waits for a numbered lock and holds it until the connection closes.</summary>
+    public Task TakeForConnectionAsync(NpgsqlConnection connection, CancellationToken cancellationToken) =>
+        connection.ExecuteAsync("SELECT pg_advisory_lock(@Number)", new { Number }, cancellationToken);
 
-    private static AdvisoryLock Named(string name) =>
-        new($"hashtextextended('{name.Replace("'", "''", StringComparison.Ordinal)}', 0)");
+    private static AdvisoryLock Numbered(long number) => new(number, null);
+
+    private static AdvisoryLock Named(string name) => new(0, name);
 }

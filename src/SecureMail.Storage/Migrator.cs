@@ -22,7 +22,6 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 
     // More than two minutes in all, most of it waiting between attempts so that other transactions can run.
     private const int Attempts = 200;
-    private const long LockKey = 0x5EC0_4E4D_0001;
 
     /// <summary>All migrations of this build in the order of application. A name is <c>SCHEMA/FILE</c>.</summary>
     internal IReadOnlyList<Migration> Known { get; } =
@@ -37,7 +36,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     public async Task<IReadOnlyList<string>> MigrateAsync(string ownerConnection, CancellationToken cancellationToken)
     {
         await using var connection = await ConnectAsync(ownerConnection, cancellationToken);
-        await ExecuteAsync(connection, null, $"SELECT pg_advisory_lock({LockKey})", cancellationToken);
+        await AdvisoryLock.Migration.TakeForConnectionAsync(connection, cancellationToken);
         var schemas = sets.Select(s => s.Schema).ToList();
         await ExecuteAsync(
             connection,
@@ -178,7 +177,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             await connection.OpenAsync(cancellationToken);
             return connection;
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        catch (Exception e) when (DatabaseFault.Is(e))
         {
             await connection.DisposeAsync();
             throw StorageUnavailableException.Of(e);

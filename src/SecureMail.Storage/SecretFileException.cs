@@ -15,13 +15,19 @@ public enum SecretFileFault
 
     /// <summary>A wrapped key was changed, or the storage key of that name is another one.</summary>
     KeyWrong,
+
+    /// <summary>The gateway has no keys yet. Run <c>securemail init</c>.</summary>
+    KeysMissing,
+
+    /// <summary>A key file cannot be read.</summary>
+    Unreadable,
 }
 
 /// <summary>A file with a key or a PIN cannot be used. Exit code 65. The message has names, never the
 /// content.</summary>
 public sealed class SecretFileException : Exception
 {
-    internal SecretFileException(SecretFileFault fault, string name, string message, Exception? inner = null)
+    public SecretFileException(SecretFileFault fault, string name, string message, Exception? inner = null)
         : base(message, inner) => (Fault, Name) = (fault, name);
 
     public SecretFileFault Fault { get; }

@@ -48,6 +48,10 @@ public enum StorageFault
     /// <summary>The role of Database:Connection may change ledger rows.</summary>
     RoleTooStrong,
 
+    /// <summary>The answer to a commit was lost, and the database cannot be asked. Argument: the id of the
+    /// dispatch.</summary>
+    AcceptanceUnknown,
+
     /// <summary>A restoration found a cluster where it would put its own.</summary>
     DatabaseExists,
 
@@ -65,7 +69,7 @@ public enum StorageFault
 }
 
 /// <summary>The database cannot be reached or made. Exit code 69, HTTP 503, SMTP 451.</summary>
-public sealed class StorageUnavailableException : Exception
+public class StorageUnavailableException : Exception
 {
     /// <param name="fault">What a person does about it.</param>
     /// <param name="arguments">What the words of the fault name, from <c>{0}</c>.</param>

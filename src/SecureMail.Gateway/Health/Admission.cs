@@ -42,7 +42,7 @@ internal sealed class Admission(
         [.. (await LookAsync(SameMoment, cancellationToken)).Select(o => o.Name)];
 
     /// <summary>Asked before a submission is read.</summary>
-    /// <exception cref="StorageUnavailableException">Nothing is taken now; the message says why.</exception>
+    /// <exception cref="NotTakenNowException">Nothing is taken now.</exception>
     public async Task RequireForSubmissionAsync(CancellationToken cancellationToken)
     {
         // A refusal is looked at anew: whoever comes again because the cause was mended is not sent away for what was
@@ -50,9 +50,9 @@ internal sealed class Admission(
         if (
             Closed(await LookAsync(Every, cancellationToken))
             && (await LookAsync(SameMoment, cancellationToken)).FirstOrDefault(o => o.RefusesSubmissions)
-                is { } obstacle)
+                is { } issue)
         {
-            throw new StorageUnavailableException($"{obstacle.Vi} / {obstacle.En}");
+            throw new NotTakenNowException(issue);
         }
 
         static bool Closed(IReadOnlyList<HealthIssue> found) => found.Any(o => o.RefusesSubmissions);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Dapper;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
@@ -31,18 +30,18 @@ internal sealed class QueueCheck(
         var began = time.GetTimestamp();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         // The limit is a literal for the planner; beyond it how many more there are makes no difference.
-        var (outgoing, incoming) = await connection.QuerySingleAsync<(long, long)>(
-            new CommandDefinition(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"""
-                    SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')), count(*)
-                      FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
-                    FROM (SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
-                      LIMIT {(2L * options.QueueDepth) + 1}) w
-                    """
-                ),
-                cancellationToken: cancellationToken));
+        var (outgoing, incoming) = await connection.FindAsync<(long, long)>(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"""
+                SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')),
+                  count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
+                FROM (
+                  SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
+                  LIMIT {(2L * options.QueueDepth) + 1}) w
+                """
+            ),
+            null, cancellationToken);
         _depth = [];
         if (outgoing >= options.QueueDepth)
         {

@@ -78,16 +78,16 @@ public sealed class GatewayIdentity : IDisposable
             identity.Cosigner.Verifier.ToString());
     }
 
-    /// <exception cref="InvalidDataException">A key file is absent, damaged, or open to others; the message says which
+    /// <exception cref="SecretFileException">A key file is absent, damaged, or open to others; the message says which
     /// and what to do.</exception>
     public static GatewayIdentity Load(KeyOptions options, string name)
     {
         var (certificatePath, keyPath) = TlsFiles(options);
         if (!File.Exists(certificatePath) || !File.Exists(keyPath))
         {
-            throw new InvalidDataException(
-                $"Thiếu khóa của cổng ({certificatePath}): hãy chạy \"securemail init\". / The gateway has no keys yet: "
-                    + $"run \"securemail init\".");
+            throw new SecretFileException(
+                SecretFileFault.KeysMissing, certificatePath,
+                $"The gateway has no keys yet ({certificatePath}): run \"securemail init\".");
         }
 
         SecretFile.RequirePrivate(keyPath);
@@ -100,8 +100,8 @@ public sealed class GatewayIdentity : IDisposable
         }
         catch (Exception e) when (e is CryptographicException or LedgerException)
         {
-            throw new InvalidDataException(
-                $"Tệp khóa trong {options.Folder} không đọc được. / A key file in {options.Folder} cannot be read.", e);
+            throw new SecretFileException(
+                SecretFileFault.Unreadable, options.Folder, $"A key file in {options.Folder} cannot be read.", e);
         }
     }
 

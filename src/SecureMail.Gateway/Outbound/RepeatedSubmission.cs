@@ -80,9 +80,9 @@ internal static class RepeatedSubmission
         catch (Exception e) when (DatabaseFault.Is(e))
         {
             throw new StorageUnavailableException(
-                $"Mất kết nối cơ sở dữ liệu khi ghi; chưa rõ văn bản đã được tiếp nhận hay chưa. Hãy gửi lại với cùng "
-                    + $"mã {dispatch}. / The database was lost while writing, and whether the dispatch was accepted "
-                    + $"is not known: send it again under the same id.",
+                StorageFault.AcceptanceUnknown, [dispatch.ToString()],
+                $"The database was lost while writing, and whether the dispatch {dispatch} was accepted is not known: "
+                    + "send it again under the same id.",
                 lost);
         }
     }

@@ -1,7 +1,8 @@
-using Dapper;
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -39,20 +40,14 @@ internal sealed class PeerRequests(
     public async Task<HeldCheckpoint?> FindHeldAsync(string peer, long has, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var row = await connection.QuerySingleOrDefaultAsync<(long Size, byte[] Note, DateTime? Since)?>(
-            new CommandDefinition(
-                """
-                SELECT size, note, (SELECT min(seen_at) FROM ledger.peer_checkpoint WHERE origin = @Id AND size > @has)
-                  FROM ledger.peer_checkpoint
-                WHERE origin = @Id AND octet_length(note) <= @LongestNote ORDER BY size DESC, state DESC LIMIT 1
-                """,
-                new
-                {
-                    Id = peer,
-                    has,
-                    LongestNote,
-                },
-                cancellationToken: cancellationToken));
+        var row = await connection.FindAsync<(long Size, byte[] Note, DateTime? Since)?>(
+            """
+            SELECT size, note, (SELECT min(seen_at) FROM ledger.peer_checkpoint WHERE origin = @peer AND size > @has)
+            FROM ledger.peer_checkpoint
+            WHERE origin = @peer AND octet_length(note) <= @LongestNote
+            ORDER BY size DESC, state DESC LIMIT 1
+            """,
+            new { peer, has, LongestNote }, cancellationToken);
         return row is { } held ? new HeldCheckpoint(held.Size, held.Note, held.Since) : null;
     }
 
@@ -69,68 +64,51 @@ internal sealed class PeerRequests(
 
         var directory = await directories.CurrentAsync(cancellationToken);
         var agencies = directory.Agencies.Where(a => a.Record.Gateway == peer).Select(a => a.Id).ToArray();
-        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "SELECT pg_advisory_xact_lock(hashtextextended('securemail resend ' || @Id, 0))", new { Id = peer },
-                transaction, cancellationToken: cancellationToken));
-        var (before, today) = await connection.QuerySingleAsync<(int?, long)>(
-            new CommandDefinition(
-                """
-                SELECT (SELECT count FROM gateway.resend_request WHERE peer = @Id AND since = @since),
-                       (SELECT count(*) FROM gateway.resend_request WHERE peer = @Id
-                         AND asked_at > now() - interval '1 day')
-                """,
-                new { Id = peer, since = since.UtcDateTime },
-                transaction,
-                cancellationToken: cancellationToken));
-        if (before is { } known)
-        {
-            return known;
-        }
-
-        if (today >= RequestsPerDay)
-        {
-            throw new ResendRefusedException("The peer asked too often today.", isTooOften: true);
-        }
-
-        var again = (
-            await connection.QueryAsync<(Guid Id, Guid? Batch)>(
-                new CommandDefinition(
-                    $"""
-                    UPDATE gateway.transmission SET resend_at = now() WHERE transmission_id IN (
-                      SELECT transmission_id FROM gateway.transmission
-                      WHERE recipient_id = ANY(@agencies) AND state IN ('{TransmissionState.Sent}',
-                        '{TransmissionState.Unknown}', '{TransmissionState.Acknowledged}',
-                        '{TransmissionState.Refused}') AND first_sent_at >= @since
-                        AND message_blob IN (SELECT blob_id FROM gateway.blob WHERE erased_at IS NULL)
-                      ORDER BY first_sent_at LIMIT @LargestResend)
-                    RETURNING transmission_id, CASE WHEN kind = '{TransmissionKind.Dispatch}' THEN dispatch_id END
-                    """,
-                    new
-                    {
-                        agencies,
-                        since = since.UtcDateTime,
-                        LargestResend,
-                    },
-                    transaction,
-                    cancellationToken: cancellationToken))
-        ).ToList();
-        await WorkQueue.EnqueueAsync(
-            transaction, WorkKind.Send, [.. again.Select(a => new NewWork(a.Id, peer, a.Batch))], awaitsEntry: null,
+        // From this commit on it is our business to send again. Before it the peer was told nothing and asks once more.
+        var (count, isNew) = await database.Source.InTransactionAsync(
+            "peer.resend",
+            async transaction =>
+            {
+                await AdvisoryLock.Resend(peer).TakeAsync(transaction, cancellationToken);
+                return await FindAnsweredAsync(transaction, peer, since, cancellationToken) is { } known
+                    ? (known, false)
+                    : (await QueueAgainAsync(transaction, peer, agencies, since, cancellationToken), true);
+            },
             cancellationToken);
-        await connection.ExecuteAsync(
-            new CommandDefinition(
-                "INSERT INTO gateway.resend_request (peer, since, count) VALUES (@Id, @since, @Count)",
-                new
-                {
-                    Id = peer,
-                    since = since.UtcDateTime,
-                    again.Count,
-                },
-                transaction,
-                cancellationToken: cancellationToken));
+        if (isNew)
+        {
+            RecoveryLog.ResendServed(logger, peer, since, count);
+        }
+
+        return count;
+    }
+
+    private static async Task<int?> FindAnsweredAsync(
+        NpgsqlTransaction transaction, string peer, DateTimeOffset since, CancellationToken cancellationToken)
+    {
+        var (before, today) = await transaction.FindAsync<(int?, long)>(
+            """
+            SELECT (SELECT count FROM gateway.resend_request WHERE peer = @peer AND since = @since),
+              (SELECT count(*) FROM gateway.resend_request WHERE peer = @peer AND asked_at > now() - interval '1 day')
+            """,
+            new { peer, since = since.UtcDateTime }, cancellationToken);
+        return before is null && today >= RequestsPerDay
+            ? throw new ResendRefusedException("The peer asked too often today.", isTooOften: true)
+            : before;
+    }
+
+    private async Task<int> QueueAgainAsync(
+        NpgsqlTransaction transaction, string peer, Guid[] agencies, DateTimeOffset since,
+        CancellationToken cancellationToken)
+    {
+        var again = await TransmissionTable.MarkResendAsync(
+            transaction, agencies, since, LargestResend, cancellationToken);
+        await WorkQueue.EnqueueAsync(
+            transaction, WorkKind.Send, [.. again.Select(a => new NewWork(a.Transmission, peer, a.Batch))],
+            awaitsEntry: null, cancellationToken);
+        await transaction.ExecuteAsync(
+            "INSERT INTO gateway.resend_request (peer, since, count) VALUES (@peer, @since, @Count)",
+            new { peer, since = since.UtcDateTime, again.Count }, cancellationToken);
         await StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -141,10 +119,6 @@ internal sealed class PeerRequests(
                 Object = peer,
             },
             cancellationToken);
-        // From this commit on it is our business that it is sent again; before it the peer was told nothing and asks
-        // once more.
-        await transaction.CommitAsync("peer.resend", cancellationToken);
-        RecoveryLog.ResendServed(logger, peer, since, again.Count);
         return again.Count;
     }
 }

@@ -181,12 +181,7 @@ public sealed class Restoration
                 left = await AskForMailOnceAsync(stop);
             }
             catch (Exception e)
-                when (e
-                        is NpgsqlException
-                            or TimeoutException
-                            or IOException
-                            or DirectoryException
-                            or OperationCanceledException)
+                when (DatabaseFault.Is(e) || e is DirectoryException or OperationCanceledException)
             {
                 // As above.
             }

@@ -167,6 +167,25 @@ internal static class TransmissionTable
             """,
             new { state, reason, now = now.UtcDateTime, transmission }, cancellationToken) == 1;
 
+    /// <summary>Marks what left for these agencies since a time, to be sent again. What the agencies still have they know
+    /// as a duplicate. Answers each with the batch that shares its message.</summary>
+    public static Task<IReadOnlyList<(Guid Transmission, Guid? Batch)>> MarkResendAsync(
+        NpgsqlTransaction transaction, Guid[] agencies, DateTimeOffset since, int limit,
+        CancellationToken cancellationToken) =>
+        transaction.ListAsync<(Guid Transmission, Guid? Batch)>(
+            $"""
+            UPDATE gateway.transmission SET resend_at = now()
+            WHERE transmission_id IN (
+              SELECT transmission_id FROM gateway.transmission
+              WHERE recipient_id = ANY(@agencies) AND first_sent_at >= @since
+                AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}',
+                  '{TransmissionState.Acknowledged}', '{TransmissionState.Refused}')
+                AND message_blob IN (SELECT blob_id FROM gateway.blob WHERE erased_at IS NULL)
+              ORDER BY first_sent_at LIMIT @limit)
+            RETURNING transmission_id, CASE WHEN kind = '{TransmissionKind.Dispatch}' THEN dispatch_id END
+            """,
+            new { agencies, since = since.UtcDateTime, limit }, cancellationToken);
+
     /// <summary>Notes that what a restored peer asked for again has been sent.</summary>
     public static Task EndResendAsync(
         NpgsqlTransaction transaction, Guid transmission, CancellationToken cancellationToken) =>

@@ -3,6 +3,9 @@ using System.Resources;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
+using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
 using SecureMail.Pkcs11;
@@ -23,6 +26,17 @@ internal static class ErrorWords
     /// message.</summary>
     public static string Of(Exception e)
     {
+        switch (e)
+        {
+            // The words of these are the gateway's.
+            case SubmissionRefusedException { Refusal: var refusal }:
+                return $"{refusal.Vi} / {refusal.En}";
+            case ReasonedException r:
+                return $"{r.Text(Catalogue.Vietnamese)} / {r.Text(Catalogue.English)}";
+            case NotTakenNowException n:
+                return $"{n.Issue.Text(Catalogue.Vietnamese)} / {n.Issue.Text(Catalogue.English)}";
+        }
+
         var (key, arguments) = KeyOf(e);
         return key is null
             ? e.Message

@@ -102,10 +102,11 @@ internal sealed class RecurringWork(
                 return;
             }
 
-            await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-            await using NpgsqlTransaction transaction = await connection.BeginTransactionAsync(cancellationToken);
-            await peers.AlarmOverdueAsync(transaction, PendingForTooLong, cancellationToken);
-            await transaction.CommitAsync("recurring.peers", cancellationToken);
+            // A crash before this commit raises the alarms at the next run.
+            await database.Source.InTransactionAsync(
+                "recurring.peers",
+                transaction => peers.AlarmOverdueAsync(transaction, PendingForTooLong, cancellationToken),
+                cancellationToken);
         }
     }
 }

@@ -127,8 +127,7 @@ internal sealed class SmtpListener(
         }
 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var sizes = await PeerLedger.SeenSizesAsync(transaction, peer.Id, cancellationToken);
+        var sizes = await PeerLedger.SeenSizesAsync(connection, peer.Id, cancellationToken);
         return [$"{EvidenceField.Capability} {string.Join(' ', sizes)}".TrimEnd()];
     }
 

@@ -65,7 +65,7 @@ public sealed class SlowDatabaseTests(ITestOutputHelper output) : IAsyncLifetime
             (
                 await Should.ThrowAsync<StorageUnavailableException>(() =>
                     pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None))
-            ).Message.ShouldContain("chậm");
+            ).Message.ShouldContain("too slowly");
             submission = clock.Elapsed;
             at = Pressure.Of(process);
         }

@@ -154,7 +154,7 @@ internal static class TestMail
         {
             await using var asking = await asker.Node.Database.Source.OpenConnectionAsync();
             await using var transaction = await asking.BeginTransactionAsync();
-            sizes = await PeerLedger.SeenSizesAsync(transaction, gateway.Node.Name, CancellationToken.None);
+            sizes = await PeerLedger.SeenSizesAsync(transaction.Connection!, gateway.Node.Name, CancellationToken.None);
         }
 
         await using var connection = await gateway.Node.Database.Source.OpenConnectionAsync();

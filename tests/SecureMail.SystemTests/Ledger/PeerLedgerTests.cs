@@ -10,7 +10,7 @@ public class PeerLedgerTests(PostgresFixture postgres)
 {
     private static Task<IReadOnlyList<long>> SeenAsync(LedgerDatabase watcher, LedgerDatabase peer) =>
         watcher.InTransactionAsync(transaction =>
-            PeerLedger.SeenSizesAsync(transaction, peer.LogKey.Name, CancellationToken.None));
+            PeerLedger.SeenSizesAsync(transaction.Connection!, peer.LogKey.Name, CancellationToken.None));
 
     private static Task<long> AlarmsAsync(LedgerDatabase watcher, string kind) =>
         watcher.ScalarAsync<long>($"SELECT count(*) FROM ledger.alarm WHERE kind = '{kind}'");

@@ -188,6 +188,12 @@ public sealed partial class VocabularyTests
             .. Keys("Priority", Enumerable.Range(0, 5).Select(n => $"{n}")),
             .. Keys("Refusal", RefusalsWithArguments),
             .. Keys("ReceiptText", [.. ReceiptEvent.All, "subject"]),
+            .. Keys(
+                "Health",
+                [
+                    "database", "database-slow", "disk-low", "temporary-folder-low", "queue-full",
+                    "restored-not-proven", "backup", "backup-no-base",
+                ]),
             "Codes.more",
             "Content.erased",
         ];
