@@ -74,7 +74,11 @@ internal static class Configuration
                 values[key] = value;
                 if (!setting.IsDefault(value))
                 {
-                    changed.Add(new ChangedSetting(key, setting.Show(text)));
+                    // The environment's names are in capitals; the log has the setting's own.
+                    changed.Add(
+                        new ChangedSetting(
+                            setting.Name.Contains('#', StringComparison.Ordinal) ? key : setting.Name,
+                            setting.Show(text)));
                 }
             }
         }

@@ -143,7 +143,7 @@ public sealed class ConfigurationTests : IDisposable
               "Name": "gw-a", "Data": "data",
               "Database": { "Connection": "Host=db;Password=hidden", "OwnerConnection": "Password=hidden" },
               "Tokens": [ { "Uri": "pkcs11:token=a?pin-value=hidden", "PinEnv": "PIN_A" } ],
-              "Delivery": { "ReceiptDue": "1.00:00:00", "PerDestination": 8 },
+              "DELIVERY": { "RECEIPTDUE": "1.00:00:00", "PERDESTINATION": 8 },
               "Backup": { "Folder": "b", "RecoveryCertificate": "recovery.pem", "Connection": "Password=hidden" },
               "Telemetry": { "Otlp": "http://user:hidden@127.0.0.1:4317/" }
             }
