@@ -288,11 +288,9 @@ internal sealed class Journal(
     /// <summary>Whether the failure is of the server, the folder or a key file, and not a bug. Then a later attempt may
     /// succeed.</summary>
     private static bool MayPass(Exception e) =>
-        e
-            is NpgsqlException
-                or IOException
-                or UnauthorizedAccessException
-                or TimeoutException
+        DatabaseFault.Is(e)
+        || e
+            is UnauthorizedAccessException
                 or InvalidDataException
                 or SecretFileException
                 or BackupException

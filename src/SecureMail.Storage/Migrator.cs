@@ -178,7 +178,7 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             await connection.OpenAsync(cancellationToken);
             return connection;
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or TimeoutException)
+        catch (Exception e) when (DatabaseFault.Is(e))
         {
             await connection.DisposeAsync();
             throw StorageUnavailableException.Of(e);
