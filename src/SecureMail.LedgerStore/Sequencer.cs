@@ -115,8 +115,7 @@ public sealed class Sequencer : IDisposable
             {
                 return;
             }
-            catch (Exception e)
-                when (DatabaseFault.Is(e) || e is LedgerException or OperationCanceledException)
+            catch (Exception e) when (DatabaseFault.Is(e) || e is LedgerException or OperationCanceledException)
             {
                 if (e is LedgerException)
                 {
