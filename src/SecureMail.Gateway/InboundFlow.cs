@@ -49,6 +49,7 @@ internal sealed class InboundFlow(
                 "inbound.record",
                 async transaction =>
                 {
+                    validated.Bytes.ReadIn(transaction);
                     var decided = await policy.DecideAsync(transaction, validated, cancellationToken);
                     var (disposition, isWeakened) = await recorder.RecordAsync(
                         transaction, decided, cancellationToken);

@@ -209,10 +209,10 @@ internal sealed class KeySource
 
         // Unlike a PIN file, its mode is not held against it: the password guards a file that whoever reads this can
         // copy as well.
-        var octets = parsed.GetValue(_p12Password) is { } path
+        var bytes = parsed.GetValue(_p12Password) is { } path
             ? SecretFile.ReadLine(path)
             : PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
-        var password = Encoding.UTF8.GetChars(octets);
+        var password = Encoding.UTF8.GetChars(bytes);
         try
         {
             return X509CertificateLoader.LoadPkcs12CollectionFromFile(
@@ -226,7 +226,7 @@ internal sealed class KeySource
         }
         finally
         {
-            CryptographicOperations.ZeroMemory(octets);
+            CryptographicOperations.ZeroMemory(bytes);
             password.AsSpan().Clear();
         }
     }

@@ -78,9 +78,16 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         base.Dispose(disposing);
     }
 
+    /// <summary>Where rows are read from now on: on the connection of a transaction; null: on one of the
+    /// pool.</summary>
+    public NpgsqlTransaction? Transaction { private get; set; }
+
     private NpgsqlCommand Query(int n)
     {
-        var command = database.CreateCommand("SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = $2");
+        const string Row = "SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = $2";
+        var command = Transaction is { } transaction
+            ? new NpgsqlCommand(Row, transaction.Connection, transaction)
+            : database.CreateCommand(Row);
         command.Parameters.Add(new() { Value = blob });
         command.Parameters.Add(new() { Value = n });
         return command;

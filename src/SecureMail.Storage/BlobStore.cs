@@ -73,6 +73,11 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
             : throw new InvalidDataException($"Blob {blob} is longer than its stored length.");
     }
 
+    /// <summary>Opens a blob that is read before and inside a transaction.</summary>
+    /// <exception cref="InvalidDataException">There is no such blob, or its key cannot be unwrapped.</exception>
+    public async Task<BlobReader> OpenReaderAsync(Guid blob, CancellationToken cancellationToken) =>
+        new((BlobReadStream)await OpenAsync(blob, cancellationToken));
+
     /// <summary>The whole of a small blob, on the connection of <paramref name="transaction"/>.</summary>
     /// <exception cref="InvalidDataException">It is longer than <paramref name="limit"/> bytes.</exception>
     public async Task<byte[]> ReadAllAsync(

@@ -109,7 +109,7 @@ public static class Wording
                 : "bad",
             language => Catalogue.Verdict(verdict, language));
 
-    public static Label Place(string? disposition) =>
+    public static Label DispositionOf(string? disposition) =>
         Of(
             disposition switch
             {
@@ -137,19 +137,21 @@ public static class Wording
         {
             var reason = finding.GetProperty("reason");
             yield return new(
-                "Kết luận", $"{reason.GetProperty("vi").GetString()} / {reason.GetProperty("en").GetString()}");
+                Finding("reason"), $"{reason.GetProperty("vi").GetString()} / {reason.GetProperty("en").GetString()}");
             if (finding.TryGetProperty("signer", out var signer) && signer.ValueKind == JsonValueKind.Object)
             {
-                yield return new("Người ký", signer.GetProperty("subject").GetString() ?? "");
-                yield return new("Tổ chức cấp", signer.GetProperty("issuer").GetString() ?? "");
+                yield return new(Finding("signer"), signer.GetProperty("subject").GetString() ?? "");
+                yield return new(Finding("issuer"), signer.GetProperty("issuer").GetString() ?? "");
             }
 
             yield return new(
-                "Thuật ngữ ETSI",
+                Finding("etsi"),
                 $"{finding.GetProperty("indication").GetString()} {finding.GetProperty("subIndication").GetString()}".Trim()
             );
         }
     }
+
+    private static string Finding(string part) => Catalogue.Text("Finding." + part, Catalogue.Vietnamese);
 
     private static Label Of(string kind, Func<CultureInfo, string> words)
     {

@@ -137,7 +137,7 @@ internal sealed class Admission(
                 found.Add(HealthIssue.DatabaseFull);
             }
 
-            Tell(found);
+            LogChanges(found);
             (_found, _lookedAt, _looked) = (found, time.GetTimestamp(), true);
             return found;
         }
@@ -147,7 +147,7 @@ internal sealed class Admission(
         }
     }
 
-    private void Tell(List<HealthIssue> found)
+    private void LogChanges(List<HealthIssue> found)
     {
         if (found.SequenceEqual(_found))
         {

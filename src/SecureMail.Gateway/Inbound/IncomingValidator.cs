@@ -29,22 +29,19 @@ namespace SecureMail.Gateway.Inbound;
 /// zero.</param>
 /// <param name="NotBefore">A wrong clock, ours or the signer's, makes the message come too early: when its time has
 /// come. Null where it is not early.</param>
+/// <param name="Bytes">The message as it came. The payload reads from it.</param>
 /// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless
 /// the verdict is valid and a time is claimed.</param>
 internal sealed record ValidatedMessage(
     ReceivedMessage Received, DirectorySnapshot Directory, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
     byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
-    TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced,
-    params IReadOnlyList<IDisposable> Owned) : IAsyncDisposable
+    TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced, BlobReader Bytes,
+    IDisposable Validation) : IAsyncDisposable
 {
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
-        foreach (var owned in Owned)
-        {
-            owned.Dispose();
-        }
-
-        return ValueTask.CompletedTask;
+        Validation.Dispose();
+        await Bytes.DisposeAsync();
     }
 }
 
@@ -66,7 +63,7 @@ internal sealed class IncomingValidator(
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.Find(received.AgencyId);
-        var bytes = await blobs.OpenAsync(received.Blob, cancellationToken);
+        var bytes = await blobs.OpenReaderAsync(received.Blob, cancellationToken);
         MessageValidation? validation = null;
         try
         {
@@ -75,12 +72,12 @@ internal sealed class IncomingValidator(
             // signature did not exist yet), the message is validated as of now.
             var now = time.GetUtcNow();
             var at = received.ReceivedAt < now ? received.ReceivedAt : now;
-            validation = await ValidateAsync(bytes, agency, at, cancellationToken);
+            validation = await ValidateAsync(bytes.Content, agency, at, cancellationToken);
             if (at < now && validation.Findings.Any(f => f.Reason.Code is NotYetValid or InFuture))
             {
                 validation.Dispose();
-                bytes.Position = 0;
-                validation = await ValidateAsync(bytes, agency, at = now, cancellationToken);
+                bytes.Content.Position = 0;
+                validation = await ValidateAsync(bytes.Content, agency, at = now, cancellationToken);
             }
 
             var only = validation.Findings.Count == 1 ? validation.Findings[0] : null;
@@ -90,8 +87,8 @@ internal sealed class IncomingValidator(
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
                 validation.Headers?.From is [var from] ? from.Address : null,
                 validation.Verdict == Verdict.Valid ? validation.Payload : null, AheadOf(received.ReceivedAt, validation),
-                EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, validation,
-                bytes);
+                EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes,
+                validation);
         }
         catch (Exception e)
         {

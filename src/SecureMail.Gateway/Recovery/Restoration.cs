@@ -51,7 +51,7 @@ public sealed class Restoration
             return null;
         }
 
-        var rows = await connection.ListAsync<( string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
+        var rows = await connection.ListAsync<(string Peer, string State, long? Held, DateTime? Since, string? Problem, DateTime? Asked, int? Resent)>(
             """
             SELECT peer, state, held_size, missing_since, problem, asked_at, resend_count
             FROM gateway.restoration_peer WHERE restoration_id = @Id ORDER BY peer

@@ -12,21 +12,21 @@ public sealed class IncomingRegister(
 {
     /// <summary>The newest first, without their manifests.</summary>
     /// <param name="agencyCode">One agency's, or null for all that this gateway serves.</param>
-    /// <param name="place"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all but
+    /// <param name="disposition"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all but
     /// receipts.</param>
     public async Task<IReadOnlyList<IncomingMessage>> ListAsync(
-        string? agencyCode, string? place, int limit, CancellationToken cancellationToken)
+        string? agencyCode, string? disposition, int limit, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         Guid? agency = agencyCode is null
             ? null
             : directory.FindEverByCode(agencyCode)?.Id
                 ?? throw new DirectoryException(ReasonCode.AgencyUnknown, agencyCode);
-        var ofPlace = place is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @place";
+        var ofDisposition = disposition is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @disposition";
         var ofAgency = agency is null ? "" : "AND i.agency_id = @agency";
         // Ids are UUIDv7 of the time of reception: their order is that of the register, and an index has it.
         return await QueryAsync(
-            $"WHERE {ofPlace} {ofAgency} ORDER BY i.incoming_id DESC LIMIT @limit", new { agency, place, limit },
+            $"WHERE {ofDisposition} {ofAgency} ORDER BY i.incoming_id DESC LIMIT @limit", new { agency, disposition, limit },
             directory, withManifest: false, cancellationToken);
     }
 
@@ -87,7 +87,7 @@ public sealed class IncomingRegister(
         {
             rows = await connection.ListAsync<Row>(
                 $"""
-                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Place,
+                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Disposition,
                   i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
                   i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.card AS Card,
                   i.card_key AS CardKey, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer,
@@ -109,7 +109,7 @@ public sealed class IncomingRegister(
             var agency = directory.Find(row.Agency)?.LastName;
             messages.Add(
                 new IncomingMessage(
-                    row.Id, agency?.Code ?? row.Agency.ToString(), agency?.Name ?? "", row.State, row.Kind, row.Place,
+                    row.Id, agency?.Code ?? row.Agency.ToString(), agency?.Name ?? "", row.State, row.Kind, row.Disposition,
                     row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
                     CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
                     row.Peer)
@@ -125,7 +125,7 @@ public sealed class IncomingRegister(
     private DispatchCard? CardOf(Row row, Manifest? manifest, Agency? sender) =>
         row switch
         {
-            { ErasedAt: not null, Place: Disposition.Inbox, Dispatch: not null } => ErasedContent.CardOf(
+            { ErasedAt: not null, Disposition: Disposition.Inbox, Dispatch: not null } => ErasedContent.CardOf(
                 "—", row.ReceivedAt, sender),
             { ErasedAt: not null } => null,
             _ when manifest is not null => DispatchCard.Of(manifest),
@@ -143,7 +143,7 @@ public sealed class IncomingRegister(
 
         public string? Kind { get; init; }
 
-        public string? Place { get; init; }
+        public string? Disposition { get; init; }
 
         public string? Verdict { get; init; }
 
@@ -175,7 +175,7 @@ public sealed class IncomingRegister(
 /// <param name="Card">What a list shows; null unless the dispatch was authentic and for that agency. Of an erased
 /// dispatch it says so in place of the subject and names no document.</param>
 public sealed record IncomingMessage(
-    Guid Id, string AgencyCode, string AgencyName, string State, string? Kind, string? Place, string? Verdict,
+    Guid Id, string AgencyCode, string AgencyName, string State, string? Kind, string? Disposition, string? Verdict,
     string? Reason, string? SenderName, Guid? DispatchId, int? ArrivalNumber, DispatchCard? Card, long? Entry,
     DateTimeOffset ReceivedAt, string Peer)
 {

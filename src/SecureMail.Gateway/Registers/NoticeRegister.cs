@@ -1,6 +1,6 @@
 using SecureMail.Gateway.Directories;
-using SecureMail.Storage;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Registers;
 

@@ -36,7 +36,7 @@ internal static class InboxCommand
                 {
                     foreach (var notice in await notices.ListAsync(parsed.GetValue(agency), 1000, cancellationToken))
                     {
-                        Tell(notice, asJson);
+                        WriteNotice(notice, asJson);
                     }
                 }
 
@@ -52,7 +52,7 @@ internal static class InboxCommand
                     else
                     {
                         Console.Out.WriteLine(
-                            $"{message.Id} {message.Place ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Card?.Number} {message.Card?.Subject} {message.Reason}"
+                            $"{message.Id} {message.Disposition ?? IncomingState.Received,-10} {message.Verdict ?? "-",-13} {message.ArrivalNumber,4} {message.Card?.Number} {message.Card?.Subject} {message.Reason}"
                         );
                     }
                 }
@@ -63,7 +63,7 @@ internal static class InboxCommand
         return command;
     }
 
-    private static void Tell(SenderNotice notice, bool asJson)
+    private static void WriteNotice(SenderNotice notice, bool asJson)
     {
         var words = Wording.Notice(notice);
         if (asJson)
@@ -117,7 +117,7 @@ internal static class InboxCommand
                 await CopyAsync(
                     await incoming.OpenReceivedAsync(message.Id, cancellationToken),
                     Path.Combine(target.FullName, "message.eml"), cancellationToken);
-                for (var n = 1; message.Place == Disposition.Inbox && n <= message.Card!.Documents.Count; n++)
+                for (var n = 1; message.Disposition == Disposition.Inbox && n <= message.Card!.Documents.Count; n++)
                 {
                     // A manifest refuses names with separators; only the name's last part is used all the same.
                     await CopyAsync(
@@ -140,7 +140,7 @@ internal static class InboxCommand
             message.AgencyCode,
             message.State,
             message.Kind,
-            message.Place,
+            Place = message.Disposition,
             message.Verdict,
             message.Reason,
             message.SenderName,

@@ -134,11 +134,11 @@ internal sealed class SmtpListener(
     /// <summary>A message that is being taken, with the replies to its end.</summary>
     private sealed class Reception(Receive.Reception message, Admission admission) : SmtpReception
     {
-        public override async Task WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken cancellationToken)
+        public override async Task WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
         {
             try
             {
-                await message.WriteAsync(octets, cancellationToken);
+                await message.WriteAsync(bytes, cancellationToken);
             }
             catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.DiskFull)
             {

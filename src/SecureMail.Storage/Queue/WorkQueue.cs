@@ -122,7 +122,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
-            c.ListAsync<( long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
+            c.ListAsync<(long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
                 $"""
                 {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
                 together AS MATERIALIZED (

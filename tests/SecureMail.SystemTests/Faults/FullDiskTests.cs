@@ -150,7 +150,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(0);
             // The door is shut; what lies inside is judged all the same. Its receipt leaves as well: sending is no new
             // work.
-            await pair.B.IncomingAsync(m => m.DispatchId == dispatch && m.Place == "inbox");
+            await pair.B.IncomingAsync(m => m.DispatchId == dispatch && m.Disposition == "inbox");
             await pair.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "acknowledged");
             (await Pressure.HealthAsync(http))!.Value.Problems.ShouldBe(["disk-low"]);
 

@@ -132,7 +132,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
 
         // And mail goes on, both ways; what B was asked for again it sent again.
         var next = await node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
-        await pair.B.IncomingAsync(m => m.DispatchId == next.DispatchId && m.Place == "inbox");
+        await pair.B.IncomingAsync(m => m.DispatchId == next.DispatchId && m.Disposition == "inbox");
         (
             await pair.B.ScalarAsync<long>(
                 "SELECT count::bigint FROM gateway.resend_request WHERE peer = 'gateway-a.test'")

@@ -51,7 +51,7 @@ public sealed class CapabilityTests(PostgresFixture postgres)
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
-        (await DeliverAsync(pair, Announcing(pair, -60, OnlyCbc))).Place.ShouldBe("inbox");
+        (await DeliverAsync(pair, Announcing(pair, -60, OnlyCbc))).Disposition.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(1);
         var alarm = (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldHaveSingleItem();
         (alarm.Kind, alarm.Subject, alarm.Detail).ShouldBe(
@@ -87,11 +87,11 @@ public sealed class CapabilityTests(PostgresFixture postgres)
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
-        (await DeliverAsync(pair, Announcing(pair, -30, SmimeCapabilities.Ours.Attribute))).Place.ShouldBe("inbox");
+        (await DeliverAsync(pair, Announcing(pair, -30, SmimeCapabilities.Ours.Attribute))).Disposition.ShouldBe("inbox");
         // Kept back on its way, or by somebody: it comes with good evidence, and late.
         var old = await Announcing(pair, -60, OnlyCbc).MakeAsync();
-        (await SharedPair.DeliverAsync(pair, old)).Place.ShouldBe("inbox");
-        (await SharedPair.DeliverAsync(pair, old)).Place.ShouldBe("duplicate");
+        (await SharedPair.DeliverAsync(pair, old)).Disposition.ShouldBe("inbox");
+        (await SharedPair.DeliverAsync(pair, old)).Disposition.ShouldBe("duplicate");
         (await KnownAsync(pair.B)).ShouldBe(SmimeCapabilities.Ours.Algorithms);
         (await WeakenedAsync(pair.B)).ShouldBe(0);
 
@@ -103,17 +103,17 @@ public sealed class CapabilityTests(PostgresFixture postgres)
         (
             await DeliverAsync(
                 pair, new TestDispatch(pair) { Request = r => r with { Attributes = [OnlyCbc], SigningTime = second } })
-        ).Place.ShouldBe("inbox");
+        ).Disposition.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(0);
         // A later one counts: that an agency's reader changes is its business, and the ledger's.
-        (await DeliverAsync(pair, Announcing(pair, -10, OnlyCbc))).Place.ShouldBe("inbox");
+        (await DeliverAsync(pair, Announcing(pair, -10, OnlyCbc))).Disposition.ShouldBe("inbox");
         (await KnownAsync(pair.B)).ShouldBe(["2.16.840.1.101.3.4.1.42"]);
         (await WeakenedAsync(pair.B)).ShouldBe(1);
         (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None))
             .ShouldHaveSingleItem()
             .Detail.ShouldBe($"{Best} → AES-256-CBC");
         // The word that stands, again and again, is no change.
-        (await DeliverAsync(pair, Announcing(pair, -5, OnlyCbc))).Place.ShouldBe("inbox");
+        (await DeliverAsync(pair, Announcing(pair, -5, OnlyCbc))).Disposition.ShouldBe("inbox");
         (await WeakenedAsync(pair.B)).ShouldBe(1);
     }
 
@@ -134,7 +134,7 @@ public sealed class CapabilityTests(PostgresFixture postgres)
             })
         {
             var message = await DeliverAsync(pair, made with { Id = Guid.CreateVersion7() });
-            (message.Place, message.Reason).ShouldBe(("quarantine", reason));
+            (message.Disposition, message.Reason).ShouldBe(("quarantine", reason));
         }
 
         // Without its ledger's evidence it did not come by its gateway.
@@ -160,7 +160,7 @@ public sealed class CapabilityTests(PostgresFixture postgres)
                     },
             })
         {
-            (await DeliverAsync(pair, new TestDispatch(pair) { Request = request })).Place.ShouldBe("inbox");
+            (await DeliverAsync(pair, new TestDispatch(pair) { Request = request })).Disposition.ShouldBe("inbox");
         }
 
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.capability")).ShouldBe(0);

@@ -354,7 +354,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
         var agency = (await pair.B.Node.Directory.CurrentAsync(CancellationToken.None)).FindEverByCode(code)!;
         var incoming = (await pair.B.Node.Incoming.ListAsync(code, null, 100, CancellationToken.None)).Single(m =>
             m.DispatchId == dispatch);
-        incoming.Place.ShouldBe("inbox", agency.LastName.Name);
+        incoming.Disposition.ShouldBe("inbox", agency.LastName.Name);
         return await RetentionTests.ReadAsync(
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
     }

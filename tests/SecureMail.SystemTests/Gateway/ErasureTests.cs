@@ -90,7 +90,7 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             pair.A.Node.Erasure.EraseOutgoingAsync(Guid.NewGuid(), "không có", "vanthu", CancellationToken.None));
 
         // The same octets once more are still a duplicate; the receipt is not lost either.
-        (await SharedPair.DeliverAsync(pair, mail)).Place.ShouldBe("duplicate");
+        (await SharedPair.DeliverAsync(pair, mail)).Disposition.ShouldBe("duplicate");
         await RetentionTests.QuietAsync(pair.A);
         await RetentionTests.QuietAsync(pair.B);
 

@@ -89,7 +89,7 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         var drawn = await DrawnAsync(pair);
         var octets = await Mails[mail](pair);
         var message = await shared.DeliverAsync(octets);
-        (message.Verdict, message.Reason, message.Place).ShouldBe((verdict, reason, "quarantine"));
+        (message.Verdict, message.Reason, message.Disposition).ShouldBe((verdict, reason, "quarantine"));
         message.ArrivalNumber.ShouldBeNull();
         await using (var kept = await pair.B.Node.Incoming.OpenReceivedAsync(message.Id, CancellationToken.None))
         {
@@ -114,7 +114,7 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         }
 
         var good = await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync());
-        (good.Verdict, good.Reason, good.Place, good.ArrivalNumber).ShouldBe(("valid", null, "inbox", (int)drawn + 1));
+        (good.Verdict, good.Reason, good.Disposition, good.ArrivalNumber).ShouldBe(("valid", null, "inbox", (int)drawn + 1));
     }
 
     private const string ThanhBinh = "H91.TB.001";

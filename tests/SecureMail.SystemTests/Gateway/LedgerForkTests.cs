@@ -22,7 +22,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
 
         var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         var message = await pair.B.IncomingAsync(m => m.DispatchId == answer.DispatchId && m.State == "recorded");
-        (message.Verdict, message.Place, message.Reason, message.ArrivalNumber).ShouldBe(
+        (message.Verdict, message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(
             ("valid", "quarantine", "LEDGER_FORK", null));
         (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
             a.Kind == "fork" && a.Subject == "gateway-a.test");
@@ -50,7 +50,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres)
         var entry = await silent.CommitAsync(mail, manifest);
         var message = await SharedPair.DeliverAsync(
             pair, TestMail.WithField(await TestMail.EvidenceAsync(pair.A, entry, asker: null), mail.Message));
-        (message.Verdict, message.Place, message.Reason).ShouldBe(("valid", "quarantine", "LEDGER_EVIDENCE"));
+        (message.Verdict, message.Disposition, message.Reason).ShouldBe(("valid", "quarantine", "LEDGER_EVIDENCE"));
         first.ShouldBeGreaterThan(0);
     }
 

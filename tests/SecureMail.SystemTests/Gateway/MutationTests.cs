@@ -18,7 +18,7 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
         var pair = shared.Pair;
         var dispatch = new TestDispatch(pair);
         var octets = await dispatch.MakeAsync();
-        (await shared.DeliverAsync(octets)).Place.ShouldBe("inbox");
+        (await shared.DeliverAsync(octets)).Disposition.ShouldBe("inbox");
         var good = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
 
         List<byte[]> mutants = [];
@@ -68,7 +68,7 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
             (await SharedPair.OfAsync(pair.B, mutant)).ShouldNotBeEmpty();
         }
 
-        (await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync())).Place.ShouldBe("inbox");
+        (await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync())).Disposition.ShouldBe("inbox");
     }
 
     private async Task<RawPeer> ConnectAsync()

@@ -21,13 +21,13 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         var sent = await SentAsync();
         var octets = await MakeAsync(sent);
         var message = await SharedPair.DeliverToAAsync(Pair, octets);
-        (message.Place, message.Reason, message.Kind).ShouldBe(("matched", null, "receipt"));
+        (message.Disposition, message.Reason, message.Kind).ShouldBe(("matched", null, "receipt"));
         var closed = await StateAsync(sent);
         closed.State.ShouldBe("acknowledged");
 
-        (await SharedPair.DeliverToAAsync(Pair, octets)).Place.ShouldBe("matched");
+        (await SharedPair.DeliverToAAsync(Pair, octets)).Disposition.ShouldBe("matched");
         var refusal = await MakeAsync(sent, change: r => r with { Event = ReceiptEvent.RelayRejection });
-        (await SharedPair.DeliverToAAsync(Pair, refusal)).Place.ShouldBe("matched");
+        (await SharedPair.DeliverToAAsync(Pair, refusal)).Disposition.ShouldBe("matched");
         var now = await StateAsync(sent);
         (now.State, now.ClosedAt, now.ReceiptEvent).ShouldBe(("acknowledged", closed.ClosedAt, "ContentConsignment"));
         (
@@ -44,7 +44,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         await Pair.A.ScalarAsync<object>(
             $"UPDATE gateway.transmission SET state = 'queued', first_sent_at = NULL WHERE dispatch_id = '{sent.Manifest.DispatchId}'"
         );
-        (await SharedPair.DeliverToAAsync(Pair, await MakeAsync(sent))).Place.ShouldBe("matched");
+        (await SharedPair.DeliverToAAsync(Pair, await MakeAsync(sent))).Disposition.ShouldBe("matched");
         var acknowledged = await StateAsync(sent);
         acknowledged.State.ShouldBe("acknowledged");
 
@@ -110,7 +110,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             _ => await MakeAsync(sent, change: r => r with { Event = "Something" }),
         };
         var message = await SharedPair.DeliverToAAsync(Pair, octets);
-        (message.Place, message.Reason, message.Verdict).ShouldBe(("quarantine", reason, "valid"));
+        (message.Disposition, message.Reason, message.Verdict).ShouldBe(("quarantine", reason, "valid"));
         (await StateAsync(sent)).State.ShouldBe("sent");
         (await Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message.Id}'")).ShouldBe(
             0, "nothing answers a receipt");

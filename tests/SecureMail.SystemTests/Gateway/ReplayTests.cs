@@ -29,7 +29,7 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         for (var n = 0; n < 5; n++)
         {
             var again = await shared.DeliverAsync(octets.ToArray());
-            (again.Place, again.Reason, again.Verdict, again.ArrivalNumber).ShouldBe(
+            (again.Disposition, again.Reason, again.Verdict, again.ArrivalNumber).ShouldBe(
                 ("duplicate", "DUPLICATE", "valid", null));
         }
 
@@ -66,15 +66,15 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
     {
         var dispatch = new TestDispatch(Pair);
         var first = await shared.DeliverAsync(await dispatch.MakeAsync());
-        first.Place.ShouldBe("inbox");
+        first.Disposition.ShouldBe("inbox");
         var conflict = await shared.DeliverAsync(
             await (dispatch with { Documents = [("Công văn.txt", "Nội dung khác")] }).MakeAsync());
-        (conflict.Place, conflict.Reason, conflict.ArrivalNumber).ShouldBe(("quarantine", "CONTENT_CONFLICT", null));
+        (conflict.Disposition, conflict.Reason, conflict.ArrivalNumber).ShouldBe(("quarantine", "CONTENT_CONFLICT", null));
         (await Pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
             a.Kind == "content-conflict" && a.Detail.Contains(dispatch.Id.ToString(), StringComparison.Ordinal));
 
         var now = (await Pair.B.Node.Incoming.FindAsync(first.Id, CancellationToken.None))!;
-        (now.Place, now.ArrivalNumber, now.Manifest!.Documents.Count).ShouldBe(("inbox", first.ArrivalNumber, 2));
+        (now.Disposition, now.ArrivalNumber, now.Manifest!.Documents.Count).ShouldBe(("inbox", first.ArrivalNumber, 2));
         await using var document = await Pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None);
         (await SHA256.HashDataAsync(document)).ShouldBe(now.Manifest.Documents[0].Sha256);
     }
@@ -85,7 +85,7 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         var dispatch = new TestDispatch(Pair);
         var first = await shared.DeliverAsync(await dispatch.MakeAsync());
         var second = await shared.DeliverAsync(await (dispatch with { Sender = ThanhBinh }).MakeAsync());
-        (first.Place, second.Place).ShouldBe(("inbox", "inbox"));
+        (first.Disposition, second.Disposition).ShouldBe(("inbox", "inbox"));
         second.ArrivalNumber.ShouldBe(first.ArrivalNumber + 1);
         second.SenderName.ShouldBe("Văn phòng Tỉnh ủy Thanh Bình");
         // Each sender has its own receipt: both were sent, under one dispatch id.

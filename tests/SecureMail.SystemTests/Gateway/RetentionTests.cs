@@ -38,7 +38,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         var duplicate = await SharedPair.DeliverAsync(pair, replayed);
         var aside = await SharedPair.DeliverAsync(
             pair, Encoding.ASCII.GetBytes("From: a@b.test\r\nSubject: x\r\n\r\nnobody signed this\r\n"));
-        (duplicate.Place, aside.Place).ShouldBe(("duplicate", "quarantine"));
+        (duplicate.Disposition, aside.Disposition).ShouldBe(("duplicate", "quarantine"));
         await QuietAsync(pair.A);
         await QuietAsync(pair.B);
         // Of the second dispatch no receipt ever came.
@@ -73,7 +73,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         // The receipt that was signed then is gone: the same dispatch once more is answered with one that says the
         // same.
         var again = await SharedPair.DeliverAsync(pair, replayed);
-        again.Place.ShouldBe("duplicate");
+        again.Disposition.ShouldBe("duplicate");
         await QuietAsync(pair.B);
         (
             await pair.B.ScalarAsync<long>(

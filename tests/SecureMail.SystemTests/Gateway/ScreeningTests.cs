@@ -18,7 +18,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
         };
         var message = await shared.DeliverAsync(
             await dispatch.MakeSentAsync(TwoGateways.BinhMinh), SharedPair.BinhMinhAddress);
-        (message.Verdict, message.Place, message.Reason, message.ArrivalNumber).ShouldBe(
+        (message.Verdict, message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(
             ("valid", "returned", "NOT_ADDRESSED_TO_US", null));
         await RefusedAsync(dispatch.Id, "RelayRejection", "NOT_ADDRESSED_TO_US");
         (
@@ -49,7 +49,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
                     ? m
                     : null,
             "that it is recorded");
-        (message.Verdict, message.Place, message.Reason).ShouldBe(("indeterminate", "quarantine", "INDETERMINATE"));
+        (message.Verdict, message.Disposition, message.Reason).ShouldBe(("indeterminate", "quarantine", "INDETERMINATE"));
     }
 
     [Fact]
@@ -57,7 +57,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
     {
         var dispatch = new TestDispatch(shared.Pair) { Secrecy = "MẬT" };
         var message = await shared.DeliverAsync(await dispatch.MakeSentAsync(TwoGateways.AnHoa));
-        (message.Place, message.Reason).ShouldBe(("returned", "SECRECY_REFUSED"));
+        (message.Disposition, message.Reason).ShouldBe(("returned", "SECRECY_REFUSED"));
         await RefusedAsync(dispatch.Id, "RelayRejection", "SECRECY_REFUSED");
     }
 
@@ -75,7 +75,7 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
             Enclosed = [.. enclosed.Split('|').Select(d => (d.Split('=')[0], d.Split('=')[1]))],
         };
         var message = await shared.DeliverAsync(await dispatch.MakeSentAsync(TwoGateways.AnHoa));
-        (message.Place, message.Reason, message.ArrivalNumber).ShouldBe(("quarantine", "DOCUMENTS_DIFFER", null), what);
+        (message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(("quarantine", "DOCUMENTS_DIFFER", null), what);
         await RefusedAsync(dispatch.Id, "ContentConsignmentFailure", "DOCUMENTS_DIFFER");
     }
 

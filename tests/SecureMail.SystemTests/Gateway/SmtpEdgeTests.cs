@@ -164,7 +164,7 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
         await peer.WriteAsync(Encoding.Latin1.GetString(octets).Replace("\r\n.", "\r\n..", StringComparison.Ordinal));
         (await peer.AskAsync("."))!.ShouldStartWith("250");
         var message = await shared.Pair.B.IncomingAsync(m => m.DispatchId == dispatch.Id && m.State == "recorded");
-        (message.Place, message.Reason).ShouldBe(("quarantine", "LEDGER_EVIDENCE"));
+        (message.Disposition, message.Reason).ShouldBe(("quarantine", "LEDGER_EVIDENCE"));
     }
 
     private async Task<RawPeer> ConnectAsync()

@@ -56,7 +56,7 @@ public sealed class UnknownSendTests(PostgresFixture postgres)
                     ? two
                     : null,
             "two messages");
-        came.Select(m => m.Place).Order().ShouldBe(["duplicate", "inbox"]);
+        came.Select(m => m.Disposition).Order().ShouldBe(["duplicate", "inbox"]);
         open.SetResult();
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");
     }

@@ -194,6 +194,7 @@ public sealed partial class VocabularyTests
                     "database", "database-slow", "disk-low", "temporary-folder-low", "queue-full",
                     "restored-not-proven", "backup", "backup-no-base",
                 ]),
+            .. Keys("Finding", ["reason", "signer", "issuer", "etsi"]),
             "Codes.more",
             "Content.erased",
         ];

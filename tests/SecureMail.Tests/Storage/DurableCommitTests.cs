@@ -73,6 +73,21 @@ public sealed partial class DurableCommitTests
         bare.ShouldBeEmpty();
     }
 
+    // What writes goes through InTransactionAsync. These hold a transaction open for longer, or only read in one.
+    private static readonly string[] Beginners =
+    [
+        "DurableCommit.cs", "LedgerSnapshot.cs", "Migrator.cs", "Receive.cs", "RepeatedSubmission.cs", "Sequencer.cs",
+    ];
+
+    [Fact]
+    public void There_is_one_way_to_begin_a_transaction() =>
+        Directory
+            .GetFiles(Path.Combine(FindRoot(), "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(f => File.ReadAllText(f).Contains(".BeginTransaction", StringComparison.Ordinal))
+            .Select(f => Path.GetFileName(f))
+            .Order()
+            .ShouldBe(Beginners);
+
     private static string FindRoot()
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
