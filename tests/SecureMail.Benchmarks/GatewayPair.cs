@@ -18,14 +18,15 @@ namespace SecureMail.Benchmarks;
 /// </summary>
 internal sealed partial class GatewayPair : IAsyncDisposable
 {
+    /// <summary>The program as it was built.</summary>
+    public static readonly string Program = Path.Combine(
+        Repository.Root, "src", "SecureMail.Host", "bin", "Release", "net10.0", "securemail");
+
     private const string Sender = "H90.SL.001";
     private const string Recipient = "H90.SL.101";
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(15);
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(200);
     private static readonly string Pki = Path.Combine(Repository.Root, "certs-dev", "made");
-    private static readonly string Executable = Path.Combine(
-        Repository.Root, "src", "SecureMail.Host", "bin", "Release", "net10.0", "securemail");
-
     private readonly string _folder;
     private readonly HttpClient _http = new() { Timeout = Patience };
     private readonly List<Running> _gateways = [];
@@ -65,7 +66,7 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         var runtimes = TemporaryFiles();
         var clock = Stopwatch.StartNew();
         using var sending = new Running(
-            Executable, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to",
+            Program, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to",
             Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document);
         var send = new ProcessWatch("send", sending.Process.Id);
         lock (_watches)
@@ -144,7 +145,7 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             await File.WriteAllTextAsync(
                 Path.Combine(_folder, letter + ".record.json"),
                 await Running.RunAsync(
-                    Executable, Environment(), "init", "--config", ConfigurationOf(letter), "--host", "127.0.0.1"));
+                    Program, Environment(), "init", "--config", ConfigurationOf(letter), "--host", "127.0.0.1"));
         }
 
         await Running.RunAsync(
@@ -153,7 +154,7 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         foreach (var (letter, n) in new[] { ("a", 0), ("b", 1) })
         {
             var gateway = new Running(
-                Executable, [.. Environment(), ("TMPDIR", TemporaryOf(letter))], "serve", "--config",
+                Program, [.. Environment(), ("TMPDIR", TemporaryOf(letter))], "serve", "--config",
                 ConfigurationOf(letter))
             {
                 Url = $"http://127.0.0.1:{ports[n]}",
@@ -161,7 +162,7 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             _gateways.Add(gateway);
             await UntilAsync(() => AnswersAsync(gateway, "live"), "a gateway to start");
             await Running.RunAsync(
-                Executable, Environment(), "directory", "import", directory, "--config", ConfigurationOf(letter));
+                Program, Environment(), "directory", "import", directory, "--config", ConfigurationOf(letter));
             var cluster = await PrivateCluster.OpenAsync(Path.Combine(_folder, letter), CancellationToken.None);
             _clusters.Add(cluster);
             var role = n == 0 ? "sender" : "receiver";

@@ -19,8 +19,14 @@ internal static unsafe partial class Interop
 
     private const int CLOCK_PROCESS_CPUTIME_ID = 2;
 
+    private const int RUSAGE_CHILDREN = -1;
+
     [LibraryImport("libc")]
     public static partial int kill(int process, int signal);
+
+    // struct rusage (getrusage(2)): two struct timeval, then fourteen longs.
+    [LibraryImport("libc")]
+    private static partial int getrusage(int who, long* usage);
 
     [LibraryImport(Libcrypto)]
     public static partial nint BIO_new_mem_buf(byte* data, int length);
@@ -106,6 +112,15 @@ internal static unsafe partial class Interop
 
     [LibraryImport("libc")]
     private static partial int clock_gettime(int clock, out Timespec time);
+
+    /// <summary>CPU time, user and system, of the children that ended and were waited for, in microseconds.</summary>
+    public static double ChildrenCpuMicroseconds()
+    {
+        var usage = stackalloc long[18];
+        return getrusage(RUSAGE_CHILDREN, usage) == 0
+            ? ((usage[0] + usage[2]) * 1e6) + usage[1] + usage[3]
+            : throw new InvalidOperationException("There is no CPU clock for children.");
+    }
 
     /// <summary>CPU time of all threads of this process, in microseconds.</summary>
     public static double CpuMicroseconds()

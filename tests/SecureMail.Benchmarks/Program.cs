@@ -26,7 +26,8 @@ internal static class Program
         var profile = args.Contains("--profile");
         string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
         using var contests = new CmsContests();
-        string[] known = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
+        (string Name, Func<Contest> Make)[] all = [.. contests.All, .. StartUp.All];
+        string[] known = [.. all.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
         if (
             names.FirstOrDefault(n =>
                 n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))
@@ -40,7 +41,7 @@ internal static class Program
 
         if (profile)
         {
-            foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+            foreach (var (name, make) in all.Where(c => Wanted(c.Name)))
             {
                 await make().RepeatAsync(ProfileSeconds);
             }
@@ -55,7 +56,7 @@ internal static class Program
             Console.WriteLine($"{"",-38} {"ratio",7} {"goal",6}  {"spread",-15} {"ours",12} {"peer",12}");
         }
 
-        foreach (var (name, make) in contests.All.Where(c => Wanted(c.Name)))
+        foreach (var (name, make) in all.Where(c => Wanted(c.Name)))
         {
             var contest = make();
             await contest.Agree();

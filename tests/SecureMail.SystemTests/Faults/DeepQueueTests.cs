@@ -107,7 +107,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
                         }
                     },
                     "a refusal")
-            ).ShouldContain("Hàng đợi");
+            ).ShouldContain("queue of what is to go out is full");
             // What comes in is no part of that queue: two gateways full of mail for each other still take it.
             (await SharedPair.DeliverToAAsync(pair, "From: a@b.test\r\n\r\nx\r\n"u8.ToArray())).State.ShouldBe(
                 "recorded");

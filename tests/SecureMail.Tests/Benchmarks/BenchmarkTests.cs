@@ -31,7 +31,13 @@ public sealed partial class BenchmarkTests
     public void Every_row_has_a_name_of_its_own_and_stands_on_the_page_of_figures()
     {
         using var contests = new CmsContests();
-        string[] names = [.. contests.All.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
+        string[] names =
+            [
+                .. contests.All.Select(c => c.Name),
+                .. StartUp.All.Select(c => c.Name),
+                .. CmsMemory.Names,
+                .. EndToEnd.Names,
+            ];
         names.ShouldBeUnique();
         names.ShouldAllBe(n => RowName().IsMatch(n));
         names.ShouldContain("cms.decrypt-verify.25m.text");
@@ -51,6 +57,6 @@ public sealed partial class BenchmarkTests
         return folder.FullName;
     }
 
-    [GeneratedRegex(@"\A(cms|e2e)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
+    [GeneratedRegex(@"\A(cms|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
     private static partial Regex RowName();
 }
