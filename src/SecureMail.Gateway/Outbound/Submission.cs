@@ -39,11 +39,12 @@ public sealed record SubmittedDocument(string Name, string MediaType, Func<Strea
 public sealed class SubmissionRefusedException : ReasonedException
 {
     public SubmissionRefusedException(string code, params object[] arguments)
-        : base(code, arguments) =>
-        Refusal = Refusal.Of(code, arguments);
+        : this(Refusal.Of(code, arguments))
+    {
+    }
 
     internal SubmissionRefusedException(Refusal refusal)
-        : base(refusal.Code, []) =>
+        : base(refusal.Code, refusal.Vi, refusal.En) =>
         Refusal = refusal;
 
     public Refusal Refusal { get; }

@@ -4,7 +4,6 @@ using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
 using SecureMail.Gateway.Health;
-using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
@@ -29,8 +28,6 @@ internal static class ErrorWords
         switch (e)
         {
             // The words of these are the gateway's.
-            case SubmissionRefusedException { Refusal: var refusal }:
-                return $"{refusal.Vi} / {refusal.En}";
             case ReasonedException r:
                 return $"{r.Text(Catalogue.Vietnamese)} / {r.Text(Catalogue.English)}";
             case NotTakenNowException n:

@@ -3,6 +3,7 @@ using System.Text;
 using Npgsql;
 using NpgsqlTypes;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -18,6 +19,8 @@ namespace SecureMail.SystemTests.Gateway;
 /// </summary>
 internal sealed class GrowthLoad(RunningGateway gateway)
 {
+    private readonly CardCipher _cards = new(gateway.Node.Identity.Storage);
+
     /// <summary>Octets of a document and of a mail here; a real one is larger, and the tables of chunks grow with it
     /// alone.</summary>
     public const int BlobOctets = 256;
@@ -161,7 +164,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             connection, "ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)", rows.Peers);
         await CopyAsync(
             connection,
-            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
+            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, card, card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
             rows.Outgoing);
         await CopyAsync(connection, "gateway.outgoing_document (dispatch_id, n, blob_id)", rows.OutgoingDocuments);
         await CopyAsync(
@@ -173,7 +176,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             rows.Received);
         await CopyAsync(
             connection,
-            "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, entry_id, recorded_at)",
+            "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, card, card_key, entry_id, recorded_at)",
             rows.Incoming);
         await CopyAsync(connection, "gateway.incoming_document (incoming_id, n, blob_id)", rows.IncomingDocuments);
         await CopyAsync(connection, "gateway.finding (incoming_id, judged_at, verdict, findings)", rows.Findings);
@@ -193,7 +196,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     {
         var (dispatch, transmission, number) = (
             Guid.CreateVersion7(at), Guid.CreateVersion7(at), $"{++_number:00}-CV/VPTU");
-        var manifest = Blob(rows, at, ManifestOf(dispatch, at, number, recipient));
+        var bytes = ManifestOf(dispatch, at, number, recipient);
+        var (manifest, card) = (Blob(rows, at, bytes), Card(dispatch, bytes));
         var message = Blob(rows, at, _content);
         rows.Outgoing.Add([
             dispatch,
@@ -202,6 +206,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             at.Year,
             number,
             manifest,
+            card.Ciphertext,
+            card.Key,
             message,
             _nextEntry,
             _nextEntry + 1,
@@ -244,8 +250,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     private void In(Rows rows, DateTimeOffset at, Guid sender, string place)
     {
         var dispatch = Guid.CreateVersion7(at);
-        var manifest =
-            place == "duplicate" ? (Guid?)null : Blob(rows, at, ManifestOf(dispatch, at, "12-CV/UBND", sender));
+        var manifest = place == "duplicate" ? null : ManifestOf(dispatch, at, "12-CV/UBND", sender);
         var incoming = Receive(rows, at, "dispatch", place, sender, dispatch, manifest);
         if (place == "inbox")
         {
@@ -273,9 +278,10 @@ internal sealed class GrowthLoad(RunningGateway gateway)
     }
 
     private Guid Receive(
-        Rows rows, DateTimeOffset at, string kind, string place, Guid sender, Guid dispatch, Guid? manifest)
+        Rows rows, DateTimeOffset at, string kind, string place, Guid sender, Guid dispatch, byte[]? manifest)
     {
         var (received, incoming) = (Guid.CreateVersion7(at), Guid.CreateVersion7(at));
+        var card = manifest is null ? null : Card(incoming, manifest);
         rows.Received.Add([
             received,
             "gateway-b.test",
@@ -299,7 +305,9 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             Digest,
             place == "inbox" ? at.Year : DBNull.Value,
             place == "inbox" ? ++_number : DBNull.Value,
-            manifest is { } m ? m : DBNull.Value,
+            manifest is null ? DBNull.Value : Blob(rows, at, manifest),
+            (object?)card?.Ciphertext ?? DBNull.Value,
+            (object?)card?.Key ?? DBNull.Value,
             _nextEntry,
             at.UtcDateTime,
         ]);
@@ -337,6 +345,9 @@ internal sealed class GrowthLoad(RunningGateway gateway)
 
     private static readonly byte[] Key = RandomNumberGenerator.GetBytes(32);
     private static readonly AesGcm Cipher = new(Key, 16);
+
+    private EncryptedCard Card(Guid row, byte[] manifest) =>
+        DispatchCard.Of(Manifest.Parse(manifest)).Encrypt(_cards, row);
 
     private static byte[] ManifestOf(Guid dispatch, DateTimeOffset at, string number, Guid other) =>
         new Manifest
