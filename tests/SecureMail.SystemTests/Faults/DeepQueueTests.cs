@@ -152,8 +152,10 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             }
 
             await Pressure.ReadyAsync(http);
+            // The dispatch that was copied may have been answered by a copy's receipt before its own turn came. Then it is
+            // not sent any more.
             (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBeGreaterThanOrEqualTo(
-                waiting,
+                waiting - 1,
                 string.Join(
                     "; ",
                     await Outcome.ListAsync(
