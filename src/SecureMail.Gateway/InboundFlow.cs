@@ -57,7 +57,7 @@ internal sealed class InboundFlow(
                     return (decided, disposition, isWeakened);
                 },
                 cancellationToken);
-            GatewayMeter.MessageJudged(validated.Verdict.ToString(), disposition);
+            GatewayMeter.MessageValidated(validated.Verdict.ToString(), disposition);
             InboundLog.Recorded(
                 logger, received.Id, validated.Verdict.ToString(), disposition, decided.Reason ?? "nothing against it");
             if (decided.RaisesAlarm)

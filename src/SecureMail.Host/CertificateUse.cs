@@ -6,7 +6,7 @@ namespace SecureMail.Host;
 
 /// <summary>
 /// What a file command checks of a certificate before it works with its key: its dates and its key usage. Not its path,
-/// which the reader judges by its own anchors.
+/// which the reader validates by its own anchors.
 /// </summary>
 internal static class CertificateUse
 {

@@ -5,10 +5,10 @@ internal static class ExitCode
 {
     public const int Done = 0;
 
-    /// <summary>Judged and found wanting.</summary>
+    /// <summary>Validated, and not valid.</summary>
     public const int Wanting = 1;
 
-    /// <summary>Cannot be judged now; waiting or more input may cure it.</summary>
+    /// <summary>No result yet; a later validation or more input may give one.</summary>
     public const int Undecided = 2;
 
     public const int Usage = 64;

@@ -6,7 +6,7 @@ using SecureMail.Trust;
 
 namespace SecureMail.Host;
 
-/// <summary>What a command judges by, as its options and the configuration say.</summary>
+/// <summary>What a command validates by, as its options and the configuration say.</summary>
 internal sealed class TrustArguments
 {
     private readonly Option<string[]> _trust = new("--trust")

@@ -45,7 +45,7 @@ public static class EntryKind
     public const string MessageReceived = "message.received";
 
     /// <summary>A message was validated and recorded; the entry commits to the findings and the disposition.</summary>
-    public const string MessageJudged = "message.judged";
+    public const string MessageValidated = "message.judged";
 
     /// <summary>A receipt for a transmission of this gateway was recorded.</summary>
     public const string ReceiptMatched = "receipt.matched";
@@ -116,7 +116,7 @@ public static class EntryKind
         DispatchOverdue,
         DispatchErased,
         MessageReceived,
-        MessageJudged,
+        MessageValidated,
         ReceiptMatched,
         ReceiptSent,
         ReceiptUnknown,

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using NetArchTest.Rules;
+using SecureMail.SystemTests;
 
 namespace SecureMail.Tests;
 
@@ -35,7 +36,7 @@ public sealed partial class ArchitectureTests
         "Inbound", "Health", "Retention", "Recovery",
     ];
 
-    private static readonly string Root = FindRoot();
+    private static readonly string Root = Repository.Root;
 
     [Fact]
     public void Projects_reference_only_what_the_design_allows()
@@ -215,18 +216,6 @@ public sealed partial class ArchitectureTests
 
     private static HashSet<string> Closure(string project) =>
         [.. Arrows[project].SelectMany(p => Closure(p).Append(p))];
-
-    private static string FindRoot()
-    {
-        var folder = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(folder, "SecureMail.sln")))
-        {
-            folder = Path.GetDirectoryName(folder)
-                ?? throw new InvalidOperationException("SecureMail.sln is not above the tests.");
-        }
-
-        return folder;
-    }
 
     [GeneratedRegex(@"(?:src|tests)/[A-Za-z0-9./]+[A-Za-z0-9/]")]
     private static partial Regex PathInText();

@@ -102,7 +102,7 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
                 && decided.Validated.Evidence is { } field
                 && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id
-                && evidence.Entry.Kind == EntryKind.MessageJudged
+                && evidence.Entry.Kind == EntryKind.MessageValidated
                 && evidence.Entry.Commitments.TryGetValue("content", out var content)
                 && content == Commitment.Of(manifest.Salt, receipt.Digest);
         }

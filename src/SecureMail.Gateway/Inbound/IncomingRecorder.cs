@@ -48,7 +48,7 @@ internal sealed class IncomingRecorder(
                 Kind =
                     decided.Kind == MessageKind.Receipt && disposition == Disposition.Matched
                         ? EntryKind.ReceiptMatched
-                        : EntryKind.MessageJudged,
+                        : EntryKind.MessageValidated,
                 Object = incoming.Id.ToString(),
                 Commitments = CommitmentsOf(decided, disposition, findings),
             },

@@ -72,7 +72,7 @@ internal sealed class Sign(
     private OutgoingMessage MessageOf(AuthorisedDispatch authorised, DateTimeOffset now)
     {
         var (accepted, manifest) = (authorised.Accepted, authorised.Accepted.Manifest);
-        var octets = manifest.ToBytes();
+        var bytes = manifest.ToBytes();
         return new OutgoingMessage
         {
             From = new Mailbox(manifest.Sender.Name, authorised.Sender.NameAt(now)!.Address),
@@ -82,7 +82,7 @@ internal sealed class Sign(
             MessageId = $"<{accepted.Id}@{self.Name}>",
             Parts =
             [
-                new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(octets)),
+                new OutgoingPart(MimeContentType.Of(Manifest.MediaType), null, () => new MemoryStream(bytes)),
                 .. manifest.Documents.Zip(accepted.Documents, (document, blob) =>
                     new OutgoingPart(MimeContentType.Parse(document.MediaType), document.Name, () => blobs.Open(blob))),
             ],

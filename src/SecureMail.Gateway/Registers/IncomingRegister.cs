@@ -46,7 +46,7 @@ public sealed class IncomingRegister(
         [
             .. await connection.ListAsync<StoredFinding>(
                 """
-                SELECT judged_at AS JudgedAt, verdict AS Verdict, findings::text AS Json
+                SELECT judged_at AS ValidatedAt, verdict AS Verdict, findings::text AS Json
                 FROM gateway.finding WHERE incoming_id = @incoming ORDER BY finding_id
                 """,
                 new { incoming }, cancellationToken),
@@ -189,7 +189,7 @@ public sealed record IncomingMessage(
 /// <summary>One validation: the verdict, and the findings as the JSON of CLI.md.</summary>
 public sealed class StoredFinding
 {
-    public DateTime JudgedAt { get; init; }
+    public DateTime ValidatedAt { get; init; }
 
     public string Verdict { get; init; } = "";
 

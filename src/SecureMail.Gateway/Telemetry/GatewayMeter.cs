@@ -12,7 +12,7 @@ public static class GatewayMeter
     private static readonly Counter<long> Judged = Meter.CreateCounter<long>(
         "securemail.messages.judged", description: "Messages judged, by verdict and place.");
 
-    internal static void MessageJudged(string verdict, string place) =>
+    internal static void MessageValidated(string verdict, string place) =>
         Judged.Add(
             1, new KeyValuePair<string, object?>("verdict", verdict),
             new KeyValuePair<string, object?>("place", place));

@@ -62,19 +62,19 @@ internal static class DecryptCommand
                     At = TimeProvider.System.GetUtcNow(),
                     CheckRevocation = false,
                 };
-                using var judgement = await FileValidator.ValidateAsync(
+                using var report = await FileValidator.ValidateAsync(
                     path, input, null, opened.Recipients, options, cancellationToken);
-                await using var content = judgement.OpenEnvelope();
+                await using var content = report.OpenEnvelope();
                 if (content is null)
                 {
                     // What was opened and is not given out has a finding that says so.
-                    var opens = judgement is { Encrypted: true, Error: null };
-                    var reason = judgement.Error ?? (judgement.EnvelopeFindings is [.., var said] ? said : null);
+                    var opens = report is { Encrypted: true, Error: null };
+                    var reason = report.Error ?? (report.EnvelopeFindings is [.., var said] ? said : null);
                     Console.Error.WriteLine(
                         reason is null
                             ? Phrase.Of("decrypt.not-encrypted")
                             : $"{reason.Vi} / {reason.En}".ReplaceLineEndings(" "));
-                    return opens || judgement.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
+                    return opens || report.Verdict == Verdict.Indeterminate ? ExitCode.Undecided : ExitCode.Data;
                 }
 
                 await OutputFile.WriteAsync(target, parsed.GetValue(force), to =>
@@ -87,7 +87,7 @@ internal static class DecryptCommand
                         File = path,
                         Output = target,
                         Authenticated = true,
-                        judgement.EnvelopeFindings,
+                        report.EnvelopeFindings,
                     },
                     Phrase.Of("decrypt.done", target));
                 return ExitCode.Done;

@@ -8,7 +8,7 @@ using SecureMail.Verification;
 
 namespace SecureMail.Host.Commands;
 
-/// <summary>Judges files: mail, CMS, PDF. Needs neither database nor gateway; with <c>--trust</c> no configuration
+/// <summary>Validates files: mail, CMS, PDF. Needs neither database nor gateway; with <c>--trust</c> no configuration
 /// either.</summary>
 internal static class VerifyCommand
 {
@@ -76,11 +76,11 @@ internal static class VerifyCommand
         {
             await using var file = InputFile.TryOpen(path);
             await using var detached = content is null ? null : InputFile.Open(content);
-            using var judgement = file is null
+            using var report = file is null
                 ? ValidationReport.CannotOpen(path)
                 : await FileValidator.ValidateAsync(path, file, detached, keys, options, cancellationToken);
-            Report(judgement, json);
-            return file is null ? ExitCode.NoInput : Verdicts.ExitCodeOf(judgement.Verdict);
+            Report(report, json);
+            return file is null ? ExitCode.NoInput : Verdicts.ExitCodeOf(report.Verdict);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -89,22 +89,22 @@ internal static class VerifyCommand
         }
     }
 
-    private static void Report(ValidationReport judgement, bool json)
+    private static void Report(ValidationReport report, bool json)
     {
         if (json)
         {
-            CommandLine.WriteJson(judgement);
+            CommandLine.WriteJson(report);
             return;
         }
 
         var output = Console.Out;
         // The verdict's English word is its name on the wire (CLI.md).
         output.WriteLine(
-            $"{judgement.File}: {Phrase.Of("verdict." + FindingJson.Name(judgement.Verdict))}"
-                + (judgement.Encrypted ? $" ({Phrase.Of("verify.encrypted")})" : ""));
-        output.WriteLine($"  {judgement.Summary.Vi}");
-        output.WriteLine($"  {judgement.Summary.En}");
-        foreach (var (signature, n) in judgement.Signatures.Select((s, i) => (s, i + 1)))
+            $"{report.File}: {Phrase.Of("verdict." + FindingJson.Name(report.Verdict))}"
+                + (report.Encrypted ? $" ({Phrase.Of("verify.encrypted")})" : ""));
+        output.WriteLine($"  {report.Summary.Vi}");
+        output.WriteLine($"  {report.Summary.En}");
+        foreach (var (signature, n) in report.Signatures.Select((s, i) => (s, i + 1)))
         {
             output.WriteLine(
                 $"  {Phrase.Of("verify.signature")} {n}: "

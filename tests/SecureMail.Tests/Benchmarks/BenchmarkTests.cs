@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using SecureMail.Benchmarks;
+using SecureMail.SystemTests;
 
 namespace SecureMail.Tests.Benchmarks;
 
@@ -42,19 +43,8 @@ public sealed partial class BenchmarkTests
         names.ShouldAllBe(n => RowName().IsMatch(n));
         names.ShouldContain("cms.decrypt-verify.25m.text");
         names.ShouldContain("cms.memory.decrypt-verify.200m");
-        var page = File.ReadAllText(Path.Combine(Root(), "docs", "performance.md"));
+        var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "performance.md"));
         names.Where(n => !page.Contains($"`{n}`", StringComparison.Ordinal)).ShouldBeEmpty();
-    }
-
-    private static string Root()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "SecureMail.sln")))
-        {
-            folder = folder.Parent!;
-        }
-
-        return folder.FullName;
     }
 
     [GeneratedRegex(@"\A(cms|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]

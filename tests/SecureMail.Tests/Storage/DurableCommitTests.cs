@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using SecureMail.SystemTests;
 
 namespace SecureMail.Tests.Storage;
 
@@ -8,7 +9,7 @@ namespace SecureMail.Tests.Storage;
 /// </summary>
 public sealed partial class DurableCommitTests
 {
-    private static readonly string Root = FindRoot();
+    private static readonly string Root = Repository.Root;
 
     private static readonly List<(string File, string Text)> Sources =
     [
@@ -82,22 +83,11 @@ public sealed partial class DurableCommitTests
     [Fact]
     public void There_is_one_way_to_begin_a_transaction() =>
         Directory
-            .GetFiles(Path.Combine(FindRoot(), "src"), "*.cs", SearchOption.AllDirectories)
+            .GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories)
             .Where(f => File.ReadAllText(f).Contains(".BeginTransaction", StringComparison.Ordinal))
             .Select(f => Path.GetFileName(f))
             .Order()
             .ShouldBe(Beginners);
-
-    private static string FindRoot()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder!.FullName, "SecureMail.sln")))
-        {
-            folder = folder.Parent;
-        }
-
-        return folder.FullName;
-    }
 
     [GeneratedRegex("""\.(?:CommitAsync|InTransactionAsync)\(\s*"(?<point>[^"]+)",""")]
     private static partial Regex Named();
