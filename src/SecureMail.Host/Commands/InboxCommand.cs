@@ -112,18 +112,21 @@ internal static class InboxCommand
                     return ExitCode.NoInput;
                 }
 
-                var target = parsed.GetValue(folder)!;
-                target.Create();
-                await CopyAsync(
-                    await incoming.OpenReceivedAsync(message.Id, cancellationToken),
-                    Path.Combine(target.FullName, "message.eml"), cancellationToken);
-                for (var n = 1; message.Disposition == Disposition.Inbox && n <= message.Card!.Documents.Count; n++)
+                var target = parsed.GetValue(folder)!.FullName;
+                // A manifest refuses names with separators; only the name's last part is used all the same.
+                string[] documents = message.Disposition == Disposition.Inbox
+                    ? [.. message.Card!.Documents.Select(d => Path.Combine(target, Path.GetFileName(d)))]
+                    : [];
+                MakePrivate(target);
+                string[] paths = [Path.Combine(target, "message.eml"), .. documents];
+                Array.ForEach(paths, p => OutputFile.RequireFree(p, force: false));
+                for (var n = 0; n < paths.Length; n++)
                 {
-                    // A manifest refuses names with separators; only the name's last part is used all the same.
-                    await CopyAsync(
-                        await incoming.OpenDocumentAsync(message.Id, n, cancellationToken),
-                        Path.Combine(target.FullName, Path.GetFileName(message.Card.Documents[n - 1])),
-                        cancellationToken);
+                    await using var content = n == 0
+                        ? await incoming.OpenReceivedAsync(message.Id, cancellationToken)
+                        : await incoming.OpenDocumentAsync(message.Id, n, cancellationToken);
+                    await OutputFile.WriteAsync(
+                        paths[n], force: false, file => content.CopyToAsync(file, cancellationToken));
                 }
 
                 return ExitCode.Done;
@@ -157,12 +160,18 @@ internal static class InboxCommand
         };
     }
 
-    private static async Task CopyAsync(Stream from, string path, CancellationToken cancellationToken)
+    /// <summary>Makes the folder for decrypted documents, open to its owner alone. A folder that is there stays as it
+    /// is.</summary>
+    private static void MakePrivate(string folder)
     {
-        await using (from)
+        if (OperatingSystem.IsWindows())
         {
-            await using var to = new FileStream(path, FileMode.CreateNew, FileAccess.Write);
-            await from.CopyToAsync(to, cancellationToken);
+            Directory.CreateDirectory(folder);
+        }
+        else
+        {
+            Directory.CreateDirectory(
+                folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
     }
 }
