@@ -40,6 +40,10 @@ public sealed class DecryptedContent : IDisposable
     /// <summary>The cipher should no longer be used (triple DES).</summary>
     public bool HasWeakCipher { get; }
 
+    /// <summary>Whether something stands before or after the CMS object, as in
+    /// <see cref="CmsSignedData.HasExtraOctets"/>.</summary>
+    public bool HasExtraOctets { get; internal set; }
+
     /// <summary>The content from its beginning; seekable; valid until this object is disposed.</summary>
     public Stream OpenContent() => _content.OpenRead();
 
@@ -67,7 +71,8 @@ public static class CmsDecryptor
         CancellationToken cancellationToken = default)
     {
         limits ??= CmsLimits.Default;
-        using var reader = new BerReader(await CmsFormat.DecodePemAsync(cms, cancellationToken), limits);
+        Stream ber = await CmsFormat.DecodePemAsync(cms, cancellationToken);
+        using var reader = new BerReader(ber, limits);
         CmsKind kind = await CmsFormat.ReadContentInfoAsync(reader, cancellationToken);
         if (kind is not (CmsKind.EnvelopedData or CmsKind.AuthEnvelopedData))
         {
@@ -76,7 +81,10 @@ public static class CmsDecryptor
 
         try
         {
-            return await ReadAsync(reader, kind == CmsKind.AuthEnvelopedData, keys, limits, cancellationToken);
+            DecryptedContent content = await ReadAsync(
+                reader, kind == CmsKind.AuthEnvelopedData, keys, limits, cancellationToken);
+            content.HasExtraOctets |= ber is PemDecodingStream { HasTextAround: true };
+            return content;
         }
         catch (AsnContentException e)
         {
@@ -132,8 +140,8 @@ public static class CmsDecryptor
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
-            await reader.ExpectEndOfInputAsync(cancellationToken);
-            return new DecryptedContent(spool, contentType, algorithm);
+            var hasExtraOctets = await reader.ReadRestAsync(cancellationToken);
+            return new DecryptedContent(spool, contentType, algorithm) { HasExtraOctets = hasExtraOctets };
         }
         catch
         {

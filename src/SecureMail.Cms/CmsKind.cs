@@ -42,6 +42,27 @@ public static class CmsFormat
         return DetectBer(decoded ?? head);
     }
 
+    /// <summary>Detects the kind of CMS in DER or BER that begins with these bytes. A PEM block is none.</summary>
+    /// <param name="head">As for <see cref="Detect"/>.</param>
+    public static CmsKind DetectBer(ReadOnlySpan<byte> head)
+    {
+        // SEQUENCE, its length in any form, OBJECT IDENTIFIER.
+        if (head.Length < 4 || head[0] != Der.Sequence)
+        {
+            return CmsKind.None;
+        }
+
+        var lengthSize = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
+        var at = 2 + lengthSize;
+        if (lengthSize > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
+        {
+            return CmsKind.None;
+        }
+
+        var end = at + 2 + head[at + 1];
+        return end > head.Length ? CmsKind.None : KindOf(head[at..end]);
+    }
+
     /// <summary>A stream over DER or BER, decoded when the source is PEM. Reads the first bytes of the source. The
     /// caller keeps and disposes the source.</summary>
     internal static async ValueTask<Stream> DecodePemAsync(Stream source, CancellationToken cancellationToken)
@@ -88,43 +109,21 @@ public static class CmsFormat
         }
     }
 
-    private static CmsKind DetectBer(ReadOnlySpan<byte> head)
-    {
-        // SEQUENCE, its length in any form, OBJECT IDENTIFIER.
-        if (head.Length < 4 || head[0] != Der.Sequence)
-        {
-            return CmsKind.None;
-        }
-
-        var lengthSize = head[1] <= 0x80 ? 0 : head[1] & 0x7F;
-        var at = 2 + lengthSize;
-        if (lengthSize > 7 || at + 2 > head.Length || head[at] != 0x06 || head[at + 1] > 0x7F)
-        {
-            return CmsKind.None;
-        }
-
-        var end = at + 2 + head[at + 1];
-        return end > head.Length ? CmsKind.None : KindOf(head[at..end]);
-    }
-
     private static bool IsPem(ReadOnlySpan<byte> head)
     {
         // A ContentInfo in BER begins with 0x30, the digit '0'. Text that looks like ContentInfo is not PEM, because
         // the two cannot be distinguished.
         var begin = head.IndexOf("-----BEGIN "u8);
-        if (begin < 0 || (begin > 0 && head[begin - 1] != (byte)'\n') || DetectBer(head) != CmsKind.None)
+        var startsLine = begin == 0 || (begin > 0 && head[begin - 1] == (byte)'\n');
+        var followsMark = begin == 3 && head.StartsWith("\uFEFF"u8);
+        if (!(startsLine || followsMark) || DetectBer(head) != CmsKind.None)
         {
             return false;
         }
 
-        ReadOnlySpan<byte> rest = head[(begin + "-----BEGIN ".Length)..];
-        // RFC 7468 §8 and §9: CMS, and PKCS7 of older generators. OpenSSL reads "PKCS #7 SIGNED DATA" too, and gpgsm
-        // has its own labels.
-        return rest.StartsWith("CMS-----"u8)
-            || rest.StartsWith("PKCS7-----"u8)
-            || rest.StartsWith("PKCS #7 SIGNED DATA-----"u8)
-            || rest.StartsWith("SIGNED MESSAGE-----"u8)
-            || rest.StartsWith("ENCRYPTED MESSAGE-----"u8);
+        ReadOnlySpan<byte> line = head[begin..];
+        var end = line.IndexOf((byte)'\n');
+        return end >= 0 && PemDecodingStream.IsBeginLine(line[..end]);
     }
 
     private static byte[]? DecodePemHead(ReadOnlySpan<byte> head)

@@ -50,6 +50,12 @@ public sealed class CmsSignedData : IDisposable
     /// <summary>The included CRLs as they were received, DER or BER.</summary>
     public IReadOnlyList<byte[]> Crls { get; private set; } = [];
 
+    /// <summary>
+    /// Whether something stands before or after the CMS object: text around a PEM block, or octets other than zeros and
+    /// line ends after the end. No signature covers it.
+    /// </summary>
+    public bool HasExtraOctets { get; private set; }
+
     /// <summary>The signers in the order of the message; empty for a certs-only message.</summary>
     public IReadOnlyList<CmsSignerInfo> Signers { get; private set; } = [];
 
@@ -75,8 +81,8 @@ public sealed class CmsSignedData : IDisposable
 
     /// <summary>
     /// As <see cref="ReadAsync(Stream, CmsLimits?, CancellationToken)"/>, but the included content is not copied when
-    /// the stream is seekable and not PEM. While this object is in use, the stream must stay open and unchanged, and no
-    /// other code may read it.
+    /// the stream is seekable, and PEM is not read. While this object is in use, the stream must stay open and
+    /// unchanged, and no other code may read it.
     /// </summary>
     public static Task<CmsSignedData> ReadInPlaceAsync(
         Stream cms,
@@ -90,12 +96,7 @@ public sealed class CmsSignedData : IDisposable
         limits ??= CmsLimits.Default;
         EncapsulatedContent content =
             inPlace && cms.CanSeek ? EncapsulatedContent.InPlace(cms) : EncapsulatedContent.Copied();
-        Stream ber = await CmsFormat.DecodePemAsync(cms, cancellationToken);
-        if (ber is PemDecodingStream)
-        {
-            content = EncapsulatedContent.Copied();
-        }
-
+        Stream ber = inPlace ? cms : await CmsFormat.DecodePemAsync(cms, cancellationToken);
         using var reader = new BerReader(ber, limits);
         if (await CmsFormat.ReadContentInfoAsync(reader, cancellationToken) != CmsKind.SignedData)
         {
@@ -125,7 +126,8 @@ public sealed class CmsSignedData : IDisposable
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
             await reader.LeaveAsync(cancellationToken);
-            await reader.ExpectEndOfInputAsync(cancellationToken);
+            data.HasExtraOctets =
+                await reader.ReadRestAsync(cancellationToken) || ber is PemDecodingStream { HasTextAround: true };
             return data;
         }
         catch (AsnContentException e)

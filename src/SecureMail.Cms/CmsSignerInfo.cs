@@ -40,9 +40,6 @@ public enum SignerProblem
     /// §5.3).</summary>
     SignedAttributesMissing,
 
-    /// <summary>The signed attributes cannot be hashed as they were received (RFC 5652 §5.4 requires DER).</summary>
-    SignedAttributesNotDer,
-
     /// <summary>An attribute cannot be read, or does not have exactly one value where this is required.</summary>
     AttributeMalformed,
 
@@ -77,6 +74,9 @@ public sealed class CmsSignerInfo
     /// <summary>Attributes of a signer at most, signed and unsigned each, and values of one attribute; real signers
     /// have a dozen.</summary>
     private const int MaxAttributes = 256;
+
+    /// <summary>Bytes of signed attributes at most that are encoded again because they are not DER.</summary>
+    private const int MaxReencodedAttributes = 1 << 20;
 
     private readonly CertificateIdentifier _identifier;
     private readonly List<SignerProblem> _problems = [];
@@ -121,8 +121,15 @@ public sealed class CmsSignerInfo
     /// <summary>The unsigned attributes in the order of the message; anyone may have added them.</summary>
     public IReadOnlyList<CmsAttribute> UnsignedAttributes { get; private set; } = [];
 
-    /// <summary>The signed attributes as SET OF, which the signature covers; null when there are none.</summary>
+    /// <summary>The signed attributes as SET OF in DER, which the signature covers (RFC 5652 §5.4); null when there are
+    /// none.</summary>
     internal byte[]? EncodedSignedAttributes { get; private set; }
+
+    /// <summary>
+    /// The signed attributes as SET OF in the encoding that was received, where that is not DER and has a definite
+    /// length; otherwise null. Some signers sign this encoding.
+    /// </summary>
+    internal byte[]? ReceivedSignedAttributes { get; private set; }
 
     internal byte[]? MessageDigest { get; private set; }
 
@@ -238,13 +245,22 @@ public sealed class CmsSignerInfo
     private void ReadSignedAttributes(
         byte[] encoded, string contentType, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> algorithm)
     {
-        // RFC 5652 §5.4: hashed as received, with the tag of SET OF in place of [0].
-        if (encoded[0] != Der.Context0 || encoded[1] == 0x80)
+        // RFC 5652 §5.4: the DER encoding is signed, with the tag of SET OF in place of [0], whatever was sent.
+        byte[] received = [Der.Set, .. encoded.AsSpan(1)];
+        if (Der.IsCanonical(received))
         {
-            _problems.Add(SignerProblem.SignedAttributesNotDer);
+            EncodedSignedAttributes = received;
+        }
+        else if (received.Length > MaxReencodedAttributes)
+        {
+            throw new CmsException(CmsError.LimitExceeded, "signed attributes that are too large to be encoded again");
+        }
+        else
+        {
+            EncodedSignedAttributes = Der.Reencode(received);
+            ReceivedSignedAttributes = received[1] == 0x80 ? null : received;
         }
 
-        EncodedSignedAttributes = [Der.Set, .. encoded.AsSpan(1)];
         SignedAttributes = ReadAttributes(
             new AsnReader(encoded, AsnEncodingRules.BER).ReadSetOf(
                 skipSortOrderValidation: true, new Asn1Tag(TagClass.ContextSpecific, 0)));

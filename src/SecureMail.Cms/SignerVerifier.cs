@@ -78,17 +78,11 @@ internal static class SignerVerifier
             var pure = algorithm.Scheme == SignatureScheme.Ed25519;
             // Ed25519 signs the attributes or the content itself (RFC 8419 §3); the other schemes sign the hash.
             var signed =
-                pure ? signer.EncodedSignedAttributes ?? whole
-                : signer.EncodedSignedAttributes is { } encoded ? CryptographicOperations.HashData(digest, encoded)
-                : contentDigest;
+                signer.EncodedSignedAttributes is { } encoded ? SignedForm(encoded) : pure ? whole : contentDigest;
             if (signed is not null)
             {
-                match = candidates.Find(c =>
-                    algorithm.IsCompatibleWith(c)
-                    && (
-                        pure
-                            ? algorithm.VerifyMessage(c, signed, signer.SignatureValue.Span)
-                            : algorithm.Verify(c, signed, digest, signer.SignatureValue.Span)));
+                match = FindMatch(signed)
+                    ?? (signer.ReceivedSignedAttributes is { } received ? FindMatch(SignedForm(received)) : null);
                 signatureMatches = match is not null;
                 // Without signed attributes the value is over the content itself, so both results are the same.
                 if (signer.EncodedSignedAttributes is null)
@@ -100,6 +94,17 @@ internal static class SignerVerifier
             {
                 problems.Add(SignerProblem.ContentTooLong);
             }
+
+            byte[] SignedForm(byte[] attributes) =>
+                pure ? attributes : CryptographicOperations.HashData(digest, attributes);
+
+            CmsCertificate? FindMatch(byte[] over) =>
+                candidates.Find(c =>
+                    algorithm.IsCompatibleWith(c)
+                    && (
+                        pure
+                            ? algorithm.VerifyMessage(c, over, signer.SignatureValue.Span)
+                            : algorithm.Verify(c, over, digest, signer.SignatureValue.Span)));
         }
         CmsCertificate? certificate = match ?? candidates.FirstOrDefault();
         if (certificate is not null && !signer.MatchesSigningCertificates(certificate))

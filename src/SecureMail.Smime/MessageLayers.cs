@@ -1,3 +1,4 @@
+using System.Buffers;
 using SecureMail.Cms;
 using SecureMail.Mail.Mime;
 
@@ -14,21 +15,27 @@ internal sealed record SignedLayer(CmsSignedData? Data, MimePart? Content, bool 
 /// <summary>
 /// Removes the security layers of a message, outermost first, down to an entity that is neither signed nor encrypted:
 /// the payload. A ciphertext is opened only where it is the whole of its layer, because the author of other parts
-/// around it could embed the cleartext in text of his own (EFAIL). A signature among other parts is found, but does not
-/// cover the whole.
+/// around it could embed the cleartext in text of his own (EFAIL); one among other parts is reported. A signature among
+/// other parts is found, but does not cover the whole. One part alone in a multipart is the whole of it.
 /// </summary>
 internal sealed class MessageLayers : IDisposable
 {
+    private const string OctetStream = "application/octet-stream";
     private const int MaxLayers = 8;
     private const int MaxInnerSignatures = 16;
+    private static readonly SearchValues<byte> Blank = SearchValues.Create("\r\n \t"u8);
     private readonly List<IDisposable> _owned = [];
     private readonly IReadOnlyList<RecipientKey> _keys;
+    private readonly IReadOnlySet<int> _canonical;
 
     /// <summary>Opens nothing yet. The caller owns the message's stream and keeps it open.</summary>
-    public MessageLayers(MailMessage message, IReadOnlyList<RecipientKey> keys)
+    /// <param name="canonical">The multipart/signed layers, counted from 0 at the outermost signature, whose content is
+    /// read with CRLF in place of LF, because that is what was signed.</param>
+    public MessageLayers(MailMessage message, IReadOnlyList<RecipientKey> keys, IReadOnlySet<int> canonical)
     {
         Message = message;
         _keys = keys;
+        _canonical = canonical;
         Payload = message.Root;
     }
 
@@ -43,6 +50,9 @@ internal sealed class MessageLayers : IDisposable
 
     /// <summary>Whether the message has an envelope, opened or not.</summary>
     public bool Encrypted { get; private set; }
+
+    /// <summary>Whether an envelope stands among other parts and was therefore not opened.</summary>
+    public bool HasEnvelopeAmongParts { get; private set; }
 
     /// <summary>The envelopes opened, outermost first. This object disposes them.</summary>
     public List<DecryptedContent> Envelopes { get; } = [];
@@ -81,8 +91,7 @@ internal sealed class MessageLayers : IDisposable
             var next =
                 IsMultipartSigned(part) ? await OpenMultipartSignedAsync(part, whole, cancellationToken)
                 : IsCms(part) ? await OpenCmsAsync(part, whole, cancellationToken)
-                : Signatures.Count == 0 ? await FindInnerSignaturesAsync(part, cancellationToken)
-                : null;
+                : await FindInnerLayersAsync(part, whole, cancellationToken);
             if (next is not { } layer)
             {
                 return;
@@ -100,13 +109,34 @@ internal sealed class MessageLayers : IDisposable
     private async Task<(MimePart? Part, bool Whole)?> OpenMultipartSignedAsync(
         MimePart part, bool whole, CancellationToken cancellationToken)
     {
-        // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed.
-        whole &= part.Children.Count == 2 && !HasEpilogue(part);
-        Signatures.Add(
-            new SignedLayer(
-                await TryReadSignatureAsync(part.Children[1], cancellationToken), part.Children[0], whole,
-                Envelopes.Count));
-        return (part.Children[0], whole);
+        // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed. They also show a second
+        // part that is not declared as a signature.
+        var data = part.Children.Count < 2 ? null : await TryReadSignatureAsync(part.Children[1], cancellationToken);
+        whole &=
+            part.Children.Count == 2
+            && IsSignaturePart(part.Children[1])
+            && data is not { HasExtraOctets: true }
+            && !HasEpilogue(part);
+        var content = part.Children[0];
+        if (_canonical.Contains(Signatures.Count))
+        {
+            content = await ReadCanonicalAsync(content, cancellationToken);
+        }
+
+        Signatures.Add(new SignedLayer(data, content, whole, Envelopes.Count));
+        return (content, whole);
+    }
+
+    /// <summary>The part with CRLF in place of each LF.</summary>
+    private async Task<MimePart> ReadCanonicalAsync(MimePart part, CancellationToken cancellationToken)
+    {
+        var spool = Own(new SecretSpool());
+        await using (var lines = new CrlfStream(part.OpenRaw()))
+        {
+            await lines.CopyToAsync(spool.OpenWrite(), cancellationToken);
+        }
+
+        return MailMessage.ParseEntity(Own(spool.OpenRead()), MimeReaderOptions.Stored);
     }
 
     private async Task<(MimePart? Part, bool Whole)?> OpenCmsAsync(
@@ -120,59 +150,69 @@ internal sealed class MessageLayers : IDisposable
                 {
                     var opened = Own(await CmsDecryptor.DecryptAsync(envelope, _keys, limits: null, cancellationToken));
                     Envelopes.Add(opened);
+                    whole &= !opened.HasExtraOctets;
                     return (await ParseOpenedAsync(Own(opened.OpenContent()), cancellationToken), whole);
                 }
 
             case CmsKind.SignedData:
                 var data = await ReadSignatureAsync(part, cancellationToken);
                 // RFC 8551 §3.2.2: certs-only messages carry certificates and sign nothing.
-                if (data.Signers.Count == 0 || !data.HasContent)
+                if (data.Signers.Count == 0)
                 {
                     return null;
                 }
 
+                whole &= !data.HasExtraOctets;
                 Signatures.Add(new SignedLayer(data, null, whole, Envelopes.Count));
-                return (TryParse(Own(data.OpenContent())), whole);
-            case var kind when IsType(part.ContentType.MediaType, "pkcs7-mime"):
-                // The part is declared as a layer and cannot be removed. Its content is unknown, so the verdict
-                // "unsigned" could be wrong.
-                throw new MimeException(
-                    MimeReason.Malformed,
-                    kind == CmsKind.None
-                        ? "A part is declared as S/MIME, but is not CMS."
-                        : "A part is of a kind of S/MIME that is not supported, such as compressed data.");
-            default:
-                return null;
+                return data.HasContent ? (TryParse(Own(data.OpenContent())), whole) : null;
+            case var kind:
+                throw NotALayer(kind);
         }
     }
 
     /// <summary>
-    /// Finds signatures inside a part that is not a layer itself. A single signature without other parts beside it
-    /// still covers the whole.
+    /// The error of a part that is declared as a layer and cannot be removed. Its content is unknown, so the verdict
+    /// "unsigned" could be wrong.
     /// </summary>
-    private async Task<(MimePart? Part, bool Whole)?> FindInnerSignaturesAsync(
-        MimePart part, CancellationToken cancellationToken)
+    private static MimeException NotALayer(CmsKind kind) =>
+        new(
+            MimeReason.Malformed,
+            kind == CmsKind.None
+                ? "A part is declared as S/MIME, but is not CMS."
+                : "A part is of a kind of S/MIME that is not supported, such as compressed data.");
+
+    /// <summary>
+    /// Finds layers inside a part that is not a layer itself. A single one without other parts beside it is still the
+    /// whole. Inside a signature only envelopes count, because what is signed there needs no second signature.
+    /// </summary>
+    private async Task<(MimePart? Part, bool Whole)?> FindInnerLayersAsync(
+        MimePart part, bool whole, CancellationToken cancellationToken)
     {
-        List<MimePart> inner = [];
+        var isSigned = Signatures.Count > 0;
+        List<MimePart> signed = [];
+        List<MimePart> sealedParts = [];
         var others = 0;
+        var epilogues = false;
         await CollectAsync(part);
-        if (inner.Count == 1 && others == 0)
+        whole &= !epilogues;
+        Encrypted |= sealedParts.Count > 0;
+        if (others == 0 && signed.Count + sealedParts.Count == 1 && (signed.Count == 1 || whole))
         {
-            return (inner[0], true);
+            return (signed.Count == 1 ? signed[0] : sealedParts[0], whole);
         }
 
-        foreach (var signed in inner.Take(MaxInnerSignatures))
+        HasEnvelopeAmongParts |= sealedParts.Count > 0;
+        foreach (var one in signed.Take(MaxInnerSignatures))
         {
-            if (IsMultipartSigned(signed))
+            if (IsMultipartSigned(one))
             {
-                await OpenMultipartSignedAsync(signed, whole: false, cancellationToken);
+                await OpenMultipartSignedAsync(one, whole: false, cancellationToken);
             }
             else
             {
                 Signatures.Add(
                     new SignedLayer(
-                        await ReadSignatureAsync(signed, cancellationToken), null, CoversWhole: false, Envelopes.Count)
-                );
+                        await ReadSignatureAsync(one, cancellationToken), null, CoversWhole: false, Envelopes.Count));
             }
         }
 
@@ -180,23 +220,56 @@ internal sealed class MessageLayers : IDisposable
 
         async Task CollectAsync(MimePart at)
         {
-            if (
-                at != part
-                && (
-                    IsMultipartSigned(at)
-                    || (IsCms(at) && await KindOfAsync(at, cancellationToken) == CmsKind.SignedData)))
+            if (await IsLayerAsync(at))
             {
-                inner.Add(at);
+                return;
             }
-            else if (at.Children.Count == 0
-                || at.ContentType.MediaType.StartsWith("message/", StringComparison.Ordinal))
+
+            if (at.Children.Count == 0 || at.ContentType.MediaType.StartsWith("message/", StringComparison.Ordinal))
             {
                 others++; // a forwarded message has a header of its own, which a reader shows
             }
+            else
+            {
+                epilogues |= !isSigned && HasEpilogue(at);
+            }
 
-            foreach (var child in inner.Contains(at) ? [] : at.Children)
+            foreach (var child in at.Children)
             {
                 await CollectAsync(child);
+            }
+        }
+
+        async Task<bool> IsLayerAsync(MimePart at)
+        {
+            if (at == part)
+            {
+                return false;
+            }
+
+            if (!isSigned && IsMultipartSigned(at))
+            {
+                signed.Add(at);
+                return true;
+            }
+
+            if (!IsCms(at))
+            {
+                return false;
+            }
+
+            switch (await KindOfAsync(at, cancellationToken))
+            {
+                case CmsKind.EnvelopedData or CmsKind.AuthEnvelopedData:
+                    sealedParts.Add(at);
+                    return true;
+                case CmsKind.SignedData when !isSigned:
+                    signed.Add(at);
+                    return true;
+                case var kind when !isSigned && kind != CmsKind.SignedData:
+                    throw NotALayer(kind);
+                default:
+                    return false;
             }
         }
     }
@@ -209,13 +282,15 @@ internal sealed class MessageLayers : IDisposable
         return Own(await CmsSignedData.ReadInPlaceAsync(content, limits: null, cancellationToken));
     }
 
+    /// <summary>The signature of a multipart/signed; null when it is damaged.</summary>
+    /// <exception cref="MimeException">The part does not decode, which says nothing about the signature.</exception>
     private async Task<CmsSignedData?> TryReadSignatureAsync(MimePart part, CancellationToken cancellationToken)
     {
         try
         {
             return await ReadSignatureAsync(part, cancellationToken);
         }
-        catch (Exception e) when (e is CmsException or MimeException)
+        catch (CmsException)
         {
             return null;
         }
@@ -259,33 +334,74 @@ internal sealed class MessageLayers : IDisposable
     }
 
     /// <summary>
-    /// Whether text follows the closing delimiter. RFC 2046 §5.1.1 tells readers to ignore it, but relays put footers
-    /// there, and readers without MIME show them.
+    /// Whether text follows the closing delimiter, however far behind. RFC 2046 §5.1.1 tells readers to ignore it, but
+    /// relays put footers there, and readers without MIME show them.
     /// </summary>
-    private static bool HasEpilogue(MimePart part)
+    private static bool HasEpilogue(MimePart multipart)
     {
-        using var body = part.OpenBody();
-        body.Position = part.Children[^1].Offset + part.Children[^1].Length - part.BodyOffset;
-        var tail = new byte[4096];
-        var text = tail.AsSpan(0, body.ReadAtLeast(tail, tail.Length, throwOnEndOfStream: false)).TrimStart("\r\n"u8);
-        var end = text.IndexOf((byte)'\n');
-        return end >= 0 && text[end..].IndexOfAnyExcept("\r\n \t"u8) >= 0;
+        using var body = multipart.OpenBody();
+        body.Position = multipart.Children[^1].Offset + multipart.Children[^1].Length - multipart.BodyOffset;
+        var buffer = ArrayPool<byte>.Shared.Rent(16 * 1024);
+        try
+        {
+            // The line end before the delimiter, the delimiter, then the epilogue.
+            var (atDelimiter, atEpilogue) = (false, false);
+            for (int count; (count = body.Read(buffer)) > 0;)
+            {
+                ReadOnlySpan<byte> text = buffer.AsSpan(0, count);
+                if (!atDelimiter)
+                {
+                    text = text.TrimStart("\r\n"u8);
+                    atDelimiter = !text.IsEmpty;
+                }
+
+                if (!atEpilogue)
+                {
+                    var end = text.IndexOf((byte)'\n');
+                    atEpilogue = end >= 0;
+                    text = atEpilogue ? text[end..] : default;
+                }
+
+                if (text.ContainsAnyExcept(Blank))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
-    // RFC 8551 §3.5.3: the protocol parameter names the type. The x- form is older than the RFC.
+    /// <summary>
+    /// Whether the part is an S/MIME signature by RFC 8551 §3.5.3: the protocol parameter names the type, or the second
+    /// part is of it. The x- form is older than the RFC.
+    /// </summary>
     private static bool IsMultipartSigned(MimePart part) =>
         part.ContentType.MediaType == "multipart/signed"
-        && part.Children.Count >= 2
-        && IsType(
-            part.ContentType.Parameters.GetValueOrDefault("protocol") ?? part.Children[1].ContentType.MediaType,
-            "pkcs7-signature");
+        && (
+            IsType(part.ContentType.Parameters.GetValueOrDefault("protocol") ?? "", "pkcs7-signature")
+            || (part.Children.Count >= 2 && IsSignatureType(part.Children[1])));
 
-    // RFC 8551 §3.9: the media type, or application/octet-stream with a file name of S/MIME.
+    /// <summary>Whether readers take the part for a signature and do not show it: declared as one, and in base64 or
+    /// binary.</summary>
+    private static bool IsSignaturePart(MimePart part) =>
+        IsSignatureType(part) && part.TransferEncoding is "base64" or "7bit" or "8bit" or "binary";
+
+    private static bool IsSignatureType(MimePart part) =>
+        IsType(part.ContentType.MediaType, "pkcs7-signature")
+        || (part.ContentType.MediaType == OctetStream && part.HasExtension(".p7s"));
+
+    // RFC 8551 §3.9: the media type, or application/octet-stream with a file name of S/MIME. Some writers declare the
+    // media type of a signature, or application/pkcs7, for a message that encloses its content.
     private static bool IsCms(MimePart part) =>
         IsType(part.ContentType.MediaType, "pkcs7-mime")
-        || (
-            part.ContentType.MediaType == "application/octet-stream"
-            && part.FileName?.EndsWith(".p7m", StringComparison.OrdinalIgnoreCase) == true);
+        || IsType(part.ContentType.MediaType, "pkcs7-signature")
+        || IsType(part.ContentType.MediaType, "pkcs7")
+        || (part.ContentType.MediaType == OctetStream && part.HasExtension(".p7m", ".p7s", ".p7c", ".p7z"));
 
     private static bool IsType(string type, string subtype) =>
         type.Equals($"application/{subtype}", StringComparison.OrdinalIgnoreCase)
@@ -299,7 +415,7 @@ internal sealed class MessageLayers : IDisposable
         await using var bytes = part.OpenDecoded();
         var head = new byte[CmsFormat.DetectionLength];
         var count = await bytes.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken);
-        return CmsFormat.Detect(head.AsSpan(0, count));
+        return CmsFormat.DetectBer(head.AsSpan(0, count));
     }
 
     private T Own<T>(T owned)

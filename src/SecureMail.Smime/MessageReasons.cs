@@ -17,6 +17,10 @@ internal static class MessageReasons
     private static readonly Reason WeakCipher = new(Words, "cipher-weak");
     private static readonly Reason Unproven = new(Words, "envelope-unproven");
 
+    /// <summary>An envelope among other parts is not opened, because its cleartext could be embedded in them
+    /// (EFAIL).</summary>
+    public static readonly Reason EnvelopeAmongParts = new(Words, "envelope-among-parts");
+
     public static Reason Of(MimeException e) =>
         e.Reason switch
         {

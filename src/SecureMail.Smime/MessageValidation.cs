@@ -32,7 +32,11 @@ public sealed class MessageValidation : IDisposable
         // all of it is unchanged. A signature around the envelope proves nothing, because an attacker who changes a
         // ciphertext can sign the changed one (EFAIL).
         var mayBeShown = provenEnvelopes >= layers.LastUnauthenticated;
-        EnvelopeFindings = MessageReasons.OfEnvelopes(layers.Envelopes, mayBeShown);
+        EnvelopeFindings =
+        [
+            .. MessageReasons.OfEnvelopes(layers.Envelopes, mayBeShown),
+            .. layers.HasEnvelopeAmongParts ? [MessageReasons.EnvelopeAmongParts] : Array.Empty<Reason>(),
+        ];
         EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || provenEnvelopes > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);

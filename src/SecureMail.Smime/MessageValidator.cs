@@ -26,19 +26,42 @@ public static class MessageValidator
         Stream received, IReadOnlyList<RecipientKey> keys, ValidationOptions options,
         CancellationToken cancellationToken = default)
     {
+        // The signatures that are intact only over the form of their content with CRLF. The message is then read again,
+        // so that what is handed out is what was verified.
+        HashSet<int> canonical = [];
+        while (true)
+        {
+            var (validation, found) = await ValidateAsync(received, keys, options, canonical, cancellationToken);
+            if (found is null)
+            {
+                return validation;
+            }
+
+            validation.Dispose();
+            canonical.Add(found.Value);
+        }
+    }
+
+    /// <summary>Validates the message with the given layers in their form with CRLF. Returns also the next layer that is
+    /// intact only in that form, or null.</summary>
+    private static async Task<(MessageValidation Validation, int? Canonical)> ValidateAsync(
+        Stream received, IReadOnlyList<RecipientKey> keys, ValidationOptions options, HashSet<int> canonical,
+        CancellationToken cancellationToken)
+    {
         MessageLayers? layers = null;
         try
         {
             var (state, problem) = await OpenAsync();
             if (layers is null)
             {
-                return new MessageValidation(null, state, [], null, 0, problem);
+                return (new MessageValidation(null, state, [], null, 0, problem), null);
             }
 
             var validated =
                 state == FileState.Unreadable && layers.LastUnauthenticated == 0
                     ? []
                     : await ValidateLayersAsync(layers, options, cancellationToken);
+            var needsCanonical = validated.FindIndex(l => l.IntactWithCrlf);
             var provenEnvelopes = validated
                 .Where(l => l.Layer.CoversWhole && l.Findings.Any(f => f.Intact))
                 .Select(l => l.Layer.Envelopes)
@@ -58,9 +81,11 @@ public static class MessageValidator
                 validated = [];
             }
 
-            return new MessageValidation(
-                layers, state, [.. validated.SelectMany(l => l.Findings)],
-                validated.Count == 0 ? null : validated[^1].Digest, provenEnvelopes, problem);
+            return (
+                new MessageValidation(
+                    layers, state, [.. validated.SelectMany(l => l.Findings)],
+                    validated.Count == 0 ? null : validated[^1].Digest, provenEnvelopes, problem),
+                needsCanonical < 0 ? null : needsCanonical);
         }
         catch
         {
@@ -72,9 +97,12 @@ public static class MessageValidator
         {
             try
             {
-                layers = new MessageLayers(MailMessage.Parse(received, MimeReaderOptions.Stored), keys);
+                layers = new MessageLayers(MailMessage.Parse(received, MimeReaderOptions.Stored), keys, canonical);
                 await layers.OpenAsync(cancellationToken);
-                return (FileState.Read, null);
+                // What a signature beside the envelope covers is not in it, so the signature inside is unknown.
+                return layers is { HasEnvelopeAmongParts: true, Signatures.Count: 0 }
+                    ? (FileState.Locked, MessageReasons.EnvelopeAmongParts)
+                    : (FileState.Read, null);
             }
             catch (MimeException e)
             {
@@ -87,58 +115,69 @@ public static class MessageValidator
         }
     }
 
-    /// <summary>The findings of each signed layer, outermost first, and the SHA-256 of its content.</summary>
-    private static async Task<
-        List<(SignedLayer Layer, IReadOnlyList<SignatureFinding> Findings, byte[]? Digest)>
-    > ValidateLayersAsync(MessageLayers layers, ValidationOptions options, CancellationToken cancellationToken)
+    /// <summary>One signed layer with its findings.</summary>
+    /// <param name="Digest">SHA-256 of the content; null when there is none.</param>
+    /// <param name="IntactWithCrlf">Whether the signature is intact only over the content with CRLF in place of
+    /// LF.</param>
+    private sealed record ValidatedLayer(
+        SignedLayer Layer, IReadOnlyList<SignatureFinding> Findings, byte[]? Digest, bool IntactWithCrlf);
+
+    /// <summary>The findings of each signed layer, outermost first.</summary>
+    private static async Task<List<ValidatedLayer>> ValidateLayersAsync(
+        MessageLayers layers, ValidationOptions options, CancellationToken cancellationToken)
     {
         var sender = MessageHeaders.SoleSender(layers.Message, MessageHeaders.Of(layers.Message, layers.Payload));
-        List<(SignedLayer, IReadOnlyList<SignatureFinding>, byte[]?)> all = [];
+        List<ValidatedLayer> all = [];
         foreach (var layer in layers.Signatures)
         {
-            (IReadOnlyList<SignatureFinding> findings, var digest) = layer.Data is null
-                ? ([MessageReasons.BrokenSignature()], null)
-                : await ValidateLayerAsync(layer.Data, layer.Content, options, cancellationToken);
+            var validated = await ValidateLayerAsync(layer, options, cancellationToken);
             all.Add(
-                (
-                    layer,
+                validated with
+                {
+                    Findings =
                     [
-                        .. findings.Select(f =>
+                        .. validated.Findings.Select(f =>
                             f with
                             {
                                 CoversWhole = layer.CoversWhole,
                                 SignerIsSender = IsSender(f.SignerCertificate, sender),
                             }),
                     ],
-                    digest));
+                });
         }
 
         return all;
     }
 
-    private static async Task<(IReadOnlyList<SignatureFinding> Findings, byte[] Digest)> ValidateLayerAsync(
-        CmsSignedData data, MimePart? content, ValidationOptions options, CancellationToken cancellationToken)
+    private static async Task<ValidatedLayer> ValidateLayerAsync(
+        SignedLayer layer, ValidationOptions options, CancellationToken cancellationToken)
     {
-        if (content is null)
+        if (layer.Data is not { } data)
+        {
+            return new ValidatedLayer(layer, [MessageReasons.BrokenSignature()], null, IntactWithCrlf: false);
+        }
+
+        if (layer.Content is not { } content)
         {
             var attached = await SignatureValidator.ValidateAsync(data, null, options, cancellationToken);
-            return (
-                attached,
-                data.ContentDigest(HashAlgorithmName.SHA256) ?? await HashAsync(data.OpenContent(), cancellationToken));
+            var own = !data.HasContent ? null
+                : data.ContentDigest(HashAlgorithmName.SHA256)
+                    ?? await HashAsync(data.OpenContent(), cancellationToken);
+            return new ValidatedLayer(layer, attached, own, IntactWithCrlf: false);
         }
 
         // DESIGN §7: content enclosed in a detached signature is never used.
         var (findings, digest) = await ValidateDetachedAsync(data, content.OpenRaw, options, cancellationToken);
         if (findings.Any(f => f.Intact) || !CrlfStream.HasBareLf(content.OpenRaw()))
         {
-            return (findings, digest);
+            return new ValidatedLayer(layer, findings, digest, IntactWithCrlf: false);
         }
 
         // The file may have been stored with LF line ends, but the signed text had CRLF (RFC 8551 §3.1.1). Mail
         // received over SMTP holds no bare LF.
-        var (again, canonical) = await ValidateDetachedAsync(
+        var (again, _) = await ValidateDetachedAsync(
             data, () => new CrlfStream(content.OpenRaw()), options, cancellationToken);
-        return again.Any(f => f.Intact) ? (again, canonical) : (findings, digest);
+        return new ValidatedLayer(layer, findings, digest, IntactWithCrlf: again.Any(f => f.Intact));
     }
 
     /// <summary>

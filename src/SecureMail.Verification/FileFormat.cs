@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using SecureMail.Cms;
+using SecureMail.Mail.Mime;
 
 namespace SecureMail.Verification;
 
@@ -78,7 +79,7 @@ public static class FileFormats
             return FileFormat.Pdf;
         }
 
-        if (LooksLikeMail(head))
+        if (LooksLikeMail(head[MailMessage.HeaderStart(head)..]))
         {
             return FileFormat.Mime;
         }

@@ -61,9 +61,11 @@ public static class FileValidator
             if (kind == CmsKind.SignedData)
             {
                 using var data = await CmsSignedData.ReadAsync(cms, limits: null, cancellationToken);
+                var signatures = await SignatureValidator.ValidateAsync(
+                    data, detachedContent, options, cancellationToken);
                 return new FileFindings(
                     FileState.Read,
-                    await SignatureValidator.ValidateAsync(data, detachedContent, options, cancellationToken));
+                    [.. signatures.Select(s => s with { CoversWhole = s.CoversWhole && !data.HasExtraOctets })]);
             }
 
             return !encrypted ? FileFindings.Unreadable(FileReasons.OtherCms)
@@ -96,6 +98,14 @@ public static class FileValidator
                 FileFormat.Cms => await ValidateCmsAsync(content, null, keys, options, depth + 1, cancellationToken),
                 _ => new FileFindings(FileState.Read, []),
             };
+            if (opened.HasExtraOctets)
+            {
+                inner = inner with
+                {
+                    Signatures = [.. inner.Signatures.Select(s => s with { CoversWhole = false })],
+                };
+            }
+
             // CBC has no authentication tag and can be changed at will. Only an intact signature inside and over the
             // whole proves that nothing was changed.
             var proven = opened.Authenticated || inner.Signatures.Any(s => s is { Intact: true, CoversWhole: true });

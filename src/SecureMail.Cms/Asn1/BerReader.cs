@@ -164,18 +164,25 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         return piece;
     }
 
-    /// <summary>Throws when anything follows the outermost element.</summary>
-    public async ValueTask ExpectEndOfInputAsync(CancellationToken cancellationToken)
+    /// <summary>
+    /// Reads what follows the outermost element to the end of the input. True when it is more than zeros and line ends,
+    /// which some writers append.
+    /// </summary>
+    public async ValueTask<bool> ReadRestAsync(CancellationToken cancellationToken)
     {
         if (_containers.Count > 0)
         {
             throw new InvalidOperationException("a container was not left");
         }
 
-        if (await FillAsync(1, cancellationToken))
+        var found = false;
+        while (await FillAsync(1, cancellationToken))
         {
-            throw CmsException.Malformed("something follows after the end");
+            found |= _buffer.AsSpan(_start, _end - _start).ContainsAnyExcept((byte)0, (byte)'\r', (byte)'\n');
+            _start = _end;
         }
+
+        return found;
     }
 
     public void Dispose() => ArrayPool<byte>.Shared.Return(_buffer, clearArray: true);

@@ -6,14 +6,22 @@ using SecureMail.Shared;
 namespace SecureMail.Cms.Asn1;
 
 /// <summary>
-/// The contents of the first PEM block (RFC 7468) of a stream, decoded while they are read. Text before the block is
-/// allowed (RFC 7468 §2) up to a limit; text after it is not read. Invalid base64 is the error
-/// <see cref="CmsError.Malformed"/>.
+/// The contents of the first PEM block of CMS (RFC 7468) in a stream, decoded while they are read. Text before the block
+/// is allowed (RFC 7468 §2) up to a limit, and text after it; <see cref="HasTextAround"/> tells. Invalid base64 is the
+/// error <see cref="CmsError.Malformed"/>.
 /// </summary>
 internal sealed class PemDecodingStream(Stream source) : ReadStream
 {
     private const int MaxPreamble = 64 * 1024;
     private const int MaxLabelLine = 128;
+
+    // RFC 7468 §8 and §9: CMS, and PKCS7 of older generators. OpenSSL reads "PKCS #7 SIGNED DATA" too, and gpgsm has its
+    // own labels.
+    private static readonly string[] Labels =
+        ["CMS", "PKCS7", "PKCS #7 SIGNED DATA", "SIGNED MESSAGE", "ENCRYPTED MESSAGE"];
+
+    /// <summary>The UTF-8 byte order mark as Latin-1 characters, which the octets are compared as.</summary>
+    private const string ByteOrderMark = "\u00EF\u00BB\u00BF";
 
     private readonly byte[] _input = new byte[16 * 1024];
     private readonly byte[] _base64 = new byte[16 * 1024];
@@ -26,6 +34,16 @@ internal sealed class PemDecodingStream(Stream source) : ReadStream
     private string? _label;
     private bool _padded;
     private bool _ended;
+
+    /// <summary>Whether text stands before or after the block; known when the stream has been read to its end.</summary>
+    public bool HasTextAround { get; private set; }
+
+    /// <summary>Whether this text is the first line of a block of CMS.</summary>
+    public static bool IsBeginLine(ReadOnlySpan<byte> line)
+    {
+        var text = Encoding.Latin1.GetString(line.TrimEnd(" \t\r"u8));
+        return Array.Exists(Labels, l => text == $"-----BEGIN {l}-----");
+    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -65,13 +83,19 @@ internal sealed class PemDecodingStream(Stream source) : ReadStream
 
                 continue;
             }
-            var text = line.ToString().TrimEnd();
-            if (text.StartsWith("-----BEGIN ", StringComparison.Ordinal)
-                && text.EndsWith("-----", StringComparison.Ordinal))
+            var text = line.ToString().Trim();
+            if (text.StartsWith(ByteOrderMark, StringComparison.Ordinal))
             {
-                return text["-----BEGIN ".Length..^"-----".Length];
+                text = text[ByteOrderMark.Length..];
             }
 
+            // Any text behind the label would stand outside of what is signed, so the label must be known.
+            if (Array.Find(Labels, l => text == $"-----BEGIN {l}-----") is { } label)
+            {
+                return label;
+            }
+
+            HasTextAround |= text.Length > 0;
             line.Clear();
         }
         throw new CmsException(CmsError.NotCms, "no PEM block was found");
@@ -131,6 +155,11 @@ internal sealed class PemDecodingStream(Stream source) : ReadStream
             {
                 throw CmsException.Malformed("the end line of the PEM block does not match its begin line");
             }
+        }
+
+        for (int next; (next = await NextAsync(cancellationToken)) >= 0;)
+        {
+            HasTextAround |= next is not (' ' or '\t' or '\r' or '\n' or 0);
         }
     }
 

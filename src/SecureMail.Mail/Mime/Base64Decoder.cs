@@ -7,7 +7,8 @@ namespace SecureMail.Mail.Mime;
 /// <summary>
 /// Decodes base64 (RFC 2045 §6.8). Line ends and blanks are removed first, then the rest is decoded in bulk. Any other
 /// byte outside the alphabet is an error. The RFC lets a reader skip such bytes; this decoder does not, because a
-/// footer that a relay appended must not disappear unseen.
+/// footer that a relay appended must not disappear unseen. Missing or superfluous padding, and pad bits that are not
+/// zero, are read (RFC 4648 §3.2, §3.5), because they leave one reading only.
 /// </summary>
 internal sealed class Base64Decoder(Stream inner) : DecodingReadStream(inner)
 {
@@ -23,7 +24,8 @@ internal sealed class Base64Decoder(Stream inner) : DecodingReadStream(inner)
         // The second attempt is needed where a line assumed to be whole holds blanks: the platform's decoder skips
         // them, so fewer bytes come out than the length of the text requires.
         if (!TryDecode(_kept + RemoveBlanks(input, wholeLines: true), last, output, out written)
-            && !TryDecode(_kept + RemoveBlanks(input, wholeLines: false), last, output, out written))
+            && !TryDecode(_kept + RemoveBlanks(input, wholeLines: false), last, output, out written)
+            && !TryDecodeEnd(_kept + RemoveBlanks(input, wholeLines: false), last, output, out written))
         {
             throw NotBase64();
         }
@@ -64,6 +66,54 @@ internal sealed class Base64Decoder(Stream inner) : DecodingReadStream(inner)
         _padded = padding > 0;
         _kept = count - whole;
         _compact.AsSpan(whole, _kept).CopyTo(_compact);
+        return true;
+    }
+
+    /// <summary>
+    /// Decodes as <see cref="TryDecode"/> does, but takes any padding, and none, for the end of the data, and ignores the
+    /// pad bits.
+    /// </summary>
+    private bool TryDecodeEnd(int count, bool last, Span<byte> output, out int written)
+    {
+        written = 0;
+        ReadOnlySpan<byte> compact = _compact.AsSpan(0, count);
+        var padding = compact.IndexOf((byte)'=');
+        var data = padding < 0 ? compact : compact[..padding];
+        if (compact[data.Length..].ContainsAnyExcept((byte)'=') || (_padded && !data.IsEmpty))
+        {
+            return false;
+        }
+
+        var whole = data.Length & ~3;
+        var rest = data.Length - whole;
+        var ends = last || padding >= 0;
+        if (
+            Base64.DecodeFromUtf8(data[..whole], output, out _, out written) != OperationStatus.Done
+            || written != whole / 4 * 3
+            || (ends && rest == 1))
+        {
+            return false;
+        }
+
+        if (ends && rest > 1)
+        {
+            // RFC 4648 §4: two characters are one octet, three are two. "A" stands for zero bits.
+            Span<byte> group = [.. "AAAA"u8];
+            Span<byte> octets = stackalloc byte[3];
+            data[whole..].CopyTo(group);
+            if (Base64.DecodeFromUtf8(group, octets, out _, out _) != OperationStatus.Done)
+            {
+                return false;
+            }
+
+            octets[..(rest - 1)].CopyTo(output[written..]);
+            written += rest - 1;
+            rest = 0;
+        }
+
+        _padded |= padding >= 0;
+        _kept = rest;
+        data[whole..(whole + rest)].CopyTo(_compact);
         return true;
     }
 

@@ -17,6 +17,9 @@ internal ref struct HeaderLexer(string text)
     private static readonly SearchValues<char> AtextChars = SearchValues.Create(
         "!#$%&'*+-/=?0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
+    // A value without quotes ends before these, where it may hold no blanks.
+    private static readonly SearchValues<char> ValueEnds = SearchValues.Create("; \t\"(");
+
     private readonly string _text = text;
     private int _position;
 
@@ -33,6 +36,12 @@ internal ref struct HeaderLexer(string text)
             return _position == _text.Length;
         }
     }
+
+    /// <summary>Whether the last value read stood in quotes.</summary>
+    public bool WasQuoted { get; private set; }
+
+    /// <summary>Whether the next character is white space or begins a comment.</summary>
+    public readonly bool IsAtBlank => _position < _text.Length && _text[_position] is ' ' or '\t' or '(';
 
     /// <summary>The next character after white space and comments; NUL at the end.</summary>
     public char Peek()
@@ -68,24 +77,37 @@ internal ref struct HeaderLexer(string text)
         return Take(length < 0 ? rest.Length : length);
     }
 
-    public string ReadTokenOrQuoted()
+    /// <summary>Reads the value of a parameter; empty when there is none.</summary>
+    /// <param name="mayHoldBlanks">Whether a value without quotes may hold blanks, as file names do. It then reaches to
+    /// the next ';'.</param>
+    /// <exception cref="MimeException">A value without quotes has two readings: with blanks, or as several
+    /// parameters.</exception>
+    public string ReadValue(bool mayHoldBlanks)
     {
-        if (Peek() == '"')
+        WasQuoted = Peek() == '"';
+        if (WasQuoted)
         {
             return ReadQuoted();
         }
+
         // Older clients leave spaces, slashes or 8-bit letters unquoted, so the text up to the next ';' or '"' is read
         // as it stands.
         var rest = _text.AsSpan(_position);
-        var length = rest.IndexOfAny(';', '"');
-        var run = length < 0 ? rest : rest[..length];
-        var blank = run.IndexOf('(');
-        if (blank >= 0)
+        var length = mayHoldBlanks ? rest.IndexOfAny(';', '"', '(') : rest.IndexOfAny(ValueEnds);
+        var run = (length < 0 ? rest : rest[..length]).TrimEnd(" \t");
+        if (mayHoldBlanks)
         {
-            run = run[..blank];
+            foreach (var word in run.SplitAny(' ', '\t'))
+            {
+                if (word.Start.Value > 0 && run[word].IndexOf('=') > 0)
+                {
+                    throw new MimeException(MimeReason.Malformed, "A header field lacks a semicolon or quotes.");
+                }
+            }
         }
 
-        return Take(run.TrimEnd(" \t").Length);
+        _position += run.Length;
+        return run.ToString();
     }
 
     /// <summary>Reads a quoted string and returns it without its quotes and escapes.</summary>

@@ -5,7 +5,9 @@ namespace SecureMail.Mail.Mime;
 /// size of the mail. A line that does not fit into the buffer is skipped and reported as <see cref="IsLong"/>; neither
 /// a delimiter nor a legal header line is that long.
 /// </summary>
-internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
+/// <param name="stream">The whole text; seekable.</param>
+/// <param name="start">Offset of the first line.</param>
+internal sealed class LineScanner(Stream stream, long start, MimeReaderOptions options)
 {
     private const int BufferSize = 64 * 1024;
 
@@ -13,7 +15,7 @@ internal sealed class LineScanner(Stream stream, MimeReaderOptions options)
     private readonly byte[] _buffer = new byte[Math.Clamp(stream.Length + 1, 256, BufferSize)];
     private readonly bool _bareLf = options.Allows(MimeLeniency.BareLineFeeds);
     private readonly bool _binary = options.Allows(MimeLeniency.BinaryBodies);
-    private long _bufferOffset;
+    private long _bufferOffset = start;
     private int _start;
     private int _end;
     private int _next;

@@ -37,6 +37,21 @@ public sealed class MailMessage
     }
 
     /// <summary>
+    /// Reads one entity of a message by itself, as <see cref="Parse(Stream, MimeReaderOptions?)"/> does. Its header may
+    /// be empty.
+    /// </summary>
+    /// <exception cref="MimeException">The bytes are not an acceptable entity.</exception>
+    public static MimePart ParseEntity(Stream stream, MimeReaderOptions options) =>
+        MimeReader.ReadEntity(new ByteSource(stream), options);
+
+    /// <summary>
+    /// Where the header begins in a stored message: after a byte order mark and the "From " line of an mbox (RFC 4155),
+    /// or at 0.
+    /// </summary>
+    /// <param name="head">The first kilobyte of the message, or more.</param>
+    public static int HeaderStart(ReadOnlySpan<byte> head) => MimeReader.HeaderStart(head);
+
+    /// <summary>
     /// Every mailbox of every field of that name. From names one address only when this list has one item.
     /// </summary>
     /// <exception cref="MimeException">A field is not an address list.</exception>

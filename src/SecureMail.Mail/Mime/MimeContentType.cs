@@ -12,6 +12,9 @@ public sealed class MimeContentType
 {
     private const int MaxParameters = 100;
 
+    // The parameters that hold text. The values of all others are tokens or media types, and have no blanks.
+    private static readonly HashSet<string> TextParameters = ["filename", "name", "description"];
+
     private MimeContentType(string mediaType, IReadOnlyDictionary<string, string> parameters)
     {
         MediaType = mediaType;
@@ -51,7 +54,10 @@ public sealed class MimeContentType
         return new MimeContentType(ToLower(mediaType), map);
     }
 
-    /// <summary>Reads a Content-Type value.</summary>
+    /// <summary>
+    /// Reads a Content-Type value. Damage that leaves one reading is read: a missing semicolon, several of them, a
+    /// parameter without value, the same parameter twice with the same value.
+    /// </summary>
     /// <exception cref="MimeException">Malformed, TooManyParameters.</exception>
     public static MimeContentType Parse(string value, bool encodedWordsInQuotes = true)
     {
@@ -155,31 +161,50 @@ public sealed class MimeContentType
     private static Dictionary<string, string> ReadParameters(ref HeaderLexer lexer, bool encodedWordsInQuotes)
     {
         var raw = new Dictionary<string, string>(StringComparer.Ordinal);
-        while (lexer.TryTake(';'))
+        var count = 0;
+        while (true)
         {
-            if (lexer.AtEnd)
+            var separated = lexer.IsAtBlank;
+            var afterSemicolon = false;
+            while (lexer.TryTake(';'))
             {
-                break; // a trailing semicolon is common and means nothing
+                separated = afterSemicolon = true;
             }
 
-            var name = ToLower(lexer.ReadToken());
-            lexer.Expect('=');
-            var value = lexer.ReadTokenOrQuoted();
-            if (raw.Count == MaxParameters)
+            if (lexer.AtEnd)
+            {
+                break;
+            }
+
+            if (++count > MaxParameters)
             {
                 throw new MimeException(
                     MimeReason.TooManyParameters, $"A header field has more than {MaxParameters} parameters.");
             }
 
-            if (!raw.TryAdd(name, value))
+            var name = separated ? ToLower(lexer.ReadToken()) : "";
+            if (!lexer.TryTake('='))
+            {
+                // A word without value says nothing. Without a semicolon before it, it may belong to the value before.
+                if (afterSemicolon && (lexer.AtEnd || lexer.Peek() == ';'))
+                {
+                    continue;
+                }
+
+                throw new MimeException(MimeReason.Malformed, "Text follows the parameters of a header field.");
+            }
+
+            var value = lexer.ReadValue(TextParameters.Contains(name.Split('*')[0]));
+            if (name == "boundary" && !lexer.WasQuoted && lexer.IsAtBlank && !lexer.AtEnd && lexer.Peek() != ';')
+            {
+                // Readers that split at semicolons alone take the blank and what follows for a part of the boundary.
+                throw new MimeException(MimeReason.Malformed, "The boundary of a multipart has two readings.");
+            }
+
+            if ((value.Length > 0 || lexer.WasQuoted) && !raw.TryAdd(name, value) && raw[name] != value)
             {
                 throw new MimeException(MimeReason.Malformed, "A header field has a parameter twice.");
             }
-        }
-
-        if (!lexer.AtEnd)
-        {
-            throw new MimeException(MimeReason.Malformed, "Text follows the parameters of a header field.");
         }
 
         return DecodeParameters(raw, encodedWordsInQuotes);
@@ -207,6 +232,15 @@ public sealed class MimeContentType
             var star = key.IndexOf('*', StringComparison.Ordinal);
             if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryJoinSections(raw, key[..star], out var value))
             {
+                // A file name is often given in both forms, the plain one without its marks. Any other parameter has one
+                // value.
+                if (!TextParameters.Contains(key[..star])
+                    && result.TryGetValue(key[..star], out var plain)
+                    && plain != value)
+                {
+                    throw new MimeException(MimeReason.Malformed, "A header field has a parameter twice.");
+                }
+
                 result[key[..star]] = value;
             }
         }

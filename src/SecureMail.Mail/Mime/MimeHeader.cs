@@ -39,10 +39,10 @@ public sealed class MimeHeader
 
     internal static MimeHeader Read(byte[] raw, long offset)
     {
-        // RFC 5322 §2.2: a field name is printable US-ASCII without colon. A space before the colon is refused, because
-        // the obsolete syntax is not read.
+        // RFC 5322 §2.2: a field name is printable US-ASCII without colon. §4.5: blanks may stand before the colon.
         var colon = raw.AsSpan().IndexOf((byte)':');
-        if (colon <= 0 || raw.AsSpan(0, colon).IndexOfAnyExceptInRange((byte)33, (byte)126) >= 0)
+        var name = colon < 0 ? [] : raw.AsSpan(0, colon).TrimEnd(" \t"u8);
+        if (name.IsEmpty || name.IndexOfAnyExceptInRange((byte)33, (byte)126) >= 0)
         {
             throw new MimeException(MimeReason.Malformed, "A header line is not \"Name: value\".");
         }
@@ -56,6 +56,6 @@ public sealed class MimeHeader
             }
         }
 
-        return new MimeHeader(raw, offset, Encoding.ASCII.GetString(raw, 0, colon), builder.ToString().Trim(' ', '\t'));
+        return new MimeHeader(raw, offset, Encoding.ASCII.GetString(name), builder.ToString().Trim(' ', '\t'));
     }
 }

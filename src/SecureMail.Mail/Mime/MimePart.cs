@@ -61,6 +61,51 @@ public sealed class MimePart
             ? name
             : ContentType.Parameters.GetValueOrDefault("name");
 
+    /// <summary>
+    /// Whether one of the names that the sender gave the file has one of these extensions. A field that does not parse
+    /// counts when the extension stands anywhere in it, so that damage hides no name.
+    /// </summary>
+    /// <param name="extensions">With their dots, lower case.</param>
+    public bool HasExtension(params ReadOnlySpan<string> extensions)
+    {
+        foreach (var extension in extensions)
+        {
+            if (Names("Content-Disposition", "filename", extension) || Names("Content-Type", "name", extension))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private bool Names(string field, string parameter, string extension)
+    {
+        foreach (var header in Headers.Where(h => h.Is(field)))
+        {
+            try
+            {
+                var parsed = field == "Content-Type"
+                    ? MimeContentType.Parse(header.Value, _wordsInQuotes)
+                    : MimeContentType.ParseDisposition(header.Value, _wordsInQuotes);
+                if (parsed.Parameters.GetValueOrDefault(parameter)?.TrimEnd()
+                    .EndsWith(extension, StringComparison.OrdinalIgnoreCase) == true)
+                {
+                    return true;
+                }
+            }
+            catch (MimeException)
+            {
+                if (header.Text.Contains(extension, StringComparison.OrdinalIgnoreCase))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
     private MimeContentType? DispositionField
     {
         get

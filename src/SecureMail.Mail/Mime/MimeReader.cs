@@ -10,6 +10,10 @@ namespace SecureMail.Mail.Mime;
 /// </summary>
 internal sealed class MimeReader
 {
+    /// <summary>Bytes that a byte order mark and the "From " line of an mbox may have; a line of mail has at most
+    /// 998.</summary>
+    private const int MaxStoredPrefix = 1024;
+
     private readonly MimeReaderOptions _options;
     private readonly MimeLimits _limits;
     private readonly LineScanner _lines;
@@ -24,7 +28,7 @@ internal sealed class MimeReader
         _source = source;
         _options = options;
         _limits = options.Limits;
-        _lines = new LineScanner(source.Stream, options);
+        _lines = new LineScanner(source.Stream, StartOf(source.Stream, options), options);
     }
 
     /// <summary>
@@ -35,6 +39,29 @@ internal sealed class MimeReader
 
     public static MimePart Read(ByteSource source, MimeReaderOptions options) =>
         new MimeReader(source, options).ReadEntity(0, "text/plain");
+
+    /// <summary>Reads one entity of a message, which unlike a message may have an empty header.</summary>
+    public static MimePart ReadEntity(ByteSource source, MimeReaderOptions options) =>
+        new MimeReader(source, options).ReadEntity(1, "text/plain");
+
+    /// <summary>
+    /// Where the header begins in a stored message: after a byte order mark and the "From " line of an mbox (RFC 4155),
+    /// or at 0.
+    /// </summary>
+    public static int HeaderStart(ReadOnlySpan<byte> head)
+    {
+        var start = head.StartsWith("\uFEFF"u8) ? 3 : 0;
+        var line = head[start..];
+        if (!line.StartsWith("From "u8))
+        {
+            return start;
+        }
+
+        // RFC 5322 §4.5: "From :" is a header field.
+        var end = line.IndexOf((byte)'\n');
+        var isField = line["From ".Length..].TrimStart(" \t"u8).StartsWith(":"u8);
+        return end < 0 || isField ? start : start + end + 1;
+    }
 
     /// <summary>
     /// Reads header sections that follow each other, as in reports (RFC 3464 §2.1), within the same limits.
@@ -92,7 +119,7 @@ internal sealed class MimeReader
 
         var bodyOffset = _lines.NextOffset;
         var type = ContentTypeOf(headers, defaultType);
-        var encoding = SingleField(headers, "Content-Transfer-Encoding")?.Value.Trim().ToLowerInvariant() ?? "7bit";
+        var encoding = EncodingOf(headers);
         List<MimePart> children = [];
         if (!headersOnly)
         {
@@ -322,15 +349,56 @@ internal sealed class MimeReader
         catch (MimeException e)
             when (e.Reason == MimeReason.Malformed
                 && _options.Allows(MimeLeniency.OpaqueMalformedTypes)
-                && !header.Value.Contains("multipart", StringComparison.OrdinalIgnoreCase))
+                && !header.Value.Contains("multipart", StringComparison.OrdinalIgnoreCase)
+                && !header.Value.Contains("pkcs7", StringComparison.OrdinalIgnoreCase))
         {
             return MimeContentType.Of("application/octet-stream");
         }
     }
 
     /// <summary>
-    /// The only field of that name, or null. Two such fields are refused, because different software would obey
-    /// different ones.
+    /// The transfer encoding, lower case; "7bit" when none is named (RFC 2045 §6.1). Comments, quotes and parameters are
+    /// passed over. A value that is not one word is returned as it stands and is no known encoding.
+    /// </summary>
+    private static string EncodingOf(List<MimeHeader> headers)
+    {
+        if (SingleField(headers, "Content-Transfer-Encoding") is not { } header)
+        {
+            return "7bit";
+        }
+
+        try
+        {
+            var lexer = new HeaderLexer(header.Value);
+            if (lexer.AtEnd)
+            {
+                return "7bit";
+            }
+
+            var encoding = lexer.Peek() == '"' ? lexer.ReadQuoted().Trim() : lexer.ReadToken();
+            return (lexer.AtEnd || lexer.Peek() == ';' ? encoding : header.Value).ToLowerInvariant();
+        }
+        catch (MimeException)
+        {
+            return header.Value.ToLowerInvariant();
+        }
+    }
+
+    private static long StartOf(Stream stream, MimeReaderOptions options)
+    {
+        if (!options.Allows(MimeLeniency.StoredPrefix))
+        {
+            return 0;
+        }
+
+        Span<byte> head = stackalloc byte[MaxStoredPrefix];
+        stream.Position = 0;
+        return HeaderStart(head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)]);
+    }
+
+    /// <summary>
+    /// The only field of that name, or null. Two such fields with different values are refused, because different
+    /// software would obey different ones.
     /// </summary>
     private static MimeHeader? SingleField(List<MimeHeader> headers, string name)
     {
@@ -342,7 +410,7 @@ internal sealed class MimeReader
                 continue;
             }
 
-            if (found is not null)
+            if (found is not null && found.Value != header.Value)
             {
                 throw new MimeException(MimeReason.Malformed, $"A header has two {name} fields.");
             }

@@ -60,6 +60,12 @@ public enum MimeLeniency
     /// application/octet-stream. OpenSSL writes such a part when it signs plain text without -text.
     /// </summary>
     HeaderlessParts = 32,
+
+    /// <summary>
+    /// A byte order mark, and the "From " line of an mbox (RFC 4155), may stand before the header, as editors and mail
+    /// clients store them.
+    /// </summary>
+    StoredPrefix = 64,
 }
 
 /// <summary>Limits and leniency for reading a message.</summary>
@@ -77,7 +83,8 @@ public sealed record MimeReaderOptions
                 | MimeLeniency.OpaqueMalformedTypes
                 | MimeLeniency.BareLineFeeds
                 | MimeLeniency.BinaryBodies
-                | MimeLeniency.HeaderlessParts,
+                | MimeLeniency.HeaderlessParts
+                | MimeLeniency.StoredPrefix,
         };
 
     public MimeLimits Limits { get; init; } = new();

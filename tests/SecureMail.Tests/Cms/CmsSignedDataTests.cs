@@ -315,7 +315,8 @@ public sealed class CmsSignedDataTests
                 CmsException error = await Should.ThrowAsync<CmsException>(() => ReadAsync(cms[..length]));
                 error.Error.ShouldBeOneOf(CmsError.NotCms, CmsError.Truncated, CmsError.Malformed);
             }
-            (await Should.ThrowAsync<CmsException>(() => ReadAsync([.. cms, 0]))).Error.ShouldBe(CmsError.Malformed);
+            (await ReadAsync([.. cms, 0, 0, (byte)'\r', (byte)'\n'])).HasExtraOctets.ShouldBeFalse();
+            (await ReadAsync([.. cms, 0, 1])).HasExtraOctets.ShouldBeTrue();
         }
     }
 
@@ -403,6 +404,7 @@ public sealed class CmsSignedDataTests
                 var armoured = System.Text.Encoding.UTF8.GetBytes(text);
                 CmsFormat.Detect(armoured.AsSpan(0, CmsFormat.DetectionLength)).ShouldBe(CmsKind.SignedData);
                 using CmsSignedData data = await ReadAsync(armoured);
+                data.HasExtraOctets.ShouldBe(text != pem);
                 (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
             }
             await Should.ThrowAsync<CmsException>(() =>

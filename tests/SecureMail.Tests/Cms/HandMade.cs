@@ -17,9 +17,11 @@ internal static class HandMade
     /// <param name="writeDigest">Writes the signer's digest AlgorithmIdentifier in place of
     /// <paramref name="digest"/>.</param>
     /// <param name="writeAlgorithm">Writes the signature's in place of <paramref name="algorithm"/>.</param>
+    /// <param name="send">Makes the SET that is sent of the SET in DER; null: the same.</param>
     public static byte[] SignedData(
         X509Certificate2 certificate, string digest, string algorithm, Action<AsnWriter>? attributes,
-        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null)
+        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null,
+        Func<byte[], byte[]>? send = null)
     {
         byte[]? set = null;
         if (attributes is not null)
@@ -33,7 +35,7 @@ internal static class HandMade
             set = attributeWriter.Encode();
         }
         var value = sign(set);
-        var writer = new AsnWriter(AsnEncodingRules.DER);
+        var writer = new AsnWriter(AsnEncodingRules.BER);
         using (writer.PushSequence())
         {
             writer.WriteObjectIdentifier("1.2.840.113549.1.7.2");
@@ -68,7 +70,7 @@ internal static class HandMade
                     (writeDigest ?? (w => Algorithm(w, digest)))(writer);
                     if (set is not null)
                     {
-                        byte[] retagged = [.. set];
+                        byte[] retagged = [.. send?.Invoke(set) ?? set];
                         retagged[0] = 0xA0;
                         writer.WriteEncodedValue(retagged);
                     }

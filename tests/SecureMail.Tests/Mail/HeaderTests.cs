@@ -34,12 +34,37 @@ public class HeaderTests
         MimeContentType.Parse(value).Parameters["name"].ShouldBe(name);
 
     [Theory]
+    [InlineData("multipart/signed; boundary=\"x\" protocol=\"p/q\"")]
+    [InlineData("multipart/signed boundary=\"x\" ; protocol=p/q")]
+    [InlineData("multipart/signed;; boundary=\"x\"; ; protocol=p/q;")]
+    [InlineData("multipart/signed; windows-1258; boundary=\"x\"; protocol=p/q; charset")]
+    [InlineData("multipart/signed; boundary=\"x\"; charset=; protocol=p/q")]
+    [InlineData("multipart/signed; boundary=x; protocol=p/q; boundary=\"x\"")]
+    [InlineData("multipart/signed; micalg=sha-256 protocol=p/q; boundary=x (a comment)")]
+    [InlineData("multipart / signed (c) ; boundary = \"x\" ; protocol = p/q")]
+    [InlineData("Multipart/Signed; boundary*=us-ascii''x; PROTOCOL=p/q; boundary=x")]
+    public void Damage_with_one_reading_is_read(string value)
+    {
+        var type = MimeContentType.Parse(value);
+        type.MediaType.ShouldBe("multipart/signed");
+        type.Parameters["boundary"].ShouldBe("x");
+        type.Parameters["protocol"].ShouldBe("p/q");
+    }
+
+    [Theory]
     [InlineData("text", MimeReason.Malformed)]
     [InlineData("text/", MimeReason.Malformed)]
     [InlineData("text/plain; a=1; A=2", MimeReason.Malformed)]
     [InlineData("text/plain; a=\"x", MimeReason.Malformed)]
     [InlineData("text/plain; (open", MimeReason.Malformed)]
-    [InlineData("text/plain x=y", MimeReason.Malformed)]
+    [InlineData("text/plain y", MimeReason.Malformed)]
+    [InlineData("text/plain; a=\"x\"y", MimeReason.Malformed)]
+    [InlineData("text/plain; a=\"x\"b=y", MimeReason.Malformed)]
+    [InlineData("multipart/mixed; boundary=x y=z", MimeReason.Malformed)]
+    [InlineData("multipart/mixed; boundary=x y", MimeReason.Malformed)]
+    [InlineData("multipart/mixed; boundary=x; boundary=y", MimeReason.Malformed)]
+    [InlineData("multipart/mixed; boundary=x; boundary*=us-ascii''y", MimeReason.Malformed)]
+    [InlineData("application/pdf; name=a b=c.pdf", MimeReason.Malformed)]
     public void A_type_that_breaks_the_grammar_is_refused(string value, MimeReason reason) =>
         Refusal(() => MimeContentType.Parse(value)).ShouldBe(reason);
 

@@ -97,7 +97,7 @@ public class MimeBulkTests
 
     [Theory]
     [InlineData("QUJD\r\nQU!D\r\n")]
-    [InlineData("QUJD\r\nQUJ\r\n")]
+    [InlineData("QUJD\r\nQ\r\n")]
     [InlineData("QUI=\r\nQUJD\r\n")]
     [InlineData("QUJD\r\nQ=JD\r\nQUJD\r\n")]
     [InlineData("QUJD\r\nQUJD\r\n-- \r\nfooter\r\n")]

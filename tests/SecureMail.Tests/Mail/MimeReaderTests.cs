@@ -187,8 +187,77 @@ public class MimeReaderTests
     public void A_malformed_type_makes_the_part_opaque_but_never_hides_a_multipart()
     {
         Read("Content-Type: pdf\r\n\r\n").Root.ContentType.MediaType.ShouldBe("application/octet-stream");
-        Refusal(Octets("Content-Type: multipart/mixed boundary=x\r\n\r\n")).ShouldBe(MimeReason.Malformed);
+        Refusal(Octets("Content-Type: multipart/mixed, boundary=x\r\n\r\n")).ShouldBe(MimeReason.Malformed);
+        Refusal(Octets("Content-Type: application/pkcs7-mime; a=1; a=2\r\n\r\n")).ShouldBe(MimeReason.Malformed);
     }
+
+    [Theory]
+    [InlineData("base64 (as always)", "base64")]
+    [InlineData("(c) BASE64;", "base64")]
+    [InlineData("\"quoted-printable\"; x=y", "quoted-printable")]
+    [InlineData("", "7bit")]
+    [InlineData("base64 8bit", "base64 8bit")]
+    [InlineData("\"base64", "\"base64")]
+    public void A_transfer_encoding_is_one_word_whatever_stands_beside_it(string value, string expected) =>
+        Read($"Content-Transfer-Encoding: {value}\r\n\r\nQQ==").Root.TransferEncoding.ShouldBe(expected);
+
+    [Fact]
+    public void A_field_twice_is_read_when_both_say_the_same()
+    {
+        Read("Content-Type: text/html\r\nContent-Type: text/html\r\n\r\n").Root.ContentType.MediaType.ShouldBe(
+            "text/html");
+        Refusal(Octets("Content-Type: text/html\r\nContent-Type: text/plain\r\n\r\n")).ShouldBe(
+            MimeReason.Malformed);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\uFEFF")]
+    [InlineData("From lan@xa.vn Mon Jun  1 10:00:00 2026\n")]
+    [InlineData("\uFEFFFrom - Mon Jun  1 10:00:00 2026\r\n")]
+    public void A_stored_message_may_begin_with_what_editors_and_mail_clients_add(string before)
+    {
+        var stored = Encoding.UTF8.GetBytes(before + "From : lan@xa.vn\nSubject\t: x\n\nbody\n");
+        var message = MailMessage.Parse(stored, MimeReaderOptions.Stored);
+        message.Mailboxes("From").ShouldHaveSingleItem().Address.ShouldBe("lan@xa.vn");
+        message.Subject.ShouldBe("x");
+        Text(message.Root.OpenBody()).ShouldBe("body\n");
+        if (before.Length > 0)
+        {
+            Should.Throw<MimeException>(() => MailMessage.Parse(stored, MimeReaderOptions.Received));
+        }
+    }
+
+    [Theory]
+    [InlineData("QQ==", "A")]
+    [InlineData("QR==", "A")]
+    [InlineData("QQ", "A")]
+    [InlineData("QQ=", "A")]
+    [InlineData("QQ====", "A")]
+    [InlineData("QUI=", "AB")]
+    [InlineData("QUJ", "AB")]
+    [InlineData("QUI==\r\n=\r\n", "AB")]
+    [InlineData("QUJD=", "ABC")]
+    [InlineData("QUJDQUJ", "ABCAB")]
+    public void Padding_does_not_matter_where_the_octets_are_the_same(string body, string text)
+    {
+        foreach (var before in new[] { 0, 1, 400 })
+        {
+            var lines = string.Concat(Enumerable.Repeat("QUJD\r\n", before));
+            Text(Read($"Content-Transfer-Encoding: base64\r\n\r\n{lines}{body}").Root.OpenDecoded()).ShouldBe(
+                string.Concat(Enumerable.Repeat("ABC", before)) + text);
+        }
+    }
+
+    [Theory]
+    [InlineData("Content-Type: application/octet-stream; name=a.p7m", true)]
+    [InlineData("Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=\"A.P7M\"", true)]
+    [InlineData("Content-Type: application/octet-stream; name*=UTF-8''a%2Ep7m", true)]
+    [InlineData("Content-Type: application/octet-stream; name=a b=c.p7m", true)]
+    [InlineData("Content-Disposition: attachment; filename=a.p7m; filename=b.pdf", true)]
+    [InlineData("Content-Type: application/octet-stream; name=a.p7m.pdf", false)]
+    public void No_damage_hides_the_name_of_a_file(string fields, bool expected) =>
+        Read($"{fields}\r\n\r\nbody").Root.HasExtension(".p7c", ".p7m").ShouldBe(expected);
 
     [Theory]
     [InlineData("base64", "Q8O0bmcg\r\ndsSDbg==", "Công văn")]
@@ -198,7 +267,8 @@ public class MimeReaderTests
         Text(Read($"Content-Transfer-Encoding: {encoding}\r\n\r\n{body}").Root.OpenDecoded()).ShouldBe(text);
 
     [Theory]
-    [InlineData("base64", "Q8O0b")]
+    [InlineData("base64", "Q8O0bmcgd")]
+    [InlineData("base64", "Q8O0bmcgd===")]
     [InlineData("base64", "Q8O0bmcg\r\n-- \r\nfooter of a list")]
     [InlineData("base64", "dsSDbg==Q8O0")]
     [InlineData("quoted-printable", "=C")]

@@ -314,9 +314,10 @@ public class MessageValidatorTests
     {
         var mixed = MixedWith(await EncryptedAsync(), "<img src=\"http://evil/");
         using var validation = await ValidateAsync(Octets(mixed));
-        validation.Verdict.ShouldBe(Verdict.Unsigned);
-        validation.Encrypted.ShouldBeFalse();
-        validation.Parts.Select(p => p.ContentType.MediaType).ShouldBe(["text/plain", "application/pkcs7-mime"]);
+        validation.Verdict.ShouldBe(Verdict.Indeterminate);
+        validation.Encrypted.ShouldBeTrue();
+        validation.Problem!.Code.ShouldBe("envelope-among-parts");
+        validation.Parts.ShouldBeEmpty();
     }
 
     [Fact]
@@ -353,7 +354,8 @@ public class MessageValidatorTests
         var start = Text(mail).LastIndexOf("\r\n\r\n", Text(mail).Length - 200, StringComparison.Ordinal) + 4;
         var text = Text(mail);
         (await VerdictAsync(Octets(text[..start] + "AAAA" + text[(start + 4)..]))).ShouldBe(Verdict.Invalid);
-        (await VerdictAsync(Octets(text[..start] + "!!!!" + text[(start + 4)..]))).ShouldBe(Verdict.Invalid);
+        // What does not decode says nothing about the signature.
+        (await VerdictAsync(Octets(text[..start] + "!!!!" + text[(start + 4)..]))).ShouldBe(Verdict.Unreadable);
     }
 
     [Fact]
