@@ -98,7 +98,7 @@ public static class CmsDecryptor
     {
         await reader.EnterAsync(Der.Context0, cancellationToken);
         await reader.EnterAsync(Der.Sequence, cancellationToken);
-        await reader.ReadElementAsync(cancellationToken); // version: it follows from the other fields
+        await reader.ReadElementAsync(Der.Integer, cancellationToken); // version: it follows from the other fields
         if (await reader.PeekTagAsync(cancellationToken) == Der.Context0)
         {
             await reader.ReadElementAsync(cancellationToken); // originatorInfo: certificates for static key agreement
@@ -130,7 +130,12 @@ public static class CmsDecryptor
             await reader.BeginOctetStringAsync(Der.PrimitiveContext0, cancellationToken);
             if (authenticated)
             {
-                await ReadGcmAsync(reader, key, algorithm, spool, limits, cancellationToken);
+                var hasAttributes = await ReadGcmAsync(reader, key, algorithm, spool, limits, cancellationToken);
+                // RFC 5083 §2.1: the attributes authenticate a type other than id-data.
+                if (!hasAttributes && contentType != Oids.Data)
+                {
+                    throw CmsException.Malformed("a content type that is not authenticated");
+                }
             }
             else
             {
@@ -155,8 +160,8 @@ public static class CmsDecryptor
     }
 
     /// <summary>Reads the content, [1] authAttrs, mac, [2] unauthAttrs (RFC 5083 §2.1). The reader is then at the end
-    /// of AuthEnvelopedData.</summary>
-    private static async Task ReadGcmAsync(
+    /// of AuthEnvelopedData. Returns whether there are authAttrs.</summary>
+    private static async Task<bool> ReadGcmAsync(
         BerReader reader, byte[] key, ContentAlgorithm algorithm, SecretSpool spool, CmsLimits limits,
         CancellationToken cancellationToken)
     {
@@ -195,6 +200,8 @@ public static class CmsDecryptor
         {
             throw Failed();
         }
+
+        return attributes is not null;
     }
 
     /// <summary>

@@ -108,7 +108,7 @@ public sealed class CmsSignedData : IDisposable
         {
             await reader.EnterAsync(Der.Context0, cancellationToken);
             await reader.EnterAsync(Der.Sequence, cancellationToken);
-            await reader.ReadElementAsync(cancellationToken); // version: it follows from the rest (RFC 5652 §5.1)
+            await reader.ReadElementAsync(Der.Integer, cancellationToken); // version: it follows from the rest (RFC 5652 §5.1)
             IReadOnlyList<HashAlgorithmName> digests = ReadDigests(
                 await reader.ReadElementAsync(cancellationToken), limits);
             data = await ReadContentAsync(reader, content, digests, limits, cancellationToken);

@@ -111,6 +111,12 @@ internal sealed class MessageLayers : IDisposable
     {
         // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed. They also show a second
         // part that is not declared as a signature.
+        if (part.Children.Count == 0)
+        {
+            Signatures.Add(new SignedLayer(null, null, CoversWhole: false, Envelopes.Count));
+            return null;
+        }
+
         var data = part.Children.Count < 2 ? null : await TryReadSignatureAsync(part.Children[1], cancellationToken);
         whole &=
             part.Children.Count == 2

@@ -102,6 +102,14 @@ internal sealed class BerReader(Stream source, CmsLimits limits) : IDisposable
         return copy.ToArray();
     }
 
+    /// <summary>Reads the next element whole, as <see cref="ReadElementAsync(CancellationToken)"/> does.</summary>
+    /// <exception cref="CmsException">The element has another tag.</exception>
+    public async ValueTask<byte[]> ReadElementAsync(byte tag, CancellationToken cancellationToken)
+    {
+        await ExpectAsync(tag, cancellationToken);
+        return await ReadElementAsync(cancellationToken);
+    }
+
     /// <summary>
     /// Begins an OCTET STRING of unknown size; <see cref="ReadPieceAsync"/> then returns its contents. The element is
     /// primitive (the given tag) or constructed from OCTET STRINGs (the same tag with the constructed bit).

@@ -9,6 +9,7 @@ namespace SecureMail.Cms.Asn1;
 /// </summary>
 internal static class Der
 {
+    public const byte Integer = 0x02;
     public const byte OctetString = 0x04;
     public const byte Sequence = 0x30;
     public const byte Set = 0x31;

@@ -55,7 +55,7 @@ public sealed class MimeContentType
     }
 
     /// <summary>
-    /// Reads a Content-Type value. Damage that leaves one reading is read: a missing semicolon, several of them, a
+    /// Reads a Content-Type value. Damage that leaves one reading is read: a missing semicolon after a value, several, a
     /// parameter without value, the same parameter twice with the same value.
     /// </summary>
     /// <exception cref="MimeException">Malformed, TooManyParameters.</exception>
@@ -164,7 +164,8 @@ public sealed class MimeContentType
         var count = 0;
         while (true)
         {
-            var separated = lexer.IsAtBlank;
+            // A reader that splits at semicolons takes what follows the type, or a value without quotes, for a part of it.
+            var separated = lexer.WasQuoted && lexer.IsAtBlank;
             var afterSemicolon = false;
             while (lexer.TryTake(';'))
             {
@@ -194,13 +195,8 @@ public sealed class MimeContentType
                 throw new MimeException(MimeReason.Malformed, "Text follows the parameters of a header field.");
             }
 
+            RequireSection(name);
             var value = lexer.ReadValue(TextParameters.Contains(name.Split('*')[0]));
-            if (name == "boundary" && !lexer.WasQuoted && lexer.IsAtBlank && !lexer.AtEnd && lexer.Peek() != ';')
-            {
-                // Readers that split at semicolons alone take the blank and what follows for a part of the boundary.
-                throw new MimeException(MimeReason.Malformed, "The boundary of a multipart has two readings.");
-            }
-
             if ((value.Length > 0 || lexer.WasQuoted) && !raw.TryAdd(name, value) && raw[name] != value)
             {
                 throw new MimeException(MimeReason.Malformed, "A header field has a parameter twice.");
@@ -208,6 +204,16 @@ public sealed class MimeContentType
         }
 
         return DecodeParameters(raw, encodedWordsInQuotes);
+    }
+
+    /// <summary>RFC 2231 §3, §4: behind the name stand "*", or "*" and a number, or both with "*" at the end.</summary>
+    private static void RequireSection(string name)
+    {
+        var star = name.IndexOf('*', StringComparison.Ordinal);
+        if (star >= 0 && (star == 0 || name.AsSpan(star + 1).TrimEnd('*').ContainsAnyExceptInRange('0', '9')))
+        {
+            throw new MimeException(MimeReason.Malformed, "A header field has a parameter whose name is malformed.");
+        }
     }
 
     /// <summary>

@@ -350,7 +350,8 @@ internal sealed class MimeReader
             when (e.Reason == MimeReason.Malformed
                 && _options.Allows(MimeLeniency.OpaqueMalformedTypes)
                 && !header.Value.Contains("multipart", StringComparison.OrdinalIgnoreCase)
-                && !header.Value.Contains("pkcs7", StringComparison.OrdinalIgnoreCase))
+                && !header.Value.Contains("pkcs7", StringComparison.OrdinalIgnoreCase)
+                && !header.Value.Contains(".p7", StringComparison.OrdinalIgnoreCase))
         {
             return MimeContentType.Of("application/octet-stream");
         }

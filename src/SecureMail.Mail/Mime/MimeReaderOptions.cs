@@ -51,7 +51,7 @@ public enum MimeLeniency
 
     /// <summary>
     /// A part whose Content-Type does not parse is read as application/octet-stream; the rest of the message stays
-    /// readable.
+    /// readable. A type that names a multipart or S/MIME is still refused.
     /// </summary>
     OpaqueMalformedTypes = 16,
 

@@ -187,8 +187,9 @@ public class MimeReaderTests
     public void A_malformed_type_makes_the_part_opaque_but_never_hides_a_multipart()
     {
         Read("Content-Type: pdf\r\n\r\n").Root.ContentType.MediaType.ShouldBe("application/octet-stream");
-        Refusal(Octets("Content-Type: multipart/mixed, boundary=x\r\n\r\n")).ShouldBe(MimeReason.Malformed);
+        Refusal(Octets("Content-Type: multipart/mixed boundary=x\r\n\r\n")).ShouldBe(MimeReason.Malformed);
         Refusal(Octets("Content-Type: application/pkcs7-mime; a=1; a=2\r\n\r\n")).ShouldBe(MimeReason.Malformed);
+        Refusal(Octets("Content-Type: application/x y; name=a.p7m\r\n\r\n")).ShouldBe(MimeReason.Malformed);
     }
 
     [Theory]
@@ -253,7 +254,6 @@ public class MimeReaderTests
     [InlineData("Content-Type: application/octet-stream; name=a.p7m", true)]
     [InlineData("Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=\"A.P7M\"", true)]
     [InlineData("Content-Type: application/octet-stream; name*=UTF-8''a%2Ep7m", true)]
-    [InlineData("Content-Type: application/octet-stream; name=a b=c.p7m", true)]
     [InlineData("Content-Disposition: attachment; filename=a.p7m; filename=b.pdf", true)]
     [InlineData("Content-Type: application/octet-stream; name=a.p7m.pdf", false)]
     public void No_damage_hides_the_name_of_a_file(string fields, bool expected) =>
