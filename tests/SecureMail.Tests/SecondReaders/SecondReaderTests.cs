@@ -32,7 +32,8 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>SECUREMAIL_FUZZ_MUTANTS sets how many, SECUREMAIL_FUZZ_SEED where they begin.</summary>
+    /// <summary>SECUREMAIL_FUZZ_MUTANTS sets how many, or SECUREMAIL_FUZZ_SECONDS for how long; SECUREMAIL_FUZZ_SEED
+    /// the number of the first; SECUREMAIL_FUZZ_FOLDER where mutants that fail are written.</summary>
     [Fact]
     public async Task No_mutant_that_we_call_valid_is_read_otherwise()
     {
@@ -44,10 +45,15 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
         var largest = (Octets: 0, Number: 0UL);
         Lock gate = new();
         var reader = new SecondReader(Seeds.RecipientKeyPem);
-        await Parallel.ForAsync(
-            0L, (long)count,
+        var seconds = Number("SECUREMAIL_FUZZ_SECONDS", 0);
+        using var end = new CancellationTokenSource(
+            seconds == 0 ? Timeout.InfiniteTimeSpan : TimeSpan.FromSeconds(seconds));
+        var done = 0;
+        var running = Parallel.ForAsync(
+            0L, seconds == 0 ? (long)count : long.MaxValue, end.Token,
             async (i, _) =>
             {
+                Interlocked.Increment(ref done);
                 var number = first + (ulong)i;
                 var seed = (int)(number % (ulong)Seeds.Mails.Count);
                 var mutant = MailMutator.Mutate(Seeds.Mails[seed], number);
@@ -73,9 +79,18 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
                     failures.Add($"mutant {number} of {Seeds.Names[seed]}: {e}");
                 }
             });
+        try
+        {
+            await running;
+        }
+        catch (OperationCanceledException) when (end.IsCancellationRequested)
+        {
+            // The time is over.
+        }
+
         var total = string.Join(", ", verdicts.OrderBy(v => v.Key).Select(v => $"{v.Key} {v.Value}"));
         output.WriteLine(
-            $"{count} mutants from {first}: {total}; slowest {slowest.Time.TotalMilliseconds:F0} ms (mutant "
+            $"{done} mutants from {first}: {total}; slowest {slowest.Time.TotalMilliseconds:F0} ms (mutant "
             + $"{slowest.Number}), largest {largest.Octets} octets (mutant {largest.Number}); failures {failures.Count}");
         if (Environment.GetEnvironmentVariable("SECUREMAIL_FUZZ_FOLDER") is { Length: > 0 } folder)
         {
@@ -93,7 +108,7 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
             output.WriteLine(failure);
         }
 
-        verdicts.GetValueOrDefault(Verdict.Valid).ShouldBeGreaterThan((int)count / 50, "mutants that stay valid");
+        verdicts.GetValueOrDefault(Verdict.Valid).ShouldBeGreaterThan(done / 50, "mutants that stay valid");
         failures.Count.ShouldBe(0, "mutants that are read otherwise, listed above");
     }
 
