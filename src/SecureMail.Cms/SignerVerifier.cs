@@ -81,7 +81,13 @@ internal static class SignerVerifier
                 pure ? signer.EncodedSignedAttributes ?? whole
                 : signer.EncodedSignedAttributes is { } encoded ? CryptographicOperations.HashData(digest, encoded)
                 : contentDigest;
-            if (signed is not null)
+            if (!candidates.Exists(c => c.Key is not null))
+            {
+                // Nothing was computed, so the value is not wrong: the key is of a kind, on a curve, with parameters or
+                // of a size that is not supported.
+                problems.Add(SignerProblem.SignatureAlgorithmUnsupported);
+            }
+            else if (signed is not null)
             {
                 match = candidates.Find(c =>
                     algorithm.IsCompatibleWith(c)
@@ -107,7 +113,9 @@ internal static class SignerVerifier
             problems.Add(SignerProblem.SigningCertificateContradicts);
         }
 
-        if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.IsCompatibleWith(certificate))
+        if (certificate?.Key is not null
+            && signer.SignatureAlgorithm is { } used
+            && !used.IsCompatibleWith(certificate))
         {
             problems.Add(SignerProblem.AlgorithmsContradict);
         }

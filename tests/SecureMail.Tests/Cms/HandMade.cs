@@ -17,9 +17,11 @@ internal static class HandMade
     /// <param name="writeDigest">Writes the signer's digest AlgorithmIdentifier in place of
     /// <paramref name="digest"/>.</param>
     /// <param name="writeAlgorithm">Writes the signature's in place of <paramref name="algorithm"/>.</param>
+    /// <param name="crls">CRLs to enclose, in this order.</param>
     public static byte[] SignedData(
         X509Certificate2 certificate, string digest, string algorithm, Action<AsnWriter>? attributes,
-        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null)
+        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null,
+        IReadOnlyList<byte[]>? crls = null)
     {
         byte[]? set = null;
         if (attributes is not null)
@@ -54,6 +56,18 @@ internal static class HandMade
                 using (writer.PushSetOf(Context0))
                 {
                     writer.WriteEncodedValue(certificate.RawData);
+                }
+
+                if (crls is not null)
+                {
+                    // A SEQUENCE is written and tagged as the SET, because the writer would sort a SET.
+                    using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 1)))
+                    {
+                        foreach (var crl in crls)
+                        {
+                            writer.WriteEncodedValue(crl);
+                        }
+                    }
                 }
 
                 using (writer.PushSetOf())
