@@ -5,9 +5,10 @@ namespace SecureMail.Pkcs11;
 /// <summary>
 /// Tells by one operation of the token whether a public key is that of a private key, because a token need not tell the
 /// public key of an elliptic-curve key, and CKA_ID and CKA_LABEL prove nothing (PKCS #11 2.40 §4.4). A key that signs
-/// signs a random digest. A key that does not agrees on a secret with a key made here, or decrypts a random one.
+/// signs a random digest. A key that does not agrees on a secret with a key made here, or decrypts a random one. Tokens
+/// leave CKA_SIGN out or set it wrongly, so the other operation is tried when the first is not allowed.
 /// </summary>
-/// <param name="signs">Whether the key may sign.</param>
+/// <param name="signs">Whether the key may sign, as far as the token tells.</param>
 /// <param name="open">Opens the private key with this public key, for one of the two uses.</param>
 internal sealed class KeyTrial(bool signs, Func<PublicKeyValue, Pkcs11KeyUse, AsymmetricAlgorithm> open)
 {
@@ -15,14 +16,17 @@ internal sealed class KeyTrial(bool signs, Func<PublicKeyValue, Pkcs11KeyUse, As
     private byte[]? _signature;
 
     /// <exception cref="Pkcs11Exception">The token failed. That the key may not be used is no error here.</exception>
-    public bool IsKeyOf(PublicKeyValue candidate)
+    public bool IsKeyOf(PublicKeyValue candidate) => Try(candidate, signs) ?? Try(candidate, !signs) ?? false;
+
+    /// <summary>Null when the key may not be used so.</summary>
+    private bool? Try(PublicKeyValue candidate, bool signing)
     {
         try
         {
-            using var key = open(candidate, signs ? Pkcs11KeyUse.Signing : Pkcs11KeyUse.Decryption);
+            using var key = open(candidate, signing ? Pkcs11KeyUse.Signing : Pkcs11KeyUse.Decryption);
             return key switch
             {
-                RSA rsa when signs => Signs(rsa),
+                RSA rsa when signing => Signs(rsa),
                 RSA rsa => Decrypts(rsa),
                 ECDsa ecdsa => Signs(ecdsa),
                 ECDiffieHellman agreement => Agrees(agreement),
@@ -36,7 +40,7 @@ internal sealed class KeyTrial(bool signs, Func<PublicKeyValue, Pkcs11KeyUse, As
         catch (Pkcs11Exception e)
             when (e.Fault is Pkcs11Fault.KeyUnusable or Pkcs11Fault.MechanismUnsupported or Pkcs11Fault.DataInvalid)
         {
-            return false;
+            return null;
         }
     }
 

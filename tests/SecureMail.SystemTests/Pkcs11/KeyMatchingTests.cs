@@ -20,6 +20,10 @@ public sealed class OddTokenFixture : IAsyncLifetime
 
     internal TestIdentity Hinted { get; } = Issue("CN=Hinted", ECDsa.Create(ECCurve.NamedCurves.nistP256));
 
+    /// <summary>May agree on a secret and not sign.</summary>
+    internal TestIdentity Agreeing { get; } = Issue(
+        "CN=Agreeing", ECDsa.Create(ECCurve.NamedCurves.nistP256), X509KeyUsageFlags.KeyAgreement);
+
     internal TestIdentity Absent { get; } = Issue("CN=Absent", ECDsa.Create(ECCurve.NamedCurves.nistP256));
 
     internal TestIdentity Signing { get; } = Issue("CN=Signing", RSA.Create(2048));
@@ -33,6 +37,9 @@ public sealed class OddTokenFixture : IAsyncLifetime
         await WriteAsync(SoftHsm.OddToken, Rsa, "rsa-noid");
         await WriteCertificateAsync(SoftHsm.OddToken, Rsa, "elsewhere", "99");
         await WriteAsync(SoftHsm.OddToken, Ec, "ec-noid");
+        await WriteObjectAsync(
+            SoftHsm.OddToken, "privkey", ((ECDsa)Agreeing.Key).ExportECPrivateKey(), "agree-noid", null,
+            "--usage-derive");
         await WriteAsync(SoftHsm.OddToken, Hinted, "ec-hinted", "31");
         // The public key object of another key lies under the id of this one.
         await WriteObjectAsync(
@@ -130,6 +137,26 @@ public sealed class KeyMatchingTests(OddTokenFixture odd) : IClassFixture<OddTok
         Should
             .Throw<Pkcs11Exception>(() => token.OpenEcdsa(TokenFixture.Key("ec-noid")))
             .Code.ShouldBe("PUBLIC_KEY_ABSENT");
+    }
+
+    [Theory]
+    [InlineData("pkcs11:object=agree-noid")]
+    [InlineData("pkcs11:")]
+    public void A_key_that_may_not_sign_is_proven_by_agreeing_on_a_secret(string uri)
+    {
+        using var token = TokenFixture.Open(token: SoftHsm.OddToken);
+        using var key = (ECDiffieHellman)token.OpenKeyFor(
+            odd.Agreeing.Certificate, Pkcs11Uri.Parse(uri), Pkcs11KeyUse.Decryption);
+        using var other = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
+        using var theirs = other.PublicKey;
+        using var ours = odd.Agreeing.Certificate.PublicKey.GetECDiffieHellmanPublicKey()!;
+        using var oursPublic = ours.PublicKey;
+        key.DeriveRawSecretAgreement(theirs).ShouldBe(other.DeriveRawSecretAgreement(oursPublic));
+        Should
+            .Throw<Pkcs11Exception>(() =>
+                token.OpenKeyFor(
+                    odd.Absent.Certificate, TokenFixture.Key("agree-noid"), Pkcs11KeyUse.Decryption))
+            .Code.ShouldBe("KEY_OF_ANOTHER_CERTIFICATE");
     }
 
     [Fact]
