@@ -5,15 +5,16 @@ namespace SecureMail.Cms;
 
 /// <summary>
 /// Identifies a certificate by issuer and serial number (RFC 5652 §10.2.4) or by subject key identifier. Names are
-/// compared by their encoding, because every writer of CMS copies them from the certificate.
+/// compared by RFC 5280 §7.1 (<see cref="EncodedName"/>), because some writers encode the issuer again with other
+/// string types.
 /// </summary>
 internal sealed class CertificateIdentifier
 {
-    private readonly byte[]? _issuer;
+    private readonly EncodedName? _issuer;
     private readonly byte[]? _serial;
     private readonly byte[]? _keyIdentifier;
 
-    private CertificateIdentifier(byte[]? issuer, byte[]? serial, byte[]? keyIdentifier)
+    private CertificateIdentifier(EncodedName? issuer, byte[]? serial, byte[]? keyIdentifier)
     {
         _issuer = issuer;
         _serial = serial;
@@ -42,7 +43,7 @@ internal sealed class CertificateIdentifier
         }
 
         AsnReader sequence = reader.ReadSequence();
-        var issuer = sequence.ReadEncodedValue().ToArray();
+        var issuer = new EncodedName(sequence.ReadEncodedValue().ToArray());
         var serial = sequence.ReadIntegerBytes().ToArray();
         return new CertificateIdentifier(issuer, serial, null);
     }
@@ -55,6 +56,6 @@ internal sealed class CertificateIdentifier
             return certificate.SubjectKeyIdentifier() is { } own && own.Span.SequenceEqual(_keyIdentifier);
         }
 
-        return certificate.Serial.Span.SequenceEqual(_serial) && certificate.Issuer.Span.SequenceEqual(_issuer);
+        return certificate.Serial.Span.SequenceEqual(_serial) && certificate.Issuer.Matches(_issuer!);
     }
 }

@@ -17,6 +17,15 @@ internal sealed class CmsCertificate
     /// <summary>What was read of a platform certificate, kept as long as that object lives.</summary>
     private static readonly ConditionalWeakTable<X509Certificate2, CmsCertificate> Attached = [];
 
+    /// <summary>Bytes of an RSA exponent at most (FIPS 186-5 §5.1: below 2^256), because the exponent of a verification
+    /// costs time for each bit.</summary>
+    private const int MaxExponentSize = 256 / 8;
+
+    /// <summary>The same beside a modulus of more than 3072 bits. libcrypto computes nothing with a longer
+    /// one.</summary>
+    private const int MaxExponentSizeOfLongModulus = 64 / 8;
+    private const int LongModulusSize = 3072 / 8;
+
     private readonly ReadOnlyMemory<byte> _extensions;
     private readonly ReadOnlyMemory<byte> _keyBits;
     private X509Certificate2? _certificate;
@@ -38,7 +47,7 @@ internal sealed class CmsCertificate
 
         Serial = tbs.ReadIntegerBytes();
         tbs.ReadEncodedValue();
-        Issuer = tbs.ReadEncodedValue();
+        Issuer = new EncodedName(tbs.ReadEncodedValue());
         tbs.ReadEncodedValue();
         tbs.ReadEncodedValue();
         AsnReader key = tbs.ReadSequence();
@@ -69,8 +78,8 @@ internal sealed class CmsCertificate
     /// <summary>The certificate as it was received.</summary>
     public ReadOnlyMemory<byte> Encoded { get; }
 
-    /// <summary>The issuer's name, encoded.</summary>
-    public ReadOnlyMemory<byte> Issuer { get; }
+    /// <summary>The issuer's name.</summary>
+    public EncodedName Issuer { get; }
 
     /// <summary>Contents of the INTEGER serialNumber.</summary>
     public ReadOnlyMemory<byte> Serial { get; }
@@ -220,8 +229,12 @@ internal sealed class CmsCertificate
             {
                 case Oids.RsaEncryption or Oids.RsassaPss:
                     AsnReader numbers = new AsnReader(_keyBits, AsnEncodingRules.BER).ReadSequence();
-                    return VerificationKey.TryRsa(
-                        Unsigned(numbers.ReadIntegerBytes()).Span, Unsigned(numbers.ReadIntegerBytes()).Span);
+                    ReadOnlyMemory<byte> modulus = Unsigned(numbers.ReadIntegerBytes());
+                    ReadOnlyMemory<byte> exponent = Unsigned(numbers.ReadIntegerBytes());
+                    var limit = modulus.Length > LongModulusSize ? MaxExponentSizeOfLongModulus : MaxExponentSize;
+                    return exponent.Length <= limit
+                        ? VerificationKey.TryRsa(modulus.Span, exponent.Span)
+                        : null;
                 case Oids.EcPublicKey when KeyParameters.Span is [0x06, ..]:
                     // RFC 5480 §2.1.1: named curves only, because explicit parameters let a forger choose the base
                     // point.

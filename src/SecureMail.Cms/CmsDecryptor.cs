@@ -107,8 +107,8 @@ public static class CmsDecryptor
         var recipientInfos = await reader.ReadElementAsync(cancellationToken);
 
         await reader.EnterAsync(Der.Sequence, cancellationToken);
-        var contentType = AsnDecoder.ReadObjectIdentifier(
-            await reader.ReadElementAsync(cancellationToken), AsnEncodingRules.BER, out _);
+        var contentType = Oids.Read(
+            new AsnReader(await reader.ReadElementAsync(cancellationToken), AsnEncodingRules.BER));
         var algorithm = ContentAlgorithm.Read(await reader.ReadElementAsync(cancellationToken));
         // Refuse a mismatch, because it would turn authenticated content into unauthenticated or the reverse.
         if (algorithm.IsGcm != authenticated)

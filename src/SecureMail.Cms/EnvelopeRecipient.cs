@@ -191,6 +191,12 @@ public sealed class EnvelopeRecipient
 /// </param>
 public sealed record RecipientKey(X509Certificate2 Certificate, AsymmetricAlgorithm Key)
 {
+    /// <summary>
+    /// Decrypts RSAES-OAEP with parameters that <see cref="OaepParameters.Padding"/> is null for, when the private key
+    /// cannot leave its token. It throws as Key does. Null for a key in memory, and for a token that is not asked.
+    /// </summary>
+    public Func<OaepParameters, byte[], byte[]>? DecryptOaep { get; init; }
+
     /// <summary>Whether messages can be decrypted with keys of this kind.</summary>
     public static bool IsSupported(AsymmetricAlgorithm key) => key is RSA or ECDiffieHellman or X25519Key;
 }

@@ -126,7 +126,7 @@ internal static class KeyAgreement
 
         try
         {
-            var wrapOid = new AsnReader(wrapAlgorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier();
+            var wrapOid = Oids.Read(new AsnReader(wrapAlgorithm, AsnEncodingRules.BER).ReadSequence());
             // RFC 5753 §7.2 puts the AlgorithmIdentifier into the derivation. Its parameters are absent (RFC 3565
             // §2.3.2) or NULL, and writers differ, some within one message. Try both; the integrity check finds the
             // right one.
@@ -167,7 +167,7 @@ internal static class KeyAgreement
     private static byte[]? ComputeSharedSecret(RecipientKey ours, AsnReader originatorKey)
     {
         AsnReader algorithm = originatorKey.ReadSequence();
-        var oid = algorithm.ReadObjectIdentifier();
+        var oid = Oids.Read(algorithm);
         var point = originatorKey.ReadBitString(out var unused);
         if (unused != 0)
         {
@@ -183,7 +183,7 @@ internal static class KeyAgreement
                 // RFC 5753 §3.1.1: the curve is that of the recipient. Refuse parameters that name another curve.
                 if (algorithm.HasData
                     && algorithm.PeekTag() == Asn1Tag.ObjectIdentifier
-                    && algorithm.ReadObjectIdentifier() != curve.Oid)
+                    && Oids.Read(algorithm) != curve.Oid)
                 {
                     return null;
                 }

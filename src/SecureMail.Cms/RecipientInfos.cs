@@ -1,6 +1,7 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
 using SecureMail.Cms.Asn1;
+using SecureMail.Libcrypto;
 
 namespace SecureMail.Cms;
 
@@ -87,8 +88,7 @@ internal static class RecipientInfos
         return search switch
         {
             { Failed: true } => substitute,
-            { Unsupported: true } => throw new CmsException(
-                CmsError.UnsupportedAlgorithm, "the key wrap for the available keys is not supported"),
+            { Unsupported: { } what } => throw new CmsException(CmsError.UnsupportedAlgorithm, what),
             _ => throw new CmsException(CmsError.NotForUs, "this is encrypted to none of the available keys"),
         };
     }
@@ -97,14 +97,14 @@ internal static class RecipientInfos
     /// recipients are compared with them.</summary>
     private sealed class OurKey(RecipientKey key)
     {
-        private readonly ReadOnlyMemory<byte> _issuer = key.Certificate.IssuerName.RawData;
+        private readonly EncodedName _issuer = new(key.Certificate.IssuerName.RawData);
         private readonly ReadOnlyMemory<byte> _serial = key.Certificate.SerialNumberBytes;
         private readonly byte[]? _keyIdentifier = CmsCertificate.Of(key.Certificate)?.SubjectKeyIdentifier()?.ToArray();
 
         public RecipientKey Key => key;
 
-        public bool IsIssuerAndSerial(ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> serial) =>
-            _serial.Span.SequenceEqual(serial) && _issuer.Span.SequenceEqual(issuer);
+        public bool IsIssuerAndSerial(EncodedName issuer, ReadOnlySpan<byte> serial) =>
+            _serial.Span.SequenceEqual(serial) && _issuer.Matches(issuer);
 
         public bool IsKeyIdentifier(ReadOnlySpan<byte> identifier) =>
             _keyIdentifier is not null && _keyIdentifier.AsSpan().SequenceEqual(identifier);
@@ -112,13 +112,15 @@ internal static class RecipientInfos
 
     private sealed class Search(OurKey[] ours, int keySize, CmsLimits limits)
     {
+        private const string UnsupportedWrap = "the key wrap for the available keys is not supported";
+
         private int _count;
 
         /// <summary>One of the keys was named, and unwrapping failed.</summary>
         public bool Failed { get; private set; }
 
-        /// <summary>One of the keys was named, with an unsupported key wrap.</summary>
-        public bool Unsupported { get; private set; }
+        /// <summary>One of the keys was named, with an unsupported key wrap: what is not supported.</summary>
+        public string? Unsupported { get; private set; }
 
         public void CountRecipient()
         {
@@ -138,21 +140,70 @@ internal static class RecipientInfos
                 return null;
             }
 
-            RSAEncryptionPadding? padding = recipient.Key is RSA ? ReadPadding(info.ReadSequence()) : null;
-            if (padding is null)
+            if (recipient.Key is not RSA key)
             {
-                Unsupported = true;
+                Unsupported = UnsupportedWrap;
                 return null;
             }
+
+            AsnReader algorithm = info.ReadSequence();
+            var oid = Oids.Read(algorithm);
             var encryptedKey = info.ReadOctetString();
             info.ThrowIfNotEmpty();
             try
             {
-                return ((RSA)recipient.Key).Decrypt(encryptedKey, padding);
+                switch (oid)
+                {
+                    // RFC 3370 §4.2.1: the parameters are NULL; some writers leave them out.
+                    case Oids.RsaEncryption when SignatureAlgorithm.HasNoParameters(algorithm):
+                        return key.Decrypt(encryptedKey, RSAEncryptionPadding.Pkcs1);
+                    case Oids.RsaesOaep when OaepParameters.Read(algorithm) is { } parameters:
+                        return DecryptOaep(recipient, key, parameters, encryptedKey);
+                    default:
+                        Unsupported = UnsupportedWrap;
+                        return null;
+                }
             }
             catch (CryptographicException)
             {
                 return []; // the padding was wrong
+            }
+        }
+
+        /// <summary>Decrypts with the platform where it has the parameters, else with what the recipient brings for
+        /// them, else with libcrypto. Null when the key is on a token that nothing is brought for.</summary>
+        private byte[]? DecryptOaep(
+            RecipientKey recipient, RSA key, OaepParameters parameters, byte[] encryptedKey)
+        {
+            if (parameters.Padding is { } padding)
+            {
+                return key.Decrypt(encryptedKey, padding);
+            }
+
+            if (recipient.DecryptOaep is { } decrypt)
+            {
+                return decrypt(parameters, encryptedKey);
+            }
+
+            byte[] exported;
+            try
+            {
+                exported = key.ExportRSAPrivateKey();
+            }
+            catch (CryptographicException)
+            {
+                Unsupported = $"the key is on a token and {parameters} is not available there (CKM_RSA_PKCS_OAEP)";
+                return null;
+            }
+
+            try
+            {
+                return RsaOaep.TryDecrypt(
+                    exported, parameters.Hash, parameters.MaskHash, parameters.Label.Span, encryptedKey) ?? [];
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(exported);
             }
         }
 
@@ -169,7 +220,7 @@ internal static class RecipientInfos
                 ? info.ReadSequence(Context1).ReadOctetString()
                 : null;
             AsnReader algorithm = info.ReadSequence();
-            KeyAgreement.Scheme? scheme = KeyAgreement.SchemeOf(algorithm.ReadObjectIdentifier());
+            KeyAgreement.Scheme? scheme = KeyAgreement.SchemeOf(Oids.Read(algorithm));
             var wrap =
                 algorithm.HasData && algorithm.PeekTag() == Asn1Tag.Sequence
                     ? algorithm.ReadEncodedValue().ToArray()
@@ -187,7 +238,7 @@ internal static class RecipientInfos
                 var wrapSize = WrapSizeOf(wrap);
                 if (scheme is null || originatorKey is null || recipient.Key is RSA || wrapSize == 0)
                 {
-                    Unsupported = true;
+                    Unsupported = UnsupportedWrap;
                     continue;
                 }
                 var encryptedKey = encrypted.ReadOctetString();
@@ -211,7 +262,7 @@ internal static class RecipientInfos
         /// </summary>
         public void ReadOther(AsnReader info)
         {
-            if (info.ReadObjectIdentifier() != Oids.OtherRecipientKem)
+            if (Oids.Read(info) != Oids.OtherRecipientKem)
             {
                 return;
             }
@@ -220,7 +271,7 @@ internal static class RecipientInfos
             kem.ReadInteger();
             if (ReadRecipientKey(kem, isKeyAgreement: false) is not null)
             {
-                Unsupported = true;
+                Unsupported = UnsupportedWrap;
             }
         }
 
@@ -237,11 +288,11 @@ internal static class RecipientInfos
                 return Array.Find(ours, k => k.IsKeyIdentifier(identifier))?.Key;
             }
             AsnReader sequence = reader.ReadSequence();
-            ReadOnlyMemory<byte> issuer = sequence.ReadEncodedValue();
+            var issuer = new EncodedName(sequence.ReadEncodedValue());
             ReadOnlyMemory<byte> serial = sequence.ReadIntegerBytes();
             foreach (OurKey key in ours)
             {
-                if (key.IsIssuerAndSerial(issuer.Span, serial.Span))
+                if (key.IsIssuerAndSerial(issuer, serial.Span))
                 {
                     return key.Key;
                 }
@@ -252,65 +303,12 @@ internal static class RecipientInfos
         private static int WrapSizeOf(byte[]? algorithm) =>
             algorithm is null
                 ? 0
-                : new AsnReader(algorithm, AsnEncodingRules.BER).ReadSequence().ReadObjectIdentifier() switch
+                : Oids.Read(new AsnReader(algorithm, AsnEncodingRules.BER).ReadSequence()) switch
                 {
                     Oids.Aes128Wrap => 16,
                     Oids.Aes192Wrap => 24,
                     Oids.Aes256Wrap => 32,
                     _ => 0,
                 };
-    }
-
-    /// <summary>Null for a padding that is not supported.</summary>
-    private static RSAEncryptionPadding? ReadPadding(AsnReader algorithm) =>
-        algorithm.ReadObjectIdentifier() switch
-        {
-            Oids.RsaEncryption => RSAEncryptionPadding.Pkcs1,
-            Oids.RsaesOaep when ReadOaepHash(algorithm) is { } hash => RSAEncryptionPadding.CreateOaep(hash),
-            _ => null,
-        };
-
-    /// <summary>RFC 4055 §4.1: RSAES-OAEP-params. Only the same hash for label and mask, and the empty label, are
-    /// supported, because the platform and tokens support no others.</summary>
-    private static HashAlgorithmName? ReadOaepHash(AsnReader algorithm)
-    {
-        HashAlgorithmName? hash = HashAlgorithmName.SHA1;
-        HashAlgorithmName? mask = HashAlgorithmName.SHA1;
-        if (!algorithm.HasData)
-        {
-            return hash;
-        }
-
-        AsnReader parameters = algorithm.ReadSequence();
-        if (Next(0) is { } hashField)
-        {
-            hash = SignatureAlgorithm.DigestOf(hashField.ReadSequence().ReadObjectIdentifier());
-        }
-
-        if (Next(1) is { } maskField)
-        {
-            AsnReader mgf = maskField.ReadSequence();
-            mask =
-                mgf.ReadObjectIdentifier() == Oids.Mgf1
-                    ? SignatureAlgorithm.DigestOf(mgf.ReadSequence().ReadObjectIdentifier())
-                    : null;
-        }
-        if (Next(2) is { } labelField)
-        {
-            AsnReader label = labelField.ReadSequence();
-            if (label.ReadObjectIdentifier() != Oids.PSpecified || label.ReadOctetString().Length != 0)
-            {
-                return null;
-            }
-        }
-        return hash == mask && hash != HashAlgorithmName.MD5 ? hash : null;
-
-        AsnReader? Next(int number)
-        {
-            var tag = new Asn1Tag(TagClass.ContextSpecific, number);
-            return parameters.HasData && parameters.PeekTag().HasSameClassAndValue(tag)
-                ? parameters.ReadSequence(tag)
-                : null;
-        }
     }
 }

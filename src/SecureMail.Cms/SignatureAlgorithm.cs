@@ -104,6 +104,22 @@ public sealed class SignatureAlgorithm
         return Hash is { } hash && Verify(signer, CryptographicOperations.HashData(hash, message), hash, signature);
     }
 
+    /// <summary>
+    /// As <see cref="VerifyMessage(X509Certificate2, ReadOnlySpan{byte}, ReadOnlySpan{byte})"/> for a message that was
+    /// hashed with <see cref="Hash"/> before, so that a large message is hashed once for many keys. False for Ed25519.
+    /// </summary>
+    public bool VerifyHash(X509Certificate2 certificate, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> signature) =>
+        Hash is { } algorithm
+        && CmsCertificate.Of(certificate) is { } signer
+        && IsCompatibleWith(signer)
+        && Verify(signer, hash, algorithm, signature);
+
+    /// <summary>
+    /// Whether a signature with the key of the certificate can be computed at all. False for a key of a kind, on a
+    /// curve, with parameters or of a size that is not supported: such a signature is not wrong, it is unknown.
+    /// </summary>
+    public static bool CanVerifyWith(X509Certificate2 certificate) => CmsCertificate.Of(certificate)?.Key is not null;
+
     /// <summary>Whether the value is a signature over the hash by the key of the certificate; false for Ed25519, which
     /// does not sign a hash.</summary>
     internal bool Verify(

@@ -79,7 +79,13 @@ internal static class SignerVerifier
             // Ed25519 signs the attributes or the content itself (RFC 8419 §3); the other schemes sign the hash.
             var signed =
                 signer.EncodedSignedAttributes is { } encoded ? SignedForm(encoded) : pure ? whole : contentDigest;
-            if (signed is not null)
+            if (!candidates.Exists(c => c.Key is not null))
+            {
+                // Nothing was computed, so the value is not wrong: the key is of a kind, on a curve, with parameters or
+                // of a size that is not supported.
+                problems.Add(SignerProblem.SignatureAlgorithmUnsupported);
+            }
+            else if (signed is not null)
             {
                 match = FindMatch(signed)
                     ?? (signer.ReceivedSignedAttributes is { } received ? FindMatch(SignedForm(received)) : null);
@@ -112,7 +118,9 @@ internal static class SignerVerifier
             problems.Add(SignerProblem.SigningCertificateContradicts);
         }
 
-        if (certificate is not null && signer.SignatureAlgorithm is { } used && !used.IsCompatibleWith(certificate))
+        if (certificate?.Key is not null
+            && signer.SignatureAlgorithm is { } used
+            && !used.IsCompatibleWith(certificate))
         {
             problems.Add(SignerProblem.AlgorithmsContradict);
         }

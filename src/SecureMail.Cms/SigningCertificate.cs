@@ -13,7 +13,7 @@ internal sealed class SigningCertificate
 {
     private readonly HashAlgorithmName _algorithm;
     private readonly byte[] _hash;
-    private readonly ReadOnlyMemory<byte>? _issuer;
+    private readonly EncodedName? _issuer;
     private readonly ReadOnlyMemory<byte> _serial;
 
     /// <exception cref="AsnContentException">The element is not an ESSCertID.</exception>
@@ -29,7 +29,7 @@ internal sealed class SigningCertificate
         AsnReader issuerSerial = rest.ReadSequence();
         rest.ThrowIfNotEmpty();
         AsnReader names = issuerSerial.ReadSequence();
-        _issuer = names.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)).ReadEncodedValue();
+        _issuer = new EncodedName(names.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 4)).ReadEncodedValue());
         names.ThrowIfNotEmpty();
         _serial = issuerSerial.ReadIntegerBytes();
         issuerSerial.ThrowIfNotEmpty();
@@ -55,9 +55,7 @@ internal sealed class SigningCertificate
         CryptographicOperations.HashData(_algorithm, certificate.Encoded.Span).AsSpan().SequenceEqual(_hash)
         && (
             _issuer is not { } issuer
-            || (
-                issuer.Span.SequenceEqual(certificate.Issuer.Span)
-                && _serial.Span.SequenceEqual(certificate.Serial.Span)));
+            || (_serial.Span.SequenceEqual(certificate.Serial.Span) && issuer.Matches(certificate.Issuer)));
 
     /// <summary>Writes the value of the attribute for a certificate: SigningCertificateV2 { certs { ESSCertIDv2 {
     /// certHash } } }, with SHA-256.</summary>

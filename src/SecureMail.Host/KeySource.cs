@@ -18,6 +18,8 @@ namespace SecureMail.Host;
 /// </summary>
 internal sealed class KeySource
 {
+    private const string EncryptedPrivateKey = "ENCRYPTED PRIVATE KEY";
+
     private readonly Option<string?> _key = new("--key")
     {
         Description = Phrase.Of("key.key"),
@@ -64,11 +66,17 @@ internal sealed class KeySource
         var token = Pkcs11Token.Open(uri, PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env)));
         try
         {
-            return new OpenedKeys(
-                uri is { Object: null, Id: null }
-                    ? AllOf(token, uri)
-                    : [(CertificateOf(token, uri, parsed), token.OpenKey(uri, Pkcs11KeyUse.Decryption))],
-                [token]);
+            if (GivenCertificate(parsed) is { } given)
+            {
+                return new OpenedKeys([(given, token.OpenKeyFor(given, uri, Pkcs11KeyUse.Decryption))], [token]);
+            }
+
+            // A token without a key that can be used opens nothing; a key that is named and has no certificate is an
+            // error, because mail names its recipients by their certificates.
+            var keys = token.OpenRecipients(uri);
+            return keys.Count > 0 || uri is { Object: null, Id: null }
+                ? new OpenedKeys(keys, [token])
+                : throw new InvalidDataException(Phrase.Of("key.no-certificate"));
         }
         catch
         {
@@ -92,7 +100,15 @@ internal sealed class KeySource
         var token = Pkcs11Token.Open(uri, PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env)));
         try
         {
-            return new OpenedKeys([(CertificateOf(token, uri, parsed), token.OpenKey(uri))], [token])
+            var given = GivenCertificate(parsed);
+            var (own, key) = given is null ? token.OpenSigner(uri) : (given, token.OpenKeyFor(given, uri));
+            if (own is null)
+            {
+                key.Dispose();
+                throw new InvalidDataException(Phrase.Of("key.no-certificate"));
+            }
+
+            return new OpenedKeys([(own, key)], [token])
             {
                 Others = token.FindCertificates(Pkcs11Uri.Parse("pkcs11:")),
             };
@@ -104,31 +120,40 @@ internal sealed class KeySource
         }
     }
 
-    /// <summary>A private key in PEM, encrypted or not; its certificate stands in the same file or is named by
-    /// <c>--cert</c>.</summary>
+    /// <summary>A private key in PEM, encrypted or not, with any text around it; its certificate stands in the same
+    /// file or is named by <c>--cert</c>, among others perhaps.</summary>
     private OpenedKeys OfPem(string file, ParseResult parsed)
     {
-        var certificate = TrustMaterial.LoadCertificates(parsed.GetValue(_cert) ?? file)[0];
-        var pem = File.ReadAllText(file);
+        var certificates = TrustMaterial.LoadCertificates(parsed.GetValue(_cert) ?? file);
         AsymmetricAlgorithm? key = null;
         try
         {
-            if (certificate.PublicKey.Oid.Value == X25519Key.AlgorithmOid)
+            // ReadAllText takes a byte order mark away, and reads UTF-16 that has one.
+            var (label, pem) = PrivateKeyOf(File.ReadAllText(file));
+            if (certificates.FirstOrDefault(c => c.PublicKey.Oid.Value == X25519Key.AlgorithmOid) is { } x25519)
             {
-                return new OpenedKeys([(certificate, X25519OfPem(pem))], []);
+                return new OpenedKeys([(x25519, X25519OfPem(pem))], []);
             }
 
-            key = certificate.PublicKey.GetRSAPublicKey() is null ? ECDiffieHellman.Create() : RSA.Create();
-            if (!pem.Contains("ENCRYPTED", StringComparison.Ordinal))
+            var password = label == EncryptedPrivateKey
+                ? PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? []
+                : null;
+            try
             {
-                key.ImportFromPem(pem);
-                return new OpenedKeys([(certificate, key)], []);
+                key = Import(pem, password);
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(password);
             }
 
-            var password = PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
-            key.ImportFromEncryptedPem(pem, password);
-            CryptographicOperations.ZeroMemory(password);
-            return new OpenedKeys([(certificate, key)], []);
+            // RFC 4055 §1.2: the certificate of an RSA key may name RSAES-OAEP in place of rsaEncryption, so only the
+            // numbers of the key are compared.
+            var numbers = new PublicKey(key).EncodedKeyValue.RawData;
+            var own = certificates.FirstOrDefault(c =>
+                c.PublicKey.EncodedKeyValue.RawData.AsSpan().SequenceEqual(numbers))
+                ?? throw new CryptographicException("none of the certificates is that of the key");
+            return new OpenedKeys([(own, key)], []);
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
@@ -139,19 +164,65 @@ internal sealed class KeySource
         }
     }
 
+    private static AsymmetricAlgorithm Import(string pem, byte[]? password)
+    {
+        AsymmetricAlgorithm rsa = RSA.Create();
+        try
+        {
+            ImportInto(rsa);
+            return rsa;
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            rsa.Dispose(); // not RSA
+        }
+
+        AsymmetricAlgorithm agreement = ECDiffieHellman.Create();
+        try
+        {
+            ImportInto(agreement);
+            return agreement;
+        }
+        catch
+        {
+            agreement.Dispose();
+            throw;
+        }
+
+        void ImportInto(AsymmetricAlgorithm key)
+        {
+            if (password is null)
+            {
+                key.ImportFromPem(pem);
+            }
+            else
+            {
+                key.ImportFromEncryptedPem(pem, password);
+            }
+        }
+    }
+
+    /// <summary>The first private key among what a file in PEM holds.</summary>
+    /// <exception cref="CryptographicException">There is none.</exception>
+    private static (string Label, string Pem) PrivateKeyOf(string text)
+    {
+        ReadOnlySpan<char> rest = text;
+        for (; PemEncoding.TryFind(rest, out var fields); rest = rest[fields.Location.End..])
+        {
+            var label = rest[fields.Label].ToString();
+            if (label is "PRIVATE KEY" or EncryptedPrivateKey or "RSA PRIVATE KEY" or "EC PRIVATE KEY")
+            {
+                return (label, rest[fields.Location].ToString());
+            }
+        }
+
+        throw new CryptographicException("the file holds no private key in PEM");
+    }
+
     /// <summary>Of an X25519 key, which the platform does not read, only the unencrypted form.</summary>
     private static X25519Key X25519OfPem(string pem)
     {
-        var fields = PemEncoding.Find(pem);
-        var at = 0;
-        while (pem[(at + fields.Label.Start.Value)..(at + fields.Label.End.Value)] != "PRIVATE KEY")
-        {
-            at += fields.Location.End.Value;
-            fields = PemEncoding.Find(pem.AsSpan(at));
-        }
-
-        var pkcs8 = Convert.FromBase64String(
-            pem[(at + fields.Base64Data.Start.Value)..(at + fields.Base64Data.End.Value)]);
+        var pkcs8 = Convert.FromBase64String(pem[PemEncoding.Find(pem).Base64Data]);
         try
         {
             return X25519Key.FromPkcs8(pkcs8);
@@ -172,31 +243,18 @@ internal sealed class KeySource
             : Pkcs11Uri.Parse(uri);
     }
 
-    private X509Certificate2 CertificateOf(Pkcs11Token token, Pkcs11Uri uri, ParseResult parsed) =>
-        parsed.GetValue(_cert) is { } file
-            ? TrustMaterial.LoadCertificates(file)[0]
-            : token.CertificateOf(uri)
-                ?? throw new InvalidDataException(Phrase.Of("key.no-certificate"));
-
-    private static List<(X509Certificate2, AsymmetricAlgorithm)> AllOf(Pkcs11Token token, Pkcs11Uri uri)
+    /// <summary>The certificate that <c>--cert</c> names; of several in one file, as in a <c>.p7b</c>, the first that
+    /// is not an authority's.</summary>
+    private X509Certificate2? GivenCertificate(ParseResult parsed)
     {
-        List<(X509Certificate2, AsymmetricAlgorithm)> keys = [];
-        foreach (var certificate in token.FindCertificates(uri))
+        if (parsed.GetValue(_cert) is not { } file)
         {
-            try
-            {
-                if (token.OpenKeyOf(certificate, Pkcs11KeyUse.Decryption) is { } key)
-                {
-                    keys.Add((certificate, key));
-                }
-            }
-            catch (Pkcs11Exception e) when (e.Fault is Pkcs11Fault.KeyAbsent or Pkcs11Fault.KeyUnusable)
-            {
-                // An authority's certificate lies there without a key.
-            }
+            return null;
         }
 
-        return keys;
+        var all = TrustMaterial.LoadCertificates(file);
+        return all.FirstOrDefault(c =>
+            !c.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority)) ?? all[0];
     }
 
     private X509Certificate2Collection LoadP12(ParseResult parsed)
@@ -210,7 +268,7 @@ internal sealed class KeySource
         // Unlike a PIN file, its mode is not held against it: the password guards a file that whoever reads this can
         // copy as well.
         var bytes = parsed.GetValue(_p12Password) is { } path
-            ? SecretFile.ReadLine(path)
+            ? SecretText.Decode(SecretFile.ReadLine(path))
             : PinSource.Of(parsed.GetValue(_pin.File), parsed.GetValue(_pin.Env))() ?? [];
         var password = Encoding.UTF8.GetChars(bytes);
         try
@@ -245,7 +303,7 @@ internal sealed class KeySource
 
     private OpenedKeys SignerOf(X509Certificate2Collection all, ParseResult parsed)
     {
-        var wanted = parsed.GetValue(_cert) is { } file ? TrustMaterial.LoadCertificates(file)[0] : null;
+        var wanted = GivenCertificate(parsed);
         // Of several, one that was issued for signing; its usage says so (RFC 5280 §4.2.1.3).
         var chosen = all.Where(c =>
                 c.HasPrivateKey && (wanted is null || c.RawData.AsSpan().SequenceEqual(wanted.RawData)))
@@ -277,7 +335,16 @@ internal sealed class OpenedKeys(
     public IReadOnlyList<X509Certificate2> Others { get; init; } = [];
 
     public IReadOnlyList<RecipientKey> Recipients =>
-        [.. keys.Where(k => RecipientKey.IsSupported(k.Key)).Select(k => new RecipientKey(k.Certificate, k.Key))];
+        [
+            .. keys.Where(k => RecipientKey.IsSupported(k.Key))
+                .Select(k => new RecipientKey(k.Certificate, k.Key)
+                {
+                    DecryptOaep = k.Key is RSA rsa && owners.Any(o => o is Pkcs11Token)
+                        ? (p, data) =>
+                            Pkcs11Token.DecryptOaep(rsa, p.Hash, p.MaskHash, p.Label.ToArray(), data)
+                        : null,
+                }),
+        ];
 
     public void Dispose()
     {

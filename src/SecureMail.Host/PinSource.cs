@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text;
 using SecureMail.Host.Words;
+using SecureMail.Pkcs11;
 using SecureMail.Storage;
 
 namespace SecureMail.Host;
@@ -26,7 +27,7 @@ internal static class PinSource
         {
             if (file is not null)
             {
-                return SecretFile.ReadPin(file);
+                return SecretText.Decode(SecretFile.ReadPin(file));
             }
 
             if (env is not null)

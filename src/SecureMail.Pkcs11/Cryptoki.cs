@@ -112,6 +112,10 @@ internal static class Ck
         AttributeKeyType = 0x100,
         AttributeId = 0x102,
         AttributeSensitive = 0x103,
+        AttributeDecrypt = 0x105,
+        AttributeUnwrap = 0x107,
+        AttributeSign = 0x108,
+        AttributeDerive = 0x10C,
         AttributeValueLength = 0x161,
         AttributeExtractable = 0x162,
         AttributeModulus = 0x120,
@@ -125,13 +129,15 @@ internal static class Ck
         MechanismEcdsa = 0x1041,
         MechanismEcdh1Derive = 0x1050;
     public const uint MechanismSha1 = 0x220,
+        MechanismSha224 = 0x255,
         MechanismSha256 = 0x250,
         MechanismSha384 = 0x260,
         MechanismSha512 = 0x270;
     public const uint MaskSha1 = 1,
         MaskSha256 = 2,
         MaskSha384 = 3,
-        MaskSha512 = 4;
+        MaskSha512 = 4,
+        MaskSha224 = 5;
     public const uint DataSpecified = 1;
     public const uint DerivationNull = 1;
     public const uint SessionSerial = 0x4;

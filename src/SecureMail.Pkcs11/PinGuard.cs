@@ -58,7 +58,7 @@ internal sealed class PinGuard
             var pinBytes =
                 (flags & Ck.TokenProtectedAuthentication) != 0
                     ? []
-                    : pin() ?? throw new Pkcs11Exception(Pkcs11Fault.PinRequired, "PIN_REQUIRED", "no PIN was given");
+                    : ReadPin(pin);
             try
             {
                 var result = functions.Login(session, user, pinBytes);
@@ -87,6 +87,15 @@ internal sealed class PinGuard
             _refusal = null;
             _finalTryAllowed = true;
         }
+    }
+
+    private static byte[] ReadPin(Func<byte[]?> pin)
+    {
+        var given = pin() is { } written ? SecretText.Decode(written) : [];
+        // An empty PIN, as of a file with a line end alone, would spend a try.
+        return given.Length > 0
+            ? given
+            : throw new Pkcs11Exception(Pkcs11Fault.PinRequired, "PIN_REQUIRED", "no PIN was given");
     }
 
     private Pkcs11Exception Refuse(Pkcs11Fault fault, string code, string detail)

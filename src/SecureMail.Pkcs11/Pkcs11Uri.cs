@@ -105,14 +105,6 @@ public sealed class Pkcs11Uri
         return uri;
     }
 
-    /// <summary>A URI that names an object by its CKA_ID alone.</summary>
-    internal static Pkcs11Uri OfId(byte[] id)
-    {
-        var uri = new Pkcs11Uri();
-        uri._path["id"] = id;
-        return uri;
-    }
-
     /// <summary>The URI, its attributes in the order of RFC 7512, each byte outside the alphabet
     /// percent-encoded.</summary>
     public override string ToString()

@@ -5,83 +5,142 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Pkcs11;
 
-/// <summary>
-/// Reads the public key of a private key on a token. Tokens keep it in different places, which are tried in this order:
-/// attributes of the private key, the public key object with the same CKA_ID, the certificate with the same CKA_ID.
-/// </summary>
-internal static class PublicKeys
+/// <summary>The public key of a certificate or of an object on a token: RSA or elliptic-curve.</summary>
+internal sealed class PublicKeyValue
 {
-    /// <exception cref="Pkcs11Exception">PUBLIC_KEY_ABSENT, or an error of the token.</exception>
-    public static RSAParameters ReadRsa(Cryptoki functions, CULong session, CULong privateKey)
-    {
-        if (ReadRsaAttributes(functions, session, privateKey) is { } own)
-        {
-            return own;
-        }
+    private PublicKeyValue(RSAParameters rsa) => (Kind, Rsa) = (Ck.KeyRsa, rsa);
 
-        var id = ReadId(functions, session, privateKey);
-        foreach (
-            var handle in TokenObjects.Find(
-                functions, session, ObjectTemplate.Create(Ck.ObjectPublicKey, null, id, Ck.KeyRsa)))
-        {
-            if (ReadRsaAttributes(functions, session, handle) is { } attributes)
-            {
-                return attributes;
-            }
-        }
-        foreach (var certificate in ReadCertificates(functions, session, id))
-        {
-            using var key = certificate.GetRSAPublicKey();
-            if (key is not null)
-            {
-                return key.ExportParameters(includePrivateParameters: false);
-            }
-        }
-        throw NotFound();
-    }
+    private PublicKeyValue(ECParameters ec) => (Kind, Ec) = (Ck.KeyEc, ec);
 
-    /// <exception cref="Pkcs11Exception">PUBLIC_KEY_ABSENT, or an error of the token.</exception>
-    public static ECParameters ReadEc(Cryptoki functions, CULong session, CULong privateKey)
-    {
-        var curve = TokenObjects.Read(functions, session, privateKey, Ck.AttributeEcParams);
-        var id = ReadId(functions, session, privateKey);
-        foreach (
-            var handle in TokenObjects
-                .Find(functions, session, ObjectTemplate.Create(Ck.ObjectPublicKey, null, id, Ck.KeyEc))
-                .Prepend(privateKey))
-        {
-            var point = TokenObjects.Read(functions, session, handle, Ck.AttributeEcPoint);
-            if (point is { Length: > 0 } && curve is { Length: > 0 } && DecodeEc(curve, point) is { } parameters)
-            {
-                return parameters;
-            }
-        }
-        foreach (var certificate in ReadCertificates(functions, session, id))
-        {
-            using var key = certificate.GetECDsaPublicKey();
-            if (key is not null)
-            {
-                return key.ExportParameters(includePrivateParameters: false);
-            }
-        }
-        throw NotFound();
-    }
+    /// <summary>CKK_RSA or CKK_EC.</summary>
+    public uint Kind { get; }
 
-    private static RSAParameters? ReadRsaAttributes(Cryptoki functions, CULong session, CULong handle)
+    public RSAParameters Rsa { get; }
+
+    public ECParameters Ec { get; }
+
+    public static PublicKeyValue Of(RSAParameters rsa) => new(rsa);
+
+    public static PublicKeyValue Of(ECParameters ec) => new(ec);
+
+    /// <summary>The key of a certificate; null for another kind and for a curve that the platform does not
+    /// have.</summary>
+    public static PublicKeyValue? Of(X509Certificate2 certificate)
     {
-        var modulus = TokenObjects.Read(functions, session, handle, Ck.AttributeModulus);
-        var exponent = TokenObjects.Read(functions, session, handle, Ck.AttributePublicExponent);
-        if (modulus is not { Length: > 0 } || exponent is not { Length: > 0 })
+        try
+        {
+            // RFC 4055 §1.2: rsaEncryption, or the one algorithm that the key is for (RSAES-OAEP, RSASSA-PSS).
+            if (certificate.PublicKey.Oid.Value
+                is "1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.7" or "1.2.840.113549.1.1.10")
+            {
+                using var rsa = RSA.Create();
+                rsa.ImportRSAPublicKey(certificate.PublicKey.EncodedKeyValue.RawData, out _);
+                return new PublicKeyValue(rsa.ExportParameters(includePrivateParameters: false));
+            }
+
+            using var ec = certificate.PublicKey.GetECDsaPublicKey();
+            return ec is null ? null : new PublicKeyValue(ec.ExportParameters(includePrivateParameters: false));
+        }
+        catch (CryptographicException)
         {
             return null;
         }
-        // Remove leading zero bytes, which Cryptoki's big integers may have, because .NET takes the length of the
-        // modulus as the key size.
-        return new RSAParameters
+    }
+
+    public bool IsSameAs(PublicKeyValue other) =>
+        Kind == other.Kind
+        && (Kind == Ck.KeyRsa
+            ? IsSame(Rsa.Modulus, other.Rsa.Modulus)
+            : IsSame(Ec.Q.X, other.Ec.Q.X) && IsSame(Ec.Q.Y, other.Ec.Q.Y));
+
+    private static bool IsSame(byte[]? one, byte[]? other) => one.AsSpan().SequenceEqual(other);
+}
+
+/// <summary>
+/// Reads public keys of objects on a token, in a session that the caller holds. CKA_ID and CKA_LABEL are for the
+/// application (PKCS #11 2.40 §4.4, §4.8), so what shares them with a private key is a hint, while the attributes of
+/// the private key itself prove its public key.
+/// </summary>
+internal static class PublicKeys
+{
+    /// <summary>The public key in the attributes of a private or public key object; null when it is not in
+    /// them.</summary>
+    public static PublicKeyValue? ReadOwn(Cryptoki functions, CULong session, CULong handle, uint kind)
+    {
+        if (kind == Ck.KeyRsa)
         {
-            Modulus = modulus.AsSpan().TrimStart((byte)0).ToArray(),
-            Exponent = exponent.AsSpan().TrimStart((byte)0).ToArray(),
-        };
+            var modulus = TokenObjects.Read(functions, session, handle, Ck.AttributeModulus);
+            var exponent = TokenObjects.Read(functions, session, handle, Ck.AttributePublicExponent);
+            if (modulus is not { Length: > 0 })
+            {
+                return null;
+            }
+            // Remove leading zero bytes, which Cryptoki's big integers may have, because .NET takes the length of the
+            // modulus as the key size.
+            return PublicKeyValue.Of(new RSAParameters
+            {
+                Modulus = modulus.AsSpan().TrimStart((byte)0).ToArray(),
+                Exponent = exponent is { Length: > 0 } ? exponent.AsSpan().TrimStart((byte)0).ToArray() : null,
+            });
+        }
+
+        var curve = TokenObjects.Read(functions, session, handle, Ck.AttributeEcParams);
+        var point = TokenObjects.Read(functions, session, handle, Ck.AttributeEcPoint);
+        return curve is { Length: > 0 } && point is { Length: > 0 } && DecodeEc(curve, point) is { } parameters
+            ? PublicKeyValue.Of(parameters)
+            : null;
+    }
+
+    /// <summary>The public keys of the objects that share the CKA_ID of a private key, or its label when it has no
+    /// CKA_ID: public key objects first, then certificates.</summary>
+    public static List<PublicKeyValue> ReadBeside(Cryptoki functions, CULong session, CULong privateKey, uint kind)
+    {
+        List<PublicKeyValue> found = [];
+        var id = TokenObjects.Read(functions, session, privateKey, Ck.AttributeId) is { Length: > 0 } i ? i : null;
+        var label = id is null ? TokenObjects.Read(functions, session, privateKey, Ck.AttributeLabel) : null;
+        if (id is null && label is not { Length: > 0 })
+        {
+            return found;
+        }
+
+        var publicKeys = new ObjectTemplate(Ck.ObjectPublicKey, kind, label, id);
+        foreach (var handle in TokenObjects.Find(functions, session, publicKeys))
+        {
+            if (ReadOwn(functions, session, handle, kind) is { } key)
+            {
+                found.Add(key);
+            }
+        }
+
+        var certificates = new ObjectTemplate(Ck.ObjectCertificate, null, label, id);
+        foreach (var certificate in TokenObjects.ReadCertificates(functions, session, certificates))
+        {
+            using (certificate)
+            {
+                if (PublicKeyValue.Of(certificate) is { } key && key.Kind == kind)
+                {
+                    found.Add(key);
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>The curve of an elliptic-curve key as its object identifier; null when the token does not tell
+    /// it.</summary>
+    public static string? ReadCurve(Cryptoki functions, CULong session, CULong handle)
+    {
+        try
+        {
+            return TokenObjects.Read(functions, session, handle, Ck.AttributeEcParams) is { Length: > 0 } curve
+                ? AsnDecoder.ReadObjectIdentifier(curve, AsnEncodingRules.DER, out _)
+                : null;
+        }
+        catch (AsnContentException)
+        {
+            return null;
+        }
     }
 
     private static ECParameters? DecodeEc(byte[] curve, byte[] point)
@@ -114,15 +173,4 @@ internal static class PublicKeys
             return null;
         }
     }
-
-    private static byte[] ReadId(Cryptoki functions, CULong session, CULong handle) =>
-        TokenObjects.Read(functions, session, handle, Ck.AttributeId) is { Length: > 0 } id ? id : throw NotFound();
-
-    private static List<X509Certificate2> ReadCertificates(Cryptoki functions, CULong session, byte[] id) =>
-        TokenObjects.ReadCertificates(functions, session, ObjectTemplate.Create(Ck.ObjectCertificate, null, id));
-
-    private static Pkcs11Exception NotFound() =>
-        new(
-            Pkcs11Fault.KeyUnusable, "PUBLIC_KEY_ABSENT",
-            "the token holds neither the public key nor the certificate of the private key");
 }

@@ -18,13 +18,18 @@ internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, 
 
 /// <summary>A private key on a token. The handle is kept while it is valid, because a search costs as much as a fast
 /// signature.</summary>
-internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
+/// <param name="template">Finds the key again when sessions were lost.</param>
+/// <param name="publicKey">The public key in the attributes of the key; tells keys apart that the template finds
+/// together. Null when the token does not tell it.</param>
+internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template, PublicKeyValue? publicKey)
 {
     private sealed record Resolved(int Generation, CULong Handle, bool AlwaysAuthenticate);
 
     private volatile Resolved? _resolved;
 
     public ObjectTemplate Template => template;
+
+    public PublicKeyValue? PublicKey => publicKey;
 
     public static CryptographicException NotExportable() => new("A private key does not leave its token.");
 
@@ -34,6 +39,10 @@ internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template)
     public byte[] Execute(
         Func<Cryptoki, CULong, CULong, ulong> start, string startName,
         Func<Cryptoki, CULong, byte[]> finish) => token.Execute(this, start, startName, finish);
+
+    /// <summary>Keeps the handle that was found when the key was chosen.</summary>
+    public void Keep(int generation, CULong handle, bool alwaysAuthenticate) =>
+        _resolved = new Resolved(generation, handle, alwaysAuthenticate);
 
     /// <summary>The handle and CKA_ALWAYS_AUTHENTICATE of the key.</summary>
     /// <param name="generation">The current generation of handles, <see cref="TokenSessions.Generation"/>.</param>

@@ -83,36 +83,47 @@ internal sealed class TokenRsa : RSA
     {
         if (padding == RSAEncryptionPadding.Pkcs1)
         {
-            return Decrypt(new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) }, data);
+            return Decrypt(
+                new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) }, data,
+                "C_DecryptInit with CKM_RSA_PKCS");
         }
 
         if (padding.Mode == RSAEncryptionPaddingMode.Oaep)
         {
-            return DecryptOaep(TokenHash.For(padding.OaepHashAlgorithm, oaep: true), data);
+            return DecryptOaep(padding.OaepHashAlgorithm, padding.OaepHashAlgorithm, [], data);
         }
 
         throw new CryptographicException("The padding of encryption is PKCS#1 or OAEP.");
     }
 
-    private unsafe byte[] DecryptOaep(TokenHash algorithm, byte[] data)
+    /// <summary>Decrypts RSAES-OAEP with parameters that <see cref="RSAEncryptionPadding"/> does not have.</summary>
+    /// <inheritdoc cref="Decrypt(byte[], RSAEncryptionPadding)"/>
+    public unsafe byte[] DecryptOaep(HashAlgorithmName hash, HashAlgorithmName maskHash, byte[] label, byte[] data)
     {
-        var parameters = new CkRsaPkcsOaepParams
+        fixed (byte* source = label)
         {
-            HashAlgorithm = new CULong(algorithm.Mechanism),
-            MaskGeneration = new CULong(algorithm.Mask),
-            Source = new CULong(Ck.DataSpecified),
-        };
-        return Decrypt(
-            new CkMechanism
+            var parameters = new CkRsaPkcsOaepParams
             {
-                Mechanism = new CULong(Ck.MechanismRsaOaep),
-                Parameter = &parameters,
-                ParameterLength = new CULong((uint)sizeof(CkRsaPkcsOaepParams)),
-            },
-            data);
+                HashAlgorithm = new CULong(TokenHash.For(hash, oaep: true).Mechanism),
+                MaskGeneration = new CULong(TokenHash.For(maskHash, oaep: true).Mask),
+                Source = new CULong(Ck.DataSpecified),
+                SourceData = source,
+                SourceDataLength = new CULong((uint)label.Length),
+            };
+            return Decrypt(
+                new CkMechanism
+                {
+                    Mechanism = new CULong(Ck.MechanismRsaOaep),
+                    Parameter = &parameters,
+                    ParameterLength = new CULong((uint)sizeof(CkRsaPkcsOaepParams)),
+                },
+                data,
+                $"C_DecryptInit with CKM_RSA_PKCS_OAEP, hash {hash}, MGF1 with {maskHash}"
+                    + (label.Length == 0 ? "" : ", a label"));
+        }
     }
 
-    private byte[] Decrypt(CkMechanism mechanism, byte[] data) =>
+    private byte[] Decrypt(CkMechanism mechanism, byte[] data, string startName) =>
         _key.Execute(
             (functions, session, key) =>
                 functions.DecryptInit(session, mechanism, key) switch
@@ -121,7 +132,7 @@ internal sealed class TokenRsa : RSA
                     Ckr.ArgumentsBad => Ckr.MechanismParamInvalid,
                     var result => result,
                 },
-            "C_DecryptInit",
+            startName,
             (functions, session) =>
             {
                 var plain = new byte[(KeySize + 7) / 8];
@@ -180,14 +191,15 @@ internal sealed class TokenRsa : RSA
 /// <param name="Oid">Of the digest algorithm.</param>
 internal sealed record TokenHash(int Size, uint Mechanism, uint Mask, string Oid)
 {
-    /// <param name="oaep">Allows SHA-1, because OAEP does not depend on collision resistance. Signing never allows
-    /// SHA-1.</param>
+    /// <param name="oaep">Allows SHA-224 and SHA-1, because OAEP does not depend on collision resistance. Signing
+    /// never allows them.</param>
     public static TokenHash For(HashAlgorithmName name, bool oaep = false) =>
         name.Name switch
         {
             "SHA256" => new(32, Ck.MechanismSha256, Ck.MaskSha256, "2.16.840.1.101.3.4.2.1"),
             "SHA384" => new(48, Ck.MechanismSha384, Ck.MaskSha384, "2.16.840.1.101.3.4.2.2"),
             "SHA512" => new(64, Ck.MechanismSha512, Ck.MaskSha512, "2.16.840.1.101.3.4.2.3"),
+            "SHA224" when oaep => new(28, Ck.MechanismSha224, Ck.MaskSha224, "2.16.840.1.101.3.4.2.4"),
             "SHA1" when oaep => new(20, Ck.MechanismSha1, Ck.MaskSha1, "1.3.14.3.2.26"),
             _ => throw new CryptographicException("The hash is SHA-256, SHA-384 or SHA-512."),
         };

@@ -15,17 +15,23 @@ internal enum RevocationStatus
 /// <summary>
 /// A CRL (RFC 5280 §5) and the status of certificates by it (§6.3). Complete, direct CRLs are used. An indirect CRL, a
 /// CRL for some reasons only, or a CRL with an unknown critical extension gives no status. A delta CRL can only show
-/// that a certificate is revoked, never that it is not.
+/// that a certificate is revoked, never that it is not. The entries stay in the encoded list; an index of eight bytes
+/// an entry finds them (<see cref="RevokedEntries"/>), because the list of a national authority has millions.
 /// </summary>
 internal sealed class CertificateRevocationList
 {
+    /// <summary>Extensions of a list at most; RFC 5280 §5.2 defines seven.</summary>
+    private const int MaxExtensions = 64;
+
+    /// <summary>Names of a distribution point, or of those of a certificate, at most, because each name of the list is
+    /// compared with each of the certificate.</summary>
+    private const int MaxPointNames = 256;
+
     private const string DeltaIndicator = "2.5.29.27";
     private const string IssuingDistributionPoint = "2.5.29.28";
     private const string DistributionPoints = "2.5.29.31";
-    private const string ReasonCode = "2.5.29.21";
-    private const string InvalidityDate = "2.5.29.24";
 
-    private readonly Dictionary<string, DateTimeOffset> _revoked = [];
+    private readonly RevokedEntries? _entries;
     private readonly ReadOnlyMemory<byte> _tbs;
     private readonly SignatureAlgorithm? _algorithm;
     private readonly VerifiedIssuer _verifiedIssuer = new();
@@ -35,6 +41,7 @@ internal sealed class CertificateRevocationList
     private bool _userOnly;
     private bool _caOnly;
     private List<byte[]>? _pointNames;
+    private byte[]? _digest;
 
     private CertificateRevocationList(ReadOnlyMemory<byte> tbs, ReadOnlyMemory<byte> algorithm, byte[] signature)
     {
@@ -61,7 +68,9 @@ internal sealed class CertificateRevocationList
 
         if (list.HasData && list.PeekTag().HasSameClassAndValue(Asn1Tag.Sequence))
         {
-            ReadEntries(list.ReadSequence());
+            _entries = new RevokedEntries(list.PeekContentBytes());
+            _unusable = _entries.HasUnknownCriticalExtension;
+            list.ReadEncodedValue();
         }
 
         if (list.HasData)
@@ -108,8 +117,20 @@ internal sealed class CertificateRevocationList
         }
 
         return (issuer.KeyUsage is null || issuer.KeyUsage.Value.HasFlag(KeyUsages.CrlSign))
-            && _verifiedIssuer.IsOrVerify(issuer, () =>
-                _algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature));
+            && _verifiedIssuer.IsOrVerify(issuer, () => Verify(_algorithm, issuer));
+    }
+
+    /// <summary>Verifies with one hash of the list for all keys, because a message may bring many certificates with the
+    /// name of an issuer whose list is long.</summary>
+    private bool Verify(SignatureAlgorithm algorithm, ParsedCertificate issuer)
+    {
+        if (algorithm.Hash is not { } hash)
+        {
+            return algorithm.VerifyMessage(issuer.Certificate, _tbs.Span, _signature);
+        }
+
+        _digest ??= CryptographicOperations.HashData(hash, _tbs.Span);
+        return algorithm.VerifyHash(issuer.Certificate, _digest, _signature);
     }
 
     /// <summary>
@@ -124,7 +145,7 @@ internal sealed class CertificateRevocationList
             return RevocationStatus.Unknown;
         }
 
-        if (_revoked.TryGetValue(certificate.Serial, out var since) && since <= at)
+        if (_entries?.RevokedSince(certificate.SerialBytes.Span) is { } since && since <= at)
         {
             return RevocationStatus.Revoked;
         }
@@ -153,52 +174,18 @@ internal sealed class CertificateRevocationList
                 && PointNamesOf(points).Any(n => _pointNames.Any(m => m.AsSpan().SequenceEqual(n))));
     }
 
-    private void ReadEntries(AsnReader entries)
-    {
-        while (entries.HasData)
-        {
-            var entry = entries.ReadSequence();
-            var serial = Convert.ToHexStringLower(entry.ReadIntegerBytes().Span);
-            DateTimeOffset date = Asn1Time.Read(entry);
-            var removed = entry.HasData && ReadEntryExtensions(entry.ReadSequence());
-            if (!removed)
-            {
-                _revoked[serial] = _revoked.TryGetValue(serial, out var earlier) && earlier < date ? earlier : date;
-            }
-        }
-    }
-
-    /// <summary>Whether the entry removes a certificate from the list (removeFromCRL, in a delta CRL only).</summary>
-    private bool ReadEntryExtensions(AsnReader extensions)
-    {
-        var removed = false;
-        while (extensions.HasData)
-        {
-            var extension = extensions.ReadSequence();
-            var oid = extension.ReadObjectIdentifier();
-            var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
-            var value = extension.ReadOctetString();
-            // §5.3: a critical entry extension that is not processed (such as certificateIssuer) makes the list
-            // unusable. Of the reason codes only removeFromCRL is used. The invalidity date is ignored, because it does
-            // not change that the certificate is revoked.
-            removed |= oid == ReasonCode && value is [0x0A, 0x01, 0x08];
-            _unusable |= critical && oid != ReasonCode && oid != InvalidityDate;
-        }
-        return removed;
-    }
-
     private void ReadExtensions(AsnReader extensions)
     {
         var seen = new HashSet<string>();
         while (extensions.HasData)
         {
             var extension = extensions.ReadSequence();
-            var oid = extension.ReadObjectIdentifier();
+            var oid = Asn1Oid.Read(extension);
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             var value = extension.ReadOctetString();
-            if (!seen.Add(oid))
+            if (!seen.Add(oid) || seen.Count > MaxExtensions)
             {
-                throw new AsnContentException("A CRL has an extension twice.");
+                throw new AsnContentException("A CRL has an extension twice, or too many.");
             }
 
             if (oid == IssuingDistributionPoint)
@@ -260,6 +247,10 @@ internal sealed class CertificateRevocationList
                 if (point.HasData && point.PeekTag().HasSameClassAndValue(nameTag))
                 {
                     names.AddRange(ReadPointNames(point.ReadSequence(nameTag)));
+                    if (names.Count > MaxPointNames)
+                    {
+                        throw new AsnContentException("A certificate has too many distribution points.");
+                    }
                 }
             }
         }
@@ -280,6 +271,11 @@ internal sealed class CertificateRevocationList
             var list = point.ReadSequence(fullName);
             while (list.HasData)
             {
+                if (names.Count == MaxPointNames)
+                {
+                    throw new AsnContentException("A distribution point has too many names.");
+                }
+
                 names.Add(list.ReadEncodedValue().ToArray());
             }
         }

@@ -1,5 +1,6 @@
 using System.Formats.Asn1;
 using System.Globalization;
+using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
@@ -63,7 +64,7 @@ internal sealed record GeneralName(NameKind Kind, string? Text, DistinguishedNam
                     kind, null, DistinguishedName.Read(reader.ReadSequence(tag).ReadEncodedValue()), encoded);
             case NameKind.Other:
                 var other = reader.ReadSequence(tag);
-                if (other.ReadObjectIdentifier() != SmtpUtf8Mailbox)
+                if (Asn1Oid.Read(other) != SmtpUtf8Mailbox)
                 {
                     return new GeneralName(kind, null, null, encoded);
                 }

@@ -12,9 +12,11 @@ internal sealed class NameConstraints
 {
     /// <summary>
     /// The most comparisons of a name with a subtree in one path, which limits the work that a hostile certificate can
-    /// cause.
+    /// cause. Each begun <see cref="ComparedAtOnce"/> bytes of both count as one.
     /// </summary>
     private const int MaxComparisons = 100_000;
+
+    private const int ComparedAtOnce = 256;
 
     private readonly List<List<GeneralName>> _permitted = [];
     private readonly List<GeneralName> _excluded = [];
@@ -89,7 +91,8 @@ internal sealed class NameConstraints
 
     private bool Within(GeneralName name, GeneralName subtree, bool whenUnknown)
     {
-        if (++_comparisons > MaxComparisons)
+        _comparisons += 1 + ((LengthOf(name) + LengthOf(subtree)) / ComparedAtOnce);
+        if (_comparisons > MaxComparisons)
         {
             return whenUnknown;
         }
@@ -117,6 +120,8 @@ internal sealed class NameConstraints
                 return whenUnknown;
         }
     }
+
+    private static int LengthOf(GeneralName name) => Math.Max(name.Encoded.Length, name.Text?.Length ?? 0);
 
     private static bool EmailWithin(EmailAddress email, string constraint)
     {

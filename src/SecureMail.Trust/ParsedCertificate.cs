@@ -27,6 +27,13 @@ internal enum KeyUsages
 /// </summary>
 internal sealed class ParsedCertificate
 {
+    /// <summary>Bytes of a certificate at most. Real certificates have one or two kilobytes, and what is done with a
+    /// certificate costs more than its length.</summary>
+    private const int MaxSize = 64 * 1024;
+
+    /// <summary>Extensions, and extended key usages, at most; real certificates have a dozen.</summary>
+    private const int MaxExtensions = 64;
+
     private static readonly ConditionalWeakTable<X509Certificate2, StrongBox<ParsedCertificate?>> Read = [];
 
     private static readonly HashSet<string> ProcessedExtensions =
@@ -58,7 +65,7 @@ internal sealed class ParsedCertificate
             Version = (int)tbs.ReadSequence(version).ReadInteger() + 1;
         }
 
-        Serial = Convert.ToHexStringLower(tbs.ReadIntegerBytes().Span);
+        SerialBytes = tbs.ReadIntegerBytes();
         InnerAlgorithm = tbs.ReadEncodedValue();
         Issuer = DistinguishedName.Read(tbs.ReadEncodedValue());
         var validity = tbs.ReadSequence();
@@ -81,7 +88,10 @@ internal sealed class ParsedCertificate
 
     public X509Certificate2 Certificate { get; }
     public int Version { get; } = 1;
-    public string Serial { get; }
+
+    /// <summary>The contents of the INTEGER serialNumber.</summary>
+    public ReadOnlyMemory<byte> SerialBytes { get; }
+    public string Serial => Convert.ToHexStringLower(SerialBytes.Span);
     public DistinguishedName Issuer { get; }
     public DistinguishedName Subject { get; }
     public DateTimeOffset NotBefore { get; }
@@ -131,6 +141,11 @@ internal sealed class ParsedCertificate
     {
         try
         {
+            if (certificate.RawDataMemory.Length > MaxSize)
+            {
+                return null;
+            }
+
             var outer = new AsnReader(certificate.RawDataMemory, AsnEncodingRules.DER);
             var sequence = outer.ReadSequence();
             outer.ThrowIfNotEmpty();
@@ -167,7 +182,7 @@ internal sealed class ParsedCertificate
         try
         {
             var key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
-            if (key.ReadSequence().ReadObjectIdentifier() is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
+            if (Asn1Oid.Read(key.ReadSequence()) is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
             {
                 return false;
             }
@@ -186,12 +201,12 @@ internal sealed class ParsedCertificate
         while (extensions.HasData)
         {
             var extension = extensions.ReadSequence();
-            var oid = extension.ReadObjectIdentifier();
+            var oid = Asn1Oid.Read(extension);
             var critical = extension.PeekTag().HasSameClassAndValue(Asn1Tag.Boolean) && extension.ReadBoolean();
             // RFC 5280 §4.2: a certificate has each extension at most once.
-            if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())))
+            if (!_extensions.TryAdd(oid, (critical, extension.ReadOctetString())) || _extensions.Count > MaxExtensions)
             {
-                throw new AsnContentException("A certificate has an extension twice.");
+                throw new AsnContentException("A certificate has an extension twice, or too many.");
             }
         }
     }
@@ -222,7 +237,11 @@ internal sealed class ParsedCertificate
             var reader = Sequence(extendedUsage);
             while (reader.HasData)
             {
-                usages.Add(reader.ReadObjectIdentifier());
+                usages.Add(Asn1Oid.Read(reader));
+                if (usages.Count > MaxExtensions)
+                {
+                    throw new AsnContentException("A certificate has too many extended key usages.");
+                }
             }
 
             ExtendedUsages = usages;
@@ -292,6 +311,20 @@ internal static class SignatureBits
         var bytes = reader.ReadBitString(out var unusedBits);
         return unusedBits == 0 ? bytes : throw new AsnContentException("A signature value is not whole bytes.");
     }
+}
+
+/// <summary>Reads object identifiers of certificates and CRLs.</summary>
+internal static class Asn1Oid
+{
+    /// <summary>Bytes of contents at most; the longest in use has about twenty. The conversion of a long one to decimal
+    /// digits takes a time that grows with the square of its length.</summary>
+    private const int MaxContentsSize = 128;
+
+    /// <exception cref="AsnContentException">The next element is not an object identifier, or is too long.</exception>
+    public static string Read(AsnReader reader) =>
+        reader.PeekContentBytes().Length <= MaxContentsSize
+            ? reader.ReadObjectIdentifier()
+            : throw new AsnContentException("An object identifier is too long.");
 }
 
 /// <summary>

@@ -1,6 +1,7 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using SecureMail.Cms;
 
 namespace SecureMail.Trust;
 
@@ -9,28 +10,26 @@ namespace SecureMail.Trust;
 /// by name, and those with the right key identifier are tried first. Complete paths are validated until one is valid.
 /// If none is, the result is about the path that passed the most checks. A path is validated at a given time by:
 /// signatures, validity periods, names and name constraints, CA flag, path length, key usage, unknown critical
-/// extensions, policies, weak algorithms, and last revocation (by the CRLs given; nothing is downloaded). A message can
-/// enclose any number of certificates, so the number of signature verifications is limited. Left out so far: OCSP,
+/// extensions, policies, weak algorithms, and last revocation (by the CRLs given; nothing is downloaded). A message
+/// chooses the certificates that it encloses, so the work is limited (<see cref="PathWork"/>). Left out so far: OCSP,
 /// indirect CRLs, CRLs for some reasons only. With these the revocation status is unknown, never "not revoked".
 /// </summary>
 public sealed class PathValidator
 {
-    /// <summary>The most signatures of certificates and CRLs that are verified for one certificate.</summary>
-    private const int MaxVerifications = 256;
-
     private readonly TrustMaterial _material;
     private readonly TrustMaterial? _extra;
     private readonly PathOptions _options;
     private readonly Dictionary<(ParsedCertificate, ParsedCertificate), bool> _signatures = [];
     private readonly RevocationChecker _revocation;
     private readonly PathValidator? _outer;
-    private int _verifications;
+    private readonly PathWork _work;
     private (int Rank, PathResult Result)? _best;
 
     private PathValidator(
-        TrustMaterial material, TrustMaterial? extra, PathOptions options, PathValidator? outer = null)
+        TrustMaterial material, TrustMaterial? extra, PathOptions options, PathWork work, PathValidator? outer = null)
     {
         _outer = outer;
+        _work = work;
         _material = material;
         _extra = extra;
         _options = options;
@@ -43,9 +42,15 @@ public sealed class PathValidator
     /// <param name="options">The inputs of RFC 5280 §6.1.1.</param>
     /// <param name="extra">More certificates and CRLs for this call only. Its anchors are not used.</param>
     public static PathResult Validate(
-        X509Certificate2 certificate, TrustMaterial material, PathOptions options, TrustMaterial? extra = null)
+        X509Certificate2 certificate, TrustMaterial material, PathOptions options, TrustMaterial? extra = null) =>
+        Validate(certificate, material, options, extra, new PathWork());
+
+    /// <param name="work">What may be done for this certificate, as part of what may be done for a message.</param>
+    /// <inheritdoc cref="Validate(X509Certificate2, TrustMaterial, PathOptions, TrustMaterial?)"/>
+    internal static PathResult Validate(
+        X509Certificate2 certificate, TrustMaterial material, PathOptions options, TrustMaterial? extra, PathWork work)
     {
-        var validator = new PathValidator(material, extra, options);
+        var validator = new PathValidator(material, extra, options, work);
         if (ParsedCertificate.TryRead(certificate) is not { } leaf)
         {
             return new PathResult(
@@ -65,6 +70,11 @@ public sealed class PathValidator
     private PathResult? Build(List<ParsedCertificate> path)
     {
         var last = path[^1];
+        if (!_work.TryCountStep())
+        {
+            return TooComplex(path);
+        }
+
         // A certificate that is itself an anchor is a complete path.
         if (path.Count == 1
             && _material.AnchorsNamed(last.Subject).Any(a => a.IsSameAs(last))
@@ -125,12 +135,13 @@ public sealed class PathValidator
         _signatures[(certificate, issuer)] = signed;
         if (!signed)
         {
+            // A signature that could not be computed is not wrong.
+            var unknown =
+                certificate.Algorithm is null || !SignatureAlgorithm.CanVerifyWith(issuer.Certificate);
             RecordFailure(
                 path,
-                certificate.Algorithm is null
-                    ? SubIndication.CryptoConstraintsFailure
-                    : SubIndication.CertificateChainGeneralFailure,
-                certificate.Algorithm is null ? Reasons.PathAlgorithmUnknown : Reasons.PathSignatureWrong,
+                unknown ? SubIndication.CryptoConstraintsFailure : SubIndication.CertificateChainGeneralFailure,
+                unknown ? Reasons.PathAlgorithmUnknown : Reasons.PathSignatureWrong,
                 rank: 1);
         }
 
@@ -139,19 +150,19 @@ public sealed class PathValidator
 
     private bool TryCountVerification(List<ParsedCertificate> path)
     {
-        var first = this;
-        while (first._outer is not null)
-        {
-            first = first._outer;
-        }
-
-        if (first._verifications++ < MaxVerifications)
+        if (_work.TryCountVerification())
         {
             return true;
         }
 
-        RecordFailure(path, SubIndication.CertificateChainGeneralFailure, Reasons.PathTooComplex, rank: 3);
+        TooComplex(path);
         return false;
+    }
+
+    private PathResult? TooComplex(List<ParsedCertificate> path)
+    {
+        RecordFailure(path, SubIndication.CertificateChainGeneralFailure, Reasons.PathTooComplex, rank: 3);
+        return null;
     }
 
     /// <summary>
@@ -159,6 +170,11 @@ public sealed class PathValidator
     /// </summary>
     private PathResult? ValidateCandidate(List<ParsedCertificate> path)
     {
+        if (!_work.TryCountPath())
+        {
+            return TooComplex(path);
+        }
+
         PathResult result;
         try
         {
@@ -382,6 +398,7 @@ public sealed class PathValidator
                 Policies = new HashSet<string>(),
                 RequireExplicitPolicy = false,
             },
+            _work,
             this);
         return inner.Build([signer]) is { } result
             && result.Path[^1].RawDataMemory.Span.SequenceEqual(anchor.Certificate.RawDataMemory.Span);

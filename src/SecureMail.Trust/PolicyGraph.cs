@@ -225,7 +225,7 @@ internal sealed class PolicyGraph
         while (sequence.HasData)
         {
             // §4.2.1.4: the extension has each policy at most once. Qualifiers are ignored.
-            if (!policies.Add(sequence.ReadSequence().ReadObjectIdentifier()) || policies.Count > MaxPolicies)
+            if (!policies.Add(Asn1Oid.Read(sequence.ReadSequence())) || policies.Count > MaxPolicies)
             {
                 throw new AsnContentException("A certificate has a policy twice or too many policies.");
             }
@@ -241,8 +241,8 @@ internal sealed class PolicyGraph
         while (sequence.HasData)
         {
             var mapping = sequence.ReadSequence();
-            var issuer = mapping.ReadObjectIdentifier();
-            var subject = mapping.ReadObjectIdentifier();
+            var issuer = Asn1Oid.Read(mapping);
+            var subject = Asn1Oid.Read(mapping);
             // §6.1.4 (a): anyPolicy is mapped neither from nor to.
             if (issuer == AnyPolicy || subject == AnyPolicy || ++count > MaxPolicies)
             {

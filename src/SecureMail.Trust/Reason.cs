@@ -42,6 +42,7 @@ internal static class Reasons
 
     // good
     public static readonly Reason Valid = new(Words, "valid");
+    public static readonly Reason ValidCrlsPassedOver = new(Words, "valid.crls-passed-over");
     public static readonly Reason ValidRevocationNotAsked = new(Words, "valid-revocation-not-checked");
 
     // the signature itself
@@ -70,6 +71,7 @@ internal static class Reasons
     public static readonly Reason WrongPurpose = new(Words, "certificate-purpose");
     public static readonly Reason Revoked = new(Words, "certificate-revoked");
     public static readonly Reason RevocationUnknown = new(Words, "revocation-unknown");
+    public static readonly Reason RevocationUnknownCrlsPassedOver = new(Words, "revocation-unknown.crls-passed-over");
     public static readonly Reason PathTooComplex = new(Words, "path-too-complex");
 
     // the file as a whole

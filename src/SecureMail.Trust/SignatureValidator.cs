@@ -22,6 +22,13 @@ public sealed record ValidationOptions
     /// </summary>
     public bool CheckRevocation { get; init; } = true;
 
+    /// <summary>
+    /// Bytes of the CRLs enclosed in one message that are used, together. What is beyond is passed over before it is
+    /// parsed, and the reason of a finding that depends on revocation says so. A list of a national authority belongs
+    /// into <see cref="Trust"/>; messages enclose short ones.
+    /// </summary>
+    public int MaxEnclosedCrlBytes { get; init; } = 1 << 20;
+
     /// <summary>How far a claimed signing time may be in the future, because clocks differ.</summary>
     public TimeSpan ClockTolerance { get; init; } = TimeSpan.FromMinutes(5);
 }
@@ -53,20 +60,44 @@ public static class SignatureValidator
         CancellationToken cancellationToken = default)
     {
         IReadOnlyList<SignerVerification> verifications = await data.VerifyAsync(
-            detachedContent, options.Trust.Intermediates, cancellationToken);
-        var enclosed = new TrustMaterial([], data.Certificates, data.Crls);
-        return [.. verifications.Select(v => Validate(v, enclosed, options))];
+            detachedContent, options.Trust.Intermediates.Concat(options.Trust.Anchors), cancellationToken);
+        List<byte[]> crls = [];
+        var left = options.MaxEnclosedCrlBytes;
+        foreach (var crl in data.Crls)
+        {
+            if (crl.Length <= left)
+            {
+                crls.Add(crl);
+                left -= crl.Length;
+            }
+        }
+
+        var enclosed = new TrustMaterial([], data.Certificates, crls);
+        var work = new MessageWork();
+        var passedOver = crls.Count < data.Crls.Count;
+        return [.. verifications.Select(v => Validate(v, enclosed, passedOver, work, options))];
     }
 
     private static SignatureFinding Validate(
-        SignerVerification verification, TrustMaterial enclosed, ValidationOptions options)
+        SignerVerification verification, TrustMaterial enclosed, bool crlsPassedOver, MessageWork work,
+        ValidationOptions options)
     {
         PathResult? path = verification.Certificate is { } certificate
             ? PathValidator.Validate(
                 certificate, options.Trust,
-                new PathOptions { At = options.At, CheckRevocation = options.CheckRevocation }, enclosed)
+                new PathOptions { At = options.At, CheckRevocation = options.CheckRevocation }, enclosed,
+                new PathWork(work))
             : null;
         (Indication indication, SubIndication? sub, Reason reason) = Decide(verification, path, options);
+        if (crlsPassedOver)
+        {
+            // Elsewhere the CRLs passed over could not have changed the reason.
+            reason =
+                reason == Reasons.Valid ? Reasons.ValidCrlsPassedOver
+                : reason == Reasons.RevocationUnknown ? Reasons.RevocationUnknownCrlsPassedOver
+                : reason;
+        }
+
         return new SignatureFinding
         {
             Indication = indication,

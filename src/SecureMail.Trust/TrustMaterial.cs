@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
 using SecureMail.Cms;
 
 namespace SecureMail.Trust;
@@ -11,8 +10,6 @@ namespace SecureMail.Trust;
 /// </summary>
 public sealed class TrustMaterial
 {
-    private const long MaxFile = 64 << 20;
-
     private readonly Dictionary<string, List<ParsedCertificate>> _anchorsBySubject;
     private readonly Dictionary<string, List<ParsedCertificate>> _intermediatesBySubject;
     private readonly Dictionary<string, List<CertificateRevocationList>> _crlsByIssuer;
@@ -56,23 +53,24 @@ public sealed class TrustMaterial
     public int CrlCount { get; }
 
     /// <summary>
-    /// Reads PEM or DER files. If a path is a folder, every PEM or DER file in it is read, and other files are ignored.
-    /// A PEM file may hold several certificates or CRLs.
+    /// Reads files in PEM or DER, and SignedData with certificates or CRLs (<c>.p7b</c>). If a path is a folder, every
+    /// such file in it is read, and other files are ignored. A PEM file may hold several certificates or CRLs.
     /// </summary>
     /// <exception cref="InvalidDataException">A file that was named itself holds no certificate or no CRL, or a file is
-    /// larger than 64 MiB.</exception>
+    /// larger than 128 MiB.</exception>
     /// <exception cref="IOException">A file or folder cannot be opened.</exception>
     public static TrustMaterial Load(
         IEnumerable<string> anchors, IEnumerable<string>? intermediates = null, IEnumerable<string>? crls = null) =>
         new(
             ReadCertificates(anchors), ReadCertificates(intermediates ?? []),
-            ReadAll(crls ?? [], "X509 CRL", "revocation list", data => CertificateRevocationList.TryRead(data)));
+            ReadAll(crls ?? [], "revocation list", path =>
+                TrustFile.ReadCrls(path, data => CertificateRevocationList.TryRead(data))));
 
     /// <summary>
     /// Reads the certificates in PEM or DER files and folders, as <see cref="Load"/> does, in the order found.
     /// </summary>
     /// <exception cref="InvalidDataException">A file that was named itself holds no certificate, or a file is larger
-    /// than 64 MiB.</exception>
+    /// than 128 MiB.</exception>
     /// <exception cref="IOException">A file or folder cannot be opened.</exception>
     public static IReadOnlyList<X509Certificate2> LoadCertificates(params IEnumerable<string> paths) =>
         [.. ReadCertificates(paths).Select(c => c.Certificate)];
@@ -91,21 +89,20 @@ public sealed class TrustMaterial
         items.GroupBy(key).ToDictionary(g => g.Key, g => g.ToList());
 
     private static List<ParsedCertificate> ReadCertificates(IEnumerable<string> paths) =>
-        ReadAll(paths, "CERTIFICATE", "certificate", data =>
-        {
-            try
+        ReadAll(paths, "certificate", path =>
+            TrustFile.ReadCertificates(path, data =>
             {
-                return ParsedCertificate.TryRead(CertificateCache.Shared.Load(data));
-            }
-            catch (CryptographicException)
-            {
-                return null;
-            }
-        });
+                try
+                {
+                    return ParsedCertificate.TryRead(CertificateCache.Shared.Load(data));
+                }
+                catch (CryptographicException)
+                {
+                    return null;
+                }
+            }));
 
-    private static List<T> ReadAll<T>(
-        IEnumerable<string> paths, string label, string what, Func<ReadOnlyMemory<byte>, T?> read)
-        where T : class
+    private static List<T> ReadAll<T>(IEnumerable<string> paths, string what, Func<string, List<T>> read)
     {
         var all = new List<T>();
         foreach (var path in paths)
@@ -114,12 +111,13 @@ public sealed class TrustMaterial
             {
                 foreach (var file in Directory.EnumerateFiles(path).Order(StringComparer.Ordinal))
                 {
-                    all.AddRange(ReadFile(file, label, read));
+                    all.AddRange(read(file));
                 }
 
                 continue;
             }
-            List<T> found = ReadFile(path, label, read);
+
+            List<T> found = read(path);
             if (found.Count == 0)
             {
                 throw new InvalidDataException($"{Path.GetFileName(path)} holds no {what} in PEM or DER");
@@ -127,42 +125,7 @@ public sealed class TrustMaterial
 
             all.AddRange(found);
         }
+
         return all;
-    }
-
-    private static List<T> ReadFile<T>(string path, string label, Func<ReadOnlyMemory<byte>, T?> read)
-        where T : class
-    {
-        if (new FileInfo(path).Length > MaxFile)
-        {
-            throw new InvalidDataException($"{Path.GetFileName(path)} is larger than {MaxFile >> 20} MiB");
-        }
-
-        var data = File.ReadAllBytes(path);
-        var found = new List<T>();
-        if (data is [0x30, ..])
-        {
-            if (read(data) is { } item)
-            {
-                found.Add(item);
-            }
-
-            return found;
-        }
-        ReadOnlySpan<char> text = Encoding.Latin1.GetString(data);
-        while (PemEncoding.TryFind(text, out PemFields fields))
-        {
-            if (text[fields.Label].SequenceEqual(label))
-            {
-                var decoded = new byte[fields.DecodedDataLength];
-                if (Convert.TryFromBase64Chars(text[fields.Base64Data], decoded, out var length)
-                    && read(decoded.AsMemory(0, length)) is { } item)
-                {
-                    found.Add(item);
-                }
-            }
-            text = text[fields.Location.End..];
-        }
-        return found;
     }
 }

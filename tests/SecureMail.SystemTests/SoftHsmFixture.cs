@@ -16,7 +16,12 @@ public static class SoftHsm
     /// <summary>Tokens besides those of the development PKI, empty at first. All are made before the module is loaded,
     /// whichever test comes first.</summary>
     public const string OfficeToken = "Văn thư A";
-    private static readonly string[] Tokens = [OfficeToken, "empty", "cli-wrong-pin"];
+
+    /// <summary>Objects as other tools leave them, and one key for signing beside one for decryption.</summary>
+    public const string OddToken = "Khóa lạ";
+    public const string OneKeyToken = "one-key";
+
+    private static readonly string[] Tokens = [OfficeToken, "empty", "cli-wrong-pin", OddToken, OneKeyToken];
 
     private static readonly Lazy<string> Home = new(Prepare);
 

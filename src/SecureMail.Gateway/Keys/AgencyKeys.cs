@@ -65,7 +65,14 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
             {
                 if (Find(certificate, Pkcs11KeyUse.Decryption, out var absent) is { } key)
                 {
-                    keys.Add(new RecipientKey(certificate, key));
+                    keys.Add(
+                        new RecipientKey(certificate, key)
+                        {
+                            DecryptOaep = key is RSA rsa
+                                ? (p, data) =>
+                                    Pkcs11Token.DecryptOaep(rsa, p.Hash, p.MaskHash, p.Label.ToArray(), data)
+                                : null,
+                        });
                 }
 
                 missing ??= absent;

@@ -38,7 +38,8 @@ internal sealed class GatewayTrust(TrustOptions options, TimeProvider time)
         }
     }
 
-    public ValidationOptions ValidationOptions(DateTimeOffset at) => new() { Trust = Material, At = at };
+    public ValidationOptions ValidationOptions(DateTimeOffset at) =>
+        new() { Trust = Material, At = at, MaxEnclosedCrlBytes = options.MaxEnclosedCrlBytes };
 
     /// <summary>The pinned certificate of the directory's publisher; null where none is configured.</summary>
     /// <exception cref="InvalidDataException">The file holds no certificate.</exception>

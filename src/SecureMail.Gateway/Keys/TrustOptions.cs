@@ -15,4 +15,8 @@ public sealed record TrustOptions
 
     [DataType("files")]
     public IReadOnlyList<string> Crls { get; init; } = [];
+
+    /// <summary>Bytes of the revocation lists inside one message that are used, together.</summary>
+    [Range(0, 64 << 20)]
+    public int MaxEnclosedCrlBytes { get; init; } = 1 << 20;
 }

@@ -100,8 +100,9 @@ public sealed class WrongPinTests : IDisposable
     [Fact]
     public void Without_a_pin_nothing_is_attempted_and_nothing_is_held_against_the_next()
     {
-        using (var none = TokenFixture.Open(() => null, module: Spy))
+        foreach (var pin in new[] { null, [], new byte[] { 0xEF, 0xBB, 0xBF } })
         {
+            using var none = TokenFixture.Open(() => pin, module: Spy);
             Should
                 .Throw<Pkcs11Exception>(() => none.OpenRsa(TokenFixture.Key("seal")))
                 .Fault.ShouldBe(Pkcs11Fault.PinRequired);

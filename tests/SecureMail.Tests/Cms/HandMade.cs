@@ -18,10 +18,11 @@ internal static class HandMade
     /// <paramref name="digest"/>.</param>
     /// <param name="writeAlgorithm">Writes the signature's in place of <paramref name="algorithm"/>.</param>
     /// <param name="send">Makes the SET that is sent of the SET in DER; null: the same.</param>
+    /// <param name="crls">CRLs to enclose, in this order.</param>
     public static byte[] SignedData(
         X509Certificate2 certificate, string digest, string algorithm, Action<AsnWriter>? attributes,
         Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null,
-        Func<byte[], byte[]>? send = null)
+        Func<byte[], byte[]>? send = null, IReadOnlyList<byte[]>? crls = null)
     {
         byte[]? set = null;
         if (attributes is not null)
@@ -56,6 +57,18 @@ internal static class HandMade
                 using (writer.PushSetOf(Context0))
                 {
                     writer.WriteEncodedValue(certificate.RawData);
+                }
+
+                if (crls is not null)
+                {
+                    // A SEQUENCE is written and tagged as the SET, because the writer would sort a SET.
+                    using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 1)))
+                    {
+                        foreach (var crl in crls)
+                        {
+                            writer.WriteEncodedValue(crl);
+                        }
+                    }
                 }
 
                 using (writer.PushSetOf())

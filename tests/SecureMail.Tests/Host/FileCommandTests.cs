@@ -92,6 +92,73 @@ public sealed class FileCommandTests : IDisposable
         (await File.ReadAllBytesAsync(In("ours"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
     }
 
+    public static TheoryData<string, byte[], string> Editors =>
+        new()
+        {
+            { "UTF-8", [0xEF, 0xBB, 0xBF], "utf-8" },
+            { "UTF-16", [0xFF, 0xFE], "utf-16" },
+            { "UTF-16 big endian", [0xFE, 0xFF], "utf-16BE" },
+        };
+
+    [Theory]
+    [MemberData(nameof(Editors))]
+    public async Task Keys_certificates_and_passwords_are_read_as_an_editor_leaves_them(
+        string name, byte[] mark, string encoding)
+    {
+        string Recipients(string file) => Path.Combine(Vectors.Folder("cms/recipients"), file);
+        void Write(string file, string text) =>
+            File.WriteAllBytes(In(file), [.. mark, .. System.Text.Encoding.GetEncoding(encoding).GetBytes(text)]);
+
+        // A note around the key, another certificate before the key's own, and line ends of Windows.
+        var pem =
+            "This key is not ENCRYPTED\n"
+            + File.ReadAllText(Recipients("p256.pem"))
+            + File.ReadAllText(Recipients("rsa.pem"))
+            + File.ReadAllText(Recipients("rsa.key"));
+        Write("key.pem", pem.ReplaceLineEndings("\r\n"));
+        var byKey = await Executable.RunAsync(
+            "decrypt", "--key", In("key.pem"), "--out", In("by-key"), Recipients("rsa-oaep-two-hashes.der"));
+        byKey.Exit.ShouldBe(0, name + byKey.Error);
+        (await File.ReadAllBytesAsync(In("by-key"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
+
+        var p12 = CmsKey();
+        var password = Array.IndexOf(p12, "--p12-password-file") + 1;
+        Write("noted", (await File.ReadAllTextAsync(p12[password])).TrimEnd('\r', '\n') + "\r\n");
+        p12[password] = In("noted");
+        var byPassword = await Executable.RunAsync(
+            ["decrypt", .. p12, "--out", In("by-password"), Cms("enveloped-gcm256.der")]);
+        byPassword.Exit.ShouldBe(0, name + byPassword.Error);
+    }
+
+    [Theory]
+    [InlineData("rsa-oaep-sha512-mgf1-sha384.der", 2)] // CBC: opened, and kept back because nothing proves it
+    [InlineData("rsa-oaep-sha384-mgf1-sha1-label.der", 0)]
+    [InlineData("rsa-oaep-sha224.der", 0)]
+    [InlineData("rsa-oaep-other-label.der", 65)]
+    [InlineData("rsa-issuer-bmp.der", 0)]
+    public async Task A_key_in_PKCS12_opens_every_legal_OAEP_and_every_spelling_of_its_name(string name, int exit)
+    {
+        string Recipients(string file) => Path.Combine(Vectors.Folder("cms/recipients"), file);
+        var key = P12File.Make(_folder, Recipients("rsa.pem"), Recipients("rsa.key"));
+        var answer = await Executable.RunAsync(["decrypt", .. key, "--out", In("out"), Recipients(name)]);
+        answer.Exit.ShouldBe(exit, answer.Error);
+        if (exit == 0)
+        {
+            (await File.ReadAllBytesAsync(In("out"))).ShouldBe(Vectors.Read("cms/recipients", "content.txt"));
+        }
+    }
+
+    [Fact]
+    public async Task A_PEM_key_of_another_certificate_is_refused()
+    {
+        string Recipients(string file) => Path.Combine(Vectors.Folder("cms/recipients"), file);
+        var answer = await Executable.RunAsync(
+            "decrypt", "--key", Cms("recipient.key"), "--cert", Recipients("rsa.pem"), "--out", In("out"),
+            Recipients("rsa-pkcs1.der"));
+        answer.Exit.ShouldBe(65);
+        File.Exists(In("out")).ShouldBeFalse();
+    }
+
     [Fact]
     public async Task An_output_that_exists_is_replaced_only_by_force()
     {

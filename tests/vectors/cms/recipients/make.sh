@@ -39,6 +39,13 @@ encrypt rsa-oaep-sha256.der -aes-256-cbc -recip rsa.pem -keyopt rsa_padding_mode
 encrypt rsa-oaep-sha384.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha384 -keyopt rsa_mgf1_md:sha384
 encrypt rsa-oaep-two-hashes.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256 -keyopt rsa_mgf1_md:sha1
 encrypt rsa-oaep-label.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256 -keyopt rsa_mgf1_md:sha256 -keyopt rsa_oaep_label:616263
+encrypt rsa-oaep-sha224-mgf1-sha1.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha224 -keyopt rsa_mgf1_md:sha1
+encrypt rsa-oaep-sha224.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha224 -keyopt rsa_mgf1_md:sha224
+encrypt rsa-oaep-sha1-mgf1-sha256.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha1 -keyopt rsa_mgf1_md:sha256
+encrypt rsa-oaep-sha512-mgf1-sha384.der -aes-256-cbc -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha512 -keyopt rsa_mgf1_md:sha384
+encrypt rsa-oaep-sha512.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha512 -keyopt rsa_mgf1_md:sha512
+encrypt rsa-oaep-sha384-mgf1-sha1-label.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha384 -keyopt rsa_mgf1_md:sha1 -keyopt rsa_oaep_label:00c3a100
+encrypt rsa-oaep-other-label.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_label:616263
 encrypt rsa-unsupported-then-supported.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256 -keyopt rsa_mgf1_md:sha1 -recip rsa.pem
 encrypt p256-sha1kdf.der -aes-256-gcm -recip p256.pem
 encrypt p256-sha256kdf.der -aes-256-gcm -recip p256.pem -keyopt ecdh_kdf_md:sha256
@@ -58,3 +65,7 @@ encrypt des3.der -des3 -recip rsa.pem
 encrypt rc2.der -rc2-cbc -provider default -provider legacy -recip rsa.pem
 encrypt des.der -des-cbc -provider default -provider legacy -recip rsa.pem
 python3 "$here/x25519.py" x25519.pem "$here/content.txt" "$here"
+cd "$here"
+python3 reencode.py
+# The parameters name another label than the key was wrapped with.
+python3 -c 'p="rsa-oaep-other-label.der"; d=open(p,"rb").read(); open(p,"wb").write(d.replace(b"abc",b"abd"))'

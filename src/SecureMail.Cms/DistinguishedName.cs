@@ -1,17 +1,22 @@
 using System.Formats.Asn1;
 using System.Globalization;
 using System.Text;
+using SecureMail.Cms.Asn1;
 
-namespace SecureMail.Trust;
+namespace SecureMail.Cms;
 
 /// <summary>
 /// An X.501 name, compared by RFC 5280 §7.1 and written by RFC 4514. Comparison ignores the string type, case, and
 /// leading, trailing and repeated blanks. Unicode is not normalised, so two encodings of one letter differ, and the
 /// comparison fails closed.
 /// </summary>
-internal sealed class DistinguishedName
+public sealed class DistinguishedName
 {
+    /// <summary>Attributes of a name at most; real names have a dozen.</summary>
     private const int MaxAttributes = 256;
+
+    /// <summary>Bytes of a name at most; the upper bounds of RFC 5280 Appendix A allow a few kilobytes.</summary>
+    internal const int MaxSize = 32 * 1024;
 
     private readonly List<List<(string Type, string? Value, byte[] Encoded)>> _rdns;
     private string[]? _rdnKeys;
@@ -25,12 +30,22 @@ internal sealed class DistinguishedName
 
     private string[] RdnKeys => _rdnKeys ??= [.. _rdns.Select(RdnKey)];
 
-    /// <exception cref="AsnContentException">The bytes are not a Name, or it has more than 256 attributes.</exception>
-    public static DistinguishedName Read(ReadOnlyMemory<byte> encoded)
+    /// <summary>Reads a name.</summary>
+    /// <param name="encoded">The Name.</param>
+    /// <param name="rules">DER in certificates and CRLs; BER where CMS names a certificate.</param>
+    /// <exception cref="AsnContentException">The bytes are not a Name, or it has more than 256 attributes or 32
+    /// KiB.</exception>
+    public static DistinguishedName Read(
+        ReadOnlyMemory<byte> encoded, AsnEncodingRules rules = AsnEncodingRules.DER)
     {
+        if (encoded.Length > MaxSize)
+        {
+            throw new AsnContentException("A name is too long.");
+        }
+
         var rdns = new List<List<(string, string?, byte[])>>();
         var count = 0;
-        var sequence = new AsnReader(encoded, AsnEncodingRules.DER).ReadSequence();
+        var sequence = new AsnReader(encoded, rules).ReadSequence();
         while (sequence.HasData)
         {
             var rdn = new List<(string, string?, byte[])>();
@@ -43,9 +58,9 @@ internal sealed class DistinguishedName
                 }
 
                 var attribute = set.ReadSequence();
-                var type = attribute.ReadObjectIdentifier();
+                var type = Oids.Read(attribute);
                 var value = attribute.ReadEncodedValue().ToArray();
-                rdn.Add((type, Text(value), value));
+                rdn.Add((type, Text(value, rules), value));
             }
             rdns.Add(rdn);
         }
@@ -94,7 +109,8 @@ internal sealed class DistinguishedName
     private static string RdnKey(List<(string Type, string? Value, byte[] Encoded)> rdn) =>
         string.Join(
             '\u0002',
-            rdn.Select(a => a.Type + "=" + (a.Value is null ? "#" + Convert.ToHexString(a.Encoded) : Fold(a.Value)))
+            rdn.Select(a =>
+                    a.Value is null ? $"{a.Type}#{Convert.ToHexString(a.Encoded)}" : $"{a.Type}={Fold(a.Value)}")
                 .Order(StringComparer.Ordinal));
 
     private static string Fold(string value)
@@ -102,7 +118,12 @@ internal sealed class DistinguishedName
         var folded = new StringBuilder(value.Length);
         foreach (var c in value)
         {
-            if (!char.IsWhiteSpace(c))
+            if (c is '\u0001' or '\u0002' or '\\')
+            {
+                // These separate the parts of a key, so a value that holds one must not look like two parts.
+                folded.Append('\\').Append((int)c);
+            }
+            else if (!char.IsWhiteSpace(c))
             {
                 folded.Append(char.ToUpperInvariant(c));
             }
@@ -114,11 +135,11 @@ internal sealed class DistinguishedName
         return folded.ToString().TrimEnd(' ');
     }
 
-    private static string? Text(byte[] value)
+    private static string? Text(byte[] value, AsnEncodingRules rules)
     {
         try
         {
-            var reader = new AsnReader(value, AsnEncodingRules.DER);
+            var reader = new AsnReader(value, rules);
             var tag = reader.PeekTag();
             if (tag.TagClass != TagClass.Universal)
             {
@@ -136,13 +157,14 @@ internal sealed class DistinguishedName
                 case UniversalTagNumber.VisibleString:
                     return reader.ReadCharacterString((UniversalTagNumber)tag.TagValue);
                 case UniversalTagNumber.UniversalString:
-                    return new UTF32Encoding(bigEndian: true, byteOrderMark: false).GetString(
-                        reader.PeekContentBytes().Span);
+                    var encoding = new UTF32Encoding(
+                        bigEndian: true, byteOrderMark: false, throwOnInvalidCharacters: true);
+                    return encoding.GetString(reader.PeekContentBytes().Span);
                 default:
                     return null;
             }
         }
-        catch (AsnContentException)
+        catch (Exception e) when (e is AsnContentException or DecoderFallbackException)
         {
             return null; // characters outside the declared type: the value is compared and written as bytes
         }
