@@ -109,7 +109,7 @@ public sealed class IncomingRegister(
             var agency = directory.Find(row.Agency)?.LastName;
             messages.Add(
                 new IncomingMessage(
-                    row.Id, agency?.Code ?? row.Agency.ToString(), agency?.Name ?? "", row.State, row.Kind, row.Disposition,
+                    row.Id, agency?.Code ?? CodeOf(row.Agency), agency?.Name ?? "", row.State, row.Kind, row.Disposition,
                     row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
                     CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
                     row.Peer)
@@ -121,6 +121,10 @@ public sealed class IncomingRegister(
 
         return messages;
     }
+
+    // Mail for the gateway's administrator is for none of its agencies.
+    private static string CodeOf(Guid addressee) =>
+        addressee == DirectoryStore.GatewayItself ? "postmaster" : addressee.ToString();
 
     private DispatchCard? CardOf(Row row, Manifest? manifest, Agency? sender) =>
         row switch
