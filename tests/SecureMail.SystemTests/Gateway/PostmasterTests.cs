@@ -23,7 +23,7 @@ public sealed class PostmasterTests(SharedPair shared) : IClassFixture<SharedPai
             $"From: quan-tri@tinhuy.songlam.test\r\nSubject: {Guid.NewGuid()}\r\n\r\nThư của anh không tới\r\n");
         var message = await shared.DeliverAsync(octets, recipient);
         (message.Disposition, message.Reason, message.Verdict).ShouldBe(("quarantine", "FOR_POSTMASTER", "unsigned"));
-        message.AgencyCode.ShouldBe("postmaster");
+        (message.AgencyCode, message.AgencyName).ShouldBe(("postmaster", "postmaster"));
         await using var kept = await shared.Pair.B.Node.Incoming.OpenReceivedAsync(message.Id, CancellationToken.None);
         using var copy = new MemoryStream();
         await kept.CopyToAsync(copy);

@@ -19,7 +19,7 @@ public sealed partial class StrangersTests
             var counts = Counts().Matches(said).Select(m => m.Groups.Values.Skip(1).Select(g => g.Value).Distinct());
             counts.Count().ShouldBe(2, said);
             counts.ShouldAllBe(c => c.Count() == 1, said);
-            Strangers().Match(said).Success.ShouldBeTrue(said);
+            Strangers().IsMatch(said).ShouldBeTrue(said);
         }
         finally
         {
