@@ -5,6 +5,9 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPE
 # MSBuild's helper processes would outlive the script that started them.
 export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 UseSharedCompilation=false
 
+# Without this each .NET process opens a diagnostics socket in /tmp, through which its account can be made to write dumps with keys in them.
+export DOTNET_EnableDiagnostics=0
+
 if [ "$(id -u)" = 0 ]; then SUDO=""; else SUDO="sudo"; fi
 
 die() { echo "$*" >&2; exit 69; }

@@ -52,6 +52,9 @@ public static class ReasonCode
     /// <summary>A manifest or receipt has a newer version.</summary>
     public const string FormatVersionUnknown = WireFormatException.VersionUnknownCode;
 
+    /// <summary>The message is for the gateway's administrator.</summary>
+    public const string ForPostmaster = "FOR_POSTMASTER";
+
     /// <summary>The time allowed for sending is over.</summary>
     public const string GivenUp = "GIVEN_UP";
 
@@ -184,6 +187,9 @@ public static class ReasonCode
     /// <summary>The verdict on a message was untrusted.</summary>
     public const string Untrusted = "UNTRUSTED";
 
+    /// <summary>The gateway could not validate a message, however often it tried.</summary>
+    public const string ValidationFailed = "VALIDATION_FAILED";
+
     /// <summary>The verdict on a message was wrong-sender.</summary>
     public const string WrongSender = "WRONG_SENDER";
 
@@ -205,6 +211,7 @@ public static class ReasonCode
         FormatNoVersion,
         FormatTooLarge,
         FormatVersionUnknown,
+        ForPostmaster,
         GivenUp,
         IdInvalid,
         IdTaken,
@@ -249,6 +256,7 @@ public static class ReasonCode
         Unreadable,
         Unsigned,
         Untrusted,
+        ValidationFailed,
         WrongSender,
     ];
 

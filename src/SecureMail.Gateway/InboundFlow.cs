@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
+using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Telemetry;
@@ -17,7 +18,8 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class InboundFlow(
     GatewayDatabase database, IncomingValidator validator, WaitingRule waiting, AcceptancePolicy policy,
-    IncomingRecorder recorder, ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, ILogger<InboundFlow> logger)
+    IncomingRecorder recorder, ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, DeadWork dead,
+    ILogger<InboundFlow> logger)
 {
     /// <summary>Work of <see cref="WorkKind.Validate"/>: received → recorded.</summary>
     public async Task<WorkOutcome> ValidateAsync(WorkItem item, CancellationToken cancellationToken)
@@ -83,6 +85,37 @@ internal sealed class InboundFlow(
             return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
         }
     }
+
+    /// <summary>Work of <see cref="WorkKind.Validate"/> that always fails: received → quarantined. Nothing of the message
+    /// is read, because reading it is what fails.</summary>
+    /// <param name="reason">The name of an exception's type, or <see cref="Worker.ProcessEnded"/>.</param>
+    public async Task GiveUpValidationAsync(WorkItem item, string reason, CancellationToken cancellationToken)
+    {
+        var received = await ReceivedMessage.LoadAsync(
+            database, item.Subject, waiting.IndeterminateFor, cancellationToken);
+        if (received is null)
+        {
+            await item.DropAsync(database.Source, cancellationToken);
+            return;
+        }
+
+        // Before this commit the message is given up again; after it a person decides about the message.
+        await database.Source.InTransactionAsync(
+            "inbound.validation-failed",
+            async transaction =>
+            {
+                await recorder.RecordFailedAsync(transaction, received, reason, cancellationToken);
+                await item.CompleteAsync(transaction, cancellationToken);
+            },
+            cancellationToken);
+        GatewayMeter.MessageValidated(Verdict.Unreadable.ToString(), Disposition.Quarantine);
+        InboundLog.Alarm(logger, AlarmKind.ValidationFailed, received.Peer);
+        InboundLog.ValidationFailed(logger, received.Id, reason);
+    }
+
+    /// <summary>Work of <see cref="WorkKind.SendReceipt"/> that always fails.</summary>
+    public Task GiveUpReceiptAsync(WorkItem item, string reason, CancellationToken cancellationToken) =>
+        dead.GiveUpAsync(item, reason, cancellationToken);
 
     /// <summary>Work of <see cref="WorkKind.SendReceipt"/>: receipt due → the receipt is a transmission of its
     /// own.</summary>

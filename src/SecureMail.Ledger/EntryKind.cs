@@ -74,6 +74,9 @@ public static class EntryKind
     /// <summary>An anomaly of a clock ended. Written by the clock watch.</summary>
     public const string ClockSettled = "clock.settled";
 
+    /// <summary>Work that always failed was given up. Written when the work is left dead.</summary>
+    public const string WorkGivenUp = "work.given-up";
+
     /// <summary>A version of the directory was imported.</summary>
     public const string DirectoryImported = "directory.imported";
 
@@ -126,6 +129,7 @@ public static class EntryKind
         ClockApart,
         ClockPeer,
         ClockSettled,
+        WorkGivenUp,
         DirectoryImported,
         PolicyRouteForbidden,
         PolicyRoutePermitted,

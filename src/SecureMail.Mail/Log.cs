@@ -8,8 +8,13 @@ internal static partial class Log
     [LoggerMessage(1, LogLevel.Information, "SMTP server listens on {EndPoint}")]
     public static partial void Listening(ILogger logger, string endPoint);
 
-    [LoggerMessage(2, LogLevel.Warning, "SMTP connection from {Remote} refused: {Reason}")]
+    [LoggerMessage(2, LogLevel.Debug, "SMTP connection from {Remote} refused: {Reason}")]
     public static partial void ConnectionRefused(ILogger logger, string remote, string reason);
+
+    [LoggerMessage(
+        10, LogLevel.Warning,
+        "SMTP: {Count} connections refused or ended since this was last said; the latest, from {Remote}: {Reason}")]
+    public static partial void ConnectionsRefused(ILogger logger, int count, string remote, string reason);
 
     [LoggerMessage(3, LogLevel.Debug, "SMTP session {Session} from {Remote} began")]
     public static partial void SessionBegan(ILogger logger, string session, string remote);
@@ -17,7 +22,7 @@ internal static partial class Log
     [LoggerMessage(4, LogLevel.Debug, "SMTP session {Session} ended: {Reason}; {Messages} messages accepted")]
     public static partial void SessionEnded(ILogger logger, string session, string reason, int messages);
 
-    [LoggerMessage(5, LogLevel.Warning, "SMTP session {Session}: TLS failed or the peer was not accepted ({Reason})")]
+    [LoggerMessage(5, LogLevel.Debug, "SMTP session {Session}: TLS failed or the peer was not accepted ({Reason})")]
     public static partial void TlsRefused(ILogger logger, string session, string reason);
 
     [LoggerMessage(

@@ -73,6 +73,7 @@ public sealed partial class PrivateCluster
         // Archive recovery ends in a new timeline, so that nothing written from now on can be confused with the log of
         // the lost gateway. The log is in pg_wal already, so no restore_command is needed.
         await File.WriteAllTextAsync(Path.Combine(_data, "recovery.signal"), "", cancellationToken);
+        await WriteAccessAsync(cancellationToken);
         if (_account is not null)
         {
             await RunProgramAsync("chown", ["-R", $"{_account.User}:{_account.Group}", _data], cancellationToken);

@@ -16,8 +16,8 @@ namespace SecureMail.Storage;
 /// on <c>users.lock</c>, which the kernel releases when the process ends. A server that an earlier process left running
 /// after a crash is used as it is, because PostgreSQL recovers by itself. Roles: <c>postgres</c> (superuser, for
 /// maintenance), <c>securemail_owner</c> (owns the schema, migrates), <c>securemail_gateway</c> (the role of the
-/// running gateway; it cannot change ledger rows). Every process that can enter the directory may use any of these
-/// roles, so the mode of the directory is the access control.
+/// running gateway; it cannot change ledger rows). Only the account that runs the gateway may use these roles
+/// (PrivateCluster.Access.cs), and nobody else can enter the directory.
 /// </remarks>
 public sealed partial class PrivateCluster : IAsyncDisposable
 {
@@ -161,11 +161,19 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         {
             await RunAsync(
                 "initdb",
-                ["-D", _data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
+                ["-D", _data, "-U", "postgres", "-A", "peer", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
                 cancellationToken);
         }
 
-        if (!await AnswersAsync(cancellationToken))
+        var isAccessNew = await WriteAccessAsync(cancellationToken);
+        if (await AnswersAsync(cancellationToken))
+        {
+            if (isAccessNew)
+            {
+                await ReloadAsync(cancellationToken);
+            }
+        }
+        else
         {
             // setsid, because Ctrl-C at the terminal must reach the gateway alone. The gateway finishes its work before
             // the database stops.
@@ -271,19 +279,25 @@ public sealed partial class PrivateCluster : IAsyncDisposable
     private static async Task MakePrivateDirectoryAsync(
         string path, ServerAccount? account, CancellationToken cancellationToken)
     {
+        if (OperatingSystem.IsWindows())
+        {
+            throw new PlatformNotSupportedException();
+        }
+
         if (account is not null)
         {
             // The parent belongs to root and is traversable. The directory itself belongs to the server's account
             // alone.
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            const UnixFileMode Traversable = UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+            var above = Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            if ((above.UnixFileMode & Traversable) != Traversable)
+            {
+                above.UnixFileMode |= Traversable; // the umask may have taken it away
+            }
+
             await RunProgramAsync(
                 "install", ["-d", "-m", "0700", "-o", account.User, "-g", account.Group, path], cancellationToken);
             return;
-        }
-
-        if (OperatingSystem.IsWindows())
-        {
-            throw new PlatformNotSupportedException();
         }
 
         const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;

@@ -37,9 +37,13 @@ internal sealed class Admission(
 
     public void Dispose() => _turn.Dispose();
 
-    /// <summary>The names of what stands in the way now.</summary>
+    /// <summary>The names of what was found now.</summary>
     public async Task<IReadOnlyList<string>> ProblemsAsync(CancellationToken cancellationToken) =>
-        [.. (await LookAsync(SameMoment, cancellationToken)).Select(o => o.Name)];
+        [.. (await IssuesAsync(cancellationToken)).Select(o => o.Name)];
+
+    /// <summary>What is to be said of this node now.</summary>
+    public Task<IReadOnlyList<HealthIssue>> IssuesAsync(CancellationToken cancellationToken) =>
+        LookAsync(SameMoment, cancellationToken);
 
     /// <summary>Asked before a submission is read.</summary>
     /// <exception cref="NotTakenNowException">Nothing is taken now.</exception>

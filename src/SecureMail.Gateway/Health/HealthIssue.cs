@@ -22,12 +22,16 @@ namespace SecureMail.Gateway.Health;
 /// clock-stepped                taken        taken
 /// no-directory                 taken        taken     A submission without a directory is refused by its own step.
 /// restored-not-proven          refused      refused
+/// work-given-up                taken        taken     Shown only: the node is ready. A person looks at "queue list".
 /// backup, backup-no-base       refused      refused   Only where commits wait for the journal; else both are taken.
 /// </code>
 /// </remarks>
 /// <param name="Name">For health and the log. It never changes.</param>
 public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool RefusesMail)
 {
+    /// <summary>Whether the issue is shown without making the node unready: another node would have it, too.</summary>
+    public bool IsOnlyShown { get; private init; }
+
     public static readonly HealthIssue Database = new("database", true, true);
 
     public static readonly HealthIssue DatabaseSlow = new("database-slow", true, true);
@@ -49,6 +53,8 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
     public static readonly HealthIssue NoDirectory = new("no-directory", false, false);
 
     public static readonly HealthIssue RestoredNotProven = new("restored-not-proven", true, true);
+
+    public static readonly HealthIssue WorkGivenUp = new(AlarmKind.WorkGivenUp, false, false) { IsOnlyShown = true };
 
     /// <summary>The journal does not follow, or a synchronous one has no base.</summary>
     /// <param name="refuses">Whether commits wait for the journal. A journal that follows at its leisure is only

@@ -30,12 +30,13 @@ internal sealed class QueueCheck(
         var began = time.GetTimestamp();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         // The limit is a literal for the planner; beyond it how many more there are makes no difference.
-        var (outgoing, incoming) = await connection.FindAsync<(long, long)>(
+        var (outgoing, incoming, isAnyDead) = await connection.FindAsync<(long, long, bool)>(
             string.Create(
                 CultureInfo.InvariantCulture,
                 $"""
                 SELECT count(*) FILTER (WHERE kind IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')),
-                  count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}'))
+                  count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')),
+                  EXISTS (SELECT FROM gateway.work WHERE state = '{WorkState.Dead}')
                 FROM (
                   SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
                   LIMIT {(2L * options.QueueDepth) + 1}) w
@@ -51,6 +52,11 @@ internal sealed class QueueCheck(
         if (incoming >= options.QueueDepth)
         {
             _depth.Add(HealthIssue.IncomingQueueFull);
+        }
+
+        if (isAnyDead)
+        {
+            _depth.Add(HealthIssue.WorkGivenUp);
         }
 
         var took = time.GetTimestamp() - began;

@@ -42,6 +42,11 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
     public async Task<DecidedMessage> DecideAsync(
         NpgsqlTransaction transaction, ValidatedMessage validated, CancellationToken cancellationToken)
     {
+        if (validated.Received.IsForPostmaster)
+        {
+            return Quarantine(validated, ReasonCode.ForPostmaster);
+        }
+
         if (VerdictPolicy.Of(validated.Verdict, deadlinePassed: true) != VerdictOutcome.Accept)
         {
             return Quarantine(validated, ReasonCode.Of(validated.Verdict));

@@ -13,6 +13,10 @@ internal static partial class InboundLog
     [LoggerMessage(1303, LogLevel.Critical, "Alarm {Kind} about {Subject}")]
     public static partial void Alarm(ILogger logger, string kind, string subject);
 
+    [LoggerMessage(
+        1306, LogLevel.Error, "Message {Incoming} cannot be validated, however often it is tried; quarantined: {Reason}")]
+    public static partial void ValidationFailed(ILogger logger, Guid incoming, string reason);
+
     [LoggerMessage(1304, LogLevel.Warning, "The receipt for {Incoming} waits: {Reason}")]
     public static partial void ReceiptWaits(ILogger logger, Guid incoming, string reason);
 

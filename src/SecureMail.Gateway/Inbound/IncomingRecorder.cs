@@ -12,6 +12,7 @@ using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
+using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -97,6 +98,49 @@ internal sealed class IncomingRecorder(
         return (disposition, isWeakened);
     }
 
+    /// <summary>Quarantines a message that cannot be validated, with its alarm; the caller commits. The message stays as
+    /// it was received.</summary>
+    /// <param name="cause">The name of an exception's type: nothing of the message.</param>
+    public async Task RecordFailedAsync(
+        NpgsqlTransaction transaction, ReceivedMessage received, string cause, CancellationToken cancellationToken)
+    {
+        var now = time.GetUtcNow();
+        var verdict = FindingJson.Name(Verdict.Unreadable);
+        const string Findings = "[]";
+        await IncomingTable.AddFindingAsync(transaction, received.Id, verdict, Findings, now, cancellationToken);
+        var entry = await StoredLedger.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = now,
+                Agency = received.AgencyId,
+                Kind = EntryKind.MessageValidated,
+                Object = received.Id.ToString(),
+                // A row may be damaged in this, too, and its message must not be tried for ever because of that.
+                Commitments =
+                    received.Salt.Length == Commitment.SaltSize
+                        ? CommitmentsOf(received.Salt, Disposition.Quarantine, Findings)
+                        : [],
+            },
+            cancellationToken);
+        await IncomingTable.RecordAsync(
+            transaction,
+            new IncomingRecord
+            {
+                Incoming = received.Id,
+                Kind = MessageKind.Other,
+                Disposition = Disposition.Quarantine,
+                Verdict = verdict,
+                Reason = ReasonCode.ValidationFailed,
+                Entry = entry.EntryId,
+                RecordedAt = now.UtcDateTime,
+            },
+            cancellationToken);
+        await AlarmTable.AddAsync(
+            transaction, AlarmKind.ValidationFailed, received.Peer, $"message {received.Id}: {cause}", entry.EntryId,
+            now, cancellationToken);
+    }
+
     private async Task<int?> DrawArrivalNumberAsync(
         NpgsqlTransaction transaction, Guid agency, DateTimeOffset now, CancellationToken cancellationToken)
     {
@@ -122,11 +166,7 @@ internal sealed class IncomingRecorder(
         // The salt of the sender's manifest where there is one, so that both ledgers commit to the dispatch alike; else
         // the reception's own.
         var salt = decided.Manifest?.Salt ?? decided.Validated.Received.Salt;
-        var commitments = new Dictionary<string, string>
-        {
-            ["findings"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(findings))),
-            ["place"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(disposition))),
-        };
+        var commitments = CommitmentsOf(salt, disposition, findings);
         if (decided.Validated.SignedDigest is { Length: 32 } digest)
         {
             commitments["content"] = Commitment.Of(salt, digest);
@@ -134,6 +174,13 @@ internal sealed class IncomingRecorder(
 
         return commitments;
     }
+
+    private static Dictionary<string, string> CommitmentsOf(byte[] salt, string disposition, string findings) =>
+        new()
+        {
+            ["findings"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(findings))),
+            ["place"] = Commitment.Of(salt, SHA256.HashData(Encoding.UTF8.GetBytes(disposition))),
+        };
 
     private async Task KeepAsync(
         NpgsqlTransaction transaction, DecidedMessage decided, string disposition, long entry, DateTimeOffset now,

@@ -1,3 +1,4 @@
+using System.Net;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
@@ -6,6 +7,7 @@ using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
+using SecureMail.Mail.Smtp.Messages;
 using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
@@ -20,12 +22,11 @@ internal sealed class Receive(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, ClockWatch clock, DirectoryOptions options,
     TimeProvider time)
 {
-    /// <summary>RCPT: only agencies of the directory that this gateway serves.</summary>
+    /// <summary>RCPT: only agencies of the directory that this gateway serves, and its administrator.</summary>
     public async Task<RecipientDecision> DecideRecipientAsync(string address, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
-        var agency = directory.FindByAddress(address, time.GetUtcNow());
-        return agency is not null && agency.Record.Gateway == options.Name ? RecipientDecision.Accepted
+        return FindAddressee(directory, address, time.GetUtcNow()) is not null ? RecipientDecision.Accepted
             // Names are dated. By a wrong clock an agency may not exist yet, or may have ended.
             : clock.IsDoubted ? RecipientDecision.ClockDoubted
             : RecipientDecision.Unknown;
@@ -47,6 +48,50 @@ internal sealed class Receive(
         }
     }
 
+    /// <summary>A message of this gateway itself, for agencies that it serves, by no connection at all.</summary>
+    /// <param name="seen">From which sizes of our own ledger the message brings proofs.</param>
+    public async Task TakeHereAsync(
+        string? from, IReadOnlyList<string> recipients, IReadOnlyList<long> seen, Stream message,
+        CancellationToken cancellationToken)
+    {
+        var session = new SmtpSessionInfo(
+            Guid.CreateVersion7().ToString(), new SmtpPeer(new IPEndPoint(IPAddress.Loopback, 0), IsTls: false, options.Name),
+            options.Name, [$"{EvidenceField.Capability} {string.Join(' ', seen)}".TrimEnd()]);
+        await using var reception = await OpenAsync(
+            new SmtpEnvelope(session, new MailFrom(from, null, false), [.. recipients.Select(r => new RcptTo(r))]),
+            cancellationToken);
+        var buffer = new byte[64 * 1024];
+        while (await message.ReadAsync(buffer, cancellationToken) is > 0 and var read)
+        {
+            await reception.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+        }
+
+        await reception.CommitAsync(cancellationToken);
+    }
+
+    /// <summary>The agency that an address is of, or <see cref="DirectoryStore.GatewayItself"/>; null for an address of
+    /// nobody here.</summary>
+    private Guid? FindAddressee(DirectorySnapshot directory, string address, DateTimeOffset at) =>
+        directory.FindByAddress(address, at) is { } agency && agency.Record.Gateway == options.Name ? agency.Id
+        : IsPostmaster(directory, address) ? DirectoryStore.GatewayItself
+        : null;
+
+    /// <summary>RFC 5321 §4.5.1: mail to postmaster is taken, in any case of letters, without a domain and with each
+    /// domain that mail is taken for: the gateway's own, and those of the agencies that it serves.</summary>
+    private bool IsPostmaster(DirectorySnapshot directory, string address)
+    {
+        var (local, domain) = address.LastIndexOf('@') is >= 0 and var at
+            ? (address[..at], address[(at + 1)..])
+            : (address, null);
+        return local.Equals("postmaster", StringComparison.OrdinalIgnoreCase)
+            && (domain is null
+                || domain.Equals(options.Name, StringComparison.OrdinalIgnoreCase)
+                || directory
+                    .Agencies.Where(a => a.Record.Gateway == options.Name)
+                    .SelectMany(a => a.Record.Names)
+                    .Any(n => n.Address.EndsWith("@" + domain, StringComparison.OrdinalIgnoreCase)));
+    }
+
     private async Task CommitAsync(
         SmtpEnvelope envelope, NpgsqlTransaction transaction, StoredBlob blob, CancellationToken cancellationToken)
     {
@@ -61,17 +106,17 @@ internal sealed class Receive(
             EvidenceField.AskedIn(envelope.Session.AnnouncedLines), now, cancellationToken);
         foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
         {
-            var agency = directory.FindByAddress(recipient.Address, now)
+            var addressee = FindAddressee(directory, recipient.Address, now)
                 ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
             var incoming = Guid.CreateVersion7(now);
             await IncomingTable.AddRecipientAsync(
-                transaction, incoming, received, agency.Id, recipient.Address, cancellationToken);
+                transaction, incoming, received, addressee, recipient.Address, cancellationToken);
             await StoredLedger.AppendAsync(
                 transaction,
                 new LedgerEntry
                 {
                     Time = now,
-                    Agency = agency.Id,
+                    Agency = addressee,
                     Kind = EntryKind.MessageReceived,
                     Object = incoming.ToString(),
                     Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },

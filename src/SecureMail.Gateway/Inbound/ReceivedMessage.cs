@@ -1,3 +1,4 @@
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Registers;
 using SecureMail.Storage;
 
@@ -14,6 +15,10 @@ internal sealed record ReceivedMessage(
     Guid Id, Guid AgencyId, string Address, string Peer, string EnvelopeFrom, Guid Blob, byte[] Salt,
     DateTimeOffset ReceivedAt, long? ProofAsked, TimeSpan Left)
 {
+    /// <summary>Whether the message is for the gateway's administrator. Such a message is shown to a person whatever it
+    /// is, and is never answered.</summary>
+    public bool IsForPostmaster => AgencyId == DirectoryStore.GatewayItself;
+
     /// <summary>Null where the message was recorded already.</summary>
     public static async Task<ReceivedMessage?> LoadAsync(
         GatewayDatabase database, Guid incoming, TimeSpan indeterminateFor, CancellationToken cancellationToken)

@@ -15,6 +15,11 @@ internal sealed class WaitingRule(ClockWatch clock, InboundOptions options, Time
 
     public bool MustWait(ValidatedMessage validated)
     {
+        if (validated.Received.IsForPostmaster)
+        {
+            return false; // the verdict decides nothing
+        }
+
         var hasWaited = validated.Received.Left <= TimeSpan.Zero;
         return
             VerdictPolicy.Of(validated.Verdict, hasWaited) == VerdictOutcome.Wait

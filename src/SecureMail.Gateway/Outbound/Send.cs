@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
@@ -22,9 +23,15 @@ namespace SecureMail.Gateway.Outbound;
 /// </remarks>
 internal sealed class Send(
     GatewayDatabase database, BlobStore blobs, DirectoryStore directories, GatewayIdentity identity, PeerLedger peers,
-    ClockWatch clock, SendRecorder recorder, DeliveryOptions options, DirectoryOptions self, TimeProvider time)
+    ClockWatch clock, SendRecorder recorder, TakeHere takeHere, DeliveryOptions options, DirectoryOptions self,
+    TimeProvider time)
 {
+    // A peer admits few connections of one address before TLS (SmtpServerLimits.ConnectionsPerAddress), and another node
+    // of ours may have the same address.
+    private const int OpeningAtOnce = 2;
+
     private readonly RecentCheckpointSizes _shown = new();
+    private readonly ConcurrentDictionary<string, SemaphoreSlim> _opening = new(StringComparer.Ordinal);
 
     public async Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken)
     {
@@ -110,11 +117,15 @@ internal sealed class Send(
         IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
     {
         var (first, gateway) = (mail[0].Transmission, mail[0].Gateway);
+        if (gateway.Name == self.Name)
+        {
+            return await DeliverHereAsync(mail, from, cancellationToken);
+        }
+
         SmtpClient client;
         try
         {
-            client = await SmtpClient.ConnectAsync(
-                identity.CallTo(gateway, self.Name, options.SmtpTimeouts), time, cancellationToken);
+            client = await ConnectAsync(gateway, cancellationToken);
         }
         catch (SmtpException e)
         {
@@ -148,6 +159,42 @@ internal sealed class Send(
         }
 
         return [.. answers.Select(SendResult.Of)];
+    }
+
+    private async Task<SmtpClient> ConnectAsync(GatewayRecord gateway, CancellationToken cancellationToken)
+    {
+        var opening = _opening.GetOrAdd(gateway.Name, _ => new SemaphoreSlim(OpeningAtOnce));
+        await opening.WaitAsync(cancellationToken);
+        try
+        {
+            return await SmtpClient.ConnectAsync(
+                identity.CallTo(gateway, self.Name, options.SmtpTimeouts), time, cancellationToken);
+        }
+        finally
+        {
+            opening.Release();
+        }
+    }
+
+    /// <summary>A message for agencies that this gateway serves itself does not leave the process, because the listener
+    /// takes nobody with our own key for a peer. It is received, validated and recorded like any other.</summary>
+    private async Task<IReadOnlyList<SendResult>> DeliverHereAsync(
+        IReadOnlyList<Addressed> mail, string? from, CancellationToken cancellationToken)
+    {
+        var (first, gateway) = (mail[0].Transmission, mail[0].Gateway);
+        IReadOnlyList<long> seen;
+        await using (var connection = await database.Source.OpenConnectionAsync(cancellationToken))
+        {
+            seen = await PeerLedger.SeenSizesAsync(connection, self.Name, cancellationToken);
+        }
+
+        await using var message = await OpenAsync(
+            first, await FieldAsync(first, gateway, seen, cancellationToken), cancellationToken);
+        await WorkItem.RequireLeasesAsync([.. mail.Select(m => m.Item)], database.Source, cancellationToken);
+        // Between the commit of the reception and that of its record a crash sends again, and the duplicate is told.
+        await takeHere(from, [.. mail.Select(m => m.Address)], seen, message, cancellationToken);
+        await recorder.RecordDeliveredAsync(mail, cancellationToken);
+        return [.. mail.Select(_ => new SendResult(SmtpOutcome.Delivered, HostState.Answered, null))];
     }
 
     // RFC 8098 §3: a report has a null return path, so that no report answers a report.
@@ -199,6 +246,13 @@ internal sealed class Send(
         return EvidenceField.Write(evidence);
     }
 }
+
+/// <summary>Receives a message of this gateway for agencies that it serves itself; when it returns, the message is
+/// received.</summary>
+/// <param name="seen">From which sizes of our own ledger the message brings proofs.</param>
+internal delegate Task TakeHere(
+    string? from, IReadOnlyList<string> recipients, IReadOnlyList<long> seen, Stream message,
+    CancellationToken cancellationToken);
 
 /// <summary>A transmission with its work and where it goes.</summary>
 /// <param name="Address">The recipient agency's address now.</param>

@@ -10,6 +10,8 @@ namespace SecureMail.Gateway.Registers;
 public sealed class IncomingRegister(
     GatewayDatabase database, BlobStore blobs, CardCipher cards, DirectoryStore directories)
 {
+    private const string Postmaster = "postmaster";
+
     /// <summary>The newest first, without their manifests.</summary>
     /// <param name="agencyCode">One agency's, or null for all that this gateway serves.</param>
     /// <param name="disposition"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all but
@@ -109,8 +111,8 @@ public sealed class IncomingRegister(
             var agency = directory.Find(row.Agency)?.LastName;
             messages.Add(
                 new IncomingMessage(
-                    row.Id, agency?.Code ?? row.Agency.ToString(), agency?.Name ?? "", row.State, row.Kind, row.Disposition,
-                    row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
+                    row.Id, agency?.Code ?? CodeOf(row.Agency), agency?.Name ?? NameOf(row.Agency), row.State,
+                    row.Kind, row.Disposition, row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
                     CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
                     row.Peer)
                 {
@@ -121,6 +123,12 @@ public sealed class IncomingRegister(
 
         return messages;
     }
+
+    // Mail for the gateway's administrator is for none of its agencies; it is listed under this code and name.
+    private static string CodeOf(Guid addressee) =>
+        addressee == DirectoryStore.GatewayItself ? Postmaster : addressee.ToString();
+
+    private static string NameOf(Guid addressee) => addressee == DirectoryStore.GatewayItself ? Postmaster : "";
 
     private DispatchCard? CardOf(Row row, Manifest? manifest, Agency? sender) =>
         row switch

@@ -30,7 +30,17 @@ public static class AlarmKind
     /// <summary>An agency announced weaker ciphers than before. Set by the recording step.</summary>
     public const string CapabilitiesWeakened = "capabilities-weakened";
 
+    /// <summary>A message could not be validated, however often it was tried; it lies in quarantine. Set by the
+    /// recording step.</summary>
+    public const string ValidationFailed = "validation-failed";
+
+    /// <summary>Work that always failed lies dead until a person asks for it again. Set when it is given up.</summary>
+    public const string WorkGivenUp = "work-given-up";
+
     /// <summary>Every value.</summary>
     public static IReadOnlyList<string> All { get; } =
-    [Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened];
+    [
+        Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened,
+        ValidationFailed, WorkGivenUp,
+    ];
 }

@@ -49,6 +49,7 @@ internal static class ServeCommand
 
     private static async Task<int> RunAsync(HostConfiguration configuration, CancellationToken stop)
     {
+        FileCreation.OwnerOnly();
         await using var database = await GatewayDatabase.OpenAsync(
             configuration.Gateway.Database, HostSchema.Migrator, stop);
         var builder = WebApplication.CreateSlimBuilder();

@@ -9,14 +9,17 @@ internal sealed class GatewayStatus(Admission admission, IHostApplicationLifetim
 {
     public async Task<GatewayHealth> AskAsync(CancellationToken cancellationToken)
     {
-        List<string> problems = [.. await admission.ProblemsAsync(cancellationToken)];
+        var issues = await admission.IssuesAsync(cancellationToken);
+        List<string> problems = [.. issues.Select(i => i.Name)];
+        var isReady = issues.All(i => i.IsOnlyShown);
         if (
             !lifetime.ApplicationStarted.IsCancellationRequested || lifetime.ApplicationStopping.IsCancellationRequested
         )
         {
             problems.Insert(0, "not-started");
+            isReady = false;
         }
 
-        return new GatewayHealth(problems.Count == 0, problems);
+        return new GatewayHealth(isReady, problems);
     }
 }

@@ -66,15 +66,20 @@ internal sealed class SmtpListener(
         }
     }
 
-    private SmtpServerOptions Protocol(IPEndPoint listen) =>
-        new()
+    private SmtpServerOptions Protocol(IPEndPoint listen)
+    {
+        var own = GatewayIdentity.Pin(identity.Tls);
+        return new()
         {
             Listen = listen,
             HostName = self.Name,
             Certificate = identity.Tls,
             RequireTls = true,
+            // Nobody else has our own key, so a connection with it is not a peer's, whatever the directory says.
             AuthenticatePeer = certificate =>
-                directories.Known?.FindGatewayByTlsKey(GatewayIdentity.Pin(certificate))?.Name,
+                GatewayIdentity.Pin(certificate) is var pin && pin.AsSpan().SequenceEqual(own)
+                    ? null
+                    : directories.Known?.FindGatewayByTlsKey(pin)?.Name,
             Limits = options.Limits with { MessageBytes = delivery.LargestMessage },
             ExtraEhloLines = SeenSizesAsync,
             PrivateCommands = PrivateCommands(),
@@ -87,6 +92,7 @@ internal sealed class SmtpListener(
                 SmtpReplies.Recipient(await receive.DecideRecipientAsync(recipient.Address, stop)),
             OnData = async (envelope, stop) => new Reception(await receive.OpenAsync(envelope, stop), admission),
         };
+    }
 
     /// <summary>What a restored peer asks.</summary>
     private Dictionary<string, Func<SmtpPeer, string, CancellationToken, Task<SmtpReply>>> PrivateCommands() =>

@@ -14,6 +14,11 @@ internal sealed class WorkerService(
 {
     private const int SendSlots = 16;
 
+    // The bytes of a message do not change, so a message that fails always fails the same way. The delays of five tries
+    // make half a minute, which bridges what may be different the next time: memory that was short, a file that was
+    // being replaced. What is known to pass (a database that is away, a token, a clock) does not count.
+    private const int TriesOfValidation = 5;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await gate.WaitAsync(stoppingToken);
@@ -24,13 +29,16 @@ internal sealed class WorkerService(
     private Dictionary<string, WorkHandler> Handlers() =>
         new()
         {
-            [WorkKind.SignAndEncrypt] = new(4, outbound.SignAndEncryptAsync),
-            [WorkKind.Send] = new(SendSlots, outbound.SendAsync)
+            [WorkKind.SignAndEncrypt] = new(4, outbound.SignAndEncryptAsync, outbound.GiveUpAsync),
+            [WorkKind.Send] = new(SendSlots, outbound.SendAsync, outbound.GiveUpAsync)
             {
                 Destinations = new DestinationLimits(delivery.PerDestination, SendSlots / 2),
                 Retry = delivery.Retry,
             },
-            [WorkKind.Validate] = new(4, inbound.ValidateAsync),
-            [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync),
+            [WorkKind.Validate] = new(4, inbound.ValidateAsync, inbound.GiveUpValidationAsync)
+            {
+                MostFailures = TriesOfValidation,
+            },
+            [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync, inbound.GiveUpReceiptAsync),
         };
 }

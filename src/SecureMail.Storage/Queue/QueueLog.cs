@@ -17,4 +17,7 @@ internal static partial class QueueLog
         1104, LogLevel.Warning,
         "What became of {Kind} {Subject} could not be recorded; its lease gives it back: {Error}")]
     public static partial void OutcomeNotRecorded(ILogger logger, string kind, Guid subject, string error);
+
+    [LoggerMessage(1105, LogLevel.Critical, "Work {Kind} {Subject} always fails and could not be given up")]
+    public static partial void NotGivenUp(ILogger logger, Exception error, string kind, Guid subject);
 }

@@ -52,8 +52,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             SELECT @kind, subject, @awaitsEntry, lane, batch
             FROM unnest(@subjects, @lanes, @batches) w(subject, lane, batch)
             ON CONFLICT (kind, subject) DO UPDATE
-            SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, lease_owner = NULL, lease_until = NULL,
-              awaits_entry = excluded.awaits_entry, lane = excluded.lane, batch = excluded.batch
+            SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, failures = 0, lease_owner = NULL,
+              lease_until = NULL, awaits_entry = excluded.awaits_entry, lane = excluded.lane, batch = excluded.batch
             WHERE gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
             """,
             new
@@ -122,7 +122,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
-            c.ListAsync<(long Id, Guid Subject, int Attempts, DateTime? ActedAt, string? Destination, DateTime LeasedAt, Guid? Batch)>(
+            c.ListAsync<LeasedRow>(
                 $"""
                 {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
                 together AS MATERIALIZED (
@@ -139,7 +139,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                   attempts = attempts + 1
                 FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due
                 WHERE w.work_id = due.work_id
-                RETURNING w.work_id, w.subject, w.attempts, w.acted_at, w.lane, now(), w.batch
+                RETURNING w.work_id AS Id, w.subject AS Subject, w.attempts AS Attempts, w.failures AS Failures,
+                  w.acted_at AS ActedAt, w.lane AS Destination, now() AS LeasedAt, w.batch AS Batch
                 """,
                 new { kind, owner, lease }, cancellationToken));
         var items = rows.Select(r =>
@@ -149,6 +150,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                     {
                         Destination = r.Destination,
                         LeasedAt = r.LeasedAt,
+                        Failures = r.Failures,
                     }))
             .ToList();
         return
@@ -186,33 +188,39 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             cancellationToken)) > 0;
     }
 
+    /// <param name="reason">Null: as before.</param>
     /// <param name="destination">Where the work goes, as its handler found; null: as before.</param>
+    /// <param name="failures">See <see cref="WorkItem.Failures"/>.</param>
     internal async Task PutBackAsync(
-        WorkItem item, string state, TimeSpan delay, string reason, bool countsAsAttempt,
-        CancellationToken cancellationToken, string? destination = null)
+        WorkItem item, string state, TimeSpan delay, string? reason, bool countsAsAttempt,
+        CancellationToken cancellationToken, string? destination = null, int failures = 0)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await connection.CommitAsync("queue.put-back", c => c.ExecuteAsync(
             $"""
             UPDATE gateway.work
-            SET state = @state, run_at = now() + @delay, last_error = @reason, lease_owner = NULL, lease_until = NULL,
-              acted_at = NULL, attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
+            SET state = @state, run_at = now() + @delay, last_error = coalesce(@reason, last_error), lease_owner = NULL,
+              lease_until = NULL, acted_at = NULL, failures = @failures,
+              attempts = attempts - CASE WHEN @countsAsAttempt THEN 0 ELSE 1 END, lane = coalesce(@lane, lane)
             WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
             """,
-            new { state, delay, reason, countsAsAttempt, lane = destination, item.Id, item.Owner }, cancellationToken));
+            new { state, delay, reason, countsAsAttempt, lane = destination, failures, item.Id, item.Owner },
+            cancellationToken));
     }
 
     /// <summary>Makes work ready again whose lease ran out, because its worker died or lost the database.</summary>
-    internal async Task<int> ReclaimAsync(CancellationToken cancellationToken)
+    /// <param name="owner">The worker that asks. It lives, so what it held itself did not end its process.</param>
+    internal async Task<int> ReclaimAsync(string owner, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.reclaim", c => c.ExecuteAsync(
             $"""
             UPDATE gateway.work
-            SET state = '{WorkState.Ready}', lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out'
+            SET state = '{WorkState.Ready}', failures = failures + CASE WHEN lease_owner = @owner THEN 0 ELSE 1 END,
+              lease_owner = NULL, lease_until = NULL, last_error = 'lease ran out'
             WHERE state = '{WorkState.Leased}' AND lease_until <= least(now(), @monotonic::timestamptz)
             """,
-            new { monotonic = MonotonicNow() }, cancellationToken));
+            new { owner, monotonic = MonotonicNow() }, cancellationToken));
     }
 
     /// <summary>Frees at once what an earlier process of this node had leased. That process is gone, because the caller
@@ -223,8 +231,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         return await connection.CommitAsync("queue.reclaim-own", c => c.ExecuteAsync(
             $"""
             UPDATE gateway.work
-            SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL, lease_until = NULL,
-              last_error = 'process ended'
+            SET state = '{WorkState.Ready}', run_at = now(), failures = failures + 1, lease_owner = NULL,
+              lease_until = NULL, last_error = 'process ended'
             WHERE state = '{WorkState.Leased}' AND starts_with(lease_owner, @node) AND lease_owner <> @except
             """,
             new { node = node + ":", except }, cancellationToken));
@@ -255,7 +263,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             .. await connection.ListAsync<WorkRow>(
                 """
                 SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt,
-                  attempts AS Attempts, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
+                  attempts AS Attempts, w.failures AS Failures, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
                   lane AS Destination, d.not_before AS DestinationNotBefore
                 FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
                 """,
@@ -271,7 +279,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         return await connection.CommitAsync("queue.retry", c => c.ScalarAsync<int>(
             $"""
             WITH asked AS (
-              UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, acted_at = now()
+              UPDATE gateway.work
+              SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, failures = 0, acted_at = now()
               WHERE work_id = @id AND state <> '{WorkState.Leased}'
               RETURNING lane),
             probed AS (
@@ -307,6 +316,26 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     }
 }
 
+/// <summary>A row that was leased just now.</summary>
+internal sealed class LeasedRow
+{
+    public long Id { get; init; }
+
+    public Guid Subject { get; init; }
+
+    public int Attempts { get; init; }
+
+    public int Failures { get; init; }
+
+    public DateTime? ActedAt { get; init; }
+
+    public string? Destination { get; init; }
+
+    public DateTime LeasedAt { get; init; }
+
+    public Guid? Batch { get; init; }
+}
+
 /// <summary>Work to be asked for.</summary>
 /// <param name="Destination">Where it goes, when that is known.</param>
 /// <param name="Batch">What can be done in one go with others of the same destination bears the same.</param>
@@ -326,6 +355,9 @@ public sealed class WorkRow
     public DateTime RunAt { get; init; }
 
     public int Attempts { get; init; }
+
+    /// <summary>See <see cref="WorkItem.Failures"/>.</summary>
+    public int Failures { get; init; }
 
     public long? AwaitsEntry { get; init; }
 
@@ -376,6 +408,10 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
     /// <summary>This one included.</summary>
     public int Attempts => attempts;
 
+    /// <summary>How many attempts in a row, before this one, ended in an unexpected exception or with the process that
+    /// made them.</summary>
+    public int Failures { get; init; }
+
     /// <summary>When a person asked for it again, by the database's clock; null where nobody did. Rows that one act
     /// freed have the same time.</summary>
     public DateTime? ActedAt => actedAt;
@@ -390,6 +426,22 @@ public sealed class WorkItem(long id, string kind, Guid subject, int attempts, D
             """,
             new { id, owner }, cancellationToken);
         if (deleted != 1)
+        {
+            throw new LeaseLostException();
+        }
+    }
+
+    /// <summary>Leaves the row dead in the transaction that tells a person so.</summary>
+    /// <exception cref="LeaseLostException">Another worker has it now: the transaction must be given up.</exception>
+    public async Task DieAsync(NpgsqlTransaction transaction, string reason, CancellationToken cancellationToken)
+    {
+        var left = await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.work SET state = '{WorkState.Dead}', last_error = @reason, lease_owner = NULL, lease_until = NULL
+            WHERE work_id = @id AND state = '{WorkState.Leased}' AND lease_owner = @owner
+            """,
+            new { id, owner, reason }, cancellationToken);
+        if (left != 1)
         {
             throw new LeaseLostException();
         }

@@ -1,6 +1,6 @@
 using System.Collections.Concurrent;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.Logging;
-using Npgsql;
 
 namespace SecureMail.Storage.Queue;
 
@@ -26,9 +26,18 @@ public sealed class Worker(
     private static readonly TimeSpan OursMended = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
+    /// <summary>Why work is given up whose attempts ended with their processes.</summary>
+    public const string ProcessEnded = "ProcessEnded";
+
+    // After so many failures work is suspected of ending the process, and is tried alone.
+    private const int Suspect = 2;
+
+    private static readonly TimeSpan WhileAnotherIsTried = TimeSpan.FromSeconds(1);
+
     private readonly string _owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
     private readonly SemaphoreSlim _wake = new(0);
     private readonly ConcurrentDictionary<long, bool> _underWay = new();
+    private readonly ConcurrentDictionary<string, long> _triedAlone = new();
 
     public void Dispose() => _wake.Dispose();
 
@@ -57,7 +66,7 @@ public sealed class Worker(
                     continue;
                 }
 
-                await queue.ReclaimAsync(stop);
+                await queue.ReclaimAsync(_owner, stop);
                 var leased = 0;
                 foreach (var kind in idle)
                 {
@@ -69,7 +78,7 @@ public sealed class Worker(
                         // The lease of this work ran out while we did it, and the work is leased to us again. The
                         // running handler goes on, and no second one is started.
                         List<WorkItem> begun = [.. item.All.Where(i => _underWay.TryAdd(i.Id, true))];
-                        if (begun.Count > 0)
+                        if (begun.Count > 0 && await MayBeginAsync(begun, handlers[kind]))
                         {
                             await free[kind].WaitAsync(stop);
                             running.Add(
@@ -110,7 +119,7 @@ public sealed class Worker(
         {
             var started = time.GetTimestamp();
             using var activity = QueueMeter.Activities.StartActivity(item.Kind);
-            var outcome = await AttemptAsync(item, handler, lost.Token);
+            var (outcome, failures) = await AttemptAsync(item, handler, lost.Token);
             var took = time.GetElapsedTime(started);
             await finished.CancelAsync();
             foreach (
@@ -119,7 +128,7 @@ public sealed class Worker(
                     : [.. item.All.Select(i => (i, outcome))])
             {
                 QueueMeter.WorkDone(one.Kind, how.GetType().Name, took);
-                await ApplyAsync(one, handler, how);
+                await ApplyAsync(one, handler, how, failures(one));
             }
         }
         catch (Exception e) when (DatabaseFault.Is(e))
@@ -136,71 +145,148 @@ public sealed class Worker(
                 _underWay.TryRemove(one.Id, out _);
             }
 
+            _triedAlone.TryRemove(new(item.Kind, item.Id));
             slot.Release();
             _wake.Release();
         }
     }
 
-    private async Task<WorkOutcome> AttemptAsync(
+    /// <summary>Whether leased work may begin now. Of the work of one kind that failed before, one piece is tried at a
+    /// time: when it ends the process, it takes none of the others with it, and they are not suspected any further. Work
+    /// that goes to destinations is exempt, because it waits for other hosts for minutes.</summary>
+    private async Task<bool> MayBeginAsync(IReadOnlyList<WorkItem> begun, WorkHandler handler)
+    {
+        var first = begun[0];
+        if (handler.Destinations is not null
+            || begun.All(i => i.Failures < Suspect)
+            || _triedAlone.TryAdd(first.Kind, first.Id))
+        {
+            return true;
+        }
+
+        foreach (var one in begun)
+        {
+            _underWay.TryRemove(one.Id, out _);
+            await queue.PutBackAsync(
+                one, WorkState.Ready, WhileAnotherIsTried, reason: null, countsAsAttempt: false, CancellationToken.None,
+                failures: one.Failures);
+        }
+
+        return false;
+    }
+
+    /// <summary>Runs the handler. Answers its outcome, and how many failures in a row each piece has now.</summary>
+    private async Task<(WorkOutcome Outcome, Func<WorkItem, int> Failures)> AttemptAsync(
         WorkItem item, WorkHandler handler, CancellationToken cancellationToken)
     {
+        if (item.All.Any(i => i.Failures >= handler.MostFailures))
+        {
+            // The processes that tried this work ended before they could say what became of it. It is not tried again.
+            return (
+                new WorkOutcome.Each([
+                    .. item.All.Select(i =>
+                        (
+                            i,
+                            i.Failures >= handler.MostFailures
+                                ? new WorkOutcome.Dead(ProcessEnded)
+                                : (WorkOutcome)new WorkOutcome.Snooze(TimeSpan.Zero, "batch parted"))),
+                ]),
+                i => i.Failures);
+        }
+
         try
         {
-            return await handler.Handle(item, cancellationToken);
+            return (await handler.Handle(item, cancellationToken), _ => 0);
         }
         catch (LeaseLostException)
         {
             QueueLog.LeaseLost(logger, item.Kind, item.Subject);
-            return new WorkOutcome.Done();
+            return (new WorkOutcome.Done(), _ => 0);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            return new WorkOutcome.Snooze(TimeSpan.Zero, "stopped");
+            return (new WorkOutcome.Snooze(TimeSpan.Zero, "stopped"), i => i.Failures);
         }
-        catch (Exception e)
-            when (DatabaseFault.Is(e) || e is StorageUnavailableException)
+        catch (Exception e) when (IsOfSurroundings(e))
         {
-            return new WorkOutcome.Retry(e.GetType().Name) { Within = OursMended };
+            return (new WorkOutcome.Retry(e.GetType().Name) { Within = OursMended }, i => i.Failures);
         }
         catch (Exception e)
         {
             // This is a bug, or a row that this build cannot work on. It is tried again with growing delays and then
-            // left for a person. The row names only the exception's type, because the message may quote content.
+            // given up. The row names only the exception's type, because the message may quote content.
             QueueLog.HandlerFailed(logger, e, item.Kind, item.Subject);
-            return new WorkOutcome.Each([
-                .. item.All.Select(i =>
-                    (
-                        i,
-                        i.Attempts >= 10
-                            ? new WorkOutcome.Dead(e.GetType().Name)
-                            : (WorkOutcome)new WorkOutcome.Retry(e.GetType().Name))),
-            ]);
+            return (
+                new WorkOutcome.Each([
+                    .. item.All.Select(i =>
+                        (
+                            i,
+                            i.Failures + 1 >= handler.MostFailures
+                                ? new WorkOutcome.Dead(e.GetType().Name)
+                                : (WorkOutcome)new WorkOutcome.Retry(e.GetType().Name))),
+                ]),
+                i => i.Failures + 1);
         }
     }
 
-    private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome) =>
+    /// <summary>Whether the database, the disk or a key file of ours failed, and not the work. A reader that meets the
+    /// end of what it reads, or takes too long over a pattern, throws an exception of the same families; it says so of
+    /// the content, and the content does not change.</summary>
+    private static bool IsOfSurroundings(Exception exception) =>
+        exception switch
+        {
+            EndOfStreamException or RegexMatchTimeoutException => false,
+            // An IOException that names no error of the system was thrown by a reader, too.
+            IOException { InnerException: null, HResult: unchecked((int)0x80131620) } => false,
+            StorageUnavailableException or SecretFileException => true,
+            _ => DatabaseFault.Is(exception),
+        };
+
+    private Task ApplyAsync(WorkItem item, WorkHandler handler, WorkOutcome outcome, int failures) =>
         outcome switch
         {
             WorkOutcome.Move m => queue.PutBackAsync(
                 item, WorkState.Ready, TimeSpan.Zero, "moved", countsAsAttempt: false, CancellationToken.None,
-                m.Destination),
+                m.Destination, failures),
             WorkOutcome.Retry r => queue.PutBackAsync(
                 item,
                 WorkState.Ready,
                 r.Within is { } within
                     ? (handler.Retry with { Longest = within }).After(item.Attempts)
-                    : handler.Retry.After(item.Attempts),
+                    : handler.Retry.After(failures > 0 ? failures : item.Attempts),
                 r.Reason,
                 countsAsAttempt: true,
-                CancellationToken.None),
+                CancellationToken.None,
+                failures: failures),
             WorkOutcome.Snooze s => queue.PutBackAsync(
-                item, WorkState.Ready, s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None),
+                item, WorkState.Ready, s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None,
+                failures: failures),
             WorkOutcome.Hold h => queue.PutBackAsync(
-                item, WorkState.Held, TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None),
-            WorkOutcome.Dead d => queue.PutBackAsync(
-                item, WorkState.Dead, TimeSpan.Zero, d.Reason, countsAsAttempt: true, CancellationToken.None),
+                item, WorkState.Held, TimeSpan.Zero, h.Reason, countsAsAttempt: false, CancellationToken.None,
+                failures: failures),
+            WorkOutcome.Dead d => GiveUpAsync(item, handler, d.Reason, failures),
             _ => Task.CompletedTask,
         };
+
+    private async Task GiveUpAsync(WorkItem item, WorkHandler handler, string reason, int failures)
+    {
+        try
+        {
+            await handler.GiveUp(item, reason, CancellationToken.None);
+        }
+        catch (LeaseLostException)
+        {
+            QueueLog.LeaseLost(logger, item.Kind, item.Subject);
+        }
+        catch (Exception e) when (!IsOfSurroundings(e))
+        {
+            // Not even giving up works. The work stays, and giving it up is tried again with growing delays.
+            QueueLog.NotGivenUp(logger, e, item.Kind, item.Subject);
+            await queue.PutBackAsync(
+                item, WorkState.Ready, handler.Retry.After(item.Attempts), reason, countsAsAttempt: true,
+                CancellationToken.None, failures: Math.Max(failures, handler.MostFailures));
+        }
+    }
 
     private async Task RenewAsync(WorkItem item, CancellationTokenSource lost, CancellationToken finished)
     {
@@ -237,11 +323,20 @@ public sealed class Worker(
     }
 }
 
-/// <summary>One kind of work: what does it, and how many at once on this node.</summary>
-public sealed record WorkHandler(int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle)
+/// <summary>One kind of work: what does it, how many at once on this node, and what ends it when it always
+/// fails.</summary>
+/// <param name="GiveUp">Ends the work in one transaction, in which a person gets to know of it. It gets the work and
+/// why: the name of the exception's type, or <see cref="Worker.ProcessEnded"/>.</param>
+public sealed record WorkHandler(
+    int Concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> Handle,
+    Func<WorkItem, string, CancellationToken, Task> GiveUp)
 {
     /// <summary>Null: the work has no destinations.</summary>
     public DestinationLimits? Destinations { get; init; }
 
     public RetrySchedule Retry { get; init; } = RetrySchedule.OfWork;
+
+    /// <summary>After how many attempts in a row that ended in an unexpected exception, or with the process, the work is
+    /// given up.</summary>
+    public int MostFailures { get; init; } = 10;
 }

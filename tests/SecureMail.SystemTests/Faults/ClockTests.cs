@@ -402,7 +402,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await watch.StartAsync(name, stop);
         var queue = new WorkQueue(database.Source) { MonotonicNow = () => watch.DatabaseNow };
         using var worker = new Worker(
-            queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle) }, name, TimeProvider.System,
+            queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle, (_, _, _) => Task.CompletedTask) }, name, TimeProvider.System,
             NullLogger.Instance);
         await Task.WhenAll(watch.RunAsync(stop), worker.RunAsync(stop));
     }

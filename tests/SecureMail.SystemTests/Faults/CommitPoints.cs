@@ -37,6 +37,7 @@ internal static class CommitPoints
             // The incoming flow and its receipts.
             ["inbound.receive"] = BothReceiveAsync,
             ["inbound.record"] = BothReceiveAsync,
+            ["inbound.validation-failed"] = PoisonMailAsync,
             ["receipt.answer"] = run => ExchangeAsync(run, visitA: false),
 
             // The queue and the ledger.
@@ -48,6 +49,7 @@ internal static class CommitPoints
             ["queue.reclaim"] = run => ExchangeAsync(run, visitA: true),
             ["queue.reclaim-own"] = run => ExchangeAsync(run, visitA: false),
             ["queue.drop"] = StrayWorkAsync,
+            ["queue.dead"] = PoisonDispatchAsync,
             ["queue.retry"] = run => HeldWorkAsync(run, "ready", "retry"),
             ["queue.release-held"] = run => HeldWorkAsync(run, "ready", "retry", all: true),
             ["queue.give-up"] = run => HeldWorkAsync(run, null, "drop"),
@@ -517,6 +519,45 @@ internal static class CommitPoints
         run.B.Run();
         await run.VisitAsync(run.A);
         await Outcome.NothingLeftAsync(run.A, run.B);
+    }
+
+    /// <summary>What is stored is damaged as it is written, so nothing that reads it can do its work.</summary>
+    internal const string Spoil = """
+        CREATE FUNCTION public.spoil() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.octets := set_byte(NEW.octets, 0, get_byte(NEW.octets, 0) # 1); RETURN NEW; END $$;
+        CREATE TRIGGER spoil BEFORE INSERT ON gateway.blob_chunk FOR EACH ROW EXECUTE FUNCTION public.spoil();
+        """;
+
+    private static async Task PoisonMailAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.B.ScalarAsync<object>(Spoil);
+        await run.B.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 4");
+        run.A.Run();
+        await run.SubmitAsync();
+        await run.VisitAsync(run.B);
+        var message = await run.B.IncomingAsync(m => m.State == "recorded");
+        (message.Disposition, message.Reason).ShouldBe(("quarantine", "VALIDATION_FAILED"));
+        (
+            await run.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{message.Id}'")
+        ).ShouldBe(1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);
+    }
+
+    private static async Task PoisonDispatchAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(Spoil);
+        await run.A.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 9");
+        var dispatch = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        await TwoGateways.EventuallyAsync(
+            () => run.A.ScalarAsync<string>("SELECT 'dead' FROM gateway.work WHERE state = 'dead'"), "dead work");
+        (
+            await run.A.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{dispatch}'")
+        ).ShouldBe(1);
     }
 
     private static async Task HeldWorkAsync(FaultRun run, string? state, string verb, bool all = false)

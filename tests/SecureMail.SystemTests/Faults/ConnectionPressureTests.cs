@@ -25,6 +25,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
             PerPeerMessages = 20;
         var limits = new SmtpServerLimits
         {
+            UnauthenticatedConnections = PerAddress,
             ConnectionsPerAddress = PerAddress,
             ConnectionsPerPeer = PerPeer,
             Messages = PerPeerMessages + 5,
@@ -114,6 +115,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
             TimeToTls = TimeSpan.FromSeconds(4),
             TlsTimeout = TimeSpan.FromSeconds(2),
             CommandTimeout = TimeSpan.FromSeconds(3),
+            ConnectionsPerAddress = 50,
             SessionTime = TimeSpan.FromSeconds(6),
             DataGrace = TimeSpan.FromSeconds(3),
             DataBytesPerSecond = 4096,

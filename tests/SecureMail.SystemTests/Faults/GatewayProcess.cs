@@ -216,6 +216,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             health.QueueDepth,
             health.SlowDatabase,
             smtp.Connections,
+            smtp.UnauthenticatedConnections,
             smtp.ConnectionsPerAddress,
             smtp.ConnectionsPerPeer,
             smtp.Messages,

@@ -8,6 +8,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Host.Schema;
+using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
 using SecureMail.SystemTests.Gateway;
 
@@ -158,6 +159,8 @@ internal sealed class Storm : IAsyncDisposable
             Crls = [Path.Combine(TwoGateways.Pki, "root.crl.pem"), Path.Combine(TwoGateways.Pki, "issuing.crl.pem")],
             DirectoryPublisher = Path.Combine(TwoGateways.Pki, "publisher.pem"),
             Tokens = [TwoGateways.TokenOf(Tokens[index])],
+            // All gateways and their wires have one address.
+            SmtpLimits = new SmtpServerLimits { ConnectionsPerAddress = 50 },
         };
         await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
         List<Node> own = [new Node(options)];

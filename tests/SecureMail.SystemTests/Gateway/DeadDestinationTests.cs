@@ -66,7 +66,8 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                 var with = await RunAsync(pair, living);
                 // All of it passed while four slots hung: no more than its share was ever taken, and not one of its
                 // messages was done with.
-                hanging.Connections.ShouldBe(4);
+                // Two of the four wait to open their connections, because the first two hang before TLS.
+                hanging.Connections.ShouldBe(2);
                 (
                     await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")
                 ).ShouldBe(80);

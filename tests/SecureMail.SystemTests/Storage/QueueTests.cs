@@ -54,7 +54,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         var first = (await LeaseAsync("one")).ShouldHaveSingleItem();
         first.Attempts.ShouldBe(1);
         (await LeaseAsync("two")).ShouldBeEmpty();
-        (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(0);
+        (await _queue.ReclaimAsync("two", CancellationToken.None)).ShouldBe(0);
         (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeTrue();
         await WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None);
 
@@ -62,7 +62,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         (await _queue.RenewAsync(first, Minute, CancellationToken.None)).ShouldBeFalse();
         await Should.ThrowAsync<LeaseLostException>(() =>
             WorkItem.RequireLeasesAsync([first], _database, CancellationToken.None));
-        (await _queue.ReclaimAsync(CancellationToken.None)).ShouldBe(1);
+        (await _queue.ReclaimAsync("two", CancellationToken.None)).ShouldBe(1);
         var second = (await LeaseAsync("two")).ShouldHaveSingleItem();
         second.Attempts.ShouldBe(2);
 
@@ -185,7 +185,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
     public async Task A_handler_that_always_fails_ends_as_a_dead_letter()
     {
         await EnqueueAsync(Guid.NewGuid());
-        await OwnerAsync("UPDATE gateway.work SET attempts = 9");
+        await OwnerAsync("UPDATE gateway.work SET failures = 9");
         await DoAsync(1, _ => throw new InvalidOperationException());
         var dead = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
         (dead.State, dead.LastError).ShouldBe(("dead", "InvalidOperationException"));
@@ -193,6 +193,142 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         (await _queue.RetryAsync(dead.Id, CancellationToken.None)).ShouldBeTrue();
         var again = (await LeaseAsync("one")).ShouldHaveSingleItem();
         (again.Attempts, again.ActedAt is not null).ShouldBe((1, true));
+    }
+
+    [Theory]
+    [InlineData(typeof(InvalidDataException), true)]
+    [InlineData(typeof(EndOfStreamException), true)]
+    [InlineData(typeof(IOException), true)]
+    [InlineData(typeof(System.Text.RegularExpressions.RegexMatchTimeoutException), true)]
+    [InlineData(typeof(OutOfMemoryException), true)]
+    [InlineData(typeof(NpgsqlException), false)]
+    [InlineData(typeof(TimeoutException), false)]
+    [InlineData(typeof(StorageUnavailableException), false)]
+    public async Task Only_what_the_work_itself_does_counts_against_it(Type exception, bool counts)
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        await OwnerAsync("UPDATE gateway.work SET failures = 1, attempts = 40");
+        await DoAsync(
+            1, _ => throw (exception == typeof(StorageUnavailableException)
+                ? new StorageUnavailableException("away")
+                : (Exception)Activator.CreateInstance(exception)!));
+        var row = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        (row.State, row.Failures, row.Attempts).ShouldBe(("ready", counts ? 2 : 1, 41));
+    }
+
+    [Fact]
+    public async Task Work_that_its_handler_puts_back_has_not_failed()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        await OwnerAsync("UPDATE gateway.work SET failures = 9");
+        await DoAsync(1, _ => new WorkOutcome.Retry("token"));
+        (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem().Failures.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_process_that_ends_over_its_work_counts_and_a_lease_that_ran_out_under_its_own_worker_does_not()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        await LeaseAsync("one:1");
+        await OwnerAsync("UPDATE gateway.work SET lease_until = now()");
+        (await _queue.ReclaimAsync("one:1", CancellationToken.None)).ShouldBe(1);
+        (await _queue.ListAsync(CancellationToken.None))[0].Failures.ShouldBe(0);
+        await LeaseAsync("one:1");
+        await OwnerAsync("UPDATE gateway.work SET lease_until = now()");
+        (await _queue.ReclaimAsync("two:1", CancellationToken.None)).ShouldBe(1);
+        (await _queue.ListAsync(CancellationToken.None))[0].Failures.ShouldBe(1);
+        await LeaseAsync("one:1");
+        (await _queue.ReclaimOfAsync("one", "one:2", CancellationToken.None)).ShouldBe(1);
+        (await _queue.ListAsync(CancellationToken.None))[0].Failures.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task Work_that_ended_its_processes_is_given_up_without_another_try_and_giving_up_is_tried_until_it_works()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        // The last of three processes ended just now.
+        await LeaseAsync("node:1");
+        await OwnerAsync("UPDATE gateway.work SET failures = 2");
+        var (tries, reasons) = (0, new List<string>());
+        using var stop = new CancellationTokenSource();
+        var handler = new WorkHandler(
+            1,
+            (_, _) =>
+            {
+                tries++;
+                return Task.FromResult<WorkOutcome>(new WorkOutcome.Done());
+            },
+            async (item, reason, cancel) =>
+            {
+                reasons.Add(reason);
+                if (reasons.Count == 1)
+                {
+                    throw new InvalidOperationException("not even this");
+                }
+
+                await DieAsync(item, reason, cancel);
+                await stop.CancelAsync();
+            })
+        {
+            MostFailures = 3,
+            Retry = new RetrySchedule(TimeSpan.FromMilliseconds(10), TimeSpan.FromMilliseconds(10)),
+        };
+        await RunAsync(handler, stop.Token, "node").WaitAsync(Minute);
+        tries.ShouldBe(0);
+        reasons.ShouldBe([Worker.ProcessEnded, Worker.ProcessEnded]);
+        var row = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        (row.State, row.LastError).ShouldBe(("dead", "ProcessEnded"));
+    }
+
+    [Fact]
+    public async Task Work_that_is_suspected_is_tried_one_piece_at_a_time_and_the_rest_goes_on_beside_it()
+    {
+        var suspects = new[] { Guid.NewGuid(), Guid.NewGuid(), Guid.NewGuid() };
+        foreach (var subject in suspects)
+        {
+            await EnqueueAsync(subject);
+        }
+
+        await OwnerAsync("UPDATE gateway.work SET failures = 2");
+        var others = new[] { Guid.NewGuid(), Guid.NewGuid() };
+        foreach (var subject in others)
+        {
+            await EnqueueAsync(subject);
+        }
+
+        var (suspectsNow, most, done) = (0, 0, 0);
+        var beside = new TaskCompletionSource();
+        using var stop = new CancellationTokenSource();
+        await RunAsync(
+                8,
+                async (item, cancel) =>
+                {
+                    if (suspects.Contains(item.Subject))
+                    {
+                        most = Math.Max(most, Interlocked.Increment(ref suspectsNow));
+                        // The first suspect ends only after both others are done.
+                        await beside.Task.WaitAsync(Minute, cancel);
+                        Interlocked.Decrement(ref suspectsNow);
+                    }
+
+                    var outcome = await item.DropAsync(_database, cancel);
+                    if (others.Contains(item.Subject)
+                        && !(await _queue.ListAsync(cancel)).Any(r => others.Contains(r.Subject)))
+                    {
+                        beside.TrySetResult();
+                    }
+
+                    if (Interlocked.Increment(ref done) == suspects.Length + others.Length)
+                    {
+                        await stop.CancelAsync();
+                    }
+
+                    return outcome;
+                },
+                stop.Token)
+            .WaitAsync(Minute);
+        (most, done).ShouldBe((1, 5));
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
     [Fact]
@@ -330,13 +466,24 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
     private Task<IReadOnlyList<WorkItem>> LeaseAsync(string owner) =>
         _queue.LeaseAsync("send", owner, Minute, 10, null, CancellationToken.None);
 
-    private async Task RunAsync(
-        int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop)
+    private Task RunAsync(
+        int concurrency, Func<WorkItem, CancellationToken, Task<WorkOutcome>> handle, CancellationToken stop) =>
+        RunAsync(new WorkHandler(concurrency, handle, DieAsync), stop);
+
+    private async Task RunAsync(WorkHandler handler, CancellationToken stop, string? node = null)
     {
         using var worker = new Worker(
-            _queue, new Dictionary<string, WorkHandler> { ["send"] = new(concurrency, handle) },
-            Guid.NewGuid().ToString(), TimeProvider.System, NullLogger.Instance);
+            _queue, new Dictionary<string, WorkHandler> { ["send"] = handler }, node ?? Guid.NewGuid().ToString(),
+            TimeProvider.System, NullLogger.Instance);
         await worker.RunAsync(stop);
+    }
+
+    private async Task DieAsync(WorkItem item, string reason, CancellationToken cancellationToken)
+    {
+        await using var connection = await _database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await item.DieAsync(transaction, reason, cancellationToken);
+        await transaction.CommitAsync(cancellationToken);
     }
 
     /// <summary>Lets a worker do so many pieces, stops it, and comes back when what it did is recorded.</summary>

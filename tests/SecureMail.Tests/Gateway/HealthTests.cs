@@ -30,6 +30,7 @@ public sealed class HealthTests
         HealthChecks.Result([]).Status.ShouldBe(HealthStatus.Healthy);
         HealthChecks.Result([HealthIssue.NoDirectory]).Status.ShouldBe(HealthStatus.Degraded);
         HealthChecks.Result([HealthIssue.NoDirectory, HealthIssue.QueueFull]).Status.ShouldBe(HealthStatus.Unhealthy);
+        HealthChecks.Result([HealthIssue.WorkGivenUp]).Status.ShouldBe(HealthStatus.Degraded);
         HealthChecks.Result([HealthIssue.QueueFull]).Data["queue-full"].ShouldBe(HealthIssue.QueueFull);
     }
 

@@ -75,6 +75,7 @@ public sealed partial class VocabularyTests
         ("SendCommand.cs", "send"), // the name of the command
         ("FileFormat.cs", "unknown"), // a file format
         ("SignatureFinding.cs", "INDETERMINATE"), // ETSI EN 319 102-1's indication
+        ("PrivateCluster.cs", "peer"), // PostgreSQL's authentication method
         ("DestinationQueues.cs", "send"), // WorkKind.Send is this constant
         ("WireJson.cs", "FORMAT_DAMAGED"), // the constants of ReasonCode are those of WireFormatException
         ("WireJson.cs", "FORMAT_NO_VERSION"),

@@ -20,6 +20,7 @@ public sealed class SmtpServer : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly HashSet<Task> _sessions = [];
     private readonly ConnectionLimiter _limiter;
+    private readonly RefusalLog _refusals;
     private Task _accepting = Task.CompletedTask;
     private bool _disposed;
 
@@ -40,6 +41,7 @@ public sealed class SmtpServer : IAsyncDisposable
         _time = time;
         _logger = logger;
         _limiter = new ConnectionLimiter(options.Limits);
+        _refusals = new RefusalLog(time, logger);
         _listener = new TcpListener(options.Listen);
     }
 
@@ -116,15 +118,15 @@ public sealed class SmtpServer : IAsyncDisposable
             return;
         }
 
-        if (!_limiter.Addresses.TryAcquire(remote.Address))
+        if (_limiter.TryEnter(remote.Address) is not { } place)
         {
-            Log.ConnectionRefused(_logger, remote.ToString(), "too many connections");
+            _refusals.Add(remote, "too many connections");
             Refuse(socket);
             return;
         }
 
         // The session runs in a task of its own, so that none of its delegates can delay the next accept.
-        var session = Task.Run(() => RunAsync(socket, remote));
+        var session = Task.Run(() => RunAsync(socket, remote, place));
         lock (_gate)
         {
             _sessions.Add(session);
@@ -133,22 +135,23 @@ public sealed class SmtpServer : IAsyncDisposable
         _ = session.ContinueWith(Forget, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
     }
 
-    private async Task RunAsync(Socket socket, IPEndPoint remote)
+    private async Task RunAsync(Socket socket, IPEndPoint remote, ConnectionPlace place)
     {
         try
         {
             socket.NoDelay = true;
             await using var session = new SmtpSession(
-                new NetworkStream(socket, ownsSocket: true), remote, _options, _limiter, _time, _logger, _stop.Token);
+                new NetworkStream(socket, ownsSocket: true), remote, _options, _limiter, place, _refusals, _time,
+                _logger, _stop.Token);
             await session.RunAsync();
         }
-        catch (SocketException)
+        catch (Exception e) when (e is SocketException or IOException)
         {
             socket.Dispose(); // the peer closed the connection before the session began
         }
         finally
         {
-            _limiter.Addresses.Release(remote.Address);
+            place.Dispose();
         }
     }
 

@@ -101,10 +101,20 @@ public sealed record SmtpServerLimits
     public int Connections { get; init; } = 500;
 
     /// <summary>
-    /// Connections open at once from one address; one more is refused with 421. Several peers may share an address.
+    /// Connections open at once whose peer is not authenticated, at most half of <see cref="Connections"/>: the other
+    /// places are kept for peers that <see cref="SmtpServerOptions.AuthenticatePeer"/> identified. When one more comes,
+    /// the oldest connection without TLS is ended with 421 and gives its place; where all have TLS, the new one is
+    /// refused with 421.
     /// </summary>
     [Range(1, 10_000)]
-    public int ConnectionsPerAddress { get; init; } = 50;
+    public int UnauthenticatedConnections { get; init; } = 64;
+
+    /// <summary>
+    /// Connections open at once from one IPv4 address or one IPv6 network of 64 bits whose peer is not authenticated;
+    /// one more is refused with 421. Connections of authenticated peers do not count.
+    /// </summary>
+    [Range(1, 10_000)]
+    public int ConnectionsPerAddress { get; init; } = 3;
 
     /// <summary>
     /// Sessions open at once of one peer that <see cref="SmtpServerOptions.AuthenticatePeer"/> identified, from all its
@@ -156,6 +166,9 @@ public sealed record SmtpServerLimits
 
     [Range(1, int.MaxValue)]
     public int DataBytesPerSecond { get; init; } = 2048;
+
+    /// <summary>The places that connections without an authenticated peer may take, whatever is configured.</summary>
+    internal int StrangerPlaces => Math.Min(UnauthenticatedConnections, (Connections + 1) / 2);
 }
 
 /// <summary>

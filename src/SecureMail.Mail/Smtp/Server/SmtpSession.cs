@@ -17,6 +17,9 @@ internal sealed class SmtpSession : IAsyncDisposable
     private readonly SmtpServerOptions _options;
     private readonly SmtpServerLimits _limits;
     private readonly ConnectionLimiter _limiter;
+    private readonly ConnectionPlace _place;
+    private readonly RefusalLog _refusals;
+    private readonly CancellationTokenSource _ends;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly CancellationToken _stop;
@@ -37,10 +40,12 @@ internal sealed class SmtpSession : IAsyncDisposable
     private bool _ending;
 
     public SmtpSession(
-        Stream stream, IPEndPoint remote, SmtpServerOptions options, ConnectionLimiter limiter, TimeProvider time,
-        ILogger logger, CancellationToken stop)
+        Stream stream, IPEndPoint remote, SmtpServerOptions options, ConnectionLimiter limiter, ConnectionPlace place,
+        RefusalLog refusals, TimeProvider time, ILogger logger, CancellationToken stop)
     {
-        _connection = new SmtpConnection(stream, options.Limits, time, stop);
+        (_place, _refusals) = (place, refusals);
+        _ends = CancellationTokenSource.CreateLinkedTokenSource(stop, place.GaveWay);
+        _connection = new SmtpConnection(stream, options.Limits, time, _ends.Token);
         _peer = new SmtpPeer(remote, IsTls: false, Id: null);
         _options = options;
         _limits = options.Limits;
@@ -68,11 +73,18 @@ internal sealed class SmtpSession : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            reason = _stop.IsCancellationRequested ? "server stops" : "timeout";
-            await _connection.TrySendFinalReplyAsync(
+            (reason, var reply) =
                 _stop.IsCancellationRequested
-                    ? new SmtpReply(421, "4.3.2", "The server is shutting down")
-                    : new SmtpReply(421, "4.4.2", "Timeout"));
+                    ? ("server stops", new SmtpReply(421, "4.3.2", "The server is shutting down"))
+                : _place.GaveWay.IsCancellationRequested
+                    ? ("gave way", new SmtpReply(421, "4.7.0", "Too many connections, try again later"))
+                : ("timeout", new SmtpReply(421, "4.4.2", "Timeout"));
+            if (_place.GaveWay.IsCancellationRequested)
+            {
+                _refusals.Add(_peer.Remote, reason);
+            }
+
+            await _connection.TrySendFinalReplyAsync(reply);
         }
         catch (Exception e) when (e is IOException or AuthenticationException or ObjectDisposedException)
         {
@@ -91,12 +103,8 @@ internal sealed class SmtpSession : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (_peer.Id is { } id)
-        {
-            _limiter.Peers.Release(id);
-        }
-
         await _connection.DisposeAsync();
+        _ends.Dispose();
     }
 
     private async Task ExecuteNextCommandAsync()
@@ -315,15 +323,20 @@ internal sealed class SmtpSession : IAsyncDisposable
         catch (Exception e) when (e is AuthenticationException or IOException or CryptographicException)
         {
             Log.TlsRefused(_logger, _id, e.GetType().Name);
+            _refusals.Add(_peer.Remote, "TLS");
             throw new AuthenticationException("TLS failed or the peer was refused.", e);
         }
 
         // RFC 3207 §4.2: the server discards everything that it learnt before TLS.
         (_hello, _announcedLines) = ("", []);
         ClearTransaction();
-        if (id is not null && !_limiter.Peers.TryAcquire(id))
+        if (id is null)
         {
-            Log.ConnectionRefused(_logger, _peer.Remote.ToString(), "too many sessions of one peer");
+            _place.KeepWithTls();
+        }
+        else if (!_place.TryAuthenticate(id))
+        {
+            _refusals.Add(_peer.Remote, "too many sessions of one peer");
             (_peer, _peerLimitExceeded) = (_peer with { IsTls = true }, true);
             return true;
         }
