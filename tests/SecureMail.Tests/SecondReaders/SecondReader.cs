@@ -128,7 +128,13 @@ internal sealed class SecondReader
         var found = false;
         foreach (var signer in data.GetSignerInfos().GetSigners())
         {
-            X509Certificate? certificate = data.GetCertificates().EnumerateMatches(signer.SignerID).FirstOrDefault();
+            // BouncyCastle compares names more strictly than RFC 5280 §7.1. The identifier is not signed, so the serial
+            // number is enough to find the certificate that the value is verified with.
+            X509Certificate? certificate = data.GetCertificates().EnumerateMatches(signer.SignerID)
+                .Concat(
+                    data.GetCertificates().EnumerateMatches(null)
+                        .Where(c => c.SerialNumber.Equals(signer.SignerID.SerialNumber)))
+                .FirstOrDefault();
             if (certificate is null || !signer.Verify(certificate))
             {
                 return false;
