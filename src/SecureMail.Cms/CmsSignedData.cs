@@ -288,10 +288,18 @@ public sealed class CmsSignedData : IDisposable
             {
                 throw new CmsException(CmsError.LimitExceeded, "too many digest algorithms");
             }
-            // Skip an unsupported algorithm; the signer that uses it is reported as unsupported.
-            if (SignatureAlgorithm.DigestOf(Oids.Read(algorithms.ReadSequence())) is { } digest)
+            AsnReader algorithm = algorithms.ReadSequence();
+            HashAlgorithmName? digest = SignatureAlgorithm.DigestOf(Oids.Read(algorithm));
+            if (algorithm.HasData)
             {
-                digests.Add(digest);
+                algorithm.ReadEncodedValue(); // the parameters
+            }
+
+            algorithm.ThrowIfNotEmpty();
+            // Skip an unsupported algorithm; the signer that uses it is reported as unsupported.
+            if (digest is { } known)
+            {
+                digests.Add(known);
             }
         }
         return digests;

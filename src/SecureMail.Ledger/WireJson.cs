@@ -34,6 +34,12 @@ public static class WireJson
                 WireFormatException.TooLargeCode, $"The {what} is longer than {limit} bytes.");
         }
 
+        // RFC 8259 §8.1: a byte order mark may be passed over. Editors put it before a directory that a person writes.
+        if (json.Span.StartsWith("\uFEFF"u8))
+        {
+            json = json[3..];
+        }
+
         try
         {
             using (

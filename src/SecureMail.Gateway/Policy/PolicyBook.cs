@@ -65,15 +65,12 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     /// <summary>An agency's explicit decision to send and take documents up to a mark of secrecy; null takes the
     /// permission back.</summary>
     /// <exception cref="DirectoryException">The code names no agency.</exception>
-    /// <exception cref="ArgumentException">Not a mark of secrecy.</exception>
+    /// <exception cref="UnknownSecrecyException">Not a mark of secrecy.</exception>
     public async Task SetSecrecyAsync(string agencyCode, string? highest, CancellationToken cancellationToken)
     {
         if (highest is not null && SecrecyMark.Rank(highest) == 0)
         {
-            throw new ArgumentException(
-                $"{Catalogue.Refusal("SECRECY_UNKNOWN", Catalogue.Vietnamese)} / "
-                    + Catalogue.Refusal("SECRECY_UNKNOWN", Catalogue.English),
-                nameof(highest));
+            throw new UnknownSecrecyException();
         }
 
         var mark = highest?.Trim().Normalize(NormalizationForm.FormC).ToUpperInvariant();
@@ -169,3 +166,6 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
 /// <summary>A decision in force: a route that is forbidden (<paramref name="Detail"/> the reason), or a permission (the
 /// highest mark).</summary>
 public sealed record PolicyLine(string Kind, long? Rule, string? Sender, string? Recipient, string Detail);
+
+/// <summary>A word that is no mark of secrecy.</summary>
+public sealed class UnknownSecrecyException() : ReasonedException("SECRECY_UNKNOWN", []);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Policy;
+using SecureMail.Host.Errors;
 using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
@@ -109,9 +110,9 @@ internal static class PolicyCommand
                     await policy.SetSecrecyAsync(
                         parsed.GetValue(agency)!, mark == "none" ? null : mark, cancellationToken);
                 }
-                catch (ArgumentException e)
+                catch (UnknownSecrecyException e)
                 {
-                    throw new UsageException(e.Message);
+                    throw new UsageException(ErrorWords.Of(e));
                 }
 
                 return ExitCode.Done;

@@ -195,7 +195,7 @@ public sealed class MimeContentType
                 throw new MimeException(MimeReason.Malformed, "Text follows the parameters of a header field.");
             }
 
-            RequireSection(name);
+            RequireName(name);
             var value = lexer.ReadValue(TextParameters.Contains(name.Split('*')[0]));
             if ((value.Length > 0 || lexer.WasQuoted) && !raw.TryAdd(name, value) && raw[name] != value)
             {
@@ -206,11 +206,14 @@ public sealed class MimeContentType
         return DecodeParameters(raw, encodedWordsInQuotes);
     }
 
-    /// <summary>RFC 2231 §3, §4: behind the name stand "*", or "*" and a number, or both with "*" at the end.</summary>
-    private static void RequireSection(string name)
+    /// <summary>RFC 2231 §7: a name has none of "*", "'" and "%". Behind it stand "*", or "*" and a number, or both with
+    /// "*" at the end.</summary>
+    private static void RequireName(string name)
     {
         var star = name.IndexOf('*', StringComparison.Ordinal);
-        if (star >= 0 && (star == 0 || name.AsSpan(star + 1).TrimEnd('*').ContainsAnyExceptInRange('0', '9')))
+        if (name.AsSpan().ContainsAny('\'', '%')
+            || star == 0
+            || (star > 0 && name.AsSpan(star + 1).TrimEnd('*').ContainsAnyExceptInRange('0', '9')))
         {
             throw new MimeException(MimeReason.Malformed, "A header field has a parameter whose name is malformed.");
         }

@@ -1,6 +1,7 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Policy;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -22,7 +23,7 @@ public sealed class PolicyTests(PostgresFixture postgres)
 
         // NFD, lower case: the office's typing is taken, an unknown word is not.
         await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "ma\u0323\u0302t", CancellationToken.None);
-        await Should.ThrowAsync<ArgumentException>(() =>
+        await Should.ThrowAsync<UnknownSecrecyException>(() =>
             pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "BÍ MẬT", CancellationToken.None));
         var answer = await pair.A.Node.SubmitAsync(marked, CancellationToken.None);
 

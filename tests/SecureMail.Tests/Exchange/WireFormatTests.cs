@@ -26,6 +26,7 @@ public sealed class WireFormatTests : IDisposable
         read.Fields.ShouldBe(manifest.Fields);
         read.Documents[0].Name.ShouldBe("Công văn số 1.pdf");
         Encoding.UTF8.GetString(manifest.ToBytes()).ShouldContain("triệu tập");
+        Manifest.Parse((byte[])[.. "\uFEFF"u8, .. manifest.ToBytes()]).Fields.ShouldBe(manifest.Fields);
     }
 
     [Theory]

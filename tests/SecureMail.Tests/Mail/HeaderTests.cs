@@ -65,6 +65,8 @@ public class HeaderTests
     [InlineData("multipart/mixed; boundary=x y", MimeReason.Malformed)]
     [InlineData("multipart/mixed; charset=x boundary=\"y\"", MimeReason.Malformed)]
     [InlineData("text/plain; a*b=x", MimeReason.Malformed)]
+    [InlineData("text/plain; a'b=x", MimeReason.Malformed)]
+    [InlineData("text/plain; a%b=x", MimeReason.Malformed)]
     [InlineData("text/plain; *0=x", MimeReason.Malformed)]
     [InlineData("multipart/mixed; boundary=x; boundary=y", MimeReason.Malformed)]
     [InlineData("multipart/mixed; boundary=x; boundary*=us-ascii''y", MimeReason.Malformed)]

@@ -116,7 +116,8 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
     private static string? Judge(int seed, byte[] mutant, Reading ours, SecondReader reader)
     {
         var (signers, leaves) = Seeds.Expected[seed];
-        if (!ours.Signers.SequenceEqual(signers) || !ours.Leaves.SequenceEqual(leaves))
+        // A layer may be lost where the same signer signed the layer inside, too.
+        if (!ours.Signers.Distinct().SequenceEqual(signers.Distinct()) || !ours.Leaves.SequenceEqual(leaves))
         {
             return $"false accept: {ours}";
         }
