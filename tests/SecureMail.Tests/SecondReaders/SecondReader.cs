@@ -62,6 +62,20 @@ internal sealed class SecondReader
         return new Reading(signers, leaves);
     }
 
+    /// <summary>SHA-256 of the certificates whose signatures of a SignedData verify, sorted; null when one does
+    /// not.</summary>
+    public static IReadOnlyList<string>? ReadSigners(byte[] cms, byte[]? detached)
+    {
+        List<string> signers = [];
+        if (!Verify(cms, detached, signers))
+        {
+            return null;
+        }
+
+        signers.Sort(StringComparer.Ordinal);
+        return signers;
+    }
+
     private MimeEntity? Unwrap(MimeEntity entity, List<string> signers)
     {
         switch (entity)

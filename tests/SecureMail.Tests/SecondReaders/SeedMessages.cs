@@ -9,7 +9,7 @@ using SecureMail.Trust;
 namespace SecureMail.Tests.SecondReaders;
 
 /// <summary>The 25 messages of tests/vectors/smime/seeds, in the order of their names, and our reading of a
-/// message.</summary>
+/// message by the certificates of a folder.</summary>
 internal sealed class SeedMessages
 {
     private static readonly string Folder = Path.Combine(Vectors.Folder("smime"), "seeds");
@@ -17,18 +17,25 @@ internal sealed class SeedMessages
     private readonly ValidationOptions _options;
     private readonly IReadOnlyList<RecipientKey> _keys;
 
-    private SeedMessages()
+    /// <param name="folder">A folder with root.pem, recipient.pem and recipient-key.pem; with expect.json its messages are
+    /// read.</param>
+    public SeedMessages(string folder)
     {
-        RecipientKeyPem = File.ReadAllText(Path.Combine(Folder, "recipient-key.pem"));
+        RecipientKeyPem = File.ReadAllText(Path.Combine(folder, "recipient-key.pem"));
         var key = RSA.Create();
         key.ImportFromPem(RecipientKeyPem);
-        _keys = [new RecipientKey(Certificate("recipient"), key)];
+        _keys = [new RecipientKey(Certificate(folder, "recipient"), key)];
         _options = new ValidationOptions
         {
-            Trust = new TrustMaterial([Certificate("root")]),
+            Trust = new TrustMaterial([Certificate(folder, "root")]),
             At = new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero),
             CheckRevocation = false,
         };
+        if (folder != Folder)
+        {
+            return;
+        }
+
         using var expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Folder, "expect.json")));
         foreach (var file in Directory.GetFiles(Folder, "*.eml").Order(StringComparer.Ordinal))
         {
@@ -39,7 +46,7 @@ internal sealed class SeedMessages
         }
     }
 
-    public static SeedMessages Shared { get; } = new();
+    public static SeedMessages Shared { get; } = new(Folder);
 
     public static string RootFile => Path.Combine(Folder, "root.pem");
 
@@ -81,14 +88,14 @@ internal sealed class SeedMessages
         return memory.ToArray();
     }
 
-    private static X509Certificate2 Certificate(string name) =>
-        X509CertificateLoader.LoadCertificateFromFile(Path.Combine(Folder, $"{name}.pem"));
+    private static X509Certificate2 Certificate(string folder, string name) =>
+        X509CertificateLoader.LoadCertificateFromFile(Path.Combine(folder, $"{name}.pem"));
 
     private static (string[] Signers, string[] Leaves) ReadExpected(JsonElement expected) =>
         (
             [
                 .. expected.GetProperty("signers").EnumerateArray()
-                    .Select(s => Convert.ToHexStringLower(SHA256.HashData(Certificate(s.GetString()!).RawData)))
+                    .Select(s => Convert.ToHexStringLower(SHA256.HashData(Certificate(Folder, s.GetString()!).RawData)))
                     .Order(StringComparer.Ordinal),
             ],
             [.. expected.GetProperty("leaves").EnumerateArray().Select(l => $"{l[0].GetString()} {l[1].GetString()}")]);
