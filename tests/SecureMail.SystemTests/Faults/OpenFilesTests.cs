@@ -30,7 +30,10 @@ public sealed class OpenFilesTests(PostgresFixture postgres)
             var http = TwoGateways.FreePort();
             await using var process = GatewayProcess.Serve(
                 pair.B.Options, http, temporary: temporary,
-                environment: asTheScriptsDo ? await ScriptsAsync() : null);
+                // The tests themselves are started by a script.
+                environment: asTheScriptsDo
+                    ? await ScriptsAsync()
+                    : new Dictionary<string, string> { ["DOTNET_EnableDiagnostics"] = "1" });
             await Pressure.ReadyAsync(http);
             var sockets = Directory.GetFiles(temporary, "*").Select(Path.GetFileName)
                 .Where(f => f!.StartsWith("dotnet-diagnostic-", StringComparison.Ordinal)
