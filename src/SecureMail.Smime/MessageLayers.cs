@@ -264,7 +264,17 @@ internal sealed class MessageLayers : IDisposable
                 return false;
             }
 
-            switch (await KindOfAsync(at, cancellationToken))
+            CmsKind found;
+            try
+            {
+                found = await KindOfAsync(at, cancellationToken);
+            }
+            catch (MimeException) when (isSigned)
+            {
+                return false; // a damaged attachment, as the signer sent it
+            }
+
+            switch (found)
             {
                 case CmsKind.EnvelopedData or CmsKind.AuthEnvelopedData:
                     sealedParts.Add(at);

@@ -198,6 +198,20 @@ public sealed class MessageStructureTests
         validation.EnvelopeFindings.ShouldHaveSingleItem().Code.ShouldBe("envelope-among-parts");
     }
 
+    [Theory]
+    [InlineData("base64", "!!!!")]
+    [InlineData("x-own", "text")]
+    [InlineData("7bit", "no CMS")]
+    public async Task A_damaged_attachment_under_a_signature_is_as_its_signer_sent_it(string encoding, string body)
+    {
+        var attachment = $"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}";
+        var parts = Wrapped("mixed", "Content-Type: text/plain\r\n\r\ntext", attachment);
+        (await VerdictAsync(Octets(parts))).ShouldBe(Verdict.Unreadable);
+        var content = EntityOf(parts);
+        (await VerdictAsync(Signed(SignaturePart(await SignAsync(attached: false, content)), content)))
+            .ShouldBe(Verdict.Valid);
+    }
+
     [Fact]
     public async Task What_is_handed_out_is_what_was_verified()
     {
