@@ -18,7 +18,7 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class InboundFlow(
     GatewayDatabase database, IncomingValidator validator, WaitingRule waiting, AcceptancePolicy policy,
-    IncomingRecorder recorder, ReceiptSender receipts, AgencyKeys keys, ClockWatch clock, DeadWork dead,
+    IncomingRecorder recorder, ReceiptSender receipts, AgencyKeys keys, ClockWatch clock,
     ILogger<InboundFlow> logger)
 {
     /// <summary>Work of <see cref="WorkKind.Validate"/>: received → recorded.</summary>
@@ -112,10 +112,6 @@ internal sealed class InboundFlow(
         InboundLog.Alarm(logger, AlarmKind.ValidationFailed, received.Peer);
         InboundLog.ValidationFailed(logger, received.Id, reason);
     }
-
-    /// <summary>Work of <see cref="WorkKind.SendReceipt"/> that always fails.</summary>
-    public Task GiveUpReceiptAsync(WorkItem item, string reason, CancellationToken cancellationToken) =>
-        dead.GiveUpAsync(item, reason, cancellationToken);
 
     /// <summary>Work of <see cref="WorkKind.SendReceipt"/>: receipt due → the receipt is a transmission of its
     /// own.</summary>

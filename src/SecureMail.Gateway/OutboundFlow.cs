@@ -16,7 +16,7 @@ namespace SecureMail.Gateway;
 /// </summary>
 internal sealed class OutboundFlow(
     GatewayDatabase database, BlobStore blobs, Accept accept, Authorise authorise, Sign sign, Enqueue enqueue,
-    Send send, AgencyKeys keys, ClockWatch clock, Admission admission, DeadWork dead)
+    Send send, AgencyKeys keys, ClockWatch clock, Admission admission)
 {
     /// <summary>Submission → accepted. When this returns, the dispatch is durable.</summary>
     /// <exception cref="SubmissionRefusedException">The dispatch cannot be sent; nothing was kept.</exception>
@@ -86,8 +86,4 @@ internal sealed class OutboundFlow(
     /// <summary>Work of <see cref="WorkKind.Send"/>: queued → sent or unknown.</summary>
     public Task<WorkOutcome> SendAsync(WorkItem item, CancellationToken cancellationToken) =>
         send.SendAsync(item, cancellationToken);
-
-    /// <summary>Work of this flow that always fails.</summary>
-    public Task GiveUpAsync(WorkItem item, string reason, CancellationToken cancellationToken) =>
-        dead.GiveUpAsync(item, reason, cancellationToken);
 }

@@ -143,7 +143,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
         var now = time.GetUtcNow();
         var seconds = Math.Round(by.TotalSeconds);
         var committed = string.Create(CultureInfo.InvariantCulture, $"{kind}|{seconds}");
-        var entry = await StoredLedger.AppendAsync(
+        var entry = await AlarmTable.AddWithEntryAsync(
             transaction,
             new LedgerEntry
             {
@@ -159,6 +159,7 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
                         "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(committed))),
                 },
             },
+            ClockAnomalyKind.AlarmOf(kind), subject, string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"),
             cancellationToken);
         await transaction.ExecuteAsync(
             """
@@ -166,9 +167,6 @@ internal sealed class ClockRecord(GatewayDatabase database, TimeProvider time, I
             VALUES (@subject, @kind, @seconds, @EntryId)
             """,
             new { subject, kind, seconds, entry.EntryId }, cancellationToken);
-        await AlarmTable.AddAsync(
-            transaction, ClockAnomalyKind.AlarmOf(kind), subject,
-            string.Create(CultureInfo.InvariantCulture, $"{seconds:+0;-0} s"), entry.EntryId, now, cancellationToken);
         return true;
     }
 }

@@ -74,7 +74,7 @@ internal static class AgencyCapabilities
         }
 
         var change = $"{was.Name} → {becomes.Name}";
-        var entry = await StoredLedger.AppendAsync(
+        await AlarmTable.AddWithEntryAsync(
             transaction,
             new LedgerEntry
             {
@@ -88,10 +88,7 @@ internal static class AgencyCapabilities
                     ["change"] = "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(change))),
                 },
             },
-            cancellationToken);
-        await AlarmTable.AddAsync(
-            transaction, AlarmKind.CapabilitiesWeakened, agency.LastName.Code, change, entry.EntryId, now,
-            cancellationToken);
+            AlarmKind.CapabilitiesWeakened, agency.LastName.Code, change, cancellationToken);
         return true;
     }
 

@@ -26,20 +26,16 @@ internal sealed class DeadWork(GatewayDatabase database, TimeProvider time, ILog
             "queue.dead",
             async transaction =>
             {
-                var now = time.GetUtcNow();
-                var entry = await StoredLedger.AppendAsync(
+                await AlarmTable.AddWithEntryAsync(
                     transaction,
                     new LedgerEntry
                     {
-                        Time = now,
+                        Time = time.GetUtcNow(),
                         Agency = DirectoryStore.GatewayItself,
                         Kind = EntryKind.WorkGivenUp,
                         Object = item.Subject.ToString(),
                     },
-                    cancellationToken);
-                await AlarmTable.AddAsync(
-                    transaction, AlarmKind.WorkGivenUp, item.Kind, $"{item.Subject}: {reason}", entry.EntryId, now,
-                    cancellationToken);
+                    AlarmKind.WorkGivenUp, item.Kind, $"{item.Subject}: {reason}", cancellationToken);
                 await item.DieAsync(transaction, reason, cancellationToken);
             },
             cancellationToken);

@@ -1,4 +1,6 @@
 using Npgsql;
+using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Storage;
 
 namespace SecureMail.Gateway.Telemetry;
@@ -7,6 +9,18 @@ namespace SecureMail.Gateway.Telemetry;
 /// the ledger.</summary>
 internal static class AlarmTable
 {
+    /// <summary>Appends an entry and raises the alarm of the same event, in the caller's transaction.</summary>
+    /// <returns>What the ledger gave for the entry.</returns>
+    /// <inheritdoc cref="AddAsync" path="/param"/>
+    public static async Task<LedgerReceipt> AddWithEntryAsync(
+        NpgsqlTransaction transaction, LedgerEntry entry, string kind, string subject, string detail,
+        CancellationToken cancellationToken)
+    {
+        var appended = await StoredLedger.AppendAsync(transaction, entry, cancellationToken);
+        await AddAsync(transaction, kind, subject, detail, appended.EntryId, entry.Time, cancellationToken);
+        return appended;
+    }
+
     /// <summary>Raises an alarm in the caller's transaction.</summary>
     /// <param name="kind">One of <see cref="Vocabulary.AlarmKind"/>.</param>
     /// <param name="subject">What it is about: an agency's code, a gateway, a clock.</param>

@@ -89,6 +89,6 @@ internal static class QueueCommand
             Phrase.Help("queue.drop.help", "securemail queue drop 42"),
             [id],
             async (queue, parsed, cancellationToken) =>
-                await queue.GiveUpAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
+                await queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
     }
 }

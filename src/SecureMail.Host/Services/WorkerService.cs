@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage.Queue;
@@ -9,7 +10,7 @@ namespace SecureMail.Host.Services;
 
 /// <summary>Works off the queue: which handler does which kind of work, and how many at once.</summary>
 internal sealed class WorkerService(
-    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, DeliveryOptions delivery, ServingNode node,
+    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, DeadWork dead, DeliveryOptions delivery, ServingNode node,
     WorkGate gate, TimeProvider time, ILogger<Worker> logger) : BackgroundService
 {
     private const int SendSlots = 16;
@@ -29,8 +30,8 @@ internal sealed class WorkerService(
     private Dictionary<string, WorkHandler> Handlers() =>
         new()
         {
-            [WorkKind.SignAndEncrypt] = new(4, outbound.SignAndEncryptAsync, outbound.GiveUpAsync),
-            [WorkKind.Send] = new(SendSlots, outbound.SendAsync, outbound.GiveUpAsync)
+            [WorkKind.SignAndEncrypt] = new(4, outbound.SignAndEncryptAsync, dead.GiveUpAsync),
+            [WorkKind.Send] = new(SendSlots, outbound.SendAsync, dead.GiveUpAsync)
             {
                 Destinations = new DestinationLimits(delivery.PerDestination, SendSlots / 2),
                 Retry = delivery.Retry,
@@ -39,6 +40,6 @@ internal sealed class WorkerService(
             {
                 MostFailures = TriesOfValidation,
             },
-            [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync, inbound.GiveUpReceiptAsync),
+            [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync, dead.GiveUpAsync),
         };
 }

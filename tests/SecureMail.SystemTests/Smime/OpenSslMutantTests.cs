@@ -37,7 +37,7 @@ public sealed class OpenSslMutantTests(ITestOutputHelper output)
                         var seed = (int)(mine % (ulong)Seeds.Mails.Count);
                         var mutant = MailMutator.Mutate(Seeds.Mails[seed], mine);
                         byte[] digest;
-                        using (var validation = await Seeds.ValidateAsync(mutant))
+                        using (var validation = await Seeds.Reader.ValidateAsync(mutant))
                         {
                             if (validation.Verdict != Verdict.Valid || Interlocked.Increment(ref taken) > wanted)
                             {

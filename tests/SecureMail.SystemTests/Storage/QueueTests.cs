@@ -341,8 +341,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
 
         var leased = (await _queue.LeaseAsync("send", "one", Minute, 2, null, CancellationToken.None)).ToList();
         (await _queue.RetryAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
-        (await _queue.GiveUpAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
-        (await _queue.GiveUpAsync(-1, CancellationToken.None)).ShouldBeFalse();
+        (await _queue.DropAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
+        (await _queue.DropAsync(-1, CancellationToken.None)).ShouldBeFalse();
         foreach (var item in leased)
         {
             await _queue.PutBackAsync(
@@ -357,7 +357,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
         freed.Select(f => f.ActedAt!.Value).Distinct().ShouldHaveSingleItem();
         await _queue.PutBackAsync(
             freed[0], "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
-        (await _queue.GiveUpAsync(freed[0].Id, CancellationToken.None)).ShouldBeTrue();
+        (await _queue.DropAsync(freed[0].Id, CancellationToken.None)).ShouldBeTrue();
     }
 
     [Fact]

@@ -22,12 +22,12 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
         Seeds.Names.Count.ShouldBe(25);
         for (var i = 0; i < Seeds.Names.Count; i++)
         {
-            var (verdict, ours) = await Seeds.ReadAsync(Seeds.Mails[i]);
+            var (verdict, ours) = await Seeds.Reader.ReadAsync(Seeds.Mails[i]);
             verdict.ShouldBe(Verdict.Valid, Seeds.Names[i]);
             var (signers, leaves) = Seeds.Expected[i];
             ours!.Signers.ShouldBe(signers, Seeds.Names[i]);
             ours.Leaves.ShouldBe(leaves, Seeds.Names[i]);
-            var theirs = new SecondReader(Seeds.RecipientKeyPem).Read(Seeds.Mails[i]);
+            var theirs = new SecondReader(Seeds.Reader.RecipientKeyPem).Read(Seeds.Mails[i]);
             Difference(Seeds.Names[i], ours, theirs).ShouldBeNull();
         }
     }
@@ -44,7 +44,7 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
         var slowest = (Time: TimeSpan.Zero, Number: 0UL);
         var largest = (Octets: 0, Number: 0UL);
         Lock gate = new();
-        var reader = new SecondReader(Seeds.RecipientKeyPem);
+        var reader = new SecondReader(Seeds.Reader.RecipientKeyPem);
         var seconds = Number("SECUREMAIL_FUZZ_SECONDS", 0);
         using var end = new CancellationTokenSource(
             seconds == 0 ? Timeout.InfiniteTimeSpan : TimeSpan.FromSeconds(seconds));
@@ -60,7 +60,7 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
                 var started = Stopwatch.GetTimestamp();
                 try
                 {
-                    var (verdict, ours) = await Seeds.ReadAsync(mutant);
+                    var (verdict, ours) = await Seeds.Reader.ReadAsync(mutant);
                     var took = Stopwatch.GetElapsedTime(started);
                     verdicts.AddOrUpdate(verdict, 1, (_, n) => n + 1);
                     lock (gate)

@@ -17,14 +17,14 @@ public sealed class VectorSecondReaderTests
     public async Task Every_mail_that_we_call_valid_is_read_alike()
     {
         var folder = Vectors.Folder("smime");
-        var messages = new SeedMessages(folder);
-        var second = new SecondReader(messages.RecipientKeyPem);
+        var reader = new OurReader(folder);
+        var second = new SecondReader(reader.RecipientKeyPem);
         var valid = 0;
         foreach (var line in await File.ReadAllLinesAsync(Path.Combine(folder, "expect.txt")))
         {
             var name = line.Split(' ')[0];
             var mail = await File.ReadAllBytesAsync(Path.Combine(folder, name + ".eml"));
-            var (verdict, ours) = await messages.ReadAsync(mail);
+            var (verdict, ours) = await reader.ReadAsync(mail);
             (verdict == Verdict.Valid).ShouldBe(line.Split(' ')[1] == "valid", name);
             if (ours is not null)
             {

@@ -19,10 +19,6 @@ public sealed class MessageStructureTests
     private static string Lines(byte[] octets) =>
         Convert.ToBase64String(octets, Base64FormattingOptions.InsertLineBreaks);
 
-    private static byte[] Octets(string text) => Encoding.Latin1.GetBytes(text);
-
-    private static string Text(byte[] octets) => Encoding.Latin1.GetString(octets);
-
     private static string Pem(byte[] cms) => PemEncoding.WriteString("CMS", cms).ReplaceLineEndings("\r\n");
 
     [Theory]

@@ -10,10 +10,6 @@ namespace SecureMail.Tests.Smime;
 
 public class MessageValidatorTests
 {
-    private static string Text(byte[] octets) => Encoding.Latin1.GetString(octets);
-
-    private static byte[] Octets(string text) => Encoding.Latin1.GetBytes(text);
-
     private static byte[] Replace(byte[] octets, string old, string with)
     {
         var text = Text(octets);

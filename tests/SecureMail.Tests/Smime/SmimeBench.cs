@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using SecureMail.Cms;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
@@ -42,6 +43,10 @@ internal static class SmimeBench
     };
 
     public static IReadOnlyList<RecipientKey> Keys => [new RecipientKey(Recipient.Certificate, Recipient.Rsa)];
+
+    public static byte[] Octets(string text) => Encoding.Latin1.GetBytes(text);
+
+    public static string Text(byte[] octets) => Encoding.Latin1.GetString(octets);
 
     public static async Task<(MemoryStream Inner, PreparedSignature Prepared, byte[] Signature)> SignAsync(
         bool encrypted, TestIdentity? signer = null, SignatureScheme scheme = SignatureScheme.RsaPkcs1,

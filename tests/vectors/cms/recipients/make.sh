@@ -46,7 +46,6 @@ encrypt rsa-oaep-sha512-mgf1-sha384.der -aes-256-cbc -recip rsa.pem -keyopt rsa_
 encrypt rsa-oaep-sha512.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha512 -keyopt rsa_mgf1_md:sha512
 encrypt rsa-oaep-sha384-mgf1-sha1-label.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha384 -keyopt rsa_mgf1_md:sha1 -keyopt rsa_oaep_label:00c3a100
 encrypt rsa-oaep-other-label.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_label:616263
-encrypt rsa-unsupported-then-supported.der -aes-256-gcm -recip rsa.pem -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256 -keyopt rsa_mgf1_md:sha1 -recip rsa.pem
 encrypt p256-sha1kdf.der -aes-256-gcm -recip p256.pem
 encrypt p256-sha256kdf.der -aes-256-gcm -recip p256.pem -keyopt ecdh_kdf_md:sha256
 encrypt p256-keyid.der -aes-256-gcm -keyid -recip p256.pem -keyopt ecdh_kdf_md:sha256
