@@ -7,7 +7,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using SecureMail.Storage;
-using SecureMail.SystemTests;
+using SecureMail.TestKit;
 
 namespace SecureMail.Benchmarks;
 

@@ -1,7 +1,6 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using NetArchTest.Rules;
-using SecureMail.SystemTests;
 
 namespace SecureMail.Tests;
 

@@ -1,5 +1,4 @@
 using SecureMail.Cms;
-using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Cms;
 

@@ -2,8 +2,6 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using SecureMail.Cms;
-using SecureMail.SystemTests.Faults;
-using SecureMail.Tests;
 using SecureMail.Trust;
 
 namespace SecureMail.SystemTests.Cms;

@@ -5,8 +5,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Each addressee succeeds or fails by itself and by name; what is refused as a whole leaves nothing
 /// behind.</summary>
-[Collection("postgres")]
-public sealed class AddresseeTests(PostgresFixture postgres)
+public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string Revoked = "H90.SL.104";
     private const string Succeeded = "H90.SL.105";

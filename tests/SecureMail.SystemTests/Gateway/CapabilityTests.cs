@@ -6,8 +6,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>What the readers of agencies announce decides how dispatches to them are encrypted; nobody else's word and
 /// no old message does.</summary>
-[Collection("postgres")]
-public sealed class CapabilityTests(PostgresFixture postgres)
+public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string Best = "AES-256-GCM, id-alg-cek-hkdf-sha256";
     private const string ProvinceId = "0192f000-0000-7000-8000-000000000001";

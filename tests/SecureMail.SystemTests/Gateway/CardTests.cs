@@ -4,8 +4,7 @@ using SecureMail.Storage;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Cards: what the registers list lies encrypted in the rows.</summary>
-[Collection("postgres")]
-public sealed class CardTests(PostgresFixture postgres)
+public sealed class CardTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string Subject = "V/v triệu tập hội nghị";
 

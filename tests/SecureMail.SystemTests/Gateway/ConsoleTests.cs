@@ -14,15 +14,15 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>The console's pages over HTTP, with what was really exchanged, some of it meant to hurt a
 /// browser.</summary>
-[Collection("postgres")]
 public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClassFixture<ConsoleTests.Exchange>
 {
     private const string Hostile = "<script>alert(1)</script> \"'&";
 
     /// <summary>One dispatch from A to B with hostile words in it, one mail that nobody signed, and both
     /// consoles.</summary>
-    public sealed class Exchange(PostgresFixture postgres) : IAsyncLifetime
+    public sealed class Exchange : IAsyncLifetime
     {
+        private readonly PostgresFixture _postgres = new();
         private readonly List<WebApplication> _apps = [];
 
         public TwoGateways Pair { get; private set; } = null!;
@@ -35,7 +35,8 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
 
         public async Task InitializeAsync()
         {
-            Pair = await TwoGateways.StartAsync(postgres);
+            await _postgres.InitializeAsync();
+            Pair = await TwoGateways.StartAsync(_postgres);
             await Pair.ListeningAsync();
             (A, B) = (await ServeAsync(Pair.A), await ServeAsync(Pair.B));
             var submission = TwoGateways.Submission(TwoGateways.AnHoa) with
@@ -69,6 +70,7 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
             }
 
             await Pair.DisposeAsync();
+            await _postgres.DisposeAsync();
         }
 
         private async Task<HttpClient> ServeAsync(RunningGateway gateway)

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using SecureMail.Storage.Queue;
-using SecureMail.SystemTests.Faults;
 using Xunit.Abstractions;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -10,8 +9,8 @@ namespace SecureMail.SystemTests.Gateway;
 /// the greeting to behind the answer to QUIT: whatever the count, each dispatch is in the addressee's inbox once and
 /// acknowledged.
 /// </summary>
-[Collection("postgres")]
 public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelper output)
+    : IClassFixture<PostgresFixture>
 {
     private const int Dispatches = 15;
 

@@ -9,8 +9,7 @@ using SecureMail.Trust;
 
 namespace SecureMail.SystemTests.Gateway;
 
-[Collection("postgres")]
-public sealed class DirectoryTests(PostgresFixture postgres) : IAsyncLifetime
+public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>, IAsyncLifetime
 {
     private NpgsqlDataSource _database = null!;
     private DirectoryStore _store = null!;

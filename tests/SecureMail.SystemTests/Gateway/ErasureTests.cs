@@ -13,8 +13,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Erasure by order: keys, salts and octets of one dispatch are destroyed, and nothing that the ledger proved
 /// becomes unprovable.</summary>
-[Collection("postgres")]
-public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper output)
+public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper output) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task An_erased_dispatch_leaves_no_key_no_salt_and_no_octet_and_its_proofs_hold()

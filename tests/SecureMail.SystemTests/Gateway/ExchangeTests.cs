@@ -5,8 +5,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>The main path: a dispatch goes out, is judged, lies in the inbox, and its receipt closes it; both ledgers
 /// say so.</summary>
-[Collection("postgres")]
-public sealed class ExchangeTests(PostgresFixture postgres)
+public sealed class ExchangeTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_dispatch_to_two_communes_is_judged_delivered_and_acknowledged_in_both_ledgers()

@@ -7,7 +7,6 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Mail that must not be believed: each is kept octet for octet, set aside under its verdict and reason,
 /// answered to nobody, and the next good one goes through.</summary>
-[Collection("postgres")]
 public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     private const string ProvinceAddress = "vanthu@tinhuy.songlam.test";

@@ -12,8 +12,8 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Peers that do what no honest gateway does; each is a destination of its own, and one dispatch goes to them
 /// all at once.</summary>
-[Collection("postgres")]
 public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper output)
+    : IClassFixture<PostgresFixture>
 {
     private const string Sent = "sent",
         Unknown = "unknown sent",

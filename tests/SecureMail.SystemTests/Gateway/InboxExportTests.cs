@@ -1,10 +1,8 @@
-using SecureMail.SystemTests.Faults;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>What leaves decrypted is open to its owner alone.</summary>
-[Collection("postgres")]
-public sealed class InboxExportTests(PostgresFixture postgres)
+public sealed class InboxExportTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task Exported_documents_and_their_folder_are_private_and_nothing_is_overwritten()

@@ -1,12 +1,10 @@
 using System.Security.Cryptography;
-using SecureMail.SystemTests.Faults;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>A dispatch that no buffer holds goes the whole way, through both gateways as processes of their own, and
 /// leaves nothing behind but itself.</summary>
-[Collection("postgres")]
-public sealed class LargeDispatchTests(PostgresFixture postgres)
+public sealed class LargeDispatchTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_dispatch_of_25_MB_arrives_as_it_was_and_leaves_no_temporary_file()

@@ -9,8 +9,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>What two gateways hold of each other's ledgers: honest traffic is joined whatever overtakes it, and a
 /// rewritten past does not pass.</summary>
-[Collection("postgres")]
-public sealed class LedgerForkTests(PostgresFixture postgres)
+public sealed class LedgerForkTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_rewritten_ledger_is_exposed_by_its_next_message()

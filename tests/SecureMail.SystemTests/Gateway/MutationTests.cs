@@ -2,14 +2,11 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Gateway.Registers;
-using SecureMail.Tests;
-using SecureMail.Tests.Mail;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>A valid message, damaged at random, through the whole of a gateway: listener, storage, judgement,
 /// register.</summary>
-[Collection("postgres")]
 public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     [Fact]

@@ -7,8 +7,7 @@ using SecureMail.Gateway.Registers;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Receipts that do not come, and destinations that are not there.</summary>
-[Collection("postgres")]
-public sealed class OverdueTests(PostgresFixture postgres)
+public sealed class OverdueTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_receipt_that_does_not_come_in_time_is_noted_once_and_still_counts_when_it_comes()

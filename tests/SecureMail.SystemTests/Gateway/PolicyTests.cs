@@ -5,8 +5,7 @@ using SecureMail.Gateway.Policy;
 
 namespace SecureMail.SystemTests.Gateway;
 
-[Collection("postgres")]
-public sealed class PolicyTests(PostgresFixture postgres)
+public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_marked_document_goes_only_after_the_agencys_own_decision_which_stands_in_the_ledger()

@@ -2,12 +2,10 @@ using System.Net;
 using System.Security.Authentication;
 using System.Text;
 using SecureMail.Mail.Smtp.Client;
-using SecureMail.Tests.Mail;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>What the listener takes beside mail for agencies, and whom it does not take for a peer.</summary>
-[Collection("postgres")]
 public sealed class PostmasterTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     /// <summary>RFC 5321 §4.5.1: any case, no domain, and every domain that mail is taken for here.</summary>

@@ -10,7 +10,6 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Receipts that come to the sender: the right one closes the transmission, any other changes
 /// nothing.</summary>
-[Collection("postgres")]
 public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     private TwoGateways Pair => shared.Pair;

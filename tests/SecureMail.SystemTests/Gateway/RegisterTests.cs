@@ -7,8 +7,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Numbers of the register of outgoing documents: gapless, per agency and year of Vietnam's
 /// calendar.</summary>
-[Collection("postgres")]
-public sealed class RegisterTests(PostgresFixture postgres)
+public sealed class RegisterTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string OtherAgency = "H91.TB.001";
 

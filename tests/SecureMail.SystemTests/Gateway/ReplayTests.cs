@@ -6,7 +6,6 @@ using SecureMail.Mail.Smtp.Client;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>The same thing again, and things that only look the same.</summary>
-[Collection("postgres")]
 public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     private const string ThanhBinh = "H91.TB.001";

@@ -13,8 +13,8 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>What is destroyed when its time is over, and what never is: each kind by its own term, shared octets with
 /// the last, open business not at all.</summary>
-[Collection("postgres")]
 public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper output)
+    : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task Each_kind_goes_at_its_own_term_and_what_is_open_is_never_taken()

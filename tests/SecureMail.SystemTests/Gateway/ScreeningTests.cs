@@ -5,7 +5,6 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>Mail that is authentic and still not for the inbox: returned or kept aside, and its sender is told
 /// why.</summary>
-[Collection("postgres")]
 public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     [Fact]

@@ -4,12 +4,10 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Storage;
-using SecureMail.Tests.Mail;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>The gateway's own listener, spoken to octet by octet.</summary>
-[Collection("postgres")]
 public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
 {
     private const string Mail = "MAIL FROM:<vanthu@tinhuy.songlam.test>";

@@ -8,8 +8,7 @@ namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>A token or key that cannot sign: nothing leaves, nothing is lost, the number is kept, and it goes on when
 /// the cause is gone.</summary>
-[Collection("postgres")]
-public sealed class TokenFaultTests(PostgresFixture postgres)
+public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string ThanhBinh = "H91.TB.001";
 

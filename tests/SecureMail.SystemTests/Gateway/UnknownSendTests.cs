@@ -1,11 +1,9 @@
-using SecureMail.SystemTests.Faults;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>The connection is lost after the peer took the message and before its answer came: unknown, sent again,
 /// delivered once.</summary>
-[Collection("postgres")]
-public sealed class UnknownSendTests(PostgresFixture postgres)
+public sealed class UnknownSendTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task A_lost_answer_leaves_the_dispatch_unknown_and_the_second_sending_is_a_duplicate()

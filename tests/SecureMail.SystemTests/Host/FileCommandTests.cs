@@ -1,6 +1,4 @@
 using SecureMail.Exchange;
-using SecureMail.SystemTests.Gateway;
-using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Host;
 

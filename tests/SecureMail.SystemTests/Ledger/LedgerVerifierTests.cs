@@ -5,8 +5,7 @@ using SecureMail.LedgerStore;
 
 namespace SecureMail.SystemTests.Ledger;
 
-[Collection("postgres")]
-public class LedgerVerifierTests(PostgresFixture postgres)
+public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private async Task<LedgerDatabase> TwentyEntriesAsync()
     {

@@ -5,8 +5,7 @@ using SecureMail.LedgerStore;
 namespace SecureMail.SystemTests.Ledger;
 
 /// <summary>Ledger b watches ledger a, which is honest or not.</summary>
-[Collection("postgres")]
-public class PeerLedgerTests(PostgresFixture postgres)
+public sealed class PeerLedgerTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private static Task<IReadOnlyList<long>> SeenAsync(LedgerDatabase watcher, LedgerDatabase peer) =>
         watcher.InTransactionAsync(transaction =>

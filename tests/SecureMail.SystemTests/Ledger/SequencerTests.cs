@@ -6,8 +6,7 @@ using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Ledger;
 
-[Collection("postgres")]
-public class SequencerTests(PostgresFixture postgres)
+public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task An_entry_is_in_the_ledger_when_its_transaction_commits_and_not_before()

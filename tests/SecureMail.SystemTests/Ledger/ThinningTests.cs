@@ -6,8 +6,7 @@ using Xunit.Abstractions;
 namespace SecureMail.SystemTests.Ledger;
 
 /// <summary>Old checkpoints are thinned to the last of each day, and what they proved stays provable.</summary>
-[Collection("postgres")]
-public sealed class ThinningTests(PostgresFixture postgres, ITestOutputHelper output)
+public sealed class ThinningTests(PostgresFixture postgres, ITestOutputHelper output) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task Thinned_ledgers_verify_agree_with_every_checkpoint_ever_shown_and_are_followed_further()

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Pkcs11;
-using SecureMail.Tests;
 
 namespace SecureMail.SystemTests.Pkcs11;
 

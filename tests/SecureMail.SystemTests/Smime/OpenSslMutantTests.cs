@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using SecureMail.Tests.SecondReaders;
 using SecureMail.Trust;
 using Xunit.Abstractions;
 

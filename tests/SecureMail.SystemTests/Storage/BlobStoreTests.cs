@@ -6,8 +6,7 @@ using SecureMail.Storage;
 
 namespace SecureMail.SystemTests.Storage;
 
-[Collection("postgres")]
-public sealed class BlobStoreTests(PostgresFixture postgres) : IAsyncLifetime
+public sealed class BlobStoreTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>, IAsyncLifetime
 {
     private readonly string _keys = Directory.CreateTempSubdirectory("smkeys").FullName;
     private NpgsqlDataSource _database = null!;

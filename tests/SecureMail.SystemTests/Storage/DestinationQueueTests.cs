@@ -9,8 +9,8 @@ namespace SecureMail.SystemTests.Storage;
 
 /// <summary>Destinations on the queue itself: shares, back-off, the one probe, opening again, and what ten thousand
 /// waiting rows cost.</summary>
-[Collection("postgres")]
-public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputHelper output) : IAsyncLifetime
+public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputHelper output)
+    : IClassFixture<PostgresFixture>, IAsyncLifetime
 {
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
     private static readonly DestinationLimits Limits = new(4, 8);

@@ -4,12 +4,10 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Clock;
 using SecureMail.Host.Schema;
 using SecureMail.Storage;
-using SecureMail.SystemTests.Gateway;
 
 namespace SecureMail.SystemTests.Storage;
 
-[Collection("postgres")]
-public sealed class MigrationTests(PostgresFixture postgres)
+public sealed class MigrationTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     [Fact]
     public async Task Two_migrators_at_once_apply_each_file_once_and_again_nothing()

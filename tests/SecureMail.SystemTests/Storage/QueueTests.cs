@@ -6,8 +6,7 @@ using SecureMail.Storage.Queue;
 
 namespace SecureMail.SystemTests.Storage;
 
-[Collection("postgres")]
-public sealed class QueueTests(PostgresFixture postgres) : IAsyncLifetime
+public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>, IAsyncLifetime
 {
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
 

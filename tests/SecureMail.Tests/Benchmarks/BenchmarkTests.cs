@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using SecureMail.Benchmarks;
-using SecureMail.SystemTests;
 
 namespace SecureMail.Tests.Benchmarks;
 

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using SecureMail.SystemTests;
 
 namespace SecureMail.Tests.Storage;
 
@@ -35,7 +34,7 @@ public sealed partial class DurableCommitTests
     public void Each_commit_is_visited_by_the_table_of_faults_and_the_table_names_no_other()
     {
         var table = File.ReadAllText(
-            Path.Combine(Root, "tests", "SecureMail.SystemTests", "Faults", "CommitPoints.cs"));
+            Path.Combine(Root, "tests", "SecureMail.FaultTests", "CommitPoints.cs"));
         Row().Matches(table).Select(m => m.Groups["point"].Value).Order().ShouldBe(Points.Order());
     }
 

@@ -1,0 +1,678 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.Extensions.Logging.Abstractions;
+using SecureMail.Backup;
+using SecureMail.Exchange;
+using SecureMail.Gateway;
+using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Recovery;
+using SecureMail.Host.Schema;
+using SecureMail.Storage;
+
+namespace SecureMail.FaultTests;
+
+/// <summary>
+/// Every commit of the product and the course of events that comes by it. A fast test holds this table to the source: a
+/// commit without a row here, or a row without its commit, fails the build. Each course ends by checking that
+/// everything is in its one right state.
+/// </summary>
+internal static class CommitPoints
+{
+    public static IReadOnlyDictionary<string, Func<FaultRun, Task>> All { get; } =
+        new Dictionary<string, Func<FaultRun, Task>>
+        {
+            // The outgoing flow.
+            ["outbound.accept"] = SubmittingAsync,
+            ["outbound.authorise"] = run => ExchangeAsync(run, visitA: true),
+            ["outbound.await-signature"] = WithoutTokenAsync,
+            ["outbound.refuse"] = ForbiddenAfterAcceptanceAsync,
+            ["outbound.enqueue"] = ToTwoGatewaysAsync,
+            ["send.evidence"] = run => ExchangeAsync(run, visitA: true),
+            ["send.outcome"] = run => ExchangeAsync(run, visitA: true),
+            ["outbound.overdue"] = OverdueAsync,
+            ["outbound.delayed"] = DelayedAsync,
+            ["outbound.give-up"] = GivenUpAsync,
+
+            // The incoming flow and its receipts.
+            ["inbound.receive"] = BothReceiveAsync,
+            ["inbound.record"] = BothReceiveAsync,
+            ["inbound.validation-failed"] = PoisonMailAsync,
+            ["receipt.answer"] = run => ExchangeAsync(run, visitA: false),
+
+            // The queue and the ledger.
+            ["queue.lease"] = run => ExchangeAsync(run, visitA: true),
+            ["queue.renew"] = SlowDestinationAsync,
+            ["queue.put-back"] = DestinationStartsLaterAsync,
+            ["queue.lane-failed"] = DestinationStartsLaterAsync,
+            ["queue.lane-reached"] = DestinationWasAwayAsync,
+            ["queue.reclaim"] = run => ExchangeAsync(run, visitA: true),
+            ["queue.reclaim-own"] = run => ExchangeAsync(run, visitA: false),
+            ["queue.drop"] = StrayWorkAsync,
+            ["queue.dead"] = PoisonDispatchAsync,
+            ["queue.retry"] = run => HeldWorkAsync(run, "ready", "retry"),
+            ["queue.release-held"] = run => HeldWorkAsync(run, "ready", "retry", all: true),
+            ["queue.give-up"] = run => HeldWorkAsync(run, null, "drop"),
+            ["ledger.checkpoint"] = run => ExchangeAsync(run, visitA: true),
+            ["recurring.peers"] = run => ExchangeAsync(run, visitA: true),
+
+            // Clocks.
+            ["clock.begin"] = WrongClockAsync,
+            ["clock.end"] = ClockSetRightAsync,
+            ["clock.database-stepped"] = DatabaseClockStepsAsync,
+
+            // What goes in time.
+            ["retention.sweep"] = AgedAsync,
+            ["retention.partitions"] = run => ExchangeAsync(run, visitA: true),
+            ["erasure.erase"] = EraseAsync,
+            ["storage.rewrap"] = run => RotateStorageKeyAsync(run, "storage.rewrap"),
+            ["storage.cards"] = run => RotateStorageKeyAsync(run, "storage.cards"),
+
+            // What a person does.
+            ["directory.import"] = ImportAsync,
+            ["policy.forbid"] = run =>
+                PolicyAsync(
+                    run, "SELECT count(*) = 1 FROM gateway.route_rule", "forbid", "--to", TwoGateways.AnHoa, "--reason",
+                    "Thử"),
+            ["policy.permit"] = PermitAsync,
+            ["policy.secrecy"] = run =>
+                PolicyAsync(
+                    run, "SELECT count(*) = 1 FROM gateway.secrecy_permission", "secrecy", "--agency",
+                    TwoGateways.Province, "--highest", "MẬT"),
+            ["schema.migrate"] = MigrateAsync,
+
+            // After a restoration from a backup.
+            ["restore.mark"] = RestoringAsync,
+            ["restoration.peer"] = run => RestoredAsync(run, visitA: true),
+            ["restoration.open"] = run => RestoredAsync(run, visitA: true),
+            ["restoration.resend"] = run => RestoredAsync(run, visitA: true),
+            ["restoration.excuse"] = ExcuseAsync,
+            ["peer.resend"] = run => RestoredAsync(run, visitA: false),
+        };
+
+    // Quartz.NET writes times as ticks since the year 1.
+    internal const string NowInTicks = "((extract(epoch FROM now()) * 10000000)::bigint + 621355968000000000)";
+
+    /// <summary>Every recurring job is due at once.</summary>
+    private const string DueNow =
+        $"UPDATE quartz.qrtz_triggers SET next_fire_time = {NowInTicks} WHERE trigger_state = 'WAITING' AND next_fire_time > {NowInTicks}";
+
+    /// <summary>Has the recurring jobs fall due again and again until one of them has done its work. A trigger that is
+    /// due is left alone: the scheduler is taking it.</summary>
+    private static async Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done)
+    {
+        try
+        {
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                {
+                    await gateway.ScalarAsync<object>(DueNow);
+                    return await done() ? "" : null;
+                },
+                "the recurring work");
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException(
+                string.Join(
+                    '\n',
+                    await Outcome.ListAsync(
+                        gateway.Owner,
+                        "SELECT 'now ' || extract(epoch FROM now())::bigint || ' ' || t::text FROM quartz.qrtz_triggers t UNION ALL SELECT f::text FROM quartz.qrtz_fired_triggers f UNION ALL SELECT s::text FROM quartz.qrtz_scheduler_state s"
+                    )),
+                e);
+        }
+    }
+
+    // As a restoration leaves the database: nothing of the ledger has a checkpoint yet.
+    private const string Restored =
+        "INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (now(), 0, now() - interval '1 hour', 'asking')";
+
+    private static async Task RestoredAsync(FaultRun run, bool visitA)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.A.ScalarAsync<object>(Restored);
+        (visitA ? run.B : run.A).Run();
+        await run.VisitAsync(visitA ? run.A : run.B);
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await run.A.ScalarAsync<bool>(
+                    "SELECT EXISTS (SELECT FROM gateway.restoration_peer p JOIN gateway.restoration r USING (restoration_id) WHERE r.state = 'proven' AND p.state = 'consistent' AND resend_count IS NOT NULL)"
+                )
+                    ? ""
+                    : null,
+            "the restored gateway to have asked");
+        await run.DeliveredOnceAsync(dispatch);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.restored'")).ShouldBe(
+            1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.resend_request")).ShouldBe(1);
+        (
+            await run.B.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.resend-asked'")
+        ).ShouldBe(1);
+    }
+
+    private static async Task ExcuseAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(Restored);
+        await run.CommandAsync(
+            run.A,
+            () =>
+                run.A.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM gateway.restoration_peer WHERE state = 'excused')"),
+            lostAnswer: 69,
+            "restore",
+            "--check",
+            "--without-peer",
+            "gateway-b.test");
+    }
+
+    /// <summary>Whatever happens before the restored database is moved to its place, nothing was restored; given again,
+    /// it is.</summary>
+    private static async Task RestoringAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var folder = run.Pair.Folder;
+        var lost = run.A.Options with
+        {
+            DatabaseConnection = null,
+            OwnerConnection = null,
+            DataFolder = Path.Combine(folder, "lost"),
+        };
+        var into = lost with { DataFolder = Path.Combine(folder, "restored") };
+        using var key = RSA.Create(2048);
+        using var certificate = new CertificateRequest(
+            "CN=recovery",
+            key,
+            HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1
+        ).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(200));
+        var recovery = Path.Combine(folder, "recovery.pem");
+        await File.WriteAllTextAsync(
+            recovery, certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem());
+        try
+        {
+            lost.CreateIdentity("127.0.0.1", 1);
+            await using (
+                var node = await TestGateway.OpenAsync(
+                    lost, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None))
+            {
+                await node.Backups.TakeAsync(
+                    new BackupOptions
+                    {
+                        Folder = Path.Combine(folder, "backup"),
+                        RecoveryCertificate = recovery,
+                        Synchronous = false,
+                    },
+                    CancellationToken.None);
+            }
+
+            string[] arguments = ["restore", "--from", Path.Combine(folder, "backup"), "--key", recovery];
+            await using var broken = GatewayProcess.Run(into, $"{run.Kind}:restore.mark", arguments);
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+            PrivateCluster.Exists(into.DataFolder).ShouldBeFalse();
+            await using var again = GatewayProcess.Run(into, null, arguments);
+            (await again.EndAsync()).ShouldBe(0, again.Said);
+            await using var restored = await TestGateway.OpenAsync(
+                into, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
+            (await restored.Restoration.ReportAsync(CancellationToken.None)).ShouldNotBeNull().Proven.ShouldBeFalse();
+        }
+        finally
+        {
+            PrivateCluster.DeleteFiles(lost.DataFolder);
+            PrivateCluster.DeleteFiles(into.DataFolder);
+        }
+    }
+
+    private static async Task ExchangeAsync(FaultRun run, bool visitA)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        (visitA ? run.B : run.A).Run();
+        await run.VisitAsync(visitA ? run.A : run.B);
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    /// <summary>A third gateway serves Bình Minh: each gets a head of its own, once, however often it was
+    /// composed.</summary>
+    private static async Task ToTwoGatewaysAsync(FaultRun run)
+    {
+        var folder = Directory.CreateTempSubdirectory("smhead").FullName;
+        await using (var elsewhere = new HostilePeer("gateway-c.test", folder, _ => null))
+        {
+            await run.OpenAsync(d =>
+                (d with { Gateways = [.. d.Gateways, elsewhere.Record] }).With(TwoGateways.BinhMinh, a =>
+                    a with
+                    {
+                        Gateway = elsewhere.Record.Name,
+                    }));
+            var dispatch = await run.SubmitAsync(TwoGateways.BinhMinh);
+            run.B.Run();
+            await run.VisitAsync(run.A);
+            await run.DeliveredOnceAsync(dispatch);
+            (
+                await run.A.ScalarAsync<string>(
+                    "SELECT string_agg(gateway, ' ' ORDER BY gateway) FROM gateway.message_head")
+            ).ShouldBe("gateway-b.test gateway-c.test");
+            elsewhere.Messages.ShouldBe(1);
+        }
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    /// <summary>B meets the fault with a dispatch, then A with the receipt of another.</summary>
+    private static async Task BothReceiveAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var first = await run.SubmitAsync();
+        run.A.Run();
+        await run.VisitAsync(run.B);
+        await run.DeliveredOnceAsync(first);
+        await run.A.StopAsync();
+        var second = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(second);
+    }
+
+    private static async Task SubmittingAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var document = Path.Combine(run.Pair.Folder, "Công văn.txt");
+        await File.WriteAllTextAsync(document, "Nội dung");
+        var id = Guid.CreateVersion7();
+        string[] arguments =
+        [
+            "send",
+            "--id",
+            id.ToString(),
+            "--from",
+            TwoGateways.Province,
+            "--to",
+            TwoGateways.AnHoa,
+            "--notation",
+            "CV/VPTU",
+            "--subject",
+            "V/v thử",
+            document,
+        ];
+        // Where the answer was lost the program asks the database, and the clerk hears the truth.
+        await run.CommandAsync(
+            run.A,
+            async () =>
+                await run.A.ScalarAsync<bool>(
+                    $"SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = '{id}')"),
+            lostAnswer: 0,
+            arguments);
+        await using var again = GatewayProcess.Run(run.A.Options, null, arguments);
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(1);
+        (await run.A.ScalarAsync<int>("SELECT last FROM gateway.register")).ShouldBe(1);
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(id);
+    }
+
+    private static async Task WithoutTokenAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        var elsewhere = Path.Combine(run.Pair.Folder, "không-có.so");
+        await run.VisitAsync(
+            run.A,
+            run.A.Options with
+            {
+                Tokens =
+                [
+                    new TokenOptions(
+                        $"pkcs11:token=x?module-path={Uri.EscapeDataString(elsewhere)}",
+                        run.A.Options.Tokens[0].PinFile, null),
+                ],
+            });
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task ForbiddenAfterAcceptanceAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.A.OutgoingAsync(dispatch, d => d.State == "refused" && d.Recipients.All(r => r.State == "failed"));
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.refused'")).ShouldBe(
+            1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(0);
+    }
+
+    private static async Task OverdueAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        // As if the receipt had not come, two days ago; and the next look falls due now.
+        await run.A.ScalarAsync<object>(
+            "UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch'"
+        );
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.VisitAsync(run.A, again: true);
+        await DueUntilAsync(run.A, async () =>
+            (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].OverdueAt is not null
+        );
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(
+            1);
+    }
+
+    private static async Task SlowDestinationAsync(FaultRun run)
+    {
+        await using var wire = new FaultyWire(() => run.B.Port) { Hangs = true };
+        await run.OpenAsync(d =>
+            d with
+            {
+                Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-b.test" ? g with { Port = wire.Port } : g)],
+            });
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        wire.Hangs = false;
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task DestinationStartsLaterAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    /// <summary>A dispatch that has come to its end, with both gateways stopped again.</summary>
+    private static async Task<Guid> EndedAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        await run.A.StopAsync();
+        return dispatch;
+    }
+
+    private static async Task AgedAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        await run.A.ScalarAsync<object>(
+            "UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '60 days', queued_at = queued_at - interval '60 days'"
+        );
+        await run.A.ScalarAsync<object>(
+            "UPDATE gateway.transmission SET queued_at = queued_at - interval '60 days', closed_at = closed_at - interval '60 days'"
+        );
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.VisitAsync(run.A, again: true);
+        await DueUntilAsync(run.A, async () =>
+            (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.MessageBlob is null);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'retention.swept'")).ShouldBe(
+            await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep"));
+    }
+
+    private static async Task EraseAsync(FaultRun run)
+    {
+        var dispatch = await EndedAsync(run);
+        await run.CommandAsync(
+            run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 1 FROM gateway.erasure"), lostAnswer: 69, "erase",
+            "--dispatch", dispatch.ToString(), "--reason", "Thử", "--yes");
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.erased'")).ShouldBe(1);
+        run.A.Run();
+    }
+
+    private static async Task RotateStorageKeyAsync(FaultRun run, string point)
+    {
+        var dispatch = await EndedAsync(run);
+        await using (var broken = GatewayProcess.Run(run.A.Options, $"{run.Kind}:{point}", "storage", "rotate"))
+        {
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+        }
+
+        await using var again = GatewayProcess.Run(run.A.Options, null, "storage", "rotate", "--resume");
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        (
+            await run.A.ScalarAsync<long>(
+                """
+                SELECT count(*) FROM (
+                  SELECT storage_key FROM gateway.blob WHERE erased_at IS NULL
+                  UNION SELECT card_key FROM gateway.outgoing WHERE card_key IS NOT NULL) keys
+                """)
+        ).ShouldBe(1);
+        await using var node = await TestGateway.OpenAsync(
+            run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
+            CancellationToken.None);
+        (await node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Manifest.ShouldNotBeNull();
+    }
+
+    private static async Task DestinationWasAwayAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(
+            "INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 1, now(), 'Connect', now())"
+        );
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(dispatch);
+    }
+
+    private static async Task DelayedAsync(FaultRun run)
+    {
+        var dispatch = await QueuedSinceAsync(run, "5 hours");
+        await VisitRecurringAsync(run);
+        await DueUntilAsync(run.A, async () =>
+            await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'delayed'") == 1);
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice")).ShouldBe(1);
+    }
+
+    private static async Task GivenUpAsync(FaultRun run)
+    {
+        var dispatch = await QueuedSinceAsync(run, "6 days");
+        // Nobody tries it any more, as behind a destination that is shut.
+        await run.A.ScalarAsync<object>("DELETE FROM gateway.work WHERE kind = 'send'");
+        await VisitRecurringAsync(run);
+        await DueUntilAsync(run.A, async () =>
+            (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].State == "failed");
+        run.B.Run();
+        await Outcome.NothingLeftAsync(run.A, run.B);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.failed'")).ShouldBe(1);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'failed'")).ShouldBe(1);
+    }
+
+    /// <summary>A dispatch that has waited so long for a gateway that is not there; A serves no more.</summary>
+    private static async Task<Guid> QueuedSinceAsync(FaultRun run, string age)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "queued");
+        await run.A.StopAsync();
+        await run.A.ScalarAsync<object>(
+            $"UPDATE gateway.transmission SET queued_at = now() - interval '{age}' WHERE state = 'queued'");
+        return dispatch;
+    }
+
+    /// <summary>What recurs falls due now, and again behind the fault.</summary>
+    private static async Task VisitRecurringAsync(FaultRun run)
+    {
+        await run.A.ScalarAsync<object>(DueNow);
+        await run.VisitAsync(run.A, again: true);
+    }
+
+    private static async Task StrayWorkAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(
+            $"INSERT INTO gateway.work (kind, subject) VALUES ('judge', '{Guid.NewGuid()}')");
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+    }
+
+    /// <summary>What is stored is damaged as it is written, so nothing that reads it can do its work.</summary>
+    internal const string Spoil = """
+        CREATE FUNCTION public.spoil() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.octets := set_byte(NEW.octets, 0, get_byte(NEW.octets, 0) # 1); RETURN NEW; END $$;
+        CREATE TRIGGER spoil BEFORE INSERT ON gateway.blob_chunk FOR EACH ROW EXECUTE FUNCTION public.spoil();
+        """;
+
+    private static async Task PoisonMailAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.B.ScalarAsync<object>(Spoil);
+        await run.B.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 4");
+        run.A.Run();
+        await run.SubmitAsync();
+        await run.VisitAsync(run.B);
+        var message = await run.B.IncomingAsync(m => m.State == "recorded");
+        (message.Disposition, message.Reason).ShouldBe(("quarantine", "VALIDATION_FAILED"));
+        (
+            await run.B.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{message.Id}'")
+        ).ShouldBe(1);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);
+    }
+
+    private static async Task PoisonDispatchAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(Spoil);
+        await run.A.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 9");
+        var dispatch = await run.SubmitAsync();
+        await run.VisitAsync(run.A);
+        await TwoGateways.EventuallyAsync(
+            () => run.A.ScalarAsync<string>("SELECT 'dead' FROM gateway.work WHERE state = 'dead'"), "dead work");
+        (
+            await run.A.ScalarAsync<long>(
+                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{dispatch}'")
+        ).ShouldBe(1);
+    }
+
+    private static async Task HeldWorkAsync(FaultRun run, string? state, string verb, bool all = false)
+    {
+        await run.OpenAsync();
+        var id = await run.A.ScalarAsync<long>(
+            $"INSERT INTO gateway.work (kind, subject, state) VALUES ('judge', '{Guid.NewGuid()}', 'held') RETURNING work_id"
+        );
+        string[] arguments = all ? ["queue", verb] : ["queue", verb, id.ToString()];
+        await run.CommandAsync(
+            run.A,
+            async () =>
+                await run.A.ScalarAsync<string>($"SELECT state FROM gateway.work WHERE work_id = {id}") == state,
+            lostAnswer: 69,
+            arguments);
+    }
+
+    private static async Task ImportAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.Pair.PublishAsync(2);
+        await run.CommandAsync(
+            run.A, async () => await run.A.ScalarAsync<long>("SELECT max(version) FROM gateway.directory") == 2,
+            lostAnswer: 69, "directory", "import", Path.Combine(run.Pair.Folder, "directory-2.p7m"));
+    }
+
+    private static async Task PolicyAsync(FaultRun run, string isDone, params string[] arguments)
+    {
+        await run.OpenAsync();
+        var entries = await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry");
+        await run.CommandAsync(run.A, () => run.A.ScalarAsync<bool>(isDone), lostAnswer: 69, ["policy", .. arguments]);
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry")).ShouldBe(entries + 1);
+    }
+
+    private static async Task PermitAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var rule = await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        await run.CommandAsync(
+            run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 0 FROM gateway.route_rule"), lostAnswer: 69,
+            "policy", "permit", rule.ToString());
+    }
+
+    private static async Task MigrateAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var options = run.A.Options with { OwnerConnection = await run.Postgres.CreateDatabaseAsync() };
+        options = options with { DatabaseConnection = PostgresFixture.AsGateway(options.OwnerConnection!) };
+        await using (var broken = GatewayProcess.Run(options, $"{run.Kind}:schema.migrate#2", "migrate"))
+        {
+            await broken.FaultAsync();
+            (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
+        }
+
+        await using var again = GatewayProcess.Run(options, null, "migrate");
+        (await again.EndAsync()).ShouldBe(0, again.Said);
+        await using var database = await GatewayDatabase.OpenAsync(
+            options.Database, HostSchema.Migrator, CancellationToken.None);
+        (
+            await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")
+        ).ShouldBe(HostSchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+    }
+
+    private static async Task WrongClockAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        // A process whose clock is ten minutes ahead of its database's; the next one's is right.
+        await run.VisitAsync(run.A, environment: FakeTime.Environment("+600s"));
+        await run.DeliveredOnceAsync(dispatch);
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_anomaly WHERE ended_at IS NULL") == 0
+                    ? ""
+                    : null,
+            "the anomaly to be over");
+        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.apart'")).ShouldBeInRange(
+            run.Persists ? 1 : 0, run.Kills && !run.Persists ? 0 : 1);
+    }
+
+    private static async Task ClockSetRightAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.ScalarAsync<object>(
+            "INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES ('database', 'stepped', 3600, 1)"
+        );
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(dispatch);
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.settled'") == 1
+                    ? ""
+                    : null,
+            "the anomaly to be over");
+    }
+
+    private static async Task DatabaseClockStepsAsync(FaultRun run)
+    {
+        await using var server = await FakeTime.StartServerAsync();
+        await using var own = new FaultRun(server.Postgres, run.Kind, "clock.database-stepped");
+        await own.OpenAsync();
+        var visit = own.VisitAsync(own.A);
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await own.A.ScalarAsync<long>("SELECT count(*) FROM quartz.qrtz_scheduler_state") == 1 ? "" : null,
+            "the process to serve");
+        server.Step(TimeSpan.FromHours(1));
+        await visit;
+        server.Step(TimeSpan.Zero);
+        own.B.Run();
+        var dispatch = await own.SubmitAsync();
+        await own.DeliveredOnceAsync(dispatch);
+        (await own.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_step")).ShouldBeInRange(
+            own.Persists ? 1 : 0, 2);
+    }
+}

@@ -1,0 +1,275 @@
+using System.Diagnostics;
+using SecureMail.Exchange;
+using SecureMail.Storage.Queue;
+using Xunit.Abstractions;
+
+namespace SecureMail.FaultTests;
+
+/// <summary>A destination that takes connections and then hangs, each time in another state, with the timeouts of a
+/// real gateway: nobody else waits for it.</summary>
+public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHelper output)
+    : IClassFixture<PostgresFixture>
+{
+    private const int Dispatches = 10,
+        Each = 10;
+    private static readonly string[] States =
+    [
+        "greeting",
+        "ehlo",
+        "starttls",
+        "tls",
+        "ehlo2",
+        "mail",
+        "rcpt",
+        "data",
+        "body",
+        "dot",
+    ];
+
+    [Fact]
+    public async Task A_destination_that_hangs_in_every_state_delays_no_other()
+    {
+        var folder = Directory.CreateTempSubdirectory("smhang").FullName;
+        var living = new HostilePeer("living.test", folder, _ => null);
+        var hanging = new HostilePeer("hanging.test", folder, n => new PeerFault(States[n % States.Length], "hang"));
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            {
+                var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                return d with
+                {
+                    Gateways = [.. d.Gateways, living.Record, hanging.Record],
+                    Agencies =
+                    [
+                        .. d.Agencies,
+                        .. Enumerable
+                            .Range(0, Each)
+                            .SelectMany(n =>
+                                new[] { living.Agency(like, n, "H90.OK"), hanging.Agency(like, n, "H90.NO") }),
+                    ],
+                };
+            });
+            try
+            {
+                var without = await RunAsync(pair, living);
+                for (var n = 0; n < 8; n++)
+                {
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.NO")), CancellationToken.None);
+                }
+
+                const string UnderWay =
+                    "SELECT count(DISTINCT batch) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'";
+                await TwoGateways.EventuallyAsync(
+                    async () => await pair.A.ScalarAsync<long>(UnderWay) == 4 ? "" : null,
+                    "the hanging lane's share to be taken");
+                var with = await RunAsync(pair, living);
+                // All of it passed while four slots hung: no more than its share was ever taken, and not one of its
+                // messages was done with.
+                // Two of the four wait to open their connections, because the first two hang before TLS.
+                hanging.Connections.ShouldBe(2);
+                (
+                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")
+                ).ShouldBe(80);
+                (await pair.A.ScalarAsync<long>(UnderWay)).ShouldBe(4);
+                output.WriteLine(
+                    $"{Dispatches} messages for {Each} agencies of a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})"
+                );
+                (with / without).ShouldBeLessThan(5);
+            }
+            finally
+            {
+                // Before the gateway, or its end waits for the sessions that hang.
+                await hanging.DisposeAsync();
+            }
+        }
+        finally
+        {
+            await living.DisposeAsync();
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_destination_that_comes_back_gets_what_waited_and_our_own_database_is_never_its_fault()
+    {
+        var folder = Directory.CreateTempSubdirectory("smback").FullName;
+        var down = true;
+        var peer = new HostilePeer("comes-back.test", folder, _ => down ? new PeerFault("greeting", "reset") : null);
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(
+                postgres,
+                changeA: o =>
+                    o with
+                    {
+                        Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)),
+                    },
+                changeDirectory: d =>
+                {
+                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                    return d with
+                    {
+                        Gateways = [.. d.Gateways, peer.Record],
+                        Agencies =
+                        [
+                            .. d.Agencies,
+                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.UP")),
+                        ],
+                    };
+                });
+            for (var n = 0; n < 4; n++)
+            {
+                await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.UP")), CancellationToken.None);
+            }
+
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None))
+                        is [{ Failures: >= 5, Waiting: >= 30 }]
+                        ? ""
+                        : null,
+                "five failed probes");
+            var probes = peer.Connections;
+            // Forty wait, and it was not forty times that somebody knocked.
+            probes.ShouldBeLessThan(16);
+            down = false;
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'")
+                    == 40
+                        ? ""
+                        : null,
+                "all that waited");
+            (peer.Messages, peer.Copies).ShouldBe((4, 40));
+            (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+
+            // The database refuses what a send writes: tried again, and the destination, which is well, is not held to
+            // have failed.
+            await pair.A.ScalarAsync<object>(
+                """
+                CREATE FUNCTION gateway.no_evidence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P01'; END $$;
+                CREATE TRIGGER no_evidence BEFORE UPDATE ON gateway.transmission FOR EACH ROW WHEN (new.state = 'sent') EXECUTE FUNCTION gateway.no_evidence()
+                """
+            );
+            var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission("H90.UP.000"), CancellationToken.None);
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                    (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
+                        w is { Kind: "send", LastError: not null }),
+                "an attempt that our database spoilt");
+            (
+                await pair.A.ScalarAsync<int>("SELECT failures FROM gateway.destination WHERE lane = 'comes-back.test'")
+            ).ShouldBe(0);
+            await pair.A.ScalarAsync<object>("DROP TRIGGER no_evidence ON gateway.transmission");
+            await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
+            output.WriteLine(
+                $"40 messages behind one dead destination: {probes} connections while it was down; all 40 went when it came back"
+            );
+        }
+        finally
+        {
+            await peer.DisposeAsync();
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_destination_that_calls_is_tried_at_once()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        // It was down for long, and its next probe is an hour away; only what it sends shows that it is back.
+        await pair.A.ScalarAsync<object>(
+            "INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 9, now() + interval '1 hour', 'Connect', now() - interval '1 minute')"
+        );
+        var waiting = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
+        await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "queued");
+        await pair.B.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.Province) with
+            {
+                Sender = TwoGateways.AnHoa,
+            },
+            CancellationToken.None);
+        await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "acknowledged");
+        (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task Agencies_behind_one_gateway_get_one_mail_and_each_answer_is_for_its_own()
+    {
+        var folder = Directory.CreateTempSubdirectory("smmany").FullName;
+        // The first connection refuses the second recipient for good, the third one's for now.
+        var peer = new HostilePeer("many.test", folder, n => n switch
+            {
+                1 => new PeerFault("rcpt2", "550 5.1.1 nobody\r\n"),
+                2 => new PeerFault("rcpt2", "450 4.2.1 later\r\n"),
+                _ => null,
+            });
+        try
+        {
+            await using var pair = await TwoGateways.StartAsync(
+                postgres,
+                changeA: o =>
+                    o with
+                    {
+                        Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)),
+                    },
+                changeDirectory: d =>
+                {
+                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+                    return d with
+                    {
+                        Gateways = [.. d.Gateways, peer.Record],
+                        Agencies =
+                        [
+                            .. d.Agencies,
+                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.MY")),
+                        ],
+                    };
+                });
+            var refused = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            var first = await pair.A.OutgoingAsync(refused.DispatchId, d =>
+                d.Recipients.All(r => r.State is "sent" or "failed"));
+            first.Recipients.Count(r => r.State == "sent").ShouldBe(Each - 1);
+            first.Recipients.Single(r => r.State == "failed").Reason.ShouldBe("Refused 550 5.1.1");
+            (peer.Connections, peer.Messages, peer.Copies).ShouldBe((1, 1, Each - 1));
+
+            var delayed = await pair.A.Node.SubmitAsync(
+                TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
+            await pair.A.OutgoingAsync(delayed.DispatchId, d => d.Recipients.All(r => r.State == "sent"));
+            (peer.Connections, peer.Messages, peer.Copies).ShouldBe((3, 3, Each - 1 + Each));
+            (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.sent'")).ShouldBe(
+                (2 * Each) - 1);
+            await TwoGateways.EventuallyAsync(
+                async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work") == 0 ? "" : null,
+                "nothing left to do");
+            output.WriteLine(
+                $"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, {peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself"
+            );
+        }
+        finally
+        {
+            await peer.DisposeAsync();
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static string[] Codes(string prefix) => [.. Enumerable.Range(0, Each).Select(n => $"{prefix}.{n:000}")];
+
+    private static async Task<TimeSpan> RunAsync(TwoGateways pair, HostilePeer living)
+    {
+        var before = living.Copies;
+        var started = Stopwatch.GetTimestamp();
+        for (var n = 0; n < Dispatches; n++)
+        {
+            await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.OK")), CancellationToken.None);
+        }
+
+        await TwoGateways.EventuallyAsync(
+            () => Task.FromResult(living.Copies >= before + (Dispatches * Each) ? "" : null),
+            "the living gateway's messages");
+        living.Copies.ShouldBe(before + (Dispatches * Each));
+        return Stopwatch.GetElapsedTime(started);
+    }
+}

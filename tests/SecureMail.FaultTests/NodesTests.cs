@@ -1,0 +1,358 @@
+using System.Diagnostics;
+using System.Net;
+using SecureMail.Gateway;
+using SecureMail.Storage;
+using Xunit.Abstractions;
+
+namespace SecureMail.FaultTests;
+
+/// <summary>Several nodes on one database: they share the work, one takes over what another left, and they are upgraded
+/// one after the other.</summary>
+public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper output) : IClassFixture<PostgresFixture>
+{
+    [Fact]
+    public async Task What_a_killed_node_had_under_way_is_taken_over_within_half_a_minute()
+    {
+        await using var wire = new FaultyWire(() => 0) { Hangs = true };
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false, changeDirectory: d =>
+            d with
+            {
+                Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-b.test" ? g with { Port = wire.Port } : g)],
+            });
+        wire.Target = () => pair.B.Port;
+        pair.B.Run();
+        var dispatches = new List<Guid>();
+        for (var n = 0; n < 4; n++)
+        {
+            dispatches.Add(
+                (
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+                ).DispatchId);
+        }
+
+        // The first node alone: its sendings are under way and go nowhere.
+        await using var first = GatewayProcess.Serve(await SecondAsync(pair), TwoGateways.FreePort());
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>(
+                    "SELECT count(*) FROM gateway.work WHERE kind = 'send' AND state = 'leased'") > 0
+                    ? ""
+                    : null,
+            "a sending under way");
+        pair.A.Run();
+        await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.A.Node.SmtpEndpoint), "the second node to run");
+        await first.KillAsync();
+        var clock = Stopwatch.StartNew();
+        wire.Hangs = false;
+        foreach (var dispatch in dispatches)
+        {
+            await Outcome.DeliveredOnceAsync(
+                pair.A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = pair.B }, dispatch);
+        }
+
+        var took = clock.Elapsed;
+        await Outcome.NothingLeftAsync(pair.A, pair.B);
+        output.WriteLine(
+            $"1 node killed with {dispatches.Count} sendings under way: the other had them all acknowledged after {took.TotalSeconds:F1} s"
+        );
+        // The lease is the promise, not this machine's speed: twenty seconds, and what it takes to send.
+        took.ShouldBeLessThan(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Two_nodes_share_the_queue_and_the_mail_and_a_recurring_job_outlives_the_node_that_ran_it()
+    {
+        var turn = 0;
+        var (ports, taken) = (new int[2], new int[2]);
+        // Mail for the gateway comes to its nodes in turn, as behind a load balancer.
+        await using var wire = new FaultyWire(() =>
+        {
+            var node = Interlocked.Increment(ref turn) % 2;
+            Interlocked.Increment(ref taken[node]);
+            return ports[node];
+        });
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false, changeDirectory: d =>
+            d with
+            {
+                Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-a.test" ? g with { Port = wire.Port } : g)],
+            });
+        var second = await SecondAsync(pair);
+        ports[0] = pair.A.Port;
+        ports[1] = second.Smtp!.Port;
+        await using var one = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
+        await using var two = GatewayProcess.Serve(second, TwoGateways.FreePort());
+        pair.B.Run();
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>("SELECT count(*) FROM quartz.qrtz_scheduler_state") == 2 ? "" : null,
+            "both nodes to take part");
+
+        var dispatches = new List<Guid>();
+        for (var n = 0; n < 30; n++)
+        {
+            dispatches.Add(
+                (
+                    await pair.A.Node.SubmitAsync(
+                        TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None)
+                ).DispatchId);
+        }
+
+        var both = new Dictionary<string, RunningGateway>
+        {
+            [TwoGateways.AnHoa] = pair.B,
+            [TwoGateways.BinhMinh] = pair.B,
+        };
+        var owners = new HashSet<string>();
+        await TwoGateways.EventuallyAsync(
+            async () =>
+            {
+                owners.UnionWith(
+                    await Outcome.ListAsync(
+                        pair.A.Owner,
+                        "SELECT DISTINCT split_part(lease_owner, ':', 1) FROM gateway.work WHERE lease_owner IS NOT NULL"
+                    ));
+                return
+                    await pair.A.ScalarAsync<long>(
+                        "SELECT count(*) FROM gateway.transmission WHERE state <> 'acknowledged'") == 0
+                    ? ""
+                    : null;
+            },
+            "every receipt");
+        foreach (var dispatch in dispatches)
+        {
+            await Outcome.DeliveredOnceAsync(pair.A, both, dispatch);
+        }
+
+        owners.Count.ShouldBe(2);
+        taken.ShouldAllBe(t => t > 0);
+
+        // The recurring job fires every two seconds from now on; every dispatch is overdue twice over, and each is
+        // marked once.
+        await pair.A.ScalarAsync<object>(
+            "UPDATE quartz.qrtz_simple_triggers SET repeat_interval = 2000 WHERE trigger_name = 'overdue'");
+        await pair.A.ScalarAsync<object>(
+            $"UPDATE quartz.qrtz_triggers SET next_fire_time = {CommitPoints.NowInTicks} WHERE trigger_name = 'overdue' AND trigger_state = 'WAITING'"
+        );
+        await LateAsync(pair, dispatches.Take(15));
+        await MarkedAsync(pair, 30);
+        await one.KillAsync();
+        var clock = Stopwatch.StartNew();
+        await LateAsync(pair, dispatches.Skip(15));
+        await MarkedAsync(pair, 60);
+        var took = clock.Elapsed;
+        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(
+            60);
+        (
+            await pair.A.ScalarAsync<long>(
+                "SELECT count(DISTINCT object) FROM ledger.entry WHERE kind = 'dispatch.overdue'")
+        ).ShouldBe(60);
+        await Outcome.NothingLeftAsync(pair.A, pair.B);
+        output.WriteLine(
+            $"2 nodes, {dispatches.Count} dispatches, {taken[0]} and {taken[1]} connections; 1 node killed: the recurring job went on after {took.TotalSeconds:F1} s; 60 overdue notices, none twice"
+        );
+    }
+
+    [Fact]
+    public async Task Nodes_are_upgraded_to_the_next_schema_one_after_the_other_while_mail_flows()
+    {
+        var clock = Stopwatch.StartNew();
+        // Receipts come to whichever node is there, as behind a load balancer.
+        await using var wire = new FaultyWire(() => 0);
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false, changeDirectory: d =>
+            d with
+            {
+                Gateways = [.. d.Gateways.Select(g => g.Name == "gateway-a.test" ? g with { Port = wire.Port } : g)],
+            });
+        var second = await SecondAsync(pair);
+        wire.Target = () => Listens(pair.A.Port) ? pair.A.Port : second.Smtp!.Port;
+        // Where a build of an earlier release is named, the nodes begin with it and are replaced by this build.
+        var earlier = Environment.GetEnvironmentVariable("SECUREMAIL_EARLIER_BUILD");
+        var next = earlier is null
+            ? await NextBuildAsync(Path.Combine(pair.Folder, "next"))
+            : Path.Combine(AppContext.BaseDirectory, "securemail.dll");
+        pair.B.Run();
+        var (one, two) = (
+            GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: earlier),
+            GatewayProcess.Serve(second, TwoGateways.FreePort(), program: earlier));
+        try
+        {
+            using var enough = new CancellationTokenSource();
+            var flowing = FlowAsync(pair, enough.Token);
+            await SomeMoreAsync(pair, 3, flowing, one, two);
+
+            // The new build migrates while both old nodes work; the old build may even be started again on what it made
+            // of the schema.
+            await using (var migrate = GatewayProcess.RunOf(next, pair.A.Options, "migrate"))
+            {
+                (await migrate.EndAsync()).ShouldBe(0, migrate.Said);
+            }
+
+            (
+                await pair.A.ScalarAsync<bool>(
+                    $"SELECT expands_only FROM gateway.schema_version WHERE name = 'gateway/{(earlier is null ? "9999_next" : "0010_cards")}.sql'"
+                )
+            ).ShouldBeTrue();
+            await SomeMoreAsync(pair, 3, flowing, one, two);
+            await one.KillAsync();
+            one = await ReplaceAsync(
+                one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: earlier));
+            await SomeMoreAsync(pair, 3, flowing, one, two);
+            await one.StopAsync();
+            one = await ReplaceAsync(one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: next));
+            await SomeMoreAsync(pair, 3, flowing, one, two);
+            await two.StopAsync();
+            two = await ReplaceAsync(two, GatewayProcess.Serve(second, TwoGateways.FreePort(), program: next));
+            await SomeMoreAsync(pair, 3, flowing, one, two);
+
+            await enough.CancelAsync();
+            var dispatches = await flowing;
+            foreach (var dispatch in dispatches)
+            {
+                await Outcome.DeliveredOnceAsync(
+                    pair.A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = pair.B }, dispatch);
+            }
+
+            await Outcome.NothingLeftAsync(pair.A, pair.B);
+            output.WriteLine(
+                $"2 nodes, 1 migration under way, 1 kill, 2 replacements: {dispatches.Count} dispatches, each delivered once, {clock.Elapsed.TotalSeconds:F1} s with the build of the next version"
+            );
+        }
+        finally
+        {
+            await one.DisposeAsync();
+            await two.DisposeAsync();
+        }
+    }
+
+    private static bool Listens(int port)
+    {
+        using var probe = new System.Net.Sockets.TcpClient();
+        try
+        {
+            probe.Connect(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A second node of A: the same database and keys, a data folder and a listener of its own.</summary>
+    internal static async Task<GatewaySetup> SecondAsync(TwoGateways pair)
+    {
+        var options = pair.A.Options with
+        {
+            DataFolder = Path.Combine(pair.Folder, "a2"),
+            Smtp = new IPEndPoint(IPAddress.Loopback, TwoGateways.FreePort()),
+        };
+        await SoftHsm.RunAsync("cp", "-a", pair.A.Options.DataFolder, options.DataFolder);
+        // A node has a name of its own, made when it first serves.
+        File.Delete(Path.Combine(options.DataFolder, "node"));
+        return options;
+    }
+
+    private static async Task LateAsync(TwoGateways pair, IEnumerable<Guid> dispatches) =>
+        await pair.A.ScalarAsync<object>(
+            $"""
+            UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days'
+            WHERE kind = 'dispatch' AND dispatch_id IN ({string.Join(", ", dispatches.Select(d => $"'{d}'"))})
+            """
+        );
+
+    private static Task MarkedAsync(TwoGateways pair, long count) =>
+        TwoGateways.EventuallyAsync(
+            async () =>
+                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE overdue_at IS NOT NULL")
+                >= count
+                    ? ""
+                    : null,
+            $"{count} overdue notices");
+
+    /// <summary>A clerk who goes on submitting, whatever happens to the nodes. None of it is a reason to refuse
+    /// anything.</summary>
+    private static async Task<List<Guid>> FlowAsync(TwoGateways pair, CancellationToken enough)
+    {
+        List<Guid> dispatches = [];
+        while (!enough.IsCancellationRequested)
+        {
+            dispatches.Add(
+                (
+                    await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
+                ).DispatchId);
+            await Task.Delay(100, enough).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        return dispatches;
+    }
+
+    /// <exception cref="TimeoutException">Nothing more was acknowledged; it says what waits where, and what the nodes
+    /// said.</exception>
+    private static async Task SomeMoreAsync(TwoGateways pair, int more, Task flowing, params GatewayProcess[] nodes)
+    {
+        const string Acknowledged =
+            "SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state = 'acknowledged'";
+        const string Waiting = """
+            SELECT format('%s %s x %s, attempts %s, due in %s, %s', kind, w.state, count(*), max(attempts), min(run_at) - now(), max(coalesce(w.last_error, ''))) FROM gateway.work w GROUP BY kind, w.state
+            UNION ALL SELECT format('lane %s: %s failures, probed in %s, %s', lane, failures, not_before - now(), last_error) FROM gateway.destination
+            """;
+        var before = await pair.A.ScalarAsync<long>(Acknowledged);
+        try
+        {
+            await TwoGateways.EventuallyAsync(
+                async () =>
+                {
+                    if (flowing.IsFaulted)
+                    {
+                        await flowing;
+                    }
+
+                    return await pair.A.ScalarAsync<long>(Acknowledged) >= before + more ? "" : null;
+                },
+                "mail to flow on");
+        }
+        catch (TimeoutException e)
+        {
+            var waiting = (await Outcome.ListAsync(pair.A.Owner, Waiting))
+                .Select(w => "A: " + w)
+                .Concat((await Outcome.ListAsync(pair.B.Owner, Waiting)).Select(w => "B: " + w));
+            throw new TimeoutException(
+                $"{e.Message}\n{string.Join('\n', waiting)}\n{string.Join('\n', nodes.Select(n => $"{(n.HasExited ? "ended" : "runs")}: {n.Said}"))}",
+                e);
+        }
+    }
+
+    private static async Task<GatewayProcess> ReplaceAsync(GatewayProcess old, GatewayProcess by)
+    {
+        await old.DisposeAsync();
+        return by;
+    }
+
+    /// <summary>The version after this one: the same sources and one migration more. Answers its program.</summary>
+    private static async Task<string> NextBuildAsync(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        var migration = Path.Combine(folder, "next.sql");
+        await File.WriteAllTextAsync(
+            migration,
+            $"""
+            {Migrator.ExpandsOnly}
+            ALTER TABLE gateway.work ADD COLUMN next_note text;
+            ALTER TABLE gateway.transmission ADD COLUMN next_weight int NOT NULL DEFAULT 0;
+            CREATE INDEX transmission_next ON gateway.transmission (next_weight, transmission_id);
+            CREATE TABLE gateway.next_thing (id bigint PRIMARY KEY);
+            """
+        );
+        var dotnet =
+            Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
+        await SoftHsm.RunAsync(
+            dotnet, "build", Path.Combine(Repository.Root, "src", "SecureMail.Host"), "-c", "Release",
+            "--artifacts-path", Path.Combine(folder, "artifacts"), "--nologo", "-v", "quiet",
+            $"-p:NextMigration={migration}", "-p:RunAnalyzers=false", "-p:EnforceCodeStyleInBuild=false",
+            "-nodeReuse:false");
+        return System
+            .IO.Directory.EnumerateFiles(
+                Path.Combine(folder, "artifacts", "bin"), "securemail.dll", SearchOption.AllDirectories)
+            .First(f => f.Contains("SecureMail.Host", StringComparison.Ordinal));
+    }
+}
