@@ -47,7 +47,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             d.Recipients.Select(r => r.State).SequenceEqual(["acknowledged", "sent"]));
         var (here, there) = (
             await MailAtBAsync(pair, dispatch, TwoGateways.AnHoa), peer.Taken.ShouldHaveSingleItem().Octets);
-        var whole = await RetentionTests.ReadAsync(
+        var whole = await Octets.ReadAsync(
             await pair.A.Node.OpenMessageAsync(sent.MessageBlob!.Value, CancellationToken.None));
         var (atB, atC, all) = (Envelope.Of(here), Envelope.Of(there), Envelope.Of(whole));
         var directory = await pair.A.Node.Directory.CurrentAsync(CancellationToken.None);
@@ -78,7 +78,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 
         (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.signed'")).ShouldBe(
             1);
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
         (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.message_head")).ShouldBe(2);
     }
 
@@ -132,7 +132,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                 d.Recipients.Select(r => r.State).SequenceEqual(["acknowledged", "sent"]));
         }
 
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
         await using (
             var client = await SmtpClient.ConnectAsync(
                 new SmtpClientOptions
@@ -158,17 +158,13 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             .CountBy(c => c)
             .Select(c => c.Value)
             .ShouldBe([2, 2, 2]);
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
 
         // The first is erased, the second's time is over, the third stays.
-        await RetentionTests.ExecuteAsync(
-            pair.A,
-            "UPDATE gateway.transmission SET state = 'acknowledged', closed_at = now() WHERE state = 'sent' AND kind = 'dispatch'"
+        await pair.A.ExecuteAsync("UPDATE gateway.transmission SET state = 'acknowledged', closed_at = now() WHERE state = 'sent' AND kind = 'dispatch'"
         );
         await pair.A.Node.Erasure.EraseOutgoingAsync(dispatches[0], "Thu hồi", "vanthu", CancellationToken.None);
-        await RetentionTests.ExecuteAsync(
-            pair.A,
-            $"""
+        await pair.A.ExecuteAsync($"""
             UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '60 days', queued_at = queued_at - interval '60 days' WHERE dispatch_id = '{dispatches[
                 1
             ]}';
@@ -177,7 +173,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             ]}';
             """
         );
-        (await RetentionTests.SweepAsync(pair.A, new RetentionOptions()))["composed"].ShouldBe(1);
+        (await pair.A.SweepAsync(new RetentionOptions()))["composed"].ShouldBe(1);
         (
             await pair.A.ScalarAsync<Guid[]>(
                 "SELECT array_agg(DISTINCT dispatch_id) FROM gateway.message_head JOIN gateway.outgoing USING (message_blob)"
@@ -249,7 +245,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             "all of it to be sent");
         var sent = Stopwatch.GetElapsedTime(started);
 
-        var whole = await RetentionTests.ReadAsync(
+        var whole = await Octets.ReadAsync(
             await pair.A.Node.OpenMessageAsync(
                 (await pair.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.MessageBlob!.Value,
                 CancellationToken.None));
@@ -355,7 +351,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
         var incoming = (await pair.B.Node.Incoming.ListAsync(code, null, 100, CancellationToken.None)).Single(m =>
             m.DispatchId == dispatch);
         incoming.Disposition.ShouldBe("inbox", agency.LastName.Name);
-        return await RetentionTests.ReadAsync(
+        return await Octets.ReadAsync(
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
     }
 

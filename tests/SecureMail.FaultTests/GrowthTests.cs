@@ -38,12 +38,12 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
         await ExchangeAsync(pair);
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
         var recipient = await pair.A.ScalarAsync<Guid>("SELECT recipient_id FROM gateway.transmission LIMIT 1");
         var load = new GrowthLoad(pair.A);
         var empty = await MeasureAsync(
             pair.A, await pair.A.ScalarAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing LIMIT 1"), "01-CV/VPTU");
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
         await load.StartAsync();
         var loading = Stopwatch.GetTimestamp();
         var first = new DateTimeOffset(DateTimeOffset.UtcNow.Date, TimeSpan.Zero).AddDays(-days - 1);
@@ -62,20 +62,20 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await load.FinishAsync();
 
         var loaded = Stopwatch.GetElapsedTime(loading);
-        await RetentionTests.ExecuteAsync(pair.A, "VACUUM ANALYZE");
+        await pair.A.ExecuteAsync("VACUUM ANALYZE");
         var sizesFull = await SizesAsync(pair.A);
         var full = await MeasureAsync(pair.A, load.Middle, load.MiddleNumber);
 
         var sweeping = Stopwatch.GetTimestamp();
         var swept = await SweepForAsync(pair.A, TimeSpan.FromSeconds(days > 100 ? 180 : 30));
         var sweepTime = Stopwatch.GetElapsedTime(sweeping);
-        await RetentionTests.ExecuteAsync(pair.A, "VACUUM ANALYZE");
+        await pair.A.ExecuteAsync("VACUUM ANALYZE");
         var reused = await pair.A.ScalarAsync<long>("SELECT pg_total_relation_size('gateway.blob_chunk_first')");
         var dead = await pair.A.ScalarAsync<decimal>("SELECT coalesce(sum(octets), 0) FROM gateway.sweep");
         var sizesSwept = await SizesAsync(pair.A);
         var after = await MeasureAsync(pair.A, load.Middle, load.MiddleNumber);
         await ExchangeAsync(pair);
-        await RetentionTests.QuietAsync(pair.A);
+        await pair.A.QuietAsync();
         var verifying = Stopwatch.GetTimestamp();
         var report = await LedgerVerifier.VerifyAsync(
             pair.A.Node.Database.Source, pair.A.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
@@ -309,7 +309,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         using var stop = new CancellationTokenSource(most);
         try
         {
-            await RetentionTests.Sweeper(gateway, new RetentionOptions()).RunAsync(stop.Token);
+            await gateway.Sweeper(new RetentionOptions()).RunAsync(stop.Token);
         }
         catch (Exception) when (stop.IsCancellationRequested)
         {

@@ -13,6 +13,7 @@ internal static class Fuzz
         for (var i = 0; i < iterations; i++)
         {
             var input = Mutate(samples[random.Next(samples.Length)], samples, random);
+            using var limit = new TimeLimit($"seed {seed}, iteration {i}");
             try
             {
                 target(input);

@@ -8,8 +8,9 @@ namespace SecureMail.TestKit;
 /// <summary>A PostgreSQL server of one's own, on a Unix socket, for a test that stops, slows or ages it.</summary>
 public class PostgresServer : IAsyncLifetime
 {
-    private readonly SemaphoreSlim _oneMakesTheTemplate = new(1);
-    private string? _template;
+    private readonly Lazy<Task<string>> _template;
+
+    public PostgresServer() => _template = new(MakeTemplateAsync);
 
     /// <summary>The data folder the cluster belongs to: opening it again starts a server that was stopped.</summary>
     public string Folder { get; protected set; } =
@@ -25,28 +26,8 @@ public class PostgresServer : IAsyncLifetime
 
     /// <summary>Makes a database with the schema of this build. The schema is migrated once a server and then copied,
     /// because that costs a tenth.</summary>
-    public virtual async Task<string> CreateMigratedDatabaseAsync()
-    {
-        await _oneMakesTheTemplate.WaitAsync();
-        try
-        {
-            if (_template is null)
-            {
-                var owner = await CreateDatabaseAsync();
-                var options = new DatabaseOptions(Folder, AsGateway(owner), owner);
-                await GatewayDatabase.MigrateAsync(options, HostSchema.Migrator, CancellationToken.None);
-                // A database that somebody is connected to cannot be copied.
-                NpgsqlConnection.ClearAllPools();
-                _template = new NpgsqlConnectionStringBuilder(owner).Database;
-            }
-
-            return await CreateAsync($"TEMPLATE {_template}");
-        }
-        finally
-        {
-            _oneMakesTheTemplate.Release();
-        }
-    }
+    public virtual async Task<string> CreateMigratedDatabaseAsync() =>
+        await CreateAsync($"TEMPLATE {await _template.Value}");
 
     /// <summary>The same database as the role that the gateway runs as.</summary>
     public static string AsGateway(string connectionString) =>
@@ -57,6 +38,16 @@ public class PostgresServer : IAsyncLifetime
         await Cluster.DisposeAsync();
         Directory.Delete(Folder, recursive: true);
         Cluster.DeleteFiles();
+    }
+
+    private async Task<string> MakeTemplateAsync()
+    {
+        var owner = await CreateDatabaseAsync();
+        await GatewayDatabase.MigrateAsync(
+            new DatabaseOptions(Folder, AsGateway(owner), owner), HostSchema.Migrator, CancellationToken.None);
+        // A database that somebody is connected to cannot be copied.
+        NpgsqlConnection.ClearAllPools();
+        return new NpgsqlConnectionStringBuilder(owner).Database!;
     }
 
     private async Task<string> CreateAsync(string template)

@@ -23,7 +23,8 @@ public static class SoftHsm
 
     private static readonly string[] Tokens = [OfficeToken, "empty", "cli-wrong-pin", OddToken, OneKeyToken];
 
-    private static readonly Lazy<string> Home = new(Prepare);
+    // On a thread of the pool: xUnit's own few threads may all wait for it.
+    private static readonly Lazy<string> Home = new(() => Task.Run(Prepare).GetAwaiter().GetResult());
 
     public static string Module { get; } =
         new[]

@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using Npgsql;
 
 namespace SecureMail.Storage.Queue;

@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace SecureMail.Storage.Queue;
 
 /// <summary>A row to be shown. Errors in it carry no subject, body or secret.</summary>

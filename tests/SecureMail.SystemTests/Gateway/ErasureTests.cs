@@ -39,10 +39,10 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         }
 
         var incoming = await pair.B.IncomingAsync(m => m.DispatchId == dispatch);
-        var mail = await RetentionTests.ReadAsync(
+        var mail = await Octets.ReadAsync(
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
-        await RetentionTests.QuietAsync(pair.A);
-        await RetentionTests.QuietAsync(pair.B);
+        await pair.A.QuietAsync();
+        await pair.B.QuietAsync();
         var story = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
         var wrapped = new List<byte[]>();
         foreach (var gateway in new[] { pair.A, pair.B })
@@ -90,8 +90,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
 
         // The same octets once more are still a duplicate; the receipt is not lost either.
         (await SharedPair.DeliverAsync(pair, mail)).Disposition.ShouldBe("duplicate");
-        await RetentionTests.QuietAsync(pair.A);
-        await RetentionTests.QuietAsync(pair.B);
+        await pair.A.QuietAsync();
+        await pair.B.QuietAsync();
 
         // The ledger: every entry of before stands where it stood, is proven, and the whole verifies.
         var now = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
@@ -140,9 +140,9 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             before += await InFilesAsync(gateway, wrapped);
-            await RetentionTests.ExecuteAsync(gateway, "VACUUM gateway.blob");
+            await gateway.ExecuteAsync("VACUUM gateway.blob");
             vacuumed += await InFilesAsync(gateway, wrapped);
-            await RetentionTests.ExecuteAsync(gateway, "VACUUM FULL gateway.blob");
+            await gateway.ExecuteAsync("VACUUM FULL gateway.blob");
             rewritten += await InFilesAsync(gateway, wrapped);
             wal = await InWalAsync(gateway, wrapped);
         }
@@ -204,13 +204,13 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
                 new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
         }
 
-        await RetentionTests.QuietAsync(pair.B);
+        await pair.B.QuietAsync();
         var ids = await pair.B.ScalarAsync<Guid[]>("SELECT array_agg(incoming_id) FROM gateway.incoming");
         (
             await pair.B.Node.Erasure.EraseIncomingAsync(ids![0], "lý do", "vanthu", CancellationToken.None)
         ).Shared.ShouldBe(1);
         (
-            await RetentionTests.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(ids[1], CancellationToken.None))
+            await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(ids[1], CancellationToken.None))
         ).Length.ShouldBeGreaterThan(0);
         (await pair.B.Node.Erasure.EraseIncomingAsync(ids[1], "lý do", "vanthu", CancellationToken.None)).ShouldBe(
             new ErasureAnswer(1, 0, 0), new IgnoringEntry());

@@ -16,10 +16,25 @@ namespace SecureMail.SystemTests.Gateway;
 public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper output)
     : IClassFixture<PostgresFixture>
 {
+    // The gateway's own recurring sweep would take a share.
+    private static readonly RetentionOptions Never = new()
+    {
+        Composed = null,
+        Receipts = null,
+        Quarantine = null,
+        Duplicates = null,
+        DeadWork = null,
+        Alarms = null,
+        Checkpoints = null,
+    };
+
+    private Task<TwoGateways> StartAsync() =>
+        TwoGateways.StartAsync(postgres, a => a with { Retention = Never }, b => b with { Retention = Never });
+
     [Fact]
     public async Task Each_kind_goes_at_its_own_term_and_what_is_open_is_never_taken()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres);
+        await using var pair = await StartAsync();
         await pair.ListeningAsync();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         var closed = (
@@ -34,23 +49,21 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         }
 
         var first = await pair.B.IncomingAsync(m => m.DispatchId == closed);
-        var replayed = await ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(first.Id, CancellationToken.None));
+        var replayed = await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(first.Id, CancellationToken.None));
         var duplicate = await SharedPair.DeliverAsync(pair, replayed);
         var aside = await SharedPair.DeliverAsync(
             pair, Encoding.ASCII.GetBytes("From: a@b.test\r\nSubject: x\r\n\r\nnobody signed this\r\n"));
         (duplicate.Disposition, aside.Disposition).ShouldBe(("duplicate", "quarantine"));
-        await QuietAsync(pair.A);
-        await QuietAsync(pair.B);
+        await pair.A.QuietAsync();
+        await pair.B.QuietAsync();
         // Of the second dispatch no receipt ever came.
-        await ExecuteAsync(
-            pair.A,
-            $"UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE dispatch_id = '{open}'"
+        await pair.A.ExecuteAsync($"UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE dispatch_id = '{open}'"
         );
         await AgeAsync(pair.A, 400);
         await AgeAsync(pair.B, 400);
 
         var (a, b) = (
-            await SweepAsync(pair.A, new RetentionOptions()), await SweepAsync(pair.B, new RetentionOptions()));
+            await pair.A.SweepAsync(new RetentionOptions()), await pair.B.SweepAsync(new RetentionOptions()));
         (a["composed"], a["receipts"], a["documents-out"]).ShouldBe((1, 0, 0));
         (b["duplicates"], b["quarantine"], b["receipts-sent"], b["documents-in"]).ShouldBe((1, 1, 2, 0));
         (await pair.A.Node.Outgoing.FindAsync(closed, CancellationToken.None))!.MessageBlob.ShouldBeNull();
@@ -61,20 +74,20 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
                 pair.B.Node.Incoming.OpenReceivedAsync(gone, CancellationToken.None));
         }
 
-        (await ReadAsync(await pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None))).ShouldBe(
+        (await Octets.ReadAsync(await pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None))).ShouldBe(
             Encoding.UTF8.GetBytes("Nội dung công văn"));
         (
             await pair.B.ScalarAsync<long>(
                 "SELECT count(*) FROM gateway.blob_chunk c JOIN gateway.blob b USING (blob_id) WHERE b.erased_at IS NOT NULL"
             )
         ).ShouldBe(0);
-        (await SweepAsync(pair.B, new RetentionOptions())).Values.Sum().ShouldBe(0);
+        (await pair.B.SweepAsync(new RetentionOptions())).Values.Sum().ShouldBe(0);
 
         // The receipt that was signed then is gone: the same dispatch once more is answered with one that says the
         // same.
         var again = await SharedPair.DeliverAsync(pair, replayed);
         again.Disposition.ShouldBe("duplicate");
-        await QuietAsync(pair.B);
+        await pair.B.QuietAsync();
         (
             await pair.B.ScalarAsync<long>(
                 "SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND state = 'sent' AND message_gone_at IS NULL"
@@ -82,9 +95,9 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         ).ShouldBe(1);
 
         // A term for documents: the office's own decision.
-        var documents = await SweepAsync(pair.B, new RetentionOptions { Documents = 365 });
+        var documents = await pair.B.SweepAsync(new RetentionOptions { Documents = 365 });
         documents["documents-in"].ShouldBe(2);
-        (await SweepAsync(pair.A, new RetentionOptions { Documents = 365 }))["documents-out"].ShouldBe(1);
+        (await pair.A.SweepAsync(new RetentionOptions { Documents = 365 }))["documents-out"].ShouldBe(1);
         await Should.ThrowAsync<ContentErasedException>(() =>
             pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None));
         var listed = (await pair.B.Node.Incoming.ListAsync(null, "inbox", 10, CancellationToken.None)).Single(m =>
@@ -111,7 +124,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
     [Fact]
     public async Task Octets_that_came_for_two_agencies_go_with_the_last()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres);
+        await using var pair = await StartAsync();
         await pair.ListeningAsync();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.Directory.Known), "the directory");
         await using (
@@ -132,20 +145,16 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
                 new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
         }
 
-        await QuietAsync(pair.B);
+        await pair.B.QuietAsync();
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'quarantine'")).ShouldBe(
             2);
-        await ExecuteAsync(
-            pair.B,
-            "UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@anhoa%'"
+        await pair.B.ExecuteAsync("UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@anhoa%'"
         );
-        (await SweepAsync(pair.B, new RetentionOptions()))["quarantine"].ShouldBe(1);
+        (await pair.B.SweepAsync(new RetentionOptions()))["quarantine"].ShouldBe(1);
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(1);
-        await ExecuteAsync(
-            pair.B,
-            "UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@binhminh%'"
+        await pair.B.ExecuteAsync("UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@binhminh%'"
         );
-        (await SweepAsync(pair.B, new RetentionOptions()))["quarantine"].ShouldBe(1);
+        (await pair.B.SweepAsync(new RetentionOptions()))["quarantine"].ShouldBe(1);
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0);
         output.WriteLine("1 reception for 2 agencies: kept while one wants it, gone with the last");
     }
@@ -156,9 +165,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         // Nobody serves: the gateway's own recurring sweep would take a share.
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         const int Many = 1000;
-        await ExecuteAsync(
-            pair.B,
-            $"""
+        await pair.B.ExecuteAsync($"""
             WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) SELECT gen_random_uuid(), 10, sha256('x'), 'k', 'wrapped' FROM generate_series(1, {Many}) RETURNING blob_id),
             c AS (INSERT INTO gateway.blob_chunk (blob_id, n, octets) SELECT blob_id, 0, 'sealed' FROM b),
             r AS (INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, received_at) SELECT gen_random_uuid(), 'p', '', blob_id, now() - interval '40 days' FROM b RETURNING received_id)
@@ -167,14 +174,14 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
             """
         );
         using var stop = new CancellationTokenSource();
-        var sweeping = Sweeper(pair.B, new RetentionOptions()).RunAsync(stop.Token);
+        var sweeping = pair.B.Sweeper(new RetentionOptions()).RunAsync(stop.Token);
         await TwoGateways.EventuallyAsync(
             async () => await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep") > 0 ? "swept" : null,
             "a first batch");
         await stop.CancelAsync();
         await Should.ThrowAsync<OperationCanceledException>(() => sweeping);
         var left = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk");
-        var rest = (await SweepAsync(pair.B, new RetentionOptions()))["duplicates"];
+        var rest = (await pair.B.SweepAsync(new RetentionOptions()))["duplicates"];
         (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0);
         (await pair.B.ScalarAsync<long>("SELECT max(rows) FROM gateway.sweep")).ShouldBeLessThanOrEqualTo(
             RetentionSweep.Batch);
@@ -185,46 +192,11 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         );
     }
 
-    internal static RetentionSweep Sweeper(RunningGateway gateway, RetentionOptions options) =>
-        new(gateway.Node.Database, options, TimeProvider.System, NullLogger<RetentionSweep>.Instance);
-
-    internal static Task<IReadOnlyDictionary<string, long>> SweepAsync(
-        RunningGateway gateway, RetentionOptions options) => Sweeper(gateway, options).RunAsync(CancellationToken.None);
-
-    /// <summary>Waits until nothing is to be done and everything is covered.</summary>
-    internal static Task QuietAsync(RunningGateway gateway) =>
-        TwoGateways.EventuallyAsync(
-            async () =>
-                await gateway.ScalarAsync<long>(
-                    "SELECT (SELECT count(*) FROM gateway.work) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
-                ) == 0
-                    ? "quiet"
-                    : null,
-            "a quiet gateway");
-
     private static Task AgeAsync(RunningGateway gateway, int days) =>
-        ExecuteAsync(
-            gateway,
-            $"""
+        gateway.ExecuteAsync($"""
             UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '{days} days', queued_at = queued_at - interval '{days} days';
             UPDATE gateway.transmission SET queued_at = queued_at - interval '{days} days', closed_at = closed_at - interval '{days} days';
             UPDATE gateway.incoming SET recorded_at = recorded_at - interval '{days} days';
             """
         );
-
-    internal static async Task ExecuteAsync(RunningGateway gateway, string sql)
-    {
-        await using var connection = new NpgsqlConnection(gateway.Owner);
-        await connection.ExecuteAsync(sql);
-    }
-
-    internal static async Task<byte[]> ReadAsync(Stream stream)
-    {
-        await using (stream)
-        {
-            using var all = new MemoryStream();
-            await stream.CopyToAsync(all);
-            return all.ToArray();
-        }
-    }
 }

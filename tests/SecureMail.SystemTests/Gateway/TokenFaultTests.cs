@@ -7,7 +7,8 @@ using SecureMail.Gateway.Registers;
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>A token or key that cannot sign: nothing leaves, nothing is lost, the number is kept, and it goes on when
-/// the cause is gone.</summary>
+/// the cause is gone. A login is the whole process', so no other gateway may be logged in meanwhile.</summary>
+[Collection("module")]
 public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string ThanhBinh = "H91.TB.001";

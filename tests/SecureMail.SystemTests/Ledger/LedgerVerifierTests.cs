@@ -209,7 +209,7 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
     }
 
     [Fact]
-    public async Task A_hundred_thousand_entries_are_verified_in_a_few_seconds()
+    public async Task A_hundred_thousand_entries_are_verified()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await ledger.InTransactionAsync(t =>
@@ -217,12 +217,10 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
                 t, [.. Enumerable.Range(0, 100_000).Select(_ => ledger.NewEntry())], CancellationToken.None));
         using var sequencer = ledger.NewSequencer();
         while (await sequencer.RunOnceAsync(CancellationToken.None) is not null) { }
-        var clock = Stopwatch.StartNew();
+        using var limit = new TimeLimit("A verification of 100,000 entries");
         var report = await ledger.VerifyAsync();
         report.Problems.ShouldBeEmpty();
         report.Entries.ShouldBe(100_000);
-        // The goal is a million in 30 s; four times that leaves room for a busy machine.
-        clock.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(12));
     }
 
     private static async Task<(int ExitCode, string Output)> PythonAsync(string export, VerifierKey key)
@@ -231,7 +229,7 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
         try
         {
             await File.WriteAllTextAsync(file, export);
-            var script = Path.Combine(AppContext.BaseDirectory, "Ledger", "verify_ledger.py");
+            var script = Path.Combine(Vectors.Folder("own"), "v1", "verify_ledger.py");
             using var python = Process.Start(
                 new ProcessStartInfo("python3", [script, file, key.ToString()])
                 {

@@ -11,7 +11,11 @@ public sealed class TokenFixture : IAsyncLifetime
 {
     public const string Label = SoftHsm.OfficeToken;
 
-    public async Task InitializeAsync()
+    private static readonly Lazy<Task> Made = new(MakeAsync);
+
+    public Task InitializeAsync() => Made.Value;
+
+    private static async Task MakeAsync()
     {
         _ = SoftHsm.Folder;
         await SoftHsm.ToolAsync(

@@ -289,20 +289,4 @@ public class TokenTests
             .Throw<Pkcs11Exception>(() => empty.OpenKey(TokenFixture.Key("seal")))
             .Fault.ShouldBe(Pkcs11Fault.KeyAbsent);
     }
-
-    [Fact]
-    public void Sessions_that_died_under_a_key_are_opened_again()
-    {
-        using var token = TokenFixture.Open();
-        using var key = token.OpenRsa(TokenFixture.Key("seal"));
-        key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        using (var module = Pkcs11Module.Open(SoftHsm.Module))
-        {
-            // The effect of a removed token on an application: all sessions and the login are lost.
-            module.Functions.FinalizeModule();
-            module.Functions.Initialize().ShouldBe(Ckr.Ok);
-        }
-        var signature = key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        key.VerifyData(Message, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).ShouldBeTrue();
-    }
 }

@@ -1,10 +1,11 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using Npgsql;
 using SecureMail.Storage;
 
 /// <summary>
-/// Makes the process under test fail at one commit. The runtime calls <see cref="Initialize"/> before <c>Main</c>,
+/// Makes the process under test fail at one commit, or tell what it loaded. The runtime calls <see cref="Initialize"/> before <c>Main</c>,
 /// because <c>DOTNET_STARTUP_HOOKS</c> names this assembly. The name of the class, its place outside of any namespace
 /// and the method are the runtime's contract.
 /// </summary>
@@ -16,9 +17,29 @@ internal static class StartupHook
 {
     public const string Variable = "SECUREMAIL_COMMIT_FAULT";
 
+    /// <summary>The environment variable that names a file. The process writes there which assemblies it had loaded when
+    /// it ended.</summary>
+    public const string AssembliesVariable = "SECUREMAIL_TEST_ASSEMBLIES";
+
     public static void Initialize()
     {
-        var planned = CommitFault.Parse(Environment.GetEnvironmentVariable(Variable) ?? "");
+        if (Environment.GetEnvironmentVariable(AssembliesVariable) is { } file)
+        {
+            AppDomain.CurrentDomain.ProcessExit += (_, _) =>
+                File.WriteAllLines(file, AppDomain.CurrentDomain.GetAssemblies().Select(a => a.GetName().Name ?? ""));
+        }
+
+        // Apart, because a method loads what it names before it runs.
+        if (Environment.GetEnvironmentVariable(Variable) is { } fault)
+        {
+            FailAt(fault);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void FailAt(string fault)
+    {
+        var planned = CommitFault.Parse(fault);
         DurableCommit.Interceptor = (point, connection, commit) => CommitAsync(planned, point, connection, commit);
     }
 

@@ -9,6 +9,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Retention;
 using SecureMail.Host.Schema;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
@@ -295,6 +296,32 @@ public sealed class RunningGateway(TestGateway node, GatewaySetup options, strin
         await using var command = new NpgsqlCommand(sql, connection);
         return await command.ExecuteScalarAsync() is T value ? value : default;
     }
+
+    /// <summary>As the owner of the schema.</summary>
+    public async Task ExecuteAsync(string sql)
+    {
+        await using var connection = new NpgsqlConnection(owner);
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
+        await command.ExecuteNonQueryAsync();
+    }
+
+    /// <summary>Waits until nothing is to be done and everything is covered.</summary>
+    public Task QuietAsync() =>
+        TwoGateways.EventuallyAsync(
+            async () =>
+                await ScalarAsync<long>(
+                    "SELECT (SELECT count(*) FROM gateway.work) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
+                ) == 0
+                    ? "quiet"
+                    : null,
+            "a quiet gateway");
+
+    internal RetentionSweep Sweeper(RetentionOptions retention) =>
+        new(node.Database, retention, TimeProvider.System, NullLogger<RetentionSweep>.Instance);
+
+    internal Task<IReadOnlyDictionary<string, long>> SweepAsync(RetentionOptions retention) =>
+        Sweeper(retention).RunAsync(CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {

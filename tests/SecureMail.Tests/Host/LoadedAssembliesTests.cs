@@ -48,7 +48,7 @@ public sealed class LoadedAssembliesTests : IDisposable
             new Dictionary<string, string>
             {
                 ["DOTNET_STARTUP_HOOKS"] = typeof(StartupHook).Assembly.Location,
-                [StartupHook.Variable] = file,
+                [StartupHook.AssembliesVariable] = file,
             },
             arguments);
         answer.Exit.ShouldBe(0, answer.Error);

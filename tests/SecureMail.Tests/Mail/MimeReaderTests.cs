@@ -146,15 +146,14 @@ public class MimeReaderTests
     }
 
     [Fact]
-    public void A_header_of_ten_megabytes_is_refused_at_once()
+    public void A_header_of_ten_megabytes_is_refused()
     {
-        var watch = Stopwatch.StartNew();
+        using var limit = new TimeLimit("A header of 10 MB");
         Refusal(Octets("Subject: " + new string('x', 10_000_000) + "\r\n\r\n")).ShouldBe(MimeReason.LineTooLong);
         var folded = string.Concat(Enumerable.Repeat(" " + new string('x', 1000) + "\r\n", 10_000));
         Refusal(Octets("Subject: x\r\n" + folded + "\r\n")).ShouldBe(MimeReason.HeaderTooLarge);
         Refusal(Octets(string.Concat(Enumerable.Repeat("A: b\r\n", 100_000)) + "\r\n"))
             .ShouldBe(MimeReason.TooManyHeaders);
-        watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(5));
     }
 
     [Fact]

@@ -361,10 +361,9 @@ public class SmtpServerTests
             });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         var reply = await peer.ReplyAsync();
-        var watch = System.Diagnostics.Stopwatch.StartNew();
+        using var limit = new TimeLimit("A session with a limit of its own");
         while (reply is not null && !reply.StartsWith("421 4.4.2", StringComparison.Ordinal))
         {
-            watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(30));
             try
             {
                 reply = await peer.AskAsync("NOOP");
@@ -405,7 +404,7 @@ public class SmtpServerTests
             });
         await using var peer = await RawPeer.ConnectAsync(server.Endpoint);
         var reply = await peer.ReplyAsync();
-        var watch = System.Diagnostics.Stopwatch.StartNew();
+        using var limit = new TimeLimit("A session with a limit of its own");
         while (reply is not null && !reply.StartsWith("421 4.4.2", StringComparison.Ordinal))
         {
             try
@@ -416,8 +415,6 @@ public class SmtpServerTests
             {
                 reply = null; // closed while we wrote
             }
-
-            watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(30));
         }
 
         server.Taken.ShouldBeEmpty();
