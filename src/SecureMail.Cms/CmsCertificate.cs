@@ -243,6 +243,17 @@ internal sealed class CmsCertificate
                 case Oids.Ed25519 when KeyParameters.IsEmpty:
                     // RFC 8410 §3: the parameters are absent; §4: the BIT STRING holds the 32 raw octets.
                     return VerificationKey.TryEd25519(_keyBits.Span);
+                case Oids.Dsa when !KeyParameters.IsEmpty:
+                    // RFC 3279 §2.3.2: p, q, g are the parameters and y is the key. Parameters inherited from the
+                    // issuer are not supported.
+                    AsnReader domain = new AsnReader(KeyParameters, AsnEncodingRules.BER).ReadSequence();
+                    ReadOnlyMemory<byte> p = Unsigned(domain.ReadIntegerBytes());
+                    ReadOnlyMemory<byte> q = Unsigned(domain.ReadIntegerBytes());
+                    ReadOnlyMemory<byte> g = Unsigned(domain.ReadIntegerBytes());
+                    domain.ThrowIfNotEmpty();
+                    ReadOnlyMemory<byte> y = Unsigned(
+                        new AsnReader(_keyBits, AsnEncodingRules.BER).ReadIntegerBytes());
+                    return VerificationKey.TryDsa(p.Span, q.Span, g.Span, y.Span);
                 default:
                     return null;
             }

@@ -41,6 +41,12 @@ public sealed class PreparedSignature
             throw new CmsException(
                 CmsError.CertificateNotUsable, $"the key of the certificate cannot sign with {scheme}");
         }
+        // FIPS 186-5 §4: DSA signs nothing new.
+        if (scheme == SignatureScheme.Dsa)
+        {
+            throw new CmsException(CmsError.UnsupportedAlgorithm, "DSA is verified and not written");
+        }
+
         // RFC 8419 §3.1: the message digest is SHA-512, as the hash inside Ed25519.
         if (scheme == SignatureScheme.Ed25519 && digest != HashAlgorithmName.SHA512)
         {

@@ -59,10 +59,15 @@ public sealed class SignatureAlgorithm
                 Oids.EcdsaWithSha384 => new(SignatureScheme.Ecdsa, HashAlgorithmName.SHA384),
                 Oids.EcdsaWithSha512 => new(SignatureScheme.Ecdsa, HashAlgorithmName.SHA512),
                 Oids.Ed25519 => new(SignatureScheme.Ed25519, null),
+                Oids.Dsa => new(SignatureScheme.Dsa, null),
+                Oids.DsaWithSha1 => new(SignatureScheme.Dsa, HashAlgorithmName.SHA1),
+                Oids.DsaWithSha256 => new(SignatureScheme.Dsa, HashAlgorithmName.SHA256),
+                Oids.DsaWithSha384 => new(SignatureScheme.Dsa, HashAlgorithmName.SHA384),
+                Oids.DsaWithSha512 => new(SignatureScheme.Dsa, HashAlgorithmName.SHA512),
                 _ => null,
             };
-            // Parameters. RFC 8410 §3, RFC 8419 §2.2: absent. RFC 5754 §3: NULL for RSA, absent for ECDSA; accept both
-            // for each, because writers differ.
+            // Parameters. RFC 8410 §3, RFC 8419 §2.2: absent. RFC 5754 §3: NULL for RSA, absent for ECDSA and DSA;
+            // accept both for each, because writers differ.
             return
                 algorithm is null
                 || (algorithm.Scheme == SignatureScheme.Ed25519 ? !sequence.HasData : HasNoParameters(sequence))
@@ -136,6 +141,7 @@ public sealed class SignatureAlgorithm
             SignatureScheme.RsaPkcs1 => key.VerifyRsaPkcs1(hash, hashAlgorithm, signature),
             SignatureScheme.RsaPss => key.VerifyRsaPss(hash, hashAlgorithm, _maskHash, _saltLength, signature),
             SignatureScheme.Ecdsa => key.VerifyEcdsa(hash, signature),
+            SignatureScheme.Dsa => key.VerifyDsa(hash, signature),
             _ => false,
         };
     }
@@ -174,6 +180,8 @@ public sealed class SignatureAlgorithm
                 return Scheme == SignatureScheme.Ecdsa;
             case Oids.Ed25519:
                 return Scheme == SignatureScheme.Ed25519;
+            case Oids.Dsa:
+                return Scheme == SignatureScheme.Dsa;
             default:
                 return false;
         }

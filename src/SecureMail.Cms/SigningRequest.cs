@@ -19,6 +19,9 @@ public enum SignatureScheme
     /// <summary>Pure Ed25519 (RFC 8419) over <see cref="PreparedSignature.ToBeSigned"/> itself; the digest is
     /// SHA-512.</summary>
     Ed25519,
+
+    /// <summary>DSA (RFC 5754 §3.1), in old messages and certificates. It is verified, never made.</summary>
+    Dsa,
 }
 
 /// <summary>An attribute of a signer (RFC 5652 §5.3).</summary>

@@ -27,6 +27,9 @@ public sealed class VerifierKey
     private const int MaxName = 255;
     private readonly byte[] _publicKey;
 
+    // Made with the first verification, because a directory has the keys of peers that send nothing.
+    private readonly Lazy<VerificationKey?> _key;
+
     internal VerifierKey(string name, NoteKeyKind kind, ReadOnlySpan<byte> publicKey)
     {
         if (!IsName(name))
@@ -38,6 +41,7 @@ public sealed class VerifierKey
         Name = name;
         Kind = kind;
         _publicKey = publicKey.ToArray();
+        _key = new(() => VerificationKey.TryEd25519(_publicKey));
         // C2SP signed-note: key ID = SHA-256(name || 0x0A || kind || public key)[:4]
         var hash = SHA256.HashData([.. Encoding.UTF8.GetBytes(name), 0x0A, (byte)kind, .. publicKey]);
         KeyId = BinaryPrimitives.ReadUInt32BigEndian(hash);
@@ -84,8 +88,10 @@ public sealed class VerifierKey
         string.Create(
             CultureInfo.InvariantCulture, $"{Name}+{KeyId:x8}+{Convert.ToBase64String([(byte)Kind, .. _publicKey])}");
 
+    /// <summary>Whether the value is a signature by this key; false also when the 32 bytes are not a usable
+    /// key.</summary>
     public bool Verify(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
-        Ed25519.Verify(_publicKey, message, signature);
+        _key.Value is { } key && key.VerifyEd25519(message, signature);
 
     /// <summary>C2SP signed-note: key names are non-empty, without Unicode spaces or plus.</summary>
     internal static bool IsName(string name) =>

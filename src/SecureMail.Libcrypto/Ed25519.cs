@@ -1,10 +1,14 @@
 using System.Security.Cryptography;
+using Org.BouncyCastle.Crypto.Parameters;
+using Curve = Org.BouncyCastle.Math.EC.Rfc8032.Ed25519;
 
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// Pure Ed25519 (RFC 8032 §5.1) by the host's libcrypto, because .NET 10 has no type for it. Keys have the raw form of
-/// the RFC: a seed of 32 bytes and a public key of 32 bytes. Safe to call from many threads.
+/// Pure Ed25519 (RFC 8032 §5.1) by BouncyCastle, because .NET 10 has no type for it, and libcrypto accepts public keys
+/// of low order, under which anybody makes signatures that verify. Keys have the raw form of the RFC: a seed of 32
+/// bytes and a public key of 32 bytes. <see cref="VerificationKey.TryEd25519"/> verifies. Safe to call from many
+/// threads.
 /// Left out: Ed25519ph and Ed25519ctx, because nothing here uses them.
 /// </summary>
 public static class Ed25519
@@ -24,77 +28,73 @@ public static class Ed25519
 
     /// <summary>The public key of a seed, 32 bytes.</summary>
     /// <exception cref="ArgumentException">The seed is not 32 bytes long.</exception>
-    public static byte[] PublicKeyOf(ReadOnlySpan<byte> seed)
-    {
-        using Interop.KeyHandle key = PrivateKey(seed);
-        var publicKey = new byte[PublicKeySize];
-        nuint length = PublicKeySize;
-        Interop.Check(Interop.EVP_PKEY_get_raw_public_key(key, publicKey, ref length), "reading an Ed25519 public key");
-        return publicKey;
-    }
+    public static byte[] PublicKeyOf(ReadOnlySpan<byte> seed) =>
+        WithCopy(
+            seed,
+            key =>
+            {
+                var publicKey = new byte[PublicKeySize];
+                Curve.GeneratePublicKey(key, 0, publicKey, 0);
+                return publicKey;
+            });
 
     /// <summary>The signature of a message, 64 bytes. The same message and seed always give the same
     /// signature.</summary>
     /// <exception cref="ArgumentException">The seed is not 32 bytes long.</exception>
     public static byte[] Sign(ReadOnlySpan<byte> seed, ReadOnlySpan<byte> message)
     {
-        using Interop.KeyHandle key = PrivateKey(seed);
-        using Interop.DigestHandle context = Interop.CheckHandle(
-            Interop.EVP_MD_CTX_new(), "allocating a digest context");
-        Interop.Check(Interop.EVP_DigestSignInit(context, 0, 0, 0, key), "starting an Ed25519 signature");
-        var signature = new byte[SignatureSize];
-        nuint length = SignatureSize;
-        Interop.Check(
-            Interop.EVP_DigestSign(context, signature, ref length, NotNull(message), (nuint)message.Length),
-            "signing with Ed25519");
-        return signature;
+        var signed = message.ToArray();
+        return WithCopy(
+            seed,
+            key =>
+            {
+                var signature = new byte[SignatureSize];
+                Curve.Sign(key, 0, signed, 0, signed.Length, signature, 0);
+                return signature;
+            });
     }
 
-    /// <summary>
-    /// Whether the signature is valid for this key and message. A signature or key that is not well formed (wrong
-    /// length, S out of range by RFC 8032 §5.1.7, a point not on the curve) gives false and no exception, because
-    /// hostile input is expected.
-    /// </summary>
-    public static bool Verify(ReadOnlySpan<byte> publicKey, ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature)
-    {
-        if (publicKey.Length != PublicKeySize || signature.Length != SignatureSize)
-        {
-            return false;
-        }
-
-        using Interop.KeyHandle key = Interop.EVP_PKEY_new_raw_public_key(
-            Interop.EVP_PKEY_ED25519, 0, publicKey, PublicKeySize);
-        if (key.IsInvalid)
-        {
-            Interop.ERR_clear_error();
-            return false;
-        }
-        using Interop.DigestHandle context = Interop.CheckHandle(
-            Interop.EVP_MD_CTX_new(), "allocating a digest context");
-        Interop.Check(Interop.EVP_DigestVerifyInit(context, 0, 0, 0, key), "starting an Ed25519 verification");
-        var valid =
-            Interop.EVP_DigestVerify(context, signature, SignatureSize, NotNull(message), (nuint)message.Length) == 1;
-        if (!valid)
-        {
-            Interop.ERR_clear_error();
-        }
-
-        return valid;
-    }
-
-    private static Interop.KeyHandle PrivateKey(ReadOnlySpan<byte> seed)
+    /// <summary>BouncyCastle's key objects keep a copy of the seed that nobody can wipe, so its functions on arrays are
+    /// used.</summary>
+    private static byte[] WithCopy(ReadOnlySpan<byte> seed, Func<byte[], byte[]> use)
     {
         if (seed.Length != SeedSize)
         {
             throw new ArgumentException($"an Ed25519 seed is {SeedSize} bytes long", nameof(seed));
         }
 
-        return Interop.CheckHandle(
-            Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_ED25519, 0, seed, SeedSize),
-            "loading an Ed25519 key");
+        var copy = seed.ToArray();
+        try
+        {
+            return use(copy);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(copy);
+        }
     }
+}
 
-    /// <summary>Replaces an empty span, because it marshals as a null pointer, which OpenSSL reads as "no message
-    /// given".</summary>
-    private static ReadOnlySpan<byte> NotNull(ReadOnlySpan<byte> message) => message.IsEmpty ? [0] : message;
+/// <summary>
+/// An Ed25519 public key, decoded once. RFC 8032 §5.1.7 lets a verifier multiply the equation by eight, as BouncyCastle
+/// does, or not, as libcrypto and Go do. The owner of a key can make signatures that the first accepts and the second
+/// refuses. The key and R must therefore be points of the group of the base point, where both come to the same outcome,
+/// because what is accepted here must convince others later.
+/// </summary>
+internal sealed class Ed25519VerificationKey : VerificationKey
+{
+    private readonly Ed25519PublicKeyParameters _key;
+
+    private Ed25519VerificationKey(Ed25519PublicKeyParameters key) => _key = key;
+
+    public static Ed25519VerificationKey? TryMake(ReadOnlySpan<byte> publicKey) =>
+        publicKey.Length == Ed25519.PublicKeySize
+        && Curve.ValidatePublicKeyFullExport(publicKey.ToArray(), 0) is { } point
+            ? new Ed25519VerificationKey(new Ed25519PublicKeyParameters(point))
+            : null;
+
+    public override bool VerifyEd25519(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature) =>
+        signature.Length == Ed25519.SignatureSize
+        && _key.Verify(Curve.Algorithm.Ed25519, null, message, signature)
+        && Curve.ValidatePublicKeyFull(signature[..32].ToArray(), 0);
 }

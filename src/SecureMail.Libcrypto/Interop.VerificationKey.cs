@@ -67,6 +67,18 @@ internal static partial class Interop
     [LibraryImport(Libcrypto, StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint EVP_get_digestbyname(string name);
 
+    [LibraryImport(Libcrypto)]
+    private static partial void EVP_PKEY_free(nint key);
+
+    internal sealed class KeyHandle : NativeHandle
+    {
+        protected override bool ReleaseHandle()
+        {
+            EVP_PKEY_free(handle);
+            return true;
+        }
+    }
+
     internal sealed class KeyContextHandle : NativeHandle
     {
         protected override bool ReleaseHandle()

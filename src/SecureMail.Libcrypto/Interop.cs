@@ -6,8 +6,8 @@ namespace SecureMail.Libcrypto;
 
 /// <summary>
 /// The boundary to the host's OpenSSL 3 libcrypto: which library is loaded, how its errors are mapped, and who frees
-/// each object. Each family of functions has one partial file (Interop.Ed25519.cs, Interop.Cipher.cs). .NET itself uses
-/// the same library, so nothing is shipped, and the security updates of the distribution apply.
+/// each object. Each family of functions has one partial file (Interop.VerificationKey.cs, Interop.Cipher.cs). .NET
+/// itself uses the same library, so nothing is shipped, and the security updates of the distribution apply.
 /// Left out on purpose: what .NET's own types do as well (private RSA and EC keys, SHA-2, AES-CBC).
 /// </summary>
 internal static partial class Interop

@@ -1,11 +1,12 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
+using Curve = Org.BouncyCastle.Math.EC.Rfc7748.X25519;
 
 namespace SecureMail.Libcrypto;
 
 /// <summary>
-/// A private key of X25519 (RFC 7748 §6.1) in the host's libcrypto, because .NET 10 has no type for it. Public keys
-/// have the raw form of the RFC, 32 bytes. <see cref="TryDerive"/> may be called from many threads at once.
+/// A private key of X25519 (RFC 7748 §6.1) by BouncyCastle, because .NET 10 has no type for it. Public keys have the
+/// raw form of the RFC, 32 bytes. <see cref="TryDerive"/> may be called from many threads at once.
 /// Left out: X448, and storing a key (the caller keeps its bytes).
 /// </summary>
 public sealed class X25519Key : AsymmetricAlgorithm
@@ -16,17 +17,15 @@ public sealed class X25519Key : AsymmetricAlgorithm
     /// <summary>id-X25519 (RFC 8410 §3).</summary>
     public const string AlgorithmOid = "1.3.101.110";
 
-    private readonly Interop.KeyHandle _key;
+    private readonly byte[] _key;
+    private bool _disposed;
 
     private X25519Key(ReadOnlySpan<byte> privateKey)
     {
         KeySizeValue = 8 * Size;
-        _key = Interop.CheckHandle(
-            Interop.EVP_PKEY_new_raw_private_key(Interop.EVP_PKEY_X25519, 0, privateKey, Size),
-            "loading an X25519 key");
+        _key = privateKey.ToArray();
         var publicKey = new byte[Size];
-        nuint length = Size;
-        Interop.Check(Interop.EVP_PKEY_get_raw_public_key(_key, publicKey, ref length), "reading an X25519 public key");
+        Curve.GeneratePublicKey(_key, 0, publicKey, 0);
         PublicKey = publicKey;
     }
 
@@ -101,33 +100,26 @@ public sealed class X25519Key : AsymmetricAlgorithm
             return false;
         }
 
-        using Interop.KeyHandle peer = Interop.CheckHandle(
-            Interop.EVP_PKEY_new_raw_public_key(Interop.EVP_PKEY_X25519, 0, publicKey, Size),
-            "loading an X25519 public key");
-        using Interop.KeyContextHandle context = Interop.CheckHandle(
-            Interop.EVP_PKEY_CTX_new_from_pkey(0, _key, 0), "allocating a key context");
-        Interop.Check(Interop.EVP_PKEY_derive_init(context), "starting X25519");
-        nuint length = Size;
-        if (Interop.EVP_PKEY_derive_set_peer(context, peer) == 1
-            && Interop.EVP_PKEY_derive(context, secret, ref length) == 1
-            && length == Size
-            && secret.IndexOfAnyExcept((byte)0) >= 0)
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var agreed = new byte[Size];
+        try
         {
-            return true;
+            // RFC 7748 §6.1: false when all bytes of the secret are zero.
+            var shared = Curve.CalculateAgreement(_key, 0, publicKey.ToArray(), 0, agreed, 0);
+            agreed.CopyTo(secret);
+            return shared;
         }
-        Interop.ERR_clear_error();
-        CryptographicOperations.ZeroMemory(secret);
-        return false;
+        finally
+        {
+            CryptographicOperations.ZeroMemory(agreed);
+        }
     }
 
-    /// <summary>Frees the key; libcrypto wipes it.</summary>
+    /// <summary>Wipes the key.</summary>
     protected override void Dispose(bool disposing)
     {
-        if (disposing)
-        {
-            _key.Dispose();
-        }
-
+        _disposed = true;
+        CryptographicOperations.ZeroMemory(_key);
         base.Dispose(disposing);
     }
 }

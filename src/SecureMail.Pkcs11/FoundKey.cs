@@ -1,11 +1,11 @@
-using System.Runtime.InteropServices;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
 /// <summary>A private key as a search found it, with what its attributes tell.</summary>
 /// <param name="Handle">Valid in <paramref name="Generation"/>.</param>
 /// <param name="Generation"><see cref="TokenSessions.Generation"/> of the handle.</param>
-/// <param name="Kind">CKA_KEY_TYPE.</param>
+/// <param name="Kind">CKA_KEY_TYPE; null when the token does not tell it.</param>
 /// <param name="Template">The class, type, CKA_LABEL and CKA_ID of the key, to find it again.</param>
 /// <param name="Own">The public key in its attributes; null when it is not in them. An RSA key may lack the
 /// exponent.</param>
@@ -15,7 +15,7 @@ namespace SecureMail.Pkcs11;
 /// <param name="Signs">CKA_SIGN is not false.</param>
 /// <param name="Decrypts">One of CKA_DECRYPT, CKA_UNWRAP and CKA_DERIVE is not false.</param>
 internal sealed record FoundKey(
-    CULong Handle, int Generation, uint Kind, ObjectTemplate Template, PublicKeyValue? Own,
+    ulong Handle, int Generation, CKK? Kind, ObjectTemplate Template, PublicKeyValue? Own,
     IReadOnlyList<PublicKeyValue> Beside, string? Curve, bool AlwaysAuthenticate, bool Signs, bool Decrypts)
 {
     public bool MayBeUsedFor(Pkcs11KeyUse use) => use == Pkcs11KeyUse.Signing ? Signs : Decrypts;
@@ -34,35 +34,34 @@ internal sealed record FoundKey(
             return Own.IsSameAs(publicKey);
         }
 
-        return Kind == Ck.KeyEc && Curve is { } curve && publicKey.Ec.Curve.Oid?.Value is { } other && other != curve
+        return Kind == CKK.CKK_EC && Curve is { } curve && publicKey.Ec.Curve.Oid?.Value is { } other && other != curve
             ? false
             : null;
     }
 
-    public static FoundKey Read(Cryptoki functions, CULong session, CULong handle, int generation)
+    public static FoundKey Read(Cryptoki functions, ulong session, ulong handle, int generation)
     {
-        var kind = TokenObjects.ReadNumber(functions, session, handle, Ck.AttributeKeyType);
-        var known = kind is Ck.KeyRsa or Ck.KeyEc;
-        var own = known ? PublicKeys.ReadOwn(functions, session, handle, kind) : null;
+        var kind = TokenObjects.ReadKeyType(functions, session, handle);
+        var known = kind is CKK.CKK_RSA or CKK.CKK_EC ? kind : null;
+        var own = known is { } readable ? PublicKeys.ReadOwn(functions, session, handle, readable) : null;
         return new FoundKey(
             handle,
             generation,
             kind,
             new ObjectTemplate(
-                Ck.ObjectPrivateKey, kind == uint.MaxValue ? null : kind, Bytes(Ck.AttributeLabel),
-                Bytes(Ck.AttributeId)),
+                CKO.CKO_PRIVATE_KEY, kind, Bytes(CKA.CKA_LABEL), Bytes(CKA.CKA_ID)),
             own,
-            known && own is not { Kind: Ck.KeyEc } && own?.Rsa.Exponent is null
-                ? PublicKeys.ReadBeside(functions, session, handle, kind)
+            known is { } other && own is not { Kind: CKK.CKK_EC } && own?.Rsa.Exponent is null
+                ? PublicKeys.ReadBeside(functions, session, handle, other)
                 : [],
-            kind == Ck.KeyEc ? PublicKeys.ReadCurve(functions, session, handle) : null,
-            TokenObjects.Read(functions, session, handle, Ck.AttributeAlwaysAuthenticate) is [not 0],
-            IsNotFalse(Ck.AttributeSign),
-            IsNotFalse(Ck.AttributeDecrypt) || IsNotFalse(Ck.AttributeUnwrap) || IsNotFalse(Ck.AttributeDerive));
+            kind == CKK.CKK_EC ? PublicKeys.ReadCurve(functions, session, handle) : null,
+            TokenObjects.Read(functions, session, handle, CKA.CKA_ALWAYS_AUTHENTICATE) is [not 0],
+            IsNotFalse(CKA.CKA_SIGN),
+            IsNotFalse(CKA.CKA_DECRYPT) || IsNotFalse(CKA.CKA_UNWRAP) || IsNotFalse(CKA.CKA_DERIVE));
 
-        byte[]? Bytes(uint attribute) =>
+        byte[]? Bytes(CKA attribute) =>
             TokenObjects.Read(functions, session, handle, attribute) is { Length: > 0 } value ? value : null;
 
-        bool IsNotFalse(uint attribute) => TokenObjects.Read(functions, session, handle, attribute) is not [0];
+        bool IsNotFalse(CKA attribute) => TokenObjects.Read(functions, session, handle, attribute) is not [0];
     }
 }

@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -31,7 +31,7 @@ internal sealed class PinGuard
     /// <param name="pin">Returns the PIN in an array that is wiped here, or null when there is no PIN.</param>
     /// <exception cref="Pkcs11Exception">PinRefused, PinLocked, PinRequired, PinIncorrect, PinExpired, or another error
     /// of the token.</exception>
-    public void Login(Cryptoki functions, CULong session, CULong slot, uint user, Func<byte[]?> pin)
+    public void Login(Cryptoki functions, ulong session, ulong slot, CKU user, Func<byte[]?> pin)
     {
         lock (_lock)
         {
@@ -43,20 +43,20 @@ internal sealed class PinGuard
             }
 
             Cryptoki.Check(functions.GetTokenInfo(slot, out var info), "C_GetTokenInfo");
-            var flags = info.Flags.Value;
-            if ((flags & Ck.TokenPinLocked) != 0)
+            var flags = info.Flags;
+            if ((flags & CKF.CKF_USER_PIN_LOCKED) != 0)
             {
                 throw Refuse(Pkcs11Fault.PinLocked, "PIN_LOCKED", "the token reports that its PIN is locked");
             }
 
-            if ((flags & Ck.TokenPinFinalTry) != 0 && !_finalTryAllowed)
+            if ((flags & CKF.CKF_USER_PIN_FINAL_TRY) != 0 && !_finalTryAllowed)
             {
                 throw Refuse(Pkcs11Fault.PinRefused, "PIN_FINAL_TRY", "the token reports that one try is left");
             }
 
             _finalTryAllowed = false;
             var pinBytes =
-                (flags & Ck.TokenProtectedAuthentication) != 0
+                (flags & CKF.CKF_PROTECTED_AUTHENTICATION_PATH) != 0
                     ? []
                     : ReadPin(pin);
             try

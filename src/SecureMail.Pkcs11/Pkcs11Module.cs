@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using System.Text;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -94,32 +94,27 @@ public sealed class Pkcs11Module : IDisposable
         return tokens;
     }
 
-    private CULong[] ListSlots()
+    private ulong[] ListSlots()
     {
         // Use an array of fixed size, because the list may grow between the two calls.
-        var slots = new CULong[MaxSlots];
-        var count = 0;
+        var slots = new ulong[MaxSlots];
         // The first call makes modules look for new tokens.
-        Cryptoki.Check(Functions.GetSlotList([], ref count), "C_GetSlotList");
-        count = MaxSlots;
-        Cryptoki.Check(Functions.GetSlotList(slots, ref count), "C_GetSlotList");
+        Cryptoki.Check(Functions.GetSlotList(null, out _), "C_GetSlotList");
+        Cryptoki.Check(Functions.GetSlotList(slots, out var count), "C_GetSlotList");
         return slots[..count];
     }
 
-    private static unsafe Pkcs11TokenInfo Describe(CULong slot, CkSlotInfo slotInfo, CkTokenInfo info)
+    private static Pkcs11TokenInfo Describe(ulong slot, SlotInfo slotInfo, TokenInfo info)
     {
-        var flags = info.Flags.Value;
-        bool Has(uint flag) => (flags & flag) != 0;
+        bool Has(uint flag) => (info.Flags & flag) != 0;
         return new Pkcs11TokenInfo(
-            Text(new ReadOnlySpan<byte>(info.Label, 32)), Text(new ReadOnlySpan<byte>(info.Serial, 16)),
-            Text(new ReadOnlySpan<byte>(info.Model, 16)), Text(new ReadOnlySpan<byte>(info.Manufacturer, 32)),
-            slot.Value, Text(new ReadOnlySpan<byte>(slotInfo.Description, 64)),
-            Text(new ReadOnlySpan<byte>(slotInfo.Manufacturer, 32)), Has(Ck.TokenInitialized), Has(Ck.TokenPinCountLow),
-            Has(Ck.TokenPinFinalTry), Has(Ck.TokenPinLocked));
+            Text(info.Label), Text(info.Serial), Text(info.Model), Text(info.Manufacturer), slot,
+            Text(slotInfo.Description), Text(slotInfo.Manufacturer), Has(CKF.CKF_TOKEN_INITIALIZED),
+            Has(CKF.CKF_USER_PIN_COUNT_LOW), Has(CKF.CKF_USER_PIN_FINAL_TRY), Has(CKF.CKF_USER_PIN_LOCKED));
     }
 
     // PKCS #11 2.40 §3.2: padded with blanks. Some modules pad with NUL instead.
-    private static string Text(ReadOnlySpan<byte> padded) => Encoding.UTF8.GetString(padded).TrimEnd(' ', '\0');
+    private static string Text(byte[] padded) => Encoding.UTF8.GetString(padded).TrimEnd(' ', '\0');
 
     public void Dispose()
     {
@@ -144,7 +139,7 @@ public sealed class Pkcs11Module : IDisposable
         public Loaded(string path)
         {
             Path = path;
-            Functions = Load(path);
+            Functions = Cryptoki.Load(path);
         }
 
         public string Path { get; }
@@ -174,24 +169,6 @@ public sealed class Pkcs11Module : IDisposable
             {
                 Functions.FinalizeModule();
             }
-        }
-
-        private static unsafe Cryptoki Load(string path)
-        {
-            if (!NativeLibrary.TryLoad(path, out var library))
-            {
-                throw new Pkcs11Exception(Pkcs11Fault.ModuleMissing, "MODULE_MISSING", "the module cannot be loaded");
-            }
-
-            if (!NativeLibrary.TryGetExport(library, "C_GetFunctionList", out var entry))
-            {
-                throw new Pkcs11Exception(
-                    Pkcs11Fault.ModuleMissing, "NOT_A_MODULE", "the file has no C_GetFunctionList");
-            }
-
-            nint list;
-            Cryptoki.Check(((delegate* unmanaged[Cdecl]<nint*, CULong>)entry)(&list).Value, "C_GetFunctionList");
-            return new Cryptoki(list);
         }
     }
 }

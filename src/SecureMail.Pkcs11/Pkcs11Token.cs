@@ -1,6 +1,6 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -80,17 +80,17 @@ public sealed class Pkcs11Token : IDisposable
     /// <exception cref="Pkcs11Exception">KeyAbsent, Ambiguous, PinIncorrect, PinRefused, or another error of the
     /// token.</exception>
     public RSA OpenRsa(Pkcs11Uri key) =>
-        (RSA)Open(RequireSingle(FindPrivateKeys(key, Ck.KeyRsa)), null, Pkcs11KeyUse.Signing);
+        (RSA)Open(RequireSingle(FindPrivateKeys(key, CKK.CKK_RSA)), null, Pkcs11KeyUse.Signing);
 
     /// <summary>The elliptic-curve key that the URI names by object, id or both, for signing.</summary>
     /// <exception cref="Pkcs11Exception">As <see cref="OpenRsa"/>.</exception>
     public ECDsa OpenEcdsa(Pkcs11Uri key) =>
-        (ECDsa)Open(RequireSingle(FindPrivateKeys(key, Ck.KeyEc)), null, Pkcs11KeyUse.Signing);
+        (ECDsa)Open(RequireSingle(FindPrivateKeys(key, CKK.CKK_EC)), null, Pkcs11KeyUse.Signing);
 
     /// <summary>The elliptic-curve key that the URI names by object, id or both, for key agreement.</summary>
     /// <exception cref="Pkcs11Exception">As <see cref="OpenRsa"/>.</exception>
     public ECDiffieHellman OpenEcdh(Pkcs11Uri key) =>
-        (ECDiffieHellman)Open(RequireSingle(FindPrivateKeys(key, Ck.KeyEc)), null, Pkcs11KeyUse.Decryption);
+        (ECDiffieHellman)Open(RequireSingle(FindPrivateKeys(key, CKK.CKK_EC)), null, Pkcs11KeyUse.Decryption);
 
     /// <summary>The key that the URI names, of either kind; of several the only one that may be used so.</summary>
     /// <exception cref="Pkcs11Exception">As <see cref="OpenRsa"/>; KeyUnusable for a key of another kind.</exception>
@@ -179,7 +179,7 @@ public sealed class Pkcs11Token : IDisposable
     public IReadOnlyList<X509Certificate2> FindCertificates(Pkcs11Uri filter)
     {
         ArgumentNullException.ThrowIfNull(filter);
-        return FindCertificates(ObjectTemplate.Create(Ck.ObjectCertificate, filter.Object, filter.Id));
+        return FindCertificates(ObjectTemplate.Create(CKO.CKO_CERTIFICATE, filter.Object, filter.Id));
     }
 
     /// <summary>The certificate of a key: the newest on the token with its public key, whatever its CKA_ID and label.
@@ -212,8 +212,8 @@ public sealed class Pkcs11Token : IDisposable
     /// key has CKA_ALWAYS_AUTHENTICATE, then <paramref name="finish"/>.
     /// </summary>
     internal byte[] Execute(
-        TokenKey key, Func<Cryptoki, CULong, CULong, ulong> start, string startName,
-        Func<Cryptoki, CULong, byte[]> finish) =>
+        TokenKey key, Func<Cryptoki, ulong, ulong, ulong> start, string startName,
+        Func<Cryptoki, ulong, byte[]> finish) =>
         _sessions.Run(session =>
         {
             var (handle, alwaysAuthenticate) = key.Resolve(_sessions.Generation, () => Locate(session, key));
@@ -234,10 +234,10 @@ public sealed class Pkcs11Token : IDisposable
     private List<X509Certificate2> FindCertificates(ObjectTemplate template) =>
         _sessions.Run(session => TokenObjects.ReadCertificates(Functions, session, template), login: false);
 
-    private List<FoundKey> FindPrivateKeys(Pkcs11Uri key, uint? kind = null)
+    private List<FoundKey> FindPrivateKeys(Pkcs11Uri key, CKK? kind = null)
     {
         ArgumentNullException.ThrowIfNull(key);
-        var template = ObjectTemplate.Create(Ck.ObjectPrivateKey, key.Object, key.Id, kind);
+        var template = ObjectTemplate.Create(CKO.CKO_PRIVATE_KEY, key.Object, key.Id, kind);
         return _sessions.Run(session =>
             TokenObjects
                 .Find(Functions, session, template)
@@ -253,7 +253,7 @@ public sealed class Pkcs11Token : IDisposable
         var own = CertificatesOf(key, certificates);
         if (key.Template.Id is { } id)
         {
-            var sharing = FindCertificates(new ObjectTemplate(Ck.ObjectCertificate, null, null, id));
+            var sharing = FindCertificates(new ObjectTemplate(CKO.CKO_CERTIFICATE, null, null, id));
             if (sharing.Count > 0
                 && !sharing.Exists(s => own.Exists(o => o.RawDataMemory.Span.SequenceEqual(s.RawDataMemory.Span))))
             {
@@ -296,26 +296,26 @@ public sealed class Pkcs11Token : IDisposable
     /// <param name="publicKey">That of its certificate; null where the token must tell it.</param>
     private AsymmetricAlgorithm Open(FoundKey found, PublicKeyValue? publicKey, Pkcs11KeyUse use)
     {
-        if (found.Kind is not (Ck.KeyRsa or Ck.KeyEc))
+        if (found.Kind is not (CKK.CKK_RSA or CKK.CKK_EC))
         {
             throw UnsupportedKind();
         }
 
         var key = new TokenKey(this, found.Template, found.Own);
         key.Keep(found.Generation, found.Handle, found.AlwaysAuthenticate);
-        var known = found.Own is { Kind: Ck.KeyEc } or { Rsa.Exponent: not null } ? found.Own : null;
+        var known = found.Own is { Kind: CKK.CKK_EC } or { Rsa.Exponent: not null } ? found.Own : null;
         var value = known ?? publicKey ?? (found.Beside.Count > 0 ? found.Beside[0] : null)
             ?? throw new Pkcs11Exception(
                 Pkcs11Fault.KeyUnusable, "PUBLIC_KEY_ABSENT",
                 "the token holds neither the public key nor the certificate of the private key");
         return
-            found.Kind == Ck.KeyRsa ? new TokenRsa(key, value.Rsa)
+            found.Kind == CKK.CKK_RSA ? new TokenRsa(key, value.Rsa)
             : use == Pkcs11KeyUse.Signing ? new TokenEcdsa(new TokenEcKey(key, value.Ec))
             : new TokenEcdh(new TokenEcKey(key, value.Ec));
     }
 
     /// <summary>Finds a key again whose handle is no longer valid.</summary>
-    private (CULong Handle, bool AlwaysAuthenticate) Locate(CULong session, TokenKey key)
+    private (ulong Handle, bool AlwaysAuthenticate) Locate(ulong session, TokenKey key)
     {
         var found = TokenObjects
             .Find(Functions, session, key.Template)

@@ -1,19 +1,19 @@
 using System.Formats.Asn1;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
 /// <summary>The public key of a certificate or of an object on a token: RSA or elliptic-curve.</summary>
 internal sealed class PublicKeyValue
 {
-    private PublicKeyValue(RSAParameters rsa) => (Kind, Rsa) = (Ck.KeyRsa, rsa);
+    private PublicKeyValue(RSAParameters rsa) => (Kind, Rsa) = (CKK.CKK_RSA, rsa);
 
-    private PublicKeyValue(ECParameters ec) => (Kind, Ec) = (Ck.KeyEc, ec);
+    private PublicKeyValue(ECParameters ec) => (Kind, Ec) = (CKK.CKK_EC, ec);
 
     /// <summary>CKK_RSA or CKK_EC.</summary>
-    public uint Kind { get; }
+    public CKK Kind { get; }
 
     public RSAParameters Rsa { get; }
 
@@ -49,7 +49,7 @@ internal sealed class PublicKeyValue
 
     public bool IsSameAs(PublicKeyValue other) =>
         Kind == other.Kind
-        && (Kind == Ck.KeyRsa
+        && (Kind == CKK.CKK_RSA
             ? IsSame(Rsa.Modulus, other.Rsa.Modulus)
             : IsSame(Ec.Q.X, other.Ec.Q.X) && IsSame(Ec.Q.Y, other.Ec.Q.Y));
 
@@ -65,12 +65,12 @@ internal static class PublicKeys
 {
     /// <summary>The public key in the attributes of a private or public key object; null when it is not in
     /// them.</summary>
-    public static PublicKeyValue? ReadOwn(Cryptoki functions, CULong session, CULong handle, uint kind)
+    public static PublicKeyValue? ReadOwn(Cryptoki functions, ulong session, ulong handle, CKK kind)
     {
-        if (kind == Ck.KeyRsa)
+        if (kind == CKK.CKK_RSA)
         {
-            var modulus = TokenObjects.Read(functions, session, handle, Ck.AttributeModulus);
-            var exponent = TokenObjects.Read(functions, session, handle, Ck.AttributePublicExponent);
+            var modulus = TokenObjects.Read(functions, session, handle, CKA.CKA_MODULUS);
+            var exponent = TokenObjects.Read(functions, session, handle, CKA.CKA_PUBLIC_EXPONENT);
             if (modulus is not { Length: > 0 })
             {
                 return null;
@@ -84,8 +84,8 @@ internal static class PublicKeys
             });
         }
 
-        var curve = TokenObjects.Read(functions, session, handle, Ck.AttributeEcParams);
-        var point = TokenObjects.Read(functions, session, handle, Ck.AttributeEcPoint);
+        var curve = TokenObjects.Read(functions, session, handle, CKA.CKA_EC_PARAMS);
+        var point = TokenObjects.Read(functions, session, handle, CKA.CKA_EC_POINT);
         return curve is { Length: > 0 } && point is { Length: > 0 } && DecodeEc(curve, point) is { } parameters
             ? PublicKeyValue.Of(parameters)
             : null;
@@ -93,17 +93,17 @@ internal static class PublicKeys
 
     /// <summary>The public keys of the objects that share the CKA_ID of a private key, or its label when it has no
     /// CKA_ID: public key objects first, then certificates.</summary>
-    public static List<PublicKeyValue> ReadBeside(Cryptoki functions, CULong session, CULong privateKey, uint kind)
+    public static List<PublicKeyValue> ReadBeside(Cryptoki functions, ulong session, ulong privateKey, CKK kind)
     {
         List<PublicKeyValue> found = [];
-        var id = TokenObjects.Read(functions, session, privateKey, Ck.AttributeId) is { Length: > 0 } i ? i : null;
-        var label = id is null ? TokenObjects.Read(functions, session, privateKey, Ck.AttributeLabel) : null;
+        var id = TokenObjects.Read(functions, session, privateKey, CKA.CKA_ID) is { Length: > 0 } i ? i : null;
+        var label = id is null ? TokenObjects.Read(functions, session, privateKey, CKA.CKA_LABEL) : null;
         if (id is null && label is not { Length: > 0 })
         {
             return found;
         }
 
-        var publicKeys = new ObjectTemplate(Ck.ObjectPublicKey, kind, label, id);
+        var publicKeys = new ObjectTemplate(CKO.CKO_PUBLIC_KEY, kind, label, id);
         foreach (var handle in TokenObjects.Find(functions, session, publicKeys))
         {
             if (ReadOwn(functions, session, handle, kind) is { } key)
@@ -112,7 +112,7 @@ internal static class PublicKeys
             }
         }
 
-        var certificates = new ObjectTemplate(Ck.ObjectCertificate, null, label, id);
+        var certificates = new ObjectTemplate(CKO.CKO_CERTIFICATE, null, label, id);
         foreach (var certificate in TokenObjects.ReadCertificates(functions, session, certificates))
         {
             using (certificate)
@@ -129,11 +129,11 @@ internal static class PublicKeys
 
     /// <summary>The curve of an elliptic-curve key as its object identifier; null when the token does not tell
     /// it.</summary>
-    public static string? ReadCurve(Cryptoki functions, CULong session, CULong handle)
+    public static string? ReadCurve(Cryptoki functions, ulong session, ulong handle)
     {
         try
         {
-            return TokenObjects.Read(functions, session, handle, Ck.AttributeEcParams) is { Length: > 0 } curve
+            return TokenObjects.Read(functions, session, handle, CKA.CKA_EC_PARAMS) is { Length: > 0 } curve
                 ? AsnDecoder.ReadObjectIdentifier(curve, AsnEncodingRules.DER, out _)
                 : null;
         }

@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -38,7 +38,7 @@ internal sealed class TokenEcdh : ECDiffieHellman
         }
 
         byte[] point = [0x04, .. q.X, .. q.Y];
-        CULong secret = default;
+        ulong secret = 0;
         return _key.Token.Execute(
             (functions, session, key) => Derive(functions, session, key, point, field, out secret),
             "C_DeriveKey",
@@ -47,7 +47,7 @@ internal sealed class TokenEcdh : ECDiffieHellman
                 // Destroy the session object, because it would otherwise exist as long as the session, which is reused.
                 try
                 {
-                    return ReadSecret(TokenObjects.Read(functions, session, secret, Ck.AttributeValue), field);
+                    return ReadSecret(TokenObjects.Read(functions, session, secret, CKA.CKA_VALUE), field);
                 }
                 finally
                 {
@@ -56,17 +56,27 @@ internal sealed class TokenEcdh : ECDiffieHellman
             });
     }
 
-    private static unsafe ulong Derive(
-        Cryptoki functions, CULong session, CULong key, byte[] point, int field, out CULong secret)
+    private static ulong Derive(
+        Cryptoki functions, ulong session, ulong key, byte[] point, int field, out ulong secret)
     {
-        var result = DeriveFrom(point, out secret);
+        TemplateAttribute[] template =
+        [
+            new(CKA.CKA_CLASS, (ulong)CKO.CKO_SECRET_KEY),
+            new(CKA.CKA_KEY_TYPE, (ulong)CKK.CKK_GENERIC_SECRET),
+            new(CKA.CKA_TOKEN, false),
+            new(CKA.CKA_SENSITIVE, false),
+            new(CKA.CKA_EXTRACTABLE, true),
+            new(CKA.CKA_VALUE_LEN, (ulong)field),
+        ];
+        var result = functions.DeriveKey(session, new EcdhMechanism(point), key, template, out secret);
         // PKCS #11 2.40 §2.3.8: a token must take the raw point. Some tokens take only its DER encoding (OCTET STRING,
         // as in CKA_EC_POINT).
         if (result is Ckr.MechanismParamInvalid or Ckr.ArgumentsBad)
         {
-            result = DeriveFrom(
-                point.Length < 0x80 ? [0x04, (byte)point.Length, .. point] : [0x04, 0x81, (byte)point.Length, .. point],
-                out secret);
+            byte[] encoded = point.Length < 0x80
+                ? [0x04, (byte)point.Length, .. point]
+                : [0x04, 0x81, (byte)point.Length, .. point];
+            result = functions.DeriveKey(session, new EcdhMechanism(encoded), key, template, out secret);
         }
 
         if (result is Ckr.MechanismParamInvalid or Ckr.ArgumentsBad or Ckr.DataInvalid or Ckr.DataLenRange)
@@ -75,72 +85,6 @@ internal sealed class TokenEcdh : ECDiffieHellman
         }
 
         return result;
-
-        ulong DeriveFrom(byte[] publicData, out CULong derived)
-        {
-            var (objectClass, keyType, length, no, yes) = (
-                new CULong(Ck.ObjectSecretKey), new CULong(Ck.KeyGenericSecret), new CULong((uint)field), (byte)0,
-                (byte)1);
-            CkAttribute[] template =
-            [
-                new()
-                {
-                    Type = new CULong(Ck.AttributeClass),
-                    Value = &objectClass,
-                    Length = new CULong((uint)sizeof(CULong)),
-                },
-                new()
-                {
-                    Type = new CULong(Ck.AttributeKeyType),
-                    Value = &keyType,
-                    Length = new CULong((uint)sizeof(CULong)),
-                },
-                new()
-                {
-                    Type = new CULong(Ck.AttributeToken),
-                    Value = &no,
-                    Length = new CULong(1),
-                },
-                new()
-                {
-                    Type = new CULong(Ck.AttributeSensitive),
-                    Value = &no,
-                    Length = new CULong(1),
-                },
-                new()
-                {
-                    Type = new CULong(Ck.AttributeExtractable),
-                    Value = &yes,
-                    Length = new CULong(1),
-                },
-                new()
-                {
-                    Type = new CULong(Ck.AttributeValueLength),
-                    Value = &length,
-                    Length = new CULong((uint)sizeof(CULong)),
-                },
-            ];
-            fixed (byte* other = publicData)
-            {
-                var parameters = new CkEcdh1DeriveParams
-                {
-                    Derivation = new CULong(Ck.DerivationNull),
-                    PublicDataLength = new CULong((uint)publicData.Length),
-                    PublicData = other,
-                };
-                return functions.DeriveKey(
-                    session,
-                    new CkMechanism
-                    {
-                        Mechanism = new CULong(Ck.MechanismEcdh1Derive),
-                        Parameter = &parameters,
-                        ParameterLength = new CULong((uint)sizeof(CkEcdh1DeriveParams)),
-                    },
-                    key,
-                    template,
-                    out derived);
-            }
-        }
     }
 
     /// <summary>The secret as a field element, padded when the token left out leading zero bytes.</summary>

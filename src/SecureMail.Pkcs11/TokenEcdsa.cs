@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -20,7 +20,7 @@ internal sealed class TokenEcdsa : ECDsa
     public override byte[] SignHash(byte[] hash) =>
         _key.Token.Execute(
             (functions, session, key) =>
-                functions.SignInit(session, new CkMechanism { Mechanism = new CULong(Ck.MechanismEcdsa) }, key),
+                functions.SignInit(session, new Mechanism(CKM.CKM_ECDSA), key),
             "C_SignInit",
             (functions, session) =>
             {
@@ -29,7 +29,7 @@ internal sealed class TokenEcdsa : ECDsa
                 // FIPS 186-4 §6.4: of a hash longer than the order the leftmost bits count. Truncate it here, because
                 // some tokens do not.
                 Cryptoki.Check(
-                    functions.Sign(session, hash.AsSpan(0, Math.Min(hash.Length, field)), signature, out var written),
+                    functions.Sign(session, hash[..Math.Min(hash.Length, field)], signature, out var written),
                     "C_Sign");
                 return Pad(signature.AsSpan(0, written), field);
             });

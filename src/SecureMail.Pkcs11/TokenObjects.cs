@@ -2,17 +2,18 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
 /// <summary>The template of a search: the object class, and where given the key type, CKA_LABEL and CKA_ID.</summary>
-internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, byte[]? Id)
+internal sealed record ObjectTemplate(CKO Class, CKK? KeyType, byte[]? Label, byte[]? Id)
 {
     public static ObjectTemplate Create(
-        uint objectClass,
+        CKO objectClass,
         string? label,
         ReadOnlyMemory<byte>? id,
-        uint? keyType = null
+        CKK? keyType = null
     ) => new(objectClass, keyType, label is null ? null : Encoding.UTF8.GetBytes(label), id?.ToArray());
 }
 
@@ -23,7 +24,7 @@ internal sealed record ObjectTemplate(uint Class, uint? KeyType, byte[]? Label, 
 /// together. Null when the token does not tell it.</param>
 internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template, PublicKeyValue? publicKey)
 {
-    private sealed record Resolved(int Generation, CULong Handle, bool AlwaysAuthenticate);
+    private sealed record Resolved(int Generation, ulong Handle, bool AlwaysAuthenticate);
 
     private volatile Resolved? _resolved;
 
@@ -37,18 +38,18 @@ internal sealed class TokenKey(Pkcs11Token token, ObjectTemplate template, Publi
 
     /// <inheritdoc cref="Pkcs11Token.Execute"/>
     public byte[] Execute(
-        Func<Cryptoki, CULong, CULong, ulong> start, string startName,
-        Func<Cryptoki, CULong, byte[]> finish) => token.Execute(this, start, startName, finish);
+        Func<Cryptoki, ulong, ulong, ulong> start, string startName,
+        Func<Cryptoki, ulong, byte[]> finish) => token.Execute(this, start, startName, finish);
 
     /// <summary>Keeps the handle that was found when the key was chosen.</summary>
-    public void Keep(int generation, CULong handle, bool alwaysAuthenticate) =>
+    public void Keep(int generation, ulong handle, bool alwaysAuthenticate) =>
         _resolved = new Resolved(generation, handle, alwaysAuthenticate);
 
     /// <summary>The handle and CKA_ALWAYS_AUTHENTICATE of the key.</summary>
     /// <param name="generation">The current generation of handles, <see cref="TokenSessions.Generation"/>.</param>
     /// <param name="locate">Searches the token; called when the kept handle is of another generation.</param>
-    public (CULong Handle, bool AlwaysAuthenticate) Resolve(
-        int generation, Func<(CULong Handle, bool AlwaysAuthenticate)> locate)
+    public (ulong Handle, bool AlwaysAuthenticate) Resolve(
+        int generation, Func<(ulong Handle, bool AlwaysAuthenticate)> locate)
     {
         if (_resolved is not { } resolved || resolved.Generation != generation)
         {
@@ -67,59 +68,42 @@ internal static class TokenObjects
 
     private const int MaxAttributeSize = 64 * 1024;
 
-    public static unsafe List<CULong> Find(Cryptoki functions, CULong session, ObjectTemplate template)
+    public static List<ulong> Find(Cryptoki functions, ulong session, ObjectTemplate template)
     {
-        var objectClass = new CULong(template.Class);
-        var keyType = new CULong(template.KeyType ?? 0);
-        var found = new List<CULong>();
-        fixed (
-            byte* label = template.Label,
-                id = template.Id)
+        List<TemplateAttribute> attributes = [new(CKA.CKA_CLASS, (ulong)template.Class)];
+        if (template.KeyType is { } keyType)
         {
-            var attributes = new CkAttribute[4];
-            var count = 0;
-            void Add(uint type, void* value, int length) =>
-                attributes[count++] = new CkAttribute
-                {
-                    Type = new CULong(type),
-                    Value = value,
-                    Length = new CULong((uint)length),
-                };
-            Add(Ck.AttributeClass, &objectClass, sizeof(CULong));
-            if (template.KeyType is not null)
-            {
-                Add(Ck.AttributeKeyType, &keyType, sizeof(CULong));
-            }
-
-            if (template.Label is not null)
-            {
-                Add(Ck.AttributeLabel, label, template.Label.Length);
-            }
-
-            if (template.Id is not null)
-            {
-                Add(Ck.AttributeId, id, template.Id.Length);
-            }
-
-            Cryptoki.Check(functions.FindObjectsInit(session, attributes.AsSpan(0, count)), "C_FindObjectsInit");
-            var batch = new CULong[64];
-            int read;
-            do
-            {
-                Cryptoki.Check(functions.FindObjects(session, batch, out read), "C_FindObjects");
-                found.AddRange(batch.AsSpan(0, read));
-            } while (read > 0 && found.Count < MaxFound);
-            Cryptoki.Check(functions.FindObjectsFinal(session), "C_FindObjectsFinal");
+            attributes.Add(new(CKA.CKA_KEY_TYPE, (ulong)keyType));
         }
+
+        if (template.Label is { } label)
+        {
+            attributes.Add(new(CKA.CKA_LABEL, label));
+        }
+
+        if (template.Id is { } id)
+        {
+            attributes.Add(new(CKA.CKA_ID, id));
+        }
+
+        Cryptoki.Check(functions.FindObjectsInit(session, attributes), "C_FindObjectsInit");
+        var found = new List<ulong>();
+        var batch = new ulong[64];
+        int read;
+        do
+        {
+            Cryptoki.Check(functions.FindObjects(session, batch, out read), "C_FindObjects");
+            found.AddRange(batch.AsSpan(0, read));
+        } while (read > 0 && found.Count < MaxFound);
+        Cryptoki.Check(functions.FindObjectsFinal(session), "C_FindObjectsFinal");
         return found;
     }
 
     /// <summary>Reads the value of an attribute. Returns null when the object has no such attribute, when the attribute
     /// is sensitive, and when the value is over 64 KiB.</summary>
-    public static unsafe byte[]? Read(Cryptoki functions, CULong session, CULong handle, uint type)
+    public static byte[]? Read(Cryptoki functions, ulong session, ulong handle, CKA type)
     {
-        var attributes = new CkAttribute[] { new() { Type = new CULong(type) } };
-        var result = functions.GetAttributes(session, handle, attributes);
+        var result = functions.GetAttribute(session, handle, type, null, out var length);
         // PKCS #11 2.40 §5.7.5: a length of all ones (CK_UNAVAILABLE_INFORMATION) means that there is no value.
         if (result is Ckr.AttributeTypeInvalid or Ckr.AttributeSensitive)
         {
@@ -127,35 +111,29 @@ internal static class TokenObjects
         }
 
         Cryptoki.Check(result, "C_GetAttributeValue");
-        var length = attributes[0].Length.Value;
         if (length > MaxAttributeSize)
         {
             return null;
         }
 
         var value = new byte[length];
-        fixed (byte* target = value)
-        {
-            attributes[0].Value = target;
-            Cryptoki.Check(functions.GetAttributes(session, handle, attributes), "C_GetAttributeValue");
-        }
+        Cryptoki.Check(functions.GetAttribute(session, handle, type, value, out _), "C_GetAttributeValue");
         return value;
     }
 
-    /// <summary>Reads an attribute that is a CK_ULONG. Returns <see cref="uint.MaxValue"/> when there is
-    /// none.</summary>
-    public static uint ReadNumber(Cryptoki functions, CULong session, CULong handle, uint type) =>
-        Read(functions, session, handle, type) is { } value && value.Length == Marshal.SizeOf<CULong>()
-            ? (uint)MemoryMarshal.Read<CULong>(value).Value
-            : uint.MaxValue;
+    /// <summary>Reads CKA_KEY_TYPE, a CK_ULONG. Returns null when there is none.</summary>
+    public static CKK? ReadKeyType(Cryptoki functions, ulong session, ulong handle) =>
+        Read(functions, session, handle, CKA.CKA_KEY_TYPE) is { } value && value.Length == functions.NumberSize
+            ? (CKK)MemoryMarshal.Read<uint>(BitConverter.IsLittleEndian ? value : value.AsSpan(^4..))
+            : null;
 
     /// <summary>Reads the certificates that match the template.</summary>
-    public static List<X509Certificate2> ReadCertificates(Cryptoki functions, CULong session, ObjectTemplate template)
+    public static List<X509Certificate2> ReadCertificates(Cryptoki functions, ulong session, ObjectTemplate template)
     {
         var certificates = new List<X509Certificate2>();
         foreach (var handle in Find(functions, session, template))
         {
-            if (Read(functions, session, handle, Ck.AttributeValue) is not { Length: > 0 } der)
+            if (Read(functions, session, handle, CKA.CKA_VALUE) is not { Length: > 0 } der)
             {
                 continue;
             }

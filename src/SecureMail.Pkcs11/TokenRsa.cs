@@ -1,6 +1,6 @@
 using System.Formats.Asn1;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -34,38 +34,19 @@ internal sealed class TokenRsa : RSA
 
         if (padding == RSASignaturePadding.Pkcs1)
         {
-            var mechanism = new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) };
-            return Sign(mechanism, algorithm.EncodeDigestInfo(hash));
+            return Sign(new Mechanism(CKM.CKM_RSA_PKCS), algorithm.EncodeDigestInfo(hash));
         }
 
         if (padding == RSASignaturePadding.Pss)
         {
-            return SignPss(algorithm, hash);
+            // RFC 4055 §3.1: the salt is as long as the hash, and MGF1 uses the same hash. .NET does the same.
+            return Sign(new PssMechanism(algorithm.Mechanism, algorithm.Mask, algorithm.Size), hash);
         }
 
         throw new CryptographicException("The padding of a signature is PKCS#1 or PSS.");
     }
 
-    private unsafe byte[] SignPss(TokenHash algorithm, byte[] hash)
-    {
-        // RFC 4055 §3.1: the salt is as long as the hash, and MGF1 uses the same hash. .NET does the same.
-        var parameters = new CkRsaPkcsPssParams
-        {
-            HashAlgorithm = new CULong(algorithm.Mechanism),
-            MaskGeneration = new CULong(algorithm.Mask),
-            SaltLength = new CULong((uint)algorithm.Size),
-        };
-        return Sign(
-            new CkMechanism
-            {
-                Mechanism = new CULong(Ck.MechanismRsaPss),
-                Parameter = &parameters,
-                ParameterLength = new CULong((uint)sizeof(CkRsaPkcsPssParams)),
-            },
-            hash);
-    }
-
-    private byte[] Sign(CkMechanism mechanism, byte[] input) =>
+    private byte[] Sign(Mechanism mechanism, byte[] input) =>
         _key.Execute(
             (functions, session, key) => functions.SignInit(session, mechanism, key),
             "C_SignInit",
@@ -83,9 +64,7 @@ internal sealed class TokenRsa : RSA
     {
         if (padding == RSAEncryptionPadding.Pkcs1)
         {
-            return Decrypt(
-                new CkMechanism { Mechanism = new CULong(Ck.MechanismRsaPkcs) }, data,
-                "C_DecryptInit with CKM_RSA_PKCS");
+            return Decrypt(new Mechanism(CKM.CKM_RSA_PKCS), data, "C_DecryptInit with CKM_RSA_PKCS");
         }
 
         if (padding.Mode == RSAEncryptionPaddingMode.Oaep)
@@ -98,32 +77,15 @@ internal sealed class TokenRsa : RSA
 
     /// <summary>Decrypts RSAES-OAEP with parameters that <see cref="RSAEncryptionPadding"/> does not have.</summary>
     /// <inheritdoc cref="Decrypt(byte[], RSAEncryptionPadding)"/>
-    public unsafe byte[] DecryptOaep(HashAlgorithmName hash, HashAlgorithmName maskHash, byte[] label, byte[] data)
-    {
-        fixed (byte* source = label)
-        {
-            var parameters = new CkRsaPkcsOaepParams
-            {
-                HashAlgorithm = new CULong(TokenHash.For(hash, oaep: true).Mechanism),
-                MaskGeneration = new CULong(TokenHash.For(maskHash, oaep: true).Mask),
-                Source = new CULong(Ck.DataSpecified),
-                SourceData = source,
-                SourceDataLength = new CULong((uint)label.Length),
-            };
-            return Decrypt(
-                new CkMechanism
-                {
-                    Mechanism = new CULong(Ck.MechanismRsaOaep),
-                    Parameter = &parameters,
-                    ParameterLength = new CULong((uint)sizeof(CkRsaPkcsOaepParams)),
-                },
-                data,
-                $"C_DecryptInit with CKM_RSA_PKCS_OAEP, hash {hash}, MGF1 with {maskHash}"
-                    + (label.Length == 0 ? "" : ", a label"));
-        }
-    }
+    public byte[] DecryptOaep(HashAlgorithmName hash, HashAlgorithmName maskHash, byte[] label, byte[] data) =>
+        Decrypt(
+            new OaepMechanism(
+                TokenHash.For(hash, oaep: true).Mechanism, TokenHash.For(maskHash, oaep: true).Mask, label),
+            data,
+            $"C_DecryptInit with CKM_RSA_PKCS_OAEP, hash {hash}, MGF1 with {maskHash}"
+                + (label.Length == 0 ? "" : ", a label"));
 
-    private byte[] Decrypt(CkMechanism mechanism, byte[] data, string startName) =>
+    private byte[] Decrypt(Mechanism mechanism, byte[] data, string startName) =>
         _key.Execute(
             (functions, session, key) =>
                 functions.DecryptInit(session, mechanism, key) switch
@@ -189,18 +151,18 @@ internal sealed class TokenRsa : RSA
 /// <param name="Mechanism">CKM_….</param>
 /// <param name="Mask">CKG_MGF1_….</param>
 /// <param name="Oid">Of the digest algorithm.</param>
-internal sealed record TokenHash(int Size, uint Mechanism, uint Mask, string Oid)
+internal sealed record TokenHash(int Size, CKM Mechanism, CKG Mask, string Oid)
 {
     /// <param name="oaep">Allows SHA-224 and SHA-1, because OAEP does not depend on collision resistance. Signing
     /// never allows them.</param>
     public static TokenHash For(HashAlgorithmName name, bool oaep = false) =>
         name.Name switch
         {
-            "SHA256" => new(32, Ck.MechanismSha256, Ck.MaskSha256, "2.16.840.1.101.3.4.2.1"),
-            "SHA384" => new(48, Ck.MechanismSha384, Ck.MaskSha384, "2.16.840.1.101.3.4.2.2"),
-            "SHA512" => new(64, Ck.MechanismSha512, Ck.MaskSha512, "2.16.840.1.101.3.4.2.3"),
-            "SHA224" when oaep => new(28, Ck.MechanismSha224, Ck.MaskSha224, "2.16.840.1.101.3.4.2.4"),
-            "SHA1" when oaep => new(20, Ck.MechanismSha1, Ck.MaskSha1, "1.3.14.3.2.26"),
+            "SHA256" => new(32, CKM.CKM_SHA256, CKG.CKG_MGF1_SHA256, "2.16.840.1.101.3.4.2.1"),
+            "SHA384" => new(48, CKM.CKM_SHA384, CKG.CKG_MGF1_SHA384, "2.16.840.1.101.3.4.2.2"),
+            "SHA512" => new(64, CKM.CKM_SHA512, CKG.CKG_MGF1_SHA512, "2.16.840.1.101.3.4.2.3"),
+            "SHA224" when oaep => new(28, CKM.CKM_SHA224, CKG.CKG_MGF1_SHA224, "2.16.840.1.101.3.4.2.4"),
+            "SHA1" when oaep => new(20, CKM.CKM_SHA_1, CKG.CKG_MGF1_SHA1, "1.3.14.3.2.26"),
             _ => throw new CryptographicException("The hash is SHA-256, SHA-384 or SHA-512."),
         };
 

@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using System.Runtime.InteropServices;
+using Net.Pkcs11Interop.Common;
 
 namespace SecureMail.Pkcs11;
 
@@ -16,23 +16,23 @@ internal sealed class TokenSessions : IDisposable
     private readonly Pkcs11Module _module;
     private readonly Pkcs11Uri _uri;
     private readonly Func<byte[]?> _pin;
-    private readonly ConcurrentBag<(CULong Handle, int Generation)> _idle = [];
+    private readonly ConcurrentBag<(ulong Handle, int Generation)> _idle = [];
     private readonly SemaphoreSlim _busy = new(MaxBusySessions, MaxBusySessions);
     private readonly Lock _state = new();
-    private CULong _slot;
+    private ulong _slot;
     private int _generation;
     private bool _loggedIn;
     private bool _disposed;
 
     // The login ends with the last session of the process (PKCS #11 2.40 §5.6.7), so this session stays open to keep
     // the login.
-    private CULong? _loginSession;
+    private ulong? _loginSession;
 
     /// <param name="module">Owned by this object.</param>
     public TokenSessions(Pkcs11Module module, Pkcs11Uri uri, Pkcs11TokenInfo info, Func<byte[]?> pin)
     {
         (_module, _uri, _pin) = (module, uri, pin);
-        _slot = new CULong((nuint)info.SlotId);
+        _slot = info.SlotId;
         PinGuard = module.GetPinGuard(info);
     }
 
@@ -48,7 +48,7 @@ internal sealed class TokenSessions : IDisposable
     /// <param name="operation">Takes the session.</param>
     /// <param name="login">False for an operation that needs no login.</param>
     /// <exception cref="Pkcs11Exception">The error of the token.</exception>
-    public T Run<T>(Func<CULong, T> operation, bool login = true)
+    public T Run<T>(Func<ulong, T> operation, bool login = true)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         _busy.Wait();
@@ -72,8 +72,8 @@ internal sealed class TokenSessions : IDisposable
 
     /// <summary>The login for one use of a key with CKA_ALWAYS_AUTHENTICATE, after C_…Init in the same
     /// session.</summary>
-    public void LoginForKeyUse(CULong session) =>
-        PinGuard.Login(_module.Functions, session, _slot, Ck.UserContextSpecific, _pin);
+    public void LoginForKeyUse(ulong session) =>
+        PinGuard.Login(_module.Functions, session, _slot, CKU.CKU_CONTEXT_SPECIFIC, _pin);
 
     /// <summary>The one token that matches the URI.</summary>
     /// <exception cref="Pkcs11Exception">TokenAbsent, Ambiguous.</exception>
@@ -124,7 +124,7 @@ internal sealed class TokenSessions : IDisposable
         _module.Dispose();
     }
 
-    private T RunOnce<T>(Func<CULong, T> operation, bool login)
+    private T RunOnce<T>(Func<ulong, T> operation, bool login)
     {
         var session = Rent(login);
         try
@@ -151,7 +151,7 @@ internal sealed class TokenSessions : IDisposable
                 or "CKR_KEY_HANDLE_INVALID"
                 or "CKR_OBJECT_HANDLE_INVALID";
 
-    private (CULong Handle, int Generation) Rent(bool login)
+    private (ulong Handle, int Generation) Rent(bool login)
     {
         lock (_state)
         {
@@ -162,7 +162,7 @@ internal sealed class TokenSessions : IDisposable
             }
             if (login && !_loggedIn)
             {
-                PinGuard.Login(_module.Functions, _loginSession.Value, _slot, Ck.UserNormal, _pin);
+                PinGuard.Login(_module.Functions, _loginSession.Value, _slot, CKU.CKU_USER, _pin);
                 _loggedIn = true;
             }
         }
@@ -179,7 +179,7 @@ internal sealed class TokenSessions : IDisposable
         return (session, Generation);
     }
 
-    private void Return((CULong Handle, int Generation) session)
+    private void Return((ulong Handle, int Generation) session)
     {
         if (session.Generation == Generation && _idle.Count < MaxIdleSessions && !_disposed)
         {
@@ -209,7 +209,7 @@ internal sealed class TokenSessions : IDisposable
             }
             _loginSession = null;
             _loggedIn = false;
-            _slot = new CULong((nuint)FindToken(_module, _uri).SlotId); // the token may be in another slot now
+            _slot = FindToken(_module, _uri).SlotId; // the token may be in another slot now
         }
     }
 }

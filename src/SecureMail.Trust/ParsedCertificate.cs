@@ -176,15 +176,21 @@ internal sealed class ParsedCertificate
     public bool IsSameAs(ParsedCertificate other) =>
         Certificate.RawDataMemory.Span.SequenceEqual(other.Certificate.RawDataMemory.Span);
 
-    /// <summary>Whether the key is RSA below 2048 bits or malformed.</summary>
+    /// <summary>Whether the key is RSA below 2048 bits, DSA of any size (FIPS 186-5 §4 has retired it), or
+    /// malformed.</summary>
     public bool HasWeakKey()
     {
         try
         {
             var key = new AsnReader(SubjectPublicKeyInfo, AsnEncodingRules.DER).ReadSequence();
-            if (Asn1Oid.Read(key.ReadSequence()) is not ("1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10"))
+            switch (Asn1Oid.Read(key.ReadSequence()))
             {
-                return false;
+                case "1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10":
+                    break;
+                case "1.2.840.10040.4.1":
+                    return true;
+                default:
+                    return false;
             }
 
             var modulus = new AsnReader(key.ReadBitString(out _), AsnEncodingRules.DER).ReadSequence().ReadInteger();

@@ -158,7 +158,7 @@ public static class SignatureValidator
 
         if (v.Signer.DigestAlgorithm == HashAlgorithmName.MD5
             || v.Signer.DigestAlgorithm == HashAlgorithmName.SHA1
-            || IsShortRsa(v.Certificate!))
+            || HasWeakKey(v.Certificate!))
         {
             return (Indication.Indeterminate, SubIndication.CryptoConstraintsFailure, Reasons.AlgorithmWeak);
         }
@@ -216,7 +216,7 @@ public static class SignatureValidator
         return usage && purpose;
     }
 
-    private static bool IsShortRsa(X509Certificate2 certificate) =>
+    private static bool HasWeakKey(X509Certificate2 certificate) =>
         ParsedCertificate.TryRead(certificate)?.HasWeakKey() == true;
 
     private static Signer SignerOf(SignerVerification verification)

@@ -26,7 +26,9 @@ internal static class Program
         var profile = args.Contains("--profile");
         string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
         using var contests = new CmsContests();
-        (string Name, Func<Contest> Make)[] all = [.. contests.All, .. StartUp.All];
+        using var curves = new CurveContests();
+        using var tokens = new TokenContests();
+        (string Name, Func<Contest> Make)[] all = [.. contests.All, .. curves.All, .. tokens.All, .. StartUp.All];
         string[] known = [.. all.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
         if (
             names.FirstOrDefault(n =>

@@ -23,7 +23,11 @@ internal static class Vectors
 
     /// <summary>Each case of a list by its place there and, for the test's name, its file and what else is
     /// named.</summary>
-    public static TheoryData<int, string> Cases(JsonElement list, params string[] shown)
+    public static TheoryData<int, string> Cases(JsonElement list, params string[] shown) =>
+        Labelled(list, ["file", .. shown]);
+
+    /// <summary>Each case of a list by its place there and, for the test's name, the members named.</summary>
+    public static TheoryData<int, string> Labelled(JsonElement list, params string[] shown)
     {
         var data = new TheoryData<int, string>();
         var index = 0;
@@ -31,7 +35,7 @@ internal static class Vectors
         {
             data.Add(
                 index++,
-                string.Join(' ', new[] { "file" }.Concat(shown).Select(name => element.GetProperty(name).GetString())));
+                string.Join(' ', shown.Select(name => element.GetProperty(name).GetString())));
         }
 
         return data;

@@ -49,6 +49,13 @@ internal static class Oids
     public const string EcdsaWithSha384 = "1.2.840.10045.4.3.3";
     public const string EcdsaWithSha512 = "1.2.840.10045.4.3.4";
 
+    // RFC 3279 §2.2.2, §2.3.2, RFC 5754 §3.1: DSA, read and never written. SHA-384 and SHA-512: NIST's register.
+    public const string Dsa = "1.2.840.10040.4.1";
+    public const string DsaWithSha1 = "1.2.840.10040.4.3";
+    public const string DsaWithSha256 = "2.16.840.1.101.3.4.3.2";
+    public const string DsaWithSha384 = "2.16.840.1.101.3.4.3.3";
+    public const string DsaWithSha512 = "2.16.840.1.101.3.4.3.4";
+
     // RFC 8410, RFC 8419
     public const string Ed25519 = "1.3.101.112";
 

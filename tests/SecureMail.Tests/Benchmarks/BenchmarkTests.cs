@@ -10,7 +10,8 @@ public sealed partial class BenchmarkTests
     public static TheoryData<string> Contests()
     {
         using var contests = new CmsContests();
-        return [.. contests.All.Select(c => c.Name)];
+        using var curves = new CurveContests();
+        return [.. contests.All.Select(c => c.Name), .. curves.All.Select(c => c.Name)];
     }
 
     [Theory]
@@ -18,7 +19,8 @@ public sealed partial class BenchmarkTests
     public async Task Each_side_of_a_contest_takes_what_the_other_makes(string name)
     {
         using var contests = new CmsContests(small: 1000, large: 200_000, recipients: 3);
-        var contest = contests.All.Single(c => c.Name == name).Make();
+        using var curves = new CurveContests();
+        var contest = contests.All.Concat(curves.All).Single(c => c.Name == name).Make();
         contest.Name.ShouldBe(name);
         contest.Goal.ShouldBeInRange(0.5, 10);
         contest.Peer.ShouldNotBeEmpty();
@@ -31,9 +33,13 @@ public sealed partial class BenchmarkTests
     public void Every_row_has_a_name_of_its_own_and_stands_on_the_page_of_figures()
     {
         using var contests = new CmsContests();
+        using var curves = new CurveContests();
+        using var tokens = new TokenContests();
         string[] names =
             [
                 .. contests.All.Select(c => c.Name),
+                .. curves.All.Select(c => c.Name),
+                .. tokens.All.Select(c => c.Name),
                 .. StartUp.All.Select(c => c.Name),
                 .. CmsMemory.Names,
                 .. EndToEnd.Names,
@@ -46,6 +52,6 @@ public sealed partial class BenchmarkTests
         names.Where(n => !page.Contains($"`{n}`", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 
-    [GeneratedRegex(@"\A(cms|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
+    [GeneratedRegex(@"\A(cms|curve|token|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
     private static partial Regex RowName();
 }

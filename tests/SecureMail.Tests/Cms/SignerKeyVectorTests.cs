@@ -4,8 +4,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>tests/vectors/cms/signers: a key that cannot be used is an unknown algorithm; only a value that was
-/// computed with a usable key is wrong.</summary>
+/// <summary>tests/vectors/cms/signers: a key that cannot be used is an unknown algorithm, DSA is weak; only a value
+/// that was computed with a usable key is wrong.</summary>
 public sealed class SignerKeyVectorTests
 {
     private const string Module = "cms/signers";

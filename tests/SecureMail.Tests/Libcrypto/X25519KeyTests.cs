@@ -23,6 +23,48 @@ public sealed class X25519KeyTests
         Convert.ToHexStringLower(derived).ShouldBe(secret);
     }
 
+    /// <summary>RFC 7748 §5.2: the key that comes out is the next one, and the one before is the next
+    /// point.</summary>
+    [Theory]
+    [InlineData(1, "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079")]
+    [InlineData(1000, "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51")]
+    public void The_iterated_vectors_of_the_standard_pass(int times, string expected)
+    {
+        byte[] k = [9, .. new byte[31]],
+            u = k;
+        for (var i = 0; i < times; i++)
+        {
+            using var key = X25519Key.FromRaw(k);
+            var next = new byte[X25519Key.Size];
+            key.TryDerive(u, next).ShouldBeTrue();
+            (k, u) = (next, k);
+        }
+
+        Convert.ToHexStringLower(k).ShouldBe(expected);
+    }
+
+    /// <summary>RFC 7748 §5: the highest bit is passed over, and a number that is not below p counts as its
+    /// remainder. Here both are the base point.</summary>
+    [Theory]
+    [InlineData("0900000000000000000000000000000000000000000000000000000000000080")]
+    [InlineData("f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")]
+    [InlineData("f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff")]
+    public void A_public_key_in_another_encoding_counts_as_its_value(string publicKey)
+    {
+        using var key = X25519Key.Generate();
+        var secret = new byte[X25519Key.Size];
+        key.TryDerive(Convert.FromHexString(publicKey), secret).ShouldBeTrue();
+        secret.ShouldBe(key.PublicKey.ToArray());
+    }
+
+    [Fact]
+    public void A_disposed_key_derives_nothing()
+    {
+        var key = X25519Key.Generate();
+        key.Dispose();
+        Should.Throw<ObjectDisposedException>(() => key.TryDerive(key.PublicKey.Span, new byte[32]));
+    }
+
     [Fact]
     public void Two_keys_share_one_secret()
     {

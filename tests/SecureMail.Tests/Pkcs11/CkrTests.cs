@@ -1,6 +1,11 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Net.Pkcs11Interop.Common;
 using SecureMail.Pkcs11;
+using Unix = Net.Pkcs11Interop.LowLevelAPI80;
+using UnixParameters = Net.Pkcs11Interop.LowLevelAPI80.MechanismParams;
+using Packed = Net.Pkcs11Interop.LowLevelAPI41;
+using PackedParameters = Net.Pkcs11Interop.LowLevelAPI41.MechanismParams;
 
 namespace SecureMail.Tests.Pkcs11;
 
@@ -28,18 +33,41 @@ public class CkrTests
         Ckr.Describe(value).ShouldBe((name, Pkcs11Fault.DeviceError));
 
     [Fact]
-    public void The_structures_have_the_layout_of_the_c_compiler()
+    public void A_value_above_32_bits_is_a_device_error_and_does_not_end_in_another_exception()
     {
-        // Sizes of the C structures on 64-bit Unix; ours may have padding at the end.
-        Marshal.SizeOf<CkAttribute>().ShouldBe(24);
-        Marshal.SizeOf<CkMechanism>().ShouldBe(24);
-        Marshal.SizeOf<CkRsaPkcsPssParams>().ShouldBe(24);
-        Marshal.SizeOf<CkRsaPkcsOaepParams>().ShouldBe(40);
-        Marshal.SizeOf<CkInitializeArgs>().ShouldBe(48);
-        Marshal.OffsetOf<CkTokenInfo>("Flags").ShouldBe(96);
-        Marshal.OffsetOf<CkTokenInfo>("UtcTime").ShouldBe(188);
-        Marshal.SizeOf<CkTokenInfo>().ShouldBeGreaterThanOrEqualTo(208);
-        Marshal.OffsetOf<CkSlotInfo>("Flags").ShouldBe(96);
-        Marshal.SizeOf<CkSlotInfo>().ShouldBeGreaterThanOrEqualTo(112);
+        var value = Cryptoki.Call(() => ConvertUtils.UInt64ToCKR(0x1_0000_0001));
+        Ckr.Describe(value).Fault.ShouldBe(Pkcs11Fault.DeviceError);
+        Cryptoki.Call(() => ConvertUtils.UInt64ToCKR(0xFFFF_FFFF)).ShouldBe(0xFFFF_FFFFUL);
+    }
+
+    [Fact]
+    public void The_structures_have_the_layout_of_the_C_compiler_on_64_bit_Unix()
+    {
+        Marshal.SizeOf<Unix.CK_ATTRIBUTE>().ShouldBe(24);
+        Marshal.SizeOf<Unix.CK_MECHANISM>().ShouldBe(24);
+        Marshal.SizeOf<UnixParameters.CK_RSA_PKCS_PSS_PARAMS>().ShouldBe(24);
+        Marshal.SizeOf<UnixParameters.CK_RSA_PKCS_OAEP_PARAMS>().ShouldBe(40);
+        Marshal.SizeOf<UnixParameters.CK_ECDH1_DERIVE_PARAMS>().ShouldBe(40);
+        Marshal.SizeOf<Unix.CK_C_INITIALIZE_ARGS>().ShouldBe(48);
+        Marshal.SizeOf<Unix.CK_SESSION_INFO>().ShouldBe(32);
+        Marshal.OffsetOf<Unix.CK_TOKEN_INFO>("Flags").ShouldBe(96);
+        Marshal.OffsetOf<Unix.CK_TOKEN_INFO>("UtcTime").ShouldBe(188);
+        Marshal.SizeOf<Unix.CK_TOKEN_INFO>().ShouldBe(208);
+        Marshal.SizeOf<Unix.CK_SLOT_INFO>().ShouldBe(112);
+    }
+
+    /// <summary>PKCS #11 2.40 base §2.1: structures are packed on Windows; unsigned long has 32 bits there.</summary>
+    [Fact]
+    public void The_structures_are_packed_with_numbers_of_32_bits_on_Windows()
+    {
+        Marshal.SizeOf<Packed.CK_ATTRIBUTE>().ShouldBe(8 + nint.Size);
+        Marshal.SizeOf<Packed.CK_MECHANISM>().ShouldBe(8 + nint.Size);
+        Marshal.SizeOf<PackedParameters.CK_RSA_PKCS_PSS_PARAMS>().ShouldBe(12);
+        Marshal.SizeOf<PackedParameters.CK_RSA_PKCS_OAEP_PARAMS>().ShouldBe(16 + nint.Size);
+        Marshal.SizeOf<PackedParameters.CK_ECDH1_DERIVE_PARAMS>().ShouldBe(12 + (2 * nint.Size));
+        Marshal.SizeOf<Packed.CK_C_INITIALIZE_ARGS>().ShouldBe(4 + (5 * nint.Size));
+        Marshal.SizeOf<Packed.CK_SESSION_INFO>().ShouldBe(16);
+        Marshal.SizeOf<Packed.CK_TOKEN_INFO>().ShouldBe(160);
+        Marshal.SizeOf<Packed.CK_SLOT_INFO>().ShouldBe(104);
     }
 }

@@ -11,6 +11,7 @@ public sealed class VectorSecondReaderTests
     private static readonly Dictionary<string, string> NotRead = new()
     {
         ["peers/openssl-pss-mask.der"] = "the mask of PSS has another hash than the content",
+        ["rfc4134/4.10.bin"] = "the attributes were signed in another order than that of DER; OpenSSL accepts it too",
     };
 
     [Fact]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the vectors of this folder anew (new keys, so every file changes): signatures by keys that cannot be used for
-# verification here, and damaged values of keys that can. All are attached, over content.txt, under root.pem.
+# verification here or are weak, and damaged values of keys that can be used. All are attached, over content.txt, under root.pem.
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
@@ -57,13 +57,17 @@ def write(source, name, change): open(name, 'wb').write(replace_last(open(source
 write('p256.der', 'p256-value-short.der', lambda v: v[:-1])
 write('p256.der', 'p256-value-no-sequence.der', lambda v: b'\x04' + v[1:])
 write('p256.der', 'p256-value-empty.der', lambda v: b'')
+write('dsa.der', 'dsa-value-changed.der', lambda v: v[:-1] + bytes([v[-1] ^ 1]))
+write('dsa.der', 'dsa-value-short.der', lambda v: v[:-1])
 write('rsa.der', 'rsa-value-short.der', lambda v: v[:-1])
 write('rsa.der', 'rsa-value-long.der', lambda v: v + b'\0')
 unknown = ('algorithm-unknown', 'INDETERMINATE', 'CRYPTO_CONSTRAINTS_FAILURE', 'untrusted')
+weak = ('algorithm-weak', 'INDETERMINATE', 'CRYPTO_CONSTRAINTS_FAILURE', 'untrusted')
 wrong = ('signature-wrong', 'TOTAL-FAILED', 'SIG_CRYPTO_FAILURE', 'invalid')
 good = ('valid-revocation-not-checked', 'TOTAL-PASSED', None, 'valid')
-rows = [(n, unknown) for n in ('brainpool', 'secp256k1', 'p224', 'explicit', 'explicit-no-attributes', 'dsa', 'rsa-long-exponent')]
-rows += [(n, wrong) for n in ('p256-value-short', 'p256-value-no-sequence', 'p256-value-empty', 'rsa-value-short', 'rsa-value-long')]
+rows = [(n, unknown) for n in ('brainpool', 'secp256k1', 'p224', 'explicit', 'explicit-no-attributes', 'rsa-long-exponent')]
+rows += [('dsa', weak)]
+rows += [(n, wrong) for n in ('p256-value-short', 'p256-value-no-sequence', 'p256-value-empty', 'dsa-value-changed', 'dsa-value-short', 'rsa-value-short', 'rsa-value-long')]
 rows += [('p256', good), ('rsa', good)]
 cases = [dict(zip(('file', 'reason', 'indication', 'subIndication', 'verdict'), (n + '.der', *e))) for n, e in rows]
 open('cases.json', 'w').write('[\n' + ',\n'.join('  ' + json.dumps(c) for c in cases) + '\n]\n')
