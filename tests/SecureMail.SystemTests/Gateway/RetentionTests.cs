@@ -196,7 +196,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         TwoGateways.EventuallyAsync(
             async () =>
                 await gateway.ScalarAsync<long>(
-                    "SELECT (SELECT count(*) FROM gateway.work) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
+                    "SELECT (SELECT count(*) FROM gateway.work WHERE period IS NULL) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
                 ) == 0
                     ? "quiet"
                     : null,

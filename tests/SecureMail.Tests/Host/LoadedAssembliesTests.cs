@@ -5,8 +5,8 @@ public sealed class LoadedAssembliesTests : IDisposable
 {
     private static readonly string[] OfTheGateway =
     [
-        "Npgsql", "Dapper", "Quartz", "OpenTelemetry", "Microsoft.AspNetCore", "Microsoft.Extensions.Hosting",
-        "SecureMail.Web", "SecureMail.LedgerStore",
+        "Npgsql", "Dapper", "Hangfire", "Newtonsoft", "OpenTelemetry", "Microsoft.AspNetCore",
+        "Microsoft.Extensions.Hosting", "SecureMail.Web", "SecureMail.LedgerStore",
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory().FullName;
