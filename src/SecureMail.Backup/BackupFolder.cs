@@ -52,13 +52,27 @@ internal sealed class BackupFolder(string path)
     public void BaseTaken() => File.Delete(NeedsBaseFile);
 
     /// <summary>The folder in which a base is written until it is complete.</summary>
-    public string NewBase(WalPlace start, DateTimeOffset now) =>
+    /// <param name="job">The job that takes it, the end of the name; null: a random end.</param>
+    public string NewBase(WalPlace start, DateTimeOffset now, Guid? job) =>
         System.IO.Path.Combine(
             path,
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{BasePrefix}{start.Timeline:X8}-{start.Position:X16}-{now:yyyyMMdd'T'HHmmss'Z'}-{Random.Shared.Next(0x10000):x4}{Partial}"
-            ));
+                $"{BasePrefix}{start.Timeline:X8}-{start.Position:X16}-{now:yyyyMMdd'T'HHmmss'Z'}-")
+            + (job is { } id ? EndOf(id) : Random.Shared.Next(0x10000).ToString("x4", CultureInfo.InvariantCulture))
+            + Partial);
+
+    /// <summary>The complete base that a job took, or null. What an earlier run of the job left unfinished is
+    /// deleted.</summary>
+    public string? FindBaseOf(Guid job)
+    {
+        foreach (var left in Directory.GetDirectories(path, $"{BasePrefix}*-{EndOf(job)}{Partial}"))
+        {
+            Directory.Delete(left, recursive: true);
+        }
+
+        return Directory.GetDirectories(path, $"{BasePrefix}*-{EndOf(job)}").FirstOrDefault();
+    }
 
     /// <summary>Gives a complete base its name. From here on readers see it.</summary>
     public static string Finish(string partial)
@@ -142,6 +156,8 @@ internal sealed class BackupFolder(string path)
 
         return deleted;
     }
+
+    private static string EndOf(Guid job) => job.ToString("N");
 
     private static (long Timeline, ulong Start)? PlaceOf(string name) =>
         name.Split('-') is [var timeline, var start, ..]

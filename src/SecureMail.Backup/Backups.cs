@@ -32,6 +32,23 @@ public sealed class Backups(
             BackupSource.Of(database, backup), new BackupFolder(backup.Folder!), KeysFor(backup), files,
             cancellationToken);
 
+    /// <summary>Takes the base of a job. A job that is run again after a crash finds the base that it took: there is
+    /// never a second one.</summary>
+    /// <param name="progress">Hears how many bytes of the database were read.</param>
+    /// <returns>The folder of the base.</returns>
+    /// <inheritdoc cref="TakeAsync"/>
+    public async Task<string> TakeOnceAsync(
+        BackupOptions backup, Guid job, IProgress<long> progress, CancellationToken cancellationToken)
+    {
+        var folder = new BackupFolder(backup.Folder!);
+        folder.Create();
+        return folder.FindBaseOf(job)
+            ?? (
+                await BaseBackup.TakeAsync(
+                    BackupSource.Of(database, backup), folder, KeysFor(backup), files, cancellationToken, job, progress)
+            ).Folder;
+    }
+
     /// <summary>Writes the journal until cancelled. A first base is taken if there is none.</summary>
     public Task FollowAsync(BackupOptions backup, CancellationToken stop) =>
         new Journal(

@@ -25,7 +25,7 @@ internal static partial class BaseBackup
     /// <exception cref="IOException">The folder cannot be written. Nothing of the attempt is left.</exception>
     public static async Task<BackupMade> TakeAsync(
         BackupSource source, BackupFolder folder, BackupKeys keys, GatewayFiles files,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken, Guid? job = null, IProgress<long>? progress = null)
     {
         folder.Create();
         var started = keys.Time.GetTimestamp();
@@ -43,7 +43,7 @@ internal static partial class BaseBackup
                 new { slot }, cancellationToken));
         var place = new WalPlace(system.SystemId, system.Timeline, held);
 
-        var partial = folder.NewBase(place, keys.Time.GetUtcNow());
+        var partial = folder.NewBase(place, keys.Time.GetUtcNow(), job);
         Directory.CreateDirectory(partial);
         try
         {
@@ -52,7 +52,7 @@ internal static partial class BaseBackup
             long bytes = 0;
             (ulong Start, ulong End) range = default;
             await PieceAsync(BackupFolder.BaseFile, "base", async writer =>
-                range = await CopyClusterAsync(source, writer, cancellationToken));
+                range = await CopyClusterAsync(source, writer, progress, cancellationToken));
             await PieceAsync(BackupFolder.KeysFile, "keys", async writer =>
                 Copy(await KeyFolderAsync(files, cancellationToken), writer));
             var manifest = new BackupManifest
@@ -97,7 +97,8 @@ internal static partial class BaseBackup
     }
 
     private static async Task<(ulong Start, ulong End)> CopyClusterAsync(
-        BackupSource source, EncryptedBackupWriter writer, CancellationToken cancellationToken)
+        BackupSource source, EncryptedBackupWriter writer, IProgress<long>? progress,
+        CancellationToken cancellationToken)
     {
         using var process = source.StartBaseBackup();
         try
@@ -115,6 +116,7 @@ internal static partial class BaseBackup
                 position += (ulong)read)
             {
                 writer.Write(position, buffer.AsSpan(0, read));
+                progress?.Report((long)position + read);
             }
 
             await process.WaitForExitAsync(cancellationToken);

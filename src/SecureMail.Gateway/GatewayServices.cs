@@ -6,6 +6,7 @@ using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
@@ -87,6 +88,11 @@ public static class GatewayServices
             .AddSingleton<DeadWork>()
             .AddSingleton<RetentionSweep>()
             .AddSingleton<Erasure>()
+            .AddSingleton<JobTable>()
+            .AddSingleton<JobSteps>()
+            .AddSingleton<JobRunner>()
+            .AddSingleton(s => new JobRegister(
+                s.GetRequiredService<JobTable>(), s.GetRequiredService<StorageKeyRotation>()))
             .AddSingleton<PeerRequests>()
             .AddSingleton(s => new Restoration(
                 s.GetRequiredService<GatewayDatabase>(), s.GetRequiredService<DirectoryStore>(),
@@ -103,11 +109,13 @@ public static class GatewayServices
             .AddSingleton<Send>()
             .AddSingleton<Overdue>()
             .AddSingleton<GiveUp>()
+            .AddSingleton<Deadlines>()
             .AddSingleton<OutboundFlow>()
             .AddSingleton<Receive>()
             .AddSingleton<TakeHere>(s => s.GetRequiredService<Receive>().TakeHereAsync)
             .AddSingleton<IncomingValidator>()
             .AddSingleton<PeerEvidence>()
+            .AddSingleton<PeerAlarms>()
             .AddSingleton<WaitingRule>()
             .AddSingleton<AcceptancePolicy>()
             .AddSingleton<Acknowledge>()

@@ -22,6 +22,7 @@ root.Subcommands.Add(DirectoryCommand.Create());
 root.Subcommands.Add(SendCommand.Create());
 root.Subcommands.Add(InboxCommand.Create());
 root.Subcommands.Add(QueueCommand.Create());
+root.Subcommands.Add(JobsCommand.Create());
 root.Subcommands.Add(PolicyCommand.Create());
 root.Subcommands.Add(EraseCommand.Create());
 root.Subcommands.Add(StorageCommand.Create());

@@ -12,8 +12,10 @@ public static class LedgerExporter
 {
     /// <summary>Writes all entries that a checkpoint covers, with checkpoints and cosignatures, from one snapshot of
     /// the database.</summary>
+    /// <param name="progress">Hears how many entries were written.</param>
     public static async Task WriteAsync(
-        NpgsqlDataSource database, VerifierKey log, Stream output, CancellationToken cancellationToken)
+        NpgsqlDataSource database, VerifierKey log, Stream output, CancellationToken cancellationToken,
+        IProgress<long>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(log);
         await using var snapshot = await LedgerSnapshot.OpenAsync(database, 3, cancellationToken);
@@ -76,6 +78,8 @@ public static class LedgerExporter
                             LedgerExport.Json));
                 }
             }
+
+            progress?.Report(index + 1);
         }
         await text.FlushAsync(cancellationToken);
     }

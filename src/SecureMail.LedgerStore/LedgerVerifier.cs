@@ -55,14 +55,16 @@ public sealed class LedgerVerifier
     /// <param name="log">Our log's public key, from the key file or the directory, not from the database.</param>
     /// <param name="seen">Checkpoints of our log that others hold (<see cref="LedgerExport.ReadSeenAsync"/>). The list
     /// may be empty.</param>
+    /// <param name="progress">Hears how many entries were verified.</param>
     public static async Task<LedgerReport> VerifyAsync(
-        NpgsqlDataSource database, VerifierKey log, IReadOnlyList<Checkpoint> seen, CancellationToken cancellationToken)
+        NpgsqlDataSource database, VerifierKey log, IReadOnlyList<Checkpoint> seen, CancellationToken cancellationToken,
+        IProgress<long>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(log);
         ArgumentNullException.ThrowIfNull(seen);
         var verifier = new LedgerVerifier(log, seen);
         await using var snapshot = await LedgerSnapshot.OpenAsync(database, 3, cancellationToken);
-        var size = await verifier.WalkAsync(snapshot, cancellationToken);
+        var size = await verifier.WalkAsync(snapshot, progress, cancellationToken);
         await verifier.CheckListsAsync(snapshot[0], cancellationToken);
         if (verifier._suppressed > 0)
         {
@@ -71,7 +73,8 @@ public sealed class LedgerVerifier
         return new LedgerReport(size, verifier._checkpoints.Count, verifier._seen.Agreed, verifier._problems);
     }
 
-    private async Task<long> WalkAsync(LedgerSnapshot snapshot, CancellationToken cancellationToken)
+    private async Task<long> WalkAsync(
+        LedgerSnapshot snapshot, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         await using var leafCommand = Command(
             snapshot[0],
@@ -121,6 +124,7 @@ public sealed class LedgerVerifier
 
             await _checkpoints.CheckAsync(frontier, cancellationToken);
             _seen.Check(frontier);
+            progress?.Report(frontier.Size);
         }
         await _nodes.FinishAsync(cancellationToken);
         await _checkpoints.FinishAsync(frontier.Size, cancellationToken);

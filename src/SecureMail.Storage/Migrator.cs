@@ -18,7 +18,7 @@ namespace SecureMail.Storage;
 public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 {
     /// <summary>The first line of a migration after which the previous build still works.</summary>
-    internal const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
+    public const string ExpandsOnly = "-- expands only: nodes of the build before go on working on it";
 
     // More than two minutes in all, most of it waiting between attempts so that other transactions can run.
     private const int Attempts = 200;
@@ -26,6 +26,10 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
     /// <summary>All migrations of this build in the order of application. A name is <c>SCHEMA/FILE</c>.</summary>
     internal IReadOnlyList<Migration> Known { get; } =
     [.. sets.SelectMany(s => s.Files.Select(m => m with { Name = $"{s.Schema}/{m.Name}" }))];
+
+    /// <summary>Names of files of earlier builds that this build does not have any more. A database may have them,
+    /// because nodes of the build before may still work on their tables.</summary>
+    public IReadOnlyList<string> Retired { get; init; } = [];
 
     /// <summary>Tables of the sets that the gateway's role may only add to, as <c>schema.table</c>.</summary>
     internal IReadOnlyList<string> AppendOnlyTables { get; } = [.. sets.SelectMany(s => s.AppendOnlyTables)];
@@ -57,9 +61,10 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
             """,
             cancellationToken);
         var pending = await PendingAsync(connection, cancellationToken);
-        foreach (var (name, sql) in pending)
+        foreach (var migration in pending)
         {
-            await ApplyAsync(connection, name, sql, cancellationToken);
+            migration.Install?.Invoke(connection);
+            await ApplyAsync(connection, migration.Name, migration.Sql, cancellationToken);
         }
 
         return [.. pending.Select(m => m.Name)];
@@ -146,8 +151,8 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
         }
 
         if (
-            applied.Keys.FirstOrDefault(name => !expanded.Contains(name) && Known.All(m => m.Name != name)) is
-            { } unknown)
+            applied.Keys.FirstOrDefault(name =>
+                !expanded.Contains(name) && !Retired.Contains(name) && Known.All(m => m.Name != name)) is { } unknown)
         {
             throw new StorageUnavailableException(
                 StorageFault.SchemaAhead, [unknown], $"The database is newer than this build ({unknown}).");
@@ -196,7 +201,12 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
 
 /// <summary>One SQL file that changes the schema.</summary>
 /// <param name="Name">The file's name. Within a set the names sort in the order of application.</param>
-public sealed record Migration(string Name, string Sql);
+public sealed record Migration(string Name, string Sql)
+{
+    /// <summary>What a package installs by itself, in transactions of its own, before the file. After a crash it is run
+    /// again and adds what is missing. The connection is of the owner and holds the lock of the migration.</summary>
+    public Action<NpgsqlConnection>? Install { get; init; }
+}
 
 /// <summary>The migrations of one PostgreSQL schema, in order.</summary>
 /// <param name="Schema">The schema's name. It is created before the first file runs.</param>

@@ -137,6 +137,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>The short folder that belongs to a data folder, for sockets whose path in the data folder would be too
+    /// long.</summary>
+    public static string ShortFolderOf(string dataFolder) => PlacesOf(Path.GetFullPath(dataFolder)).Sockets;
+
     private static (string Data, string Sockets, ServerAccount? Account) PlacesOf(string folder)
     {
         var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..12];
@@ -306,8 +310,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         {
             // Another user may have created this name under /tmp. Then the directory is not ours, and setting its mode
             // fails.
+            // Others may pass through it to a socket that is meant for them; the folders in it decide.
+            const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
             Directory.CreateDirectory(parent, Private);
-            File.SetUnixFileMode(parent, Private);
+            File.SetUnixFileMode(parent, Passable);
         }
 
         Directory.CreateDirectory(path, Private);

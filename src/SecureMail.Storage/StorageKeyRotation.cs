@@ -23,14 +23,16 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
 
     /// <summary>Makes a key and moves all blobs to it.</summary>
     /// <param name="makeKey">False: move to the current key, to continue a run that was stopped.</param>
-    public async Task<RotationAnswer> RotateAsync(bool makeKey, CancellationToken cancellationToken)
+    /// <param name="progress">Hears how many blobs were moved.</param>
+    public async Task<RotationAnswer> RotateAsync(
+        bool makeKey, CancellationToken cancellationToken, IProgress<long>? progress = null)
     {
         if (makeKey)
         {
             keys.Add();
         }
 
-        var rewrapped = await WrapAgainAsync(cancellationToken);
+        var rewrapped = await WrapAgainAsync(progress, cancellationToken);
         foreach (var (table, id) in CardTables)
         {
             await EncryptCardsAgainAsync(table, id, cancellationToken);
@@ -49,7 +51,32 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
             [.. keys.Names.Where(n => n != keys.Current && !used.Contains(n)).Order(StringComparer.Ordinal)]);
     }
 
-    private async Task<long> WrapAgainAsync(CancellationToken cancellationToken)
+    /// <summary>Makes a key for a rotation that another process does, and answers the name.</summary>
+    /// <param name="makeKey">False: answers the current key.</param>
+    public string Prepare(bool makeKey)
+    {
+        if (makeKey)
+        {
+            keys.Add();
+        }
+
+        return keys.Current;
+    }
+
+    /// <summary>Wraps new blobs from now on under the key that another process made. Answers false where the key folder
+    /// of this node does not have it.</summary>
+    public bool TryUse(string key) => keys.TryUse(key);
+
+    /// <summary>How many blobs lie under another key than the current one.</summary>
+    public async Task<long> CountRemainingAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return await connection.ScalarAsync<long>(
+            "SELECT count(*) FROM gateway.blob WHERE erased_at IS NULL AND storage_key <> @Current",
+            new { keys.Current }, cancellationToken);
+    }
+
+    private async Task<long> WrapAgainAsync(IProgress<long>? progress, CancellationToken cancellationToken)
     {
         long total = 0;
         var after = Guid.Empty;
@@ -90,6 +117,7 @@ public sealed class StorageKeyRotation(GatewayDatabase database, StorageKeys key
 
             total += count;
             after = last;
+            progress?.Report(total);
         }
     }
 

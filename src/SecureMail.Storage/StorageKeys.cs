@@ -47,6 +47,21 @@ public sealed class StorageKeys
         Current = _keys.Keys.Max(StringComparer.Ordinal)!;
     }
 
+    /// <summary>Reads the folder again and wraps new blobs under the key that sorts last in it. Answers false where the
+    /// folder does not have the key of that name.</summary>
+    internal bool TryUse(string name)
+    {
+        var keys = Read(_folder);
+        if (!keys.ContainsKey(name))
+        {
+            return false;
+        }
+
+        _keys = keys;
+        Current = keys.Keys.Max(StringComparer.Ordinal)!;
+        return true;
+    }
+
     private static void Make(string folder, int number)
     {
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };

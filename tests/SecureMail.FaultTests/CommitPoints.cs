@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
@@ -54,6 +55,16 @@ internal static class CommitPoints
             ["queue.give-up"] = run => HeldWorkAsync(run, null, "drop"),
             ["ledger.checkpoint"] = run => ExchangeAsync(run, visitA: true),
             ["recurring.peers"] = run => ExchangeAsync(run, visitA: true),
+            ["queue.timer"] = run => ExchangeAsync(run, visitA: true),
+            ["queue.recur"] = run => ExchangeAsync(run, visitA: true),
+
+            // Background jobs: retention begins when a node starts for the first time.
+            ["job.recover"] = RetentionRunsAsync,
+            ["job.begin"] = RetentionRunsAsync,
+            ["job.renew"] = LongJobAsync,
+            ["job.settle"] = RetentionRunsAsync,
+            ["job.request"] = RequestJobAsync,
+            ["job.sign"] = SignReleasedAsync,
 
             // Clocks.
             ["clock.begin"] = WrongClockAsync,
@@ -89,15 +100,13 @@ internal static class CommitPoints
             ["peer.resend"] = run => RestoredAsync(run, visitA: false),
         };
 
-    // Quartz.NET writes times as ticks since the year 1.
-    internal const string NowInTicks = "((extract(epoch FROM now()) * 10000000)::bigint + 621355968000000000)";
+    /// <summary>Every timer is due at once, and so is retention.</summary>
+    internal const string DueNow = """
+        UPDATE gateway.job SET ended_at = now() - interval '2 hours' WHERE kind = 'retention' AND ended_at > now() - interval '1 hour';
+        UPDATE gateway.work SET run_at = now() WHERE period IS NOT NULL AND state = 'ready' AND run_at > now()
+        """;
 
-    /// <summary>Every recurring job is due at once.</summary>
-    private const string DueNow =
-        $"UPDATE quartz.qrtz_triggers SET next_fire_time = {NowInTicks} WHERE trigger_state = 'WAITING' AND next_fire_time > {NowInTicks}";
-
-    /// <summary>Has the recurring jobs fall due again and again until one of them has done its work. A trigger that is
-    /// due is left alone: the scheduler is taking it.</summary>
+    /// <summary>Has what recurs fall due again and again until it has done its work.</summary>
     private static async Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done)
     {
         try
@@ -117,7 +126,7 @@ internal static class CommitPoints
                     '\n',
                     await Outcome.ListAsync(
                         gateway.Owner,
-                        "SELECT 'now ' || extract(epoch FROM now())::bigint || ' ' || t::text FROM quartz.qrtz_triggers t UNION ALL SELECT f::text FROM quartz.qrtz_fired_triggers f UNION ALL SELECT s::text FROM quartz.qrtz_scheduler_state s"
+                        "SELECT 'now ' || now() || ' ' || w::text FROM gateway.work w UNION ALL SELECT j::text FROM gateway.job j UNION ALL SELECT q::text FROM hangfire.jobqueue q UNION ALL SELECT s::text FROM hangfire.state s"
                     )),
                 e);
         }
@@ -222,6 +231,66 @@ internal static class CommitPoints
             PrivateCluster.DeleteFiles(lost.DataFolder);
             PrivateCluster.DeleteFiles(into.DataFolder);
         }
+    }
+
+    private static async Task RetentionRunsAsync(FaultRun run)
+    {
+        await ExchangeAsync(run, visitA: true);
+        await RetentionIsDoneAsync(run);
+    }
+
+    private static Task RetentionIsDoneAsync(FaultRun run) =>
+        DueUntilAsync(run.A, async () =>
+            await run.A.ScalarAsync<string>("SELECT state FROM gateway.job WHERE kind = 'retention'") == "done");
+
+    /// <summary>Retention waits for another destruction, longer than the lease of a job lasts without renewal.</summary>
+    private static async Task LongJobAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await using (var other = new NpgsqlConnection(run.A.Owner))
+        {
+            await other.OpenAsync();
+            await AdvisoryLock.Destruction.TakeForConnectionAsync(other, CancellationToken.None);
+            await run.VisitAsync(run.A);
+        }
+
+        await RetentionIsDoneAsync(run);
+    }
+
+    private static async Task RequestJobAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.CommandAsync(
+            run.A,
+            () =>
+                run.A.ScalarAsync<bool>(
+                    "SELECT count(*) = 1 AND (SELECT count(*) FROM hangfire.jobqueue) = 1 FROM gateway.job WHERE kind = 'ledger-verification'"
+                ),
+            lostAnswer: 69, "ledger", "verify", "--background");
+        run.A.Run();
+        await TwoGateways.EventuallyAsync(
+            async () =>
+                await run.A.ScalarAsync<string>("SELECT state FROM gateway.job WHERE kind = 'ledger-verification'")
+                    == "done"
+                    ? ""
+                    : null,
+            "the job that was asked for");
+    }
+
+    private static async Task SignReleasedAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        await run.A.ScalarAsync<object>("UPDATE gateway.work SET state = 'held' WHERE kind = 'seal'");
+        await run.CommandAsync(
+            run.A,
+            () =>
+                run.A.ScalarAsync<bool>(
+                    "SELECT EXISTS (SELECT FROM hangfire.job WHERE invocationdata ->> 'Method' = 'SignDispatch')"),
+            lostAnswer: 69, "queue", "retry");
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
     }
 
     private static async Task ExchangeAsync(FaultRun run, bool visitA)
@@ -541,7 +610,7 @@ internal static class CommitPoints
             await run.B.ScalarAsync<long>(
                 $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{message.Id}'")
         ).ShouldBe(1);
-        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work")).ShouldBe(0);
+        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")).ShouldBe(0);
     }
 
     private static async Task PoisonDispatchAsync(FaultRun run)
@@ -664,7 +733,7 @@ internal static class CommitPoints
         var visit = own.VisitAsync(own.A);
         await TwoGateways.EventuallyAsync(
             async () =>
-                await own.A.ScalarAsync<long>("SELECT count(*) FROM quartz.qrtz_scheduler_state") == 1 ? "" : null,
+                await own.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.server") == 1 ? "" : null,
             "the process to serve");
         server.Step(TimeSpan.FromHours(1));
         await visit;

@@ -320,7 +320,7 @@ internal sealed class Storm : IAsyncDisposable
             foreach (var gateway in _gateways)
             {
                 now += await gateway.ScalarAsync<long>(
-                    $"SELECT (SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state <> 'acknowledged' AND recipient_code <> '{Dead}') + (SELECT count(*) FROM gateway.work WHERE NOT {IsForTheDead}) + (SELECT count(*) FROM ledger.pending)"
+                    $"SELECT (SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state <> 'acknowledged' AND recipient_code <> '{Dead}') + (SELECT count(*) FROM gateway.work WHERE period IS NULL AND NOT {IsForTheDead}) + (SELECT count(*) FROM ledger.pending)"
                 );
             }
 
@@ -356,7 +356,7 @@ internal sealed class Storm : IAsyncDisposable
                 (
                     await Outcome.ListAsync(
                         gateway.Owner,
-                        $"SELECT kind || ' ' || state || ' ' || run_at || ' ' || coalesce(last_error, '') FROM gateway.work WHERE NOT {IsForTheDead} LIMIT 20"
+                        $"SELECT kind || ' ' || state || ' ' || run_at || ' ' || coalesce(last_error, '') FROM gateway.work WHERE period IS NULL AND NOT {IsForTheDead} LIMIT 20"
                     )
                 ).Select(w => $"{gateway.Node.Name} {w}"));
             waiting.AddRange(
@@ -400,7 +400,7 @@ internal sealed class Storm : IAsyncDisposable
                 await gateway.ScalarAsync<long>(
                     $"SELECT count(*) FROM gateway.transmission WHERE recipient_code = '{Dead}' AND state <> 'queued'")
             ).ShouldBe(0);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE state = 'leased'")).ShouldBe(
+            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL AND state = 'leased'")).ShouldBe(
                 0, "leases");
             await gateway.ScalarAsync<object>($"DELETE FROM gateway.work WHERE {IsForTheDead}");
             var accepted = _accepted.Values.Count(d => Codes[d.Sender] == Codes[_gateways.IndexOf(gateway)]);

@@ -32,7 +32,7 @@ public sealed partial class ArchitectureTests
     private static readonly string[] GatewayFolders =
     [
         "Vocabulary", "Words", "Telemetry", "Schema", "Directories", "Policy", "Registers", "Keys", "Clock", "Outbound",
-        "Inbound", "Health", "Retention", "Recovery",
+        "Inbound", "Health", "Retention", "Jobs", "Recovery",
     ];
 
     private static readonly string Root = Repository.Root;
@@ -59,7 +59,11 @@ public sealed partial class ArchitectureTests
     public void The_scheduler_is_known_to_the_host_alone() =>
         Directory
             .GetFiles(Path.Combine(Root, "src"), "*.csproj", SearchOption.AllDirectories)
-            .Where(p => XDocument.Load(p).Descendants("PackageReference").Any(r => r.Attribute("Include")?.Value == "Quartz"))
+            .Where(p =>
+                XDocument
+                    .Load(p)
+                    .Descendants("PackageReference")
+                    .Any(r => r.Attribute("Include")!.Value.StartsWith("Hangfire", StringComparison.Ordinal)))
             .Select(p => Path.GetFileName(p))
             .ShouldBe(["SecureMail.Host.csproj"]);
 

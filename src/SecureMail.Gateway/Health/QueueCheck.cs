@@ -38,7 +38,7 @@ internal sealed class QueueCheck(
                   count(*) FILTER (WHERE kind NOT IN ('{WorkKind.SignAndEncrypt}', '{WorkKind.Send}')),
                   EXISTS (SELECT FROM gateway.work WHERE state = '{WorkState.Dead}')
                 FROM (
-                  SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}'
+                  SELECT kind FROM gateway.work WHERE state <> '{WorkState.Dead}' AND period IS NULL
                   LIMIT {(2L * options.QueueDepth) + 1}) w
                 """
             ),

@@ -55,6 +55,16 @@ public static class RestoredGateway
                 SET state = '{WorkState.Ready}', run_at = now(), lease_owner = NULL, lease_until = NULL,
                   last_error = 'restored'
                 WHERE state = '{WorkState.Leased}';
+                -- What was asked for before the loss is not begun by the restored gateway.
+                UPDATE gateway.job
+                SET state = '{JobState.Failed}', ended_at = now(), reason = '{JobReason.Restored}', lease_owner = NULL,
+                  lease_until = NULL
+                WHERE state IN ('{JobState.Requested}', '{JobState.Running}');
+                DO $$ BEGIN
+                  EXECUTE (
+                    SELECT 'TRUNCATE ' || string_agg(format('hangfire.%I', tablename), ', ')
+                    FROM pg_tables WHERE schemaname = 'hangfire' AND tablename <> 'schema');
+                END $$;
                 INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state)
                 VALUES (@now, @Entries, @since, '{RestorationState.Asking}')
                 """,

@@ -19,6 +19,16 @@ public static class WorkKind
     /// recorded.</summary>
     public const string SendReceipt = "receipt";
 
+    /// <summary>A timer: marks what is overdue, late, or too old to be sent. Started by every node.</summary>
+    public const string Overdue = "overdue";
+
+    /// <summary>A timer: raises the alarm over peers' checkpoints that no proof joins. Started by every node.</summary>
+    public const string PeerAlarms = "peer-alarms";
+
+    /// <summary>A timer: asks again for jobs that nobody does. Started by every node.</summary>
+    public const string LostJobs = "lost-jobs";
+
     /// <summary>Every value.</summary>
-    public static IReadOnlyList<string> All { get; } = [SignAndEncrypt, Send, Validate, SendReceipt];
+    public static IReadOnlyList<string> All { get; } =
+        [SignAndEncrypt, Send, Validate, SendReceipt, Overdue, PeerAlarms, LostJobs];
 }

@@ -64,6 +64,15 @@ public static class Catalogue
     public static string Verdict(string? verdict, CultureInfo language) =>
         Text("Verdict." + (verdict ?? "none"), language);
 
+    /// <summary>A <see cref="JobKind"/>.</summary>
+    public static string Job(string kind, CultureInfo language) => Text("Job." + kind, language);
+
+    /// <summary>A <see cref="Vocabulary.JobState"/>.</summary>
+    public static string JobState(string state, CultureInfo language) => Text("JobState." + state, language);
+
+    /// <summary>A <see cref="Vocabulary.JobReason"/>, or the name of an exception's type as it is.</summary>
+    public static string JobReason(string reason, CultureInfo language) => Text("JobReason." + reason, language);
+
     /// <summary>A <see cref="RestorationPeerState"/>.</summary>
     public static string RestorationPeer(string state, CultureInfo language) =>
         Text("RestorationPeer." + state, language);

@@ -2,6 +2,8 @@ using System.CommandLine;
 using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Jobs;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
 
@@ -36,12 +38,14 @@ internal static class BackupCommand
         {
             Description = Phrase.Of("backup.release"),
         };
+        var background = JobsCommand.Background();
         var command = new Command(
             "backup",
             Phrase.Help(
                 "backup.help",
                 "securemail backup --to /mnt/backup --recovery-certificate recovery.pem --keep 7",
                 "securemail backup --to /mnt/backup --recovery-certificate recovery.pem --follow",
+                "securemail backup --background",
                 "securemail backup --release"))
         {
             config,
@@ -51,6 +55,7 @@ internal static class BackupCommand
             follow,
             keep,
             release,
+            background,
             json,
         };
         command.SetAction(
@@ -60,6 +65,24 @@ internal static class BackupCommand
                 if (parsed.GetValue(keep) is < 1)
                 {
                     throw new UsageException(Phrase.Of("backup.keep-one"));
+                }
+
+                if (parsed.GetValue(background))
+                {
+                    // The gateway that serves takes the base, by its own configuration.
+                    if (parsed.GetValue(follow) || parsed.GetValue(release) || parsed.GetValue(to) is not null
+                        || parsed.GetValue(certificate) is not null || parsed.GetValue(keep) is not null)
+                    {
+                        throw new UsageException(Phrase.Of("jobs.background-alone"));
+                    }
+
+                    Options(gateway, to: null, certificate: null);
+                    return await GatewayCommand.RunAsync<JobRegister>(
+                        gateway, static _ => { },
+                        async jobs =>
+                            JobsCommand.Requested(
+                                await jobs.RequestAsync(JobKind.BaseBackup, cancellationToken), parsed.GetValue(json)),
+                        cancellationToken);
                 }
 
                 return await GatewayCommand.RunAsync<Backups>(

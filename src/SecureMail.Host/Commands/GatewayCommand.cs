@@ -29,6 +29,18 @@ internal static class GatewayCommand
         Create(name, description, symbols, (services, parsed, cancellationToken) =>
             action(services.GetRequiredService<T1>(), services.GetRequiredService<T2>(), parsed, cancellationToken));
 
+    /// <inheritdoc cref="Create{T}"/>
+    public static Command Create<T1, T2, T3>(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<T1, T2, T3, ParseResult, CancellationToken, Task<int>> action)
+        where T1 : notnull
+        where T2 : notnull
+        where T3 : notnull =>
+        Create(name, description, symbols, (services, parsed, cancellationToken) =>
+            action(
+                services.GetRequiredService<T1>(), services.GetRequiredService<T2>(),
+                services.GetRequiredService<T3>(), parsed, cancellationToken));
+
     /// <summary>Opens the database, runs the action on one service of the gateway, and closes everything.</summary>
     public static async Task<int> RunAsync<T>(
         GatewaySettings settings, Action<ILoggingBuilder> logging, Func<T, Task<int>> action,

@@ -1,8 +1,10 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
@@ -139,13 +141,25 @@ internal static class LedgerCommand
         {
             Description = Phrase.Of("ledger.seen"),
         };
+        var background = JobsCommand.Background();
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister>(
             "verify",
-            Phrase.Help("ledger.verify.help", "securemail ledger verify --seen cong-b.jsonl"),
-            [seen, json],
-            async (database, identity, parsed, cancellationToken) =>
+            Phrase.Help(
+                "ledger.verify.help", "securemail ledger verify --seen cong-b.jsonl",
+                "securemail ledger verify --background"),
+            [seen, background, json],
+            async (database, identity, jobs, parsed, cancellationToken) =>
             {
+                if (parsed.GetValue(background))
+                {
+                    return parsed.GetValue(seen) is null
+                        ? JobsCommand.Requested(
+                            await jobs.RequestAsync(JobKind.LedgerVerification, cancellationToken),
+                            parsed.GetValue(json))
+                        : throw new UsageException(Phrase.Of("jobs.background-alone"));
+                }
+
                 IReadOnlyList<Checkpoint> held = [];
                 if (parsed.GetValue(seen) is { } file)
                 {
@@ -181,13 +195,31 @@ internal static class LedgerCommand
 
     private static Command Export()
     {
-        var file = new Argument<FileInfo>("FILE") { Description = Phrase.Of("ledger.argument-file") };
-        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity>(
+        var file = new Argument<FileInfo?>("FILE")
+        {
+            Description = Phrase.Of("ledger.argument-file"),
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        var background = JobsCommand.Background();
+        var json = CommandLine.JsonLines();
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister>(
             "export",
-            Phrase.Help("ledger.export.help", "securemail ledger export nhatky.jsonl"),
-            [file],
-            async (database, identity, parsed, cancellationToken) =>
+            Phrase.Help(
+                "ledger.export.help", "securemail ledger export nhatky.jsonl", "securemail ledger export --background"),
+            [file, background, json],
+            async (database, identity, jobs, parsed, cancellationToken) =>
             {
+                if (parsed.GetValue(background) == (parsed.GetValue(file) is not null))
+                {
+                    throw new UsageException(Phrase.Of("ledger.file-or-background"));
+                }
+
+                if (parsed.GetValue(background))
+                {
+                    return JobsCommand.Requested(
+                        await jobs.RequestAsync(JobKind.LedgerExport, cancellationToken), parsed.GetValue(json));
+                }
+
                 await using var output = parsed.GetValue(file)!.Create();
                 await LedgerExporter.WriteAsync(database.Source, identity.Ledger.Verifier, output, cancellationToken);
                 return ExitCode.Done;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Host.Words;
 using SecureMail.Storage.Queue;
 
@@ -65,17 +66,18 @@ internal static class QueueCommand
             Description = Phrase.Of("queue.argument-id"),
             Arity = ArgumentArity.ZeroOrOne,
         };
-        return GatewayCommand.Create<WorkQueue>(
+        return GatewayCommand.Create<WorkQueue, JobRegister>(
             "retry",
             Phrase.Help("queue.retry.help", "securemail queue retry 42"),
             [id],
-            async (queue, parsed, cancellationToken) =>
+            async (queue, jobs, parsed, cancellationToken) =>
             {
                 var done = parsed.GetValue(id) is { } one
                     ? await queue.RetryAsync(one, cancellationToken)
                         ? 1
                         : 0
                     : await queue.ReleaseHeldAsync(cancellationToken);
+                await jobs.SignReleasedAsync(cancellationToken);
                 Console.Out.WriteLine(Phrase.Of("queue.put-back", done));
                 return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
             });

@@ -1,9 +1,11 @@
 using System.CommandLine;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
+using SecureMail.Host.Background;
 using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
 using SecureMail.Host.Settings;
@@ -62,16 +64,21 @@ internal static class ServeCommand
                 o.UseUtcTimestamp = true;
             })
             .AddFilter("Microsoft", LogLevel.Warning)
-            .AddFilter("Quartz", LogLevel.Warning)
+            .AddFilter("Hangfire", LogLevel.Warning)
             .AddFilter("Npgsql", LogLevel.Warning);
+        var data = configuration.Gateway.Database.DataFolder;
         builder.AddConsole(configuration.Process.Http);
+        builder.WebHost.ConfigureKestrel(kestrel => LocalSocket.Listen(kestrel, data));
         builder.Services.AddGateway(configuration.Gateway, database).AddGatewayHost(configuration.Smtp);
         builder.Services.AddTelemetry(configuration);
         await using var app = builder.Build();
+        JobStore.LogTo(app.Services.GetRequiredService<ILoggerFactory>());
+        app.UseLocalSocket();
         app.MapConsole(app.Services.GetRequiredService<GatewayStatus>().AskAsync);
         var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("SecureMail");
         StartupReport.Log(logger, configuration);
         await app.StartAsync(stop);
+        await LocalSocket.ShareAsync(data, stop);
         HostLog.Serving(logger, configuration.Gateway.Directory.Name, string.Join(", ", app.Urls));
         await app.WaitForShutdownAsync(stop);
         // A service that failed has stopped the host; its exception is the command's.

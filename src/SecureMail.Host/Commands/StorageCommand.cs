@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Host.Words;
 using SecureMail.Storage;
 
@@ -14,14 +15,23 @@ internal static class StorageCommand
         {
             Description = Phrase.Of("storage.resume"),
         };
+        var background = JobsCommand.Background();
         var json = CommandLine.JsonLines();
         command.Subcommands.Add(
-            GatewayCommand.Create<StorageKeyRotation>(
+            GatewayCommand.Create<StorageKeyRotation, JobRegister>(
                 "rotate",
-                Phrase.Help("storage.rotate.help", "securemail storage rotate"),
-                [resume, json],
-                async (rotation, parsed, cancellationToken) =>
+                Phrase.Help(
+                    "storage.rotate.help", "securemail storage rotate", "securemail storage rotate --background"),
+                [resume, background, json],
+                async (rotation, jobs, parsed, cancellationToken) =>
                 {
+                    if (parsed.GetValue(background))
+                    {
+                        return JobsCommand.Requested(
+                            await jobs.RequestRotationAsync(!parsed.GetValue(resume), cancellationToken),
+                            parsed.GetValue(json));
+                    }
+
                     var answer = await rotation.RotateAsync(!parsed.GetValue(resume), cancellationToken);
                     CommandLine.Say(
                         parsed.GetValue(json),

@@ -1,41 +1,42 @@
-using System.Text;
-using Quartz;
+using Hangfire.PostgreSql;
 using SecureMail.Gateway.Schema;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Schema;
 
-/// <summary>The schemas of a node's database: the gateway's, then the scheduler's.</summary>
+/// <summary>The schemas of a node's database: the gateway's, then Hangfire's.</summary>
 internal static class HostSchema
 {
     /// <summary>Brings a database to the schema of this build.</summary>
-    public static Migrator Migrator { get; } = new([.. GatewaySchema.Migrations, Quartz()]);
-
-    /// <summary>The scheduler's own tables, from the script in its assembly, put into a schema of their own.</summary>
-    private static MigrationSet Quartz()
+    public static Migrator Migrator { get; } = new([.. GatewaySchema.Migrations, Hangfire])
     {
-        using var script = new StreamReader(
-            typeof(IJob).Assembly.GetManifestResourceStream("Quartz.Impl.AdoJobStore.Schema.create_postgres.sql")!,
-            Encoding.UTF8);
-        // The script's own placeholders: {0} the tables' prefix, {1} the same without the schema.
-        var tables = script
-            .ReadToEnd()
-            .Replace("{0}", "quartz.qrtz_", StringComparison.Ordinal)
-            .Replace("{1}", "qrtz_", StringComparison.Ordinal);
-        return new MigrationSet(
-            "quartz",
+        // The scheduler before Hangfire. Its tables stay for nodes of the build before; a later release drops them.
+        Retired = ["quartz/4.7"],
+    };
+
+    /// <summary>Hangfire's own tables, installed by its package, and the gateway's right to use them. The installer
+    /// reports no failure, so the file behind it looks whether the tables are those of this package.</summary>
+    private static MigrationSet Hangfire =>
+        new(
+            "hangfire",
             [
                 new Migration(
-                    "4.7",
+                    "1.21",
                     $"""
-                    {tables}
+                    {Migrator.ExpandsOnly}
                     DO $$ BEGIN
+                      IF (SELECT max(version) FROM hangfire.schema) IS DISTINCT FROM 23 THEN
+                        RAISE EXCEPTION 'The tables of Hangfire were not installed.';
+                      END IF;
                       IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'securemail_gateway') THEN
-                        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA quartz TO securemail_gateway;
+                        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hangfire TO securemail_gateway;
+                        GRANT USAGE ON ALL SEQUENCES IN SCHEMA hangfire TO securemail_gateway;
                       END IF;
                     END $$;
                     """
-                ),
+                )
+                {
+                    Install = static connection => PostgreSqlObjectsInstaller.Install(connection, "hangfire"),
+                },
             ]);
-    }
 }

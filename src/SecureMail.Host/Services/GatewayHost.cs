@@ -1,5 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using SecureMail.Host.Background;
+using SecureMail.Storage;
 
 namespace SecureMail.Host.Services;
 
@@ -15,6 +17,7 @@ internal static class GatewayHost
         services.Configure<HostOptions>(o => o.ShutdownTimeout = Grace);
         services.AddSingleton(smtp).AddSingleton<WorkGate>().AddSingleton<GatewayStatus>();
         services.AddRunning<ServingNode>();
+        services.AddRunning<LocalSocket>();
         // The journal outlives everything that writes. Otherwise the last commits would be answered and be in no
         // backup.
         services.AddRunning<JournalService>();
@@ -25,7 +28,8 @@ internal static class GatewayHost
         services.AddRunning<ClockService>();
         services.AddRunning<SequencerService>();
         services.AddRunning<WorkerService>();
-        services.AddRunning<RecurringWork>();
+        services.AddSingleton(s => JobStore.Open(s.GetRequiredService<GatewayDatabase>()));
+        services.AddRunning<JobService>();
         return services;
     }
 

@@ -2,17 +2,23 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage.Queue;
 
 namespace SecureMail.Host.Services;
 
-/// <summary>Works off the queue: which handler does which kind of work, and how many at once.</summary>
+/// <summary>Works off the queue: which handler does which kind of work, how many at once, and how often the timers fall
+/// due.</summary>
 internal sealed class WorkerService(
-    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, DeadWork dead, DeliveryOptions delivery, ServingNode node,
-    WorkGate gate, TimeProvider time, ILogger<Worker> logger) : BackgroundService
+    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, Deadlines deadlines, PeerAlarms peers, JobRunner jobs,
+    DeadWork dead, DeliveryOptions delivery, ServingNode node, WorkGate gate, TimeProvider time,
+    ILogger<Worker> logger) : BackgroundService
 {
+    private Worker? _worker;
+
     private const int SendSlots = 16;
 
     // The bytes of a message do not change, so a message that fails always fails the same way. The delays of five tries
@@ -20,10 +26,15 @@ internal sealed class WorkerService(
     // being replaced. What is known to pass (a database that is away, a token, a clock) does not count.
     private const int TriesOfValidation = 5;
 
+    /// <summary>Signs one accepted dispatch now, if its work is due and nobody does it.</summary>
+    public Task SignAsync(Guid dispatch, CancellationToken cancellationToken) =>
+        _worker?.DoAsync(WorkKind.SignAndEncrypt, dispatch, cancellationToken) ?? Task.CompletedTask;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await gate.WaitAsync(stoppingToken);
         using var worker = new Worker(queue, Handlers(), node.Name, time, logger);
+        _worker = worker;
         await worker.RunAsync(stoppingToken);
     }
 
@@ -41,5 +52,8 @@ internal sealed class WorkerService(
                 MostFailures = TriesOfValidation,
             },
             [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync, dead.GiveUpAsync),
+            [WorkKind.Overdue] = new(1, deadlines.CheckAsync, dead.GiveUpAsync) { Every = delivery.OverdueEvery },
+            [WorkKind.PeerAlarms] = new(1, peers.RaiseAsync, dead.GiveUpAsync) { Every = PeerAlarms.Every },
+            [WorkKind.LostJobs] = new(1, jobs.RecoverAsync, dead.GiveUpAsync) { Every = JobRunner.RecoverEvery },
         };
 }

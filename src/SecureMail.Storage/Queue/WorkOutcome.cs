@@ -9,6 +9,9 @@ public abstract record WorkOutcome
     /// <summary>Completed: its row is gone.</summary>
     public sealed record Done : WorkOutcome;
 
+    /// <summary>A timer did what was due; it falls due again after its period.</summary>
+    public sealed record Recur : WorkOutcome;
+
     /// <summary>Failed for now; again after the back-off of its attempts.</summary>
     public sealed record Retry(string Reason) : WorkOutcome
     {

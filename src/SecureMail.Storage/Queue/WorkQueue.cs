@@ -64,6 +64,26 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 batches = work.Select(w => w.Batch).ToArray(),
             }, cancellationToken);
 
+    /// <summary>Sees to it that there is the one row of a timer: work on the gateway itself that falls due again and
+    /// again. It is due at once where it is new. A timer that was given up goes on.</summary>
+    internal async Task StartTimerAsync(string kind, TimeSpan period, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        // Every node starts it. After a crash before this commit the next start of a node does it.
+        await connection.CommitAsync("queue.timer", c => c.ExecuteAsync(
+            $"""
+            INSERT INTO gateway.work (kind, subject, period, failures) VALUES (@kind, @subject, @period, 0)
+            ON CONFLICT (kind, subject) DO UPDATE
+            SET period = excluded.period, run_at = least(gateway.work.run_at, now() + excluded.period),
+              state = CASE WHEN gateway.work.state = '{WorkState.Leased}' THEN gateway.work.state
+                ELSE '{WorkState.Ready}' END,
+              failures = CASE WHEN gateway.work.state = '{WorkState.Dead}' THEN 0 ELSE gateway.work.failures END
+            WHERE gateway.work.period IS DISTINCT FROM excluded.period
+              OR gateway.work.state IN ('{WorkState.Held}', '{WorkState.Dead}')
+            """,
+            new { kind, subject = Guid.Empty, period }, cancellationToken));
+    }
+
     /// <summary>Frees the work that awaited these ledger entries. It runs in the sequencer's transaction, so that the
     /// checkpoint and the release are one commit.</summary>
     public static async Task ReleaseAsync(
@@ -115,15 +135,18 @@ public sealed class WorkQueue(NpgsqlDataSource database)
 
     /// <param name="destinations">Null: the kind has no destinations, and the oldest rows are taken.</param>
     /// <returns>At most as many as asked for; with each come, beyond that number, the due rows of its batch.</returns>
+    /// <param name="subject">Only the work on this subject; null: any.</param>
     internal async Task<IReadOnlyList<WorkItem>> LeaseAsync(
         string kind, string owner, TimeSpan lease, int most, DestinationLimits? destinations,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken, Guid? subject = null)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
             c.ListAsync<LeasedRow>(
                 $"""
-                {(destinations is null ? Oldest(most) : LeaseByDestination.Pick(most, destinations))},
+                {(subject is not null ? OfSubject
+                    : destinations is null ? Oldest(most)
+                    : LeaseByDestination.Pick(most, destinations))},
                 together AS MATERIALIZED (
                   SELECT w.work_id FROM (
                     SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id)
@@ -141,7 +164,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 RETURNING w.work_id AS Id, w.subject AS Subject, w.attempts AS Attempts, w.failures AS Failures,
                   w.acted_at AS ActedAt, w.lane AS Destination, now() AS LeasedAt, w.batch AS Batch
                 """,
-                new { kind, owner, lease }, cancellationToken));
+                new { kind, owner, lease, subject }, cancellationToken));
         var items = rows.Select(r =>
                 (
                     r.Batch,
@@ -162,6 +185,14 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 .Select(WorkItem.Together),
         ];
     }
+
+    private const string OfSubject = $"""
+        WITH pick AS MATERIALIZED (
+          SELECT work_id FROM gateway.work
+          WHERE kind = @kind AND subject = @subject AND state = '{WorkState.Ready}' AND awaits_entry IS NULL
+            AND run_at <= now()
+          FOR UPDATE SKIP LOCKED)
+        """;
 
     // The limit is a literal, because with a parameter the planner does not use the partial index.
     private static string Oldest(int most) =>
@@ -205,6 +236,21 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             """,
             new { state, delay, reason, countsAsAttempt, lane = destination, failures, item.Id, item.Owner },
             cancellationToken));
+    }
+
+    /// <summary>Puts a timer back that did its work: it falls due again after its period.</summary>
+    internal async Task RecurAsync(WorkItem item, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        // After a crash before this commit the lease runs out and the timer is due again.
+        await connection.CommitAsync("queue.recur", c => c.ExecuteAsync(
+            $"""
+            UPDATE gateway.work
+            SET state = '{WorkState.Ready}', run_at = now() + period, attempts = 0, failures = 0, last_error = NULL,
+              lease_owner = NULL, lease_until = NULL, acted_at = NULL
+            WHERE work_id = @Id AND state = '{WorkState.Leased}' AND lease_owner = @Owner
+            """,
+            new { item.Id, item.Owner }, cancellationToken));
     }
 
     /// <summary>Makes work ready again whose lease ran out, because its worker died or lost the database.</summary>
@@ -253,18 +299,21 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             new { kinds = kinds.ToArray(), monotonic = MonotonicNow() }, cancellationToken);
     }
 
-    /// <summary>What waits, oldest first, for a person to look at.</summary>
+    /// <summary>What waits, oldest first, for a person to look at. A timer is shown only while it does not go
+    /// on.</summary>
     public async Task<IReadOnlyList<WorkRow>> ListAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return
         [
             .. await connection.ListAsync<WorkRow>(
-                """
+                $"""
                 SELECT work_id AS Id, kind AS Kind, subject AS Subject, w.state AS State, run_at AS RunAt,
                   attempts AS Attempts, w.failures AS Failures, awaits_entry AS AwaitsEntry, w.last_error AS LastError,
                   lane AS Destination, d.not_before AS DestinationNotBefore
-                FROM gateway.work w LEFT JOIN gateway.destination d USING (lane) ORDER BY work_id LIMIT 1000
+                FROM gateway.work w LEFT JOIN gateway.destination d USING (lane)
+                WHERE period IS NULL OR w.state = '{WorkState.Dead}' OR w.failures > 0
+                ORDER BY work_id LIMIT 1000
                 """,
                 null, cancellationToken),
         ];
@@ -291,13 +340,15 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     }
 
     /// <summary>Deletes work that a person drops; its subject stays as it is. Answers false where there is no such
-    /// row or a worker is at it.</summary>
+    /// row, a worker is at it, or mail depends on it as a timer.</summary>
     public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.CommitAsync("queue.give-up", c =>
                 c.ExecuteAsync(
-                    $"DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}'",
+                    $"""
+                    DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}' AND period IS NULL
+                    """,
                     new { id }, cancellationToken)
             ) == 1;
     }

@@ -38,15 +38,38 @@ public sealed class Worker(
     private readonly SemaphoreSlim _wake = new(0);
     private readonly ConcurrentDictionary<long, bool> _underWay = new();
     private readonly ConcurrentDictionary<string, long> _triedAlone = new();
+    private readonly CancellationTokenSource _abandon = new();
 
-    public void Dispose() => _wake.Dispose();
+    public void Dispose()
+    {
+        _wake.Dispose();
+        _abandon.Dispose();
+    }
+
+    /// <summary>Leases the work on one subject now and does it as a look at the queue would. Returns when it was done;
+    /// answers false where it is not due, or another worker has it. How many of these run at once is the
+    /// caller's.</summary>
+    /// <param name="kind">A kind without destinations.</param>
+    public async Task<bool> DoAsync(string kind, Guid subject, CancellationToken stop)
+    {
+        var leased = await queue.LeaseAsync(kind, _owner, Lease, 1, destinations: null, stop, subject);
+        if (leased is not [var item]
+            || !_underWay.TryAdd(item.Id, true)
+            || !await MayBeginAsync([item], handlers[kind]))
+        {
+            return false;
+        }
+
+        using var slot = new SemaphoreSlim(0);
+        await RunOneAsync(item, handlers[kind], slot, _abandon.Token);
+        return true;
+    }
 
     /// <summary>Runs until cancelled.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
         var running = new List<Task>();
         var free = handlers.ToDictionary(h => h.Key, h => new SemaphoreSlim(h.Value.Concurrency));
-        using var abandon = new CancellationTokenSource();
         var predecessor = true;
         while (!stop.IsCancellationRequested)
         {
@@ -55,6 +78,14 @@ public sealed class Worker(
                 if (predecessor)
                 {
                     await queue.ReclaimOfAsync(node, _owner, stop);
+                    foreach (var (kind, handler) in handlers)
+                    {
+                        if (handler.Every is { } period)
+                        {
+                            await queue.StartTimerAsync(kind, period, stop);
+                        }
+                    }
+
                     predecessor = false;
                 }
 
@@ -82,7 +113,7 @@ public sealed class Worker(
                         {
                             await free[kind].WaitAsync(stop);
                             running.Add(
-                                RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], abandon.Token));
+                                RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], _abandon.Token));
                         }
                     }
                 }
@@ -105,7 +136,7 @@ public sealed class Worker(
             }
         }
 
-        abandon.CancelAfter(Grace);
+        _abandon.CancelAfter(Grace);
         await Task.WhenAll(running);
     }
 
@@ -258,6 +289,7 @@ public sealed class Worker(
                 countsAsAttempt: true,
                 CancellationToken.None,
                 failures: failures),
+            WorkOutcome.Recur => queue.RecurAsync(item, CancellationToken.None),
             WorkOutcome.Snooze s => queue.PutBackAsync(
                 item, WorkState.Ready, s.Delay, s.Reason, countsAsAttempt: false, CancellationToken.None,
                 failures: failures),
@@ -335,6 +367,10 @@ public sealed record WorkHandler(
     public DestinationLimits? Destinations { get; init; }
 
     public RetrySchedule Retry { get; init; } = RetrySchedule.OfWork;
+
+    /// <summary>Not null: the kind is a timer. It has one row, whatever the number of nodes, and answers
+    /// <see cref="WorkOutcome.Recur"/>.</summary>
+    public TimeSpan? Every { get; init; }
 
     /// <summary>After how many attempts in a row that ended in an unexpected exception, or with the process, the work is
     /// given up.</summary>

@@ -237,7 +237,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         await pair.A.ScalarAsync<string>(
             """
             SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.transmission), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.blob),
-              (SELECT count(*) FROM gateway.blob_chunk), (SELECT count(*) FROM gateway.work), (SELECT count(*) FROM ledger.entry))
+              (SELECT count(*) FROM gateway.blob_chunk), (SELECT count(*) FROM gateway.work WHERE period IS NULL), (SELECT count(*) FROM ledger.entry))
             """
         );
 }

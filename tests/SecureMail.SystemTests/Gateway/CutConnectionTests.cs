@@ -96,8 +96,8 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
 
         await TwoGateways.EventuallyAsync(
             async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work")
-                    + await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work")
+                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")
+                    + await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")
                 == 0
                     ? ""
                     : null,

@@ -81,7 +81,7 @@ public sealed class MigrationTests(PostgresFixture postgres) : IClassFixture<Pos
         (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
             "securemail migrate");
         await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
-        await ExecuteAsync(owner, "DELETE FROM gateway.schema_version WHERE name LIKE 'quartz%'");
+        await ExecuteAsync(owner, "DELETE FROM gateway.schema_version WHERE name LIKE 'hangfire%'");
         (await Should.ThrowAsync<StorageUnavailableException>(() => OpenAsync(owner))).Message.ShouldContain(
             "securemail migrate");
     }

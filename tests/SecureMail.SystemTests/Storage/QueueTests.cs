@@ -47,6 +47,88 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
     }
 
     [Fact]
+    public async Task A_timer_has_one_row_for_all_nodes_and_falls_due_again_after_its_period()
+    {
+        using var stop = new CancellationTokenSource(Minute);
+        var fired = new SemaphoreSlim(0);
+        var handlers = new Dictionary<string, WorkHandler>
+        {
+            ["overdue"] = new(
+                1,
+                (_, _) =>
+                {
+                    fired.Release();
+                    return Task.FromResult<WorkOutcome>(new WorkOutcome.Recur());
+                },
+                (_, _, _) => Task.CompletedTask)
+            {
+                Every = TimeSpan.FromMilliseconds(20),
+            },
+        };
+        using var one = new Worker(_queue, handlers, "one", TimeProvider.System, NullLogger.Instance);
+        using var two = new Worker(_queue, handlers, "two", TimeProvider.System, NullLogger.Instance);
+        var running = Task.WhenAll(one.RunAsync(stop.Token), two.RunAsync(stop.Token));
+        for (var n = 0; n < 3; n++)
+        {
+            (await fired.WaitAsync(Minute)).ShouldBeTrue();
+        }
+
+        (await OwnerAsync("SELECT count(*) FROM gateway.work")).ShouldBe(1L);
+        await stop.CancelAsync();
+        await running;
+
+        // A person can neither see it as something that waits, nor drop it.
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+        var id = (long)(await OwnerAsync("SELECT work_id FROM gateway.work"))!;
+        (await OwnerAsync("SELECT state || ' ' || attempts || ' ' || failures FROM gateway.work")).ShouldBe(
+            "ready 0 0");
+        (await _queue.GiveUpAsync(id, CancellationToken.None)).ShouldBeFalse();
+        // What is wrong with a timer is shown, and the next start of a node lets it go on, by the period of then.
+        await OwnerAsync("UPDATE gateway.work SET state = 'dead', failures = 10");
+        (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem().Kind.ShouldBe("overdue");
+        await _queue.StartTimerAsync("overdue", Minute, CancellationToken.None);
+        (await OwnerAsync("SELECT state || ' ' || failures || ' ' || period FROM gateway.work")).ShouldBe(
+            "ready 0 00:01:00");
+    }
+
+    [Fact]
+    public async Task The_work_on_one_subject_is_done_at_once_and_only_by_who_leases_it()
+    {
+        List<Guid> done = [];
+        var handlers = new Dictionary<string, WorkHandler>
+        {
+            ["judge"] = new(
+                1,
+                async (item, stop) =>
+                {
+                    done.Add(item.Subject);
+                    return await item.DropAsync(_database, stop);
+                },
+                (_, _, _) => Task.CompletedTask),
+        };
+        using var worker = new Worker(_queue, handlers, "one", TimeProvider.System, NullLogger.Instance);
+        var (first, second, held) = (Guid.NewGuid(), Guid.NewGuid(), Guid.NewGuid());
+        foreach (var subject in new[] { first, second, held })
+        {
+            await OwnerAsync($"INSERT INTO gateway.work (kind, subject) VALUES ('judge', '{subject}')");
+        }
+
+        await OwnerAsync($"UPDATE gateway.work SET state = 'held' WHERE subject = '{held}'");
+        (await worker.DoAsync("judge", second, CancellationToken.None)).ShouldBeTrue();
+        done.ShouldBe([second]);
+        // Done, held, unknown or leased by another: nothing is done.
+        await OwnerAsync(
+            $"UPDATE gateway.work SET state = 'leased', lease_owner = 'two:1', lease_until = now() + interval '1 minute' WHERE subject = '{first}'"
+        );
+        foreach (var subject in new[] { second, held, Guid.NewGuid(), first })
+        {
+            (await worker.DoAsync("judge", subject, CancellationToken.None)).ShouldBeFalse();
+        }
+
+        done.ShouldBe([second]);
+    }
+
+    [Fact]
     public async Task A_lease_is_ours_until_it_ends_and_then_somebody_elses()
     {
         await EnqueueAsync(Guid.NewGuid());

@@ -59,10 +59,10 @@ internal static class Outcome
             await TwoGateways.EventuallyAsync(
                 async () =>
                     await gateway.ScalarAsync<long>(
-                        "SELECT (SELECT count(*) FROM gateway.work) + (SELECT count(*) FROM ledger.pending)") == 0
+                        "SELECT (SELECT count(*) FROM gateway.work WHERE period IS NULL) + (SELECT count(*) FROM ledger.pending)") == 0
                         ? ""
                         : null,
-                $"{gateway.Node.Name} to have nothing to do: {string.Join(", ", await ListAsync(gateway.Owner, "SELECT kind || ' ' || state || ' ' || coalesce(last_error, '') FROM gateway.work"))}"
+                $"{gateway.Node.Name} to have nothing to do: {string.Join(", ", await ListAsync(gateway.Owner, "SELECT kind || ' ' || state || ' ' || coalesce(last_error, '') FROM gateway.work WHERE period IS NULL"))}"
             );
             (await gateway.ScalarAsync<long>(OrphanBlobs)).ShouldBe(0, "blobs that no row names");
             (

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
@@ -56,6 +57,8 @@ public sealed class TestGateway : IAsyncDisposable
     public Backups Backups => Get<Backups>();
 
     public Restoration Restoration => Get<Restoration>();
+
+    public JobRegister Jobs => Get<JobRegister>();
 
     /// <summary>Where it listens for mail, once it runs.</summary>
     public IPEndPoint? SmtpEndpoint => Get<SmtpListener>().Endpoint;

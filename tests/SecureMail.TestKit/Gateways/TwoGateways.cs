@@ -311,7 +311,7 @@ public sealed class RunningGateway(TestGateway node, GatewaySetup options, strin
         TwoGateways.EventuallyAsync(
             async () =>
                 await ScalarAsync<long>(
-                    "SELECT (SELECT count(*) FROM gateway.work) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
+                    "SELECT (SELECT count(*) FROM gateway.work WHERE period IS NULL) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
                 ) == 0
                     ? "quiet"
                     : null,

@@ -27,6 +27,9 @@ public sealed partial class VocabularyTests
         [typeof(ReasonCode)] = ReasonCode.All,
         [typeof(WorkState)] = WorkState.All,
         [typeof(WorkKind)] = WorkKind.All,
+        [typeof(JobKind)] = JobKind.All,
+        [typeof(JobState)] = JobState.All,
+        [typeof(JobReason)] = JobReason.All,
         [typeof(OutgoingState)] = OutgoingState.All,
         [typeof(TransmissionState)] = TransmissionState.All,
         [typeof(TransmissionKind)] = TransmissionKind.All,
@@ -47,6 +50,8 @@ public sealed partial class VocabularyTests
     {
         ["gateway.work.state"] = WorkState.All,
         ["gateway.work.kind"] = WorkKind.All,
+        ["gateway.job.kind"] = JobKind.All,
+        ["gateway.job.state"] = JobState.All,
         ["gateway.outgoing.state"] = OutgoingState.All,
         ["gateway.transmission.state"] = TransmissionState.All,
         ["gateway.transmission.kind"] = TransmissionKind.All,
@@ -70,7 +75,7 @@ public sealed partial class VocabularyTests
         ("Acknowledge.cs", "receipt"), // the name of a commitment in a ledger entry
         ("Receipt.cs", "receipt"), // the name of the format in an exception message
         ("RetentionSweep.cs", "quarantine"), // the name of a retention rule
-        ("RecurringWork.cs", "overdue"), // the name of a recurring job
+        ("RetentionSweep.cs", "retention"), // the object of an entry of the ledger
         ("InboxCommand.cs", "inbox"), // the name of the command
         ("SendCommand.cs", "send"), // the name of the command
         ("FileFormat.cs", "unknown"), // a file format
@@ -177,6 +182,9 @@ public sealed partial class VocabularyTests
             .. Keys("Direction", RegisterDirection.All),
             .. Keys("Work", WorkKind.All),
             .. Keys("WorkState", WorkState.All),
+            .. Keys("Job", JobKind.All),
+            .. Keys("JobState", JobState.All),
+            .. Keys("JobReason", JobReason.All),
             .. Keys("Restoration", RestorationState.All),
             .. Keys("RestorationPeer", RestorationPeerState.All),
             .. Keys("PeerCheckpoint", PeerCheckpointState.All),

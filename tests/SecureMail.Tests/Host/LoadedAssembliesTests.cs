@@ -5,8 +5,8 @@ public sealed class LoadedAssembliesTests : IDisposable
 {
     private static readonly string[] OfTheGateway =
     [
-        "Npgsql", "Dapper", "Quartz", "OpenTelemetry", "Microsoft.AspNetCore", "Microsoft.Extensions.Hosting",
-        "SecureMail.Web", "SecureMail.LedgerStore",
+        "Npgsql", "Dapper", "Hangfire", "Newtonsoft", "OpenTelemetry", "Microsoft.AspNetCore",
+        "Microsoft.Extensions.Hosting", "SecureMail.Web", "SecureMail.LedgerStore",
     ];
 
     // The first use of BouncyCastle costs 0.1 to 0.2 s.
