@@ -1,5 +1,4 @@
 using System.Text.Json;
-using SecureMail.SystemTests;
 
 namespace SecureMail.Tests;
 

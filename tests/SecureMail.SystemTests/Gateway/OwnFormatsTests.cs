@@ -14,6 +14,7 @@ namespace SecureMail.SystemTests.Gateway;
 /// </summary>
 public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
+    private static readonly JsonSerializerOptions Indented = new(LedgerExport.Json) { WriteIndented = true };
     private static readonly string Readers = Path.Combine(Vectors.Folder("own"), "v1");
 
     [Fact]
@@ -82,12 +83,12 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
         await pair.A.QuietAsync();
         await pair.B.QuietAsync();
         var came = await pair.B.IncomingAsync(m => m.DispatchId == dispatch);
-        var receipt = await pair.A.IncomingAsync(m => m.Kind == "receipt");
+        var receipt = await pair.A.ScalarAsync<Guid>("SELECT incoming_id FROM gateway.incoming WHERE kind = 'receipt' LIMIT 1");
         var manifest = (await pair.B.Node.Incoming.FindAsync(came.Id, CancellationToken.None))!.Manifest!;
         var mail = MailMessage.Parse(
             await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(came.Id, CancellationToken.None)));
         var answer = MailMessage.Parse(
-            await Octets.ReadAsync(await pair.A.Node.Incoming.OpenReceivedAsync(receipt.Id, CancellationToken.None)));
+            await Octets.ReadAsync(await pair.A.Node.Incoming.OpenReceivedAsync(receipt, CancellationToken.None)));
         var part = answer.Root.DescendantsAndSelf().Single(p => p.ContentType.MediaType == Receipt.MediaType);
         string Of(string name) => Path.Combine(folder, name);
         await File.WriteAllBytesAsync(Of("manifest.json"), manifest.ToBytes());
@@ -137,8 +138,7 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
 
         await File.WriteAllTextAsync(
             Path.Combine(folder, "expect.json"),
-            JsonSerializer.Serialize(
-                expected, new JsonSerializerOptions(LedgerExport.Json) { WriteIndented = true }) + "\n");
+            JsonSerializer.Serialize(expected, Indented) + "\n");
     }
 
     private static async Task<JsonElement> PythonAsync(string kind, string file, string? key)

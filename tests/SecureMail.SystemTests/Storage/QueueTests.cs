@@ -82,7 +82,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         var id = (long)(await OwnerAsync("SELECT work_id FROM gateway.work"))!;
         (await OwnerAsync("SELECT state || ' ' || attempts || ' ' || failures FROM gateway.work")).ShouldBe(
             "ready 0 0");
-        (await _queue.GiveUpAsync(id, CancellationToken.None)).ShouldBeFalse();
+        (await _queue.DropAsync(id, CancellationToken.None)).ShouldBeFalse();
         // What is wrong with a timer is shown, and the next start of a node lets it go on, by the period of then.
         await OwnerAsync("UPDATE gateway.work SET state = 'dead', failures = 10");
         (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem().Kind.ShouldBe("overdue");

@@ -104,7 +104,7 @@ public sealed class OwnFormatsV1Tests
         using var publisher = X509CertificateLoader.LoadCertificateFromFile(
             Path.Combine(Folder, KeyOf("directory")));
         using var data = await CmsSignedData.ReadAsync(new MemoryStream(Read("directory")));
-        (await data.VerifyAsync()).ShouldHaveSingleItem().Intact.ShouldBeTrue();
+        (await data.VerifyAsync(null)).ShouldHaveSingleItem().Intact.ShouldBeTrue();
         data.Certificates.ShouldHaveSingleItem().RawData.ToArray().ShouldBe(publisher.RawData);
         var octets = await Octets.ReadAsync(data.OpenContent());
         var directory = DirectoryDocument.Parse(octets);

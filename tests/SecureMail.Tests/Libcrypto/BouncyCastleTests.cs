@@ -3,7 +3,6 @@ using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using Org.BouncyCastle.Crypto.Parameters;
 using SecureMail.Libcrypto;
-using SecureMail.SystemTests;
 using BigInteger = Org.BouncyCastle.Math.BigInteger;
 
 namespace SecureMail.Tests.Libcrypto;

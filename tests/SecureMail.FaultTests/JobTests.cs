@@ -10,7 +10,7 @@ using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using Xunit.Abstractions;
 
-namespace SecureMail.SystemTests.Gateway;
+namespace SecureMail.FaultTests;
 
 /// <summary>What runs beside the mail: each job is done once, whatever becomes of the node that began it, and a person
 /// sees how it goes.</summary>
