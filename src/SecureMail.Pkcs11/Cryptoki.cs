@@ -45,7 +45,7 @@ internal sealed record EcdhMechanism(byte[] PublicData) : Mechanism(CKM.CKM_ECDH
 /// §2.1). Cryptoki80.cs is written over those of 64-bit Unix. The build makes Cryptoki41 for Windows of the same text.
 /// Handles and numbers are <see cref="ulong"/> here. Arrays are pinned and not copied, so the caller can wipe them.
 /// Left out on purpose: sessions, logins, errors and URIs of Pkcs11Interop; this project has its own
-/// (docs/decisions/0001-packages.md).
+/// (docs/decisions/0002-packages.md).
 /// </summary>
 internal abstract class Cryptoki
 {
