@@ -38,6 +38,10 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
         BEGIN NEW.value := '*/5 * * * * *'; RETURN NEW; END $$;
         CREATE TRIGGER often BEFORE INSERT OR UPDATE ON hangfire.hash FOR EACH ROW
           WHEN (NEW.key = 'recurring-job:retention' AND NEW.field = 'Cron') EXECUTE FUNCTION public.often();
+        CREATE FUNCTION public.soon() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.score := least(NEW.score, extract(epoch FROM now()) + 5); RETURN NEW; END $$;
+        CREATE TRIGGER soon BEFORE INSERT OR UPDATE ON hangfire.set FOR EACH ROW
+          WHEN (NEW.key = 'recurring-jobs') EXECUTE FUNCTION public.soon();
         """;
 
     [Fact]
@@ -60,7 +64,8 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
         {
             pair.A.Options, await NodesTests.SecondAsync(pair), await NodesTests.SecondAsync(pair, "a3"),
         };
-        var nodes = setups.Select(s => GatewayProcess.Serve(s, TwoGateways.FreePort())).ToArray();
+        var ports = setups.Select(_ => TwoGateways.FreePort()).ToArray();
+        var nodes = setups.Zip(ports, (setup, port) => GatewayProcess.Serve(setup, port)).ToArray();
         var clock = Stopwatch.StartNew();
         using var enough = new CancellationTokenSource();
         var asked = new ConcurrentDictionary<Guid, string>();
@@ -80,10 +85,17 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
             var asking = AskAsync(pair.A, asked, enough.Token);
             for (var kill = 0; kill < Kills; kill++)
             {
+                // A slow machine must not turn this into three nodes that are never there.
+                foreach (var port in ports)
+                {
+                    await TwoGateways.EventuallyAsync(
+                        () => Task.FromResult(NodesTests.Listens(port) ? "" : null), "every node to be back");
+                }
+
                 await Task.Delay(random.Next(1000, 4000), CancellationToken.None);
                 var victim = random.Next(nodes.Length);
                 await nodes[victim].DisposeAsync();
-                nodes[victim] = GatewayProcess.Serve(setups[victim], TwoGateways.FreePort());
+                nodes[victim] = GatewayProcess.Serve(setups[victim], ports[victim]);
                 // As if no receipt had come for this one, two days ago: the timer must mark it, once.
                 await pair.A.ScalarAsync<object>(
                     $"UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch' AND dispatch_id = '{dispatches[kill]}'"
@@ -141,11 +153,11 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
         var takeover = await TakeoverAsync(pair.A);
         output.WriteLine(
             $"seed {Seed}: 3 nodes, {Kills} kills in {clock.Elapsed.TotalSeconds:F0} s; {asked.Count} jobs started, {lost} lost, {twice} ended twice, {again} begun again after a kill; "
-                + $"{files.Count} exports, {files.Values.Count(n => n > 1)} with a second file on a killed node; recurring job {recurring}; timer {timer}; begun again after {takeover}"
+                + $"{files.Count} exports, {files.Values.Count(n => n != 1)} without their one file; recurring job {recurring}; timer {timer}; begun again after {takeover}"
         );
         lost.ShouldBe(0);
         twice.ShouldBe(0);
-        files.Values.ShouldAllBe(n => n >= 1);
+        files.Values.ShouldAllBe(n => n == 1);
         asked.Count.ShouldBeGreaterThan(Kills / 2);
         // A dispatch is marked once, however often the timer fell due.
         (

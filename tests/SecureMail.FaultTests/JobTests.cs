@@ -46,11 +46,25 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
             .ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file)))
             .ShouldBe(result.GetProperty("sha256").GetString());
 
+        // What is left of an export that did not end on this node goes when the node starts; what ended here stays.
+        await pair.A.StopAsync();
+        var left = Path.Combine(Path.GetDirectoryName(file)!, $"{Guid.NewGuid()}.jsonl");
+        await File.WriteAllTextAsync(left, "left");
+        await File.WriteAllTextAsync(file + ".part", "left");
+        await using (var serving = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort()))
+        {
+            await TwoGateways.EventuallyAsync(
+                () => Task.FromResult(File.Exists(left) || File.Exists(file + ".part") ? null : ""),
+                "what is left to be deleted");
+            File.Exists(file).ShouldBeTrue();
+        }
+
         // Damage to the ledger is a job that is done and found something.
         await pair.A.ScalarAsync<object>(
             "ALTER TABLE ledger.entry DISABLE TRIGGER ALL; UPDATE ledger.entry SET body = body || ' ' WHERE entry_id = (SELECT min(entry_id) FROM ledger.entry)"
         );
         var damaged = await RequestAsync(pair.A, "ledger", "verify", "--background");
+        await using var again = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
         await EndedAsync(pair.A, damaged);
         (exit, shown) = await ShowAsync(pair.A, damaged);
         exit.ShouldBe(1);

@@ -166,6 +166,13 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         var next = earlier is null
             ? await NextBuildAsync(Path.Combine(pair.Folder, "next"))
             : Path.Combine(AppContext.BaseDirectory, "securemail.dll");
+        if (earlier is not null)
+        {
+            // What that build has and this one does not: its scheduler's tables.
+            await using var migrate = GatewayProcess.RunOf(earlier, pair.A.Options, "migrate");
+            (await migrate.EndAsync()).ShouldBe(0, migrate.Said);
+        }
+
         pair.B.Run();
         var (one, two) = (
             GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: earlier),
@@ -228,7 +235,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         }
     }
 
-    private static bool Listens(int port)
+    internal static bool Listens(int port)
     {
         using var probe = new System.Net.Sockets.TcpClient();
         try

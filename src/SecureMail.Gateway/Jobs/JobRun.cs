@@ -16,6 +16,9 @@ internal sealed class JobRun(JobRow job, string owner) : IProgress<long>
 
     public string Owner => owner;
 
+    /// <summary>The node's name.</summary>
+    public string Node => owner.Split(':')[0];
+
     public long Done => Volatile.Read(ref _done);
 
     public long? Total { get; set; }

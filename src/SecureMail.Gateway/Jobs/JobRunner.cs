@@ -22,8 +22,6 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
 
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
-    private readonly string _process = Guid.NewGuid().ToString("N")[..8];
-
     /// <summary>The timer <see cref="WorkKind.LostJobs"/>.</summary>
     public async Task<WorkOutcome> RecoverAsync(WorkItem item, CancellationToken cancellationToken)
     {
@@ -35,7 +33,10 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
     /// <param name="node">The node's name. The caller holds its <see cref="ServingLock"/>.</param>
     public async Task StartAsync(string node, CancellationToken cancellationToken)
     {
-        steps.DeleteUnfinished();
+        await steps.DeleteLeftAsync(async id =>
+            await table.FindAsync(id, cancellationToken) is { State: JobState.Done, Result: { } result }
+            && result.TryGetProperty("node", out var by)
+            && by.GetString() == node);
         await RecoverAsync(node + ":", cancellationToken);
     }
 
@@ -46,9 +47,11 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
     {
         try
         {
-            if (await BeginAsync(kind, id, $"{node}:{_process}", stop) is { } job)
+            // Every run has a name of its own, so that one that lost the lease cannot end another one of this process.
+            var owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
+            if (await BeginAsync(kind, id, owner, stop) is { } job)
             {
-                await RunAsync(new JobRun(job, $"{node}:{_process}"), stop);
+                await RunAsync(new JobRun(job, owner), stop);
             }
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -134,6 +137,7 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
 
         if (!await table.SettleAsync(job, state, result, reason, isAskedAgain, CancellationToken.None))
         {
+            steps.Undo(job);
             JobLog.LeaseLost(logger, job.Kind, job.Id);
             return;
         }

@@ -33,17 +33,24 @@ internal sealed class JobSteps(
             _ => throw new InvalidOperationException($"No step does jobs of kind {job.Kind}."),
         };
 
-    /// <summary>Deletes what runs of an earlier process of this node left unfinished.</summary>
-    public void DeleteUnfinished()
+    /// <summary>Deletes what earlier runs on this node made for nothing: unfinished files, and the files of exports that
+    /// did not end here. Another node writes them, or has.</summary>
+    /// <param name="endedHere">Whether a job is at its end, on this node.</param>
+    public async Task DeleteLeftAsync(Func<Guid, Task<bool>> endedHere)
     {
-        if (Directory.Exists(Exports))
+        foreach (var file in Directory.Exists(Exports) ? Directory.GetFiles(Exports) : [])
         {
-            foreach (var file in Directory.GetFiles(Exports, "*" + Unfinished))
+            if (!Guid.TryParse(Path.GetFileNameWithoutExtension(file), out var job) || !await endedHere(job))
             {
                 File.Delete(file);
             }
         }
     }
+
+    /// <summary>Deletes what a run made that was not counted, because another node has the job.</summary>
+    public void Undo(JobRun job) => File.Delete(FileOf(job.Id));
+
+    private string FileOf(Guid job) => Path.Combine(Exports, $"{job}.jsonl");
 
     private string Exports => Path.Combine(options.DataFolder, "exports");
 
@@ -78,7 +85,7 @@ internal sealed class JobSteps(
     {
         job.Total = await CountEntriesAsync(cancellationToken);
         Directory.CreateDirectory(Exports);
-        var file = Path.Combine(Exports, $"{job.Id}.jsonl");
+        var file = FileOf(job.Id);
         var unfinished = file + Unfinished;
         string digest;
         long bytes;
@@ -92,9 +99,10 @@ internal sealed class JobSteps(
             bytes = output.Length;
         }
 
-        // A file of this name is whole. A crash behind this line writes it again, under the same name.
+        // A file of this name is whole. After a crash behind this line it is deleted when the node starts, and written
+        // again by whoever does the job.
         File.Move(unfinished, file, overwrite: true);
-        return new { file, bytes, sha256 = digest, node = job.Owner.Split(':')[0] };
+        return new { file, bytes, sha256 = digest, node = job.Node };
     }
 
     private async Task<object> BackUpAsync(JobRun job, CancellationToken cancellationToken)
