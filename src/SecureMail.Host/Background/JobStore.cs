@@ -13,7 +13,7 @@ internal sealed class JobStore(GatewayDatabase database) : IConnectionFactory
     /// <summary>The schema of Hangfire's tables. The migrator makes it as their owner.</summary>
     public const string Schema = "hangfire";
 
-    // What each of these costs and saves: docs/decisions/0002-queue-and-hangfire.md.
+    // What each of these costs and saves: docs/decisions/0003-queue-and-hangfire.md.
     private static PostgreSqlStorageOptions Options =>
         new()
         {

@@ -3,21 +3,31 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Registers;
+using SecureMail.SystemTests.Pkcs11;
 
 namespace SecureMail.SystemTests.Gateway;
 
 /// <summary>A token or key that cannot sign: nothing leaves, nothing is lost, the number is kept, and it goes on when
 /// the cause is gone. A login is the whole process', so no other gateway may be logged in meanwhile.</summary>
 [Collection("module")]
-public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
+public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
 {
     private const string ThanhBinh = "H91.TB.001";
+
+    private readonly PostgresFixture _postgres;
+
+    public TokenFaultTests(PostgresFixture postgres)
+    {
+        _postgres = postgres;
+        // Where an earlier test of this process is logged in still, no PIN is asked.
+        LostModuleTests.LoseAll();
+    }
 
     [Fact]
     public async Task A_wrong_pin_is_tried_once_and_the_work_is_held_until_a_person_acts()
     {
         using var pin = new PinFile("00000000");
-        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+        await using var pair = await TwoGateways.StartAsync(_postgres, a =>
             a with
             {
                 Tokens =
@@ -58,7 +68,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<Po
     public async Task One_act_of_a_person_permits_one_try_however_much_work_it_frees()
     {
         using var pin = new PinFile("00000000");
-        await using var pair = await TwoGateways.StartAsync(postgres);
+        await using var pair = await TwoGateways.StartAsync(_postgres);
         var options = new GatewaySetup
         {
             Name = "gateway-a.test",
@@ -100,7 +110,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<Po
     public async Task A_pin_file_that_is_missing_holds_the_work()
     {
         await using var pair = await TwoGateways.StartAsync(
-            postgres,
+            _postgres,
             a =>
                 a with
                 {
@@ -127,7 +137,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<Po
     {
         // The module itself comes later: the same as a token put in, as far as anybody can see from here.
         var module = System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"smmodule-{Guid.NewGuid():N}.so");
-        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+        await using var pair = await TwoGateways.StartAsync(_postgres, a =>
             a with
             {
                 Tokens =
@@ -155,7 +165,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<Po
     [Fact]
     public async Task A_token_without_the_key_keeps_the_dispatch_waiting()
     {
-        await using var pair = await TwoGateways.StartAsync(postgres, a =>
+        await using var pair = await TwoGateways.StartAsync(_postgres, a =>
             a with
             {
                 Tokens = [TwoGateways.TokenOf("tinh-uy-song-lam")],
@@ -179,7 +189,7 @@ public sealed class TokenFaultTests(PostgresFixture postgres) : IClassFixture<Po
         using (certificate)
         using (key)
         {
-            await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
+            await using var pair = await TwoGateways.StartAsync(_postgres, changeDirectory: d =>
                 d.With(TwoGateways.Province, a =>
                     a with
                     {

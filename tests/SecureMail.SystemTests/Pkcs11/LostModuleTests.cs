@@ -17,14 +17,18 @@ public sealed class LostModuleTests(TokenFixture tokens) : IClassFixture<TokenFi
         using var token = TokenFixture.Open();
         using var key = token.OpenRsa(TokenFixture.Key("seal"));
         key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        using (var module = Pkcs11Module.Open(SoftHsm.Module))
-        {
-            // The effect of a removed token on an application: all sessions and the login are lost.
-            module.Functions.FinalizeModule();
-            module.Functions.Initialize().ShouldBe(Ckr.Ok);
-        }
+        LoseAll();
         var signature = key.SignData(Message, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         key.VerifyData(Message, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).ShouldBeTrue();
+    }
+
+    /// <summary>The effect of a removed token on an application: all sessions and the login are lost.</summary>
+    internal static void LoseAll()
+    {
+        _ = SoftHsm.Folder;
+        using var module = Pkcs11Module.Open(SoftHsm.Module);
+        module.Functions.FinalizeModule();
+        module.Functions.Initialize().ShouldBe(Ckr.Ok);
     }
 }
 
