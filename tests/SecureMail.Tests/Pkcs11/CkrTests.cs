@@ -2,10 +2,10 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using Net.Pkcs11Interop.Common;
 using SecureMail.Pkcs11;
-using Unix = Net.Pkcs11Interop.LowLevelAPI80;
-using UnixParameters = Net.Pkcs11Interop.LowLevelAPI80.MechanismParams;
 using Packed = Net.Pkcs11Interop.LowLevelAPI41;
 using PackedParameters = Net.Pkcs11Interop.LowLevelAPI41.MechanismParams;
+using Unix = Net.Pkcs11Interop.LowLevelAPI80;
+using UnixParameters = Net.Pkcs11Interop.LowLevelAPI80.MechanismParams;
 
 namespace SecureMail.Tests.Pkcs11;
 
