@@ -19,6 +19,8 @@ internal sealed class JobStore(GatewayDatabase database) : IConnectionFactory
         {
             SchemaName = Schema,
             PrepareSchemaIfNecessary = false,
+            // A node whose database is away does not begin: it tries again until the database is there.
+            AllowDegradedModeWithoutStorage = false,
             UseSlidingInvisibilityTimeout = true,
             InvisibilityTimeout = TimeSpan.FromSeconds(10),
             DistributedLockTimeout = TimeSpan.FromSeconds(20),
