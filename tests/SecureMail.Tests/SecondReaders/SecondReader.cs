@@ -21,7 +21,7 @@ internal sealed class SecondReader
 {
     private readonly AsymmetricKeyParameter _key;
 
-    static SecondReader() => Environment.SetEnvironmentVariable("Org.BouncyCastle.Rsa.AllowUnsafeModulus", "true");
+    static SecondReader() => SecureMail.Libcrypto.BouncyCastle.Configure();
 
     public SecondReader(string recipientKeyPem)
     {
