@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Security.Cryptography;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Npgsql;
 using SecureMail.Backup;
@@ -25,11 +24,6 @@ namespace SecureMail.Host;
 /// </summary>
 internal static class CommandLine
 {
-    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
-
     public static readonly Option<bool> Verbose = new("--verbose")
     {
         Description = Phrase.Of("option.verbose"),
@@ -71,7 +65,7 @@ internal static class CommandLine
         }
     }
 
-    public static void WriteJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, Json));
+    public static void WriteJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, FindingJson.Options));
 
     /// <summary>Parses and runs; every way out has its exit code.</summary>
     public static async Task<int> RunAsync(RootCommand root, string[] args)

@@ -12,24 +12,34 @@ CultureInfo.CurrentUICulture = CultureInfo.InvariantCulture;
 Console.OutputEncoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
 var root = new RootCommand(Phrase.Of("root.help"));
 root.Options.Add(CommandLine.Verbose);
-root.Subcommands.Add(ServeCommand.Create());
-root.Subcommands.Add(InitCommand.Create());
-root.Subcommands.Add(ConfigurationCommand.Create());
-root.Subcommands.Add(MigrateCommand.Create());
-root.Subcommands.Add(BackupCommand.Create());
-root.Subcommands.Add(RestoreCommand.Create());
-root.Subcommands.Add(DirectoryCommand.Create());
-root.Subcommands.Add(SendCommand.Create());
-root.Subcommands.Add(InboxCommand.Create());
-root.Subcommands.Add(QueueCommand.Create());
-root.Subcommands.Add(JobsCommand.Create());
-root.Subcommands.Add(PolicyCommand.Create());
-root.Subcommands.Add(EraseCommand.Create());
-root.Subcommands.Add(StorageCommand.Create());
-root.Subcommands.Add(LedgerCommand.Create());
-root.Subcommands.Add(VerifyCommand.Create());
-root.Subcommands.Add(SignCommand.Create());
-root.Subcommands.Add(EncryptCommand.Create());
-root.Subcommands.Add(DecryptCommand.Create());
-root.Subcommands.Add(TokenCommand.Create());
+(string Name, Func<Command> Create)[] commands =
+[
+    ("serve", ServeCommand.Create),
+    ("init", InitCommand.Create),
+    ("configuration", ConfigurationCommand.Create),
+    ("migrate", MigrateCommand.Create),
+    ("backup", BackupCommand.Create),
+    ("restore", RestoreCommand.Create),
+    ("directory", DirectoryCommand.Create),
+    ("send", SendCommand.Create),
+    ("inbox", InboxCommand.Create),
+    ("queue", QueueCommand.Create),
+    ("jobs", JobsCommand.Create),
+    ("policy", PolicyCommand.Create),
+    ("erase", EraseCommand.Create),
+    ("storage", StorageCommand.Create),
+    ("ledger", LedgerCommand.Create),
+    ("verify", VerifyCommand.Create),
+    ("sign", SignCommand.Create),
+    ("encrypt", EncryptCommand.Create),
+    ("decrypt", DecryptCommand.Create),
+    ("token", TokenCommand.Create),
+];
+// To make a command costs the time of its options and their words: of those that are not asked for, none is made.
+var asked = Array.FindAll(commands, c => c.Name == Array.Find(args, a => !a.StartsWith('-')));
+foreach (var command in asked.Length > 0 ? asked : commands)
+{
+    root.Subcommands.Add(command.Create());
+}
+
 return await CommandLine.RunAsync(root, args);

@@ -12,9 +12,13 @@ public sealed record SequencerOptions
     /// <summary>The most entries that one checkpoint adds.</summary>
     public int BatchSize { get; init; } = 10_000;
 
-    /// <summary>The pause between two looks at the pending entries when <see cref="Sequencer.Wake"/> is not
-    /// called.</summary>
-    public TimeSpan PollInterval { get; init; } = TimeSpan.FromMilliseconds(200);
+    /// <summary>The longest pause between two looks at the pending entries. It ends when this process commits
+    /// something (<see cref="CommitSignal"/>).</summary>
+    public TimeSpan PollInterval { get; init; } = TimeSpan.FromMilliseconds(400);
+
+    /// <summary>The shortest pause after a checkpoint. Under load one checkpoint covers what came meanwhile, instead of
+    /// one for each entry.</summary>
+    public TimeSpan BetweenCheckpoints { get; init; } = TimeSpan.FromMilliseconds(40);
 
     /// <summary>The longest pause after failures. The first pause is the poll interval, and each further one
     /// doubles.</summary>
@@ -35,12 +39,10 @@ public sealed record SequencerOptions
 /// Left out on purpose: reading entries that other gateways hold, and witnesses (peers cosign, see
 /// <see cref="PeerLedger"/>).
 /// </summary>
-public sealed class Sequencer : IDisposable
+public sealed class Sequencer
 {
     /// <summary>Each checkpoint is announced by NOTIFY on this channel. The payload is its size.</summary>
     public const string CheckpointChannel = "ledger_checkpoint";
-
-    // The locks of objects hash into the same space. If one collides with this constant, it only waits.
 
     private readonly NpgsqlDataSource _database;
     private readonly LedgerKey _key;
@@ -49,7 +51,6 @@ public sealed class Sequencer : IDisposable
     private readonly ILogger _logger;
     private readonly Func<NpgsqlTransaction, IReadOnlyList<long>, CancellationToken, Task>? _onCovered;
     private readonly string _takePending;
-    private readonly SemaphoreSlim _wake = new(0, 1);
 
     /// <param name="onCovered">
     /// Called with the ids of the entries that a checkpoint now covers, in the transaction that stores the checkpoint.
@@ -81,19 +82,6 @@ public sealed class Sequencer : IDisposable
         );
     }
 
-    /// <summary>Ends the pause of <see cref="RunAsync"/>, because this process committed entries.</summary>
-    public void Wake()
-    {
-        try
-        {
-            _wake.Release();
-        }
-        catch (SemaphoreFullException)
-        {
-            // The loop is woken already.
-        }
-    }
-
     /// <summary>Sequences until cancelled. After a lost connection it tries again. Damage is logged as critical and
     /// checked again after a pause; nothing is signed over it.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -103,13 +91,17 @@ public sealed class Sequencer : IDisposable
         {
             try
             {
-                while (await RunOnceAsync(cancellationToken) is not null)
-                {
-                    backoff = _options.PollInterval;
-                }
-
+                var news = CommitSignal.Of(_database).Next;
+                var covered = await RunOnceAsync(cancellationToken) is not null;
                 backoff = _options.PollInterval;
-                await PauseAsync(_options.PollInterval, cancellationToken);
+                if (covered)
+                {
+                    await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
+                }
+                else
+                {
+                    await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
+                }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -303,22 +295,9 @@ public sealed class Sequencer : IDisposable
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
-    private async Task PauseAsync(TimeSpan interval, CancellationToken cancellationToken)
-    {
-        using var pause = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var timer = Task.Delay(interval, _time, pause.Token);
-        var wake = _wake.WaitAsync(pause.Token);
-        await Task.WhenAny(timer, wake);
-        await pause.CancelAsync();
-        await Task.WhenAll(timer, wake).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        cancellationToken.ThrowIfCancellationRequested();
-    }
-
     private async Task<bool> TryDelayAsync(TimeSpan delay, CancellationToken cancellationToken)
     {
         await Task.Delay(delay, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return !cancellationToken.IsCancellationRequested;
     }
-
-    public void Dispose() => _wake.Dispose();
 }

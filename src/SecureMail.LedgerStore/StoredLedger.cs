@@ -25,7 +25,7 @@ public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, R
 /// </list>
 /// Append sends no NOTIFY. PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
 /// notifies and holds it through the flush to disk, so commits would wait for one another. Instead the sequencer looks
-/// for pending entries a few times a second, and <see cref="Sequencer.Wake"/> ends its pause within a process.
+/// for pending entries when its process committed something, and a few times a second for what others committed.
 /// </summary>
 public static class StoredLedger
 {

@@ -21,11 +21,15 @@ public static class DurableCommit
 
     /// <summary>Commits. When the call returns, everything in the transaction is durable.</summary>
     /// <param name="point">The name of this commit, unique in the whole product.</param>
-    public static Task CommitAsync(
-        this NpgsqlTransaction transaction, string point, CancellationToken cancellationToken) =>
-        Interceptor is { } intercept
-            ? intercept(point, transaction.Connection!, () => transaction.CommitAsync(cancellationToken))
-            : transaction.CommitAsync(cancellationToken);
+    public static async Task CommitAsync(
+        this NpgsqlTransaction transaction, string point, CancellationToken cancellationToken)
+    {
+        var connection = transaction.Connection!;
+        await (Interceptor is { } intercept
+            ? intercept(point, connection, () => transaction.CommitAsync(cancellationToken))
+            : transaction.CommitAsync(cancellationToken));
+        CommitSignal.Of(connection.ConnectionString).Raise();
+    }
 
     /// <summary>
     /// The way into the database for whatever writes: opens a connection, begins a transaction, runs the work and

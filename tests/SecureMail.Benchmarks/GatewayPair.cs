@@ -6,6 +6,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Npgsql;
 using SecureMail.Storage;
 using SecureMail.TestKit;
 
@@ -113,6 +114,39 @@ internal sealed partial class GatewayPair : IAsyncDisposable
         return new Transfer(
             sent.Length, accepted, acknowledged, read, Watches().ToDictionary(w => w.Name),
             Watches().ToDictionary(w => w.Name, w => w.CpuSeconds - before.GetValueOrDefault(w.Name)));
+    }
+
+    /// <summary>The sender's database, for who reads what the gateway wrote, or measures what a bare commit costs
+    /// there.</summary>
+    public PrivateCluster SendersDatabase => _clusters[0];
+
+    /// <summary>CPU seconds of both gateways and both servers so far, by name.</summary>
+    public Dictionary<string, double> Cpu()
+    {
+        foreach (var watch in Watches())
+        {
+            watch.Sample();
+        }
+
+        return Watches().Where(w => w.Name != "send").ToDictionary(w => w.Name, w => w.CpuSeconds);
+    }
+
+    /// <summary>Sends one document and waits for its receipt; asks nothing of the gateways meanwhile.</summary>
+    public async Task DispatchAsync(string document)
+    {
+        var answer = JsonDocument.Parse(
+            await Running.RunAsync(
+                Program, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to",
+                Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document)).RootElement;
+        await using var connection = new NpgsqlConnection(SendersDatabase.ConnectionString("securemail_owner"));
+        await connection.OpenAsync();
+        await using var asked = new NpgsqlCommand(
+            "SELECT EXISTS (SELECT FROM gateway.transmission WHERE dispatch_id = $1 AND state = 'acknowledged')",
+            connection)
+        {
+            Parameters = { new() { Value = answer.GetProperty("dispatchId").GetGuid() } },
+        };
+        await UntilAsync(async () => await asked.ExecuteScalarAsync() is true, "the receipt");
     }
 
     public async ValueTask DisposeAsync()

@@ -29,7 +29,8 @@ internal static class Program
         using var curves = new CurveContests();
         using var tokens = new TokenContests();
         (string Name, Func<Contest> Make)[] all = [.. contests.All, .. curves.All, .. tokens.All, .. StartUp.All];
-        string[] known = [.. all.Select(c => c.Name), .. CmsMemory.Names, .. EndToEnd.Names];
+        string[] known =
+            [.. all.Select(c => c.Name), .. CmsMemory.Names, .. GatewayCosts.Names, .. EndToEnd.Names];
         if (
             names.FirstOrDefault(n =>
                 n.StartsWith('-') || !known.Any(k => k.StartsWith(n, StringComparison.Ordinal))
@@ -71,6 +72,7 @@ internal static class Program
             Print(peak, json);
         }
 
+        await GatewayCosts.RunAsync(Wanted, cost => Print(cost, json));
         await EndToEnd.RunAsync(Wanted, peak => Print(peak, json), transfer => Print(transfer, json));
         return 0;
     }
@@ -132,6 +134,40 @@ internal static class Program
                     )}; {WholeTransfer.Peer} {whole.PeerSeconds:0.0}
                     """
                 ));
+    }
+
+    private static void Print(GatewayCost cost, bool json)
+    {
+        if (json)
+        {
+            Console.WriteLine(
+                JsonSerializer.Serialize(
+                    new
+                    {
+                        name = cost.Name,
+                        unit = cost.Unit,
+                        sum = Math.Round(cost.Sum, 3),
+                        parts = cost.Parts.ToDictionary(p => p.Key, p => Math.Round(p.Value, 3)),
+                        floor = cost.Floor?.ToDictionary(p => p.Key, p => Math.Round(p.Value, 3)),
+                        timesFloor = cost.TimesFloor is { } times ? Math.Round(times, 2) : (double?)null,
+                        goal = cost.MostOfFloor,
+                    }));
+            return;
+        }
+
+        static string List(IReadOnlyDictionary<string, double> parts) =>
+            string.Join(
+                ", ", parts.Select(p => string.Create(CultureInfo.InvariantCulture, $"{p.Key} {p.Value:0.00}")));
+        Console.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture, $"{cost.Name,-38} {cost.Sum,7:0.00} {cost.Unit}: {List(cost.Parts)}"));
+        if (cost.Floor is { } floor)
+        {
+            Console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{"",-38} {cost.TimesFloor,7:0.00} times its floor (goal {cost.MostOfFloor:0.0}): {List(floor)}"));
+        }
     }
 
     private static void Print(Peak peak, bool json) =>

@@ -1,15 +1,44 @@
 using System.Diagnostics;
+using SecureMail.TestKit;
 
 namespace SecureMail.Benchmarks;
 
-/// <summary>What it costs to start the program, as CPU time of the processes started.</summary>
+/// <summary>What it costs to start the program and to verify one mail, as CPU time of the processes started.</summary>
 internal static class StartUp
 {
     /// <summary>The program with ICU, as it ships, against the same without (invariant globalization): the price of
     /// Unicode normalization and of Vietnamese and English resources.</summary>
     public const string Icu = "start.version.icu";
 
-    public static IEnumerable<(string Name, Func<Contest> Make)> All => [(Icu, WithIcu)];
+    /// <summary><c>securemail verify</c> of one mail as it is published with its own runtime, against an empty program
+    /// that is published in the same way.</summary>
+    public const string Verify = "host.verify";
+
+    private static readonly string Published = Path.Combine(Repository.Root, "artifacts", "bench");
+
+    public static IEnumerable<(string Name, Func<Contest> Make)> All => [(Icu, WithIcu), (Verify, VerifyOneMail)];
+
+    private static Contest VerifyOneMail()
+    {
+        var vectors = Path.Combine(Repository.Root, "tests", "vectors", "smime");
+        string[] arguments =
+            ["verify", "--trust", Path.Combine(vectors, "root.pem"), "--json", Path.Combine(vectors, "signed.eml")];
+        var program = Path.Combine(Published, "securemail", "securemail");
+        return new Contest(
+            Verify, 0.5, "an empty .NET program", 1, "start",
+            () =>
+            {
+                Run(program, arguments);
+                return Task.CompletedTask;
+            },
+            () => Run(Path.Combine(Published, "empty", "empty"), []),
+            () => Run(program, arguments).Contains("\"signer\"", StringComparison.Ordinal)
+                ? Task.CompletedTask
+                : throw new InvalidOperationException("The mail was not read."))
+        {
+            Clock = Interop.ChildrenCpuMicroseconds,
+        };
+    }
 
     private static Contest WithIcu() =>
         new(
@@ -31,16 +60,21 @@ internal static class StartUp
             Clock = Interop.ChildrenCpuMicroseconds,
         };
 
-    private static string Run(bool invariant)
-    {
-        var start = new ProcessStartInfo(GatewayPair.Program, ["--version"])
-        {
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
-        start.Environment["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = invariant ? "1" : "0";
+    private static string Run(bool invariant) =>
         // Without ICU the runtime knows no culture by name, but takes any.
-        start.Environment["DOTNET_SYSTEM_GLOBALIZATION_PREDEFINED_CULTURES_ONLY"] = invariant ? "0" : "1";
+        Run(
+            GatewayPair.Program, ["--version"],
+            ("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", invariant ? "1" : "0"),
+            ("DOTNET_SYSTEM_GLOBALIZATION_PREDEFINED_CULTURES_ONLY", invariant ? "0" : "1"));
+
+    private static string Run(string program, string[] arguments, params (string Name, string Value)[] environment)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, UseShellExecute = false };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
         using var process = Process.Start(start)!;
         var printed = process.StandardOutput.ReadToEnd();
         process.WaitForExit();

@@ -402,7 +402,17 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         using var worker = new Worker(
             queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle, (_, _, _) => Task.CompletedTask) }, name, TimeProvider.System,
             NullLogger.Instance);
-        await Task.WhenAll(watch.RunAsync(stop), worker.RunAsync(stop));
+        await Task.WhenAll(WatchAsync(watch, stop), worker.RunAsync(stop));
+    }
+
+    // As the health of a node does.
+    private static async Task WatchAsync(ClockWatch watch, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            await watch.LookAsync(CancellationToken.None);
+            await Task.Delay(TimeSpan.FromSeconds(1), stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
     }
 
     private static async Task<T?> ScalarAsync<T>(NpgsqlDataSource database, string sql)

@@ -142,7 +142,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         var keys = StorageKeys.Open(Path.Combine(folder, "storage"));
         var blobs = new BlobStore(source, keys);
         var before = await WriteAsync(source, blobs, 200);
-        using var sequencer = new Sequencer(
+        var sequencer = new Sequencer(
             source, key, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
         await sequencer.RunOnceAsync(CancellationToken.None);
         var lastBefore = await ScalarAsync<long>(owner, "SELECT max(entry_id) FROM ledger.entry");
@@ -384,7 +384,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await Time("queue lease", () =>
             node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, null, none));
         await Time("ledger append, chained, and commit", () => AppendAsync(source));
-        using var sequencer = new Sequencer(
+        var sequencer = new Sequencer(
             source, node.Identity.Ledger, new SequencerOptions(), TimeProvider.System, NullLogger.Instance);
         await Time("sequencer: one entry to checkpoint", async () =>
         {

@@ -11,8 +11,8 @@ namespace SecureMail.Gateway.Clock;
 /// <remarks>
 /// Evidence (signatures, ledger entries, numbers of a year) bears the process' time. What is agreed between nodes
 /// (leases, retries, overdue, retention) goes by the database's time. How long something takes goes by the monotonic
-/// counter. docs/time.md says which use goes by which, and why. Each second the three are compared by
-/// <see cref="ClockModel"/>. When the database's clock stepped, what lies ahead of it is moved along
+/// counter. docs/time.md says which use goes by which, and why. At each look of <see cref="Health.Admission"/>, which is each second, the three are
+/// compared by <see cref="ClockModel"/>. When the database's clock stepped, what lies ahead of it is moved along
 /// (<c>gateway.note_step</c>), and no span of time counts the step.
 /// While a clock is doubted nothing is signed, and nothing is refused, quarantined or numbered in another year for a
 /// reason of time: it waits. An anomaly has one entry in the ledger at its beginning and one at its end, however often
@@ -28,7 +28,6 @@ internal sealed class ClockWatch(
     /// claimed time beyond it is not believed.</summary>
     public static readonly TimeSpan PeerLimit = TimeSpan.FromHours(26);
 
-    private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan TooSlow = TimeSpan.FromSeconds(2);
 
     private readonly long _start = time.GetTimestamp();
@@ -103,24 +102,6 @@ internal sealed class ClockWatch(
         catch (Exception e) when (DatabaseFault.Is(e))
         {
             // What was seen stands in the model; the next look writes it down.
-        }
-    }
-
-    /// <summary>Looks each second until cancelled.</summary>
-    public async Task RunAsync(CancellationToken stop)
-    {
-        while (!stop.IsCancellationRequested)
-        {
-            try
-            {
-                await LookAsync(stop);
-            }
-            catch (Exception e) when (DatabaseFault.Is(e) || e is OperationCanceledException)
-            {
-                // The database is away. Health reports it, and the counter goes on meanwhile.
-            }
-
-            await Task.Delay(LookEvery, time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

@@ -10,7 +10,7 @@ namespace SecureMail.Gateway.Health;
 /// all nodes and commands agree.
 /// </summary>
 internal sealed class BackupCheck(GatewayDatabase database, BackupOptions options, DatabaseTurn turn)
-    : DatabaseCheck(turn)
+    : DatabaseCheck(turn, CommitSignal.Of(database.Source))
 {
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {

@@ -10,7 +10,8 @@ namespace SecureMail.Gateway.Health;
 /// both were counted together, two gateways full of mail for each other would refuse each other for ever.
 /// </summary>
 internal sealed class QueueCheck(
-    GatewayDatabase database, HealthOptions options, TimeProvider time, DatabaseTurn turn) : DatabaseCheck(turn)
+    GatewayDatabase database, HealthOptions options, TimeProvider time, DatabaseTurn turn)
+    : DatabaseCheck(turn, CommitSignal.Of(database.Source))
 {
     // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the
     // same.

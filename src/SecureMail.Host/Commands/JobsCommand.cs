@@ -4,6 +4,7 @@ using System.Text.Json;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
+using SecureMail.Exchange;
 using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
@@ -106,7 +107,7 @@ internal static class JobsCommand
         if (job.Result is { } result)
         {
             Console.Out.WriteLine(
-                Phrase.Of("jobs.show.result", JsonSerializer.Serialize(result, CommandLine.Json)));
+                Phrase.Of("jobs.show.result", JsonSerializer.Serialize(result, FindingJson.Options)));
         }
 
         if (job.Reason is { } reason)

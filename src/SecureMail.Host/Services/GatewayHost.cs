@@ -23,9 +23,7 @@ internal static class GatewayHost
         services.AddRunning<JournalService>();
         services.AddRunning<DatabaseSupervisor>();
         services.AddRunning<SmtpListener>();
-        services.AddRunning<DirectoryRefresh>();
         services.AddRunning<RestorationService>();
-        services.AddRunning<ClockService>();
         services.AddRunning<SequencerService>();
         services.AddRunning<WorkerService>();
         services.AddSingleton(s => JobStore.Open(s.GetRequiredService<GatewayDatabase>()));

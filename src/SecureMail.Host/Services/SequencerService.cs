@@ -15,7 +15,7 @@ internal sealed class SequencerService(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await gate.WaitAsync(stoppingToken);
-        using var sequencer = new Sequencer(
+        var sequencer = new Sequencer(
             database.Source, identity.Ledger, new SequencerOptions(), time, logger, WorkQueue.ReleaseAsync);
         await sequencer.RunAsync(stoppingToken);
     }

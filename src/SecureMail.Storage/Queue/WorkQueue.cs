@@ -11,8 +11,8 @@ namespace SecureMail.Storage.Queue;
 /// the row in the transaction that records what it did. If the lease was lost, that delete finds nothing and the whole
 /// transaction is undone. All times are the database's, so that nodes with different clocks agree on what a lease is.
 /// Work is done at least once; the rows of its subject see to it that its effect happens once. NOTIFY is not used,
-/// because PostgreSQL lets commits that notify pass one at a time. Workers look at the partial index a few times a
-/// second instead.
+/// because PostgreSQL lets commits that notify pass one at a time. Workers look at the partial index when their process
+/// committed something (<see cref="CommitSignal"/>), and once a second for what others committed.
 /// </remarks>
 public sealed class WorkQueue(NpgsqlDataSource database)
 {
@@ -22,6 +22,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// clocks adds the leap to the leases.
     /// </summary>
     public Func<DateTime?> MonotonicNow { get; init; } = () => null;
+
+    internal CommitSignal Commits { get; } = CommitSignal.Of(database);
 
     /// <summary>Asks for work. Asking again for the same subject finds the same row, and makes it ready again where it
     /// is dead or held.</summary>

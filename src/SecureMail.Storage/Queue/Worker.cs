@@ -9,8 +9,8 @@ namespace SecureMail.Storage.Queue;
 /// never starves validation.
 /// </summary>
 /// <remarks>
-/// The worker looks for work a few times a second, and at once when a handler ended. When the database goes away, it
-/// waits. On stop it leases no new work and lets handlers finish; what does not finish in time becomes ready when its
+/// The worker looks for work when this process committed something, when a handler ended, when work falls due, and
+/// once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work and lets handlers finish; what does not finish in time becomes ready when its
 /// lease ends.
 /// </remarks>
 public sealed class Worker(
@@ -19,7 +19,12 @@ public sealed class Worker(
 {
     // After this time another node takes over the work of a node that died. A lease is renewed four times within it.
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(20);
-    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
+
+    // What other processes enqueue is found after this time at the latest.
+    private static readonly TimeSpan AtRest = TimeSpan.FromSeconds(1);
+
+    // Work that is due and was not leased waits for a destination, or another node has it.
+    private static readonly TimeSpan WhileNoneIsFree = TimeSpan.FromMilliseconds(200);
 
     // A failed database or disk of ours is mended for all work at once. Therefore what it held up goes on soon after,
     // however long the failure took.
@@ -35,16 +40,11 @@ public sealed class Worker(
     private static readonly TimeSpan WhileAnotherIsTried = TimeSpan.FromSeconds(1);
 
     private readonly string _owner = $"{node}:{Guid.NewGuid().ToString("N")[..8]}";
-    private readonly SemaphoreSlim _wake = new(0);
     private readonly ConcurrentDictionary<long, bool> _underWay = new();
     private readonly ConcurrentDictionary<string, long> _triedAlone = new();
     private readonly CancellationTokenSource _abandon = new();
 
-    public void Dispose()
-    {
-        _wake.Dispose();
-        _abandon.Dispose();
-    }
+    public void Dispose() => _abandon.Dispose();
 
     /// <summary>Leases the work on one subject now and does it as a look at the queue would. Returns when it was done;
     /// answers false where it is not due, or another worker has it. How many of these run at once is the
@@ -89,11 +89,12 @@ public sealed class Worker(
                     predecessor = false;
                 }
 
+                var news = queue.Commits.Next;
                 string[] idle = [.. handlers.Keys.Where(k => free[k].CurrentCount > 0)];
-                var due = idle.Length == 0 ? Poll : await queue.NextDueAsync(idle, stop) ?? Poll;
+                var due = idle.Length == 0 ? AtRest : await queue.NextDueAsync(idle, stop) ?? AtRest;
                 if (due > TimeSpan.Zero)
                 {
-                    await _wake.WaitAsync(due < Poll ? due : Poll, stop);
+                    await CommitSignal.PauseAsync(news, due < AtRest ? due : AtRest, time, stop);
                     continue;
                 }
 
@@ -122,7 +123,7 @@ public sealed class Worker(
                 if (leased == 0)
                 {
                     // The work that is due waits for a destination that backs off or is full.
-                    await _wake.WaitAsync(Poll, stop);
+                    await CommitSignal.PauseAsync(news, WhileNoneIsFree, time, stop);
                 }
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -178,7 +179,7 @@ public sealed class Worker(
 
             _triedAlone.TryRemove(new(item.Kind, item.Id));
             slot.Release();
-            _wake.Release();
+            queue.Commits.Raise();
         }
     }
 

@@ -78,7 +78,7 @@ internal sealed class LedgerDatabase : IAsyncDisposable
         await InTransactionAsync(transaction =>
             StoredLedger.AppendManyAsync(
                 transaction, [.. Enumerable.Range(0, entries).Select(_ => NewEntry())], CancellationToken.None));
-        using var sequencer = NewSequencer();
+        var sequencer = NewSequencer();
         return (await sequencer.RunOnceAsync(CancellationToken.None))!;
     }
 

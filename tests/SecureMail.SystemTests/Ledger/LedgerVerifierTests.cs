@@ -215,7 +215,7 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
         await ledger.InTransactionAsync(t =>
             StoredLedger.AppendManyAsync(
                 t, [.. Enumerable.Range(0, 100_000).Select(_ => ledger.NewEntry())], CancellationToken.None));
-        using var sequencer = ledger.NewSequencer();
+        var sequencer = ledger.NewSequencer();
         while (await sequencer.RunOnceAsync(CancellationToken.None) is not null) { }
         using var limit = new TimeLimit("A verification of 100,000 entries");
         var report = await ledger.VerifyAsync();

@@ -101,7 +101,7 @@ public sealed class PeerLedgerTests(PostgresFixture postgres) : IClassFixture<Po
             StoredLedger.AppendManyAsync(
                 t, [.. Enumerable.Range(0, entries).Select(i => rewritten.NewEntry($"other-{i}"))],
                 CancellationToken.None));
-        using var sequencer = rewritten.NewSequencer(key: a.LogKey);
+        var sequencer = rewritten.NewSequencer(key: a.LogKey);
         await sequencer.RunOnceAsync(CancellationToken.None);
         return (rewritten, a.LogKey);
     }
@@ -168,11 +168,9 @@ public sealed class PeerLedgerTests(PostgresFixture postgres) : IClassFixture<Po
         b.Time.Advance(TimeSpan.FromHours(25));
         (await OverdueAsync(b)).ShouldBe(0, "it did not come again");
         await rewritten.AppendAsync();
-        using (var sequencer = rewritten.NewSequencer(key: a.LogKey))
-        {
-            (await b.ObserveAsync(a, (await sequencer.RunOnceAsync(CancellationToken.None))!)).State.ShouldBeOneOf(
-                PeerState.Pending, PeerState.Fork);
-        }
+        var sequencer = rewritten.NewSequencer(key: a.LogKey);
+        (await b.ObserveAsync(a, (await sequencer.RunOnceAsync(CancellationToken.None))!)).State.ShouldBeOneOf(
+            PeerState.Pending, PeerState.Fork);
 
         (await OverdueAsync(b)).ShouldBe(1);
         (await OverdueAsync(b)).ShouldBe(0);

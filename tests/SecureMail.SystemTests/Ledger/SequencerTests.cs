@@ -12,7 +12,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     public async Task An_entry_is_in_the_ledger_when_its_transaction_commits_and_not_before()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
-        using var sequencer = ledger.NewSequencer();
+        var sequencer = ledger.NewSequencer();
         await using (var connection = await ledger.Gateway.OpenConnectionAsync())
         {
             await using var transaction = await connection.BeginTransactionAsync();
@@ -65,7 +65,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     public async Task An_entry_that_commits_after_one_with_a_larger_id_is_not_lost()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
-        using var sequencer = ledger.NewSequencer();
+        var sequencer = ledger.NewSequencer();
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         await using var slow = await connection.BeginTransactionAsync();
         var late = await StoredLedger.AppendAsync(slow, ledger.NewEntry(), CancellationToken.None);
@@ -92,8 +92,8 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
 
             return Task.CompletedTask;
         }
-        using var first = ledger.NewSequencer(Covered, new SequencerOptions { BatchSize = 7 });
-        using var second = ledger.NewSequencer(Covered, new SequencerOptions { BatchSize = 5 });
+        var first = ledger.NewSequencer(Covered, new SequencerOptions { BatchSize = 7 });
+        var second = ledger.NewSequencer(Covered, new SequencerOptions { BatchSize = 5 });
         async Task Append()
         {
             for (var i = 0; i < 40; i++)
@@ -154,13 +154,11 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         await ledger.AppendAsync();
-        using (var failing = ledger.NewSequencer((_, _, _) => throw new TimeoutException("the queue is away")))
-        {
-            await Should.ThrowAsync<TimeoutException>(() => failing.RunOnceAsync(CancellationToken.None));
-        }
+        var failing = ledger.NewSequencer((_, _, _) => throw new TimeoutException("the queue is away"));
+        await Should.ThrowAsync<TimeoutException>(() => failing.RunOnceAsync(CancellationToken.None));
 
         (await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint")).ShouldBe(0);
-        using var sequencer = ledger.NewSequencer();
+        var sequencer = ledger.NewSequencer();
         (await sequencer.RunOnceAsync(CancellationToken.None))!.Size.ShouldBe(1);
         (await ledger.VerifyAsync()).Problems.ShouldBeEmpty();
     }
@@ -181,7 +179,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         await ledger.AppendAsync();
         await ledger.ExecuteAsync(damage);
         var before = await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint");
-        using var sequencer = ledger.NewSequencer();
+        var sequencer = ledger.NewSequencer();
         (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(
             LedgerFault.Damaged);
         (await ledger.ScalarAsync<long>("SELECT count(*) FROM ledger.checkpoint")).ShouldBe(before);
@@ -194,9 +192,36 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         await using var other = await LedgerDatabase.CreateAsync(postgres);
         await ledger.GrowAsync(3);
         await ledger.AppendAsync();
-        using var sequencer = ledger.NewSequencer(key: other.LogKey);
+        var sequencer = ledger.NewSequencer(key: other.LogKey);
         (await Should.ThrowAsync<LedgerException>(() => sequencer.RunOnceAsync(CancellationToken.None))).Fault.ShouldBe(
             LedgerFault.Damaged);
+    }
+
+    [Fact]
+    public async Task The_loop_covers_at_once_what_its_own_process_commits()
+    {
+        await using var ledger = await LedgerDatabase.CreateAsync(postgres);
+        var covered = new SemaphoreSlim(0);
+        var sequencer = ledger.NewSequencer(
+            (_, ids, _) =>
+            {
+                covered.Release(ids.Count);
+                return Task.CompletedTask;
+            },
+            new SequencerOptions { PollInterval = TimeSpan.FromDays(1) });
+        using var stop = new CancellationTokenSource();
+        var running = sequencer.RunAsync(stop.Token);
+        for (var i = 0; i < 3; i++)
+        {
+            await ledger.Gateway.InTransactionAsync(
+                "test.append",
+                t => StoredLedger.AppendAsync(t, ledger.NewEntry(), CancellationToken.None),
+                CancellationToken.None);
+            (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
+        }
+
+        await stop.CancelAsync();
+        await running;
     }
 
     [Fact]
@@ -209,7 +234,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
             covered.Release(ids.Count);
             return Task.CompletedTask;
         }
-        using var sequencer = new Sequencer(
+        var sequencer = new Sequencer(
             ledger.Gateway,
             ledger.LogKey,
             new SequencerOptions
@@ -223,10 +248,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         using var stop = new CancellationTokenSource();
         var running = sequencer.RunAsync(stop.Token);
         await ledger.AppendAsync();
-        sequencer.Wake();
         (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
-        await ledger.AppendAsync();
-        (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue("without a wake the list is looked at");
         await using (
             var killer = ledger.Gateway.CreateCommand(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()"

@@ -42,6 +42,7 @@ public sealed partial class BenchmarkTests
                 .. tokens.All.Select(c => c.Name),
                 .. StartUp.All.Select(c => c.Name),
                 .. CmsMemory.Names,
+                .. GatewayCosts.Names,
                 .. EndToEnd.Names,
             ];
         names.ShouldBeUnique();
@@ -52,6 +53,6 @@ public sealed partial class BenchmarkTests
         names.Where(n => !page.Contains($"`{n}`", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 
-    [GeneratedRegex(@"\A(cms|curve|token|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
+    [GeneratedRegex(@"\A(cms|curve|token|host|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
     private static partial Regex RowName();
 }
