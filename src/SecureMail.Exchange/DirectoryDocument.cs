@@ -104,7 +104,7 @@ public sealed record DirectoryDocument
             :
             [
                 new Span("c:" + name.Code, agency.Id, from, to),
-                new Span("a:" + name.Address.ToLowerInvariant(), agency.Id, from, to),
+                new Span("a:" + name.Address.ToUpperInvariant(), agency.Id, from, to),
             ];
     }
 

@@ -62,7 +62,11 @@ internal sealed class ParsedCertificate
         var version = new Asn1Tag(TagClass.ContextSpecific, 0);
         if (tbs.PeekTag().HasSameClassAndValue(version))
         {
-            Version = (int)tbs.ReadSequence(version).ReadInteger() + 1;
+            // RFC 5280 §4.1.2.1: v1, v2 and v3 are 0, 1 and 2. What another version means is not known.
+            Version =
+                tbs.ReadSequence(version).TryReadInt32(out var written) && written is >= 0 and <= 2
+                    ? written + 1
+                    : throw new AsnContentException("A certificate has an unknown version.");
         }
 
         SerialBytes = tbs.ReadIntegerBytes();
@@ -73,16 +77,27 @@ internal sealed class ParsedCertificate
         NotAfter = Asn1Time.Read(validity);
         Subject = DistinguishedName.Read(tbs.ReadEncodedValue());
         SubjectPublicKeyInfo = tbs.ReadEncodedValue();
-        var extensions = new Asn1Tag(TagClass.ContextSpecific, 3);
-        while (tbs.HasData)
+        // §4.1: issuerUniqueID [1] and subjectUniqueID [2], which are not used, then extensions [3], each at most once.
+        for (var number = 1; number <= 2; number++)
         {
-            if (!tbs.PeekTag().HasSameClassAndValue(extensions))
+            if (tbs.HasData && tbs.PeekTag().HasSameClassAndValue(new Asn1Tag(TagClass.ContextSpecific, number)))
             {
-                tbs.ReadEncodedValue(); // issuerUniqueID or subjectUniqueID, not used
-                continue;
+                tbs.ReadEncodedValue();
             }
-            ReadExtensions(tbs.ReadSequence(extensions).ReadSequence());
         }
+
+        if (tbs.HasData)
+        {
+            // §4.1.2.9: only v3 has extensions. A reader that obeys the version would not see them.
+            if (Version != 3)
+            {
+                throw new AsnContentException("A certificate has extensions and is not v3.");
+            }
+
+            ReadExtensions(tbs.ReadSequence(new Asn1Tag(TagClass.ContextSpecific, 3)).ReadSequence());
+            tbs.ThrowIfNotEmpty();
+        }
+
         ReadKnownExtensions();
     }
 

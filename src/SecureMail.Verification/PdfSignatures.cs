@@ -25,7 +25,7 @@ internal static class PdfSignatures
         while (true)
         {
             var count = await file.ReadAsync(buffer.AsMemory(held), cancellationToken);
-            if (Find(buffer.AsSpan(0, held + count)))
+            if (Find(buffer.AsSpan(0, held + count), isEnd: count == 0))
             {
                 return true;
             }
@@ -43,13 +43,15 @@ internal static class PdfSignatures
         }
     }
 
-    private static bool Find(ReadOnlySpan<byte> bytes)
+    /// <param name="isEnd">Whether the file ends with these bytes. Before its end, a name that the bytes break off in
+    /// may still go on, so it is looked at again with the next bytes.</param>
+    private static bool Find(ReadOnlySpan<byte> bytes, bool isEnd)
     {
         for (int slash; (slash = bytes.IndexOf((byte)'/')) >= 0;)
         {
             bytes = bytes[(slash + 1)..];
             var end = bytes.IndexOfAny(NameEnds);
-            if (IsByteRange(end < 0 ? bytes : bytes[..end]))
+            if ((end >= 0 || isEnd) && IsByteRange(end < 0 ? bytes : bytes[..end]))
             {
                 return true;
             }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SecureMail.Exchange;
@@ -33,6 +34,21 @@ internal sealed class PeerRequests(
     // A peer is restored once in years. The same time again is answered from the row.
     private const int RequestsPerDay = 8;
     private const int LargestResend = 100_000;
+
+    /// <summary>Reads the size of a ledger, as <see cref="Held"/> and its answer carry it.</summary>
+    public static bool TryReadSize(string text, out long size)
+    {
+        size = 0;
+        // The platform's parser passes over NUL behind the digits.
+        return text.All(char.IsAsciiDigit)
+            && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out size);
+    }
+
+    /// <summary>Reads a time, as <see cref="Resend"/> and the answer to <see cref="Held"/> carry it.</summary>
+    public static bool TryReadTime(string text, out DateTimeOffset time) =>
+        DateTimeOffset.TryParseExact(
+            text, TimeFormat, CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out time);
 
     /// <summary>The highest checkpoint we hold of the asker's ledger, proven or not: it signed it. Null: none.</summary>
     /// <param name="peer">The asker's name, which is its ledger's origin.</param>

@@ -302,7 +302,7 @@ public sealed class Restoration
     }
 
     private static async Task<string> StateOfAsync(
-        NpgsqlConnection connection, Answer answer, long size, CancellationToken cancellationToken)
+        NpgsqlConnection connection, HeldAnswer answer, long size, CancellationToken cancellationToken)
     {
         if (answer is not { Problem: null, Checkpoint: { } held })
         {
@@ -319,51 +319,21 @@ public sealed class Restoration
         return held.Root.Span.SequenceEqual(root) ? RestorationPeerState.Consistent : RestorationPeerState.Fork;
     }
 
-    private async Task<Answer> AnswerOfAsync(GatewayRecord gateway, long size, CancellationToken cancellationToken)
+    private async Task<HeldAnswer> AnswerOfAsync(
+        GatewayRecord gateway, long size, CancellationToken cancellationToken)
     {
         try
         {
             await using var client = await SmtpClient.ConnectAsync(CallTo(gateway), _time, cancellationToken);
             var reply = await client.CommandAsync(
                 string.Create(CultureInfo.InvariantCulture, $"{PeerRequests.Held} {size}"), cancellationToken);
-            return reply.Code != 250 ? new Answer(null, null, $"{reply.Code} {reply.Enhanced}") : Read(reply.Lines);
+            return reply.Code == 250
+                ? HeldAnswer.Read(reply.Lines, _options.Name, _identity.Ledger.Verifier)
+                : HeldAnswer.None($"{reply.Code} {reply.Enhanced}");
         }
         catch (SmtpException e)
         {
-            return new Answer(null, null, e.Failure.ToString());
-        }
-    }
-
-    /// <summary>The first line is the size and the time; the others are the note in base64. Only what our own ledger
-    /// key signed counts.</summary>
-    private Answer Read(IReadOnlyList<string> lines)
-    {
-        var damaged = new Answer(null, null, "unreadable answer");
-        if (lines[0].Split(' ') is not [var number, var time]
-            || !long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var held))
-        {
-            return damaged;
-        }
-
-        if (held == 0)
-        {
-            return new Answer(null, null, null);
-        }
-
-        try
-        {
-            var note = Checkpoint.Parse(Convert.FromBase64String(string.Concat(lines.Skip(1))));
-            DateTimeOffset? since = DateTimeOffset.TryParseExact(
-                time, PeerRequests.TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var at)
-                ? at
-                : null;
-            return note.Size == held && note.Origin == _options.Name && note.IsSignedBy(_identity.Ledger.Verifier)
-                ? new Answer(note, since, null)
-                : new Answer(null, null, "a note that our ledger key did not sign");
-        }
-        catch (Exception e) when (e is LedgerException or FormatException)
-        {
-            return damaged;
+            return HeldAnswer.None(e.Failure.ToString());
         }
     }
 
@@ -449,8 +419,6 @@ public sealed class Restoration
             ? (r.Id, r.State == RestorationState.Proven, new DateTimeOffset(r.At, TimeSpan.Zero), r.Size)
             : null;
     }
-
-    private sealed record Answer(Checkpoint? Checkpoint, DateTimeOffset? Since, string? Problem);
 }
 
 /// <param name="Proven">Open: every peer's checkpoint stands in our tree, or the peer was excused.</param>

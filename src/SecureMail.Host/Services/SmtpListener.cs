@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Globalization;
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
@@ -99,18 +98,16 @@ internal sealed class SmtpListener(
         new()
         {
             [PeerRequests.Held] = async (peer, argument, stop) =>
-                long.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var has)
+                PeerRequests.TryReadSize(argument, out var has)
                     ? SmtpReplies.Held(await requests.FindHeldAsync(peer.Id!, has, stop))
                     : SmtpReplies.HeldTakesSize,
             [PeerRequests.Resend] = async (peer, argument, stop) =>
             {
                 try
                 {
-                    return DateTimeOffset.TryParseExact(
-                        argument, PeerRequests.TimeFormat, CultureInfo.InvariantCulture,
-                        DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var since)
-                            ? SmtpReplies.Resent(await requests.ResendAsync(peer.Id!, since, stop))
-                            : SmtpReplies.ResendTakesTime;
+                    return PeerRequests.TryReadTime(argument, out var since)
+                        ? SmtpReplies.Resent(await requests.ResendAsync(peer.Id!, since, stop))
+                        : SmtpReplies.ResendTakesTime;
                 }
                 catch (ResendRefusedException e)
                 {

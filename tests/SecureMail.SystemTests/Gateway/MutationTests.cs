@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Gateway.Registers;
+using SecureMail.TestKit.Mutators;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -18,8 +19,11 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
         (await shared.DeliverAsync(octets)).Disposition.ShouldBe("inbox");
         var good = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
 
-        List<byte[]> mutants = [];
-        Fuzz.Run([octets], seed: 20261121, iterations: 200, mutants.Add);
+        var random = new Random(20261121);
+        List<byte[]> mutants =
+        [
+            .. Enumerable.Range(0, 200).Select(_ => Mutation.Of([octets], [OctetMutator.Mutate], random)),
+        ];
         List<byte[]> taken = [];
         RawPeer? peer = null;
         foreach (var mutant in mutants)

@@ -148,10 +148,6 @@ public sealed class SmimeCapabilitiesTests
         return data.Signers[0];
     }
 
-    [Fact]
-    public void Mutated_capabilities_are_read_or_ignored() =>
-        Fuzz.Run([SmimeCapabilities.Ours.Encode()], 7, 5000, input => SmimeCapabilities.TryRead(input));
-
     public static TheoryData<string[], ContentCipher, bool, bool> Choices =>
         new()
         {

@@ -66,7 +66,16 @@ public sealed class SmtpClient : IAsyncDisposable
             throw;
         }
 
-        var client = new SmtpClient(new NetworkStream(socket, ownsSocket: true), options, time);
+        return await OpenAsync(new NetworkStream(socket, ownsSocket: true), options, time, cancellationToken);
+    }
+
+    /// <summary>Opens a session over a connection that is made.</summary>
+    /// <param name="stream">The client disposes it, also when this throws.</param>
+    /// <inheritdoc cref="ConnectAsync"/>
+    internal static async Task<SmtpClient> OpenAsync(
+        Stream stream, SmtpClientOptions options, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var client = new SmtpClient(stream, options, time);
         try
         {
             await client.OpenAsync(cancellationToken);
