@@ -10,11 +10,13 @@ using SecureMail.Cms;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -34,7 +36,9 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         pair.B.Run();
 
         // Mail both ways, while the first base is taken and the journal follows; the end comes at a random moment.
-        var seed = Random.Shared.Next();
+        var seed = int.TryParse(Environment.GetEnvironmentVariable("SECUREMAIL_TEST_SEED"), out var given)
+            ? given
+            : Random.Shared.Next();
         using var end = new CancellationTokenSource();
         var told = new ConcurrentBag<Guid>();
         var outgoing = Enumerable
@@ -49,8 +53,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             },
             [],
             end.Token);
-        await TwoGateways.EventuallyAsync(
-            async () => told.Count >= 12 && await ReceivedAcknowledgementsAsync(pair) >= 3 ? "traffic" : null,
+        await TwoGateways.UntilAsync(
+            async () => told.Count >= 12 && await ReceivedAcknowledgementsAsync(pair) >= 3,
             "traffic");
         var before = told.Count;
         var more = new Random(seed).Next(1, 15);
@@ -78,63 +82,47 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             CancellationToken.None);
         var has = (await node.Outgoing.ListAsync(10_000, CancellationToken.None)).Select(d => d.Id).ToHashSet();
         var missing = told.Count(id => !has.Contains(id));
-        var received = await ListAsync(
-            node, $"SELECT DISTINCT dispatch_id FROM gateway.incoming WHERE kind = 'dispatch'");
+        var received = await GatewayProbe.Of(node).Incoming.DispatchesAsync();
         output.WriteLine(
-            $"seed {seed}: {told.Count} dispatches told to clerks and {arrived.Count} taken from the peer before the kill, {missing} missing after it (RPO); "
-                + $"restored in {recovered.TotalSeconds:F1} s, at work after {opened.TotalSeconds:F1} s (RTO); backup {lost.Octets() / 1024} KiB, journal {report.GetProperty("journalOctets").GetInt64() / 1024} KiB of log in {report.GetProperty("journalFiles").GetInt32()} files"
+            $"seed {seed}: {told.Count} dispatches told to clerks and {arrived.Count} taken from the peer "
+                + $"before the kill, {missing} missing after it (RPO); "
+                + $"restored in {recovered.TotalSeconds:F1} s, at work after {opened.TotalSeconds:F1} s (RTO); "
+                + $"backup {lost.Octets() / 1024} KiB, journal "
+                + $"{report.GetProperty("journalOctets").GetInt64() / 1024} KiB of log in "
+                + $"{report.GetProperty("journalFiles").GetInt32()} files"
         );
         missing.ShouldBe(0);
 
         // Everything told is delivered in the end, once; what came in is there, once.
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
                 (await node.Outgoing.ListAsync(10_000, CancellationToken.None)).All(d =>
-                    d.Recipients.All(r => r.State == "acknowledged"))
-                    ? "all"
-                    : null,
+                    d.Recipients.All(r => r.State == "acknowledged")),
             "every dispatch to be acknowledged");
         await TwoGateways.EventuallyAsync(
             async () =>
             {
-                received = await ListAsync(
-                    node, "SELECT dispatch_id FROM gateway.incoming WHERE kind = 'dispatch' AND place = 'inbox'");
+                received = await GatewayProbe.Of(node).Incoming.DispatchesAsync(Disposition.Inbox);
                 return arrived.All(received.Contains) ? "all" : null;
             },
             "everything that the peer had sent");
         received.Count.ShouldBe(received.Distinct().Count());
-        (
-            await pair.B.ScalarAsync<long>(
-                "SELECT count(*) - count(DISTINCT dispatch_id) FROM gateway.incoming WHERE kind = 'dispatch' AND place = 'inbox'"
-            )
-        ).ShouldBe(0);
+        var atPeer = await pair.B.Probe.Incoming.DispatchesAsync(Disposition.Inbox);
+        atPeer.Count.ShouldBe(atPeer.Distinct().Count());
 
         // The ledgers are one history: no alarm, and what B holds of A stands in A's.
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM ledger.alarm")).ShouldBe(0);
-        var seen = (
-            await pair.B.ScalarAsync<byte[][]>(
-                "SELECT array_agg(note) FROM ledger.peer_checkpoint WHERE origin = 'gateway-a.test'")
-        )!
-            .Select(n => Checkpoint.Parse(n))
-            .ToList();
+        (await pair.B.Probe.Ledger.PeerAlarmsAsync()).ShouldBe(0);
+        var seen = await pair.B.Probe.Ledger.SeenOfAsync("gateway-a.test");
         (
             await LedgerVerifier.VerifyAsync(
                 node.Database.Source, node.Identity.Ledger.Verifier, seen, CancellationToken.None)
         ).Problems.ShouldBeEmpty();
-        (
-            await ListAsync(
-                node,
-                "SELECT restoration_id::text::uuid FROM (SELECT gen_random_uuid() AS restoration_id FROM ledger.entry WHERE kind = 'gateway.restored') x"
-            )
-        ).Count.ShouldBe(1);
+        (await GatewayProbe.Of(node).Ledger.EntriesAsync(EntryKind.GatewayRestored)).ShouldBe(1);
 
         // And mail goes on, both ways; what B was asked for again it sent again.
         var next = await node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await pair.B.IncomingAsync(m => m.DispatchId == next.DispatchId && m.Disposition == "inbox");
-        (
-            await pair.B.ScalarAsync<long>(
-                "SELECT count::bigint FROM gateway.resend_request WHERE peer = 'gateway-a.test'")
-        ).ShouldBeGreaterThanOrEqualTo(arrived.Count);
+        (await pair.B.Probe.Restoration.ResentToAsync("gateway-a.test")).ShouldBeGreaterThanOrEqualTo(arrived.Count);
     }
 
     [Fact]
@@ -164,12 +152,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
             Backup = new BackupOptions(),
         };
         var size = (await lost.RestoreAsync(restored)).GetProperty("ledgerSize").GetInt64();
-        var (held, since) = (
-            await pair.B.ScalarAsync<long>(
-                "SELECT max(size) FROM ledger.peer_checkpoint WHERE origin = 'gateway-a.test'"),
-            await pair.B.ScalarAsync<DateTime>(
-                $"SELECT date_trunc('second', min(seen_at)) FROM ledger.peer_checkpoint WHERE origin = 'gateway-a.test' AND size > {size}"
-            ));
+        var held = (await pair.B.Probe.Ledger.SeenOfAsync("gateway-a.test")).Max(c => c.Size);
+        var since = await pair.B.Probe.Ledger.FirstSeenAsync("gateway-a.test", above: size);
         held.ShouldBeGreaterThan(size);
         await using (
             var closed = await TestGateway.OpenAsync(
@@ -239,15 +223,16 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         await TwoGateways.EventuallyAsync(
             async () =>
             {
-                received = await ListAsync(
-                    node, "SELECT dispatch_id FROM gateway.incoming WHERE kind = 'dispatch' AND place = 'inbox'");
+                received = await GatewayProbe.Of(node).Incoming.DispatchesAsync(Disposition.Inbox);
                 return tooLate.All(received.Contains) ? "all" : null;
             },
             "what B sent after the base");
         inTime.ShouldAllBe(id => received.Contains(id));
         received.Count.ShouldBe(received.Distinct().Count());
         output.WriteLine(
-            $"base of {second.Octets / 1024} KiB in {second.Took.TotalSeconds:F1} s; restored {size} entries, the peer holds {held}: {held - size} said missing; {tooLate.Count} of {tooLate.Count} lost messages came again"
+            $"base of {second.Octets / 1024} KiB in {second.Took.TotalSeconds:F1} s; restored {size} entries, "
+                + $"the peer holds {held}: {held - size} said missing; {tooLate.Count} of {tooLate.Count} lost "
+                + "messages came again"
         );
     }
 
@@ -355,7 +340,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         // After all that it is still a good backup.
         await lost.RestoreAsync(into);
         output.WriteLine(
-            $"{files.Length} files searched for {secrets.Length} secrets: none; {tried} damaged or foreign backups refused, nothing restored by any; the whole one restored"
+            $"{files.Length} files searched for {secrets.Length} secrets: none; {tried} damaged or foreign "
+                + "backups refused, nothing restored by any; the whole one restored"
         );
 
         static Task<RestoreReport> RestoreAsync(string folder, RecipientKey key, GatewaySetup options) =>
@@ -432,7 +418,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         }
 
         output.WriteLine(
-            "1 commit cancelled while it waited for the journal: not taken for done (Npgsql's own default takes it); 1 submission refused, 1 taken after --release"
+            "1 commit cancelled while it waited for the journal: not taken for done (Npgsql's own default "
+                + "takes it); 1 submission refused, 1 taken after --release"
         );
     }
 
@@ -478,31 +465,10 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
     }
 
     private static Task<long> ReceivedAcknowledgementsAsync(TwoGateways pair) =>
-        pair.B.ScalarAsync<long>(
-            "SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state = 'acknowledged'")!;
+        pair.B.Probe.Outgoing.TransmissionsAsync([TransmissionState.Acknowledged], TransmissionKind.Dispatch)!;
 
     /// <summary>The dispatches of B that A answered 250 for.</summary>
-    private static async Task<List<Guid>> SentToAAsync(TwoGateways pair) =>
-        [
-            .. (
-                await pair.B.ScalarAsync<Guid[]>(
-                    "SELECT coalesce(array_agg(dispatch_id), '{}') FROM gateway.transmission WHERE kind = 'dispatch' AND state IN ('sent', 'acknowledged')"
-                )
-            )!,
-        ];
-
-    private static async Task<List<Guid>> ListAsync(TestGateway node, string sql)
-    {
-        await using var command = node.Database.Source.CreateCommand(sql);
-        await using var reader = await command.ExecuteReaderAsync();
-        List<Guid> all = [];
-        while (await reader.ReadAsync())
-        {
-            all.Add(reader.GetGuid(0));
-        }
-
-        return all;
-    }
+    private static Task<List<Guid>> SentToAAsync(TwoGateways pair) => pair.B.Probe.Outgoing.TakenAsync();
 
     private static byte[] Flipped(byte[] octets, int at)
     {
@@ -571,7 +537,7 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         public async Task<GatewayProcess> ServeAsync(GatewaySetup options)
         {
             _dataFolders.Add(options.DataFolder);
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             var process = GatewayProcess.Serve(options, http);
             try
             {
@@ -601,15 +567,8 @@ public sealed class BackupTests(PostgresFixture postgres, ITestOutputHelper outp
         /// <summary>SIGKILL to the gateway and to every process of its PostgreSQL, at one moment.</summary>
         public async Task KillAsync(GatewayProcess? serving)
         {
-            string data;
-            await using (
-                var connection = new NpgsqlConnection(
-                    pair.A.Node.Database.Cluster!.ConnectionString("postgres", "postgres") + ";Pooling=false"))
-            {
-                await connection.OpenAsync();
-                await using var command = new NpgsqlCommand("SHOW data_directory", connection);
-                data = (string)(await command.ExecuteScalarAsync())!;
-            }
+            var data = await new GatewayProbe(pair.A.Node.Database.Cluster!.ConnectionString("postgres", "postgres"))
+                .DataFolderAsync();
 
             var postmaster = (await File.ReadAllLinesAsync(Path.Combine(data, "postmaster.pid")))[0];
             var children = (await File.ReadAllTextAsync($"/proc/{postmaster}/task/{postmaster}/children")).Split(

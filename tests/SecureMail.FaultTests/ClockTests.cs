@@ -5,9 +5,11 @@ using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Schema;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -42,12 +44,10 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             // One before the step, maybe under way at it, and one after.
             dispatches.Add(await SubmitAsync(pair));
             time.By = by;
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
                     (await pair.A.Node.HealthAsync(CancellationToken.None)).Problems.Contains(
-                        "clock-differs-from-database")
-                        ? ""
-                        : null,
+                        "clock-differs-from-database"),
                 $"{name} to be seen");
             if (otherYear)
             {
@@ -71,18 +71,16 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await EndAsync(pair, dispatches);
         (await EntriesAsync(pair.A)).ShouldBe([$"clock.settled {steps.Length}", $"clock.stepped {steps.Length}"]);
         (await EntriesAsync(pair.B)).ShouldBeEmpty();
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.alarm WHERE kind = 'clock-stepped'")).ShouldBe(
-            steps.Length);
+        (await pair.A.Node.Ledger.AlarmsAsync(CancellationToken.None))
+            .Count(a => a.Kind == AlarmKind.ClockStepped)
+            .ShouldBe(steps.Length);
         // Entries keep their order by index; the verifier, who was asked above, calls no time damage.
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM (SELECT e.time < lag(e.time) OVER (ORDER BY l.idx) AS back FROM ledger.entry e JOIN ledger.leaf l USING (entry_id)) x WHERE back"
-            )
-        ).ShouldBeGreaterThan(0);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.register WHERE direction = 'outgoing'")).ShouldBe(
-            1);
+        (await pair.A.Probe.Ledger.TimesThatGoBackAsync()).ShouldBeGreaterThan(0);
+        (await pair.A.Probe.Outgoing.RegistersAsync()).ShouldBe(1);
         output.WriteLine(
-            $"process clock: {steps.Length} steps there and back ({string.Join(", ", steps.Select(s => s.Name))}), {dispatches.Count} dispatches, each delivered once, 0 overdue, {steps.Length} anomalies, {clock.Elapsed.TotalSeconds:F1} s"
+            $"process clock: {steps.Length} steps there and back "
+                + $"({string.Join(", ", steps.Select(s => s.Name))}), {dispatches.Count} dispatches, each delivered "
+                + $"once, 0 overdue, {steps.Length} anomalies, {clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -94,14 +92,12 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await using var pair = await TwoGateways.StartAsync(
             server.Postgres, o => Settling(3)(o) with { OverdueEvery = TimeSpan.FromSeconds(1) }, Settling(3));
         await pair.ListeningAsync();
-        await CountFiringAsync(pair.A);
+        await pair.A.Probe.Queue.CountOverdueRunsAsync();
         // Somebody who is away, so that something has been sent, and waits for its receipt, when the clock leaps over
         // the day in which that is due.
         List<Guid> dispatches = [await SubmitAsync(pair)];
         await AcknowledgedAsync(pair, dispatches);
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE kind = 'dispatch'"
-        );
+        await pair.A.Probe.Outgoing.ForgetReceiptsAsync();
         List<string> said = [];
         var steps = new (string Name, TimeSpan By)[]
         {
@@ -114,25 +110,22 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             dispatches.Add(await SubmitAsync(pair));
             foreach (var to in new[] { by, TimeSpan.Zero })
             {
-                var fired = await FiredAsync(pair.A);
-                var noted = await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_step");
+                var fired = await pair.A.Probe.Queue.OverdueRunsAsync();
+                var noted = await pair.A.Probe.Clock.StepsAsync();
                 server.Step(to);
                 var since = Stopwatch.StartNew();
-                await TwoGateways.EventuallyAsync(
-                    async () =>
-                        await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_step") == noted + 1
-                            ? ""
-                            : null,
+                await TwoGateways.UntilAsync(
+                    async () => await pair.A.Probe.Clock.StepsAsync() == noted + 1,
                     $"{name}: the step to be noted");
                 if (to != TimeSpan.Zero)
                 {
                     dispatches.Add(await SubmitAsync(pair));
                 }
 
-                await TwoGateways.EventuallyAsync(
-                    async () => await FiredAsync(pair.A) >= fired + 3 ? "" : null,
+                await TwoGateways.UntilAsync(
+                    async () => await pair.A.Probe.Queue.OverdueRunsAsync() >= fired + 3,
                     $"{name}: the recurring job to go on");
-                var (more, seconds) = (await FiredAsync(pair.A) - fired, since.Elapsed.TotalSeconds);
+                var (more, seconds) = (await pair.A.Probe.Queue.OverdueRunsAsync() - fired, since.Elapsed.TotalSeconds);
                 said.Add(FormattableString.Invariant($"{more} in {seconds:F1} s"));
                 // Each second, and no burst for the hour that never was.
                 more.ShouldBeLessThanOrEqualTo((long)seconds + 4, name);
@@ -142,9 +135,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             await CalmAsync(pair.B);
         }
 
-        await pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.transmission SET state = 'acknowledged', closed_at = now(), receipt_event = 'x' WHERE dispatch_id = '{dispatches[0]}'"
-        );
+        await pair.A.Probe.Outgoing.AcknowledgeAsync(dispatches[0]);
         await EndAsync(pair, dispatches[1..]);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
@@ -152,7 +143,9 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         }
 
         output.WriteLine(
-            $"database clock: {steps.Length} steps there and back, {dispatches.Count} dispatches, each delivered once, 0 overdue, {steps.Length} anomalies in each ledger; a job of each second fired {string.Join(", ", said)}; {clock.Elapsed.TotalSeconds:F1} s"
+            $"database clock: {steps.Length} steps there and back, {dispatches.Count} dispatches, each "
+                + $"delivered once, 0 overdue, {steps.Length} anomalies in each ledger; a job of each second fired "
+                + $"{string.Join(", ", said)}; {clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -168,23 +161,19 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await pair.ListeningAsync();
         var waiting = await SubmitAsync(pair);
         await AcknowledgedAsync(pair, [waiting]);
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE kind = 'dispatch'"
-        );
-        await CountFiringAsync(pair.A);
+        await pair.A.Probe.Outgoing.ForgetReceiptsAsync();
+        await pair.A.Probe.Queue.CountOverdueRunsAsync();
         time.By = TimeSpan.FromHours(25);
         server.Step(time.By);
         var dispatch = await SubmitAsync(pair);
         (await pair.A.OutgoingAsync(dispatch, d => d.State == "awaiting-signature")).Reason.ShouldBe("CLOCK_SUSPECT");
         await CalmAsync(pair.A);
         await CalmAsync(pair.B);
-        var fired = await FiredAsync(pair.A);
-        await TwoGateways.EventuallyAsync(
-            async () => await FiredAsync(pair.A) >= fired + 2 ? "" : null, "the overdue job to run");
+        var fired = await pair.A.Probe.Queue.OverdueRunsAsync();
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Queue.OverdueRunsAsync() >= fired + 2, "the overdue job to run");
         (await pair.A.OutgoingAsync(waiting, _ => true)).Recipients[0].OverdueAt.ShouldBeNull();
-        await pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.transmission SET state = 'acknowledged', closed_at = now(), receipt_event = 'x' WHERE dispatch_id = '{waiting}'"
-        );
+        await pair.A.Probe.Outgoing.AcknowledgeAsync(waiting);
         await EndAsync(pair, [dispatch]);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
@@ -192,7 +181,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         }
 
         output.WriteLine(
-            $"one machine leaps by 25 h with its database: 2 dispatches, 0 overdue, 2 anomalies (its two clocks) in each ledger, {clock.Elapsed.TotalSeconds:F1} s"
+            "one machine leaps by 25 h with its database: 2 dispatches, 0 overdue, 2 anomalies (its two "
+                + $"clocks) in each ledger, {clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -208,8 +198,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             await TestGateway.OpenAsync(second, time, NullLoggerFactory.Instance, CancellationToken.None), second,
             pair.A.Owner, second.Smtp!.Port);
         node.Run();
-        await TwoGateways.EventuallyAsync(
-            async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_anomaly") == 1 ? "" : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Clock.AnomaliesAsync() == 1,
             "the wrong clock to be noted");
         List<Guid> dispatches = [];
         for (var n = 0; n < 6; n++)
@@ -225,7 +215,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await EndAsync(pair, dispatches);
         (await EntriesAsync(pair.A)).ShouldBe(["clock.apart 1", "clock.settled 1"]);
         output.WriteLine(
-            $"2 nodes 10 minutes apart: {dispatches.Count} dispatches, each delivered once, 1 anomaly, {clock.Elapsed.TotalSeconds:F1} s"
+            $"2 nodes 10 minutes apart: {dispatches.Count} dispatches, each delivered once, 1 anomaly, "
+                + $"{clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -242,10 +233,12 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await EndAsync(pair, dispatches);
         (await EntriesAsync(pair.A)).ShouldBe(["clock.peer 1"]);
         (await EntriesAsync(pair.B)).ShouldBeEmpty();
-        (await pair.A.ScalarAsync<string>("SELECT kind || ' ' || subject FROM gateway.alarm")).ShouldBe(
-            "clock-peer peer:gateway-b.test");
+        (await pair.A.Node.Ledger.AlarmsAsync(CancellationToken.None))
+            .Select(a => (a.Kind, a.Subject))
+            .ShouldBe([(AlarmKind.ClockPeer, "peer:gateway-b.test")]);
         output.WriteLine(
-            $"peer 1 h ahead: {dispatches.Count} dispatches acknowledged, 0 overdue, 1 alarm, {clock.Elapsed.TotalSeconds:F1} s"
+            $"peer 1 h ahead: {dispatches.Count} dispatches acknowledged, 0 overdue, 1 alarm, "
+                + $"{clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -261,12 +254,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             timeA: new ShiftedTime(ahead), postgresB: postgres);
         await pair.ListeningAsync();
         var dispatch = await SubmitAsync(pair);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.B.ScalarAsync<string>("SELECT last_error FROM gateway.work WHERE kind = 'judge'")
-                == "SIGNED_IN_FUTURE"
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.B.Probe.Queue.LastErrorAsync(WorkKind.Validate) == "SIGNED_IN_FUTURE",
             "the message to wait");
         await EndAsync(pair, [dispatch]);
         (await EntriesAsync(pair.B)).ShouldBe(["clock.peer 1"]);
@@ -276,7 +265,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
     }
 
     [Fact]
-    public async Task A_receiver_an_hour_behind_waits_with_what_it_cannot_judge_and_delivers_it_when_its_clock_is_right()
+    public async Task A_receiver_an_hour_behind_waits_with_what_it_cannot_judge_and_delivers_it_when_it_is_right()
     {
         var clock = Stopwatch.StartNew();
         await using var server = await FakeTime.StartServerAsync(-Hour);
@@ -285,12 +274,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             postgres, changeB: Settling(2), timeB: time, postgresB: server.Postgres);
         await pair.ListeningAsync();
         List<Guid> dispatches = [await SubmitAsync(pair), await SubmitAsync(pair)];
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.B.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.work WHERE kind = 'judge' AND last_error = 'SIGNED_IN_FUTURE'") == 2
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.B.Probe.Queue.CountAsync(WorkKind.Validate, error: "SIGNED_IN_FUTURE") == 2,
             "the messages to wait");
         time.By = TimeSpan.Zero;
         server.Step(TimeSpan.Zero);
@@ -300,7 +285,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         (await EntriesAsync(pair.B)).ShouldBe(["clock.settled 2", "clock.stepped 2"]);
         (await EntriesAsync(pair.A)).ShouldBeEmpty();
         output.WriteLine(
-            $"receiver 1 h behind, then set right with its database: {dispatches.Count} dispatches waited and were delivered once, 2 anomalies (its two clocks), {clock.Elapsed.TotalSeconds:F1} s"
+            $"receiver 1 h behind, then set right with its database: {dispatches.Count} dispatches waited and "
+                + $"were delivered once, 2 anomalies (its two clocks), {clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -355,11 +341,8 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             () => Task.FromResult(begun.Count == Pieces ? "" : null), "all to be under way");
 
         // One that a dead node holds for six seconds more; then the hour that makes every lease look over.
-        await using var looking = NpgsqlDataSource.Create(owner);
-        await ScalarAsync<object>(
-            looking,
-            "INSERT INTO gateway.work (kind, subject, state, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'leased', 'gone:1', now() + interval '6 s') RETURNING 1"
-        );
+        var looking = new GatewayProbe(owner);
+        await looking.Queue.AddLeasedAsync(WorkKind.Send, TimeSpan.FromSeconds(6));
         var held = Stopwatch.StartNew();
         server.Step(Hour);
         await TwoGateways.EventuallyAsync(
@@ -369,25 +352,20 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
 
         // And back by two: every lease lies an hour and more ahead.
         server.Step(-Hour);
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
-                await ScalarAsync<bool>(
-                    looking,
-                    "SELECT count(*) = 2 AND (SELECT max(lease_until) FROM gateway.work) < now() + interval '1 minute' FROM gateway.clock_step"
-                )
-                    ? ""
-                    : null,
+                await looking.Clock.StepsAsync() == 2
+                && await looking.Queue.LongestLeaseAsync() < TimeSpan.FromMinutes(1),
             "the leases to be as long as before");
         gate.SetResult();
-        await TwoGateways.EventuallyAsync(
-            async () => await ScalarAsync<long>(looking, "SELECT count(*) FROM gateway.work WHERE period IS NULL") == 0 ? "" : null,
-            "all to be done");
+        await TwoGateways.UntilAsync(async () => await looking.Queue.CountAsync() == 0, "all to be done");
         await stop.CancelAsync();
         await Task.WhenAll(nodes);
         begun.Count.ShouldBe(Pieces + 1);
         begun.Distinct().Count().ShouldBe(Pieces + 1);
         output.WriteLine(
-            $"2 nodes, {Pieces} leases of living and 1 of a dead node, steps of +1 h and -2 h: none doubled, the dead one's taken over after {taken.TotalSeconds:F1} s of 6, {clock.Elapsed.TotalSeconds:F1} s"
+            $"2 nodes, {Pieces} leases of living and 1 of a dead node, steps of +1 h and -2 h: none doubled, "
+                + $"the dead one's taken over after {taken.TotalSeconds:F1} s of 6, {clock.Elapsed.TotalSeconds:F1} s"
         );
     }
 
@@ -400,7 +378,9 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await watch.StartAsync(name, stop);
         var queue = new WorkQueue(database.Source) { MonotonicNow = () => watch.DatabaseNow };
         using var worker = new Worker(
-            queue, new Dictionary<string, WorkHandler> { ["send"] = new(4, handle, (_, _, _) => Task.CompletedTask) }, name, TimeProvider.System,
+            queue,
+            new Dictionary<string, WorkHandler> { ["send"] = new(4, handle, (_, _, _) => Task.CompletedTask) },
+            name, TimeProvider.System,
             NullLogger.Instance);
         await Task.WhenAll(WatchAsync(watch, stop), worker.RunAsync(stop));
     }
@@ -413,12 +393,6 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             await watch.LookAsync(CancellationToken.None);
             await Task.Delay(TimeSpan.FromSeconds(1), stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
-    }
-
-    private static async Task<T?> ScalarAsync<T>(NpgsqlDataSource database, string sql)
-    {
-        await using var command = database.CreateCommand(sql);
-        return await command.ExecuteScalarAsync() is T value ? value : default;
     }
 
     private static Func<GatewaySetup, GatewaySetup> Settling(int seconds) =>
@@ -443,12 +417,10 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
 
     /// <summary>Every anomaly is over.</summary>
     private static Task CalmAsync(RunningGateway gateway) =>
-        TwoGateways.EventuallyAsync(
+        TwoGateways.UntilAsync(
             async () =>
-                await gateway.ScalarAsync<bool>("SELECT bool_and(ended_at IS NOT NULL) FROM gateway.clock_anomaly")
-                && (await gateway.Node.HealthAsync(CancellationToken.None)).Ready
-                    ? ""
-                    : null,
+                await gateway.Probe.Clock.OpenAnomaliesAsync() == 0
+                && (await gateway.Node.HealthAsync(CancellationToken.None)).Ready,
             $"{gateway.Node.Name} to believe its clocks again");
 
     private static async Task EndAsync(TwoGateways pair, IReadOnlyList<Guid> dispatches)
@@ -462,33 +434,17 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
         await Outcome.NothingLeftAsync(pair.A, pair.B);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            (
-                await gateway.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.transmission WHERE overdue_at IS NOT NULL OR state = 'failed'")
-            ).ShouldBe(0);
-            (
-                await gateway.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.incoming WHERE place IN ('quarantine', 'returned', 'duplicate')")
-            ).ShouldBe(0);
+            (await gateway.Probe.Outgoing.OverdueAsync()).ShouldBe(0);
+            (await gateway.Probe.Outgoing.TransmissionsAsync([TransmissionState.Failed])).ShouldBe(0);
+            (await gateway.Probe.Incoming.DispositionsAsync()).Keys.ShouldBeSubsetOf(
+                [Disposition.Inbox, Disposition.Matched]);
         }
     }
 
-    private static Task<List<string>> EntriesAsync(RunningGateway gateway) =>
-        Outcome.ListAsync(
-            gateway.Owner,
-            "SELECT kind || ' ' || count(*) FROM ledger.entry WHERE kind LIKE 'clock.%' GROUP BY kind ORDER BY kind");
-
-    /// <summary>Has the database count how often the timer did its work.</summary>
-    private static async Task CountFiringAsync(RunningGateway gateway) =>
-        await gateway.ScalarAsync<object>(
-            """
-            CREATE TABLE gateway.fired (n bigint NOT NULL);
-            INSERT INTO gateway.fired VALUES (0);
-            CREATE FUNCTION gateway.count_fired() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN UPDATE gateway.fired SET n = n + 1; RETURN NULL; END $$;
-            CREATE TRIGGER fired AFTER UPDATE ON gateway.work FOR EACH ROW WHEN (NEW.kind = 'overdue' AND OLD.state = 'leased' AND NEW.state = 'ready') EXECUTE FUNCTION gateway.count_fired();
-            """
-        );
-
-    private static Task<long> FiredAsync(RunningGateway gateway) =>
-        gateway.ScalarAsync<long>("SELECT n FROM gateway.fired");
+    private static async Task<List<string>> EntriesAsync(RunningGateway gateway) =>
+    [
+        .. (await gateway.Probe.Ledger.EntriesByKindAsync("clock."))
+            .Select(e => $"{e.Key} {e.Value}")
+            .Order(StringComparer.Ordinal),
+    ];
 }

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -38,6 +40,24 @@ public sealed class CommitSampleTests(PostgresFixture postgres, ITestOutputHelpe
     private const int OfEachKind = 3;
 
     [Fact]
+    public void The_table_has_a_course_for_each_commit_of_the_product_and_no_other() =>
+        CommitPoints.All.Keys.ShouldBe(DurableCommits.Names(), ignoreOrder: true);
+
+    [Fact]
+    public async Task A_write_without_a_name_is_seen()
+    {
+        await using var run = new FaultRun(postgres, "none", "none");
+        await run.OpenAsync();
+        await run.SubmitAsync();
+        await run.EveryWriteWasNamedAsync();
+
+        var asGateway = new GatewayProbe(PostgresServer.AsGateway(run.A.Owner));
+        await asGateway.Queue.AddAsync(WorkKind.Validate);
+
+        (await run.A.Probe.Commits.UnnamedAsync()).ShouldBe(["INSERT gateway.work"]);
+    }
+
+    [Fact]
     public Task A_fault_at_one_of_these_commits_changes_nothing_in_the_end()
     {
         var seed = Environment.GetEnvironmentVariable("SECUREMAIL_COMMIT_SAMPLE") ?? "";
@@ -70,6 +90,7 @@ internal static class CommitVisits
                 try
                 {
                     await CommitPoints.All[visit.Point](run);
+                    await run.EveryWriteWasNamedAsync();
                 }
                 catch (Exception e)
                 {

@@ -6,9 +6,14 @@ using SecureMail.Backup;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Recovery;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Schema;
+using SecureMail.Ledger;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.FaultTests;
 
@@ -81,14 +86,10 @@ internal static class CommitPoints
             // What a person does.
             ["directory.import"] = ImportAsync,
             ["policy.forbid"] = run =>
-                PolicyAsync(
-                    run, "SELECT count(*) = 1 FROM gateway.route_rule", "forbid", "--to", TwoGateways.AnHoa, "--reason",
-                    "Thử"),
+                PolicyAsync(run, "forbid", "--to", TwoGateways.AnHoa, "--reason", "Thử"),
             ["policy.permit"] = PermitAsync,
             ["policy.secrecy"] = run =>
-                PolicyAsync(
-                    run, "SELECT count(*) = 1 FROM gateway.secrecy_permission", "secrecy", "--agency",
-                    TwoGateways.Province, "--highest", "MẬT"),
+                PolicyAsync(run, "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
             ["schema.migrate"] = MigrateAsync,
 
             // After a restoration from a backup.
@@ -100,12 +101,6 @@ internal static class CommitPoints
             ["peer.resend"] = run => RestoredAsync(run, visitA: false),
         };
 
-    /// <summary>Every timer is due at once, and so is retention.</summary>
-    internal const string DueNow = """
-        UPDATE gateway.job SET ended_at = now() - interval '2 hours' WHERE kind = 'retention' AND ended_at > now() - interval '1 hour';
-        UPDATE gateway.work SET run_at = now() WHERE period IS NOT NULL AND state = 'ready' AND run_at > now()
-        """;
-
     /// <summary>Has what recurs fall due again and again until it has done its work.</summary>
     private static async Task DueUntilAsync(RunningGateway gateway, Func<Task<bool>> done)
     {
@@ -114,60 +109,41 @@ internal static class CommitPoints
             await TwoGateways.EventuallyAsync(
                 async () =>
                 {
-                    await gateway.ScalarAsync<object>(DueNow);
+                    await gateway.Probe.Queue.MakeTimersDueAsync();
                     return await done() ? "" : null;
                 },
                 "the recurring work");
         }
         catch (TimeoutException e)
         {
-            throw new TimeoutException(
-                string.Join(
-                    '\n',
-                    await Outcome.ListAsync(
-                        gateway.Owner,
-                        "SELECT 'now ' || now() || ' ' || w::text FROM gateway.work w UNION ALL SELECT j::text FROM gateway.job j UNION ALL SELECT q::text FROM hangfire.jobqueue q UNION ALL SELECT s::text FROM hangfire.state s"
-                    )),
-                e);
+            throw new TimeoutException(string.Join('\n', await gateway.Probe.Jobs.DescribeAsync()), e);
         }
     }
-
-    // As a restoration leaves the database: nothing of the ledger has a checkpoint yet.
-    private const string Restored =
-        "INSERT INTO gateway.restoration (restored_at, ledger_size, mail_since, state) VALUES (now(), 0, now() - interval '1 hour', 'asking')";
 
     private static async Task RestoredAsync(FaultRun run, bool visitA)
     {
         await run.OpenAsync();
         var dispatch = await run.SubmitAsync();
-        await run.A.ScalarAsync<object>(Restored);
+        await run.A.Probe.Restoration.BeginAsync();
         (visitA ? run.B : run.A).Run();
         await run.VisitAsync(visitA ? run.A : run.B);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await run.A.ScalarAsync<bool>(
-                    "SELECT EXISTS (SELECT FROM gateway.restoration_peer p JOIN gateway.restoration r USING (restoration_id) WHERE r.state = 'proven' AND p.state = 'consistent' AND resend_count IS NOT NULL)"
-                )
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await run.A.Probe.Restoration.IsProvenAsync(),
             "the restored gateway to have asked");
         await run.DeliveredOnceAsync(dispatch);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.restored'")).ShouldBe(
-            1);
-        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.resend_request")).ShouldBe(1);
-        (
-            await run.B.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'gateway.resend-asked'")
-        ).ShouldBe(1);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.GatewayRestored)).ShouldBe(1);
+        (await run.B.Probe.Restoration.ResendRequestsAsync()).ShouldBe(1);
+        (await run.B.Probe.Ledger.EntriesAsync(EntryKind.GatewayResendAsked)).ShouldBe(1);
     }
 
     private static async Task ExcuseAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.A.ScalarAsync<object>(Restored);
+        await run.A.Probe.Restoration.BeginAsync();
         await run.CommandAsync(
             run.A,
             () =>
-                run.A.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM gateway.restoration_peer WHERE state = 'excused')"),
+                run.A.Probe.Restoration.IsExcusedAsync(),
             lostAnswer: 69,
             "restore",
             "--check",
@@ -240,10 +216,10 @@ internal static class CommitPoints
     }
 
     private static Task RetentionIsDoneAsync(FaultRun run) =>
-        DueUntilAsync(run.A, async () =>
-            await run.A.ScalarAsync<string>("SELECT state FROM gateway.job WHERE kind = 'retention'") == "done");
+        DueUntilAsync(run.A, async () => await run.A.Probe.Jobs.StateAsync(JobKind.Retention) == "done");
 
-    /// <summary>Retention waits for another destruction, longer than the lease of a job lasts without renewal.</summary>
+    /// <summary>Retention waits for another destruction, longer than the lease of a job lasts without
+    /// renewal.</summary>
     private static async Task LongJobAsync(FaultRun run)
     {
         await run.OpenAsync();
@@ -262,18 +238,13 @@ internal static class CommitPoints
         await run.OpenAsync();
         await run.CommandAsync(
             run.A,
-            () =>
-                run.A.ScalarAsync<bool>(
-                    "SELECT count(*) = 1 AND (SELECT count(*) FROM hangfire.jobqueue) = 1 FROM gateway.job WHERE kind = 'ledger-verification'"
-                ),
+            async () =>
+                await run.A.Probe.Jobs.CountAsync(JobKind.LedgerVerification) == 1
+                && await run.A.Probe.Jobs.QueuedCallsAsync() == 1,
             lostAnswer: 69, "ledger", "verify", "--background");
         run.A.Run();
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await run.A.ScalarAsync<string>("SELECT state FROM gateway.job WHERE kind = 'ledger-verification'")
-                    == "done"
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await run.A.Probe.Jobs.StateAsync(JobKind.LedgerVerification) == "done",
             "the job that was asked for");
     }
 
@@ -281,12 +252,11 @@ internal static class CommitPoints
     {
         await run.OpenAsync();
         var dispatch = await run.SubmitAsync();
-        await run.A.ScalarAsync<object>("UPDATE gateway.work SET state = 'held' WHERE kind = 'seal'");
+        await run.A.Probe.Queue.HoldAsync(WorkKind.SignAndEncrypt);
         await run.CommandAsync(
             run.A,
             () =>
-                run.A.ScalarAsync<bool>(
-                    "SELECT EXISTS (SELECT FROM hangfire.job WHERE invocationdata ->> 'Method' = 'SignDispatch')"),
+                run.A.Probe.Jobs.IsCalledAsync("SignDispatch"),
             lostAnswer: 69, "queue", "retry");
         run.A.Run();
         run.B.Run();
@@ -319,10 +289,7 @@ internal static class CommitPoints
             run.B.Run();
             await run.VisitAsync(run.A);
             await run.DeliveredOnceAsync(dispatch);
-            (
-                await run.A.ScalarAsync<string>(
-                    "SELECT string_agg(gateway, ' ' ORDER BY gateway) FROM gateway.message_head")
-            ).ShouldBe("gateway-b.test gateway-c.test");
+            (await run.A.Probe.Outgoing.PrefixGatewaysAsync()).ShouldBe(["gateway-b.test", "gateway-c.test"]);
             elsewhere.Messages.ShouldBe(1);
         }
 
@@ -368,14 +335,13 @@ internal static class CommitPoints
         await run.CommandAsync(
             run.A,
             async () =>
-                await run.A.ScalarAsync<bool>(
-                    $"SELECT EXISTS (SELECT FROM gateway.outgoing WHERE dispatch_id = '{id}')"),
+                await run.A.Node.Outgoing.FindAsync(id, CancellationToken.None) is not null,
             lostAnswer: 0,
             arguments);
-        await using var again = GatewayProcess.Run(run.A.Options, null, arguments);
+        await using var again = GatewayProcess.Run(run.A.Options, StartupHook.None, arguments);
         (await again.EndAsync()).ShouldBe(0, again.Said);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(1);
-        (await run.A.ScalarAsync<int>("SELECT last FROM gateway.register")).ShouldBe(1);
+        (await run.A.Probe.Outgoing.CountAsync()).ShouldBe(1);
+        (await run.A.Probe.Outgoing.LastNumberAsync()).ShouldBe(1);
         run.A.Run();
         run.B.Run();
         await run.DeliveredOnceAsync(id);
@@ -411,26 +377,22 @@ internal static class CommitPoints
         await run.VisitAsync(run.A);
         await run.A.OutgoingAsync(dispatch, d => d.State == "refused" && d.Recipients.All(r => r.State == "failed"));
         await Outcome.NothingLeftAsync(run.A, run.B);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.refused'")).ShouldBe(
-            1);
-        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(0);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchRefused)).ShouldBe(1);
+        (await run.B.Probe.Incoming.ReceivedAsync()).ShouldBe(0);
     }
 
     private static async Task OverdueAsync(FaultRun run)
     {
         var dispatch = await EndedAsync(run);
         // As if the receipt had not come, two days ago; and the next look falls due now.
-        await run.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch'"
-        );
-        await run.A.ScalarAsync<object>(DueNow);
+        await run.A.Probe.Outgoing.ForgetReceiptsAsync(TimeSpan.FromDays(2));
+        await run.A.Probe.Queue.MakeTimersDueAsync();
         await run.VisitAsync(run.A, again: true);
         await DueUntilAsync(run.A, async () =>
             (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].OverdueAt is not null
         );
         await Outcome.NothingLeftAsync(run.A, run.B);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(
-            1);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchOverdue)).ShouldBe(1);
     }
 
     private static async Task SlowDestinationAsync(FaultRun run)
@@ -472,28 +434,24 @@ internal static class CommitPoints
     private static async Task AgedAsync(FaultRun run)
     {
         var dispatch = await EndedAsync(run);
-        await run.A.ScalarAsync<object>(
-            "UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '60 days', queued_at = queued_at - interval '60 days'"
-        );
-        await run.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET queued_at = queued_at - interval '60 days', closed_at = closed_at - interval '60 days'"
-        );
-        await run.A.ScalarAsync<object>(DueNow);
+        await run.A.Probe.Outgoing.AgeAsync(TimeSpan.FromDays(60));
+        await run.A.Probe.Queue.MakeTimersDueAsync();
         await run.VisitAsync(run.A, again: true);
         await DueUntilAsync(run.A, async () =>
             (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.MessageBlob is null);
         await Outcome.NothingLeftAsync(run.A, run.B);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'retention.swept'")).ShouldBe(
-            await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep"));
+        var (sweeps, withEntry) = await run.A.Probe.Content.SweepsAsync();
+        withEntry.ShouldBe(sweeps);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.RetentionSwept)).ShouldBe(sweeps);
     }
 
     private static async Task EraseAsync(FaultRun run)
     {
         var dispatch = await EndedAsync(run);
         await run.CommandAsync(
-            run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 1 FROM gateway.erasure"), lostAnswer: 69, "erase",
+            run.A, async () => await run.A.Probe.Content.ErasuresAsync() == 1, lostAnswer: 69, "erase",
             "--dispatch", dispatch.ToString(), "--reason", "Thử", "--yes");
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.erased'")).ShouldBe(1);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchErased)).ShouldBe(1);
         run.A.Run();
     }
 
@@ -506,16 +464,9 @@ internal static class CommitPoints
             (await broken.EndAsync()).ShouldBe(run.Kills ? 137 : 69, broken.Said);
         }
 
-        await using var again = GatewayProcess.Run(run.A.Options, null, "storage", "rotate", "--resume");
+        await using var again = GatewayProcess.Run(run.A.Options, StartupHook.None, "storage", "rotate", "--resume");
         (await again.EndAsync()).ShouldBe(0, again.Said);
-        (
-            await run.A.ScalarAsync<long>(
-                """
-                SELECT count(*) FROM (
-                  SELECT storage_key FROM gateway.blob WHERE erased_at IS NULL
-                  UNION SELECT card_key FROM gateway.outgoing WHERE card_key IS NOT NULL) keys
-                """)
-        ).ShouldBe(1);
+        (await run.A.Probe.Content.StorageKeysAsync()).ShouldHaveSingleItem();
         await using var node = await TestGateway.OpenAsync(
             run.A.Options, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance,
             CancellationToken.None);
@@ -525,9 +476,7 @@ internal static class CommitPoints
     private static async Task DestinationWasAwayAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.A.ScalarAsync<object>(
-            "INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 1, now(), 'Connect', now())"
-        );
+        await run.A.Probe.Queue.BackOffAsync("gateway-b.test", 1, TimeSpan.Zero);
         var dispatch = await run.SubmitAsync();
         run.B.Run();
         await run.VisitAsync(run.A);
@@ -536,109 +485,94 @@ internal static class CommitPoints
 
     private static async Task DelayedAsync(FaultRun run)
     {
-        var dispatch = await QueuedSinceAsync(run, "5 hours");
+        var dispatch = await QueuedSinceAsync(run, TimeSpan.FromHours(5));
         await VisitRecurringAsync(run);
         await DueUntilAsync(run.A, async () =>
-            await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'delayed'") == 1);
+            (await NoticesAsync(run.A)).SequenceEqual([NoticeAction.Delayed]));
         run.B.Run();
         await run.DeliveredOnceAsync(dispatch);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice")).ShouldBe(1);
+        (await NoticesAsync(run.A)).ShouldBe([NoticeAction.Delayed]);
     }
 
     private static async Task GivenUpAsync(FaultRun run)
     {
-        var dispatch = await QueuedSinceAsync(run, "6 days");
+        var dispatch = await QueuedSinceAsync(run, TimeSpan.FromDays(6));
         // Nobody tries it any more, as behind a destination that is shut.
-        await run.A.ScalarAsync<object>("DELETE FROM gateway.work WHERE kind = 'send'");
+        await run.A.Probe.Queue.DropAsync(WorkKind.Send);
         await VisitRecurringAsync(run);
         await DueUntilAsync(run.A, async () =>
             (await run.A.Node.Outgoing.FindAsync(dispatch, CancellationToken.None))!.Recipients[0].State == "failed");
         run.B.Run();
         await Outcome.NothingLeftAsync(run.A, run.B);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.failed'")).ShouldBe(1);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.notice WHERE action = 'failed'")).ShouldBe(1);
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchFailed)).ShouldBe(1);
+        (await NoticesAsync(run.A)).Count(a => a == NoticeAction.Failed).ShouldBe(1);
     }
 
     /// <summary>A dispatch that has waited so long for a gateway that is not there; A serves no more.</summary>
-    private static async Task<Guid> QueuedSinceAsync(FaultRun run, string age)
+    private static async Task<Guid> QueuedSinceAsync(FaultRun run, TimeSpan age)
     {
         await run.OpenAsync();
         var dispatch = await run.SubmitAsync();
         run.A.Run();
         await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "queued");
         await run.A.StopAsync();
-        await run.A.ScalarAsync<object>(
-            $"UPDATE gateway.transmission SET queued_at = now() - interval '{age}' WHERE state = 'queued'");
+        await run.A.Probe.Outgoing.QueuedAgoAsync(age);
         return dispatch;
     }
+
+    private static async Task<IEnumerable<string>> NoticesAsync(RunningGateway gateway) =>
+        (await gateway.Node.Notices.ListAsync(null, 10, CancellationToken.None)).Select(n => n.Action);
 
     /// <summary>What recurs falls due now, and again behind the fault.</summary>
     private static async Task VisitRecurringAsync(FaultRun run)
     {
-        await run.A.ScalarAsync<object>(DueNow);
+        await run.A.Probe.Queue.MakeTimersDueAsync();
         await run.VisitAsync(run.A, again: true);
     }
 
     private static async Task StrayWorkAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.A.ScalarAsync<object>(
-            $"INSERT INTO gateway.work (kind, subject) VALUES ('judge', '{Guid.NewGuid()}')");
+        await run.A.Probe.Queue.AddAsync(WorkKind.Validate);
         run.B.Run();
         await run.VisitAsync(run.A);
         await Outcome.NothingLeftAsync(run.A, run.B);
     }
 
-    /// <summary>What is stored is damaged as it is written, so nothing that reads it can do its work.</summary>
-    internal const string Spoil = """
-        CREATE FUNCTION public.spoil() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN NEW.octets := set_byte(NEW.octets, 0, get_byte(NEW.octets, 0) # 1); RETURN NEW; END $$;
-        CREATE TRIGGER spoil BEFORE INSERT ON gateway.blob_chunk FOR EACH ROW EXECUTE FUNCTION public.spoil();
-        """;
-
     private static async Task PoisonMailAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.B.ScalarAsync<object>(Spoil);
-        await run.B.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 4");
+        await run.B.Probe.Content.SpoilAsync();
+        await run.B.Probe.Queue.BeginAfterFailuresAsync(4);
         run.A.Run();
         await run.SubmitAsync();
         await run.VisitAsync(run.B);
         var message = await run.B.IncomingAsync(m => m.State == "recorded");
         (message.Disposition, message.Reason).ShouldBe(("quarantine", "VALIDATION_FAILED"));
-        (
-            await run.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{message.Id}'")
-        ).ShouldBe(1);
-        (await run.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")).ShouldBe(0);
+        (await run.B.Probe.Ledger.AlarmsAsync(about: message.Id)).ShouldHaveSingleItem();
+        (await run.B.Probe.Queue.CountAsync()).ShouldBe(0);
     }
 
     private static async Task PoisonDispatchAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.A.ScalarAsync<object>(Spoil);
-        await run.A.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 9");
+        await run.A.Probe.Content.SpoilAsync();
+        await run.A.Probe.Queue.BeginAfterFailuresAsync(9);
         var dispatch = await run.SubmitAsync();
         await run.VisitAsync(run.A);
-        await TwoGateways.EventuallyAsync(
-            () => run.A.ScalarAsync<string>("SELECT 'dead' FROM gateway.work WHERE state = 'dead'"), "dead work");
-        (
-            await run.A.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{dispatch}'")
-        ).ShouldBe(1);
+        await TwoGateways.UntilAsync(
+            async () => await run.A.Probe.Queue.CountAsync(state: WorkState.Dead) == 1, "dead work");
+        (await run.A.Probe.Ledger.AlarmsAsync(about: dispatch)).ShouldHaveSingleItem();
     }
 
     private static async Task HeldWorkAsync(FaultRun run, string? state, string verb, bool all = false)
     {
         await run.OpenAsync();
-        var id = await run.A.ScalarAsync<long>(
-            $"INSERT INTO gateway.work (kind, subject, state) VALUES ('judge', '{Guid.NewGuid()}', 'held') RETURNING work_id"
-        );
+        var id = await run.A.Probe.Queue.AddAsync(WorkKind.Validate, WorkState.Held);
         string[] arguments = all ? ["queue", verb] : ["queue", verb, id.ToString()];
         await run.CommandAsync(
             run.A,
-            async () =>
-                await run.A.ScalarAsync<string>($"SELECT state FROM gateway.work WHERE work_id = {id}") == state,
+            async () => await run.A.Probe.Queue.StateAsync(id) == state,
             lostAnswer: 69,
             arguments);
     }
@@ -648,24 +582,28 @@ internal static class CommitPoints
         await run.OpenAsync();
         await run.Pair.PublishAsync(2);
         await run.CommandAsync(
-            run.A, async () => await run.A.ScalarAsync<long>("SELECT max(version) FROM gateway.directory") == 2,
+            run.A, async () => await run.A.Probe.DirectoryVersionAsync() == 2,
             lostAnswer: 69, "directory", "import", Path.Combine(run.Pair.Folder, "directory-2.p7m"));
     }
 
-    private static async Task PolicyAsync(FaultRun run, string isDone, params string[] arguments)
+    private static async Task PolicyAsync(FaultRun run, params string[] arguments)
     {
         await run.OpenAsync();
-        var entries = await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry");
-        await run.CommandAsync(run.A, () => run.A.ScalarAsync<bool>(isDone), lostAnswer: 69, ["policy", .. arguments]);
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry")).ShouldBe(entries + 1);
+        var entries = await run.A.Probe.Ledger.EntriesAsync();
+        await run.CommandAsync(
+            run.A, async () => (await RulesAsync(run.A)).Count == 1, lostAnswer: 69, ["policy", .. arguments]);
+        (await run.A.Probe.Ledger.EntriesAsync()).ShouldBe(entries + 1);
     }
+
+    private static Task<IReadOnlyList<PolicyLine>> RulesAsync(RunningGateway gateway) =>
+        gateway.Node.Policy.ListAsync(CancellationToken.None);
 
     private static async Task PermitAsync(FaultRun run)
     {
         await run.OpenAsync();
         var rule = await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
         await run.CommandAsync(
-            run.A, () => run.A.ScalarAsync<bool>("SELECT count(*) = 0 FROM gateway.route_rule"), lostAnswer: 69,
+            run.A, async () => (await RulesAsync(run.A)).Count == 0, lostAnswer: 69,
             "policy", "permit", rule.ToString());
     }
 
@@ -684,9 +622,8 @@ internal static class CommitPoints
         (await again.EndAsync()).ShouldBe(0, again.Said);
         await using var database = await GatewayDatabase.OpenAsync(
             options.Database, HostSchema.Migrator, CancellationToken.None);
-        (
-            await Outcome.ListAsync(options.OwnerConnection!, "SELECT name FROM gateway.schema_version ORDER BY name")
-        ).ShouldBe(HostSchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
+        (await new GatewayProbe(options.OwnerConnection!).MigrationsAsync()).ShouldBe(
+            HostSchema.Migrator.Known.Select(m => m.Name).Order(StringComparer.Ordinal));
     }
 
     private static async Task WrongClockAsync(FaultRun run)
@@ -697,31 +634,23 @@ internal static class CommitPoints
         // A process whose clock is ten minutes ahead of its database's; the next one's is right.
         await run.VisitAsync(run.A, environment: FakeTime.Environment("+600s"));
         await run.DeliveredOnceAsync(dispatch);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await run.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_anomaly WHERE ended_at IS NULL") == 0
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await run.A.Probe.Clock.OpenAnomaliesAsync() == 0,
             "the anomaly to be over");
-        (await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.apart'")).ShouldBeInRange(
+        (await run.A.Probe.Ledger.EntriesAsync(EntryKind.ClockApart)).ShouldBeInRange(
             run.Persists ? 1 : 0, run.Kills && !run.Persists ? 0 : 1);
     }
 
     private static async Task ClockSetRightAsync(FaultRun run)
     {
         await run.OpenAsync();
-        await run.A.ScalarAsync<object>(
-            "INSERT INTO gateway.clock_anomaly (subject, kind, seconds, began_entry) VALUES ('database', 'stepped', 3600, 1)"
-        );
+        await run.A.Probe.Clock.BeginAnomalyAsync();
         var dispatch = await run.SubmitAsync();
         run.B.Run();
         await run.VisitAsync(run.A);
         await run.DeliveredOnceAsync(dispatch);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await run.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'clock.settled'") == 1
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await run.A.Probe.Ledger.EntriesAsync(EntryKind.ClockSettled) == 1,
             "the anomaly to be over");
     }
 
@@ -731,9 +660,8 @@ internal static class CommitPoints
         await using var own = new FaultRun(server.Postgres, run.Kind, "clock.database-stepped");
         await own.OpenAsync();
         var visit = own.VisitAsync(own.A);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await own.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.server") == 1 ? "" : null,
+        await TwoGateways.UntilAsync(
+            async () => await own.A.Probe.Jobs.ServersAsync() == 1,
             "the process to serve");
         server.Step(TimeSpan.FromHours(1));
         await visit;
@@ -741,7 +669,7 @@ internal static class CommitPoints
         own.B.Run();
         var dispatch = await own.SubmitAsync();
         await own.DeliveredOnceAsync(dispatch);
-        (await own.A.ScalarAsync<long>("SELECT count(*) FROM gateway.clock_step")).ShouldBeInRange(
-            own.Persists ? 1 : 0, 2);
+        (await own.A.Probe.Clock.StepsAsync()).ShouldBeInRange(own.Persists ? 1 : 0, 2);
+        await own.EveryWriteWasNamedAsync();
     }
 }

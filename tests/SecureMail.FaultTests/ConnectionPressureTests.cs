@@ -37,7 +37,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
             await using var pair = await TwoGateways.StartAsync(
                 postgres, changeB: o => o with { SmtpLimits = limits },
                 changeDirectory: d => d with { Gateways = [.. d.Gateways, other.Record] }, run: false);
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             await using var process = GatewayProcess.Serve(pair.B.Options, http);
             await Pressure.ReadyAsync(http);
             // From another address: its place is given back after its connection has ended, and nobody sees when.
@@ -85,13 +85,18 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
                 await peer.DisposeAsync();
             }
 
-            (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(PerPeerMessages + 1);
+            (await pair.B.Probe.Incoming.ReceivedAsync()).ShouldBe(PerPeerMessages + 1);
             await Pressure.GivenBackAsync(process, callers, pair.B.Port, http);
             await Outcome.NothingLeftAsync(pair.B);
             var after = Pressure.Of(process);
             output.WriteLine(
-                $"{All} connections at once: {All - PerAddress} refused within {turnedAway.TotalMilliseconds:F0} ms, of one peer's {PerAddress - 5} {PerAddress - 5 - PerPeer} refused, {PerPeer - PerPeerMessages} of its messages put off, another peer served; "
-                    + $"RSS {before.Rss} → {at.Rss} → {after.Rss} MiB, descriptors {before.Descriptors} → {at.Descriptors} → {after.Descriptors}, threads {before.Threads} → {at.Threads}; {clock.Elapsed.TotalSeconds:F1} s"
+                $"{All} connections at once: {All - PerAddress} refused within "
+                    + $"{turnedAway.TotalMilliseconds:F0} ms, of one peer's {PerAddress - 5} "
+                    + $"{PerAddress - 5 - PerPeer} refused, {PerPeer - PerPeerMessages} of its messages put off, "
+                    + "another peer served; "
+                    + $"RSS {before.Rss} → {at.Rss} → {after.Rss} MiB, descriptors {before.Descriptors} → "
+                    + $"{at.Descriptors} → {after.Descriptors}, threads {before.Threads} → {at.Threads}; "
+                    + $"{clock.Elapsed.TotalSeconds:F1} s"
             );
             at.Rss.ShouldBeLessThan(before.Rss + 200);
             at.Descriptors.ShouldBeLessThan(before.Descriptors + PerAddress + 60);
@@ -121,7 +126,7 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         };
         await using var pair = await TwoGateways.StartAsync(
             postgres, changeB: o => o with { SmtpLimits = limits }, run: false);
-        var http = TwoGateways.FreePort();
+        var http = TestPorts.Next();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);
         var (before, callers) = (Pressure.Of(process), Pressure.OfCallers(process));
@@ -173,8 +178,11 @@ public sealed class ConnectionPressureTests(PostgresFixture postgres, ITestOutpu
         await Outcome.NothingLeftAsync(pair.A, pair.B);
         await Pressure.GivenBackAsync(process, callers, pair.B.Port, http);
         output.WriteLine(
-            $"{Each} slow clients in each of {states.Count} states, cut after at most: {string.Join(", ", cut.Select(c => $"{c.Key} {c.Value.TotalSeconds:F1} s"))}; {dispatches.Count} dispatches delivered meanwhile within {served.TotalSeconds:F1} s; "
-                + $"RSS {before.Rss} → {at.Rss} MiB, descriptors {before.Descriptors} → {at.Descriptors} → {Pressure.Of(process).Descriptors}"
+            $"{Each} slow clients in each of {states.Count} states, cut after at most: "
+                + $"{string.Join(", ", cut.Select(c => $"{c.Key} {c.Value.TotalSeconds:F1} s"))}; {dispatches.Count} "
+                + $"dispatches delivered meanwhile within {served.TotalSeconds:F1} s; "
+                + $"RSS {before.Rss} → {at.Rss} MiB, descriptors {before.Descriptors} → {at.Descriptors} → "
+                + $"{Pressure.Of(process).Descriptors}"
         );
         cut.Values.ShouldAllBe(t => t < TimeSpan.FromSeconds(20));
     }

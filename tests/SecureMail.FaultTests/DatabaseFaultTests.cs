@@ -5,6 +5,7 @@ using SecureMail.Host.Schema;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.FaultTests;
 
@@ -67,7 +68,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         // What was leased when the server went comes back with its lease; the test does not wait for that.
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            await gateway.ScalarAsync<object>("UPDATE gateway.work SET lease_until = now() WHERE state = 'leased'");
+            await gateway.Probe.Queue.EndLeasesAsync();
         }
 
         foreach (var answer in answers)
@@ -98,12 +99,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         await using var pair = await TwoGateways.StartAsync(_postgres);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            await gateway.ScalarAsync<object>(
-                """
-                CREATE FUNCTION gateway.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
-                CREATE TRIGGER full_disk BEFORE INSERT ON gateway.blob_chunk FOR EACH ROW EXECUTE FUNCTION gateway.full_disk()
-                """
-            );
+            await gateway.Probe.Content.FillDiskAsync();
         }
 
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.B.Node.SmtpEndpoint), "a listener");
@@ -115,15 +111,11 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         (await OutcomeAsync(pair)).ShouldBe(SmtpOutcome.Transient);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            (
-                await gateway.ScalarAsync<string>(
-                    "SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.received), (SELECT count(*) FROM gateway.blob), (SELECT count(*) FROM gateway.work WHERE period IS NULL))"
-                )
-            ).ShouldBe("0 0 0 0 0");
+            (await gateway.Probe.FootprintAsync()).ShouldAllBe(rows => rows.Key == "entry" || rows.Value == 0);
         }
 
         // The receiver's disk is freed later than the sender's: the dispatch waits at the sender.
-        await pair.A.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
+        await pair.A.Probe.Content.FreeDiskAsync();
         var answer = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         answer.Number.ShouldBe("01-CV/VPTU");
         await TwoGateways.EventuallyAsync(
@@ -135,7 +127,7 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
         (await pair.A.OutgoingAsync(answer.DispatchId, _ => true))
             .Recipients[0]
             .ShouldSatisfyAllConditions(r => r.Reason.ShouldBeNull(), r => r.State.ShouldBe("queued"));
-        await pair.B.ScalarAsync<object>("DROP TRIGGER full_disk ON gateway.blob_chunk");
+        await pair.B.Probe.Content.FreeDiskAsync();
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "acknowledged");
     }
 
@@ -155,15 +147,8 @@ public sealed class DatabaseFaultTests : IAsyncLifetime
     /// <summary>As after a power failure: no checkpoint, no goodbye to the connections.</summary>
     private async Task KillServerAsync()
     {
-        string data;
-        await using (
-            var connection = new NpgsqlConnection(
-                _postgres.Cluster.ConnectionString("postgres", "postgres") + ";Pooling=false"))
-        {
-            await connection.OpenAsync();
-            await using var command = new NpgsqlCommand("SHOW data_directory", connection);
-            data = (string)(await command.ExecuteScalarAsync())!;
-        }
+        var data = await new GatewayProbe(_postgres.Cluster.ConnectionString("postgres", "postgres"))
+            .DataFolderAsync();
 
         string[] stop =
         [

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
 using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 
@@ -34,22 +36,8 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
         var hanging = new HostilePeer("hanging.test", folder, n => new PeerFault(States[n % States.Length], "hang"));
         try
         {
-            await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
-            {
-                var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
-                return d with
-                {
-                    Gateways = [.. d.Gateways, living.Record, hanging.Record],
-                    Agencies =
-                    [
-                        .. d.Agencies,
-                        .. Enumerable
-                            .Range(0, Each)
-                            .SelectMany(n =>
-                                new[] { living.Agency(like, n, "H90.OK"), hanging.Agency(like, n, "H90.NO") }),
-                    ],
-                };
-            });
+            await using var pair = await TwoGateways.StartAsync(
+                postgres, changeDirectory: d => Served(d, (living, "H90.OK"), (hanging, "H90.NO")));
             try
             {
                 var without = await RunAsync(pair, living);
@@ -58,22 +46,20 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                     await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.NO")), CancellationToken.None);
                 }
 
-                const string UnderWay =
-                    "SELECT count(DISTINCT batch) FROM gateway.work WHERE lane = 'hanging.test' AND state = 'leased'";
-                await TwoGateways.EventuallyAsync(
-                    async () => await pair.A.ScalarAsync<long>(UnderWay) == 4 ? "" : null,
+                await TwoGateways.UntilAsync(
+                    async () => await pair.A.Probe.Queue.BatchesUnderWayAsync("hanging.test") == 4,
                     "the hanging lane's share to be taken");
                 var with = await RunAsync(pair, living);
                 // All of it passed while four slots hung: no more than its share was ever taken, and not one of its
                 // messages was done with.
                 // Two of the four wait to open their connections, because the first two hang before TLS.
                 hanging.Connections.ShouldBe(2);
-                (
-                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE lane = 'hanging.test'")
-                ).ShouldBe(80);
-                (await pair.A.ScalarAsync<long>(UnderWay)).ShouldBe(4);
+                (await pair.A.Probe.Queue.CountAsync(destination: "hanging.test")).ShouldBe(80);
+                (await pair.A.Probe.Queue.BatchesUnderWayAsync("hanging.test")).ShouldBe(4);
                 output.WriteLine(
-                    $"{Dispatches} messages for {Each} agencies of a living gateway: {without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 waiting hangs in 4 of 16 slots (ratio {with / without:0.00})"
+                    $"{Dispatches} messages for {Each} agencies of a living gateway: "
+                        + $"{without.TotalSeconds:0.0} s alone, {with.TotalSeconds:0.0} s while another with 8 "
+                        + $"waiting hangs in 4 of 16 slots (ratio {with / without:0.00})"
                 );
                 (with / without).ShouldBeLessThan(5);
             }
@@ -105,66 +91,42 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                     {
                         Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)),
                     },
-                changeDirectory: d =>
-                {
-                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
-                    return d with
-                    {
-                        Gateways = [.. d.Gateways, peer.Record],
-                        Agencies =
-                        [
-                            .. d.Agencies,
-                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.UP")),
-                        ],
-                    };
-                });
+                changeDirectory: d => Served(d, (peer, "H90.UP")));
             for (var n = 0; n < 4; n++)
             {
                 await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.UP")), CancellationToken.None);
             }
 
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
                     (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None))
-                        is [{ Failures: >= 5, Waiting: >= 30 }]
-                        ? ""
-                        : null,
+                        is [{ Failures: >= 5, Waiting: >= 30 }],
                 "five failed probes");
             var probes = peer.Connections;
             // Forty wait, and it was not forty times that somebody knocked.
             probes.ShouldBeLessThan(16);
             down = false;
-            await TwoGateways.EventuallyAsync(
-                async () =>
-                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'")
-                    == 40
-                        ? ""
-                        : null,
+            await TwoGateways.UntilAsync(
+                async () => await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Sent]) == 40,
                 "all that waited");
             (peer.Messages, peer.Copies).ShouldBe((4, 40));
             (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
 
             // The database refuses what a send writes: tried again, and the destination, which is well, is not held to
             // have failed.
-            await pair.A.ScalarAsync<object>(
-                """
-                CREATE FUNCTION gateway.no_evidence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P01'; END $$;
-                CREATE TRIGGER no_evidence BEFORE UPDATE ON gateway.transmission FOR EACH ROW WHEN (new.state = 'sent') EXECUTE FUNCTION gateway.no_evidence()
-                """
-            );
+            await pair.A.Probe.Outgoing.RefuseSentAsync();
             var answer = await pair.A.Node.SubmitAsync(TwoGateways.Submission("H90.UP.000"), CancellationToken.None);
             await TwoGateways.EventuallyAsync(
                 async () =>
                     (await pair.A.Node.Queue.ListAsync(CancellationToken.None)).FirstOrDefault(w =>
                         w is { Kind: "send", LastError: not null }),
                 "an attempt that our database spoilt");
-            (
-                await pair.A.ScalarAsync<int>("SELECT failures FROM gateway.destination WHERE lane = 'comes-back.test'")
-            ).ShouldBe(0);
-            await pair.A.ScalarAsync<object>("DROP TRIGGER no_evidence ON gateway.transmission");
+            (await pair.A.Probe.Queue.FailuresOfAsync("comes-back.test")).ShouldBe(0);
+            await pair.A.Probe.Outgoing.AcceptSentAsync();
             await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "sent");
             output.WriteLine(
-                $"40 messages behind one dead destination: {probes} connections while it was down; all 40 went when it came back"
+                $"40 messages behind one dead destination: {probes} connections while it was down; all 40 went "
+                    + "when it came back"
             );
         }
         finally
@@ -179,9 +141,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         // It was down for long, and its next probe is an hour away; only what it sends shows that it is back.
-        await pair.A.ScalarAsync<object>(
-            "INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-b.test', 9, now() + interval '1 hour', 'Connect', now() - interval '1 minute')"
-        );
+        await pair.A.Probe.Queue.BackOffAsync("gateway-b.test", 9, TimeSpan.FromHours(1));
         var waiting = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await pair.A.OutgoingAsync(waiting.DispatchId, d => d.Recipients[0].State == "queued");
         await pair.B.Node.SubmitAsync(
@@ -214,19 +174,7 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                     {
                         Retry = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(500)),
                     },
-                changeDirectory: d =>
-                {
-                    var like = d.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
-                    return d with
-                    {
-                        Gateways = [.. d.Gateways, peer.Record],
-                        Agencies =
-                        [
-                            .. d.Agencies,
-                            .. Enumerable.Range(0, Each).Select(n => peer.Agency(like, n, "H90.MY")),
-                        ],
-                    };
-                });
+                changeDirectory: d => Served(d, (peer, "H90.MY")));
             var refused = await pair.A.Node.SubmitAsync(
                 TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
             var first = await pair.A.OutgoingAsync(refused.DispatchId, d =>
@@ -239,13 +187,13 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
                 TwoGateways.Submission(Codes("H90.MY")), CancellationToken.None);
             await pair.A.OutgoingAsync(delayed.DispatchId, d => d.Recipients.All(r => r.State == "sent"));
             (peer.Connections, peer.Messages, peer.Copies).ShouldBe((3, 3, Each - 1 + Each));
-            (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.sent'")).ShouldBe(
-                (2 * Each) - 1);
-            await TwoGateways.EventuallyAsync(
-                async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL") == 0 ? "" : null,
+            (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchSent)).ShouldBe((2 * Each) - 1);
+            await TwoGateways.UntilAsync(
+                async () => await pair.A.Probe.Queue.CountAsync() == 0,
                 "nothing left to do");
             output.WriteLine(
-                $"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, {peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself"
+                $"2 dispatches to {Each} agencies of one gateway: {peer.Connections} connections, "
+                    + $"{peer.Messages} mails, {peer.Copies} delivered, 1 refused, 1 put off and sent by itself"
             );
         }
         finally
@@ -271,5 +219,21 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
             "the living gateway's messages");
         living.Copies.ShouldBe(before + (Dispatches * Each));
         return Stopwatch.GetElapsedTime(started);
+    }
+
+    /// <summary>The directory with gateways more, each of which serves agencies of its own.</summary>
+    private static DirectoryDocument Served(
+        DirectoryDocument directory, params (HostilePeer Peer, string Codes)[] peers)
+    {
+        var like = directory.Agencies.Single(a => a.Names.Any(n => n.Code == TwoGateways.BinhMinh));
+        return directory with
+        {
+            Gateways = [.. directory.Gateways, .. peers.Select(p => p.Peer.Record)],
+            Agencies =
+            [
+                .. directory.Agencies,
+                .. peers.SelectMany(p => Enumerable.Range(0, Each).Select(n => p.Peer.Agency(like, n, p.Codes))),
+            ],
+        };
     }
 }

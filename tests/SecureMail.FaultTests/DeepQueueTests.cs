@@ -2,6 +2,7 @@ using System.Diagnostics;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
@@ -45,7 +46,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
                                         "H90.OK")),
                         ],
                     });
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             await using var process = GatewayProcess.Serve(pair.A.Options, http);
             await Pressure.ReadyAsync(http);
             var alone = await LivingAsync(pair, living);
@@ -58,12 +59,10 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
                     ).DispatchId);
             }
 
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
-                    await pair.A.ScalarAsync<long>(
-                        "SELECT count(*) FROM gateway.transmission WHERE state IN ('queued', 'unknown')") == Real
-                        ? ""
-                        : null,
+                    await pair.A.Probe.Outgoing.TransmissionsAsync(
+                        [TransmissionState.Queued, TransmissionState.Unknown]) == Real,
                 "all to be sealed");
             var empty = await LeaseAsync(pair);
             var before = Pressure.Of(process);
@@ -115,34 +114,27 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             var all = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LONG") is not null;
             if (!all)
             {
-                await pair.A.ScalarAsync<object>(
-                    $"DELETE FROM gateway.work WHERE work_id IN (SELECT w.work_id FROM gateway.work w JOIN gateway.transmission t ON t.transmission_id = w.subject WHERE w.kind = 'send' AND t.recipient_code LIKE 'copy%' AND w.state = 'ready' ORDER BY w.work_id OFFSET {Part})"
-                );
+                await pair.A.Probe.Outgoing.DropCopiesAsync(but: Part);
             }
 
-            var waiting = await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.work WHERE kind = 'send' AND lane = 'gateway-b.test'");
+            var waiting = await pair.A.Probe.Queue.CountAsync(WorkKind.Send, destination: "gateway-b.test");
             var clock = Stopwatch.StartNew();
             pair.B.Run();
             await TwoGateways.EventuallyAsync(
                 () => Task.FromResult(pair.B.Node.SmtpEndpoint), "the destination to come");
-            await pair.A.ScalarAsync<object>(
-                "UPDATE gateway.destination SET not_before = now() WHERE not_before IS NOT NULL");
+            await pair.A.Probe.Queue.ProbeDestinationsAsync();
             for (long left = waiting, last = waiting; left > 0; last = left)
             {
-                await TwoGateways.EventuallyAsync(
+                await TwoGateways.UntilAsync(
                     async () =>
-                        (left = await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'"))
-                            < last
-                        || left == 0
-                            ? ""
-                            : null,
+                        (left = await pair.A.Probe.Queue.CountAsync(WorkKind.Send)) < last
+                        || left == 0,
                     "the queue to go on draining");
             }
 
             var sent = clock.Elapsed;
-            await TwoGateways.EventuallyAsync(
-                async () => await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL") == 0 ? "" : null,
+            await TwoGateways.UntilAsync(
+                async () => await pair.B.Probe.Queue.CountAsync() == 0,
                 "the destination to judge what came");
             foreach (var dispatch in dispatches)
             {
@@ -151,20 +143,21 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
             }
 
             await Pressure.ReadyAsync(http);
-            // The dispatch that was copied may have been answered by a copy's receipt before its own turn came. Then it is
+            // The dispatch that was copied may have been answered by a copy's receipt before its own turn came. Then it
+            // is
             // not sent any more.
-            (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBeGreaterThanOrEqualTo(
-                waiting - 1,
+            (await pair.B.Probe.Incoming.ReceivedAsync()).ShouldBeGreaterThanOrEqualTo(waiting - 1,
                 string.Join(
                     "; ",
-                    await Outcome.ListAsync(
-                        pair.A.Owner,
-                        "SELECT concat_ws(' ', kind, state, reason, left(recipient_code, 6), count(*)) FROM gateway.transmission GROUP BY kind, state, reason, left(recipient_code, 6)"
-                    )));
+                    await pair.A.Probe.Outgoing.DescribeTransmissionsAsync()));
             var after = Pressure.Of(process);
             output.WriteLine(
-                $"{Deep} messages behind a destination that is away: leasing takes {deep:F1} ms instead of {empty:F1} ms, {Living} messages elsewhere {beside.TotalSeconds:F1} s instead of {alone.TotalSeconds:F1} s, refused from {Deep} on; "
-                    + $"RSS {before.Rss} → {at.Rss} → {after.Rss} MiB, descriptors {before.Descriptors} → {after.Descriptors}; {waiting} drained in {sent.TotalSeconds:F1} s, {waiting / sent.TotalSeconds:F0} a second"
+                $"{Deep} messages behind a destination that is away: leasing takes {deep:F1} ms instead of "
+                    + $"{empty:F1} ms, {Living} messages elsewhere {beside.TotalSeconds:F1} s instead of "
+                    + $"{alone.TotalSeconds:F1} s, refused from {Deep} on; "
+                    + $"RSS {before.Rss} → {at.Rss} → {after.Rss} MiB, descriptors {before.Descriptors} → "
+                    + $"{after.Descriptors}; {waiting} drained in {sent.TotalSeconds:F1} s, "
+                    + $"{waiting / sent.TotalSeconds:F0} a second"
             );
             at.Rss.ShouldBeLessThan(before.Rss + 120);
             after.Rss.ShouldBeLessThan(before.Rss + 300);
@@ -222,16 +215,6 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
 
     private static async Task FillAsync(TwoGateways pair, int rows)
     {
-        await pair.A.ScalarAsync<object>(
-            $"""
-            WITH one AS (SELECT t.*, w.lane FROM gateway.transmission t JOIN gateway.work w ON w.kind = 'send' AND w.subject = t.transmission_id WHERE t.state = 'queued' AND t.recipient_code = '{TwoGateways.AnHoa}' AND w.lane IS NOT NULL LIMIT 1),
-            made AS (
-              INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at)
-              SELECT gen_random_uuid(), 'dispatch', gen_random_uuid(), agency_id, recipient_id, 'copy ' || n, 'queued', message_blob, entry_id, queued_at FROM one, generate_series(1, {rows}) n
-              RETURNING transmission_id)
-            INSERT INTO gateway.work (kind, subject, lane) SELECT 'send', transmission_id, (SELECT lane FROM one) FROM made
-            """
-        );
-        await pair.A.ScalarAsync<object>("ANALYZE gateway.work");
+        await pair.A.Probe.Outgoing.CopyQueuedAsync(TwoGateways.AnHoa, rows);
     }
 }

@@ -1,11 +1,14 @@
 using System.Diagnostics;
 using System.Formats.Asn1;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Smime;
@@ -60,8 +63,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
         atC.Ciphertext.ShouldBe(all.Ciphertext);
 
         // The same signature comes out of each, and nobody reads outside who else got one.
-        var digest = await pair.A.ScalarAsync<byte[]>(
-            $"SELECT signed_digest FROM gateway.outgoing WHERE dispatch_id = '{dispatch}'");
+        var digest = await pair.A.Probe.Outgoing.SignedDigestAsync(dispatch);
         foreach (var (octets, agency) in new[] { (here, anHoa), (there, binhMinh), (whole, anHoa), (whole, binhMinh) })
         {
             using var judgement = await JudgeAsync(pair, octets, TestSigners.KeysOf(agency));
@@ -76,10 +78,9 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             strange.State.ShouldBe(FileState.Locked);
         }
 
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.signed'")).ShouldBe(
-            1);
-        await pair.A.QuietAsync();
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.message_head")).ShouldBe(2);
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchSigned)).ShouldBe(1);
+        await pair.A.Probe.WaitUntilQuietAsync();
+        (await pair.A.Probe.Outgoing.PrefixGatewaysAsync()).Count.ShouldBe(2);
     }
 
     [Fact]
@@ -90,8 +91,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
         await using var _ = pair;
         var older = await QueuedForElsewhereAsync(pair);
         // As a node of the build before writes it.
-        await pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.transmission SET head_gateway = NULL WHERE dispatch_id = '{older}'");
+        await pair.A.Probe.Outgoing.ForgetPrefixesAsync(older);
         _down = false;
         await pair.A.OutgoingAsync(older, d =>
             d.Recipients.Select(r => r.State).SequenceEqual(["acknowledged", "sent"]));
@@ -132,7 +132,7 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                 d.Recipients.Select(r => r.State).SequenceEqual(["acknowledged", "sent"]));
         }
 
-        await pair.A.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
         await using (
             var client = await SmtpClient.ConnectAsync(
                 new SmtpClientOptions
@@ -158,28 +158,15 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             .CountBy(c => c)
             .Select(c => c.Value)
             .ShouldBe([2, 2, 2]);
-        await pair.A.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
 
         // The first is erased, the second's time is over, the third stays.
-        await pair.A.ExecuteAsync("UPDATE gateway.transmission SET state = 'acknowledged', closed_at = now() WHERE state = 'sent' AND kind = 'dispatch'"
-        );
+        await pair.A.Probe.Outgoing.AcknowledgeAsync();
         await pair.A.Node.Erasure.EraseOutgoingAsync(dispatches[0], "Thu hồi", "vanthu", CancellationToken.None);
-        await pair.A.ExecuteAsync($"""
-            UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '60 days', queued_at = queued_at - interval '60 days' WHERE dispatch_id = '{dispatches[
-                1
-            ]}';
-            UPDATE gateway.transmission SET queued_at = queued_at - interval '60 days', closed_at = closed_at - interval '60 days' WHERE dispatch_id = '{dispatches[
-                1
-            ]}';
-            """
-        );
+        await pair.A.Probe.Outgoing.AgeAsync(TimeSpan.FromDays(60), dispatches[1]);
         (await pair.A.SweepAsync(new RetentionOptions()))["composed"].ShouldBe(1);
-        (
-            await pair.A.ScalarAsync<Guid[]>(
-                "SELECT array_agg(DISTINCT dispatch_id) FROM gateway.message_head JOIN gateway.outgoing USING (message_blob)"
-            )
-        ).ShouldBe([dispatches[2]]);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.message_head")).ShouldBe(2);
+        (await pair.A.Probe.Outgoing.PrefixDispatchesAsync()).ShouldBe([dispatches[2]]);
+        (await pair.A.Probe.Outgoing.PrefixGatewaysAsync()).Count.ShouldBe(2);
     }
 
     [Fact]
@@ -232,16 +219,12 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                 CancellationToken.None)
         ).DispatchId;
         var accepted = Stopwatch.GetElapsedTime(started);
-        await TwoGateways.EventuallyAsync(
-            async () => await pair.A.ScalarAsync<string>("SELECT state FROM gateway.outgoing") == "queued" ? "" : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Outgoing.StateAsync(dispatch) == "queued",
             "the seal");
         var queued = Stopwatch.GetElapsedTime(started);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'sent'")
-                == Agencies
-                    ? ""
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Sent]) == Agencies,
             "all of it to be sent");
         var sent = Stopwatch.GetElapsedTime(started);
 
@@ -254,25 +237,31 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                 (p, n) => p.Taken.Select(t => (Gateway: n, t.Recipients, t.Octets, Envelope: Envelope.Of(t.Octets))))
             .ToList();
         output.WriteLine(
-            FormattableString.Invariant(
-                $"accepted {accepted.TotalSeconds:0.0} s, queued {(queued - accepted).TotalSeconds:0.0} s later, all sent {(sent - queued).TotalSeconds:0.0} s later"
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"accepted {accepted.TotalSeconds:0.0} s, queued {(queued - accepted).TotalSeconds:0.0} s "
+                    + $"later, all sent {(sent - queued).TotalSeconds:0.0} s later"
             ));
         output.WriteLine(
-            FormattableString.Invariant(
-                $"{mails.Count} mails, {mails.Sum(m => (long)m.Octets.Length):N0} octets; the whole message is {whole.Length:N0} octets, {mails.Count} of it {(long)whole.Length * mails.Count:N0}"
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{mails.Count} mails, {mails.Sum(m => (long)m.Octets.Length):N0} octets; the whole message is "
+                    + $"{whole.Length:N0} octets, {mails.Count} of it {(long)whole.Length * mails.Count:N0}"
             ));
 
-        var (cut, smallest, largest) = (
-            await pair.A.ScalarAsync<long>("SELECT max(cut) FROM gateway.message_head"),
-            await HeadSizeAsync(pair, "min"), await HeadSizeAsync(pair, "max"));
+        var prefixes = await pair.A.Probe.Outgoing.PrefixSizesAsync();
+        var cut = prefixes.Max(p => p.BodyOffset);
+        var (smallest, largest) = (prefixes.Min(p => p.Length), prefixes.Max(p => p.Length));
         output.WriteLine(
-            FormattableString.Invariant(
-                $"heads of {smallest:N0} to {largest:N0} octets for {behind.GroupBy(b => b).Min(b => b.Count())} to {behind.GroupBy(b => b).Max(b => b.Count())} agencies, {cut:N0} for all; the body is {whole.Length - cut:N0}"
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"heads of {smallest:N0} to {largest:N0} octets for "
+                    + $"{behind.GroupBy(b => b).Min(b => b.Count())} to {behind.GroupBy(b => b).Max(b => b.Count())} "
+                    + $"agencies, {cut:N0} for all; the body is {whole.Length - cut:N0}"
             ));
         var ciphertext = Envelope.Of(whole).Ciphertext;
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.signed'")).ShouldBe(
-            1);
-        var digest = await pair.A.ScalarAsync<byte[]>("SELECT signed_digest FROM gateway.outgoing");
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchSigned)).ShouldBe(1);
+        var digest = await pair.A.Probe.Outgoing.SignedDigestAsync(dispatch);
         for (var n = 0; n < Gateways; n++)
         {
             var ours = Enumerable.Range(0, Agencies).Where(a => behind[a] == n).ToList();
@@ -307,9 +296,6 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 
         mails.Sum(m => (long)m.Octets.Length).ShouldBeLessThan((long)whole.Length * mails.Count / 2);
     }
-
-    private static async Task<int> HeadSizeAsync(TwoGateways pair, string which) =>
-        await pair.A.ScalarAsync<int>($"SELECT {which}(length(head)) FROM gateway.message_head");
 
     /// <summary>A and B as ever, but that Bình Minh is served by a third gateway, which takes mail when it is
     /// up.</summary>

@@ -30,8 +30,26 @@ internal sealed class FaultRun(PostgresServer postgres, string kind, string poin
     public string Said => string.Join('\n', _processes.Select(p => p.Said));
 
     /// <summary>Opens both gateways; neither serves yet.</summary>
-    public async Task OpenAsync(Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null) =>
+    public async Task OpenAsync(Func<DirectoryDocument, DirectoryDocument>? changeDirectory = null)
+    {
         _pair = await TwoGateways.StartAsync(postgres, changeDirectory: changeDirectory, run: false);
+        StartupHook.NameCommitsHere();
+        await A.Probe.Commits.WatchAsync();
+        await B.Probe.Commits.WatchAsync();
+    }
+
+    /// <summary>Nothing was written on the way but by a named commit.</summary>
+    public async Task EveryWriteWasNamedAsync()
+    {
+        if (_pair is null)
+        {
+            // The course had gateways of its own.
+            return;
+        }
+
+        (await A.Probe.Commits.UnnamedAsync()).ShouldBeEmpty();
+        (await B.Probe.Commits.UnnamedAsync()).ShouldBeEmpty();
+    }
 
     /// <param name="also">Beside An Hòa.</param>
     public async Task<Guid> SubmitAsync(params string[] also) =>
@@ -62,7 +80,7 @@ internal sealed class FaultRun(PostgresServer postgres, string kind, string poin
 
         if (process.HasExited)
         {
-            Serve(gateway.Options, fault: null);
+            Serve(gateway.Options, StartupHook.None);
         }
     }
 
@@ -87,7 +105,7 @@ internal sealed class FaultRun(PostgresServer postgres, string kind, string poin
             return;
         }
 
-        await using var again = GatewayProcess.Run(gateway.Options, null, arguments);
+        await using var again = GatewayProcess.Run(gateway.Options, StartupHook.None, arguments);
         (await again.EndAsync()).ShouldBe(0, again.Said);
         (await isDone()).ShouldBeTrue();
     }
@@ -114,9 +132,9 @@ internal sealed class FaultRun(PostgresServer postgres, string kind, string poin
     }
 
     private GatewayProcess Serve(
-        GatewaySetup options, string? fault, IReadOnlyDictionary<string, string>? environment = null)
+        GatewaySetup options, string fault, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var process = GatewayProcess.Serve(options, TwoGateways.FreePort(), fault, environment: environment);
+        var process = GatewayProcess.Serve(options, TestPorts.Next(), fault, environment: environment);
         _processes.Add(process);
         return process;
     }

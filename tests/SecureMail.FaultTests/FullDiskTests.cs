@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Mail.Smtp.Client;
 using Xunit.Abstractions;
 
@@ -22,7 +23,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             // The watermark is off: the disk is run into the wall on purpose.
             await using var pair = await StartAsync(
                 v => volume = v, 200, new HealthOptions { LeastFree = 0, LeastFreeTemporary = 0 });
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             await using var process = GatewayProcess.Serve(pair.B.Options, http);
             await Pressure.ReadyAsync(http);
             pair.A.Run();
@@ -62,31 +63,31 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             NpgsqlConnection.ClearAllPools();
             foreach (var message in accepted)
             {
-                (await SharedPair.OfAsync(pair.B, message)).Count.ShouldBe(1, "what was answered 250 is there, once");
+                (await pair.B.Probe.Incoming.OfAsync(message)).Count.ShouldBe(
+                    1, "what was answered 250 is there, once");
             }
 
             var keptAfterAll = 0;
             foreach (var message in refused)
             {
-                keptAfterAll += (await SharedPair.OfAsync(pair.B, message)).Count;
+                keptAfterAll += (await pair.B.Probe.Incoming.OfAsync(message)).Count;
             }
             // A refusal whose commit had reached the disk is the sender's duplicate; only the crash itself can make
             // one.
             keptAfterAll.ShouldBeLessThanOrEqualTo(1);
-            await pair.A.ScalarAsync<object>(
-                "UPDATE gateway.destination SET not_before = now() WHERE not_before IS NOT NULL");
-            await pair.A.ScalarAsync<object>(
-                "UPDATE gateway.work SET run_at = now() WHERE state = 'ready' AND awaits_entry IS NULL");
+            await pair.A.Probe.Queue.MakeDueAsync();
             await Outcome.DeliveredOnceAsync(
                 pair.A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = pair.B }, dispatch);
             await Outcome.NothingLeftAsync(pair.A, pair.B);
-            (
-                await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE state <> 'recorded'")
-            ).ShouldBe(0);
+            (await pair.B.Probe.Incoming.CountAsync(IncomingState.Received)).ShouldBe(0);
             var restarts = process.Said.Split('\n').Count(l => l.Contains("started again", StringComparison.Ordinal));
             output.WriteLine(
-                $"disk filled after {accepted.Count} messages of 1 MiB in {full.TotalSeconds:F1} s; {refused.Count} refused ({string.Join("; ", said.GroupBy(s => s).Select(g => $"{g.Count()} × {g.Key}"))}), a command ended with {exit}, health said {problem}; "
-                    + $"with room again ready after {ready.TotalSeconds:F1} s, server started again {restarts} times, everything drained {clock.Elapsed.TotalSeconds:F1} s after"
+                $"disk filled after {accepted.Count} messages of 1 MiB in {full.TotalSeconds:F1} s; "
+                    + $"{refused.Count} refused "
+                    + $"({string.Join("; ", said.GroupBy(s => s).Select(g => $"{g.Count()} × {g.Key}"))}), a command "
+                    + $"ended with {exit}, health said {problem}; "
+                    + $"with room again ready after {ready.TotalSeconds:F1} s, server started again {restarts} "
+                    + $"times, everything drained {clock.Elapsed.TotalSeconds:F1} s after"
             );
         }
         finally
@@ -104,7 +105,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             await using var pair = await StartAsync(
                 v => volume = v, 640, new HealthOptions { LeastFree = 96 * Mebi, LeastFreeTemporary = 4 * Mebi });
             using var temporary = SmallVolume.Mount(Path.Combine(pair.Folder, "temporary"), 8);
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             await using var process = GatewayProcess.Serve(pair.B.Options, http, temporary: temporary.Folder);
             await Pressure.ReadyAsync(http);
             pair.A.Run();
@@ -121,13 +122,8 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
                     },
                     CancellationToken.None)
             ).DispatchId;
-            await TwoGateways.EventuallyAsync(
-                async () =>
-                    await pair.B.ScalarAsync<long>(
-                        "SELECT count(*) FROM gateway.work WHERE kind = 'judge' AND last_error LIKE '%IOException%'"
-                    ) > 0
-                        ? ""
-                        : null,
+            await TwoGateways.UntilAsync(
+                async () => await pair.B.Probe.Queue.CountAsync(WorkKind.Validate, error: "IOException") > 0,
                 "a temporary folder that is too small");
             temporary.Free.ShouldBeGreaterThan(7 * Mebi, "a spool that could not be written is gone");
 
@@ -145,7 +141,7 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             var (exit, said) = await Pressure.SendAsync(pair.B.Options, pair.Folder);
             exit.ShouldBe(69);
             said.ShouldContain("sắp đầy");
-            (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(0);
+            (await pair.B.Probe.Outgoing.CountAsync()).ShouldBe(0);
             // The door is shut; what lies inside is judged all the same. Its receipt leaves as well: sending is no new
             // work.
             await pair.B.IncomingAsync(m => m.DispatchId == dispatch && m.Disposition == "inbox");
@@ -160,7 +156,9 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
             exit.ShouldBe(0, said);
             await Outcome.NothingLeftAsync(pair.A, pair.B);
             output.WriteLine(
-                $"a temporary folder of 8 MiB under a message of 30 MiB, then nearly full, then a disk nearly full: 2 × 452, exit 69, shown after {shown.TotalSeconds:F1} s in all; what was accepted was judged and acknowledged meanwhile; {clock.Elapsed.TotalSeconds:F1} s"
+                "a temporary folder of 8 MiB under a message of 30 MiB, then nearly full, then a disk nearly "
+                    + $"full: 2 × 452, exit 69, shown after {shown.TotalSeconds:F1} s in all; what was accepted was "
+                    + $"judged and acknowledged meanwhile; {clock.Elapsed.TotalSeconds:F1} s"
             );
         }
         finally

@@ -7,6 +7,7 @@ using SecureMail.Gateway.Registers;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.FaultTests;
 
@@ -48,7 +49,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         await connection.OpenAsync();
         var head = await StoredLedger.HeadAsync(connection, CancellationToken.None);
         _frontier = await TreeRows.FrontierAsync(connection, head?.Size ?? 0, CancellationToken.None);
-        _nextEntry = await gateway.ScalarAsync<long>("SELECT nextval('ledger.entry_entry_id_seq')");
+        _nextEntry = await new ProbeDatabase(gateway.Owner).ScalarAsync<long>(
+            "SELECT nextval('ledger.entry_entry_id_seq')");
         _number = 1000;
     }
 
@@ -164,19 +166,24 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             connection, "ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)", rows.Peers);
         await CopyAsync(
             connection,
-            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, card, card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
+            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, card, "
+                + "card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
             rows.Outgoing);
         await CopyAsync(connection, "gateway.outgoing_document (dispatch_id, n, blob_id)", rows.OutgoingDocuments);
         await CopyAsync(
             connection,
-            "gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at, first_sent_at, closed_at, overdue_at, receipt_event)",
+            "gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
+                + "recipient_code, state, message_blob, entry_id, queued_at, first_sent_at, closed_at, overdue_at, "
+                + "receipt_event)",
             rows.Transmissions);
         await CopyAsync(
             connection, "gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)",
             rows.Received);
         await CopyAsync(
             connection,
-            "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, card, card_key, entry_id, recorded_at)",
+            "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, "
+                + "sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, card, "
+                + "card_key, entry_id, recorded_at)",
             rows.Incoming);
         await CopyAsync(connection, "gateway.incoming_document (incoming_id, n, blob_id)", rows.IncomingDocuments);
         await CopyAsync(connection, "gateway.finding (incoming_id, judged_at, verdict, findings)", rows.Findings);

@@ -11,6 +11,7 @@ using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -38,12 +39,13 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
         await ExchangeAsync(pair);
-        await pair.A.QuietAsync();
-        var recipient = await pair.A.ScalarAsync<Guid>("SELECT recipient_id FROM gateway.transmission LIMIT 1");
+        await pair.A.Probe.WaitUntilQuietAsync();
+        var recipient = await pair.A.Probe.Outgoing.AnyRecipientAsync();
+        var database = new ProbeDatabase(pair.A.Owner);
         var load = new GrowthLoad(pair.A);
         var empty = await MeasureAsync(
-            pair.A, await pair.A.ScalarAsync<Guid>("SELECT dispatch_id FROM gateway.outgoing LIMIT 1"), "01-CV/VPTU");
-        await pair.A.QuietAsync();
+            pair.A, (await pair.A.Node.Outgoing.ListAsync(1, CancellationToken.None))[0].Id, "01-CV/VPTU");
+        await pair.A.Probe.WaitUntilQuietAsync();
         await load.StartAsync();
         var loading = Stopwatch.GetTimestamp();
         var first = new DateTimeOffset(DateTimeOffset.UtcNow.Date, TimeSpan.Zero).AddDays(-days - 1);
@@ -62,20 +64,20 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await load.FinishAsync();
 
         var loaded = Stopwatch.GetElapsedTime(loading);
-        await pair.A.ExecuteAsync("VACUUM ANALYZE");
+        await database.ExecuteAsync("VACUUM ANALYZE");
         var sizesFull = await SizesAsync(pair.A);
         var full = await MeasureAsync(pair.A, load.Middle, load.MiddleNumber);
 
         var sweeping = Stopwatch.GetTimestamp();
         var swept = await SweepForAsync(pair.A, TimeSpan.FromSeconds(days > 100 ? 180 : 30));
         var sweepTime = Stopwatch.GetElapsedTime(sweeping);
-        await pair.A.ExecuteAsync("VACUUM ANALYZE");
-        var reused = await pair.A.ScalarAsync<long>("SELECT pg_total_relation_size('gateway.blob_chunk_first')");
-        var dead = await pair.A.ScalarAsync<decimal>("SELECT coalesce(sum(octets), 0) FROM gateway.sweep");
+        await database.ExecuteAsync("VACUUM ANALYZE");
+        var reused = await database.ScalarAsync<long>("SELECT pg_total_relation_size('gateway.blob_chunk_first')");
+        var dead = await database.ScalarAsync<decimal>("SELECT coalesce(sum(octets), 0) FROM gateway.sweep");
         var sizesSwept = await SizesAsync(pair.A);
         var after = await MeasureAsync(pair.A, load.Middle, load.MiddleNumber);
         await ExchangeAsync(pair);
-        await pair.A.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
         var verifying = Stopwatch.GetTimestamp();
         var report = await LedgerVerifier.VerifyAsync(
             pair.A.Node.Database.Source, pair.A.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
@@ -85,7 +87,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
 
         _table.AppendLine(
             CultureInfo.InvariantCulture,
-            $"{days} days of {perDay} dispatches, blobs of {GrowthLoad.BlobOctets} octets, {load.Entries} ledger entries; loaded in {loaded.TotalSeconds:0} s"
+            $"{days} days of {perDay} dispatches, blobs of {GrowthLoad.BlobOctets} octets, {load.Entries} "
+                + $"ledger entries; loaded in {loaded.TotalSeconds:0} s"
         );
         _table.AppendLine("| table | MiB loaded | MiB after retention |").AppendLine("|---|---|---|");
         foreach (var (name, octets) in sizesFull.OrderByDescending(s => s.Value).Take(20))
@@ -110,7 +113,9 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
 
         _table.AppendLine(
             CultureInfo.InvariantCulture,
-            $"retention: {string.Join(", ", swept.Select(s => $"{s.Key} {s.Value}"))}; {dead} octets of blobs destroyed in {sweepTime.TotalSeconds:0.0} s, chunk table {reused >> 20} MiB; ledger of {report.Entries} verified in {verified.TotalSeconds:0.0} s"
+            $"retention: {string.Join(", ", swept.Select(s => $"{s.Key} {s.Value}"))}; {dead} octets of blobs "
+                + $"destroyed in {sweepTime.TotalSeconds:0.0} s, chunk table {reused >> 20} MiB; ledger of "
+                + $"{report.Entries} verified in {verified.TotalSeconds:0.0} s"
         );
         output.WriteLine(_table.ToString());
         if (Environment.GetEnvironmentVariable("SECUREMAIL_GROWTH_TABLE") is { } file)
@@ -125,7 +130,9 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         }
 
         output.WriteLine(
-            $"{days} days x {perDay} dispatches: slowest question {after.MaxBy(m => m.Value).Key} {after.Values.Max():0.0} ms, {swept.Values.Sum()} rows swept, ledger verified, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"
+            $"{days} days x {perDay} dispatches: slowest question {after.MaxBy(m => m.Value).Key} "
+                + $"{after.Values.Max():0.0} ms, {swept.Values.Sum()} rows swept, ledger verified, "
+                + $"{Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"
         );
     }
 
@@ -224,15 +231,19 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             owner, "SELECT 1; ALTER TABLE gateway.blob_chunk DETACH PARTITION gateway.blob_chunk_first");
         await ScalarAsync<int>(
             owner,
-            "ALTER TABLE gateway.blob_chunk ATTACH PARTITION gateway.blob_chunk_first FOR VALUES FROM (gateway.uuid_at('2026-01-01')) TO (gateway.uuid_at(now() + interval '1 day'))"
+            "ALTER TABLE gateway.blob_chunk ATTACH PARTITION gateway.blob_chunk_first FOR VALUES FROM "
+                + "(gateway.uuid_at('2026-01-01')) TO (gateway.uuid_at(now() + interval '1 day'))"
         );
         await ScalarAsync<int>(
             owner,
-            "CREATE TABLE gateway.blob_chunk_2024 PARTITION OF gateway.blob_chunk FOR VALUES FROM (gateway.uuid_at('2024-01-01')) TO (gateway.uuid_at('2025-01-01'))"
+            "CREATE TABLE gateway.blob_chunk_2024 PARTITION OF gateway.blob_chunk FOR VALUES FROM "
+                + "(gateway.uuid_at('2024-01-01')) TO (gateway.uuid_at('2025-01-01'))"
         );
         await ScalarAsync<int>(
             owner,
-            "WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES (gateway.uuid_at('2024-05-01'), 1, sha256('x'), 'k', 'w') RETURNING blob_id) INSERT INTO gateway.blob_chunk SELECT blob_id, 0, 'x' FROM b"
+            "WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES "
+                + "(gateway.uuid_at('2024-05-01'), 1, sha256('x'), 'k', 'w') RETURNING blob_id) INSERT INTO "
+                + "gateway.blob_chunk SELECT blob_id, 0, 'x' FROM b"
         );
         (await ScalarAsync<int>(PostgresFixture.AsGateway(owner), "SELECT gateway.drop_empty_partitions()")).ShouldBe(
             0);
@@ -243,7 +254,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
             1);
         Directory.Delete(folder, recursive: true);
         output.WriteLine(
-            $"{before.Count} entries and blobs of the first schema, {during.Count} written while it was migrated in {took.TotalSeconds:0.0} s, {late.Count} after: none lost, 1 empty year dropped"
+            $"{before.Count} entries and blobs of the first schema, {during.Count} written while it was "
+                + $"migrated in {took.TotalSeconds:0.0} s, {late.Count} after: none lost, 1 empty year dropped"
         );
     }
 
@@ -254,10 +266,12 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await connection.ExecuteAsync(
             """
             CREATE SCHEMA gateway; CREATE SCHEMA ledger; CREATE SCHEMA quartz;
-            CREATE TABLE gateway.schema_version (name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+            CREATE TABLE gateway.schema_version (
+              name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
             GRANT USAGE ON SCHEMA gateway, ledger, quartz TO securemail_gateway;
             GRANT SELECT ON gateway.schema_version TO securemail_gateway;
-            INSERT INTO gateway.schema_version (name, sha256) VALUES ('quartz/4.7', sha256('the scheduler of that build'));
+            INSERT INTO gateway.schema_version (name, sha256)
+            VALUES ('quartz/4.7', sha256('the scheduler of that build'));
             """
         );
         foreach (
@@ -330,7 +344,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         return (
             await connection.QueryAsync<(string, long)>(
                 """
-                SELECT n.nspname || '.' || c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                SELECT n.nspname || '.' || c.relname, pg_total_relation_size(c.oid)
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE n.nspname IN ('gateway', 'ledger', 'hangfire') AND c.relkind = 'r'
                 """
             )
@@ -344,8 +359,7 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         var node = gateway.Node;
         var source = node.Database.Source;
         var none = CancellationToken.None;
-        var entry = await gateway.ScalarAsync<long>(
-            $"SELECT accepted_entry FROM gateway.outgoing WHERE dispatch_id = '{dispatch}'");
+        var entry = await gateway.Probe.Outgoing.AcceptedEntryAsync(dispatch);
         await using var connection = await source.OpenConnectionAsync();
         var results = new Dictionary<string, double>();
         async Task Time(string name, Func<Task> ask)
@@ -370,7 +384,9 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await Time("one dispatch", () => node.Outgoing.FindAsync(dispatch, none));
         await Time("story of a dispatch", () => node.Ledger.AuditTrailAsync(dispatch, none));
         await Time("search by number", () => connection.QueryAsync<Guid>(
-                "SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = @number",
+                "SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM "
+                    + "gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = "
+                    + "@number",
                 new
                 {
                     dispatch,
@@ -379,7 +395,8 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
                 }));
         await Time("duplicate?", () =>
             connection.QueryAsync<Guid>(
-                "SELECT incoming_id FROM gateway.seen WHERE recipient_id = @dispatch AND sender_id = @dispatch AND dispatch_id = @dispatch",
+                "SELECT incoming_id FROM gateway.seen WHERE recipient_id = @dispatch AND sender_id = "
+                    + "@dispatch AND dispatch_id = @dispatch",
                 new { dispatch }));
         await Time("queue lease", () =>
             node.Queue.LeaseAsync("nothing", "test", TimeSpan.FromSeconds(1), 16, null, none));

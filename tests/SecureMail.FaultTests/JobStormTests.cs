@@ -3,11 +3,14 @@ using System.Diagnostics;
 using System.Globalization;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
 
-/// <summary>Three nodes that are killed again and again, while jobs are started, a recurring job recurs and a timer falls
+/// <summary>Three nodes that are killed again and again, while jobs are started, a recurring job recurs and a timer
+/// falls
 /// due: no job is lost, none has its effect twice. The long form is scripts/storm jobs.</summary>
 public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper output) : IClassFixture<PostgresFixture>
 {
@@ -58,7 +61,8 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
     {
         var random = new Random(Seed);
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        await pair.A.ScalarAsync<object>(Instruments);
+        var instruments = new ProbeDatabase(pair.A.Owner);
+        await instruments.ExecuteAsync(Instruments);
         pair.B.Run();
         List<Guid> dispatches = [];
         for (var n = 0; n < Kills; n++)
@@ -73,29 +77,27 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
         {
             pair.A.Options, await NodesTests.SecondAsync(pair), await NodesTests.SecondAsync(pair, "a3"),
         };
-        var ports = setups.Select(_ => TwoGateways.FreePort()).ToArray();
+        var ports = setups.Select(_ => TestPorts.Next()).ToArray();
         var nodes = setups.Zip(ports, (setup, port) => GatewayProcess.Serve(setup, port)).ToArray();
         var clock = Stopwatch.StartNew();
         using var enough = new CancellationTokenSource();
         var asked = new ConcurrentDictionary<Guid, string>();
         try
         {
-            await TwoGateways.EventuallyAsync(
-                async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.server") == 3 ? "" : null,
-                "three nodes");
+            await TwoGateways.UntilAsync(async () => await pair.A.Probe.Jobs.ServersAsync() == 3, "three nodes");
             foreach (var dispatch in dispatches)
             {
                 await pair.A.OutgoingAsync(dispatch, d => d.Recipients.All(r => r.State == "acknowledged"));
             }
 
-            await pair.A.ScalarAsync<object>(
+            await instruments.ExecuteAsync(
                 """
                 UPDATE hangfire.set SET score = 0 WHERE key = 'recurring-jobs';
                 CREATE TRIGGER soon BEFORE UPDATE ON hangfire.set FOR EACH ROW
                   WHEN (NEW.key = 'recurring-jobs') EXECUTE FUNCTION public.soon();
                 """
             );
-            await pair.A.ScalarAsync<object>("TRUNCATE public.noted");
+            await instruments.ExecuteAsync("TRUNCATE public.noted");
             var asking = AskAsync(pair.A, asked, enough.Token);
             for (var kill = 0; kill < Kills; kill++)
             {
@@ -111,9 +113,7 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
                 await nodes[victim].DisposeAsync();
                 nodes[victim] = GatewayProcess.Serve(setups[victim], ports[victim]);
                 // As if no receipt had come for this one, two days ago: the timer must mark it, once.
-                await pair.A.ScalarAsync<object>(
-                    $"UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days' WHERE kind = 'dispatch' AND dispatch_id = '{dispatches[kill]}'"
-                );
+                await pair.A.Probe.Outgoing.ForgetReceiptsAsync(TimeSpan.FromDays(2), dispatches[kill]);
             }
 
             await enough.CancelAsync();
@@ -128,12 +128,8 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
                     $"job {job} to end");
             }
 
-            await TwoGateways.EventuallyAsync(
-                async () =>
-                    await pair.A.ScalarAsync<long>(
-                        "SELECT count(*) FROM gateway.transmission WHERE overdue_at IS NOT NULL") == Kills
-                        ? ""
-                        : null,
+            await TwoGateways.UntilAsync(
+                async () => await pair.A.Probe.Outgoing.OverdueAsync() == Kills,
                 "every overdue notice");
         }
         finally
@@ -153,35 +149,36 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
             }
         }
 
-        var ids = string.Join(", ", asked.Keys.Select(j => $"'{j}'"));
-        var twice = await pair.A.ScalarAsync<long>(
-            $"SELECT count(*) FROM (SELECT FROM public.noted WHERE job IN ({ids}) AND what = 'done' GROUP BY job HAVING count(*) > 1) t"
-        );
+        var jobs = asked.Keys.ToArray();
+        var twice = await instruments.CountAsync(
+            """
+            (SELECT FROM public.noted WHERE job = ANY ($1) AND what = 'done' GROUP BY job HAVING count(*) > 1) t
+            """,
+            jobs);
         var files = asked
             .Where(a => a.Value == JobKind.LedgerExport)
             .ToDictionary(a => a.Key, a => setups.Count(s => File.Exists(Export(s.DataFolder, a.Key))));
-        var again = await pair.A.ScalarAsync<long>(
-            $"SELECT count(*) FROM public.noted WHERE job IN ({ids}) AND what = 'begun'") - asked.Count;
-        (
-            await pair.A.ScalarAsync<long>("SELECT count(*) FROM public.noted WHERE kind = 'retention' AND what = 'done'")
-        ).ShouldBeGreaterThan(0);
-        var recurring = await GapsAsync(pair.A, "retention", "done");
-        var timer = await GapsAsync(pair.A, "overdue", "fired");
-        var takeover = await TakeoverAsync(pair.A);
+        var again = await instruments.CountAsync("public.noted WHERE job = ANY ($1) AND what = 'begun'", jobs)
+            - asked.Count;
+        (await instruments.CountAsync("public.noted WHERE kind = 'retention' AND what = 'done'"))
+            .ShouldBeGreaterThan(0);
+        var recurring = await GapsAsync(instruments, "retention", "done");
+        var timer = await GapsAsync(instruments, "overdue", "fired");
+        var takeover = await TakeoverAsync(instruments);
         output.WriteLine(
-            $"seed {Seed}: 3 nodes, {Kills} kills in {clock.Elapsed.TotalSeconds:F0} s; {asked.Count} jobs started, {lost} lost, {twice} ended twice, {again} begun again after a kill; "
-                + $"{files.Count} exports, {files.Values.Count(n => n != 1)} without their one file; recurring job {recurring}; timer {timer}; begun again after {takeover}"
+            $"seed {Seed}: 3 nodes, {Kills} kills in {clock.Elapsed.TotalSeconds:F0} s; {asked.Count} jobs "
+                + $"started, {lost} lost, {twice} ended twice, {again} begun again after a kill; "
+                + $"{files.Count} exports, {files.Values.Count(n => n != 1)} without their one file; recurring job "
+                + $"{recurring}; timer {timer}; begun again after {takeover}"
         );
         lost.ShouldBe(0);
         twice.ShouldBe(0);
         files.Values.ShouldAllBe(n => n == 1);
         asked.Count.ShouldBeGreaterThan(Kills / 2);
         // A dispatch is marked once, however often the timer fell due.
-        (
-            await pair.A.ScalarAsync<string>(
-                "SELECT count(*) || ' ' || count(DISTINCT object) FROM ledger.entry WHERE kind = 'dispatch.overdue'")
-        ).ShouldBe($"{Kills} {Kills}");
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.alarm")).ShouldBe(0);
+        var marked = await pair.A.Probe.Ledger.ObjectsAsync(EntryKind.DispatchOverdue);
+        (marked.Count, marked.Distinct().Count()).ShouldBe((Kills, Kills));
+        (await pair.A.Probe.Ledger.AlarmsAsync()).ShouldBeEmpty();
     }
 
     private static string Export(string dataFolder, Guid job) => Path.Combine(dataFolder, "exports", $"{job}.jsonl");
@@ -204,22 +201,26 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
     }
 
     /// <summary>How often something happened, and the longest times between two.</summary>
-    private static async Task<string> GapsAsync(RunningGateway gateway, string kind, string what) =>
+    private static async Task<string> GapsAsync(ProbeDatabase instruments, string kind, string what) =>
         (
-            await gateway.ScalarAsync<string>(
+            await instruments.ScalarAsync<string>(
                 $"""
-                SELECT format('%s times, median gap %s s, longest %s s', count(*), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY gap)::numeric, 1), round(max(gap)::numeric, 1))
-                FROM (SELECT extract(epoch FROM at - lag(at) OVER (ORDER BY at))::float8 AS gap FROM public.noted WHERE kind = '{kind}' AND what = '{what}') g
+                SELECT format('%s times, median gap %s s, longest %s s', count(*),
+                  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY gap)::numeric, 1), round(max(gap)::numeric, 1))
+                FROM (SELECT extract(epoch FROM at - lag(at) OVER (ORDER BY at))::float8 AS gap FROM public.noted
+                  WHERE kind = '{kind}' AND what = '{what}') g
                 """)
         )!;
 
     /// <summary>How long after its beginning on a node that was killed a job was begun again.</summary>
-    private static async Task<string> TakeoverAsync(RunningGateway gateway) =>
+    private static async Task<string> TakeoverAsync(ProbeDatabase instruments) =>
         (
-            await gateway.ScalarAsync<string>(
+            await instruments.ScalarAsync<string>(
                 """
-                SELECT format('median %s s, longest %s s', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY gap)::numeric, 1), round(max(gap)::numeric, 1))
-                FROM (SELECT extract(epoch FROM at - lag(at) OVER (PARTITION BY job ORDER BY at))::float8 AS gap FROM public.noted WHERE what = 'begun' AND kind <> 'retention') g
+                SELECT format('median %s s, longest %s s',
+                  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY gap)::numeric, 1), round(max(gap)::numeric, 1))
+                FROM (SELECT extract(epoch FROM at - lag(at) OVER (PARTITION BY job ORDER BY at))::float8 AS gap
+                  FROM public.noted WHERE what = 'begun' AND kind <> 'retention') g
                 """)
         )!;
 

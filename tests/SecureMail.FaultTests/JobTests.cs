@@ -8,6 +8,7 @@ using SecureMail.Backup;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -51,7 +52,7 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         var left = Path.Combine(Path.GetDirectoryName(file)!, $"{Guid.NewGuid()}.jsonl");
         await File.WriteAllTextAsync(left, "left");
         await File.WriteAllTextAsync(file + ".part", "left");
-        await using (var serving = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort()))
+        await using (var serving = GatewayProcess.Serve(pair.A.Options, TestPorts.Next()))
         {
             await TwoGateways.EventuallyAsync(
                 () => Task.FromResult(File.Exists(left) || File.Exists(file + ".part") ? null : ""),
@@ -60,11 +61,9 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         }
 
         // Damage to the ledger is a job that is done and found something.
-        await pair.A.ScalarAsync<object>(
-            "ALTER TABLE ledger.entry DISABLE TRIGGER ALL; UPDATE ledger.entry SET body = body || ' ' WHERE entry_id = (SELECT min(entry_id) FROM ledger.entry)"
-        );
+        await pair.A.Probe.Ledger.DamageFirstEntryAsync();
         var damaged = await RequestAsync(pair.A, "ledger", "verify", "--background");
-        await using var again = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
+        await using var again = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
         await EndedAsync(pair.A, damaged);
         (exit, shown) = await ShowAsync(pair.A, damaged);
         exit.ShouldBe(1);
@@ -101,8 +100,7 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         shown.GetProperty("result").GetProperty("key").GetString().ShouldBe("storage-0002");
         // The gateway goes on with the new key: what it writes now lies under it too.
         await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
-        (await pair.A.ScalarAsync<string>("SELECT string_agg(DISTINCT storage_key, ' ') FROM gateway.blob")).ShouldBe(
-            "storage-0002");
+        (await pair.A.Probe.Content.StorageKeysAsync()).ShouldBe(["storage-0002"]);
     }
 
     [Fact]
@@ -117,8 +115,8 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
                     : null,
             "the job to be given back");
         // Nothing asks for it again but the timer.
-        await pair.A.ScalarAsync<object>($"UPDATE gateway.job SET runs = 19 WHERE job_id = '{job}'");
-        await pair.A.ScalarAsync<object>("UPDATE gateway.work SET run_at = now() WHERE kind = 'lost-jobs'");
+        await pair.A.Probe.Jobs.SetRunsAsync(job, 19);
+        await pair.A.Probe.Queue.MakeTimerDueAsync(WorkKind.LostJobs);
         await EndedAsync(pair.A, job);
         var (exit, shown) = await ShowAsync(pair.A, job);
         (exit, shown.GetProperty("state").GetString(), shown.GetProperty("reason").GetString()).ShouldBe(
@@ -129,16 +127,14 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     public async Task A_job_of_a_killed_node_is_done_by_another_once()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        await using var one = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
+        await using var one = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
         await using var hold = new NpgsqlConnection(pair.A.Owner);
         await hold.OpenAsync();
         await AdvisoryLock.Destruction.TakeForConnectionAsync(hold, CancellationToken.None);
         // Retention begins with the first node and waits for the lock.
         await OwnerOfAsync(pair.A, "");
-        await using var two = GatewayProcess.Serve(await NodesTests.SecondAsync(pair), TwoGateways.FreePort());
-        await TwoGateways.EventuallyAsync(
-            async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.server") == 2 ? "" : null,
-            "the second node");
+        await using var two = GatewayProcess.Serve(await NodesTests.SecondAsync(pair), TestPorts.Next());
+        await TwoGateways.UntilAsync(async () => await pair.A.Probe.Jobs.ServersAsync() == 2, "the second node");
         var first = await OwnerOfAsync(pair.A, "");
         await one.KillAsync();
         var clock = Stopwatch.StartNew();
@@ -158,12 +154,12 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         await using var hold = new NpgsqlConnection(pair.A.Owner);
         await hold.OpenAsync();
         await AdvisoryLock.Destruction.TakeForConnectionAsync(hold, CancellationToken.None);
-        await using var one = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
+        await using var one = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
         var first = await OwnerOfAsync(pair.A, "");
         await one.KillAsync();
         // Longer than any test lasts: only the start of the node itself ends the lease.
-        await pair.A.ScalarAsync<object>("UPDATE gateway.job SET lease_until = now() + interval '1 hour'");
-        await using var again = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
+        await pair.A.Probe.Jobs.ExtendLeasesAsync(TimeSpan.FromHours(1));
+        await using var again = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
         (await OwnerOfAsync(pair.A, first)).Split(':')[0].ShouldBe(first.Split(':')[0]);
         await again.StopAsync();
         // Told to stop, it gave the job back, and the next start does it.
@@ -177,29 +173,16 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     public async Task Two_nodes_do_a_recurring_job_once_an_hour_and_a_call_that_came_twice_does_nothing()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        await pair.A.ScalarAsync<object>(
-            """
-            CREATE TABLE gateway.begun (job_id uuid, owner text);
-            CREATE FUNCTION gateway.note_begun() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO gateway.begun VALUES (NEW.job_id, NEW.lease_owner); RETURN NULL; END $$;
-            CREATE TRIGGER begun AFTER UPDATE ON gateway.job FOR EACH ROW WHEN (NEW.state = 'running' AND OLD.lease_owner IS DISTINCT FROM NEW.lease_owner) EXECUTE FUNCTION gateway.note_begun();
-            """
-        );
-        await using var one = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
-        await using var two = GatewayProcess.Serve(await NodesTests.SecondAsync(pair), TwoGateways.FreePort());
+        await pair.A.Probe.Jobs.NoteBegunAsync();
+        await using var one = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
+        await using var two = GatewayProcess.Serve(await NodesTests.SecondAsync(pair), TestPorts.Next());
         await EndedAsync(pair.A, JobTable.Retention);
         for (var hour = 1; hour <= 4; hour++)
         {
             // As if the hour were over: Hangfire's schedule is due on both nodes.
-            await pair.A.ScalarAsync<object>(
-                """
-                UPDATE hangfire.hash SET value = (extract(epoch FROM now() - interval '2 hours') * 1000)::bigint::text
-                WHERE key = 'recurring-job:retention' AND field IN ('CreatedAt', 'LastExecution', 'NextExecution');
-                UPDATE hangfire.set SET score = 0 WHERE key = 'recurring-jobs'
-                """
-            );
-            await TwoGateways.EventuallyAsync(
-                async () =>
-                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.begun") == hour + 1 ? "" : null,
+            await pair.A.Probe.Jobs.EndHourAsync();
+            await TwoGateways.UntilAsync(
+                async () => await pair.A.Probe.Jobs.BegunAsync() == hour + 1,
                 $"hour {hour}");
             await EndedAsync(pair.A, JobTable.Retention);
         }
@@ -207,21 +190,11 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         // A job that is at its end is not done again, however often it is called.
         var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
         await EndedAsync(pair.A, job);
-        await pair.A.ScalarAsync<object>(
-            $$"""
-            WITH again AS (
-              INSERT INTO hangfire.job (statename, invocationdata, arguments, createdat)
-              SELECT 'Enqueued', h.invocationdata, h.arguments, now() FROM hangfire.job h, generate_series(1, 8)
-              WHERE h.arguments ->> 0 = '"{{job}}"' RETURNING id)
-            INSERT INTO hangfire.jobqueue (jobid, queue) SELECT id, 'default' FROM again
-            """
-        );
+        await pair.A.Probe.Jobs.RepeatCallAsync(job, 8);
         await QueueIsEmptyAsync(pair.A);
-        (await pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.begun WHERE job_id = '{job}'")).ShouldBe(1);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.begun")).ShouldBe(6);
-        (
-            await pair.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.job WHERE statename = 'Succeeded'")
-        ).ShouldBeGreaterThanOrEqualTo(13);
+        (await pair.A.Probe.Jobs.BegunAsync(job)).ShouldBe(1);
+        (await pair.A.Probe.Jobs.BegunAsync()).ShouldBe(6);
+        (await pair.A.Probe.Jobs.SucceededCallsAsync()).ShouldBeGreaterThanOrEqualTo(13);
     }
 
     [Fact]
@@ -229,16 +202,15 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
-        await pair.A.ScalarAsync<object>("DELETE FROM hangfire.jobqueue");
+        await pair.A.Probe.Jobs.LoseCallsAsync();
         pair.A.Run();
         await EndedAsync(pair.A, job);
 
         // The same while the node runs: the timer finds it.
         job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerExport, CancellationToken.None);
         await EndedAsync(pair.A, job);
-        await pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.job SET state = 'requested', ended_at = NULL, result = NULL WHERE job_id = '{job}'");
-        await pair.A.ScalarAsync<object>("UPDATE gateway.work SET run_at = now() WHERE kind = 'lost-jobs'");
+        await pair.A.Probe.Jobs.AskAgainAsync(job);
+        await pair.A.Probe.Queue.MakeTimerDueAsync(WorkKind.LostJobs);
         await EndedAsync(pair.A, job);
         (await pair.A.Node.Jobs.FindAsync(job, CancellationToken.None))!.Runs.ShouldBe(2);
     }
@@ -266,31 +238,12 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
                 ParameterTypes = JsonSerializer.Serialize(parameter is null ? [] : new[] { parameter }),
                 Arguments = arguments,
             });
-        await using (var owner = new NpgsqlConnection(pair.A.Owner))
-        {
-            await owner.OpenAsync();
-            await using var insert = new NpgsqlCommand(
-                """
-                WITH bad AS (
-                  INSERT INTO hangfire.job (statename, invocationdata, arguments, createdat)
-                  VALUES ('Enqueued', $1::jsonb, $2::jsonb, now()) RETURNING id)
-                INSERT INTO hangfire.jobqueue (jobid, queue) SELECT id, 'default' FROM bad
-                """,
-                owner)
-            {
-                Parameters = { new() { Value = call }, new() { Value = arguments } },
-            };
-            await insert.ExecuteNonQueryAsync();
-        }
-
+        var row = await pair.A.Probe.Jobs.AddCallAsync(call, arguments);
         pair.A.Run();
-        await TwoGateways.EventuallyAsync(
-            () => pair.A.ScalarAsync<string>("SELECT statename FROM hangfire.job WHERE statename <> 'Enqueued' AND statename <> 'Processing' AND invocationdata ->> 'Type' = '" + type + "' AND invocationdata ->> 'Method' = '" + method + "'"),
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Jobs.CallStateAsync(row) is not ("Enqueued" or "Processing"),
             "the row to be refused");
-        (
-            await pair.A.ScalarAsync<string>(
-                $"SELECT statename FROM hangfire.job WHERE invocationdata ->> 'Method' = '{method}' AND invocationdata ->> 'Type' = '{type}' AND invocationdata ->> 'ParameterTypes' NOT LIKE '%guid%'")
-        ).ShouldBe("Failed");
+        (await pair.A.Probe.Jobs.CallStateAsync(row)).ShouldBe("Failed");
         (await File.ReadAllTextAsync(file)).ShouldBe("kept");
         // The jobs of the gateway go on beside it.
         await EndedAsync(pair.A, JobTable.Retention);
@@ -331,7 +284,7 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
             {
                 job = await node.Jobs.RequestAsync(JobKind.LedgerExport, CancellationToken.None);
                 await node.Backups.TakeAsync(backup, CancellationToken.None);
-                (await CountAsync(node, "SELECT count(*) FROM hangfire.jobqueue")).ShouldBe(1);
+                (await GatewayProbe.Of(node).Jobs.QueuedCallsAsync()).ShouldBe(1);
                 // The base of a job bears its id: taken again, it is the same one.
                 var one = await node.Backups.TakeOnceAsync(backup, job, new Progress<long>(), CancellationToken.None);
                 (await node.Backups.TakeOnceAsync(backup, job, new Progress<long>(), CancellationToken.None)).ShouldBe(
@@ -344,12 +297,8 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
             (await restore.EndAsync()).ShouldBe(0, restore.Said);
             await using var restored = await TestGateway.OpenAsync(
                 into, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
-            foreach (var table in new[] { "job", "jobqueue", "state", "hash", "set", "server" })
-            {
-                (await CountAsync(restored, $"SELECT count(*) FROM hangfire.\"{table}\"")).ShouldBe(0, table);
-            }
-
-            (await CountAsync(restored, "SELECT count(*) FROM hangfire.schema")).ShouldBe(1);
+            var rows = await GatewayProbe.Of(restored).Jobs.HangfireRowsAsync();
+            rows.ShouldAllBe(r => r.Value == (r.Key == "schema" ? 1 : 0));
             var row = (await restored.Jobs.FindAsync(job, CancellationToken.None))!;
             (row.State, row.Reason).ShouldBe(("failed", "JOB_RESTORED"));
         }
@@ -390,7 +339,10 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     }
 
     private static IReadOnlyList<JsonElement> Lines(string said) =>
-        [.. said.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonSerializer.Deserialize<JsonElement>(l))];
+        [
+            .. said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Select(l => JsonSerializer.Deserialize<JsonElement>(l)),
+        ];
 
     /// <summary>Waits until the jobs are at their end.</summary>
     private static async Task EndedAsync(RunningGateway gateway, params Guid[] jobs)
@@ -399,7 +351,9 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         {
             await TwoGateways.EventuallyAsync(
                 async () =>
-                    await gateway.Node.Jobs.FindAsync(job, CancellationToken.None) is { EndedAt: not null } j ? j : null,
+                    await gateway.Node.Jobs.FindAsync(job, CancellationToken.None) is { EndedAt: not null } j
+                        ? j
+                        : null,
                 $"job {job} to end");
         }
     }
@@ -408,20 +362,14 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     private static Task<string> OwnerOfAsync(RunningGateway gateway, string other) =>
         TwoGateways.EventuallyAsync(
             async () =>
-                await gateway.ScalarAsync<string>("SELECT lease_owner FROM gateway.job WHERE state = 'running'") is
+                await gateway.Probe.Jobs.OwnerAsync() is
                 { } owner && owner != other
                     ? owner
                     : null,
             "a job to run");
 
     private static Task QueueIsEmptyAsync(RunningGateway gateway) =>
-        TwoGateways.EventuallyAsync(
-            async () => await gateway.ScalarAsync<long>("SELECT count(*) FROM hangfire.jobqueue") == 0 ? "" : null,
+        TwoGateways.UntilAsync(
+            async () => await gateway.Probe.Jobs.QueuedCallsAsync() == 0,
             "Hangfire's queue to be empty");
-
-    private static async Task<long> CountAsync(TestGateway node, string sql)
-    {
-        await using var command = node.Database.Source.CreateCommand(sql);
-        return (long)(await command.ExecuteScalarAsync())!;
-    }
 }

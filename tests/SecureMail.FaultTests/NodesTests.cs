@@ -2,7 +2,9 @@ using System.Diagnostics;
 using System.Net;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -32,13 +34,9 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         }
 
         // The first node alone: its sendings are under way and go nowhere.
-        await using var first = GatewayProcess.Serve(await SecondAsync(pair), TwoGateways.FreePort());
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.work WHERE kind = 'send' AND state = 'leased'") > 0
-                    ? ""
-                    : null,
+        await using var first = GatewayProcess.Serve(await SecondAsync(pair), TestPorts.Next());
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Queue.CountAsync(WorkKind.Send, WorkState.Leased) > 0,
             "a sending under way");
         pair.A.Run();
         await TwoGateways.EventuallyAsync(() => Task.FromResult(pair.A.Node.SmtpEndpoint), "the second node to run");
@@ -54,7 +52,8 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         var took = clock.Elapsed;
         await Outcome.NothingLeftAsync(pair.A, pair.B);
         output.WriteLine(
-            $"1 node killed with {dispatches.Count} sendings under way: the other had them all acknowledged after {took.TotalSeconds:F1} s"
+            $"1 node killed with {dispatches.Count} sendings under way: the other had them all acknowledged "
+                + $"after {took.TotalSeconds:F1} s"
         );
     }
 
@@ -78,12 +77,11 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         var second = await SecondAsync(pair);
         ports[0] = pair.A.Port;
         ports[1] = second.Smtp!.Port;
-        await using var one = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort());
-        await using var two = GatewayProcess.Serve(second, TwoGateways.FreePort());
+        await using var one = GatewayProcess.Serve(pair.A.Options, TestPorts.Next());
+        await using var two = GatewayProcess.Serve(second, TestPorts.Next());
         pair.B.Run();
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.server") == 2 ? "" : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Jobs.ServersAsync() == 2,
             "both nodes to take part");
 
         var dispatches = new List<Guid>();
@@ -105,14 +103,9 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         await TwoGateways.EventuallyAsync(
             async () =>
             {
-                owners.UnionWith(
-                    await Outcome.ListAsync(
-                        pair.A.Owner,
-                        "SELECT DISTINCT split_part(lease_owner, ':', 1) FROM gateway.work WHERE lease_owner IS NOT NULL"
-                    ));
+                owners.UnionWith(await pair.A.Probe.Queue.NodesAtWorkAsync());
                 return
-                    await pair.A.ScalarAsync<long>(
-                        "SELECT count(*) FROM gateway.transmission WHERE state <> 'acknowledged'") == 0
+                    await pair.A.Probe.Outgoing.UnacknowledgedAsync() == 0
                     ? ""
                     : null;
             },
@@ -127,8 +120,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
 
         // The timer falls due every two seconds from now on; every dispatch is overdue twice over, and each is marked
         // once.
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.work SET period = interval '2 s', run_at = now() WHERE kind = 'overdue'");
+        await pair.A.Probe.Queue.SetPeriodAsync(WorkKind.Overdue, TimeSpan.FromSeconds(2));
         await LateAsync(pair, dispatches.Take(15));
         await MarkedAsync(pair, 30);
         await one.KillAsync();
@@ -136,15 +128,12 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         await LateAsync(pair, dispatches.Skip(15));
         await MarkedAsync(pair, 60);
         var took = clock.Elapsed;
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.overdue'")).ShouldBe(
-            60);
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(DISTINCT object) FROM ledger.entry WHERE kind = 'dispatch.overdue'")
-        ).ShouldBe(60);
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchOverdue)).ShouldBe(60);
+        (await pair.A.Probe.Ledger.ObjectsAsync(EntryKind.DispatchOverdue)).Distinct().Count().ShouldBe(60);
         await Outcome.NothingLeftAsync(pair.A, pair.B);
         output.WriteLine(
-            $"2 nodes, {dispatches.Count} dispatches, {taken[0]} and {taken[1]} connections; 1 node killed: the timer went on after {took.TotalSeconds:F1} s; 60 overdue notices, none twice"
+            $"2 nodes, {dispatches.Count} dispatches, {taken[0]} and {taken[1]} connections; 1 node killed: "
+                + $"the timer went on after {took.TotalSeconds:F1} s; 60 overdue notices, none twice"
         );
     }
 
@@ -175,8 +164,8 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
 
         pair.B.Run();
         var (one, two) = (
-            GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: earlier),
-            GatewayProcess.Serve(second, TwoGateways.FreePort(), program: earlier));
+            GatewayProcess.Serve(pair.A.Options, TestPorts.Next(), program: earlier),
+            GatewayProcess.Serve(second, TestPorts.Next(), program: earlier));
         try
         {
             using var enough = new CancellationTokenSource();
@@ -190,23 +179,20 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
                 (await migrate.EndAsync()).ShouldBe(0, migrate.Said);
             }
 
-            (
-                await pair.A.ScalarAsync<bool>(
-                    $"SELECT expands_only FROM gateway.schema_version WHERE name = 'gateway/{(earlier is null ? "9999_next" : "0010_cards")}.sql'"
-                )
-            ).ShouldBeTrue();
+            var migration = earlier is null ? "9999_next" : "0010_cards";
+            (await pair.A.Probe.ExpandsOnlyAsync($"gateway/{migration}.sql")).ShouldBeTrue();
             // A job that is asked for meanwhile is done by whichever build comes to it, whoever is replaced.
             var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
             await SomeMoreAsync(pair, 3, flowing, one, two);
             await one.KillAsync();
             one = await ReplaceAsync(
-                one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: earlier));
+                one, GatewayProcess.Serve(pair.A.Options, TestPorts.Next(), program: earlier));
             await SomeMoreAsync(pair, 3, flowing, one, two);
             await one.StopAsync();
-            one = await ReplaceAsync(one, GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), program: next));
+            one = await ReplaceAsync(one, GatewayProcess.Serve(pair.A.Options, TestPorts.Next(), program: next));
             await SomeMoreAsync(pair, 3, flowing, one, two);
             await two.StopAsync();
-            two = await ReplaceAsync(two, GatewayProcess.Serve(second, TwoGateways.FreePort(), program: next));
+            two = await ReplaceAsync(two, GatewayProcess.Serve(second, TestPorts.Next(), program: next));
             await SomeMoreAsync(pair, 3, flowing, one, two);
 
             await enough.CancelAsync();
@@ -225,7 +211,8 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
                 "the job that was asked for during the upgrade");
             await Outcome.NothingLeftAsync(pair.A, pair.B);
             output.WriteLine(
-                $"2 nodes, 1 migration under way, 1 kill, 2 replacements: {dispatches.Count} dispatches, each delivered once, {clock.Elapsed.TotalSeconds:F1} s with the build of the next version"
+                $"2 nodes, 1 migration under way, 1 kill, 2 replacements: {dispatches.Count} dispatches, each "
+                    + $"delivered once, {clock.Elapsed.TotalSeconds:F1} s with the build of the next version"
             );
         }
         finally
@@ -255,7 +242,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         var options = pair.A.Options with
         {
             DataFolder = Path.Combine(pair.Folder, folder),
-            Smtp = new IPEndPoint(IPAddress.Loopback, TwoGateways.FreePort()),
+            Smtp = new IPEndPoint(IPAddress.Loopback, TestPorts.Next()),
         };
         await SoftHsm.RunAsync("cp", "-a", pair.A.Options.DataFolder, options.DataFolder);
         // A node has a name of its own, made when it first serves.
@@ -264,20 +251,11 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     }
 
     private static async Task LateAsync(TwoGateways pair, IEnumerable<Guid> dispatches) =>
-        await pair.A.ScalarAsync<object>(
-            $"""
-            UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL, first_sent_at = now() - interval '2 days'
-            WHERE kind = 'dispatch' AND dispatch_id IN ({string.Join(", ", dispatches.Select(d => $"'{d}'"))})
-            """
-        );
+        await pair.A.Probe.Outgoing.ForgetReceiptsAsync(TimeSpan.FromDays(2), [.. dispatches]);
 
     private static Task MarkedAsync(TwoGateways pair, long count) =>
-        TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE overdue_at IS NOT NULL")
-                >= count
-                    ? ""
-                    : null,
+        TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Outgoing.OverdueAsync() >= count,
             $"{count} overdue notices");
 
     /// <summary>A clerk who goes on submitting, whatever happens to the nodes. None of it is a reason to refuse
@@ -301,13 +279,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
     /// said.</exception>
     private static async Task SomeMoreAsync(TwoGateways pair, int more, Task flowing, params GatewayProcess[] nodes)
     {
-        const string Acknowledged =
-            "SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state = 'acknowledged'";
-        const string Waiting = """
-            SELECT format('%s %s x %s, attempts %s, due in %s, %s', kind, w.state, count(*), max(attempts), min(run_at) - now(), max(coalesce(w.last_error, ''))) FROM gateway.work w GROUP BY kind, w.state
-            UNION ALL SELECT format('lane %s: %s failures, probed in %s, %s', lane, failures, not_before - now(), last_error) FROM gateway.destination
-            """;
-        var before = await pair.A.ScalarAsync<long>(Acknowledged);
+        var before = await AcknowledgedAsync(pair.A);
         try
         {
             await TwoGateways.EventuallyAsync(
@@ -318,17 +290,19 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
                         await flowing;
                     }
 
-                    return await pair.A.ScalarAsync<long>(Acknowledged) >= before + more ? "" : null;
+                    return await AcknowledgedAsync(pair.A) >= before + more ? "" : null;
                 },
                 "mail to flow on");
         }
         catch (TimeoutException e)
         {
-            var waiting = (await Outcome.ListAsync(pair.A.Owner, Waiting))
+            var waiting = (await pair.A.Probe.Queue.DescribeAsync())
                 .Select(w => "A: " + w)
-                .Concat((await Outcome.ListAsync(pair.B.Owner, Waiting)).Select(w => "B: " + w));
+                .Concat((await pair.B.Probe.Queue.DescribeAsync()).Select(w => "B: " + w));
             throw new TimeoutException(
-                $"{e.Message}\n{string.Join('\n', waiting)}\n{string.Join('\n', nodes.Select(n => $"{(n.HasExited ? "ended" : "runs")}: {n.Said}"))}",
+                string.Join(
+                    '\n',
+                    [e.Message, .. waiting, .. nodes.Select(n => $"{(n.HasExited ? "ended" : "runs")}: {n.Said}")]),
                 e);
         }
     }
@@ -366,4 +340,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
                 Path.Combine(folder, "artifacts", "bin"), "securemail.dll", SearchOption.AllDirectories)
             .First(f => f.Contains("SecureMail.Host", StringComparison.Ordinal));
     }
+
+    private static Task<long> AcknowledgedAsync(RunningGateway gateway) =>
+        gateway.Probe.Outgoing.TransmissionsAsync([TransmissionState.Acknowledged], TransmissionKind.Dispatch);
 }

@@ -8,7 +8,7 @@ public sealed class OpenFilesTests(PostgresFixture postgres) : IClassFixture<Pos
     public async Task What_a_serving_gateway_creates_is_open_to_its_own_account_alone()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        var http = TwoGateways.FreePort();
+        var http = TestPorts.Next();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);
         UmaskOf("self").ShouldNotBe("0077", "the test's own process shows what is inherited without");
@@ -25,7 +25,7 @@ public sealed class OpenFilesTests(PostgresFixture postgres) : IClassFixture<Pos
         try
         {
             await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-            var http = TwoGateways.FreePort();
+            var http = TestPorts.Next();
             await using var process = GatewayProcess.Serve(
                 pair.B.Options, http, temporary: temporary,
                 // The tests themselves are started by a script.

@@ -1,5 +1,7 @@
 using System.Text;
+using SecureMail.Ledger;
 using SecureMail.Mail.Smtp.Client;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.FaultTests;
 
@@ -7,22 +9,15 @@ namespace SecureMail.FaultTests;
 /// know, and everything else goes on.</summary>
 public sealed class PoisonMailTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
-    // A row that this build cannot work on: mail without a signature commits to its findings with the salt of its row.
-    internal const string LoseSalt = """
-        CREATE FUNCTION public.lose_salt() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN NEW.salt := NULL; RETURN NEW; END $$;
-        CREATE TRIGGER lose_salt BEFORE INSERT ON gateway.received FOR EACH ROW EXECUTE FUNCTION public.lose_salt();
-        """;
-
     [Fact]
-    public async Task A_message_at_which_validation_always_fails_ends_in_quarantine_with_its_bytes_its_entry_and_an_alarm()
+    public async Task A_message_at_which_validation_always_fails_ends_in_quarantine_with_its_entry_and_an_alarm()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
         var (a, b) = (pair.A, pair.B);
-        await b.ScalarAsync<object>(LoseSalt);
+        await b.Probe.Incoming.LoseSaltsAsync();
         // Two of the five tries are left, so that the test need not last for the delays between all of them.
-        await b.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 3");
+        await b.Probe.Queue.BeginAfterFailuresAsync(3);
         var poison = Encoding.UTF8.GetBytes($"From: a@b.test\r\nSubject: {Guid.NewGuid()}\r\n\r\nđộc\r\n");
         var message = await SharedPair.DeliverAsync(pair, poison);
         (message.Disposition, message.Reason, message.Verdict, message.Kind).ShouldBe(
@@ -49,8 +44,8 @@ public sealed class PoisonMailTests(PostgresFixture postgres) : IClassFixture<Po
         }
 
         // What comes after it is delivered.
-        await b.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 0");
-        await b.ScalarAsync<object>("DROP TRIGGER lose_salt ON gateway.received");
+        await b.Probe.Queue.BeginAfterFailuresAsync(0);
+        await b.Probe.Incoming.KeepSaltsAsync();
         var dispatch = (
             await a.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
         await Outcome.DeliveredOnceAsync(
@@ -63,12 +58,12 @@ public sealed class PoisonMailTests(PostgresFixture postgres) : IClassFixture<Po
         const int Left = 3;
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         var b = pair.B;
-        await b.ScalarAsync<object>($"ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT {5 - Left}");
+        await b.Probe.Queue.BeginAfterFailuresAsync(5 - Left);
         var poison = Encoding.UTF8.GetBytes($"From: a@b.test\r\n\r\n{Guid.NewGuid()}\r\n");
         for (var n = 0; n < Left; n++)
         {
             await using var process = GatewayProcess.Serve(
-                b.Options, TwoGateways.FreePort(), "kill-before:inbound.record");
+                b.Options, TestPorts.Next(), "kill-before:inbound.record");
             if (n == 0)
             {
                 (await DeliverAsync(pair, poison)).ShouldBe(SmtpOutcome.Delivered);
@@ -79,7 +74,7 @@ public sealed class PoisonMailTests(PostgresFixture postgres) : IClassFixture<Po
         }
 
         // It would end this process, too, if it were tried.
-        var http = TwoGateways.FreePort();
+        var http = TestPorts.Next();
         await using var last = GatewayProcess.Serve(b.Options, http, "kill-before:inbound.record");
         var message = await b.IncomingAsync(m => m.State == "recorded");
         (message.Disposition, message.Reason).ShouldBe(("quarantine", "VALIDATION_FAILED"));
@@ -95,53 +90,45 @@ public sealed class PoisonMailTests(PostgresFixture postgres) : IClassFixture<Po
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         var a = pair.A;
         // What is written of a dispatch's manifest is damaged as it is written, and the tenth try is the next.
-        await a.ScalarAsync<object>(CommitPoints.Spoil);
-        await a.ScalarAsync<object>("ALTER TABLE gateway.work ALTER COLUMN failures SET DEFAULT 9");
+        await a.Probe.Content.SpoilAsync();
+        await a.Probe.Queue.BeginAfterFailuresAsync(9);
         var dispatch = (
             await a.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)).DispatchId;
-        var http = TwoGateways.FreePort();
+        var http = TestPorts.Next();
         await using var process = GatewayProcess.Serve(a.Options, http);
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
                 await Pressure.HealthAsync(http) is { Status: 200 } health
-                && health.Problems.Contains("work-given-up")
-                    ? ""
-                    : null,
+                && health.Problems.Contains("work-given-up"),
             "health to be ready and to name the dead work");
-        (await a.ScalarAsync<string>("SELECT state || ' ' || last_error FROM gateway.work WHERE period IS NULL")).ShouldBe(
-            "dead InvalidDataException");
-        (await a.ScalarAsync<string>(
-            "SELECT kind || ' ' || subject || ' ' || detail FROM gateway.alarm")).ShouldBe(
-                $"work-given-up seal {dispatch}: InvalidDataException");
-        (await a.ScalarAsync<long>(
-            $"SELECT count(*) FROM ledger.entry e JOIN gateway.alarm a USING (entry_id) WHERE e.kind = 'work.given-up' AND e.object = '{dispatch}'"))
-            .ShouldBe(1);
+        var dead = (await a.Node.Queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        (dead.State, dead.LastError).ShouldBe((WorkState.Dead, "InvalidDataException"));
+        (await a.Probe.Ledger.AlarmsAsync()).ShouldBe([$"work-given-up seal {dispatch}: InvalidDataException"]);
+        (await a.Probe.Ledger.AlarmsAsync(about: dispatch)).Count.ShouldBe(1);
+        (await a.Probe.Ledger.EntriesOfAsync(EntryKind.WorkGivenUp, dispatch)).ShouldBe(1);
         await using (var alarms = GatewayProcess.Run(a.Options, null, "ledger", "alarms", "--json"))
         {
             await alarms.EndAsync();
             alarms.Said.ShouldContain("work-given-up");
         }
 
-        var id = await a.ScalarAsync<long>("SELECT work_id FROM gateway.work WHERE period IS NULL");
-        await using (var drop = GatewayProcess.Run(a.Options, null, "queue", "drop", id.ToString()))
+        await using (var drop = GatewayProcess.Run(a.Options, null, "queue", "drop", dead.Id.ToString()))
         {
             (await drop.EndAsync()).ShouldBe(0, drop.Said);
         }
 
-        await TwoGateways.EventuallyAsync(
-            async () => await Pressure.HealthAsync(http) is { Status: 200, Problems: [] } ? "" : null,
+        await TwoGateways.UntilAsync(
+            async () => await Pressure.HealthAsync(http) is { Status: 200, Problems: [] },
             "health to name nothing any more");
         await process.StopAsync();
     }
 
     private static async Task IsKnownAsync(RunningGateway b, Guid message, string cause)
     {
-        (await b.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message}'")).ShouldBe(0);
-        (await b.ScalarAsync<string>(
-            $"SELECT a.kind || ' ' || a.subject || ' ' || a.detail FROM gateway.alarm a JOIN ledger.entry e USING (entry_id) WHERE e.object = '{message}'"))
-            .ShouldBe($"validation-failed gateway-a.test message {message}: {cause}");
-        (await b.ScalarAsync<long>(
-            $"SELECT count(*) FROM ledger.entry WHERE kind = 'message.judged' AND object = '{message}'")).ShouldBe(1);
+        (await b.Probe.Queue.CountAsync(subject: message)).ShouldBe(0);
+        (await b.Probe.Ledger.AlarmsAsync(about: message)).ShouldBe(
+            [$"validation-failed gateway-a.test message {message}: {cause}"]);
+        (await b.Probe.Ledger.EntriesOfAsync(EntryKind.MessageValidated, message)).ShouldBe(1);
         (await b.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(x => x.Kind == "validation-failed");
     }
 

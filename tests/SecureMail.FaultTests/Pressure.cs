@@ -112,8 +112,8 @@ internal static class Pressure
     }
 
     public static Task ReadyAsync(int http) =>
-        TwoGateways.EventuallyAsync(
-            async () => await HealthAsync(http) is { Status: 200 } ? "" : null, "the gateway to be ready");
+        TwoGateways.UntilAsync(
+            async () => await HealthAsync(http) is { Status: 200 }, "the gateway to be ready");
 
     /// <summary>Waits until health is 503 and names this.</summary>
     public static Task<string> ProblemAsync(int http, params string[] oneOf) =>

@@ -4,6 +4,7 @@ using System.Net;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 using Xunit.Abstractions;
 
 namespace SecureMail.FaultTests;
@@ -19,14 +20,14 @@ public sealed class SlowDatabaseTests(ITestOutputHelper output) : IAsyncLifetime
     public Task DisposeAsync() => _postgres.DisposeAsync();
 
     [Fact]
-    public async Task While_the_database_stands_still_new_work_is_refused_in_bounded_time_and_afterwards_everything_drains_once()
+    public async Task While_the_database_stands_still_new_work_is_refused_in_time_and_then_everything_drains_once()
     {
         const int Dispatches = 10,
             Peers = 40;
         var limits = new HealthOptions { SlowDatabase = TimeSpan.FromSeconds(2) };
         await using var pair = await TwoGateways.StartAsync(
             _postgres, changeA: o => o with { Health = limits }, changeB: o => o with { Health = limits }, run: false);
-        var http = TwoGateways.FreePort();
+        var http = TestPorts.Next();
         await using var process = GatewayProcess.Serve(pair.B.Options, http);
         await Pressure.ReadyAsync(http);
         pair.A.Run();
@@ -98,8 +99,12 @@ public sealed class SlowDatabaseTests(ITestOutputHelper output) : IAsyncLifetime
 
         await Outcome.NothingLeftAsync(pair.A, pair.B);
         output.WriteLine(
-            $"database stopped under {Dispatches} dispatches: health said so after {health.TotalSeconds:F1} s, {Peers} peers refused within {refused.TotalSeconds:F1} s, a submission within {submission.TotalSeconds:F1} s; "
-                + $"threads {before.Threads} → {at.Threads}, descriptors {before.Descriptors} → {at.Descriptors}, RSS {before.Rss} → {at.Rss} MiB; ready {ready.TotalSeconds:F1} s after it went on, all delivered once {drained.Elapsed.TotalSeconds:F1} s after"
+            $"database stopped under {Dispatches} dispatches: health said so after {health.TotalSeconds:F1} s, "
+                + $"{Peers} peers refused within {refused.TotalSeconds:F1} s, a submission within "
+                + $"{submission.TotalSeconds:F1} s; "
+                + $"threads {before.Threads} → {at.Threads}, descriptors {before.Descriptors} → {at.Descriptors}, "
+                + $"RSS {before.Rss} → {at.Rss} MiB; ready {ready.TotalSeconds:F1} s after it went on, all delivered "
+                + $"once {drained.Elapsed.TotalSeconds:F1} s after"
         );
         at.Threads.ShouldBeLessThan(100);
         at.Descriptors.ShouldBeLessThan(before.Descriptors + 150);
@@ -125,11 +130,8 @@ public sealed class SlowDatabaseTests(ITestOutputHelper output) : IAsyncLifetime
 
     private async Task<int> PostmasterAsync()
     {
-        await using var connection = new Npgsql.NpgsqlConnection(
-            _postgres.Cluster.ConnectionString("postgres", "postgres") + ";Pooling=false");
-        await connection.OpenAsync();
-        await using var command = new Npgsql.NpgsqlCommand("SHOW data_directory", connection);
-        var data = (string)(await command.ExecuteScalarAsync())!;
+        var data = await new GatewayProbe(_postgres.Cluster.ConnectionString("postgres", "postgres"))
+            .DataFolderAsync();
         return int.Parse(File.ReadLines(Path.Combine(data, "postmaster.pid")).First(), CultureInfo.InvariantCulture);
     }
 

@@ -10,6 +10,8 @@ using SecureMail.Gateway.Outbound;
 using SecureMail.Host.Schema;
 using SecureMail.Mail.Smtp.Server;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.FaultTests;
 
@@ -58,8 +60,8 @@ internal sealed class Storm : IAsyncDisposable
     {
         var storm = new Storm(plan);
         storm._cluster = await PrivateCluster.OpenAsync(Path.Combine(storm._folder, "cluster"), CancellationToken.None);
-        storm._clusterData = (
-            await Outcome.ListAsync(storm._cluster.ConnectionString("postgres", "postgres"), "SHOW data_directory"))[0];
+        storm._clusterData = await new GatewayProbe(storm._cluster.ConnectionString("postgres", "postgres"))
+            .DataFolderAsync();
         Directory.CreateDirectory(storm.Temporary);
         List<GatewayRecord> records = [];
         for (var g = 0; g < Codes.Length; g++)
@@ -109,8 +111,11 @@ internal sealed class Storm : IAsyncDisposable
         }
 
         await CheckAsync();
-        return $"seed {_plan.Seed}: {_accepted.Count} dispatches to {_accepted.Values.Sum(d => d.Recipients.Length)} addressees, {_kills} kills, {_stops} PostgreSQL stops, {_wires.Sum(w => w.CutsMade)} connections cut, "
-            + $"{_asksAgain} submissions asked again; storm {blown.TotalSeconds:F0} s, calm after {calm.TotalSeconds:F0} s, checked after {clock.Elapsed.TotalSeconds:F0} s";
+        return $"seed {_plan.Seed}: {_accepted.Count} dispatches to "
+            + $"{_accepted.Values.Sum(d => d.Recipients.Length)} addressees, {_kills} kills, {_stops} "
+            + $"PostgreSQL stops, {_wires.Sum(w => w.CutsMade)} connections cut, "
+            + $"{_asksAgain} submissions asked again; storm {blown.TotalSeconds:F0} s, calm after "
+            + $"{calm.TotalSeconds:F0} s, checked after {clock.Elapsed.TotalSeconds:F0} s";
     }
 
     public async ValueTask DisposeAsync()
@@ -152,7 +157,7 @@ internal sealed class Storm : IAsyncDisposable
             DataFolder = Path.Combine(_folder, letter.ToString()),
             DatabaseConnection = PostgresServer.AsGateway(owner),
             OwnerConnection = owner,
-            Smtp = new IPEndPoint(IPAddress.Loopback, TwoGateways.FreePort()),
+            Smtp = new IPEndPoint(IPAddress.Loopback, TestPorts.Next()),
             Anchors = [Path.Combine(TwoGateways.Pki, "root.pem")],
             Intermediates = [Path.Combine(TwoGateways.Pki, "issuing.pem")],
             Crls = [Path.Combine(TwoGateways.Pki, "root.crl.pem"), Path.Combine(TwoGateways.Pki, "issuing.crl.pem")],
@@ -177,7 +182,7 @@ internal sealed class Storm : IAsyncDisposable
             var second = options with
             {
                 DataFolder = Path.Combine(_folder, "c2"),
-                Smtp = new IPEndPoint(IPAddress.Loopback, TwoGateways.FreePort()),
+                Smtp = new IPEndPoint(IPAddress.Loopback, TestPorts.Next()),
             };
             await SoftHsm.RunAsync("cp", "-a", options.DataFolder, second.DataFolder);
             own.Add(new Node(second));
@@ -319,9 +324,8 @@ internal sealed class Storm : IAsyncDisposable
             long now = 0;
             foreach (var gateway in _gateways)
             {
-                now += await gateway.ScalarAsync<long>(
-                    $"SELECT (SELECT count(*) FROM gateway.transmission WHERE kind = 'dispatch' AND state <> 'acknowledged' AND recipient_code <> '{Dead}') + (SELECT count(*) FROM gateway.work WHERE period IS NULL AND NOT {IsForTheDead}) + (SELECT count(*) FROM ledger.pending)"
-                );
+                now += await gateway.Probe.Outgoing.UnacknowledgedAsync(except: Dead)
+                    + await gateway.Probe.Queue.CountExceptForAsync(Dead) + await gateway.Probe.Ledger.UncoveredAsync();
             }
 
             if (now == 0)
@@ -336,7 +340,8 @@ internal sealed class Storm : IAsyncDisposable
             else if (since.Elapsed > TimeSpan.FromMinutes(4))
             {
                 throw new TimeoutException(
-                    $"{now} pieces do not come to an end: {await WaitingAsync()}\n{string.Join('\n', _nodes.Select(n => n.LastWords))}"
+                    $"{now} pieces do not come to an end: "
+                        + $"{await WaitingAsync()}\n{string.Join('\n', _nodes.Select(n => n.LastWords))}"
                 );
             }
 
@@ -344,35 +349,18 @@ internal sealed class Storm : IAsyncDisposable
         }
     }
 
-    private const string IsForTheDead =
-        $"(kind = 'send' AND subject IN (SELECT transmission_id FROM gateway.transmission WHERE recipient_code = '{Dead}'))";
-
     private async Task<string> WaitingAsync()
     {
         List<string> waiting = [];
         foreach (var gateway in _gateways)
         {
-            waiting.AddRange(
-                (
-                    await Outcome.ListAsync(
-                        gateway.Owner,
-                        $"SELECT kind || ' ' || state || ' ' || run_at || ' ' || coalesce(last_error, '') FROM gateway.work WHERE period IS NULL AND NOT {IsForTheDead} LIMIT 20"
-                    )
-                ).Select(w => $"{gateway.Node.Name} {w}"));
-            waiting.AddRange(
-                (
-                    await Outcome.ListAsync(
-                        gateway.Owner,
-                        $"SELECT kind || ' ' || state || ' ' || recipient_code || ' ' || coalesce(reason, '') FROM gateway.transmission WHERE kind = 'dispatch' AND state <> 'acknowledged' AND recipient_code <> '{Dead}' LIMIT 20"
-                    )
-                ).Select(w => $"{gateway.Node.Name} {w}"));
-            waiting.AddRange(
-                (
-                    await Outcome.ListAsync(
-                        gateway.Owner,
-                        "SELECT 'quarantine ' || kind || ' ' || verdict || ' ' || coalesce(reason, '') FROM gateway.incoming WHERE place = 'quarantine' LIMIT 20"
-                    )
-                ).Select(w => $"{gateway.Node.Name} {w}"));
+            List<string> here =
+            [
+                .. await gateway.Probe.Queue.DescribeExceptForAsync(Dead),
+                .. await gateway.Probe.Outgoing.DescribeUnacknowledgedAsync(except: Dead),
+                .. await gateway.Probe.Incoming.DescribeQuarantineAsync(),
+            ];
+            waiting.AddRange(here.Select(w => $"{gateway.Node.Name} {w}"));
         }
 
         return string.Join("; ", waiting);
@@ -396,24 +384,13 @@ internal sealed class Storm : IAsyncDisposable
         foreach (var gateway in _gateways)
         {
             // What is for the dead waits, untouched; then it is put aside, so that nothing else may be left.
-            (
-                await gateway.ScalarAsync<long>(
-                    $"SELECT count(*) FROM gateway.transmission WHERE recipient_code = '{Dead}' AND state <> 'queued'")
-            ).ShouldBe(0);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL AND state = 'leased'")).ShouldBe(
-                0, "leases");
-            await gateway.ScalarAsync<object>($"DELETE FROM gateway.work WHERE {IsForTheDead}");
+            (await gateway.Probe.Outgoing.NoLongerQueuedAsync(Dead)).ShouldBe(0);
+            (await gateway.Probe.Queue.CountAsync(state: WorkState.Leased)).ShouldBe(0, "leases");
+            await gateway.Probe.Queue.DropForAsync(Dead);
             var accepted = _accepted.Values.Count(d => Codes[d.Sender] == Codes[_gateways.IndexOf(gateway)]);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.outgoing")).ShouldBe(
-                accepted, "dispatches that no clerk gave");
-            (
-                await gateway.ScalarAsync<int>("SELECT max(last) FROM gateway.register WHERE direction = 'outgoing'")
-            ).ShouldBe(accepted, "numbers with gaps");
-            (
-                await gateway.ScalarAsync<long>(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'securemail_gateway' AND application_name LIKE 'serve%'"
-                )
-            ).ShouldBe(0, "connections");
+            (await gateway.Probe.Outgoing.CountAsync()).ShouldBe(accepted, "dispatches that no clerk gave");
+            (await gateway.Probe.Outgoing.LastNumberAsync()).ShouldBe(accepted, "numbers with gaps");
+            (await gateway.Probe.ConnectionsAsync()).ShouldBe(0, "connections");
         }
 
         await Outcome.NothingLeftAsync(_gateways);
@@ -426,7 +403,7 @@ internal sealed class Storm : IAsyncDisposable
     /// <summary>One process and the options it starts with.</summary>
     private sealed class Node(GatewaySetup options) : IAsyncDisposable
     {
-        private readonly int _http = TwoGateways.FreePort();
+        private readonly int _http = TestPorts.Next();
         private readonly GatewaySetup _options = options with
         {
             DatabaseConnection = new NpgsqlConnectionStringBuilder(options.DatabaseConnection)

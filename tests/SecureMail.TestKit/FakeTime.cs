@@ -1,5 +1,5 @@
 using System.Globalization;
-using Npgsql;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.TestKit;
 
@@ -34,14 +34,7 @@ internal static class FakeTime
         await postgres.InitializeAsync();
         var server = new SteppedServer(postgres, Path.Combine(postgres.Folder, "clock"));
         server.Step(by);
-        await using var connection = new NpgsqlConnection(
-            new NpgsqlConnectionStringBuilder(postgres.Cluster.ConnectionString("postgres", "postgres"))
-            {
-                Pooling = false,
-            }.ConnectionString);
-        await connection.OpenAsync();
-        await using var command = new NpgsqlCommand("SHOW data_directory", connection);
-        var data = (string)(await command.ExecuteScalarAsync())!;
+        var data = await new GatewayProbe(postgres.Cluster.ConnectionString("postgres", "postgres")).DataFolderAsync();
         string[] account = System.Environment.IsPrivilegedProcess
             ? ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"]
             : [];

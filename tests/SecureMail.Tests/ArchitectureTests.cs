@@ -136,7 +136,7 @@ public sealed partial class ArchitectureTests
             .Select(m => m.Value)
             .Distinct()
             .ToList();
-        named.Count.ShouldBeGreaterThan(20);
+        named.ShouldContain("src/SecureMail.Gateway/OutboundFlow.cs");
         named
             .Where(n => !File.Exists(Path.Combine(Root, n)) && !Directory.Exists(Path.Combine(Root, n)))
             .ShouldBeEmpty();
@@ -188,7 +188,9 @@ public sealed partial class ArchitectureTests
     [Fact]
     public void Every_RFC_that_the_code_cites_stands_in_the_table()
     {
-        var table = File.ReadAllText(Path.Combine(Root, "docs/rfc.md"));
+        var table = RfcRow()
+            .Matches(File.ReadAllText(Path.Combine(Root, "docs/rfc.md")))
+            .Select(m => m.Groups[1].Value);
         var cited = Directory
             .GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories)
             .Where(f => !f.Contains("/obj/", StringComparison.Ordinal))
@@ -196,10 +198,45 @@ public sealed partial class ArchitectureTests
             .Distinct()
             .Order()
             .ToList();
-        cited.Count.ShouldBeGreaterThan(20);
-        cited
-            .Where(number => !Regex.IsMatch(table, $@"(?m)^\| RFC {number} \|"))
-            .ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
+        // The scan reads the code: these are what CMS, mail and the ledger's tree are.
+        cited.ShouldContain("5652");
+        cited.ShouldContain("5321");
+        cited.ShouldContain("9162");
+        cited.Except(table).ShouldBeEmpty("cited in the code, missing in docs/rfc.md");
+    }
+
+    // Where else statements on the gateway's tables may stand, and why.
+    private static readonly Dictionary<string, string> StatementsElsewhere = new()
+    {
+        ["SecureMail.SystemTests/Storage/"] = "the tables of queue, blobs and migrations are what is tested",
+        ["SecureMail.SystemTests/Ledger/"] = "the ledger's tables are damaged in every way there is",
+        ["SecureMail.SystemTests/Gateway/ExchangeTests.cs"] = "statements that the gateway's role must be refused",
+        ["SecureMail.FaultTests/BackupTests.cs"] = "a statement that must not be answered before the journal has it",
+        ["SecureMail.FaultTests/GrowthTests.cs"] = "partitions, sizes and the schema of an earlier build",
+        ["SecureMail.FaultTests/JobStormTests.cs"] = "triggers of its own that note and hasten jobs",
+        ["SecureMail.FaultTests/NodesTests.cs"] = "the migration of a build to come",
+        ["SecureMail.TestKit/Gateways/TestMail.cs"] = "a dispatch as if sent, with contents the product encrypted",
+    };
+
+    [Fact]
+    public void Tests_know_the_probes_and_no_table()
+    {
+        var tests = Path.Combine(Root, "tests");
+        var knowing = Directory
+            .GetFiles(tests, "*.cs", SearchOption.AllDirectories)
+            .Where(f => !f.Contains("/obj/", StringComparison.Ordinal) && Statement().IsMatch(File.ReadAllText(f)))
+            .Select(f => Path.GetRelativePath(tests, f))
+            .ToList();
+        // The rule can fail: the probes themselves are such files.
+        knowing.ShouldContain("SecureMail.TestKit/Probes/QueueProbe.cs");
+        knowing
+            .Where(f =>
+                !f.StartsWith("SecureMail.TestKit/Probes/", StringComparison.Ordinal)
+                && !StatementsElsewhere.Keys.Any(e => f.StartsWith(e, StringComparison.Ordinal)))
+            .ShouldBeEmpty("put the question into a probe (SecureMail.TestKit/Probes)");
+        StatementsElsewhere
+            .Keys.Where(e => !knowing.Any(f => f.StartsWith(e, StringComparison.Ordinal)))
+            .ShouldBeEmpty("exceptions that nothing needs any more");
     }
 
     /// <summary>Lines that may be longer: help texts whose line breaks a user sees, and SQL that reads better
@@ -228,6 +265,12 @@ public sealed partial class ArchitectureTests
 
     [GeneratedRegex(@"LoggerMessage\((\d+)")]
     private static partial Regex LogNumber();
+
+    [GeneratedRegex(@"\b(?:FROM|INTO|UPDATE|JOIN|TABLE|TRUNCATE|COPY|ON)\s+(?:ONLY\s+)?(?:gateway|ledger|hangfire)\.[a-z]")]
+    private static partial Regex Statement();
+
+    [GeneratedRegex(@"(?m)^\| RFC (\d{3,4}) \|")]
+    private static partial Regex RfcRow();
 
     [GeneratedRegex(@"RFC (\d{3,4})")]
     private static partial Regex Rfc();

@@ -93,7 +93,8 @@ public sealed partial class WordsTests
         ErrorWords
             .Of(new BackupException(problem))
             .ShouldBe(
-                "Nhật ký kiểm chứng khôi phục được không toàn vẹn: Bản ghi số 7 (mã 9) đã bị xóa. / The ledger restored "
+                "Nhật ký kiểm chứng khôi phục được không toàn vẹn: Bản ghi số 7 (mã 9) đã bị xóa. / The ledger "
+                    + "restored "
                     + "is not intact: Entry 7 (id 9) was removed.");
     }
 

@@ -29,7 +29,7 @@ internal sealed class Postfix : IAsyncDisposable
         var certificate = new CertificateRequest(
             "CN=postfix.test", key, HashAlgorithmName.SHA256,
             RSASignaturePadding.Pkcs1).CreateSelfSigned(now.AddDays(-1), now.AddDays(2));
-        var postfix = new Postfix(FreePort(), certificate);
+        var postfix = new Postfix(TestPorts.Next(), certificate);
         var folder = postfix._folder.FullName;
         await File.WriteAllTextAsync(Path.Combine(folder, "cert.pem"), certificate.ExportCertificatePem());
         await File.WriteAllTextAsync(Path.Combine(folder, "key.pem"), key.ExportPkcs8PrivateKeyPem());
@@ -111,12 +111,5 @@ internal sealed class Postfix : IAsyncDisposable
         await process.WaitForExitAsync();
         process.ExitCode.ShouldBe(0, script);
         return script.StartsWith("cat", StringComparison.Ordinal) ? await process.StandardOutput.ReadToEndAsync() : "";
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

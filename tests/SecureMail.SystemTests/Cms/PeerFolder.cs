@@ -50,7 +50,8 @@ public sealed class PeerFolder : IDisposable
         using X509Certificate2 whole = identity.Key is RSA rsa
             ? identity.Certificate.CopyWithPrivateKey(rsa)
             : identity.Certificate.CopyWithPrivateKey((ECDsa)identity.Key);
-        // Every peer reads this one. gpgsm 2.2 knows no other of PBES2, and of the older one with triple DES it derives a
+        // Every peer reads this one. gpgsm 2.2 knows no other of PBES2, and of the older one with triple DES it derives
+        // a
         // wrong key for one salt in some sixty: it drops leading zeros (RFC 7292, appendix B.2, step 6C).
         var pbe = new PbeParameters(PbeEncryptionAlgorithm.Aes128Cbc, HashAlgorithmName.SHA1, 2048);
         Write(name + ".p12", whole.ExportPkcs12(pbe, Password));

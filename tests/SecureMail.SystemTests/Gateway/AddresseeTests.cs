@@ -86,9 +86,8 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
     public async Task A_bad_addressee_is_named_with_its_reason_and_stops_no_other()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        await pair.A.ScalarAsync<object>(
-            "INSERT INTO gateway.route_rule (sender_id, recipient_id, reason) VALUES ('0192f000-0000-7000-8000-000000000001', '0192f000-0000-7000-8000-000000000102', 'tạm dừng')"
-        );
+        await pair.A.Node.Policy.ForbidAsync(
+            TwoGateways.Province, TwoGateways.BinhMinh, "tạm dừng", CancellationToken.None);
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(
                 TwoGateways.AnHoa, "H99.XX.999", Revoked, Succeeded, TwoGateways.BinhMinh, TwoGateways.AnHoa),
@@ -141,8 +140,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         var secret = TwoGateways.Submission(TwoGateways.AnHoa);
         secret = secret with { Fields = secret.Fields with { Secrecy = "MẬT" } };
         await RefusedAsync(pair, secret, "SECRECY_REFUSED");
-        await pair.A.ScalarAsync<object>(
-            "INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000001', 'MẬT', 1)");
+        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "MẬT", CancellationToken.None);
         await RefusedAsync(
             pair,
             secret with
@@ -157,8 +155,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients[0].ClosedAt is not null))
             .Recipients[0]
             .Reason.ShouldBe("SECRECY_REFUSED");
-        await pair.B.ScalarAsync<object>(
-            "INSERT INTO gateway.secrecy_permission VALUES ('0192f000-0000-7000-8000-000000000101', 'TỐI MẬT', 1)");
+        await pair.B.Node.Policy.SetSecrecyAsync(TwoGateways.AnHoa, "TỐI MẬT", CancellationToken.None);
         var second = await pair.A.Node.SubmitAsync(secret, CancellationToken.None);
         (await pair.A.OutgoingAsync(second.DispatchId, d => d.Recipients[0].ClosedAt is not null))
             .Recipients[0]
@@ -233,11 +230,6 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
     }
 
     /// <summary>What a submission could leave: rows, numbers, blobs, entries.</summary>
-    private static async Task<string?> TracesAsync(TwoGateways pair) =>
-        await pair.A.ScalarAsync<string>(
-            """
-            SELECT concat_ws(' ', (SELECT count(*) FROM gateway.outgoing), (SELECT count(*) FROM gateway.transmission), (SELECT count(*) FROM gateway.register), (SELECT count(*) FROM gateway.blob),
-              (SELECT count(*) FROM gateway.blob_chunk), (SELECT count(*) FROM gateway.work WHERE period IS NULL), (SELECT count(*) FROM ledger.entry))
-            """
-        );
+    private static async Task<string> TracesAsync(TwoGateways pair) =>
+        string.Join(' ', await pair.A.Probe.FootprintAsync());
 }

@@ -1,6 +1,7 @@
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
+using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -9,7 +10,7 @@ namespace SecureMail.SystemTests.Gateway;
 public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string Best = "AES-256-GCM, id-alg-cek-hkdf-sha256";
-    private const string ProvinceId = "0192f000-0000-7000-8000-000000000001";
+    private static readonly Guid ProvinceId = Guid.Parse("0192f000-0000-7000-8000-000000000001");
 
     // id-alg-cek-hkdf-sha256 (RFC 9709) and id-aes256-CBC, as they stand in the envelope.
     private static readonly byte[] Binding = Convert.FromHexString("060b2a864886f70d010910031f");
@@ -26,10 +27,7 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
         (await EnvelopeAsync(pair.A, first)).AsSpan().IndexOf(Binding).ShouldBe(-1);
 
         // The receipt said what An Hòa reads, and the dispatch what the province does.
-        (
-            await pair.B.ScalarAsync<string[]>(
-                $"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'")
-        ).ShouldBe(SmimeCapabilities.Ours.Algorithms);
+        (await pair.B.Probe.Outgoing.CapabilitiesAsync(ProvinceId)).ShouldBe(SmimeCapabilities.Ours.Algorithms);
         var second = await DeliveredAsync(pair.A, TwoGateways.AnHoa);
         second.Cipher.ShouldBe(Best);
         (await EnvelopeAsync(pair.A, second)).AsSpan().IndexOf(Binding).ShouldBeGreaterThan(0);
@@ -38,10 +36,8 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
         var third = await DeliveredAsync(pair.A, TwoGateways.AnHoa, TwoGateways.BinhMinh);
         (third.Cipher, third.CipherLimitedBy.Count).ShouldBe(("AES-256-GCM", 0));
         (await DeliveredAsync(pair.A, TwoGateways.AnHoa, TwoGateways.BinhMinh)).Cipher.ShouldBe(Best);
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM ledger.entry WHERE kind IN ('dispatch.downgraded', 'capabilities.weakened')")
-        ).ShouldBe(0);
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchDowngraded)).ShouldBe(0);
+        (await WeakenedAsync(pair.A)).ShouldBe(0);
         (await pair.A.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
@@ -86,7 +82,8 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.ListeningAsync();
-        (await DeliverAsync(pair, Announcing(pair, -30, SmimeCapabilities.Ours.Attribute))).Disposition.ShouldBe("inbox");
+        (await DeliverAsync(pair, Announcing(pair, -30, SmimeCapabilities.Ours.Attribute))).Disposition.ShouldBe(
+            "inbox");
         // Kept back on its way, or by somebody: it comes with good evidence, and late.
         var old = await Announcing(pair, -60, OnlyCbc).MakeAsync();
         (await SharedPair.DeliverAsync(pair, old)).Disposition.ShouldBe("inbox");
@@ -95,10 +92,7 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
         (await WeakenedAsync(pair.B)).ShouldBe(0);
 
         // The same, signed in the second of what is known.
-        var second = new DateTimeOffset(
-            await pair.B.ScalarAsync<DateTime>(
-                $"SELECT signed_at FROM gateway.capability WHERE agency_id = '{ProvinceId}'"),
-            TimeSpan.Zero);
+        var second = await pair.B.Probe.Outgoing.CapabilitiesSignedAtAsync(ProvinceId);
         (
             await DeliverAsync(
                 pair, new TestDispatch(pair) { Request = r => r with { Attributes = [OnlyCbc], SigningTime = second } })
@@ -162,7 +156,7 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
             (await DeliverAsync(pair, new TestDispatch(pair) { Request = request })).Disposition.ShouldBe("inbox");
         }
 
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.capability")).ShouldBe(0);
+        (await pair.B.Probe.Outgoing.AgenciesWithCapabilitiesAsync()).ShouldBe(0);
         (await WeakenedAsync(pair.B)).ShouldBe(0);
     }
 
@@ -186,9 +180,7 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
             (await DeliveredAsync(pair.A, TwoGateways.AnHoa)).Cipher.ShouldBe("AES-256-CBC");
         }
 
-        (
-            await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.downgraded'")
-        ).ShouldBe(3);
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchDowngraded)).ShouldBe(3);
         (await WeakenedAsync(pair.A)).ShouldBe(0);
     }
 
@@ -210,10 +202,10 @@ public sealed class CapabilityTests(PostgresFixture postgres) : IClassFixture<Po
         await SharedPair.DeliverAsync(pair, await dispatch.MakeAsync());
 
     private static Task<string[]?> KnownAsync(RunningGateway gateway) =>
-        gateway.ScalarAsync<string[]>($"SELECT algorithms FROM gateway.capability WHERE agency_id = '{ProvinceId}'");
+        gateway.Probe.Outgoing.CapabilitiesAsync(ProvinceId);
 
     private static Task<long> WeakenedAsync(RunningGateway gateway) =>
-        gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'capabilities.weakened'");
+        gateway.Probe.Ledger.EntriesAsync(EntryKind.CapabilitiesWeakened);
 
     private static Task<OutgoingDispatch> DeliveredAsync(RunningGateway from, params string[] recipients) =>
         DeliveredAsync(from, TwoGateways.Submission(recipients));

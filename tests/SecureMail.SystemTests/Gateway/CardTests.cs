@@ -18,15 +18,12 @@ public sealed class CardTests(PostgresFixture postgres) : IClassFixture<Postgres
         await pair.B.StopAsync();
 
         // Not even the length tells a subject: all cards of short subjects are alike.
-        (await pair.A.ScalarAsync<long>("SELECT count(DISTINCT octet_length(card)) FROM gateway.outgoing")).ShouldBe(1);
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.outgoing WHERE position('triệu tập'::bytea IN card) > 0")
-        ).ShouldBe(0);
+        (await pair.A.Probe.Outgoing.CardLengthsAsync()).Distinct().ShouldHaveSingleItem();
+        (await pair.A.Probe.Outgoing.CardsHoldingAsync("triệu tập")).ShouldBe(0);
 
         foreach (var gateway in new[] { pair.A, pair.B })
         {
-            await gateway.ScalarAsync<object>("DELETE FROM gateway.blob_chunk");
+            await gateway.Probe.Content.LoseChunksAsync();
         }
 
         (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None))
@@ -38,20 +35,12 @@ public sealed class CardTests(PostgresFixture postgres) : IClassFixture<Postgres
         (listed.Card!.Number, listed.Card.Sender.Code).ShouldBe(("01-CV/VPTU", TwoGateways.Province));
 
         // Whoever swaps the cards of two rows is found out.
-        await pair.A.ScalarAsync<object>(
-            $"""
-            UPDATE gateway.outgoing o SET card = x.card FROM gateway.outgoing x
-            WHERE o.dispatch_id = '{first}' AND x.dispatch_id = '{second}'
-            """
-        );
+        await pair.A.Probe.Outgoing.ReplaceCardAsync(first, second);
         await Should.ThrowAsync<InvalidDataException>(() => pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None));
-        (await pair.A.ScalarAsync<long>("DELETE FROM gateway.work WHERE period IS NULL RETURNING 1")).ShouldBe(0);
+        (await pair.A.Probe.Queue.CountAsync()).ShouldBe(0);
 
         await pair.A.Node.Erasure.EraseOutgoingAsync(first, "Hết hạn", "vanthu", CancellationToken.None);
-        (
-            await pair.A.ScalarAsync<bool>(
-                $"SELECT card IS NULL AND card_key IS NULL FROM gateway.outgoing WHERE dispatch_id = '{first}'")
-        ).ShouldBeTrue();
+        (await pair.A.Probe.Outgoing.CardKeyAsync(first)).ShouldBeNull();
         (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).Single(d => d.Id == first)
             .Card.Subject.ShouldBe("Đã hủy nội dung / Content erased");
     }
@@ -62,17 +51,13 @@ public sealed class CardTests(PostgresFixture postgres) : IClassFixture<Postgres
         await using var pair = await TwoGateways.StartAsync(postgres);
         var without = await SendAsync(pair);
         var dispatch = await SendAsync(pair);
-        await pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.outgoing SET card = NULL, card_key = NULL WHERE dispatch_id = '{without}'");
+        await pair.A.Probe.Outgoing.DropCardAsync(without);
         (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).ShouldAllBe(d => d.Card.Subject == Subject);
 
         var answer = await pair.A.Node.Rotation.RotateAsync(makeKey: true, CancellationToken.None);
 
         answer.Unused.ShouldBe(["storage-0001"]);
-        (
-            await pair.A.ScalarAsync<string>(
-                $"SELECT card_key FROM gateway.outgoing WHERE dispatch_id = '{dispatch}'")
-        ).ShouldBe(answer.Key);
+        (await pair.A.Probe.Outgoing.CardKeyAsync(dispatch)).ShouldBe(answer.Key);
         (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).ShouldAllBe(d => d.Card.Subject == Subject);
     }
 

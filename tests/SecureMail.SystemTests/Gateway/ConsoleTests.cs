@@ -8,6 +8,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Web;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -98,14 +99,20 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     public async Task Outgoing_tells_the_clerk_what_could_not_be_sent_and_which_gateway_is_down()
     {
         var a = exchange.Pair.A;
-        await a.ScalarAsync<object>(
-            """
-            INSERT INTO gateway.notice (agency_id, transmission_id, action, reason, remote, diagnostic, retry_until)
-            SELECT agency_id, transmission_id, v.action, v.reason, 'gateway-b.test', 'Refused 550 <script>alert(4)</script>', now()
-            FROM gateway.transmission, (VALUES ('delayed', NULL), ('failed', 'GIVEN_UP'), ('failed', 'Refused 550 5.1.1'), ('overdue', NULL)) v (action, reason) WHERE kind = 'dispatch';
-            INSERT INTO gateway.destination (lane, failures, not_before, last_error, last_failure_at) VALUES ('gateway-down.test', 3, now() + interval '1 minute', 'TlsRefused <script>', now())
-            """
-        );
+        const string Diagnostic = "Refused 550 <script>alert(4)</script>";
+        foreach (
+            var (action, reason) in new (string, string?)[]
+            {
+                (NoticeAction.Delayed, null),
+                (NoticeAction.Failed, "GIVEN_UP"),
+                (NoticeAction.Failed, "Refused 550 5.1.1"),
+                (NoticeAction.Overdue, null),
+            })
+        {
+            await a.Probe.Outgoing.AddNoticeAsync(exchange.Dispatch, action, reason, Diagnostic);
+        }
+
+        await a.Probe.Queue.BackOffAsync("gateway-down.test", 3, TimeSpan.FromMinutes(1), "TlsRefused <script>");
         var list = await PageAsync(exchange.A, "/outgoing");
         foreach (
             var text in new[]
@@ -159,13 +166,10 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
     {
         var path = $"/outgoing/{exchange.Dispatch}";
         (await PageAsync(exchange.A, path)).ShouldNotContain("Mã hóa yếu hơn");
-        const string Set = "UPDATE gateway.outgoing SET cipher = ";
-        await exchange.Pair.A.ScalarAsync<object>(
-            $"{Set} 'AES-256-CBC', cipher_limited_by = ARRAY(SELECT recipient_id FROM gateway.transmission WHERE kind = 'dispatch') WHERE dispatch_id = '{exchange.Dispatch}'"
-        );
+        await exchange.Pair.A.Probe.Outgoing.SetCipherAsync(exchange.Dispatch, "AES-256-CBC");
         (await PageAsync(exchange.A, path)).ShouldContain("Mã hóa yếu hơn (AES-256-CBC) vì phần mềm của H90.SL.101 ");
         // An older node wrote neither.
-        await exchange.Pair.A.ScalarAsync<object>($"{Set} NULL, cipher_limited_by = NULL");
+        await exchange.Pair.A.Probe.Outgoing.SetCipherAsync(exchange.Dispatch, null);
         (await PageAsync(exchange.A, path)).ShouldNotContain("Mã hóa yếu hơn");
     }
 
@@ -310,7 +314,8 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
         string Header(string name) => string.Join(",", response.Headers.GetValues(name));
         Header("Content-Security-Policy")
             .ShouldBe(
-                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; "
+                    + "form-action 'self'"
             );
         Header("X-Content-Type-Options").ShouldBe("nosniff");
         Header("Referrer-Policy").ShouldBe("no-referrer");

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
 using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
 
@@ -72,13 +74,11 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
         // While cuts are left, there must be something to send.
         while (wire.CutsLeft > 0)
         {
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
                     wire.CutsLeft == 0
-                    || await pair.A.ScalarAsync<long>(
-                        "SELECT count(*) FROM gateway.work WHERE kind IN ('seal', 'send')") == 0
-                        ? ""
-                        : null,
+                    || await pair.A.Probe.Queue.CountAsync(WorkKind.SignAndEncrypt)
+                        + await pair.A.Probe.Queue.CountAsync(WorkKind.Send) == 0,
                 "the cuts to be made");
             if (wire.CutsLeft > 0)
             {
@@ -94,27 +94,24 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
             await pair.A.OutgoingAsync(dispatch, d => d.Recipients[0].State == "acknowledged");
         }
 
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")
-                    + await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")
-                == 0
-                    ? ""
-                    : null,
+                await pair.A.Probe.Queue.CountAsync()
+                    + await pair.B.Probe.Queue.CountAsync() == 0,
             "nothing left to do");
         var inbox = await pair.B.Node.Incoming.ListAsync(TwoGateways.AnHoa, "inbox", 1000, CancellationToken.None);
         inbox.Select(m => m.DispatchId!.Value).Order().ShouldBe(sent.Order());
-        var received = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
-        var unknown = await pair.A.ScalarAsync<long>(
-            "SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.unknown'");
+        var received = await pair.B.Probe.Incoming.ReceivedAsync();
+        var unknown = await pair.A.Probe.Ledger.EntriesAsync(EntryKind.DispatchUnknown);
         // What came twice is known as such, and it came twice only where the sender knew that it might. It comes twice
         // seldom: where the receipt is quicker than the next try, nothing is sent again.
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'duplicate'")).ShouldBe(
-            received - sent.Count);
+        (await pair.B.Probe.Incoming.CountAsync(disposition: Disposition.Duplicate)).ShouldBe(received - sent.Count);
         (received - sent.Count).ShouldBeLessThanOrEqualTo(unknown);
         unknown.ShouldBeGreaterThan(0);
         output.WriteLine(
-            $"{cuts.Count} cuts in {up} octets one way and {down} the other, {sent.Count} dispatches: {unknown} times unknown, {received - sent.Count} duplicates recognised, each in the inbox once and acknowledged, {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s"
+            $"{cuts.Count} cuts in {up} octets one way and {down} the other, {sent.Count} dispatches: "
+                + $"{unknown} times unknown, {received - sent.Count} duplicates recognised, each in the inbox once "
+                + $"and acknowledged, {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s"
         );
     }
 

@@ -41,21 +41,12 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         var incoming = await pair.B.IncomingAsync(m => m.DispatchId == dispatch);
         var mail = await Octets.ReadAsync(
             await pair.B.Node.Incoming.OpenReceivedAsync(incoming.Id, CancellationToken.None));
-        await pair.A.QuietAsync();
-        await pair.B.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
+        await pair.B.Probe.WaitUntilQuietAsync();
         var story = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
         var wrapped = new List<byte[]>();
-        foreach (var gateway in new[] { pair.A, pair.B })
-        {
-            wrapped.AddRange(
-                await WrappedAsync(
-                    gateway,
-                    gateway == pair.A
-                        ? $"SELECT manifest_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT message_blob FROM gateway.outgoing WHERE dispatch_id = '{dispatch}' UNION SELECT blob_id FROM gateway.outgoing_document WHERE dispatch_id = '{dispatch}'"
-                        : $"SELECT manifest_blob FROM gateway.incoming WHERE incoming_id = '{incoming.Id}' UNION SELECT r.blob_id FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE incoming_id = '{incoming.Id}' UNION SELECT blob_id FROM gateway.incoming_document WHERE incoming_id = '{incoming.Id}'"
-                ));
-        }
-
+        wrapped.AddRange(await pair.A.Probe.Content.WrappedKeysOfDispatchAsync(dispatch));
+        wrapped.AddRange(await pair.B.Probe.Content.WrappedKeysOfMessageAsync(incoming.Id));
         wrapped.Count.ShouldBe(6);
         var sent = await pair.A.Node.Erasure.EraseOutgoingAsync(
             dispatch, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
@@ -90,8 +81,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
 
         // The same octets once more are still a duplicate; the receipt is not lost either.
         (await SharedPair.DeliverAsync(pair, mail)).Disposition.ShouldBe("duplicate");
-        await pair.A.QuietAsync();
-        await pair.B.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
+        await pair.B.Probe.WaitUntilQuietAsync();
 
         // The ledger: every entry of before stands where it stood, is proven, and the whole verifies.
         var now = await pair.B.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None);
@@ -111,38 +102,22 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
                 await LedgerVerifier.VerifyAsync(
                     gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None)
             ).Problems.ShouldBeEmpty();
-            (
-                await gateway.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.blob WHERE erased_at IS NOT NULL AND (wrapped_key <> '' OR sha256 <> decode(repeat('00', 32), 'hex'))"
-                )
-            ).ShouldBe(0);
-            (
-                await gateway.ScalarAsync<long>(
-                    "SELECT count(*) FROM gateway.blob_chunk c JOIN gateway.blob b USING (blob_id) WHERE b.erased_at IS NOT NULL"
-                )
-            ).ShouldBe(0);
+            (await gateway.Probe.Content.ErasedWithTracesAsync()).ShouldBe(0);
+            (await gateway.Probe.Content.ErasedChunksAsync()).ShouldBe(0);
         }
 
-        (
-            await pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.received r JOIN gateway.incoming i USING (received_id) WHERE i.incoming_id = '{incoming.Id}' AND salt IS NOT NULL"
-            )
-        ).ShouldBe(0);
+        (await pair.B.Probe.Incoming.SaltsAsync(incoming.Id)).ShouldBe(0);
         // Under its salt the commitment could be opened with the content; nothing that is left opens it.
-        (
-            await pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.blob WHERE sha256 = '\\x{Convert.ToHexString(SHA256.HashData(content))}'"
-            )
-        ).ShouldBe(0);
+        (await pair.B.Probe.Content.CountAsync(content)).ShouldBe(0);
 
         var (before, vacuumed, rewritten) = (0, 0, 0);
         var wal = 0;
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             before += await InFilesAsync(gateway, wrapped);
-            await gateway.ExecuteAsync("VACUUM gateway.blob");
+            await gateway.Probe.Content.VacuumAsync();
             vacuumed += await InFilesAsync(gateway, wrapped);
-            await gateway.ExecuteAsync("VACUUM FULL gateway.blob");
+            await gateway.Probe.Content.RewriteAsync();
             rewritten += await InFilesAsync(gateway, wrapped);
             wal = await InWalAsync(gateway, wrapped);
         }
@@ -167,7 +142,9 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         (await pair.A.Node.Outgoing.FindAsync(other, CancellationToken.None))!.Card.Subject.ShouldBe(
             "V/v triệu tập hội nghị");
         output.WriteLine(
-            $"1 dispatch erased at both ends, {wrapped.Count} keys: {before} of them in table files after the commit, {vacuumed} after VACUUM, {rewritten} after VACUUM FULL, {wal} in the write-ahead log, worthless after the rotation of the storage key"
+            $"1 dispatch erased at both ends, {wrapped.Count} keys: {before} of them in table files after the "
+                + $"commit, {vacuumed} after VACUUM, {rewritten} after VACUUM FULL, {wal} in the write-ahead log, "
+                + "worthless after the rotation of the storage key"
         );
     }
 
@@ -204,8 +181,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
                 new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
         }
 
-        await pair.B.QuietAsync();
-        var ids = await pair.B.ScalarAsync<Guid[]>("SELECT array_agg(incoming_id) FROM gateway.incoming");
+        await pair.B.Probe.WaitUntilQuietAsync();
+        var ids = await pair.B.Probe.Incoming.IdsAsync();
         (
             await pair.B.Node.Erasure.EraseIncomingAsync(ids![0], "lý do", "vanthu", CancellationToken.None)
         ).Shared.ShouldBe(1);
@@ -214,11 +191,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         ).Length.ShouldBeGreaterThan(0);
         (await pair.B.Node.Erasure.EraseIncomingAsync(ids[1], "lý do", "vanthu", CancellationToken.None)).ShouldBe(
             new ErasureAnswer(1, 0, 0), new IgnoringEntry());
-        (
-            await pair.B.ScalarAsync<long>(
-                "SELECT (SELECT count(*) FROM gateway.blob_chunk) + (SELECT count(*) FROM gateway.received WHERE salt IS NOT NULL)"
-            )
-        ).ShouldBe(0);
+        (await pair.B.Probe.Content.ChunksAsync()).ShouldBe(0);
+        (await pair.B.Probe.Incoming.SaltsAsync()).ShouldBe(0);
         output.WriteLine("1 dispatch under way refused, 1 reception for 2 agencies erased with the second");
     }
 
@@ -229,22 +203,13 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         public int GetHashCode(ErasureAnswer answer) => 0;
     }
 
-    private static async Task<IEnumerable<byte[]>> WrappedAsync(RunningGateway gateway, string ids)
-    {
-        await using var connection = new NpgsqlConnection(gateway.Owner);
-        return await connection.QueryAsync<byte[]>($"SELECT wrapped_key FROM gateway.blob WHERE blob_id IN ({ids})");
-    }
-
     /// <summary>How many of the keys stand in any file of the database, after everything in memory was written
     /// out.</summary>
     private async Task<int> InFilesAsync(RunningGateway gateway, List<byte[]> keys) =>
-        await FindAsync(
-            gateway,
-            "SELECT current_setting('data_directory') || '/base/' || (SELECT oid FROM pg_database WHERE datname = current_database())",
-            keys);
+        await FindAsync(gateway, await gateway.Probe.TableFolderAsync(), keys);
 
     private async Task<int> InWalAsync(RunningGateway gateway, List<byte[]> keys) =>
-        await FindAsync(gateway, "SELECT current_setting('data_directory') || '/pg_wal'", keys);
+        await FindAsync(gateway, Path.Combine(await gateway.Probe.DataFolderAsync(), "pg_wal"), keys);
 
     private async Task<int> FindAsync(RunningGateway gateway, string folder, List<byte[]> keys)
     {
@@ -253,9 +218,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         );
         // It writes out what all tests before this one have changed.
         await connection.ExecuteAsync("CHECKPOINT;", commandTimeout: 300);
-        var path = (await connection.ExecuteScalarAsync<string>(folder))!;
         var found = new HashSet<int>();
-        foreach (var file in Directory.EnumerateFiles(path))
+        foreach (var file in Directory.EnumerateFiles(folder))
         {
             byte[] octets;
             try

@@ -37,13 +37,13 @@ public sealed class ExchangeTests(PostgresFixture postgres) : IClassFixture<Post
         }
 
         // Both are behind one gateway: it was one mail.
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(1);
+        (await pair.B.Probe.Incoming.ReceivedAsync()).ShouldBe(1);
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             var report = await LedgerVerifier.VerifyAsync(
                 gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, [], CancellationToken.None);
             report.Problems.ShouldBeEmpty();
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")).ShouldBe(0);
+            (await gateway.Probe.Queue.CountAsync()).ShouldBe(0);
         }
 
         // B saw A's checkpoint and cosigned it; A keeps the line.
@@ -68,19 +68,10 @@ public sealed class ExchangeTests(PostgresFixture postgres) : IClassFixture<Post
         {
             foreach (var clear in new[] { "Nội dung công văn", "V/v triệu tập hội nghị", "Công văn số 1" })
             {
-                var hex = Convert.ToHexStringLower(System.Text.Encoding.UTF8.GetBytes(clear));
-                (
-                    await gateway.ScalarAsync<long>(
-                        $"SELECT count(*) FROM gateway.blob_chunk WHERE position('\\x{hex}'::bytea IN octets) > 0")
-                ).ShouldBe(0);
-                (
-                    await gateway.ScalarAsync<long>(
-                        $"SELECT count(*) FROM ledger.entry WHERE position('\\x{hex}'::bytea IN body) > 0")
-                ).ShouldBe(0);
-                (
-                    await gateway.ScalarAsync<long>(
-                        $"SELECT count(*) FROM gateway.finding WHERE position('{clear}' IN findings::text) > 0")
-                ).ShouldBe(0);
+                var bytes = System.Text.Encoding.UTF8.GetBytes(clear);
+                (await gateway.Probe.Content.ChunksHoldingAsync(bytes)).ShouldBe(0);
+                (await gateway.Probe.Ledger.EntriesHoldingAsync(bytes)).ShouldBe(0);
+                (await gateway.Probe.Incoming.FindingsHoldingAsync(clear)).ShouldBe(0);
             }
         }
     }

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -20,7 +21,8 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         ["unsigned"] = _ =>
             Task.FromResult(
                 Text(
-                    $"From: {ProvinceAddress}\r\nTo: x@y.test\r\nSubject: hi\r\nDate: Sat, 21 Nov 2026 10:00:00 +0700\r\n\r\nBody\r\n"
+                    $"From: {ProvinceAddress}\r\nTo: x@y.test\r\nSubject: hi\r\nDate: Sat, 21 Nov 2026 "
+                        + "10:00:00 +0700\r\n\r\nBody\r\n"
                 )),
         ["signed under a stranger's CA"] = pair =>
             new TestDispatch(pair) { Signer = TestSigners.Stranger(ProvinceAddress) }.MakeAsync(),
@@ -96,31 +98,23 @@ public sealed class HostileMailTests(SharedPair shared) : IClassFixture<SharedPa
         }
 
         (await DrawnAsync(pair)).ShouldBe(drawn);
-        (
-            await pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.work WHERE kind = 'receipt' AND subject = '{message.Id}'")
-        ).ShouldBe(0);
-        (
-            await pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.incoming_document WHERE incoming_id = '{message.Id}'")
-        ).ShouldBe(0);
+        (await pair.B.Probe.Queue.CountAsync(WorkKind.SendReceipt, subject: message.Id)).ShouldBe(0);
+        (await pair.B.Probe.Incoming.DocumentsAsync(message.Id)).ShouldBe(0);
         if (message.DispatchId is { } dispatch)
         {
-            (
-                await pair.B.ScalarAsync<long>(
-                    $"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{dispatch}'")
-            ).ShouldBe(0);
+            (await pair.B.Probe.Outgoing.TransmissionsAsync(dispatch: dispatch)).ShouldBe(0);
         }
 
         var good = await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync());
-        (good.Verdict, good.Reason, good.Disposition, good.ArrivalNumber).ShouldBe(("valid", null, "inbox", (int)drawn + 1));
+        (good.Verdict, good.Reason, good.Disposition, good.ArrivalNumber).ShouldBe(
+            ("valid", null, "inbox", (int)drawn + 1));
     }
 
     private const string ThanhBinh = "H91.TB.001";
     private static readonly Guid ProvinceId = Guid.Parse("0192f000-0000-7000-8000-000000000001");
 
     private static Task<long> DrawnAsync(TwoGateways pair) =>
-        pair.B.ScalarAsync<long>("SELECT coalesce(max(arrival_number), 0)::bigint FROM gateway.incoming");
+        pair.B.Probe.Incoming.HighestArrivalNumberAsync();
 
     private static async Task<byte[]> DamagedEvidence(TwoGateways pair)
     {

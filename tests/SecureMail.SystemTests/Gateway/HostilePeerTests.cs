@@ -4,6 +4,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage.Queue;
 using Xunit.Abstractions;
@@ -125,7 +126,8 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
                 if (!states.Split('|').Contains(story) || peers[n].Messages != messages)
                 {
                     wrong.Add(
-                        $"{at} {what.Trim()}: {story} with {peers[n].Messages} messages in {peers[n].Connections} connections, not {states} with {messages}"
+                        $"{at} {what.Trim()}: {story} with {peers[n].Messages} messages in "
+                            + $"{peers[n].Connections} connections, not {states} with {messages}"
                     );
                 }
             }
@@ -133,7 +135,10 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             wrong.ShouldBeEmpty();
             await NeverAsync(pair, peers, settled);
             output.WriteLine(
-                $"{Once.Length} hostile peers, one dispatch to each: all ended as they must; 2 were given up, 1 is overdue; {peers.Sum(p => p.Connections)} connections, {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s, of it {settling.TotalSeconds:0.0} s to settle"
+                $"{Once.Length} hostile peers, one dispatch to each: all ended as they must; 2 were given up, "
+                    + $"1 is overdue; {peers.Sum(p => p.Connections)} connections, "
+                    + $"{Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s, of it {settling.TotalSeconds:0.0} s "
+                    + "to settle"
             );
         }
         finally
@@ -160,15 +165,15 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
             await giveUp.AddDelayNoticesAsync(CancellationToken.None) + await giveUp.GiveUpAsync(CancellationToken.None)
         ).ShouldBe(0);
 
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET queued_at = now() - interval '5 hours' WHERE state = 'queued'");
+        await pair.A.Probe.Outgoing.QueuedAgoAsync(TimeSpan.FromHours(5));
         // A node whose own clock is a year ahead or behind tells and gives up nothing more: the database's clock
         // counts.
         var wrongClock = new GiveUp(
             pair.A.Node.Database, options, new ShiftedTime(TimeSpan.FromDays(365)), NullLogger<GiveUp>.Instance);
         (
             await Task.WhenAll(
-                giveUp.AddDelayNoticesAsync(CancellationToken.None), wrongClock.AddDelayNoticesAsync(CancellationToken.None)))
+                giveUp.AddDelayNoticesAsync(CancellationToken.None),
+                wrongClock.AddDelayNoticesAsync(CancellationToken.None)))
             .Sum()
             .ShouldBe(2);
         (
@@ -177,17 +182,15 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         var down = (await pair.A.Node.Destinations.BackingOffAsync(CancellationToken.None)).ShouldHaveSingleItem();
         (down.Destination, down.LastError, down.Failures > 1).ShouldBe(("dead-for-ever.test", "ConnectionLost", true));
 
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET queued_at = now() - interval '6 days' WHERE state = 'queued'; UPDATE gateway.transmission SET first_sent_at = now() - interval '2 days' WHERE state = 'sent'"
-        );
+        await pair.A.Probe.Outgoing.QueuedAgoAsync(TimeSpan.FromDays(6));
+        await pair.A.Probe.Outgoing.SentAgoAsync(TimeSpan.FromDays(2));
         await TwoGateways.EventuallyAsync(
             async () =>
             {
                 await Task.WhenAll(
                     giveUp.GiveUpAsync(CancellationToken.None), giveUp.GiveUpAsync(CancellationToken.None));
                 return
-                    await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'queued'")
-                    == 0
+                    await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Queued]) == 0
                     ? ""
                     : null;
             },
@@ -214,7 +217,7 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
         }
 
         // Nothing is left to do, and nobody sends to the one that forgot: its clerk is told instead.
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'")).ShouldBe(0);
+        (await pair.A.Probe.Queue.CountAsync(WorkKind.Send)).ShouldBe(0);
         (peers[^1].Connections, peers[^1].Messages).ShouldBe((1, 1));
     }
 

@@ -16,8 +16,8 @@ public sealed class LargeDispatchTests(PostgresFixture postgres) : IClassFixture
             Directory.CreateDirectory(folder);
         }
 
-        await using var a = GatewayProcess.Serve(pair.A.Options, TwoGateways.FreePort(), temporary: folders[0]);
-        await using var b = GatewayProcess.Serve(pair.B.Options, TwoGateways.FreePort(), temporary: folders[1]);
+        await using var a = GatewayProcess.Serve(pair.A.Options, TestPorts.Next(), temporary: folders[0]);
+        await using var b = GatewayProcess.Serve(pair.B.Options, TestPorts.Next(), temporary: folders[1]);
 
         var document = RandomNumberGenerator.GetBytes(25_000_000);
         var answer = await pair.A.Node.SubmitAsync(

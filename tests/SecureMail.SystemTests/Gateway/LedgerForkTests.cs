@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Npgsql;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
@@ -25,10 +26,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres) : IClassFixture<Po
             ("valid", "quarantine", "LEDGER_FORK", null));
         (await pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
             a.Kind == "fork" && a.Subject == "gateway-a.test");
-        (
-            await pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.transmission WHERE dispatch_id = '{answer.DispatchId}'")
-        ).ShouldBe(0, "no receipt");
+        (await pair.B.Probe.Outgoing.TransmissionsAsync(dispatch: answer.DispatchId)).ShouldBe(0, "no receipt");
 
         // What B holds of A, given to A's own auditor.
         (await ProblemsAsync(pair.A, await SeenAsync(pair.B, "gateway-a.test"))).ShouldNotBeEmpty();
@@ -86,30 +84,19 @@ public sealed class LedgerForkTests(PostgresFixture postgres) : IClassFixture<Po
                     pair.A.Node.SubmitAsync(
                         TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None)));
         answers.Select(a => a.Number).Distinct().Count().ShouldBe(50);
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.transmission WHERE state = 'acknowledged'")
-                == 100
-                    ? "all"
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Acknowledged]) == 100,
             "100 receipts");
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'inbox'")).ShouldBe(100);
-        (
-            await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'inbox'")
-        ).ShouldBe(0);
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.incoming WHERE place IS DISTINCT FROM 'matched'")
-        ).ShouldBe(0);
+        (await pair.B.Probe.Incoming.DispositionsAsync()).ShouldBe(
+            new Dictionary<string, long> { [Disposition.Inbox] = 100 });
+        (await pair.A.Probe.Incoming.DispositionsAsync()).Keys.ShouldBe([Disposition.Matched]);
 
         await ExchangeAsync(pair, TwoGateways.AnHoa);
         foreach (var (gateway, peer) in new[] { (pair.A, pair.B), (pair.B, pair.A) })
         {
-            (
-                await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.peer_checkpoint WHERE state = 'pending'")
-            ).ShouldBe(0, gateway.Node.Name);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.alarm")).ShouldBe(0);
-            (await gateway.ScalarAsync<long>("SELECT count(*) FROM ledger.cosignature")).ShouldBeGreaterThan(0);
+            (await gateway.Probe.Ledger.UnprovenAsync()).ShouldBe(0, gateway.Node.Name);
+            (await gateway.Probe.Ledger.PeerAlarmsAsync()).ShouldBe(0);
+            (await gateway.Probe.Ledger.CosignaturesAsync()).ShouldBeGreaterThan(0);
             // Its own tree, its peer's cosignatures over it, and every checkpoint that the peer ever saw of it.
             (await ProblemsAsync(gateway, await SeenAsync(peer, gateway.Node.Name))).ShouldBeEmpty();
         }
@@ -136,13 +123,7 @@ public sealed class LedgerForkTests(PostgresFixture postgres) : IClassFixture<Po
     private async Task RewriteAsync(TwoGateways pair)
     {
         // What is under way must not append while the script works.
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.A.ScalarAsync<long>(
-                    "SELECT (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.work WHERE period IS NULL)") == 0
-                    ? "quiet"
-                    : null,
-            "a quiet ledger");
+        await pair.A.Probe.WaitUntilQuietAsync();
         var database = new NpgsqlConnectionStringBuilder(pair.A.Owner).Database!;
         await SoftHsm.RunAsync(
             "python3", Path.Combine(Repository.Root, "scripts", "demo.d", "rewrite_ledger.py"),
@@ -156,12 +137,8 @@ public sealed class LedgerForkTests(PostgresFixture postgres) : IClassFixture<Po
                 gateway.Node.Database.Source, gateway.Node.Identity.Ledger.Verifier, seen, CancellationToken.None)
         ).Problems;
 
-    private static async Task<List<Checkpoint>> SeenAsync(RunningGateway watcher, string peer)
-    {
-        var notes = await watcher.ScalarAsync<byte[][]>(
-            $"SELECT array_agg(note) FROM ledger.peer_checkpoint WHERE origin = '{peer}'");
-        return [.. notes!.Select(n => Checkpoint.Parse(n))];
-    }
+    private static Task<List<Checkpoint>> SeenAsync(RunningGateway watcher, string peer) =>
+        watcher.Probe.Ledger.SeenOfAsync(peer);
 
     private static async Task<string> SeenFileAsync(TwoGateways pair)
     {

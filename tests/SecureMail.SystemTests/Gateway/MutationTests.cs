@@ -2,6 +2,8 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
+using SecureMail.Storage.Queue;
 using SecureMail.TestKit.Mutators;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -17,7 +19,7 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
         var dispatch = new TestDispatch(pair);
         var octets = await dispatch.MakeAsync();
         (await shared.DeliverAsync(octets)).Disposition.ShouldBe("inbox");
-        var good = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
+        var good = await pair.B.Probe.Incoming.ReceivedAsync();
 
         var random = new Random(20261121);
         List<byte[]> mutants =
@@ -48,25 +50,20 @@ public sealed class MutationTests(SharedPair shared) : IClassFixture<SharedPair>
         }
 
         taken.Count.ShouldBeGreaterThan(100);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received")).ShouldBe(
+        (await pair.B.Probe.Incoming.ReceivedAsync()).ShouldBe(
             good + taken.Count, "what was answered 250 is kept, what was refused is not");
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE state = 'received'") == 0
-                    ? "all"
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await pair.B.Probe.Incoming.CountAsync(IncomingState.Received) == 0,
             "all to be recorded");
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'inbox'")).ShouldBe(1);
-        (await pair.B.ScalarAsync<long>("SELECT max(arrival_number)::bigint FROM gateway.incoming")).ShouldBe(1);
-        (
-            await pair.B.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.incoming WHERE place NOT IN ('inbox', 'quarantine', 'duplicate')")
-        ).ShouldBe(0);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE state IN ('dead', 'held')")).ShouldBe(
-            0);
+        (await pair.B.Probe.Incoming.CountAsync(disposition: Disposition.Inbox)).ShouldBe(1);
+        (await pair.B.Probe.Incoming.HighestArrivalNumberAsync()).ShouldBe(1);
+        (await pair.B.Probe.Incoming.DispositionsAsync()).Keys.ShouldBeSubsetOf(
+            [Disposition.Inbox, Disposition.Quarantine, Disposition.Duplicate]);
+        (await pair.B.Probe.Queue.CountAsync(state: WorkState.Dead)).ShouldBe(0);
+        (await pair.B.Probe.Queue.CountAsync(state: WorkState.Held)).ShouldBe(0);
         foreach (var mutant in taken.Where(m => !m.AsSpan().SequenceEqual(octets)))
         {
-            (await SharedPair.OfAsync(pair.B, mutant)).ShouldNotBeEmpty();
+            (await pair.B.Probe.Incoming.OfAsync(mutant)).ShouldNotBeEmpty();
         }
 
         (await shared.DeliverAsync(await new TestDispatch(pair).MakeAsync())).Disposition.ShouldBe("inbox");

@@ -23,8 +23,7 @@ public sealed class OverdueTests(PostgresFixture postgres) : IClassFixture<Postg
             d.Recipients.Single(r => r.Code == TwoGateways.AnHoa).State == "sent"
             && d.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).State == "acknowledged");
         (await overdue.MarkAsync(CancellationToken.None)).ShouldBe(0);
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET first_sent_at = first_sent_at - interval '2 hours'");
+        await pair.A.Probe.Outgoing.SentAgoAsync(TimeSpan.FromHours(2));
         var marked = await Task.WhenAll(
             overdue.MarkAsync(CancellationToken.None), overdue.MarkAsync(CancellationToken.None));
         marked.Sum().ShouldBe(1);
@@ -59,18 +58,15 @@ public sealed class OverdueTests(PostgresFixture postgres) : IClassFixture<Postg
             "a failed attempt");
         work.State.ShouldBe("ready");
 
-        await pair.A.ScalarAsync<object>(
-            "UPDATE gateway.transmission SET queued_at = queued_at - interval '6 days' WHERE state = 'queued'");
-        (
-            await TwoGateways.EventuallyAsync(
-                async () => await pair.A.Node.Queue.RetryAsync(work.Id, CancellationToken.None) ? "" : null, "a retry")
-        ).ShouldBe("");
+        await pair.A.Probe.Outgoing.QueuedAgoAsync(TimeSpan.FromDays(6));
+        await TwoGateways.UntilAsync(
+            async () => await pair.A.Node.Queue.RetryAsync(work.Id, CancellationToken.None), "a retry");
         var given = await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.BinhMinh).State == "failed");
         Of(given, TwoGateways.BinhMinh).Reason.ShouldBe("GIVEN_UP");
         (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))
             .Count(l => l.Kind == "dispatch.failed")
             .ShouldBe(1);
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE period IS NULL")).ShouldBe(0);
+        (await pair.A.Probe.Queue.CountAsync()).ShouldBe(0);
     }
 
     private static OutgoingRecipient Of(OutgoingDispatch dispatch, string code) =>

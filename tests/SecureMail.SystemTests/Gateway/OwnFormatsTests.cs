@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Mime;
@@ -80,10 +81,10 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
         };
         var dispatch = (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).DispatchId;
         await pair.A.OutgoingAsync(dispatch, d => d.Recipients.All(r => r.State == "acknowledged"));
-        await pair.A.QuietAsync();
-        await pair.B.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
+        await pair.B.Probe.WaitUntilQuietAsync();
         var came = await pair.B.IncomingAsync(m => m.DispatchId == dispatch);
-        var receipt = await pair.A.ScalarAsync<Guid>("SELECT incoming_id FROM gateway.incoming WHERE kind = 'receipt' LIMIT 1");
+        var receipt = (await pair.A.Probe.Incoming.IdsAsync(disposition: Disposition.Matched))[0];
         var manifest = (await pair.B.Node.Incoming.FindAsync(came.Id, CancellationToken.None))!.Manifest!;
         var mail = MailMessage.Parse(
             await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(came.Id, CancellationToken.None)));

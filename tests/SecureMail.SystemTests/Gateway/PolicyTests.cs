@@ -2,6 +2,7 @@ using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
+using SecureMail.Ledger;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -29,9 +30,7 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         // The addressee made no such decision: it is returned, and the sender hears so.
         var sent = await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients[0].State == "refused");
         sent.Recipients[0].Reason.ShouldBe("SECRECY_REFUSED");
-        (
-            await pair.A.ScalarAsync<long>("SELECT count(*) FROM ledger.entry WHERE kind = 'policy.secrecy-permitted'")
-        ).ShouldBe(1);
+        (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.PolicySecrecyPermitted)).ShouldBe(1);
 
         await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
         await Should.ThrowAsync<SubmissionRefusedException>(() =>

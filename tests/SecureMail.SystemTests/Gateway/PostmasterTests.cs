@@ -85,11 +85,8 @@ public sealed class PostmasterTests(SharedPair shared) : IClassFixture<SharedPai
 
     private async Task NothingIsAnsweredAsync(Guid message)
     {
-        (await shared.Pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message}'"))
+        (await shared.Pair.B.Probe.Queue.CountAsync(subject: message))
             .ShouldBe(0);
-        (
-            await shared.Pair.B.ScalarAsync<long>(
-                $"SELECT count(*) FROM gateway.transmission t JOIN gateway.incoming i USING (dispatch_id) WHERE i.incoming_id = '{message}'")
-        ).ShouldBe(0);
+        (await shared.Pair.B.Probe.Incoming.AnswersAsync(message)).ShouldBe(0);
     }
 }

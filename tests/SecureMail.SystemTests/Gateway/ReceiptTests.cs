@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
 using SecureMail.Smime;
@@ -29,20 +30,14 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         (await SharedPair.DeliverToAAsync(Pair, refusal)).Disposition.ShouldBe("matched");
         var now = await StateAsync(sent);
         (now.State, now.ClosedAt, now.ReceiptEvent).ShouldBe(("acknowledged", closed.ClosedAt, "ContentConsignment"));
-        (
-            await Pair.A.ScalarAsync<long>(
-                $"SELECT count(*) FROM ledger.entry WHERE kind = 'dispatch.acknowledged' AND object = '{now.Transmission}'"
-            )
-        ).ShouldBe(1);
+        (await Pair.A.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchAcknowledged, now.Transmission)).ShouldBe(1);
     }
 
     [Fact]
     public async Task It_may_overtake_the_record_that_the_dispatch_was_sent()
     {
         var sent = await SentAsync();
-        await Pair.A.ScalarAsync<object>(
-            $"UPDATE gateway.transmission SET state = 'queued', first_sent_at = NULL WHERE dispatch_id = '{sent.Manifest.DispatchId}'"
-        );
+        await Pair.A.Probe.Outgoing.UnsendAsync(sent.Manifest.DispatchId);
         (await SharedPair.DeliverToAAsync(Pair, await MakeAsync(sent))).Disposition.ShouldBe("matched");
         var acknowledged = await StateAsync(sent);
         acknowledged.State.ShouldBe("acknowledged");
@@ -55,11 +50,8 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             await transaction.CommitAsync();
         }
 
-        await TwoGateways.EventuallyAsync(
-            async () =>
-                await Pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE kind = 'send'") == 0
-                    ? "none"
-                    : null,
+        await TwoGateways.UntilAsync(
+            async () => await Pair.A.Probe.Queue.CountAsync(WorkKind.Send) == 0,
             "the work to end");
         (await StateAsync(sent)).State.ShouldBe("acknowledged");
     }
@@ -111,8 +103,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         var message = await SharedPair.DeliverToAAsync(Pair, octets);
         (message.Disposition, message.Reason, message.Verdict).ShouldBe(("quarantine", reason, "valid"));
         (await StateAsync(sent)).State.ShouldBe("sent");
-        (await Pair.A.ScalarAsync<long>($"SELECT count(*) FROM gateway.work WHERE subject = '{message.Id}'")).ShouldBe(
-            0, "nothing answers a receipt");
+        (await Pair.A.Probe.Queue.CountAsync(subject: message.Id)).ShouldBe(0, "nothing answers a receipt");
     }
 
     [Fact]
@@ -120,14 +111,8 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
     {
         var answer = await Pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await Pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));
-        var id = await Pair.A.ScalarAsync<Guid>(
-            $"SELECT incoming_id FROM gateway.incoming WHERE dispatch_id = '{answer.DispatchId}' AND place = 'matched'"
-        );
-        (
-            await Pair.A.ScalarAsync<string>(
-                $"SELECT envelope_from FROM gateway.incoming JOIN gateway.received USING (received_id) WHERE incoming_id = '{id}'"
-            )
-        ).ShouldBe("");
+        var id = (await Pair.A.Probe.Incoming.IdsAsync(answer.DispatchId, Disposition.Matched)).ShouldHaveSingleItem();
+        (await Pair.A.Probe.Incoming.EnvelopeSenderAsync(id)).ShouldBe("");
         var file = Path.Combine(Pair.Folder, "receipt.eml");
         await using (var received = await Pair.A.Node.Incoming.OpenReceivedAsync(id, CancellationToken.None))
         await using (var copy = File.Create(file))

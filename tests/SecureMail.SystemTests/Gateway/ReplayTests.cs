@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Mail.Smtp.Client;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -40,8 +41,8 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
             "duplicate",
             "inbox",
         ]);
-        await TwoGateways.EventuallyAsync(
-            async () => await ReceiptsAsync(answer.DispatchId) > receipts ? "again" : null, "the receipt again");
+        await TwoGateways.UntilAsync(
+            async () => await ReceiptsAsync(answer.DispatchId) > receipts, "the receipt again");
         (await Pair.A.OutgoingAsync(answer.DispatchId, _ => true))
             .Recipients.ShouldHaveSingleItem()
             .State.ShouldBe("acknowledged");
@@ -68,7 +69,8 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         first.Disposition.ShouldBe("inbox");
         var conflict = await shared.DeliverAsync(
             await (dispatch with { Documents = [("Công văn.txt", "Nội dung khác")] }).MakeAsync());
-        (conflict.Disposition, conflict.Reason, conflict.ArrivalNumber).ShouldBe(("quarantine", "CONTENT_CONFLICT", null));
+        (conflict.Disposition, conflict.Reason, conflict.ArrivalNumber).ShouldBe(
+            ("quarantine", "CONTENT_CONFLICT", null));
         (await Pair.B.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
             a.Kind == "content-conflict" && a.Detail.Contains(dispatch.Id.ToString(), StringComparison.Ordinal));
 
@@ -88,24 +90,21 @@ public sealed class ReplayTests(SharedPair shared) : IClassFixture<SharedPair>
         second.ArrivalNumber.ShouldBe(first.ArrivalNumber + 1);
         second.SenderName.ShouldBe("Văn phòng Tỉnh ủy Thanh Bình");
         // Each sender has its own receipt: both were sent, under one dispatch id.
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
-                await Pair.B.ScalarAsync<long>(
-                    $"SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND dispatch_id = '{dispatch.Id}' AND state = 'sent'"
-                ) == 2
-                    ? "both"
-                    : null,
+                await Pair.B.Probe.Outgoing.TransmissionsAsync(
+                    [TransmissionState.Sent], TransmissionKind.Receipt, dispatch.Id) == 2,
             "two receipts");
     }
 
     private Task<long> ReceiptsAsync(Guid dispatch) =>
-        Pair.A.ScalarAsync<long>(
-            $"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND place = 'matched'");
+        Pair.A.Probe.Incoming.CountAsync(disposition: Disposition.Matched, dispatch: dispatch);
 
     private async Task<List<string>> PlacesAsync(Guid dispatch) =>
-        [
-            .. await Pair.B.ScalarAsync<string[]>(
-                $"SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM gateway.incoming WHERE dispatch_id = '{dispatch}' AND state = 'recorded'"
-            ) ?? [],
-        ];
+    [
+        .. (await Pair.B.Probe.Incoming.DispositionsAsync(dispatch))
+            .Where(d => d.Key.Length > 0)
+            .SelectMany(d => Enumerable.Repeat(d.Key, (int)d.Value))
+            .Order(StringComparer.Ordinal),
+    ];
 }

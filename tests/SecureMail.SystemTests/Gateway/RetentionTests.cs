@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Retention;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.LedgerStore;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
@@ -49,16 +50,16 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         }
 
         var first = await pair.B.IncomingAsync(m => m.DispatchId == closed);
-        var replayed = await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(first.Id, CancellationToken.None));
+        var replayed = await Octets.ReadAsync(
+            await pair.B.Node.Incoming.OpenReceivedAsync(first.Id, CancellationToken.None));
         var duplicate = await SharedPair.DeliverAsync(pair, replayed);
         var aside = await SharedPair.DeliverAsync(
             pair, Encoding.ASCII.GetBytes("From: a@b.test\r\nSubject: x\r\n\r\nnobody signed this\r\n"));
         (duplicate.Disposition, aside.Disposition).ShouldBe(("duplicate", "quarantine"));
-        await pair.A.QuietAsync();
-        await pair.B.QuietAsync();
+        await pair.A.Probe.WaitUntilQuietAsync();
+        await pair.B.Probe.WaitUntilQuietAsync();
         // Of the second dispatch no receipt ever came.
-        await pair.A.ExecuteAsync($"UPDATE gateway.transmission SET state = 'sent', closed_at = NULL, receipt_event = NULL WHERE dispatch_id = '{open}'"
-        );
+        await pair.A.Probe.Outgoing.ForgetReceiptsAsync(null, open);
         await AgeAsync(pair.A, 400);
         await AgeAsync(pair.B, 400);
 
@@ -74,25 +75,20 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
                 pair.B.Node.Incoming.OpenReceivedAsync(gone, CancellationToken.None));
         }
 
-        (await Octets.ReadAsync(await pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None))).ShouldBe(
-            Encoding.UTF8.GetBytes("Nội dung công văn"));
         (
-            await pair.B.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.blob_chunk c JOIN gateway.blob b USING (blob_id) WHERE b.erased_at IS NOT NULL"
-            )
-        ).ShouldBe(0);
+            await Octets.ReadAsync(
+                await pair.B.Node.Incoming.OpenDocumentAsync(first.Id, 1, CancellationToken.None))
+        ).ShouldBe(
+            Encoding.UTF8.GetBytes("Nội dung công văn"));
+        (await pair.B.Probe.Content.ErasedChunksAsync()).ShouldBe(0);
         (await pair.B.SweepAsync(new RetentionOptions())).Values.Sum().ShouldBe(0);
 
         // The receipt that was signed then is gone: the same dispatch once more is answered with one that says the
         // same.
         var again = await SharedPair.DeliverAsync(pair, replayed);
         again.Disposition.ShouldBe("duplicate");
-        await pair.B.QuietAsync();
-        (
-            await pair.B.ScalarAsync<long>(
-                "SELECT count(*) FROM gateway.transmission WHERE kind = 'receipt' AND state = 'sent' AND message_gone_at IS NULL"
-            )
-        ).ShouldBe(1);
+        await pair.B.Probe.WaitUntilQuietAsync();
+        (await pair.B.Probe.Outgoing.KeptReceiptsAsync()).ShouldBe(1);
 
         // A term for documents: the office's own decision.
         var documents = await pair.B.SweepAsync(new RetentionOptions { Documents = 365 });
@@ -105,9 +101,7 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         (listed.Card!.Subject, listed.ArrivalNumber).ShouldBe(
             ("V/v triệu tập hội nghị", first.ArrivalNumber));
 
-        var sweeps = await pair.B.ScalarAsync<long>(
-            "SELECT count(*) FROM gateway.sweep s JOIN ledger.entry e USING (entry_id) WHERE e.kind = 'retention.swept'"
-        );
+        var (_, sweeps) = await pair.B.Probe.Content.SweepsAsync();
         foreach (var gateway in new[] { pair.A, pair.B })
         {
             (
@@ -117,7 +111,8 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         }
 
         output.WriteLine(
-            $"2 dispatches, 1 duplicate, 1 set aside, aged 400 days: {a.Values.Sum() + b.Values.Sum()} taken at their terms, the open one kept, {sweeps} sweeps of B in its ledger"
+            $"2 dispatches, 1 duplicate, 1 set aside, aged 400 days: {a.Values.Sum() + b.Values.Sum()} taken "
+                + $"at their terms, the open one kept, {sweeps} sweeps of B in its ledger"
         );
     }
 
@@ -145,17 +140,14 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
                 new MemoryStream(Encoding.ASCII.GetBytes("From: a@b.test\r\n\r\nfor two\r\n")));
         }
 
-        await pair.B.QuietAsync();
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.incoming WHERE place = 'quarantine'")).ShouldBe(
-            2);
-        await pair.B.ExecuteAsync("UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@anhoa%'"
-        );
+        await pair.B.Probe.WaitUntilQuietAsync();
+        (await pair.B.Probe.Incoming.CountAsync(disposition: Disposition.Quarantine)).ShouldBe(2);
+        await pair.B.Probe.Incoming.AgeAsync(TimeSpan.FromDays(181), SharedPair.AnHoaAddress);
         (await pair.B.SweepAsync(new RetentionOptions()))["quarantine"].ShouldBe(1);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(1);
-        await pair.B.ExecuteAsync("UPDATE gateway.incoming SET recorded_at = recorded_at - interval '181 days' WHERE address LIKE 'vanthu@binhminh%'"
-        );
+        (await pair.B.Probe.Content.ChunksAsync()).ShouldBe(1);
+        await pair.B.Probe.Incoming.AgeAsync(TimeSpan.FromDays(181), SharedPair.BinhMinhAddress);
         (await pair.B.SweepAsync(new RetentionOptions()))["quarantine"].ShouldBe(1);
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0);
+        (await pair.B.Probe.Content.ChunksAsync()).ShouldBe(0);
         output.WriteLine("1 reception for 2 agencies: kept while one wants it, gone with the last");
     }
 
@@ -165,38 +157,30 @@ public sealed class RetentionTests(PostgresFixture postgres, ITestOutputHelper o
         // Nobody serves: the gateway's own recurring sweep would take a share.
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         const int Many = 1000;
-        await pair.B.ExecuteAsync($"""
-            WITH b AS (INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) SELECT gen_random_uuid(), 10, sha256('x'), 'k', 'wrapped' FROM generate_series(1, {Many}) RETURNING blob_id),
-            c AS (INSERT INTO gateway.blob_chunk (blob_id, n, octets) SELECT blob_id, 0, 'sealed' FROM b),
-            r AS (INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, received_at) SELECT gen_random_uuid(), 'p', '', blob_id, now() - interval '40 days' FROM b RETURNING received_id)
-            INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, entry_id, recorded_at)
-            SELECT gen_random_uuid(), received_id, gen_random_uuid(), '', 'recorded', 'dispatch', 'duplicate', 'valid', 1, now() - interval '40 days' FROM r
-            """
-        );
+        await pair.B.Probe.Incoming.AddDuplicatesAsync(Many, TimeSpan.FromDays(40));
         using var stop = new CancellationTokenSource();
         var sweeping = pair.B.Sweeper(new RetentionOptions()).RunAsync(stop.Token);
-        await TwoGateways.EventuallyAsync(
-            async () => await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.sweep") > 0 ? "swept" : null,
+        await TwoGateways.UntilAsync(
+            async () => (await pair.B.Probe.Content.SweepsAsync()).Batches > 0,
             "a first batch");
         await stop.CancelAsync();
         await Should.ThrowAsync<OperationCanceledException>(() => sweeping);
-        var left = await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk");
+        var left = await pair.B.Probe.Content.ChunksAsync();
         var rest = (await pair.B.SweepAsync(new RetentionOptions()))["duplicates"];
-        (await pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.blob_chunk")).ShouldBe(0);
-        (await pair.B.ScalarAsync<long>("SELECT max(rows) FROM gateway.sweep")).ShouldBeLessThanOrEqualTo(
-            RetentionSweep.Batch);
-        (await pair.B.ScalarAsync<decimal>("SELECT sum(rows) FROM gateway.sweep")).ShouldBe(Many);
+        (await pair.B.Probe.Content.ChunksAsync()).ShouldBe(0);
+        var (largest, total) = await pair.B.Probe.Content.SweptRowsAsync();
+        largest.ShouldBeLessThanOrEqualTo(RetentionSweep.Batch);
+        total.ShouldBe(Many);
         rest.ShouldBe(left);
         output.WriteLine(
-            $"{Many} duplicates: stopped with {left} left, then {rest} more in batches of at most {RetentionSweep.Batch}"
+            $"{Many} duplicates: stopped with {left} left, then {rest} more in batches of at most "
+                + $"{RetentionSweep.Batch}"
         );
     }
 
-    private static Task AgeAsync(RunningGateway gateway, int days) =>
-        gateway.ExecuteAsync($"""
-            UPDATE gateway.outgoing SET accepted_at = accepted_at - interval '{days} days', queued_at = queued_at - interval '{days} days';
-            UPDATE gateway.transmission SET queued_at = queued_at - interval '{days} days', closed_at = closed_at - interval '{days} days';
-            UPDATE gateway.incoming SET recorded_at = recorded_at - interval '{days} days';
-            """
-        );
+    private static async Task AgeAsync(RunningGateway gateway, int days)
+    {
+        await gateway.Probe.Outgoing.AgeAsync(TimeSpan.FromDays(days));
+        await gateway.Probe.Incoming.AgeAsync(TimeSpan.FromDays(days));
+    }
 }

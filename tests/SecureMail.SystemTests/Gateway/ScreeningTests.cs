@@ -1,5 +1,6 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Registers;
+using SecureMail.Gateway.Vocabulary;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -35,11 +36,9 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
         }.MakeAsync();
         (await shared.Pair.InjectAsync(octets, SharedPair.BinhMinhAddress)).Outcome.ShouldBe(
             SecureMail.Mail.Smtp.Client.SmtpOutcome.Delivered);
-        var id = (await SharedPair.OfAsync(shared.Pair.B, octets)).ShouldHaveSingleItem();
+        var id = (await shared.Pair.B.Probe.Incoming.OfAsync(octets)).ShouldHaveSingleItem();
         await TwoGateways.EventuallyAsync(
-            async () =>
-                await shared.Pair.B.ScalarAsync<string>(
-                    $"SELECT last_error FROM gateway.work WHERE subject = '{id}' AND kind = 'judge'"),
+            async () => await shared.Pair.B.Probe.Queue.LastErrorAsync(WorkKind.Validate, id),
             "that it waits");
         (await shared.Pair.B.Node.Incoming.FindAsync(id, CancellationToken.None))!.State.ShouldBe("received");
         var message = await TwoGateways.EventuallyAsync(
@@ -48,7 +47,8 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
                     ? m
                     : null,
             "that it is recorded");
-        (message.Verdict, message.Disposition, message.Reason).ShouldBe(("indeterminate", "quarantine", "INDETERMINATE"));
+        (message.Verdict, message.Disposition, message.Reason).ShouldBe(
+            ("indeterminate", "quarantine", "INDETERMINATE"));
     }
 
     [Fact]
@@ -74,7 +74,8 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
             Enclosed = [.. enclosed.Split('|').Select(d => (d.Split('=')[0], d.Split('=')[1]))],
         };
         var message = await shared.DeliverAsync(await dispatch.MakeSentAsync(TwoGateways.AnHoa));
-        (message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(("quarantine", "DOCUMENTS_DIFFER", null), what);
+        (message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(
+            ("quarantine", "DOCUMENTS_DIFFER", null), what);
         await RefusedAsync(dispatch.Id, "ContentConsignmentFailure", "DOCUMENTS_DIFFER");
     }
 

@@ -182,5 +182,5 @@ public sealed class SmtpEdgeTests(SharedPair shared) : IClassFixture<SharedPair>
         return peer;
     }
 
-    private Task<long> ReceivedAsync() => shared.Pair.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received");
+    private Task<long> ReceivedAsync() => shared.Pair.B.Probe.Incoming.ReceivedAsync();
 }

@@ -47,8 +47,7 @@ public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
         pin.Write(await File.ReadAllTextAsync(TwoGateways.TokenOf("tinh-uy-thanh-binh").PinFile!));
         var second = await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
         await AwaitsAsync(pair, second.DispatchId, "PIN_REFUSED", "held");
-        (await pair.A.ScalarAsync<long>("SELECT count(*) FROM gateway.work WHERE last_error LIKE '%0000%'")).ShouldBe(
-            0);
+        (await pair.A.Probe.Queue.CountAsync(error: "0000")).ShouldBe(0);
 
         // The token of another agency is not concerned.
         var other = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
@@ -223,9 +222,7 @@ public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
         (await pair.A.Node.Ledger.AuditTrailAsync(dispatch, CancellationToken.None))
             .Select(l => l.Kind)
             .ShouldBe(["dispatch.accepted"]);
-        (
-            await pair.B.ScalarAsync<long>($"SELECT count(*) FROM gateway.incoming WHERE dispatch_id = '{dispatch}'")
-        ).ShouldBe(0);
+        (await pair.B.Probe.Incoming.CountAsync(dispatch: dispatch)).ShouldBe(0);
     }
 
     private sealed class PinFile : IDisposable

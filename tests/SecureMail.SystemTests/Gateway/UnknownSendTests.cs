@@ -16,7 +16,7 @@ public sealed class UnknownSendTests(PostgresFixture postgres) : IClassFixture<P
         await using var toB = new FaultyWire(() => pair!.B.Port)
         {
             MayComeBack = async () =>
-                await pair!.B.ScalarAsync<long>("SELECT count(*) FROM gateway.received") == 0
+                await pair!.B.Probe.Incoming.ReceivedAsync() == 0
                 || Interlocked.Exchange(ref lost, 1) == 1,
         };
         await using var toA = new FaultyWire(() => pair!.A.Port)

@@ -16,7 +16,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
     public async Task The_dashboard_is_on_the_socket_for_reading_and_on_no_port()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        var port = TwoGateways.FreePort();
+        var port = TestPorts.Next();
         await using var serving = GatewayProcess.Serve(pair.A.Options, port);
         using var socket = Over(LocalSocket.PathOf(pair.A.Options.DataFolder));
         using var tcp = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false })
@@ -25,9 +25,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
         };
         await ReadyAsync(tcp);
 
-        await TwoGateways.EventuallyAsync(
-            async () => await pair.A.ScalarAsync<long>("SELECT count(*) FROM hangfire.hash") > 0 ? "" : null,
-            "the schedule");
+        await TwoGateways.UntilAsync(async () => await pair.A.Probe.Jobs.HasScheduleAsync(), "the schedule");
         using var page = await socket.GetAsync(new Uri("/admin/jobs/recurring", UriKind.Relative));
         page.StatusCode.ShouldBe(HttpStatusCode.OK);
         var html = await page.Content.ReadAsStringAsync();
@@ -68,10 +66,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
             ((int)answer.StatusCode).ShouldBeInRange(400, 499);
         }
 
-        (
-            await pair.A.ScalarAsync<long>(
-                "SELECT count(*) FROM hangfire.state WHERE reason LIKE 'Triggered%'")
-        ).ShouldBe(0);
+        (await pair.A.Probe.Jobs.TriggeredCallsAsync()).ShouldBe(0);
         foreach (var path in new[] { "/", "/incoming", "/health/ready", "/admin" })
         {
             using var other = await socket.GetAsync(new Uri(path, UriKind.Relative));
@@ -94,7 +89,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
         File.SetUnixFileMode(Path.Combine(data, "keys"), Passed | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
         var path = LocalSocket.PathOf(data);
         path.ShouldBe(Path.Combine(data, "run", "securemail.sock"));
-        var port = TwoGateways.FreePort();
+        var port = TestPorts.Next();
         await using (var serving = GatewayProcess.Serve(pair.A.Options, port))
         {
             await SharedAsync(path);
@@ -140,7 +135,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
         System.Text.Encoding.UTF8.GetByteCount(path).ShouldBeLessThanOrEqualTo(107);
         try
         {
-            await using var serving = GatewayProcess.Serve(options, TwoGateways.FreePort());
+            await using var serving = GatewayProcess.Serve(options, TestPorts.Next());
             await SharedAsync(path);
             File.GetUnixFileMode(Path.GetDirectoryName(path)!).ShouldBe(Passed);
             using var socket = Over(path);

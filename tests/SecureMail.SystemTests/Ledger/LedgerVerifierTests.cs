@@ -29,7 +29,8 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
             {
                 "entry-changed",
                 "Entry 6 (id 7)",
-                "UPDATE ledger.entry x SET (body, leaf_hash, object) = (SELECT body, leaf_hash, object FROM ledger.entry WHERE entry_id = 1) WHERE entry_id = 7"
+                "UPDATE ledger.entry x SET (body, leaf_hash, object) = (SELECT body, leaf_hash, object FROM "
+                    + "ledger.entry WHERE entry_id = 1) WHERE entry_id = 7"
             },
             { "entry-missing", "Entry 6 (id 7)", "DELETE FROM ledger.entry WHERE entry_id = 7" },
             {
@@ -59,13 +60,15 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
             {
                 "order",
                 "Entries 6–7 were replaced",
-                "UPDATE ledger.leaf SET hash = e.leaf_hash, entry_id = e.entry_id FROM ledger.entry e WHERE idx = 7 AND e.entry_id = 21"
+                "UPDATE ledger.leaf SET hash = e.leaf_hash, entry_id = e.entry_id FROM ledger.entry e WHERE "
+                    + "idx = 7 AND e.entry_id = 21"
             },
             { "order", "Entries 4–7", "DELETE FROM ledger.node WHERE level = 2 AND idx = 1" },
             {
                 "checkpoint-signature",
                 "size 9",
-                "UPDATE ledger.checkpoint SET note = (SELECT note FROM ledger.checkpoint WHERE size = 9) || '\\x00' WHERE size = 9"
+                "UPDATE ledger.checkpoint SET note = (SELECT note FROM ledger.checkpoint WHERE size = 9) || "
+                    + "'\\x00' WHERE size = 9"
             },
             {
                 "checkpoint-columns",
@@ -124,7 +127,8 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
         }
 
         await a.ExecuteAsync(
-            "TRUNCATE ledger.entry, ledger.pending, ledger.leaf, ledger.node, ledger.checkpoint, ledger.cosignature RESTART IDENTITY"
+            "TRUNCATE ledger.entry, ledger.pending, ledger.leaf, ledger.node, ledger.checkpoint, "
+                + "ledger.cosignature RESTART IDENTITY"
         );
         await a.GrowAsync(25);
         using var file = new MemoryStream();
@@ -141,7 +145,8 @@ public sealed class LedgerVerifierTests(PostgresFixture postgres) : IClassFixtur
         problem.En.ShouldContain("0–19");
 
         await a.ExecuteAsync(
-            "TRUNCATE ledger.entry, ledger.pending, ledger.leaf, ledger.node, ledger.checkpoint, ledger.cosignature RESTART IDENTITY"
+            "TRUNCATE ledger.entry, ledger.pending, ledger.leaf, ledger.node, ledger.checkpoint, "
+                + "ledger.cosignature RESTART IDENTITY"
         );
         await a.GrowAsync(3);
         (await a.VerifyAsync([.. seen])).Problems.ShouldHaveSingleItem().Code.ShouldBe("seen-longer");

@@ -217,7 +217,8 @@ public sealed class PeerLedgerTests(PostgresFixture postgres) : IClassFixture<Po
         await b.ExecuteAsync(
             """
             INSERT INTO ledger.peer_checkpoint (origin, size, root, note, state, seen_at)
-            SELECT $1, 100 + i, decode(repeat('00', 32), 'hex'), '\x00', 'pending', now() FROM generate_series(1, 1000) i
+            SELECT $1, 100 + i, decode(repeat('00', 32), 'hex'), '\x00', 'pending', now()
+            FROM generate_series(1, 1000) i
             """,
             a.LogKey.Name);
         var next = await a.GrowAsync(1);

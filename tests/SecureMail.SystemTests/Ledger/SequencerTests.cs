@@ -251,7 +251,8 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
         await using (
             var killer = ledger.Gateway.CreateCommand(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user "
+                    + "AND datname = current_database() AND pid <> pg_backend_pid()"
             ))
         {
             ((long)(await killer.ExecuteScalarAsync())!).ShouldBeGreaterThan(0);
@@ -295,13 +296,16 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     [InlineData("INSERT INTO ledger.node VALUES (0, 0, decode(repeat('00', 32), 'hex'))")]
     [InlineData("INSERT INTO ledger.checkpoint VALUES (0, decode(repeat('00', 32), 'hex'), '\\x00', now())")]
     [InlineData(
-        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'verified', now(), NULL)"
+        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', "
+            + "'verified', now(), NULL)"
     )]
     [InlineData(
-        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'maybe', now(), NULL)"
+        "INSERT INTO ledger.peer_checkpoint VALUES ('p', 1, decode(repeat('00', 32), 'hex'), '\\x00', 'maybe', "
+            + "now(), NULL)"
     )]
     [InlineData(
-        "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES (now(), 'p', 'mood', '', '{\"\\\\x00\"}', decode(repeat('00', 32), 'hex'))"
+        "INSERT INTO ledger.alarm (time, peer, kind, detail, evidence, digest) VALUES (now(), 'p', 'mood', '', "
+            + "'{\"\\\\x00\"}', decode(repeat('00', 32), 'hex'))"
     )]
     public async Task Impossible_rows_are_refused_by_the_database(string sql)
     {

@@ -72,7 +72,8 @@ public sealed class ThinningTests(PostgresFixture postgres, ITestOutputHelper ou
             await Should.ThrowAsync<PostgresException>(() => a.InTransactionAsync(t => ThinAsync(t, "6 days")))
         ).Message.ShouldContain("seven days");
         output.WriteLine(
-            $"{shown.Count} checkpoints of 4 days: 8 kept at home, 5 at the peer, all {shown.Count} still agree with the tree"
+            $"{shown.Count} checkpoints of 4 days: 8 kept at home, 5 at the peer, all {shown.Count} still "
+                + "agree with the tree"
         );
     }
 

@@ -69,7 +69,8 @@ public sealed class OpenSslMutantTests(ITestOutputHelper output)
         }
 
         output.WriteLine(
-            $"{wanted} valid mutants through openssl cms: {same} read alike, {refused} not read, {failures.Count} otherwise");
+            $"{wanted} valid mutants through openssl cms: {same} read alike, {refused} not read, "
+                + $"{failures.Count} otherwise");
         foreach (var failure in failures.Order(StringComparer.Ordinal).Take(100))
         {
             output.WriteLine(failure);
@@ -79,7 +80,8 @@ public sealed class OpenSslMutantTests(ITestOutputHelper output)
         same.ShouldBeGreaterThan(wanted / 2);
     }
 
-    /// <summary>Removes signatures and envelopes until text is left. Text is null when OpenSSL does not read the message;
+    /// <summary>Removes signatures and envelopes until text is left. Text is null when OpenSSL does not read the
+    /// message;
     /// the problem says what it found wrong in one that it reads.</summary>
     private static async Task<(byte[]? Text, string? Problem)> ReadAsync(
         string file, byte[] mail, CancellationToken stop)
@@ -149,7 +151,8 @@ public sealed class OpenSslMutantTests(ITestOutputHelper output)
 
     private static ulong Number(string variable, ulong otherwise) =>
         ulong.TryParse(
-            Environment.GetEnvironmentVariable(variable), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            Environment.GetEnvironmentVariable(variable), NumberStyles.None, CultureInfo.InvariantCulture,
+            out var number)
             ? number
             : otherwise;
 }

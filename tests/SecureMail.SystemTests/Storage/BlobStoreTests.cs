@@ -106,25 +106,30 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IClassFixture<Pos
 
     [Theory]
     [InlineData(
-        "UPDATE gateway.blob_chunk SET n = CASE n WHEN 0 THEN 100 ELSE 101 END WHERE n < 2 AND blob_id = @b; UPDATE gateway.blob_chunk SET n = 101 - n WHERE n >= 100 AND blob_id = @b"
+        "UPDATE gateway.blob_chunk SET n = CASE n WHEN 0 THEN 100 ELSE 101 END WHERE n < 2 AND blob_id = @b; "
+            + "UPDATE gateway.blob_chunk SET n = 101 - n WHERE n >= 100 AND blob_id = @b"
     )]
     [InlineData("DELETE FROM gateway.blob_chunk WHERE n = 1 AND blob_id = @b")]
     [InlineData("UPDATE gateway.blob_chunk SET octets = substring(octets for 100) WHERE n = 0 AND blob_id = @b")]
     [InlineData("UPDATE gateway.blob_chunk SET octets = ''::bytea WHERE n = 0 AND blob_id = @b")]
     [InlineData(
-        "UPDATE gateway.blob_chunk SET octets = set_byte(octets, 5, get_byte(octets, 5) # 1) WHERE n = 0 AND blob_id = @b"
+        "UPDATE gateway.blob_chunk SET octets = set_byte(octets, 5, get_byte(octets, 5) # 1) WHERE n = 0 AND "
+            + "blob_id = @b"
     )]
     [InlineData(
-        "DELETE FROM gateway.blob_chunk WHERE n = 2 AND blob_id = @b; UPDATE gateway.blob SET length = 2 * 262144 WHERE blob_id = @b"
+        "DELETE FROM gateway.blob_chunk WHERE n = 2 AND blob_id = @b; UPDATE gateway.blob SET length = 2 * "
+            + "262144 WHERE blob_id = @b"
     )]
     [InlineData("UPDATE gateway.blob SET length = 0 WHERE blob_id = @b")]
     [InlineData("UPDATE gateway.blob SET length = length - 1 WHERE blob_id = @b")]
     [InlineData("UPDATE gateway.blob SET length = length + 262144 WHERE blob_id = @b")]
     [InlineData(
-        "UPDATE gateway.blob_chunk c SET octets = o.octets FROM gateway.blob_chunk o WHERE c.blob_id = @b AND o.blob_id = @o AND c.n = o.n"
+        "UPDATE gateway.blob_chunk c SET octets = o.octets FROM gateway.blob_chunk o WHERE c.blob_id = @b AND "
+            + "o.blob_id = @o AND c.n = o.n"
     )]
     [InlineData(
-        "UPDATE gateway.blob c SET wrapped_key = o.wrapped_key FROM gateway.blob o WHERE c.blob_id = @b AND o.blob_id = @o"
+        "UPDATE gateway.blob c SET wrapped_key = o.wrapped_key FROM gateway.blob o WHERE c.blob_id = @b AND "
+            + "o.blob_id = @o"
     )]
     [InlineData("UPDATE gateway.blob SET wrapped_key = ''::bytea WHERE blob_id = @b")]
     [InlineData("UPDATE gateway.blob SET storage_key = 'storage-9999' WHERE blob_id = @b")]
@@ -149,7 +154,8 @@ public sealed class BlobStoreTests(PostgresFixture postgres) : IClassFixture<Pos
             })
             .ShouldSatisfyAllConditions(IsRefusal);
 
-        static void IsRefusal(Exception e) => (e is InvalidDataException or SecretFileException).ShouldBeTrue(e.Message);
+        static void IsRefusal(Exception e) =>
+            (e is InvalidDataException or SecretFileException).ShouldBeTrue(e.Message);
     }
 
     [Fact]

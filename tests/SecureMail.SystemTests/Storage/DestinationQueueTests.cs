@@ -137,7 +137,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         opening.ShouldBe([2, 3, 4, 4]);
         (await _destinations.BackingOffAsync(CancellationToken.None)).ShouldBeEmpty();
         output.WriteLine(
-            $"20 rows behind one dead destination, 6 nodes: 1 probe at a time; open again with {string.Join(", ", opening)} at once"
+            "20 rows behind one dead destination, 6 nodes: 1 probe at a time; open again with "
+                + $"{string.Join(", ", opening)} at once"
         );
     }
 
@@ -176,7 +177,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
     public async Task Ten_thousand_rows_behind_dead_destinations_cost_the_living_nothing()
     {
         await OwnerAsync(
-            "INSERT INTO gateway.work (kind, subject, lane) SELECT 'send', gen_random_uuid(), 'dead' || (i % 5) FROM generate_series(1, 10000) i"
+            "INSERT INTO gateway.work (kind, subject, lane) SELECT 'send', gen_random_uuid(), 'dead' || (i % "
+                + "5) FROM generate_series(1, 10000) i"
         );
         for (var n = 0; n < 5; n++)
         {
@@ -206,7 +208,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         plan.Text.ShouldNotContain("Seq Scan on work");
         took.Sort();
         output.WriteLine(
-            $"10,000 rows behind 5 dead destinations: a lease of 4 took {took[50]:0.0} ms at the median, {took[99]:0.0} ms at most; the widest plan node read {plan.Nodes.Max(n => n.Rows)} rows"
+            $"10,000 rows behind 5 dead destinations: a lease of 4 took {took[50]:0.0} ms at the median, "
+                + $"{took[99]:0.0} ms at most; the widest plan node read {plan.Nodes.Max(n => n.Rows)} rows"
         );
     }
 

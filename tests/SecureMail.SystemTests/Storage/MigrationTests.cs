@@ -62,7 +62,8 @@ public sealed class MigrationTests(PostgresFixture postgres) : IClassFixture<Pos
         var owner = await MigratedAsync();
         await ExecuteAsync(
             owner,
-            "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES ('gateway/9999_future.sql', sha256('x'), true)"
+            "INSERT INTO gateway.schema_version (name, sha256, expands_only) VALUES "
+                + "('gateway/9999_future.sql', sha256('x'), true)"
         );
         (await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None)).ShouldBeEmpty();
         await using (await OpenAsync(owner)) { }
@@ -127,7 +128,8 @@ public sealed class MigrationTests(PostgresFixture postgres) : IClassFixture<Pos
         const string Migration = """
             ALTER TABLE gateway.work ADD COLUMN next_note text;
             DO $$ BEGIN
-              WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND NOT granted) AND NOT EXISTS (SELECT FROM gateway.work) LOOP
+              WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND NOT granted)
+                AND NOT EXISTS (SELECT FROM gateway.work) LOOP
                 PERFORM pg_sleep(0.01);
               END LOOP;
             END $$;
@@ -144,7 +146,8 @@ public sealed class MigrationTests(PostgresFixture postgres) : IClassFixture<Pos
             async () =>
                 await ScalarAsync<bool>(
                     owner,
-                    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND mode = 'AccessExclusiveLock' AND granted)"
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gateway.work'::regclass AND mode = "
+                        + "'AccessExclusiveLock' AND granted)"
                 )
                     ? ""
                     : null,

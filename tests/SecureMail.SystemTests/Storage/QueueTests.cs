@@ -118,7 +118,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         done.ShouldBe([second]);
         // Done, held, unknown or leased by another: nothing is done.
         await OwnerAsync(
-            $"UPDATE gateway.work SET state = 'leased', lease_owner = 'two:1', lease_until = now() + interval '1 minute' WHERE subject = '{first}'"
+            "UPDATE gateway.work SET state = 'leased', lease_owner = 'two:1', lease_until = now() + interval "
+                + $"'1 minute' WHERE subject = '{first}'"
         );
         foreach (var subject in new[] { second, held, Guid.NewGuid(), first })
         {
@@ -245,7 +246,8 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
             (double)
                 (
                     await OwnerAsync(
-                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error = 'snooze'"
+                        "SELECT extract(epoch FROM run_at - now())::float8 FROM gateway.work WHERE last_error "
+                            + "= 'snooze'"
                     )
                 )!
         ).ShouldBeInRange(40, 60);
@@ -324,7 +326,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
     }
 
     [Fact]
-    public async Task Work_that_ended_its_processes_is_given_up_without_another_try_and_giving_up_is_tried_until_it_works()
+    public async Task Work_that_ended_its_processes_is_given_up_untried_and_giving_up_is_tried_until_it_works()
     {
         await EnqueueAsync(Guid.NewGuid());
         // The last of three processes ended just now.
@@ -513,23 +515,32 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
     [InlineData("INSERT INTO gateway.work (kind, subject) VALUES ('cook', gen_random_uuid())")]
     [InlineData("INSERT INTO gateway.work (kind, subject, state) VALUES ('send', gen_random_uuid(), 'leased')")]
     [InlineData(
-        "INSERT INTO gateway.work (kind, subject, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), 'one', now())"
+        "INSERT INTO gateway.work (kind, subject, lease_owner, lease_until) VALUES ('send', gen_random_uuid(), "
+            + "'one', now())"
     )]
     [InlineData(
         "INSERT INTO gateway.work (kind, subject, state, awaits_entry) VALUES ('send', gen_random_uuid(), 'held', 1)")]
     [InlineData("INSERT INTO gateway.register VALUES (gen_random_uuid(), 'outgoing', 2026, 0)")]
     [InlineData("INSERT INTO gateway.directory (version, document, sha256) VALUES (0, '', sha256(''))")]
     [InlineData(
-        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'X', 'sent')"
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
+            + "recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), "
+            + "gen_random_uuid(), 'X', 'sent')"
     )]
     [InlineData(
-        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'waiting')"
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
+            + "recipient_code, state) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), "
+            + "NULL, 'X', 'waiting')"
     )]
     [InlineData(
-        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, closed_at) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', now())"
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
+            + "recipient_code, state, closed_at) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), "
+            + "gen_random_uuid(), NULL, 'X', 'failed', now())"
     )]
     [InlineData(
-        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, reason) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), gen_random_uuid(), NULL, 'X', 'failed', 'X')"
+        "INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
+            + "recipient_code, state, reason) VALUES (gen_random_uuid(), 'dispatch', gen_random_uuid(), "
+            + "gen_random_uuid(), NULL, 'X', 'failed', 'X')"
     )]
     [InlineData("INSERT INTO gateway.secrecy_permission VALUES (gen_random_uuid(), 'HƠI MẬT', 1)")]
     public async Task An_impossible_row_cannot_be_written(string sql) =>

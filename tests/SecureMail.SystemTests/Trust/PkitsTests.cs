@@ -23,7 +23,8 @@ public sealed class PkitsTests
         "DifferentPoliciesTest12EE",
     ];
 
-    /// <summary>Good, and not accepted: DSA, which is weak here, and, so far, indirect CRLs, names relative to the issuer, CRLs for some reasons,
+    /// <summary>Good, and not accepted: DSA, which is weak here, and, so far, indirect CRLs, names relative to the
+    /// issuer, CRLs for some reasons,
     /// removal by a delta CRL.</summary>
     private static readonly string[] NotYet =
     [

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using SecureMail.Gateway.Registers;
 using SecureMail.Mail.Smtp.Client;
 
@@ -40,12 +39,12 @@ public sealed class SharedPair : IAsyncLifetime
     public static async Task<IncomingMessage> DeliverAsync(
         TwoGateways pair, byte[] message, string recipient = AnHoaAddress)
     {
-        var before = await OfAsync(pair.B, message);
+        var before = await pair.B.Probe.Incoming.OfAsync(message);
         (await pair.InjectAsync(message, recipient)).Outcome.ShouldBe(SmtpOutcome.Delivered);
         return await TwoGateways.EventuallyAsync(
             async () =>
             {
-                var now = await OfAsync(pair.B, message);
+                var now = await pair.B.Probe.Incoming.OfAsync(message);
                 return
                     now.Except(before).ToList() is [var id]
                     && await pair.B.Node.Incoming.FindAsync(id, CancellationToken.None)
@@ -60,7 +59,7 @@ public sealed class SharedPair : IAsyncLifetime
     public static async Task<IncomingMessage> DeliverToAAsync(
         TwoGateways pair, byte[] message, string recipient = "vanthu@tinhuy.songlam.test")
     {
-        var before = await OfAsync(pair.A, message);
+        var before = await pair.A.Probe.Incoming.OfAsync(message);
         await using var client = await SmtpClient.ConnectAsync(
             new SmtpClientOptions
             {
@@ -77,7 +76,7 @@ public sealed class SharedPair : IAsyncLifetime
         return await TwoGateways.EventuallyAsync(
             async () =>
             {
-                var now = await OfAsync(pair.A, message);
+                var now = await pair.A.Probe.Incoming.OfAsync(message);
                 return
                     now.Except(before).ToList() is [var id]
                     && await pair.A.Node.Incoming.FindAsync(id, CancellationToken.None)
@@ -86,14 +85,5 @@ public sealed class SharedPair : IAsyncLifetime
                     : null;
             },
             "a recorded message");
-    }
-
-    /// <summary>The incoming messages whose octets, as received, are these.</summary>
-    public static async Task<List<Guid>> OfAsync(RunningGateway gateway, byte[] message)
-    {
-        var ids = await gateway.ScalarAsync<Guid[]>(
-            $"SELECT coalesce(array_agg(i.incoming_id), '{{}}') FROM gateway.incoming i JOIN gateway.received r USING (received_id) JOIN gateway.blob b USING (blob_id) WHERE b.sha256 = '\\x{Convert.ToHexString(SHA256.HashData(message))}'"
-        );
-        return [.. ids ?? []];
     }
 }

@@ -3,21 +3,28 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using Npgsql;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 
 /// <summary>
-/// Makes the process under test fail at one commit, or tell what it loaded. The runtime calls <see cref="Initialize"/> before <c>Main</c>,
+/// Makes the process under test fail at one commit, or tell what it loaded. The runtime calls <see cref="Initialize"/>
+/// before <c>Main</c>,
 /// because <c>DOTNET_STARTUP_HOOKS</c> names this assembly. The name of the class, its place outside of any namespace
 /// and the method are the runtime's contract.
 /// </summary>
 /// <remarks>
 /// The environment variable <see cref="Variable"/> says <c>FAULT:POINT</c>, or <c>FAULT:POINT#N</c> for the N-th pass.
-/// The process says so on standard error and fails there, once.
+/// The process says so on standard error and fails there, once. With <see cref="None"/> it does not fail.
+/// Each commit is named to the database, where <see cref="CommitProbe"/> looks for writes without a name.
 /// </remarks>
 internal static class StartupHook
 {
     public const string Variable = "SECUREMAIL_COMMIT_FAULT";
 
-    /// <summary>The environment variable that names a file. The process writes there which assemblies it had loaded when
+    /// <summary>No fault; the commits are named all the same.</summary>
+    public const string None = "none";
+
+    /// <summary>The environment variable that names a file. The process writes there which assemblies it had loaded
+    /// when
     /// it ended.</summary>
     public const string AssembliesVariable = "SECUREMAIL_TEST_ASSEMBLIES";
 
@@ -39,8 +46,20 @@ internal static class StartupHook
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void FailAt(string fault)
     {
-        var planned = CommitFault.Parse(fault);
-        DurableCommit.Interceptor = (point, connection, commit) => CommitAsync(planned, point, connection, commit);
+        var planned = fault == None ? null : CommitFault.Parse(fault);
+        DurableCommit.Interceptor = (point, connection, commit) =>
+            NameAsync(
+                point, connection, () => planned is null ? commit() : CommitAsync(planned, point, connection, commit));
+    }
+
+    /// <summary>Names the commits of this process too, where a gateway of a test runs in it.</summary>
+    public static void NameCommitsHere() => DurableCommit.Interceptor = NameAsync;
+
+    private static async Task NameAsync(string point, NpgsqlConnection connection, Func<Task> commit)
+    {
+        await CommitProbe.NameAsync(connection, point);
+        await commit();
+        await CommitProbe.NameAsync(connection, "");
     }
 
     private static async Task CommitAsync(

@@ -302,7 +302,8 @@ internal sealed record TestDispatch(TwoGateways Pair)
         await using (
             var insert = new NpgsqlCommand(
                 """
-                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)
+                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob,
+                  message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)
                 VALUES ($1, $2, 'queued', 2026, $3, $4, $5, $6, $6, $7, now(), now())
                 """,
                 connection,
@@ -327,7 +328,8 @@ internal sealed record TestDispatch(TwoGateways Pair)
         {
             await using var insert = new NpgsqlCommand(
                 """
-                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, recipient_code, state, message_blob, entry_id, queued_at, first_sent_at)
+                INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
+                  recipient_code, state, message_blob, entry_id, queued_at, first_sent_at)
                 VALUES ($1, 'dispatch', $2, $3, $4, $5, 'sent', $6, $7, now(), now())
                 """,
                 connection,

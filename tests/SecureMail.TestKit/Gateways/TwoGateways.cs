@@ -13,6 +13,7 @@ using SecureMail.Gateway.Retention;
 using SecureMail.Host.Schema;
 using SecureMail.Mail.Smtp.Client;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.TestKit;
 
@@ -84,7 +85,8 @@ public sealed class TwoGateways : IAsyncDisposable
         return pair;
     }
 
-    /// <summary>A directory of this version, signed by the publisher, in the file <c>directory-N.p7m</c> too. The agencies
+    /// <summary>A directory of this version, signed by the publisher, in the file <c>directory-N.p7m</c> too. The
+    /// agencies
     /// are those that certs-dev/publish writes, which runs once; the gateways are these two.</summary>
     public async Task<byte[]> PublishAsync(long version)
     {
@@ -159,6 +161,10 @@ public sealed class TwoGateways : IAsyncDisposable
         throw new TimeoutException(what);
     }
 
+    /// <summary>Asks until it is so; the wait is bounded and its end is a failure.</summary>
+    public static Task UntilAsync(Func<Task<bool>> isSo, string what) =>
+        EventuallyAsync(async () => await isSo() ? "" : null, what);
+
     /// <summary>Waits until both take mail: a test that speaks to them itself does not try again as a gateway
     /// would.</summary>
     public async Task ListeningAsync()
@@ -215,10 +221,13 @@ public sealed class TwoGateways : IAsyncDisposable
             ],
         };
         options = change?.Invoke(options) ?? options;
-        await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
-        // The port is chosen now and written into the directory; nobody else takes it in between but by bad luck, and
-        // then the test says so.
-        var port = FreePort();
+        if (options.DatabaseConnection is null)
+        {
+            // A private cluster instead of the database that was made, which is migrated already.
+            await GatewayDatabase.MigrateAsync(options.Database, HostSchema.Migrator, CancellationToken.None);
+        }
+
+        var port = TestPorts.Next();
         options = options with { Smtp = new IPEndPoint(IPAddress.Loopback, port) };
         var record = options.CreateIdentity("127.0.0.1", port);
         var node = await TestGateway.OpenAsync(options, time ?? TimeProvider.System, Loggers, CancellationToken.None);
@@ -229,28 +238,6 @@ public sealed class TwoGateways : IAsyncDisposable
 
     public static TokenOptions TokenOf(string label) =>
         new($"pkcs11:token={label}?module-path={SoftHsm.Module}", Path.Combine(Pki, "agencies", label + ".pin"), null);
-
-    private static int _lastPort = Random.Shared.Next(10_000, 30_000);
-
-    /// <summary>A port below those that the kernel gives to outgoing connections: one of these could take it before it
-    /// is listened on.</summary>
-    internal static int FreePort()
-    {
-        while (true)
-        {
-            var port = 10_000 + (Interlocked.Increment(ref _lastPort) % 20_000);
-            try
-            {
-                using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, port);
-                socket.Start();
-                return port;
-            }
-            catch (System.Net.Sockets.SocketException)
-            {
-                // Taken: the next.
-            }
-        }
-    }
 }
 
 /// <summary>One gateway of a test, running until disposed.</summary>
@@ -263,9 +250,11 @@ public sealed class RunningGateway(TestGateway node, GatewaySetup options, strin
 
     public GatewaySetup Options => options;
 
-    /// <summary>A connection as the owner of the schema, for looking and for damage that the gateway itself could not
-    /// do.</summary>
+    /// <summary>A connection string of the role that owns the schema.</summary>
     public string Owner => owner;
+
+    /// <summary>For looking, and for damage that the gateway itself could not do.</summary>
+    internal GatewayProbe Probe { get; } = new(owner);
 
     public int Port => port;
 
@@ -288,34 +277,6 @@ public sealed class RunningGateway(TestGateway node, GatewaySetup options, strin
         TwoGateways.EventuallyAsync(
             async () => (await node.Incoming.ListAsync(null, null, 1000, CancellationToken.None)).FirstOrDefault(fits),
             "an incoming message");
-
-    public async Task<T?> ScalarAsync<T>(string sql)
-    {
-        await using var connection = new NpgsqlConnection(owner);
-        await connection.OpenAsync();
-        await using var command = new NpgsqlCommand(sql, connection);
-        return await command.ExecuteScalarAsync() is T value ? value : default;
-    }
-
-    /// <summary>As the owner of the schema.</summary>
-    public async Task ExecuteAsync(string sql)
-    {
-        await using var connection = new NpgsqlConnection(owner);
-        await connection.OpenAsync();
-        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
-        await command.ExecuteNonQueryAsync();
-    }
-
-    /// <summary>Waits until nothing is to be done and everything is covered.</summary>
-    public Task QuietAsync() =>
-        TwoGateways.EventuallyAsync(
-            async () =>
-                await ScalarAsync<long>(
-                    "SELECT (SELECT count(*) FROM gateway.work WHERE period IS NULL) + (SELECT count(*) FROM ledger.pending) + (SELECT count(*) FROM gateway.incoming WHERE state = 'received')"
-                ) == 0
-                    ? "quiet"
-                    : null,
-            "a quiet gateway");
 
     internal RetentionSweep Sweeper(RetentionOptions retention) =>
         new(node.Database, retention, TimeProvider.System, NullLogger<RetentionSweep>.Instance);

@@ -27,16 +27,19 @@ internal static class MailMutator
     [
         ("multipart/signed", "multipart/mixed"), ("multipart/mixed", "multipart/alternative"),
         ("application/pkcs7-signature", "text/html"), ("application/pkcs7-signature", "application/x-pkcs7-signature"),
-        ("application/pkcs7-mime", "application/pkcs7-signature"), ("application/pkcs7-mime", "application/octet-stream"),
+        ("application/pkcs7-mime", "application/pkcs7-signature"),
+        ("application/pkcs7-mime", "application/octet-stream"),
         ("application/octet-stream", "text/plain"), ("boundary=", "boundary=\"evil\"; x-boundary="),
-        ("boundary=", "Boundary = "), ("boundary=", "boundary=evil; boundary="), ("; ", ";; "), ("; ", " "), ("; ", ";"),
+        ("boundary=", "Boundary = "), ("boundary=", "boundary=evil; boundary="), ("; ", ";; "), ("; ", " "),
+        ("; ", ";"),
         (":", " :"), (": ", ":"), ("Content-Type:", "content-type:"), ("Content-Type:", "X-Type:"),
         ("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: base64 (c);"),
         ("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: 7bit"),
         ("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: \"Base64\""),
         ("protocol=", "x-protocol="), ("micalg=sha-256", "micalg=md5"), ("name=", "name*=utf-8''x; y="),
         ("text/plain", "text/html"), ("=", "= "), ("--\r\n", "-- \r\n"), ("\r\n\r\n", "\r\n \r\n"), ("\r\n", "\n"),
-        ("\r\n", "\r\n\r\n"), ("\r\n", "\r\r\n"), ("=\r\n", "\r\n"), ("Pay 100", "Pay 900"), (" ", "\t"), ("\r\n ", " "),
+        ("\r\n", "\r\n\r\n"), ("\r\n", "\r\r\n"), ("=\r\n", "\r\n"), ("Pay 100", "Pay 900"), (" ", "\t"),
+        ("\r\n ", " "),
     ];
 
     /// <summary>One mutant of a message.</summary>
@@ -156,7 +159,8 @@ internal static class MailMutator
 
         var start = blocks[random.Below(blocks.Count)];
         var end = start;
-        while (end < text.Length && (char.IsAsciiLetterOrDigit(text[end]) || text[end] is '+' or '/' or '=' or '\r' or '\n'))
+        while (end < text.Length
+            && (char.IsAsciiLetterOrDigit(text[end]) || text[end] is '+' or '/' or '=' or '\r' or '\n'))
         {
             end++;
         }
@@ -218,7 +222,8 @@ internal static class MailMutator
         var beside = random.Below(2) == 0 ? "" : "--w\r\nContent-Type: text/plain\r\n\r\nPay 9999 to Mallory.\r\n";
         var (before, behind) = random.Below(2) == 0 ? (beside, "") : ("", beside);
         var subtype = random.Below(2) == 0 ? "mixed" : "related";
-        return $"{text[..at]}Content-Type: multipart/{subtype}; boundary=w\r\n\r\n{before}--w\r\n{text[at..]}\r\n{behind}--w--\r\n";
+        return $"{text[..at]}Content-Type: multipart/{subtype}; "
+            + $"boundary=w\r\n\r\n{before}--w\r\n{text[at..]}\r\n{behind}--w--\r\n";
     }
 
     private static string Put(string text, int at, int length, string with) =>
@@ -234,7 +239,8 @@ internal static class MailMutator
 
     private static string Pick(string[] list, SplitMix random) => list[random.Below(list.Length)];
 
-    /// <summary>SplitMix64: the same numbers on every platform and version, which System.Random does not promise.</summary>
+    /// <summary>SplitMix64: the same numbers on every platform and version, which System.Random does not
+    /// promise.</summary>
     private sealed class SplitMix(ulong state)
     {
         private ulong _state = state;

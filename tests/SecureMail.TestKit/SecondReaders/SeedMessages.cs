@@ -32,7 +32,8 @@ internal sealed class SeedMessages
 
     public List<byte[]> Mails { get; } = [];
 
-    /// <summary>Signers by SHA-256 of their certificates; leaves as Python's email package read them when the seeds were
+    /// <summary>Signers by SHA-256 of their certificates; leaves as Python's email package read them when the seeds
+    /// were
     /// made, with their line ends as they are.</summary>
     public List<(string[] Signers, string[] Leaves)> Expected { get; } = [];
 

@@ -435,8 +435,8 @@ public sealed class CmsSignedDataTests
     /// <summary>A detached SignedData whose attributes (null: none) are written by the test and signed by
     /// RSA.</summary>
     private static byte[] HandMade(TestIdentity signer, Action<AsnWriter>? attributes, byte[]? value = null) =>
-        Cms.HandMade.SignedData(signer.Certificate, Cms.HandMade.Sha256, "1.2.840.113549.1.1.1", attributes, set =>
-            set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+        Cms.HandMade.SignedData(new(signer.Certificate, Cms.HandMade.Sha256, "1.2.840.113549.1.1.1", attributes, set =>
+            set is null ? value! : signer.Rsa.SignData(set, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)));
 }
 
 /// <summary>A stream of unknown length that returns small pieces of odd sizes.</summary>

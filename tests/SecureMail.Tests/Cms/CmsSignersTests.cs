@@ -66,8 +66,8 @@ public sealed class CmsSignersTests
     public async Task Ed25519_without_signed_attributes_is_verified_up_to_the_content_limit(int length, bool held)
     {
         var content = new byte[length];
-        var cms = HandMade.SignedData(Edwards.Certificate, "2.16.840.1.101.3.4.2.3", "1.3.101.112", null, _ =>
-            Ed25519.Sign(Edwards.Seed, content));
+        var cms = HandMade.SignedData(new(Edwards.Certificate, "2.16.840.1.101.3.4.2.3", "1.3.101.112", null, _ =>
+            Ed25519.Sign(Edwards.Seed, content)));
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(content))).ShouldHaveSingleItem();
         result.Intact.ShouldBe(held);

@@ -3,6 +3,28 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace SecureMail.Tests.Cms;
 
+/// <summary>The one signer of a SignedData, right or wrong.</summary>
+/// <param name="Digest">The digest's AlgorithmIdentifier: an object identifier, written without parameters.</param>
+/// <param name="Algorithm">The signature's, likewise.</param>
+/// <param name="Attributes">Writes the signed attributes into their SET; null: there are none.</param>
+/// <param name="Sign">The value over the attributes' SET OF, or over what the test knows.</param>
+internal sealed record HandMadeSigner(
+    X509Certificate2 Certificate, string Digest, string Algorithm, Action<AsnWriter>? Attributes,
+    Func<byte[]?, byte[]> Sign)
+{
+    /// <summary>Writes the digest's AlgorithmIdentifier in place of <see cref="Digest"/>.</summary>
+    public Action<AsnWriter>? WriteDigest { get; init; }
+
+    /// <summary>Writes the signature's in place of <see cref="Algorithm"/>.</summary>
+    public Action<AsnWriter>? WriteAlgorithm { get; init; }
+
+    /// <summary>Makes the SET that is sent of the SET in DER; null: the same.</summary>
+    public Func<byte[], byte[]>? Send { get; init; }
+
+    /// <summary>CRLs to enclose, in this order.</summary>
+    public IReadOnlyList<byte[]>? Crls { get; init; }
+}
+
 /// <summary>A detached SignedData whose algorithms and attributes a test writes itself, right or wrong.</summary>
 internal static class HandMade
 {
@@ -10,22 +32,10 @@ internal static class HandMade
 
     private static readonly Asn1Tag Context0 = new(TagClass.ContextSpecific, 0);
 
-    /// <param name="digest">The digest's AlgorithmIdentifier: an object identifier, written without parameters.</param>
-    /// <param name="algorithm">The signature's, likewise.</param>
-    /// <param name="attributes">Writes the signed attributes into their SET; null: there are none.</param>
-    /// <param name="sign">The value over the attributes' SET OF, or over what the test knows.</param>
-    /// <param name="writeDigest">Writes the signer's digest AlgorithmIdentifier in place of
-    /// <paramref name="digest"/>.</param>
-    /// <param name="writeAlgorithm">Writes the signature's in place of <paramref name="algorithm"/>.</param>
-    /// <param name="send">Makes the SET that is sent of the SET in DER; null: the same.</param>
-    /// <param name="crls">CRLs to enclose, in this order.</param>
-    public static byte[] SignedData(
-        X509Certificate2 certificate, string digest, string algorithm, Action<AsnWriter>? attributes,
-        Func<byte[]?, byte[]> sign, Action<AsnWriter>? writeDigest = null, Action<AsnWriter>? writeAlgorithm = null,
-        Func<byte[], byte[]>? send = null, IReadOnlyList<byte[]>? crls = null)
+    public static byte[] SignedData(HandMadeSigner signer)
     {
         byte[]? set = null;
-        if (attributes is not null)
+        if (signer.Attributes is { } attributes)
         {
             var attributeWriter = new AsnWriter(AsnEncodingRules.DER);
             using (attributeWriter.PushSetOf())
@@ -35,7 +45,8 @@ internal static class HandMade
 
             set = attributeWriter.Encode();
         }
-        var value = sign(set);
+
+        var value = signer.Sign(set);
         var writer = new AsnWriter(AsnEncodingRules.BER);
         using (writer.PushSequence())
         {
@@ -46,7 +57,7 @@ internal static class HandMade
                 writer.WriteInteger(1);
                 using (writer.PushSetOf())
                 {
-                    Algorithm(writer, digest);
+                    Algorithm(writer, signer.Digest);
                 }
 
                 using (writer.PushSequence())
@@ -56,10 +67,10 @@ internal static class HandMade
 
                 using (writer.PushSetOf(Context0))
                 {
-                    writer.WriteEncodedValue(certificate.RawData);
+                    writer.WriteEncodedValue(signer.Certificate.RawData);
                 }
 
-                if (crls is not null)
+                if (signer.Crls is { } crls)
                 {
                     // A SEQUENCE is written and tagged as the SET, because the writer would sort a SET.
                     using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 1)))
@@ -77,21 +88,24 @@ internal static class HandMade
                     writer.WriteInteger(1);
                     using (writer.PushSequence())
                     {
-                        writer.WriteEncodedValue(certificate.IssuerName.RawData);
-                        writer.WriteInteger(certificate.SerialNumberBytes.Span);
+                        writer.WriteEncodedValue(signer.Certificate.IssuerName.RawData);
+                        writer.WriteInteger(signer.Certificate.SerialNumberBytes.Span);
                     }
-                    (writeDigest ?? (w => Algorithm(w, digest)))(writer);
+
+                    (signer.WriteDigest ?? (w => Algorithm(w, signer.Digest)))(writer);
                     if (set is not null)
                     {
-                        byte[] retagged = [.. send?.Invoke(set) ?? set];
+                        byte[] retagged = [.. signer.Send?.Invoke(set) ?? set];
                         retagged[0] = 0xA0;
                         writer.WriteEncodedValue(retagged);
                     }
-                    (writeAlgorithm ?? (w => Algorithm(w, algorithm)))(writer);
+
+                    (signer.WriteAlgorithm ?? (w => Algorithm(w, signer.Algorithm)))(writer);
                     writer.WriteOctetString(value);
                 }
             }
         }
+
         return writer.Encode();
     }
 

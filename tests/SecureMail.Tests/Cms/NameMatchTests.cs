@@ -70,14 +70,14 @@ public sealed class NameMatchTests
 
     private static byte[] Sign(Action<AsnWriter>? more) =>
         HandMade.SignedData(
-            Signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", writer =>
+            new(Signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", writer =>
             {
                 HandMade.Attribute(
                     writer, "1.2.840.113549.1.9.3", w => w.WriteObjectIdentifier("1.2.840.113549.1.7.1"));
                 HandMade.Attribute(writer, "1.2.840.113549.1.9.4", w => w.WriteOctetString(SHA256.HashData(Content)));
                 more?.Invoke(writer);
             },
-            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)));
 
     private static void WriteEss(AsnWriter writer, byte[] issuer) =>
         HandMade.Attribute(writer, EssSigningCertificateV2, w =>

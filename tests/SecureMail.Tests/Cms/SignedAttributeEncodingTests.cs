@@ -5,7 +5,8 @@ using SecureMail.Cms.Asn1;
 
 namespace SecureMail.Tests.Cms;
 
-/// <summary>RFC 5652 §5.4: what is signed is the DER encoding of the signed attributes, however they are sent.</summary>
+/// <summary>RFC 5652 §5.4: what is signed is the DER encoding of the signed attributes, however they are
+/// sent.</summary>
 public sealed class SignedAttributeEncodingTests
 {
     private static readonly byte[] Content = "Kính gửi: Văn phòng Đảng ủy\r\n"u8.ToArray();
@@ -31,7 +32,8 @@ public sealed class SignedAttributeEncodingTests
     [InlineData("with longer lengths", "with longer lengths", true)]
     [InlineData("in reverse order", "as they are", false)]
     [InlineData("in reverse order", "rotated", false)]
-    public async Task A_signature_over_the_encoding_that_was_sent_is_verified_too(string signed, string sent, bool intact)
+    public async Task A_signature_over_the_encoding_that_was_sent_is_verified_too(
+        string signed, string sent, bool intact)
     {
         var cms = Make(set => Sent(set, signed), set => Sent(set, sent));
         (await VerifyAsync(cms)).Intact.ShouldBe(intact);
@@ -52,8 +54,11 @@ public sealed class SignedAttributeEncodingTests
 
     private static byte[] Make(Func<byte[], byte[]> sign, Func<byte[], byte[]> send) =>
         HandMade.SignedData(
-            Signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.1", WriteAttributes,
-            set => Signer.Rsa.SignData(sign(set!), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1), send: send);
+            new(Signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.1", WriteAttributes,
+            set => Signer.Rsa.SignData(sign(set!), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))
+            {
+                Send = send,
+            });
 
     private static async Task<SignerVerification> VerifyAsync(byte[] cms)
     {

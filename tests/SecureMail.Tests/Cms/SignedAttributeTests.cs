@@ -124,9 +124,11 @@ public sealed class SignedAttributeTests
     public async Task PSS_parameters_are_checked_each(string defect, SignerProblem? expected)
     {
         var cms = HandMade.SignedData(
-            Signer.Certificate, HandMade.Sha256, "", w => WriteAttributes(w, ""),
-            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pss),
-            writeAlgorithm: w => WritePss(w, defect));
+            new(Signer.Certificate, HandMade.Sha256, "", w => WriteAttributes(w, ""),
+            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pss))
+            {
+                WriteAlgorithm = w => WritePss(w, defect),
+            });
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
         SignerVerification result = (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem();
         result.Intact.ShouldBe(expected is null);
@@ -140,9 +142,11 @@ public sealed class SignedAttributeTests
     public async Task Another_length_of_salt_than_was_signed_with_does_not_verify()
     {
         var cms = HandMade.SignedData(
-            Signer.Certificate, HandMade.Sha256, "", w => WriteAttributes(w, ""),
-            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pss),
-            writeAlgorithm: w => WritePss(w, "salt 20"));
+            new(Signer.Certificate, HandMade.Sha256, "", w => WriteAttributes(w, ""),
+            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pss))
+            {
+                WriteAlgorithm = w => WritePss(w, "salt 20"),
+            });
         using CmsSignedData data = await CmsSignedDataTests.ReadAsync(cms);
         (await data.VerifyAsync(new MemoryStream(Content))).ShouldHaveSingleItem().SignatureMatches.ShouldBe(false);
     }
@@ -150,8 +154,12 @@ public sealed class SignedAttributeTests
     private static byte[] Make(
         Action<AsnWriter> attributes, Action<AsnWriter>? digest = null, Action<AsnWriter>? algorithm = null) =>
         HandMade.SignedData(
-            Signer.Certificate, HandMade.Sha256, RsaEncryption, attributes,
-            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1), digest, algorithm);
+            new(Signer.Certificate, HandMade.Sha256, RsaEncryption, attributes,
+            set => Signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))
+            {
+                WriteDigest = digest,
+                WriteAlgorithm = algorithm,
+            });
 
     private static async Task<SignatureFinding> JudgeAsync(CmsSignedData data) =>
         (

@@ -120,7 +120,8 @@ public sealed class ClockModelTests
                 var digits = step.IndexOfAny(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
                 var span = digits < 0
                     ? TimeSpan.Zero
-                    : TimeSpan.FromSeconds(int.Parse(step[digits..], System.Globalization.CultureInfo.InvariantCulture));
+                    : TimeSpan.FromSeconds(
+                        int.Parse(step[digits..], System.Globalization.CultureInfo.InvariantCulture));
                 switch (digits < 0 ? step : step[..digits])
                 {
                     case "own":

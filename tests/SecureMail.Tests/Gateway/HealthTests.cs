@@ -2,6 +2,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
 using Npgsql;
 using SecureMail.Gateway.Health;
 using SecureMail.Storage;
@@ -70,21 +71,93 @@ public sealed class HealthTests
     {
         var answer = new TaskCompletionSource<HealthReport>();
         var checks = new Checks(() => answer.Task);
-        using var admission = Admission(checks, TimeSpan.FromMilliseconds(20));
-        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe(["database-slow"]);
-        await Task.Delay(150);
-        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe(["database-slow"]);
+        var time = new FakeTimeProvider();
+        using var admission = Admission(checks, time);
+        for (var n = 0; n < 2; n++)
+        {
+            var asked = admission.ProblemsAsync(CancellationToken.None);
+            asked.IsCompleted.ShouldBeFalse();
+            time.Advance(Slow);
+            (await asked).ShouldBe(["database-slow"]);
+            time.Advance(TimeSpan.FromSeconds(1));
+        }
+
         admission.RefusingMail.ShouldBe(HealthIssue.DatabaseSlow);
+        admission.DatabaseAway.ShouldBe(HealthIssue.DatabaseSlow);
         checks.Asked.ShouldBe(1);
         answer.SetResult(Report([Entry(null)]));
-        await Task.Delay(150);
         (await admission.ProblemsAsync(CancellationToken.None)).ShouldBeEmpty();
         admission.RefusingMail.ShouldBeNull();
+        admission.DatabaseAway.ShouldBeNull();
     }
 
-    private static Admission Admission(HealthCheckService checks, TimeSpan? slow = null) =>
+    [Fact]
+    public async Task An_answer_is_good_for_a_second_where_nothing_is_refused()
+    {
+        var checks = new Checks(() => Task.FromResult(Report([Entry(null)])));
+        var time = new FakeTimeProvider();
+        using var admission = Admission(checks, time);
+        await admission.RequireForSubmissionAsync(CancellationToken.None);
+        time.Advance(TimeSpan.FromMilliseconds(999));
+        await admission.RequireForSubmissionAsync(CancellationToken.None);
+        checks.Asked.ShouldBe(1);
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        await admission.RequireForSubmissionAsync(CancellationToken.None);
+        checks.Asked.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_refusal_is_looked_at_anew_so_that_what_was_mended_is_not_held_against_anybody()
+    {
+        IReadOnlyList<HealthIssue> found = [HealthIssue.QueueFull];
+        var checks = new Checks(() => Task.FromResult(Report([Entry(null, [.. found])])));
+        var time = new FakeTimeProvider();
+        using var admission = Admission(checks, time);
+        await RefusedAsync();
+        found = [];
+        // Within the same moment nothing is asked again.
+        time.Advance(TimeSpan.FromMilliseconds(99));
+        await RefusedAsync();
+        checks.Asked.ShouldBe(1);
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        await admission.RequireForSubmissionAsync(CancellationToken.None);
+        checks.Asked.ShouldBe(2);
+
+        Task RefusedAsync() =>
+            Should.ThrowAsync<NotTakenNowException>(
+                () => admission.RequireForSubmissionAsync(CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task What_refuses_nothing_lets_submissions_pass()
+    {
+        using var admission = Admission(
+            new Checks(() => Task.FromResult(Report([Entry(null, HealthIssue.WorkGivenUp)]))), new FakeTimeProvider());
+        await admission.RequireForSubmissionAsync(CancellationToken.None);
+        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe([HealthIssue.WorkGivenUp.Name]);
+    }
+
+    [Fact]
+    public async Task A_full_disk_that_a_write_met_is_said_for_ten_seconds()
+    {
+        var time = new FakeTimeProvider();
+        using var admission = Admission(new Checks(() => Task.FromResult(Report([Entry(null)]))), time);
+        admission.SawDiskFull();
+        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe(["database-full"]);
+        time.Advance(TimeSpan.FromSeconds(9.9));
+        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe(["database-full"]);
+        admission.SawDiskFull();
+        time.Advance(TimeSpan.FromSeconds(9.9));
+        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBe(["database-full"]);
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        (await admission.ProblemsAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    private static readonly TimeSpan Slow = TimeSpan.FromSeconds(5);
+
+    private static Admission Admission(HealthCheckService checks, TimeProvider? time = null) =>
         new(
-            checks, null!, new HealthOptions { SlowDatabase = slow ?? TimeSpan.FromSeconds(5) }, TimeProvider.System,
+            checks, null!, new HealthOptions { SlowDatabase = Slow }, time ?? TimeProvider.System,
             NullLogger<Admission>.Instance);
 
     private static HealthReportEntry Entry(Exception? exception, params HealthIssue[] issues) =>

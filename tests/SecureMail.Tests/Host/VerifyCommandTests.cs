@@ -115,7 +115,8 @@ public sealed class VerifyCommandTests : IDisposable
         ]);
         answer
             .Json.Select(j =>
-                $"{Path.GetFileNameWithoutExtension(j.GetProperty("file").GetString())} {j.GetProperty("verdict").GetString()} {j.GetProperty("encrypted").GetRawText()}"
+                $"{Path.GetFileNameWithoutExtension(j.GetProperty("file").GetString())} "
+                    + $"{j.GetProperty("verdict").GetString()} {j.GetProperty("encrypted").GetRawText()}"
             )
             .ShouldBe(expected.Select(e => string.Join(' ', e[..3])));
         answer.Exit.ShouldBe(1, "some are found wanting, and that comes first of what is there");

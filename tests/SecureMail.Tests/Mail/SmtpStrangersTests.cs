@@ -156,7 +156,11 @@ public sealed class SmtpStrangersTests : IDisposable
         await GaveWayAsync(strangers[1]);
         (await known.AskAsync("NOOP")).ShouldStartWith("250");
         // Where there are no others it gives way, too.
-        var own = new List<RawPeer> { await GreetedAsync(server, AddressOf(1)), await GreetedAsync(server, AddressOf(1)) };
+        var own = new List<RawPeer>
+        {
+            await GreetedAsync(server, AddressOf(1)),
+            await GreetedAsync(server, AddressOf(1)),
+        };
         await GaveWayAsync(strangers[2]);
         await GaveWayAsync(strangers[3]);
         strangers.Add(await GreetedAsync(server, AddressOf(7)));

@@ -4,7 +4,8 @@ using System.Text.RegularExpressions;
 namespace SecureMail.Tests.SecondReaders;
 
 /// <summary>
-/// What the second readers do not read although it has one reading, undone in a message. docs/reading.md lists each with
+/// What the second readers do not read although it has one reading, undone in a message. docs/reading.md lists each
+/// with
 /// its reason.
 /// </summary>
 internal static partial class KnownDifferences
@@ -26,14 +27,16 @@ internal static partial class KnownDifferences
     /// that the signer does not say again.</summary>
     private static bool RepairDigest(byte[] cms)
     {
-        var at = cms.AsSpan(0, Math.Min(cms.Length, 64)).IndexOf((ReadOnlySpan<byte>)[0x31, 0x0D, 0x30, 0x0B, 0x06, 0x09]);
+        var at = cms.AsSpan(0, Math.Min(cms.Length, 64)).IndexOf(
+            (ReadOnlySpan<byte>)[0x31, 0x0D, 0x30, 0x0B, 0x06, 0x09]);
         if (at < 0 || cms.Length < at + 15)
         {
             return false;
         }
 
         var identifier = cms.AsSpan(at + 6, 9);
-        byte[] known = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, identifier[8] is 2 or 3 ? identifier[8] : (byte)1];
+        var last = identifier[8] is 2 or 3 ? identifier[8] : (byte)1;
+        byte[] known = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last];
         if (identifier.SequenceEqual(known))
         {
             return false;

@@ -14,7 +14,8 @@ using Org.BouncyCastle.X509;
 namespace SecureMail.Tests.SecondReaders;
 
 /// <summary>
-/// Reads signed messages with MimeKit and BouncyCastle, which share no code with the product. It removes multipart/signed,
+/// Reads signed messages with MimeKit and BouncyCastle, which share no code with the product. It removes
+/// multipart/signed,
 /// enclosed signatures, EnvelopedData for one RSA key, and multiparts of one part, as a mail client does.
 /// </summary>
 internal sealed class SecondReader
@@ -34,7 +35,8 @@ internal sealed class SecondReader
         };
     }
 
-    /// <summary>The signed content; null when this reader finds no signature that verifies, or an envelope that it cannot
+    /// <summary>The signed content; null when this reader finds no signature that verifies, or an envelope that it
+    /// cannot
     /// open.</summary>
     public Reading? Read(byte[] mail)
     {

@@ -91,7 +91,8 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
         var total = string.Join(", ", verdicts.OrderBy(v => v.Key).Select(v => $"{v.Key} {v.Value}"));
         output.WriteLine(
             $"{done} mutants from {first}: {total}; slowest {slowest.Time.TotalMilliseconds:F0} ms (mutant "
-            + $"{slowest.Number}), largest {largest.Octets} octets (mutant {largest.Number}); failures {failures.Count}");
+            + $"{slowest.Number}), largest {largest.Octets} octets (mutant {largest.Number}); failures "
+            + $"{failures.Count}");
         if (Environment.GetEnvironmentVariable("SECUREMAIL_FUZZ_FOLDER") is { Length: > 0 } folder)
         {
             foreach (var number in failures.Select(f => ulong.Parse(f.Split(' ')[1], CultureInfo.InvariantCulture)))
@@ -149,7 +150,8 @@ public sealed class SecondReaderTests(ITestOutputHelper output)
 
     private static ulong Number(string variable, ulong otherwise) =>
         ulong.TryParse(
-            Environment.GetEnvironmentVariable(variable), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            Environment.GetEnvironmentVariable(variable), NumberStyles.None, CultureInfo.InvariantCulture,
+            out var number)
             ? number
             : otherwise;
 }

@@ -45,7 +45,8 @@ public sealed class VectorSecondReaderTests
         foreach (var file in Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {
             var bytes = await File.ReadAllBytesAsync(file);
-            if (CmsFormat.Detect(bytes.AsSpan(0, Math.Min(bytes.Length, CmsFormat.DetectionLength))) != CmsKind.SignedData)
+            var beginning = bytes.AsSpan(0, Math.Min(bytes.Length, CmsFormat.DetectionLength));
+            if (CmsFormat.Detect(beginning) != CmsKind.SignedData)
             {
                 continue;
             }

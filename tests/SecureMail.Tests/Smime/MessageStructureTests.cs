@@ -25,7 +25,8 @@ public sealed class MessageStructureTests
     [InlineData("Content-Type: application/pkcs7-signature", "base64", "Valid")]
     [InlineData("Content-Type: application/x-pkcs7-signature; name=smime.p7s", "base64", "Valid")]
     [InlineData("Content-Type: application/octet-stream; name=smime.p7s", "base64", "Valid")]
-    [InlineData("Content-Disposition: attachment; filename=smime.p7s\r\nContent-Type: application/octet-stream", "base64", "Valid")]
+    [InlineData("Content-Disposition: attachment; filename=smime.p7s\r\nContent-Type: "
+        + "application/octet-stream", "base64", "Valid")]
     [InlineData("Content-Type: application/pkcs7-signature", "binary", "Valid")]
     [InlineData("Content-Type: application/pkcs7-signature", "8bit", "Valid")]
     [InlineData("Content-Type: application/octet-stream; name=smime.pdf", "base64", "Partial")]
@@ -110,7 +111,8 @@ public sealed class MessageStructureTests
     public async Task An_opaque_signature_is_found_by_type_or_name(string fields)
     {
         var mail = Octets(
-            $"{Header}{fields}\r\nContent-Transfer-Encoding: base64 (as always);\r\n\r\n{Lines(await Attached.Value)}\r\n");
+            $"{Header}{fields}\r\nContent-Transfer-Encoding: base64 (as "
+                + $"always);\r\n\r\n{Lines(await Attached.Value)}\r\n");
         (await VerdictAsync(mail)).ShouldBe(Verdict.Valid);
         var damaged = Octets($"{Header}{fields}\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAAAAAA\r\n");
         (await VerdictAsync(damaged)).ShouldBe(Verdict.Unreadable);
@@ -147,7 +149,8 @@ public sealed class MessageStructureTests
     public async Task An_envelope_alone_in_a_multipart_is_the_whole()
     {
         var sealedPart = EnvelopePart(await Sealed.Value);
-        foreach (var mail in new[] { Wrapped("mixed", sealedPart), Wrapped("mixed", EntityOf(Wrapped("mixed", sealedPart))) })
+        var once = Wrapped("mixed", sealedPart);
+        foreach (var mail in new[] { once, Wrapped("mixed", EntityOf(once)) })
         {
             using var validation = await ValidateAsync(Octets(mail));
             validation.Verdict.ShouldBe(Verdict.Valid);
@@ -186,7 +189,8 @@ public sealed class MessageStructureTests
     [Fact]
     public async Task An_envelope_beside_other_parts_under_a_signature_is_reported_and_the_signature_counts()
     {
-        var content = EntityOf(Wrapped("mixed", "Content-Type: text/plain\r\n\r\ntext", EnvelopePart(await Sealed.Value)));
+        var content = EntityOf(
+            Wrapped("mixed", "Content-Type: text/plain\r\n\r\ntext", EnvelopePart(await Sealed.Value)));
         var signature = SignaturePart(await SignAsync(attached: false, content));
         using var validation = await ValidateAsync(Signed(signature, content));
         validation.Verdict.ShouldBe(Verdict.Valid);
@@ -246,7 +250,8 @@ public sealed class MessageStructureTests
 
     private static byte[] Opaque(byte[] cms) =>
         Octets(
-            $"{Header}Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n{Lines(cms)}\r\n");
+            $"{Header}Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: "
+                + $"base64\r\n\r\n{Lines(cms)}\r\n");
 
     private static string Wrapped(string subtype, params string[] parts)
     {

@@ -7,27 +7,43 @@ public sealed class RetryScheduleTests
 {
     private static readonly TimeSpan Hour = TimeSpan.FromHours(1);
 
+    // Failures in a row, and the seconds until the next try: the least, the middle and the most that the jitter gives.
     [Theory]
-    [InlineData(int.MinValue, 2)]
-    [InlineData(0, 2)]
-    [InlineData(1, 2)]
-    [InlineData(2, 4)]
-    [InlineData(5, 32)]
-    [InlineData(10, 1024)]
-    [InlineData(11, 1800)]
-    [InlineData(1000, 1800)]
-    [InlineData(int.MaxValue, 1800)]
-    public void The_delay_doubles_to_half_an_hour_give_or_take_a_quarter(int failures, double seconds)
+    [InlineData(1, 1.5, 2, 2.5)]
+    [InlineData(2, 3, 4, 5)]
+    [InlineData(3, 6, 8, 10)]
+    [InlineData(4, 12, 16, 20)]
+    [InlineData(5, 24, 32, 40)]
+    [InlineData(6, 48, 64, 80)]
+    [InlineData(7, 96, 128, 160)]
+    [InlineData(8, 192, 256, 320)]
+    [InlineData(9, 384, 512, 640)]
+    [InlineData(10, 768, 1024, 1280)]
+    [InlineData(11, 1350, 1800, 2250)]
+    [InlineData(12, 1350, 1800, 2250)]
+    [InlineData(int.MaxValue, 1350, 1800, 2250)]
+    [InlineData(0, 1.5, 2, 2.5)]
+    [InlineData(int.MinValue, 1.5, 2, 2.5)]
+    public void Work_is_tried_again_after_seconds_at_first_and_half_an_hour_in_the_end(
+        int failures, double least, double middle, double most)
     {
-        var random = new Random(7);
-        var delays = Enumerable
-            .Range(0, 200)
-            .Select(_ => RetrySchedule.OfWork.After(failures, random).TotalSeconds)
-            .ToList();
-        delays.ShouldAllBe(d => d >= seconds * 0.75 && d <= seconds * 1.25);
-        delays.Distinct().Count().ShouldBeGreaterThan(100);
-        // Both halves of the span are used: it is a spread, not a shift.
-        delays.Count(d => d < seconds).ShouldBeInRange(60, 140);
+        new[] { 0, 0.5, 1 }
+            .Select(n => RetrySchedule.OfWork.After(failures, new Drawn(n)).TotalSeconds)
+            .ShouldBe([least, middle, most]);
+    }
+
+    [Theory]
+    [InlineData(1, 1.5, 2.5)]
+    [InlineData(5, 24, 40)]
+    [InlineData(6, 45, 75)]
+    [InlineData(7, 45, 75)]
+    [InlineData(1000, 45, 75)]
+    public void A_destination_is_probed_after_seconds_at_first_and_a_minute_in_the_end(
+        int failures, double least, double most)
+    {
+        new[] { 0.0, 1 }
+            .Select(n => RetrySchedule.OfDestination.After(failures, new Drawn(n)).TotalSeconds)
+            .ShouldBe([least, most]);
     }
 
     [Theory]
@@ -80,5 +96,11 @@ public sealed class RetryScheduleTests
         }
 
         return tries;
+    }
+
+    /// <summary>What is drawn is always this.</summary>
+    private sealed class Drawn(double number) : Random
+    {
+        public override double NextDouble() => number;
     }
 }

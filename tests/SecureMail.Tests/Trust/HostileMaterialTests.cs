@@ -173,7 +173,9 @@ public sealed class HostileMaterialTests
             new Oid("1.2.840.113549.1.1.1"), new AsnEncodedData([0x05, 0x00]), new AsnEncodedData(writer.Encode()));
         TestIdentity signer = Pki.Issue("CN=A", publicKey: key);
         var cms = HandMade.SignedData(
-            signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes, _ => new byte[modulusBits / 8]);
+            new(
+                signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes,
+                _ => new byte[modulusBits / 8]));
         SignatureFinding finding = await ValidateAsync(cms, new TrustMaterial([Pki.Root.Certificate]), 0);
         finding.Reason.Code.ShouldBe(unknown ? "algorithm-unknown" : "signature-wrong");
         Verdicts.Of(FileState.Read, [finding]).ShouldBe(unknown ? Verdict.Untrusted : Verdict.Invalid);
@@ -199,8 +201,8 @@ public sealed class HostileMaterialTests
         CertificateRequest request = TestPki.Request("CN=Self", key);
         X509Certificate2 self = request.CreateSelfSigned(TestPki.Now.AddYears(-1), TestPki.Now.AddYears(1));
         var cms = HandMade.SignedData(
-            self, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes,
-            set => key.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+            new(self, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes,
+            set => key.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)));
         // A certificate with another serial number is enclosed in place of the signer's.
         var at = cms.AsSpan().IndexOf(self.RawData);
         cms[at + self.RawData.AsSpan().IndexOf(self.SerialNumberBytes.Span) + 1] ^= 1;
@@ -225,8 +227,11 @@ public sealed class HostileMaterialTests
 
     private static byte[] Sign(TestIdentity signer, IReadOnlyList<byte[]> crls) =>
         HandMade.SignedData(
-            signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes,
-            set => signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1), crls: crls);
+            new(signer.Certificate, HandMade.Sha256, "1.2.840.113549.1.1.11", Attributes,
+            set => signer.Rsa.SignData(set!, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))
+            {
+                Crls = crls,
+            });
 
     /// <summary>A list of the issuing CA of more than 1 MiB.</summary>
     private static byte[] LongCrl()

@@ -90,30 +90,43 @@ public sealed class VerdictTests
         Of(FileState.Read, part, stranger).ShouldBe(Verdict.WrongSender);
     }
 
-    [Theory]
-    [InlineData(Verdict.Valid, 0)]
-    [InlineData(Verdict.WrongSender, 1)]
-    [InlineData(Verdict.Partial, 1)]
-    [InlineData(Verdict.Indeterminate, 2)]
-    [InlineData(Verdict.Untrusted, 1)]
-    [InlineData(Verdict.Invalid, 1)]
-    [InlineData(Verdict.Unsigned, 1)]
-    [InlineData(Verdict.Unreadable, 65)]
-    public void Every_verdict_has_its_exit_code_and_a_sentence_in_both_languages(Verdict verdict, int code)
+    // The contract of the command line: other programs go by these numbers.
+    private static readonly Dictionary<string, int> ExitCodes = new()
     {
-        Verdicts.ExitCodeOf(verdict).ShouldBe(code);
-        foreach (
-            IReadOnlyList<SignatureFinding> findings in new IReadOnlyList<SignatureFinding>[]
-            {
-                [],
-                [Passed],
-                [Failed],
-                [Late],
-            })
+        ["valid"] = 0,
+        ["wrong-sender"] = 1,
+        ["partial"] = 1,
+        ["untrusted"] = 1,
+        ["invalid"] = 1,
+        ["unsigned"] = 1,
+        ["indeterminate"] = 2,
+        ["unreadable"] = 65,
+    };
+
+    [Fact]
+    public void Programs_go_by_the_exit_code_of_each_verdict_and_no_verdict_is_forgotten() =>
+        Enum.GetValues<Verdict>()
+            .ToDictionary(v => JsonSerializer.Serialize(v).Trim('"'), Verdicts.ExitCodeOf)
+            .ShouldBe(ExitCodes, ignoreOrder: true);
+
+    [Fact]
+    public void Every_verdict_has_a_sentence_in_both_languages_whatever_was_found()
+    {
+        foreach (var verdict in Enum.GetValues<Verdict>())
         {
-            Reason summary = Verdicts.SummaryOf(verdict, findings);
-            summary.Vi.ShouldNotBeNullOrWhiteSpace();
-            summary.En.ShouldNotBeNullOrWhiteSpace();
+            foreach (
+                IReadOnlyList<SignatureFinding> findings in new IReadOnlyList<SignatureFinding>[]
+                {
+                    [],
+                    [Passed],
+                    [Failed],
+                    [Late],
+                })
+            {
+                var summary = Verdicts.SummaryOf(verdict, findings);
+                summary.Vi.ShouldNotBeNullOrWhiteSpace();
+                summary.En.ShouldNotBeNullOrWhiteSpace();
+            }
         }
     }
 
@@ -123,7 +136,8 @@ public sealed class VerdictTests
         var json = JsonSerializer.Serialize(Failed with { ClaimedTime = TestPki.Now }, Json);
         json.ShouldBe(
             """{"indication":"TOTAL-FAILED","subIndication":"HASH_FAILURE","reason":"""
-                + """{"code":"valid","vi":"Ch\u1EEF k\u00FD h\u1EE3p l\u1EC7; c\u00F3 th\u1EC3 d\u00F9ng v\u0103n b\u1EA3n.","""
+                + """{"code":"valid","vi":"Ch\u1EEF k\u00FD h\u1EE3p l\u1EC7; """
+                + """c\u00F3 th\u1EC3 d\u00F9ng v\u0103n b\u1EA3n.","""
                 + "\"en\":\"The signature is valid; the document may be used.\"}"
                 + ""","intact":true,"trusted":true"""
                 + ""","coversWhole":true,"signerIsSender":null,"changesAfterSigning":"none","signer":"""

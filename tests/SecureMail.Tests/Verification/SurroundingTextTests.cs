@@ -33,7 +33,12 @@ public sealed class SurroundingTextTests
     {
         var cms = await SignAsync();
         var pem = PemEncoding.WriteString("CMS", cms) + "\n";
-        foreach (var (old, with) in new[] { ("BEGIN CMS-----", "BEGIN CMS----- Pay 9999. -----"), ("END CMS-----", "END CMS-----\nPay 9999.") })
+        foreach (
+            var (old, with) in new[]
+            {
+                ("BEGIN CMS-----", "BEGIN CMS----- Pay 9999. -----"),
+                ("END CMS-----", "END CMS-----\nPay 9999."),
+            })
         {
             (await VerdictAsync(Encoding.UTF8.GetBytes(pem.Replace(old, with)))).ShouldNotBe(Verdict.Valid);
         }

@@ -50,7 +50,9 @@ public sealed class UnprovenFileTests
             else
             {
                 answers.Add(
-                    $"{judgement.Verdict} {judgement.Summary.En} {judgement.Error?.Code} {judgement.Signatures.Count} {string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}"
+                    $"{judgement.Verdict} {judgement.Summary.En} {judgement.Error?.Code} "
+                        + $"{judgement.Signatures.Count} "
+                        + $"{string.Join(' ', judgement.EnvelopeFindings.Select(f => f.Code))}"
                 );
             }
         }
