@@ -38,7 +38,6 @@ public sealed class GatewayDatabase : IAsyncDisposable
             if (options.Connection is null)
             {
                 cluster = await PrivateCluster.OpenAsync(options.DataFolder, cancellationToken);
-                await migrator.MigrateAsync(WithoutJournal(cluster), cancellationToken);
             }
 
             // When a COMMIT waits for the journal (or another synchronous standby) and is cancelled, the server answers
@@ -51,7 +50,19 @@ public sealed class GatewayDatabase : IAsyncDisposable
             }.ConnectionString;
             source = NpgsqlDataSource.Create(connectionString);
             await using var connection = await source.OpenConnectionAsync(cancellationToken);
-            await migrator.RequireCurrentAsync(connection, cancellationToken);
+            // Each command asks. To migrate where nothing is missing would grant again what is granted, and make every
+            // connection of the gateway forget what it knows of the schema.
+            if (!await migrator.IsCurrentAsync(connection, cancellationToken))
+            {
+                await migrator.MigrateAsync(
+                    cluster is not null
+                        ? WithoutJournal(cluster)
+                        : throw new StorageUnavailableException(
+                            StorageFault.SchemaBehind, [],
+                            "The database is not at this version: run \"securemail migrate\"."),
+                    cancellationToken);
+            }
+
             await RequireWeakRoleAsync(connection, migrator.AppendOnlyTables, cancellationToken);
             return new GatewayDatabase(source, connectionString, cluster);
         }

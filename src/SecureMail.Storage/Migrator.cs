@@ -112,18 +112,15 @@ public sealed class Migrator(params IReadOnlyList<MigrationSet> sets)
         }
     }
 
-    /// <summary>Refuses a database whose schema is not the schema of this build.</summary>
-    internal async Task RequireCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    /// <summary>Whether the schema is the schema of this build; false: it is older.</summary>
+    /// <exception cref="StorageUnavailableException">A migration was changed after it was applied, or the database is
+    /// newer than this build.</exception>
+    internal async Task<bool> IsCurrentAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         await using var there = new NpgsqlCommand(
             "SELECT to_regclass('gateway.schema_version') IS NOT NULL", connection);
-        if (!(bool)(await there.ExecuteScalarAsync(cancellationToken))!
-            || (await PendingAsync(connection, cancellationToken)).Count > 0)
-        {
-            throw new StorageUnavailableException(
-                StorageFault.SchemaBehind, [],
-                "The database is not at this version: run \"securemail migrate\".");
-        }
+        return (bool)(await there.ExecuteScalarAsync(cancellationToken))!
+            && (await PendingAsync(connection, cancellationToken)).Count == 0;
     }
 
     private async Task<List<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)

@@ -19,9 +19,9 @@ namespace SecureMail.Benchmarks;
 /// </summary>
 internal sealed partial class GatewayPair : IAsyncDisposable
 {
-    /// <summary>The program as it was built.</summary>
+    /// <summary>The program as it is published, with its own runtime: what an office installs.</summary>
     public static readonly string Program = Path.Combine(
-        Repository.Root, "src", "SecureMail.Host", "bin", "Release", "net10.0", "securemail");
+        Repository.Root, "artifacts", "bench", "securemail", "securemail");
 
     private const string Sender = "H90.SL.001";
     private const string Recipient = "H90.SL.101";

@@ -14,7 +14,7 @@ internal static class StartUp
     /// that is published in the same way.</summary>
     public const string Verify = "host.verify";
 
-    private static readonly string Published = Path.Combine(Repository.Root, "artifacts", "bench");
+    private static readonly string Empty = Path.Combine(Repository.Root, "artifacts", "bench", "empty", "empty");
 
     public static IEnumerable<(string Name, Func<Contest> Make)> All => [(Icu, WithIcu), (Verify, VerifyOneMail)];
 
@@ -23,16 +23,15 @@ internal static class StartUp
         var vectors = Path.Combine(Repository.Root, "tests", "vectors", "smime");
         string[] arguments =
             ["verify", "--trust", Path.Combine(vectors, "root.pem"), "--json", Path.Combine(vectors, "signed.eml")];
-        var program = Path.Combine(Published, "securemail", "securemail");
         return new Contest(
             Verify, 0.5, "an empty .NET program", 1, "start",
             () =>
             {
-                Run(program, arguments);
+                Run(GatewayPair.Program, arguments);
                 return Task.CompletedTask;
             },
-            () => Run(Path.Combine(Published, "empty", "empty"), []),
-            () => Run(program, arguments).Contains("\"signer\"", StringComparison.Ordinal)
+            () => Run(Empty, []),
+            () => Run(GatewayPair.Program, arguments).Contains("\"signer\"", StringComparison.Ordinal)
                 ? Task.CompletedTask
                 : throw new InvalidOperationException("The mail was not read."))
         {

@@ -94,7 +94,8 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
         JobLog.Begun(logger, job.Kind, job.Id, job.Runs);
         using var lost = CancellationTokenSource.CreateLinkedTokenSource(stop);
         using var finished = new CancellationTokenSource();
-        var renewal = RenewAsync(job, lost, finished.Token);
+        var renewal = LeaseRenewal.KeepAsync(
+            JobTable.Lease, token => table.RenewAsync(job, token), lost, time, finished.Token);
         string state;
         string? result = null, reason = null;
         var isAskedAgain = false;
@@ -143,40 +144,6 @@ internal sealed class JobRunner(JobTable table, JobSteps steps, TimeProvider tim
         }
 
         JobLog.Settled(logger, job.Kind, job.Id, state);
-    }
-
-    private async Task RenewAsync(JobRun job, CancellationTokenSource lost, CancellationToken finished)
-    {
-        var failures = 0;
-        while (!finished.IsCancellationRequested)
-        {
-            await Task.Delay(JobTable.Lease / 4, time, finished).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            if (finished.IsCancellationRequested)
-            {
-                return;
-            }
-
-            try
-            {
-                if (!await table.RenewAsync(job, finished))
-                {
-                    await lost.CancelAsync();
-                    return;
-                }
-
-                failures = 0;
-            }
-            catch (Exception e)
-                when (DatabaseFault.Is(e) || e is OperationCanceledException)
-            {
-                // Three renewals were missed, so the lease may end before the fourth.
-                if (++failures >= 3)
-                {
-                    await lost.CancelAsync();
-                    return;
-                }
-            }
-        }
     }
 
     private async Task RecoverAsync(string? formerOwner, CancellationToken cancellationToken)

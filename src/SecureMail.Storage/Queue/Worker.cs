@@ -146,7 +146,8 @@ public sealed class Worker(
         await Task.Yield();
         using var lost = CancellationTokenSource.CreateLinkedTokenSource(abandon);
         using var finished = CancellationTokenSource.CreateLinkedTokenSource(lost.Token);
-        var renewal = RenewAsync(item, lost, finished.Token);
+        var renewal = LeaseRenewal.KeepAsync(
+            Lease, token => queue.RenewAsync(item, Lease, token), lost, time, finished.Token);
         try
         {
             var started = time.GetTimestamp();
@@ -318,40 +319,6 @@ public sealed class Worker(
             await queue.PutBackAsync(
                 item, WorkState.Ready, handler.Retry.After(item.Attempts), reason, countsAsAttempt: true,
                 CancellationToken.None, failures: Math.Max(failures, handler.MostFailures));
-        }
-    }
-
-    private async Task RenewAsync(WorkItem item, CancellationTokenSource lost, CancellationToken finished)
-    {
-        var failures = 0;
-        while (!finished.IsCancellationRequested)
-        {
-            await Task.Delay(Lease / 4, time, finished).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            if (finished.IsCancellationRequested)
-            {
-                return;
-            }
-
-            try
-            {
-                if (!await queue.RenewAsync(item, Lease, finished))
-                {
-                    await lost.CancelAsync();
-                    return;
-                }
-
-                failures = 0;
-            }
-            catch (Exception e)
-                when (DatabaseFault.Is(e) || e is OperationCanceledException)
-            {
-                // Three renewals were missed, so the lease may end before the fourth.
-                if (++failures >= 3)
-                {
-                    await lost.CancelAsync();
-                    return;
-                }
-            }
         }
     }
 }
