@@ -48,7 +48,9 @@ internal static class ExchangeTargets
         };
 
     public static FuzzTarget EvidenceField { get; } =
-        new("evidence-field", "the header field with ledger evidence, and the capability that asks for it", _ => ReadField)
+        new(
+            "evidence-field", "the header field with ledger evidence, and the capability that asks for it",
+            _ => ReadField)
         {
             Refusals = [typeof(LedgerException), typeof(MimeException)],
             Mutators = [LineMutator.Mutate, OctetMutator.Mutate],
