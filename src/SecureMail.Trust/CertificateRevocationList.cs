@@ -209,6 +209,11 @@ internal sealed class CertificateRevocationList
         while (scope.HasData)
         {
             var tag = scope.PeekTag();
+            if (tag.TagClass != TagClass.ContextSpecific)
+            {
+                throw new AsnContentException("The scope of a CRL has a field without a tag of its own.");
+            }
+
             switch (tag.TagValue)
             {
                 case 0:

@@ -46,7 +46,8 @@ internal static class BackupTargets
         return input =>
         {
             var (records, ended, torn) = RecordsOf(input, keys);
-            written.ShouldContain(w => records.SequenceEqual(w.Take(records.Count)), "records that were not written so");
+            written.ShouldContain(
+                w => records.SequenceEqual(w.Take(records.Count)), "records that were not written so");
             return $"{records.Count} records, ended {ended}, torn {torn}";
         };
     }

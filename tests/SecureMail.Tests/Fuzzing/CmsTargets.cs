@@ -211,7 +211,9 @@ internal static class CmsTargets
         var text = name.ToString();
         text.ShouldNotContain('\r');
         text.ShouldNotContain('\n');
-        return name.IsEmpty ? "empty" : $"emails {name.Emails().Any()}, plus {text.Contains('+', StringComparison.Ordinal)}";
+        return name.IsEmpty
+            ? "empty"
+            : $"emails {name.Emails().Any()}, plus {text.Contains('+', StringComparison.Ordinal)}";
     }
 
     internal static RecipientKey KeyOf(string folder, string name)

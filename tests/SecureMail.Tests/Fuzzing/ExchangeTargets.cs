@@ -48,7 +48,9 @@ internal static class ExchangeTargets
         };
 
     public static FuzzTarget EvidenceField { get; } =
-        new("evidence-field", "the header field with ledger evidence, and the capability that asks for it", _ => ReadField)
+        new(
+            "evidence-field", "the header field with ledger evidence, and the capability that asks for it",
+            _ => ReadField)
         {
             Refusals = [typeof(LedgerException), typeof(MimeException)],
             Mutators = [LineMutator.Mutate, OctetMutator.Mutate],
@@ -117,9 +119,9 @@ internal static class ExchangeTargets
     private static string? ReadField(byte[] input)
     {
         // The capability that a peer announces is a hint, which is never refused.
-        var asked = LedgerField.AskedIn(Encoding.Latin1.GetString(input).Split("\r\n"));
-        asked.ShouldBeOneOf([null, 0, .. LedgerField.ReadSizes(
-            Encoding.Latin1.GetString(input).Replace("\r\n", " ", StringComparison.Ordinal))]);
+        var lines = Encoding.Latin1.GetString(input).Split("\r\n");
+        var sizes = lines.SelectMany(l => LedgerField.ReadSizes(l[Math.Min(l.Length, LedgerField.Capability.Length)..]));
+        LedgerField.AskedIn(lines).ShouldBeOneOf([null, 0, .. sizes]);
         var evidence = LedgerField.Read(MailMessage.Parse(input, MimeReaderOptions.Received));
         if (evidence is null)
         {

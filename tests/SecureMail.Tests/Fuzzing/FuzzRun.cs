@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using System.Text.RegularExpressions;
 using SecureMail.TestKit.Mutators;
 
 namespace SecureMail.Tests.Fuzzing;
@@ -9,7 +10,7 @@ namespace SecureMail.Tests.Fuzzing;
 /// or by the exception and its message, joins the corpus in memory, so that later mutants go further than the files do.
 /// The same seed and corpus give the same mutants.
 /// </summary>
-internal sealed class FuzzRun : IDisposable
+internal sealed partial class FuzzRun : IDisposable
 {
     private const int MostKept = 2000;
     private const int LargestKept = 64 * 1024;
@@ -100,8 +101,8 @@ internal sealed class FuzzRun : IDisposable
         }
     }
 
-    /// <summary>The exception and what caused it. Digits are left out, because positions and lengths differ by
-    /// themselves.</summary>
+    /// <summary>The exception and what caused it. Digits and what is quoted are left out, because they differ by
+    /// themselves from mutant to mutant.</summary>
     private static string Describe(Exception e)
     {
         var text = new StringBuilder();
@@ -110,8 +111,11 @@ internal sealed class FuzzRun : IDisposable
             text.Append(cause.GetType().Name).Append(' ').Append(cause.Message).Append(';');
         }
 
-        return string.Concat(text.ToString().Where(c => !char.IsAsciiDigit(c)));
+        return Particulars().Replace(text.ToString(), "");
     }
+
+    [GeneratedRegex("[0-9]+|'[^']*'|\"[^\"]*\"")]
+    private static partial Regex Particulars();
 
     /// <summary>A number for each mutant (MurmurHash3's finaliser), so that mutants of neighbouring seeds
     /// differ.</summary>

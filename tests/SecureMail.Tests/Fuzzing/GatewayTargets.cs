@@ -58,7 +58,8 @@ internal static class GatewayTargets
         if (PeerRequests.TryReadSize(text, out var size))
         {
             size.ShouldBeGreaterThanOrEqualTo(0);
-            size.ToString(CultureInfo.InvariantCulture).ShouldBe(text.TrimStart('0') is { Length: > 0 } digits ? digits : "0");
+            var digits = text.TrimStart('0');
+            size.ToString(CultureInfo.InvariantCulture).ShouldBe(digits.Length == 0 ? "0" : digits);
             return $"size of {Math.Min(text.Length, 20)}";
         }
 

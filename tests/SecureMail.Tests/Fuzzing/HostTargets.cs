@@ -11,7 +11,7 @@ internal static class HostTargets
 {
     private static readonly Mutator[] Text = [LineMutator.Mutate, OctetMutator.Mutate];
 
-    /// <summary>A configuration that is read is read again to the same, and no secret is in what the log gets.</summary>
+    /// <summary>A configuration that is read is read again to the same. No secret is in what the log gets.</summary>
     public static FuzzTarget Configuration { get; } =
         new("configuration", "the JSON file of the settings", ReaderOfConfigurations)
         {

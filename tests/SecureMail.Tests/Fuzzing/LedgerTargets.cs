@@ -187,7 +187,9 @@ internal static class LedgerTargets
         var lines = string.Concat(seen.Select(c => LedgerExport.CheckpointLine(c.Note.ToArray()) + "\n"));
         var again = Completed.Result(
             LedgerExport.ReadSeenAsync(new MemoryStream(Encoding.UTF8.GetBytes(lines)), CancellationToken.None));
-        again.Select(c => Convert.ToHexString(c.Note.Span)).ShouldBe(seen.Select(c => Convert.ToHexString(c.Note.Span)));
+        again.Select(NoteOf).ShouldBe(seen.Select(NoteOf));
         return $"{Math.Min(seen.Count, 20)} checkpoints";
+
+        static string NoteOf(SecureMail.Ledger.Checkpoint checkpoint) => Convert.ToHexString(checkpoint.Note.Span);
     }
 }

@@ -43,7 +43,11 @@ internal static class SmimeTargets
         new("file", "any file given to verify: mail, CMS or PDF", _ => ReaderOfFiles())
         {
             Mutators = [OctetMutator.Mutate, DerMutator.Mutate, LineMutator.Mutate],
-            Vectors = ["smime/seeds/opaque*.eml", "smime/seeds/encrypted-*.eml", "cms/attached-p256.der", "cms/enveloped-gcm256.der"],
+            Vectors =
+            [
+                "smime/seeds/opaque*.eml", "smime/seeds/encrypted-*.eml", "cms/attached-*.der",
+                "cms/enveloped-gcm256.der",
+            ],
             Mutants = 300,
             MaxAllocated = 16 << 20,
         };
@@ -122,7 +126,10 @@ internal static class SmimeTargets
         var folder = System.IO.Path.Combine(Vectors.Folder("smime"), "seeds");
         var key = RSA.Create();
         key.ImportFromPem(System.IO.File.ReadAllText(System.IO.Path.Combine(folder, "recipient-key.pem")));
-        RecipientKey[] keys = [new(OurReader.Certificate(folder, "recipient"), key), CmsTargets.KeyOf("cms", "recipient")];
+        RecipientKey[] keys =
+        [
+            new(OurReader.Certificate(folder, "recipient"), key), CmsTargets.KeyOf("cms", "recipient"),
+        ];
         var options = new ValidationOptions
         {
             Trust = new TrustMaterial(
@@ -182,7 +189,8 @@ internal static class SmimeTargets
     private static string? ReadPdf(byte[] input)
     {
         var seen = Completed.Result(PdfSignatures.MayBePresentAsync(new MemoryStream(input), CancellationToken.None));
-        Completed.Result(PdfSignatures.MayBePresentAsync(new DrippingStream(input), CancellationToken.None)).ShouldBe(seen);
+        Completed.Result(PdfSignatures.MayBePresentAsync(new DrippingStream(input), CancellationToken.None))
+            .ShouldBe(seen);
         // The plain name with a delimiter behind it is there for every reader.
         if (Encoding.Latin1.GetString(input).Contains("/ByteRange[", StringComparison.Ordinal))
         {

@@ -34,8 +34,8 @@ internal static class SmtpTargets
             Mutants = 5000,
         };
 
-    /// <summary>Whatever a client sends, each reply is one; what is taken is what stood between DATA and the dot, in the
-    /// legal order of commands.</summary>
+    /// <summary>Whatever a client sends, each reply is one; what is taken is what stood between DATA and the dot, in
+    /// the legal order of commands.</summary>
     public static FuzzTarget Session { get; } =
         new("smtp-session", "a whole session of the server, by its state table", _ => ReadSession)
         {
@@ -150,7 +150,10 @@ internal static class SmtpTargets
     }
 
     private static bool HasBareLineEndOrNul(ReadOnlySpan<byte> data) =>
-        Encoding.Latin1.GetString(data).Replace("\r\n", "", StringComparison.Ordinal).AsSpan().IndexOfAny("\r\n\0") >= 0;
+        Encoding.Latin1.GetString(data)
+            .Replace("\r\n", "", StringComparison.Ordinal)
+            .AsSpan()
+            .IndexOfAny("\r\n\0") >= 0;
 
     private static string? ReadSession(byte[] input)
     {
@@ -251,12 +254,14 @@ internal static class SmtpTargets
         var lastLine = "";
         try
         {
-            var client = Completed.Result(SmtpClient.OpenAsync(wire, options, TimeProvider.System, CancellationToken.None));
+            var client = Completed.Result(
+                SmtpClient.OpenAsync(wire, options, TimeProvider.System, CancellationToken.None));
             requireTls.ShouldBeFalse("a session without TLS");
             for (var number = 0; number < 2 && client.IsUsable; number++)
             {
                 results.AddRange(
-                    Completed.Result(client.SendAsync("a@b.test", ["c@d.test", "e@f.test"], new MemoryStream(message))));
+                    Completed.Result(
+                        client.SendAsync("a@b.test", ["c@d.test", "e@f.test"], new MemoryStream(message))));
                 lastLine = wire.LastLine;
             }
 
@@ -314,83 +319,45 @@ internal static class SmtpTargets
     }
 
     /// <summary>A connection whose other end says what the script has and hears what is written.</summary>
-    private sealed class ScriptedStream(ReadOnlyMemory<byte> script, bool byLine = false) : Stream
+    private sealed class ScriptedStream(ReadOnlyMemory<byte> script, bool byLine = false)
+        : MemoryStream(script.ToArray(), writable: false)
     {
         private readonly MemoryStream _written = new();
-        private int _at;
 
         public byte[] Written => _written.ToArray();
+
+        public override bool CanWrite => true;
 
         /// <summary>The last line that was read.</summary>
         public string LastLine
         {
             get
             {
-                var read = Encoding.Latin1.GetString(script.Span[.._at]).TrimEnd('\r', '\n');
+                var read = Encoding.Latin1.GetString(script.Span[..(int)Position]).TrimEnd('\r', '\n');
                 return read[(read.LastIndexOf('\n') + 1)..];
             }
         }
 
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
-        public override int Read(Span<byte> buffer)
-        {
-            var rest = script.Span[_at..];
-            if (byLine && rest.IndexOf((byte)'\n') is >= 0 and var end)
-            {
-                rest = rest[..(end + 1)];
-            }
-
-            var count = Math.Min(rest.Length, buffer.Length);
-            rest[..count].CopyTo(buffer);
-            _at += count;
-            return count;
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+        public override int Read(byte[] buffer, int offset, int count) => Take(buffer.AsSpan(offset, count));
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            new(Read(buffer.Span));
-
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            Task.FromResult(Read(buffer.AsSpan(offset, count)));
-
-        public override void Write(ReadOnlySpan<byte> buffer) => _written.Write(buffer);
+            new(Take(buffer.Span));
 
         public override void Write(byte[] buffer, int offset, int count) => _written.Write(buffer, offset, count);
 
         public override ValueTask WriteAsync(
-            ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+            ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _written.WriteAsync(buffer, cancellationToken);
+
+        private int Take(Span<byte> buffer)
         {
-            _written.Write(buffer.Span);
-            return default;
+            var rest = script.Span[(int)Position..];
+            var line = byLine ? rest.IndexOf((byte)'\n') + 1 : 0;
+            var count = Math.Min(buffer.Length, line > 0 ? line : rest.Length);
+            rest[..count].CopyTo(buffer);
+            Position += count;
+            return count;
         }
-
-        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
-        {
-            _written.Write(buffer, offset, count);
-            return Task.CompletedTask;
-        }
-
-        public override void Flush() { }
-
-        public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
     }
 
     private sealed class Kept(List<byte[]> taken) : SmtpReception
