@@ -337,16 +337,16 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
                     },
                     stop.Token))
             .ToList();
-        await TwoGateways.EventuallyAsync(
-            () => Task.FromResult(begun.Count == Pieces ? "" : null), "all to be under way");
+        await TwoGateways.UntilAsync(
+            () => Task.FromResult(begun.Count == Pieces), "all to be under way");
 
         // One that a dead node holds for six seconds more; then the hour that makes every lease look over.
         var looking = new GatewayProbe(owner);
         await looking.Queue.AddLeasedAsync(WorkKind.Send, TimeSpan.FromSeconds(6));
         var held = Stopwatch.StartNew();
         server.Step(Hour);
-        await TwoGateways.EventuallyAsync(
-            () => Task.FromResult(begun.Count > Pieces ? "" : null), "the dead node's work to be taken over");
+        await TwoGateways.UntilAsync(
+            () => Task.FromResult(begun.Count > Pieces), "the dead node's work to be taken over");
         held.Elapsed.ShouldBeGreaterThan(TimeSpan.FromSeconds(5));
         var taken = held.Elapsed;
 

@@ -106,11 +106,11 @@ internal static class CommitPoints
     {
         try
         {
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
                 {
                     await gateway.Probe.Queue.MakeTimersDueAsync();
-                    return await done() ? "" : null;
+                    return await done();
                 },
                 "the recurring work");
         }

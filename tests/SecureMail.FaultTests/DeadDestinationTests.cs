@@ -214,8 +214,8 @@ public sealed class DeadDestinationTests(PostgresFixture postgres, ITestOutputHe
             await pair.A.Node.SubmitAsync(TwoGateways.Submission(Codes("H90.OK")), CancellationToken.None);
         }
 
-        await TwoGateways.EventuallyAsync(
-            () => Task.FromResult(living.Copies >= before + (Dispatches * Each) ? "" : null),
+        await TwoGateways.UntilAsync(
+            () => Task.FromResult(living.Copies >= before + (Dispatches * Each)),
             "the living gateway's messages");
         living.Copies.ShouldBe(before + (Dispatches * Each));
         return Stopwatch.GetElapsedTime(started);

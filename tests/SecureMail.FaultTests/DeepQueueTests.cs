@@ -182,8 +182,8 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
                 CancellationToken.None);
         }
 
-        await TwoGateways.EventuallyAsync(
-            () => Task.FromResult(living.Copies >= before + Living ? "" : null), "the living destination's messages");
+        await TwoGateways.UntilAsync(
+            () => Task.FromResult(living.Copies >= before + Living), "the living destination's messages");
         return clock.Elapsed;
     }
 

@@ -120,7 +120,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
                     ]);
                     rows.Cosignatures.Add([
                         checkpoint.Size,
-                        $"gateway-{_frontier.Size % 20}.test/cosigner+0a1b2c3d+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                        $"gateway-{_frontier.Size % 20}.test/cosigner+0a1b2c3d+B{new string('A', 43)}",
                         "— " + new string('x', 150) + "\n",
                         time.UtcDateTime,
                     ]);

@@ -104,8 +104,8 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
                 // A slow machine must not turn this into three nodes that are never there.
                 foreach (var port in ports)
                 {
-                    await TwoGateways.EventuallyAsync(
-                        () => Task.FromResult(NodesTests.Listens(port) ? "" : null), "every node to be back");
+                    await TwoGateways.UntilAsync(
+                        () => Task.FromResult(NodesTests.Listens(port)), "every node to be back");
                 }
 
                 await Task.Delay(random.Next(1000, 4000), CancellationToken.None);

@@ -100,14 +100,11 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
             [TwoGateways.BinhMinh] = pair.B,
         };
         var owners = new HashSet<string>();
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
             {
                 owners.UnionWith(await pair.A.Probe.Queue.NodesAtWorkAsync());
-                return
-                    await pair.A.Probe.Outgoing.UnacknowledgedAsync() == 0
-                    ? ""
-                    : null;
+                return await pair.A.Probe.Outgoing.UnacknowledgedAsync() == 0;
             },
             "every receipt");
         foreach (var dispatch in dispatches)
@@ -282,7 +279,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
         var before = await AcknowledgedAsync(pair.A);
         try
         {
-            await TwoGateways.EventuallyAsync(
+            await TwoGateways.UntilAsync(
                 async () =>
                 {
                     if (flowing.IsFaulted)
@@ -290,7 +287,7 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
                         await flowing;
                     }
 
-                    return await AcknowledgedAsync(pair.A) >= before + more ? "" : null;
+                    return await AcknowledgedAsync(pair.A) >= before + more;
                 },
                 "mail to flow on");
         }

@@ -25,6 +25,8 @@ internal static class FakeTime
             ["FAKETIME"] = offset,
             ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
             ["FAKETIME_DISABLE_SHM"] = "1",
+            // What it mends in older C libraries it breaks in this one: every wait with a time-out ends at once.
+            ["FAKETIME_FORCE_MONOTONIC_FIX"] = "0",
         };
 
     /// <summary>A server of one's own whose clock can be set.</summary>
@@ -47,6 +49,7 @@ internal static class FakeTime
             "FAKETIME_NO_CACHE=1",
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
             "FAKETIME_DISABLE_SHM=1",
+            "FAKETIME_FORCE_MONOTONIC_FIX=0",
             Path.Combine(postgres.Cluster.BinaryDirectory, "pg_ctl"),
             "restart",
             "-D",

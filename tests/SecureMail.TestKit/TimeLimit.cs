@@ -6,7 +6,8 @@ namespace SecureMail.TestKit;
 /// </summary>
 internal sealed class TimeLimit : IDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
+    /// <summary>How long a test waits for anything before it fails.</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
 
     private readonly Timer _timer;
 

@@ -47,8 +47,8 @@ public sealed class CutConnectionTests(PostgresFixture postgres, ITestOutputHelp
                     await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None)
                 ).DispatchId);
             await pair.A.OutgoingAsync(sent[^1], d => d.Recipients[0].State == "acknowledged");
-            await TwoGateways.EventuallyAsync(
-                () => Task.FromResult(wire.Passed.Count == n ? "" : null), "the connection's end");
+            await TwoGateways.UntilAsync(
+                () => Task.FromResult(wire.Passed.Count == n), "the connection's end");
         }
 
         var (up, down) = wire.Passed.Last();

@@ -2,9 +2,9 @@ using System.Text;
 using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
-using SecureMail.Host.Schema;
 using SecureMail.Ledger;
 using SecureMail.Storage;
+using SecureMail.TestKit.Probes;
 using SecureMail.Trust;
 
 namespace SecureMail.SystemTests.Gateway;
@@ -12,13 +12,14 @@ namespace SecureMail.SystemTests.Gateway;
 public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>, IAsyncLifetime
 {
     private NpgsqlDataSource _database = null!;
+    private GatewayProbe _probe = null!;
     private DirectoryStore _store = null!;
     private DirectoryDocument _document = null!;
 
     public async Task InitializeAsync()
     {
-        var owner = await postgres.CreateDatabaseAsync();
-        await HostSchema.Migrator.MigrateAsync(owner, CancellationToken.None);
+        var owner = await postgres.CreateMigratedDatabaseAsync();
+        _probe = new GatewayProbe(owner);
         _database = NpgsqlDataSource.Create(PostgresFixture.AsGateway(owner));
         _store = Open();
         _document = await SampleAsync();
@@ -36,7 +37,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
         await _store.ImportAsync(signed, CancellationToken.None);
         await _store.ImportAsync(signed, CancellationToken.None);
         (await _store.ExportAsync(CancellationToken.None)).ShouldBe(signed);
-        (await CountAsync("ledger.entry")).ShouldBe(1);
+        (await _probe.Ledger.EntriesAsync()).ShouldBe(1);
         (await _store.CurrentAsync(CancellationToken.None)).Version.ShouldBe(5);
         (await _store.CurrentAsync(CancellationToken.None)).ShouldBeSameAs(
             await _store.CurrentAsync(CancellationToken.None));
@@ -69,7 +70,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
         (await elsewhere.CurrentAsync(CancellationToken.None)).Version.ShouldBe(5);
         await _store.ImportAsync(await TestDirectory.SignAsync(_document with { Version = 6 }), CancellationToken.None);
         (await elsewhere.CurrentAsync(CancellationToken.None)).Version.ShouldBe(6);
-        (await CountAsync("gateway.directory")).ShouldBe(2);
+        (await _probe.DirectoriesAsync()).ShouldBe(2);
     }
 
     [Fact]
@@ -92,8 +93,8 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
             await Should.ThrowAsync<DirectoryException>(() =>
                 new DirectoryStore(_database, null, TimeProvider.System).ImportAsync(good, CancellationToken.None))
         ).Code.ShouldBe("PUBLISHER_MISSING");
-        (await CountAsync("gateway.directory")).ShouldBe(0);
-        (await CountAsync("ledger.entry")).ShouldBe(0);
+        (await _probe.DirectoriesAsync()).ShouldBe(0);
+        (await _probe.Ledger.EntriesAsync()).ShouldBe(0);
         await _store.ImportAsync(good, CancellationToken.None);
     }
 
@@ -273,12 +274,6 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
         codes.ShouldContain(
             (await Should.ThrowAsync<DirectoryException>(() => _store.ImportAsync(signed, CancellationToken.None))).Code
         );
-
-    private async Task<long> CountAsync(string table)
-    {
-        await using var command = _database.CreateCommand($"SELECT count(*) FROM {table}");
-        return (long)(await command.ExecuteScalarAsync())!;
-    }
 
     /// <summary>The development directory with two gateways that exist on paper only.</summary>
     private static async Task<DirectoryDocument> SampleAsync()

@@ -184,15 +184,12 @@ public sealed class HostilePeerTests(PostgresFixture postgres, ITestOutputHelper
 
         await pair.A.Probe.Outgoing.QueuedAgoAsync(TimeSpan.FromDays(6));
         await pair.A.Probe.Outgoing.SentAgoAsync(TimeSpan.FromDays(2));
-        await TwoGateways.EventuallyAsync(
+        await TwoGateways.UntilAsync(
             async () =>
             {
                 await Task.WhenAll(
                     giveUp.GiveUpAsync(CancellationToken.None), giveUp.GiveUpAsync(CancellationToken.None));
-                return
-                    await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Queued]) == 0
-                    ? ""
-                    : null;
+                return await pair.A.Probe.Outgoing.TransmissionsAsync([TransmissionState.Queued]) == 0;
             },
             "what is too old to be given up");
         await new Overdue(pair.A.Node.Database, options, TimeProvider.System, NullLogger<Overdue>.Instance).MarkAsync(

@@ -91,7 +91,8 @@ public sealed class OpenSslMutantTests(ITestOutputHelper output)
         {
             var next = $"{file}.{layer}";
             var (code, errors) = await RunAsync(
-                stop, "-verify", "-in", file, "-CAfile", SeedMessages.RootFile, "-purpose", "any", "-attime", "1893456000",
+                stop, "-verify", "-in", file, "-CAfile", SeedMessages.RootFile, "-purpose", "any",
+                "-attime", "1893456000",
                 "-out", next);
             if (code != 0
                 && errors.Contains("Verification failure", StringComparison.Ordinal)

@@ -13,7 +13,7 @@ namespace SecureMail.TestKit;
 /// command on a gateway's database.</summary>
 internal sealed class GatewayProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeLimit.Limit;
 
     private readonly Process _process;
     private readonly StringBuilder _said = new();

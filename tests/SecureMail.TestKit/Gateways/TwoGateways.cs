@@ -28,7 +28,7 @@ public sealed class TwoGateways : IAsyncDisposable
     public const string AnHoa = "H90.SL.101";
     public const string BinhMinh = "H90.SL.102";
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeLimit.Limit;
 
     // What the gateways say is shown where a run asks for it: SECUREMAIL_TEST_LOG=1.
     private static readonly ILoggerFactory Loggers = Environment.GetEnvironmentVariable("SECUREMAIL_TEST_LOG") is null

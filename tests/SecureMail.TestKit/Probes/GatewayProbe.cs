@@ -7,37 +7,53 @@ namespace SecureMail.TestKit.Probes;
 /// gateway could not do: time that has passed, rows that were damaged, work that falls due. Tests know the words here
 /// and no table; when the schema changes, a probe changes.
 /// </summary>
-/// <param name="owner">A connection string of the role that owns the schema.</param>
-internal sealed class GatewayProbe(string owner)
+internal sealed class GatewayProbe
 {
-    private readonly ProbeDatabase _database = new(owner);
+    private readonly string _owner;
+    private readonly ProbeDatabase _database;
+
+    /// <param name="owner">A connection string of the role that owns the schema.</param>
+    public GatewayProbe(string owner)
+    {
+        _owner = owner;
+        _database = new ProbeDatabase(owner);
+        Outgoing = new OutgoingProbe(_database);
+        Incoming = new IncomingProbe(_database);
+        Queue = new QueueProbe(_database);
+        Ledger = new LedgerProbe(_database);
+        Content = new ContentProbe(_database);
+        Jobs = new JobProbe(_database);
+        Clock = new ClockProbe(_database);
+        Commits = new CommitProbe(_database);
+        Restoration = new RestorationProbe(_database);
+    }
 
     /// <summary>Dispatches, transmissions, registers and notices.</summary>
-    public OutgoingProbe Outgoing { get; } = new(new ProbeDatabase(owner));
+    public OutgoingProbe Outgoing { get; }
 
     /// <summary>What was received and what became of it.</summary>
-    public IncomingProbe Incoming { get; } = new(new ProbeDatabase(owner));
+    public IncomingProbe Incoming { get; }
 
     /// <summary>Work and destinations.</summary>
-    public QueueProbe Queue { get; } = new(new ProbeDatabase(owner));
+    public QueueProbe Queue { get; }
 
     /// <summary>Entries, alarms and what peers showed of their ledgers.</summary>
-    public LedgerProbe Ledger { get; } = new(new ProbeDatabase(owner));
+    public LedgerProbe Ledger { get; }
 
     /// <summary>Encrypted contents and the keys they lie under.</summary>
-    public ContentProbe Content { get; } = new(new ProbeDatabase(owner));
+    public ContentProbe Content { get; }
 
     /// <summary>Background jobs, in our table and in Hangfire's.</summary>
-    public JobProbe Jobs { get; } = new(new ProbeDatabase(owner));
+    public JobProbe Jobs { get; }
 
     /// <summary>Writes outside of a named commit.</summary>
-    public CommitProbe Commits { get; } = new(new ProbeDatabase(owner));
+    public CommitProbe Commits { get; }
 
     /// <summary>What is known of clocks.</summary>
-    public ClockProbe Clock { get; } = new(new ProbeDatabase(owner));
+    public ClockProbe Clock { get; }
 
     /// <summary>A restoration from a backup, at the restored gateway and at its peers.</summary>
-    public RestorationProbe Restoration { get; } = new(new ProbeDatabase(owner));
+    public RestorationProbe Restoration { get; }
 
     /// <summary>A probe of the private cluster of an opened gateway.</summary>
     public static GatewayProbe Of(TestGateway node) =>
@@ -75,6 +91,9 @@ internal sealed class GatewayProbe(string owner)
         return counts.ToDictionary(c => c.Table, c => c.Rows);
     }
 
+    /// <summary>How many versions of the directory were imported.</summary>
+    public Task<long> DirectoriesAsync() => _database.CountAsync("gateway.directory");
+
     /// <summary>The newest version of the directory that was imported.</summary>
     public Task<long> DirectoryVersionAsync() =>
         _database.ScalarAsync<long>("SELECT max(version) FROM gateway.directory");
@@ -98,7 +117,7 @@ internal sealed class GatewayProbe(string owner)
     /// <summary>The data folder of the database server, which only a superuser may see.</summary>
     public async Task<string> DataFolderAsync() =>
         (await new ProbeDatabase(
-            new NpgsqlConnectionStringBuilder(owner) { Username = "postgres", Pooling = false }.ConnectionString)
+            new NpgsqlConnectionStringBuilder(_owner) { Username = "postgres", Pooling = false }.ConnectionString)
             .ScalarAsync<string>("SHOW data_directory"))!;
 
     /// <summary>Where the octets of this database's tables lie.</summary>

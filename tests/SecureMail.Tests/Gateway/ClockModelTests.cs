@@ -21,7 +21,10 @@ public sealed class ClockModelTests
             { "own clock flaps", "look own+3600 own-3600 look", false, false, null },
             { "database leaps", "look db+3600 look", true, true, null },
             { "both leap together", "look own+3600 db+3600 look", true, false, "stepped" },
-            { "both leap together and time passes", "look own+3600 db+3600 look wait600 look", false, false, "stepped" },
+            {
+                "both leap together and time passes", "look own+3600 db+3600 look wait600 look", false, false,
+                "stepped"
+            },
             { "both leap, time is short", "look own+3600 db+3600 look wait599 look", true, false, "stepped" },
             { "apart from the start", "db+120 look", false, true, "apart" },
             { "far apart from the start", "db+200 look", true, true, "apart" },

@@ -62,7 +62,8 @@ public class LedgerEntryTests
                     + new string('0', 64)
                     + "\",\"manifest\":\"sha256:"
                     + new string('a', 64)
-                    + "\"},\"kind\":\"dispatch.accepted\",\"object\":\"0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"prior\":\""
+                    + "\"},\"kind\":\"dispatch.accepted\","
+                    + "\"object\":\"0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"prior\":\""
                     + new string('1', 64)
                     + "\",\"time\":\"2026-03-01T08:04:05.678Z\",\"v\":1}");
 

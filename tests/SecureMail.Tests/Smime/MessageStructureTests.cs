@@ -10,7 +10,8 @@ namespace SecureMail.Tests.Smime;
 /// <summary>Where the signed and the encrypted part stand in a message, as attackers and relays put them.</summary>
 public sealed class MessageStructureTests
 {
-    private static readonly string Header = $"From: {Address}\r\nTo: xa@huyen.vn\r\nSubject: x\r\nMIME-Version: 1.0\r\n";
+    private static readonly string Header =
+        $"From: {Address}\r\nTo: xa@huyen.vn\r\nSubject: x\r\nMIME-Version: 1.0\r\n";
     private static readonly string Content = "Content-Type: text/plain; charset=utf-8\r\n\r\nPay 100.\r\n";
     private static readonly Lazy<Task<byte[]>> Detached = new(() => SignAsync(attached: false));
     private static readonly Lazy<Task<byte[]>> Attached = new(() => SignAsync(attached: true));
@@ -140,7 +141,8 @@ public sealed class MessageStructureTests
             $"{Header}Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=s\r\n\r\n"
             + $"--s\r\n{Content}\r\n--s--\r\n");
         (await VerdictAsync(mail)).ShouldBe(Verdict.Invalid);
-        var header = $"{Header}Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=s\r\n";
+        var header = Header
+            + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=s\r\n";
         (await VerdictAsync(Octets(header))).ShouldBe(Verdict.Invalid);
         (await VerdictAsync(Octets(Wrapped("mixed", EntityOf(header) + "\r\n")))).ShouldBe(Verdict.Unreadable);
     }
