@@ -65,7 +65,8 @@ internal static class GatewayCosts
                     });
                 print(
                     new GatewayCost(
-                        Dispatch, "ms of CPU a dispatch", cpu.ToDictionary(c => c.Key, c => c.Value * 1000 / Dispatches),
+                        Dispatch, "ms of CPU a dispatch",
+                        cpu.ToDictionary(c => c.Key, c => c.Value * 1000 / Dispatches),
                         await FloorAsync(pair), MostOfFloor: 5));
             }
 

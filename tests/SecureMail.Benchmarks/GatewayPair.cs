@@ -6,9 +6,10 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using Npgsql;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
 using SecureMail.TestKit;
+using SecureMail.TestKit.Probes;
 
 namespace SecureMail.Benchmarks;
 
@@ -138,15 +139,11 @@ internal sealed partial class GatewayPair : IAsyncDisposable
             await Running.RunAsync(
                 Program, Environment(), "send", "--config", ConfigurationOf("a"), "--json", "--from", Sender, "--to",
                 Recipient, "--notation", "CV/VPTU", "--subject", "V/v đo lường", document)).RootElement;
-        await using var connection = new NpgsqlConnection(SendersDatabase.ConnectionString("securemail_owner"));
-        await connection.OpenAsync();
-        await using var asked = new NpgsqlCommand(
-            "SELECT EXISTS (SELECT FROM gateway.transmission WHERE dispatch_id = $1 AND state = 'acknowledged')",
-            connection)
-        {
-            Parameters = { new() { Value = answer.GetProperty("dispatchId").GetGuid() } },
-        };
-        await UntilAsync(async () => await asked.ExecuteScalarAsync() is true, "the receipt");
+        var outgoing = new OutgoingProbe(new ProbeDatabase(SendersDatabase.ConnectionString("securemail_owner")));
+        var dispatch = answer.GetProperty("dispatchId").GetGuid();
+        await UntilAsync(
+            async () => await outgoing.TransmissionsAsync([TransmissionState.Acknowledged], dispatch: dispatch) == 1,
+            "the receipt");
     }
 
     public async ValueTask DisposeAsync()

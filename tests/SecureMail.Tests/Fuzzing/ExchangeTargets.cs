@@ -120,7 +120,8 @@ internal static class ExchangeTargets
     {
         // The capability that a peer announces is a hint, which is never refused.
         var lines = Encoding.Latin1.GetString(input).Split("\r\n");
-        var sizes = lines.SelectMany(l => LedgerField.ReadSizes(l[Math.Min(l.Length, LedgerField.Capability.Length)..]));
+        var name = LedgerField.Capability.Length;
+        var sizes = lines.SelectMany(l => LedgerField.ReadSizes(l[Math.Min(l.Length, name)..]));
         LedgerField.AskedIn(lines).ShouldBeOneOf([null, 0, .. sizes]);
         var evidence = LedgerField.Read(MailMessage.Parse(input, MimeReaderOptions.Received));
         if (evidence is null)

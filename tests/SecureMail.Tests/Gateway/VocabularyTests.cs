@@ -77,6 +77,8 @@ public sealed partial class VocabularyTests
         ("RetentionSweep.cs", "quarantine"), // the name of a retention rule
         ("RetentionSweep.cs", "retention"), // the object of an entry of the ledger
         ("InboxCommand.cs", "inbox"), // the name of the command
+        ("Program.cs", "inbox"),
+        ("Program.cs", "send"),
         ("SendCommand.cs", "send"), // the name of the command
         ("FileFormat.cs", "unknown"), // a file format
         ("SignatureFinding.cs", "INDETERMINATE"), // ETSI EN 319 102-1's indication
