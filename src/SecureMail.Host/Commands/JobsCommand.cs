@@ -1,10 +1,10 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using SecureMail.Exchange;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
-using SecureMail.Exchange;
 using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
