@@ -18,9 +18,11 @@ internal static class GatewayCosts
     public const string Idle = "host.idle";
     public const string Dispatch = "e2e.10k";
 
-    private const int Warm = 10;
+    // Until then the compiler works on what is called often.
+    private const int Warm = 60;
     private const int Dispatches = 30;
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Settles = TimeSpan.FromSeconds(30);
 
     // The signature of the document, that of the receipt, and the content key that the recipient's token opens.
     private const int TokenCalls = 3;
@@ -72,6 +74,7 @@ internal static class GatewayCosts
 
             if (wanted(Idle))
             {
+                await Task.Delay(Settles);
                 var cpu = await MeasureAsync(pair, () => Task.Delay(Rest));
                 print(
                     new GatewayCost(
