@@ -9,8 +9,8 @@ namespace SecureMail.Gateway.Health;
 /// a synchronous journal does not follow, since what was taken would be in no backup. The database is asked, so that
 /// all nodes and commands agree.
 /// </summary>
-internal sealed class BackupCheck(GatewayDatabase database, BackupOptions options, DatabaseTurn turn)
-    : DatabaseCheck(turn, CommitSignal.Of(database.Source))
+internal sealed class BackupCheck(GatewayDatabase database, BackupOptions options, TimeProvider time, DatabaseTurn turn)
+    : DatabaseCheck(turn, time, CommitSignal.Of(database.Source))
 {
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {

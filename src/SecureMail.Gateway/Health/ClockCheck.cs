@@ -3,7 +3,7 @@ using SecureMail.Gateway.Clock;
 namespace SecureMail.Gateway.Health;
 
 /// <summary>Whether the process' and the database's clock agree, and whether either was set.</summary>
-internal sealed class ClockCheck(ClockWatch clock, DatabaseTurn turn) : DatabaseCheck(turn)
+internal sealed class ClockCheck(ClockWatch clock, TimeProvider time, DatabaseTurn turn) : DatabaseCheck(turn, time)
 {
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using SecureMail.Storage;
 
@@ -7,14 +6,16 @@ namespace SecureMail.Gateway.Health;
 /// <summary>A health check that puts a small question to the database.</summary>
 /// <remarks>The checks take turns: one connection at a time, and the time limit of a check, which begins before its
 /// turn, covers the questions of all of them together.</remarks>
-/// <param name="commits">While this process commits nothing, an answer without an issue holds for three seconds. Null: it
-/// is asked for at each look.</param>
-internal abstract class DatabaseCheck(DatabaseTurn turn, CommitSignal? commits = null) : IHealthCheck
+/// <param name="commits">While this process commits nothing, an answer without an issue holds for three seconds. Null:
+/// it is asked for at each look.</param>
+internal abstract class DatabaseCheck(DatabaseTurn turn, TimeProvider time, CommitSignal? commits = null) : IHealthCheck
 {
     private static readonly TimeSpan HoldsAtRest = TimeSpan.FromSeconds(3);
 
     private Task _news = Task.CompletedTask;
     private long _askedAt;
+
+    protected TimeProvider Time => time;
 
     public async Task<HealthCheckResult> CheckHealthAsync(
         HealthCheckContext context, CancellationToken cancellationToken = default)
@@ -22,14 +23,14 @@ internal abstract class DatabaseCheck(DatabaseTurn turn, CommitSignal? commits =
         await turn.WaitAsync(cancellationToken);
         try
         {
-            if (!_news.IsCompleted && Stopwatch.GetElapsedTime(_askedAt) < HoldsAtRest)
+            if (!_news.IsCompleted && time.GetElapsedTime(_askedAt) < HoldsAtRest)
             {
                 return HealthChecks.Result([]);
             }
 
             var news = commits?.Next ?? Task.CompletedTask;
             var issues = await AskAsync(cancellationToken);
-            (_news, _askedAt) = (issues.Count == 0 ? news : Task.CompletedTask, Stopwatch.GetTimestamp());
+            (_news, _askedAt) = (issues.Count == 0 ? news : Task.CompletedTask, time.GetTimestamp());
             return HealthChecks.Result(issues);
         }
         finally

@@ -11,7 +11,7 @@ namespace SecureMail.Gateway.Health;
 /// </summary>
 internal sealed class QueueCheck(
     GatewayDatabase database, HealthOptions options, TimeProvider time, DatabaseTurn turn)
-    : DatabaseCheck(turn, CommitSignal.Of(database.Source))
+    : DatabaseCheck(turn, time, CommitSignal.Of(database.Source))
 {
     // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the
     // same.
@@ -23,12 +23,12 @@ internal sealed class QueueCheck(
 
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {
-        if (time.GetTimestamp() < _countAgainAt)
+        if (Time.GetTimestamp() < _countAgainAt)
         {
             return _depth;
         }
 
-        var began = time.GetTimestamp();
+        var began = Time.GetTimestamp();
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         // The limit is a literal for the planner; beyond it how many more there are makes no difference.
         var (outgoing, incoming, isAnyDead) = await connection.FindAsync<(long, long, bool)>(
@@ -60,8 +60,8 @@ internal sealed class QueueCheck(
             _depth.Add(HealthIssue.WorkGivenUp);
         }
 
-        var took = time.GetTimestamp() - began;
-        _countAgainAt = began + Math.Min(took * CountShare, time.TimestampFrequency * CountEvery);
+        var took = Time.GetTimestamp() - began;
+        _countAgainAt = began + Math.Min(took * CountShare, Time.TimestampFrequency * CountEvery);
         return _depth;
     }
 }
