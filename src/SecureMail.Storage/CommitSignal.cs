@@ -26,8 +26,8 @@ public sealed class CommitSignal
     /// <summary>The commits to this database.</summary>
     public static CommitSignal Of(NpgsqlDataSource database) => Of(database.ConnectionString);
 
-    /// <summary>Waits for a commit after <paramref name="next"/> was asked for, and for those that come with it; or until
-    /// the pause is over.</summary>
+    /// <summary>Waits for a commit after <paramref name="next"/> was asked for, and for those that come with it; or
+    /// until the pause is over.</summary>
     public static async Task PauseAsync(
         Task next, TimeSpan pause, TimeProvider time, CancellationToken cancellationToken)
     {

@@ -11,8 +11,9 @@ namespace SecureMail.Gateway.Clock;
 /// <remarks>
 /// Evidence (signatures, ledger entries, numbers of a year) bears the process' time. What is agreed between nodes
 /// (leases, retries, overdue, retention) goes by the database's time. How long something takes goes by the monotonic
-/// counter. docs/time.md says which use goes by which, and why. At each look of <see cref="Health.Admission"/>, which is each second, the three are
-/// compared by <see cref="ClockModel"/>. When the database's clock stepped, what lies ahead of it is moved along
+/// counter. docs/time.md says which use goes by which, and why. At each look of <see cref="Health.Admission"/>, which
+/// is each second, the three are compared by <see cref="ClockModel"/>. When the database's clock stepped, what lies
+/// ahead of it is moved along
 /// (<c>gateway.note_step</c>), and no span of time counts the step.
 /// While a clock is doubted nothing is signed, and nothing is refused, quarantined or numbered in another year for a
 /// reason of time: it waits. An anomaly has one entry in the ledger at its beginning and one at its end, however often
