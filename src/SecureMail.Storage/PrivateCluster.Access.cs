@@ -22,32 +22,60 @@ public sealed partial class PrivateCluster
     /// <summary>Writes both files where they differ. Answers whether they did.</summary>
     private async Task<bool> WriteAccessAsync(CancellationToken cancellationToken)
     {
+        var isNew = false;
+        foreach (var (name, text) in AccessFiles())
+        {
+            if (!await HoldsAsync(name, text, cancellationToken))
+            {
+                await ReplaceAsync(name, text, cancellationToken);
+                isNew = true;
+            }
+        }
+
+        return isNew;
+    }
+
+    /// <summary>Whether both files are as they must be.</summary>
+    private async Task<bool> IsAccessWrittenAsync(CancellationToken cancellationToken)
+    {
+        foreach (var (name, text) in AccessFiles())
+        {
+            if (!await HoldsAsync(name, text, cancellationToken))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private IEnumerable<(string Name, string Text)> AccessFiles()
+    {
         var lines = Roles.Select(role => MapLine(Environment.UserName, role));
         if (_account is not null && _account.User != Environment.UserName)
         {
             lines = lines.Append(MapLine(_account.User, Roles[0]));
         }
 
-        var ident = await ReplaceAsync("pg_ident.conf", lines, cancellationToken);
-        var hba = await ReplaceAsync(
-            "pg_hba.conf", [$"local all all peer map={Map}", $"local replication all peer map={Map}"],
-            cancellationToken);
-        return ident || hba;
+        yield return ("pg_ident.conf", TextOf(lines));
+        yield return (
+            "pg_hba.conf", TextOf([$"local all all peer map={Map}", $"local replication all peer map={Map}"]));
     }
 
     // Quoted, because the name of an account may have a backslash or a blank in it.
     private static string MapLine(string account, string role) => $"{Map} \"{account}\" {role}";
 
-    private async Task<bool> ReplaceAsync(
-        string name, IEnumerable<string> lines, CancellationToken cancellationToken)
-    {
-        var text = string.Join('\n', lines.Prepend("# SecureMail writes this file at each start.")) + "\n";
-        var path = Path.Combine(_data, name);
-        if (File.Exists(path) && text == await File.ReadAllTextAsync(path, cancellationToken))
-        {
-            return false;
-        }
+    private static string TextOf(IEnumerable<string> lines) =>
+        string.Join('\n', lines.Prepend("# SecureMail writes this file at each start.")) + "\n";
 
+    private async Task<bool> HoldsAsync(string name, string text, CancellationToken cancellationToken)
+    {
+        var path = Path.Combine(_data, name);
+        return File.Exists(path) && text == await File.ReadAllTextAsync(path, cancellationToken);
+    }
+
+    private async Task ReplaceAsync(string name, string text, CancellationToken cancellationToken)
+    {
         // The folder belongs to the server's account. A new file that takes the old one's place follows no link that
         // lies there.
         var made = Path.Combine(_data, $"{name}.{Guid.NewGuid():N}");
@@ -62,8 +90,7 @@ public sealed partial class PrivateCluster
                 "chown", ["--no-dereference", $"{_account.User}:{_account.Group}", made], cancellationToken);
         }
 
-        File.Move(made, path, overwrite: true);
-        return true;
+        File.Move(made, Path.Combine(_data, name), overwrite: true);
     }
 
     /// <summary>Makes a running server read the files again, and waits until it has.</summary>

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
@@ -38,6 +38,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         BinaryDirectory = bin;
         _users = users;
         _account = account;
+        Gateway = GatewayDatabase.ConnectionsOf(ConnectionString("securemail_gateway"));
     }
 
     /// <summary>The directory of the Unix socket; <c>psql -h</c> takes it.</summary>
@@ -45,6 +46,10 @@ public sealed partial class PrivateCluster : IAsyncDisposable
 
     /// <summary>The folder of the PostgreSQL programs in use.</summary>
     public string BinaryDirectory { get; }
+
+    /// <summary>Connections of the running gateway's role. The first one is open when the cluster was complete, so that
+    /// a command needs no other.</summary>
+    internal NpgsqlDataSource Gateway { get; }
 
     /// <summary>A connection string for one of the three roles.</summary>
     public string ConnectionString(string role, string database = DatabaseName) =>
@@ -81,11 +86,16 @@ public sealed partial class PrivateCluster : IAsyncDisposable
             var cluster = new PrivateCluster(data, sockets, bin, users, account);
             try
             {
-                await cluster.StartAsync(cancellationToken);
+                if (!await cluster.IsCompleteAsync(cancellationToken))
+                {
+                    await cluster.StartAsync(cancellationToken);
+                }
+
                 return cluster;
             }
             catch
             {
+                await cluster.Gateway.DisposeAsync();
                 await users.DisposeAsync();
                 throw;
             }
@@ -101,6 +111,7 @@ public sealed partial class PrivateCluster : IAsyncDisposable
             return;
         }
 
+        await Gateway.DisposeAsync();
         NpgsqlConnection.ClearAllPools();
         var path = _users.Name;
         using var guard = await ExclusiveAsync(
@@ -233,6 +244,27 @@ public sealed partial class PrivateCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether the server runs, lets in whom it shall, and has the roles and the database: each command asks,
+    /// and nearly always it is so.</summary>
+    private async Task<bool> IsCompleteAsync(CancellationToken cancellationToken)
+    {
+        // The roles are made in one statement, and the database after them.
+        if (!File.Exists(Path.Combine(_data, "postmaster.pid")) || !await IsAccessWrittenAsync(cancellationToken))
+        {
+            return false;
+        }
+
+        try
+        {
+            await using var connection = await Gateway.OpenConnectionAsync(cancellationToken);
+            return true;
+        }
+        catch (Exception e) when (e is NpgsqlException or IOException or SocketException)
+        {
+            return false;
+        }
+    }
+
     private async Task<bool> AnswersAsync(CancellationToken cancellationToken)
     {
         if (!File.Exists(Path.Combine(_data, "postmaster.pid")))
@@ -299,6 +331,14 @@ public sealed partial class PrivateCluster : IAsyncDisposable
                 above.UnixFileMode |= Traversable; // the umask may have taken it away
             }
 
+            const UnixFileMode Closed = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+            if (Directory.Exists(path)
+                && File.GetUnixFileMode(path) == Closed
+                && Directory.EnumerateFileSystemEntries(path).Any())
+            {
+                return; // it was complete before anything came into it
+            }
+
             await RunProgramAsync(
                 "install", ["-d", "-m", "0700", "-o", account.User, "-g", account.Group, path], cancellationToken);
             return;
@@ -334,78 +374,6 @@ public sealed partial class PrivateCluster : IAsyncDisposable
                 await Task.Delay(100, cancellationToken);
             }
         }
-    }
-
-    private Task<int> RunAsync(
-        string program, string[] arguments, CancellationToken cancellationToken, bool mayFail = false,
-        bool newSession = false, TimeSpan? patience = null)
-    {
-        var path = Path.Combine(BinaryDirectory, program);
-        List<string> line = [];
-        if (newSession)
-        {
-            line.AddRange(["setsid", "--wait"]);
-        }
-
-        if (_account is not null)
-        {
-            line.AddRange(["setpriv", "--reuid", _account.User, "--regid", _account.Group, "--init-groups"]);
-        }
-
-        line.Add(path);
-        line.AddRange(arguments);
-        return RunProgramAsync(line[0], line[1..], cancellationToken, mayFail, patience);
-    }
-
-    private static async Task<int> RunProgramAsync(
-        string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool mayFail = false,
-        TimeSpan? patience = null)
-    {
-        var start = new ProcessStartInfo(program)
-        {
-            UseShellExecute = false,
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
-            RedirectStandardInput = true,
-            WorkingDirectory = "/",
-        };
-        foreach (var argument in arguments)
-        {
-            start.ArgumentList.Add(argument);
-        }
-
-        start.Environment["LC_ALL"] = "C.UTF-8";
-        using var process =
-            Process.Start(start)
-            ?? throw new StorageUnavailableException(
-                StorageFault.ProgramFailed, [Path.GetFileName(program), ""], $"{program} did not start.");
-        process.StandardInput.Close();
-        // The server inherits the pipes of the program that starts it and keeps them open. Wait for the process, never
-        // for the end of its output.
-        var errors = new StringBuilder();
-        process.ErrorDataReceived += (_, line) => errors.AppendLine(line.Data);
-        process.BeginErrorReadLine();
-        process.OutputDataReceived += (_, _) => { };
-        process.BeginOutputReadLine();
-        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        timeout.CancelAfter(patience ?? TimeSpan.FromMinutes(2));
-        var exited = new TaskCompletionSource();
-        process.EnableRaisingEvents = true;
-        process.Exited += (_, _) => exited.TrySetResult();
-        if (process.HasExited)
-        {
-            exited.TrySetResult();
-        }
-
-        await exited.Task.WaitAsync(timeout.Token);
-        if (process.ExitCode != 0 && !mayFail)
-        {
-            var call = $"{Path.GetFileName(program)} {string.Join(' ', start.ArgumentList.Take(3))}";
-            var output = errors.ToString().Trim();
-            throw new StorageUnavailableException(StorageFault.ProgramFailed, [call, output], $"{call}: {output}");
-        }
-
-        return process.ExitCode;
     }
 
     private sealed record ServerAccount(string User, string Group)

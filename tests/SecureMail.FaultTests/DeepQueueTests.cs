@@ -195,7 +195,7 @@ public sealed class DeepQueueTests(PostgresFixture postgres, ITestOutputHelper o
         for (var n = 0; n < 21; n++)
         {
             var clock = Stopwatch.StartNew();
-            await pair.A.Node.Queue.NextDueAsync(["seal", "send", "judge", "receipt"], CancellationToken.None);
+            await pair.A.Node.Queue.NextAsync(["seal", "send", "judge", "receipt"], CancellationToken.None);
             await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
             await using var transaction = await connection.BeginTransactionAsync();
             await using var command = new Npgsql.NpgsqlCommand(

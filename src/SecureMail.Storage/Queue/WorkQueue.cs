@@ -285,18 +285,24 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             new { node = node + ":", except }, cancellationToken));
     }
 
-    /// <summary>How long until the next row of these kinds falls due; null when none waits. A row whose destination is
-    /// shut counts as due.</summary>
-    internal async Task<TimeSpan?> NextDueAsync(IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
+    /// <summary>When the first work of each of these kinds falls due, and when the first lease of it is over. A kind of
+    /// which there is neither is left out. A row whose destination is shut counts as due.</summary>
+    internal async Task<IReadOnlyList<NextWork>> NextAsync(
+        IReadOnlyCollection<string> kinds, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ScalarAsync<TimeSpan?>(
+        return await connection.ListAsync<NextWork>(
             $"""
-            SELECT greatest(min(due) - now(), interval '0') FROM unnest(@kinds) k CROSS JOIN LATERAL (
-              (SELECT run_at AS due FROM gateway.work WHERE kind = k AND state = '{WorkState.Ready}'
-                AND awaits_entry IS NULL ORDER BY run_at LIMIT 1)
-              UNION ALL (SELECT min(lease_until) + greatest(now() - @monotonic::timestamptz, interval '0')
-                FROM gateway.work WHERE kind = k AND state = '{WorkState.Leased}')) next
+            SELECT k AS Kind, ready.run_at - now() AS DueIn,
+              leased.lease_until + greatest(now() - @monotonic::timestamptz, interval '0') - now() AS LeaseOverIn
+            FROM unnest(@kinds) k
+            LEFT JOIN LATERAL (
+              SELECT run_at FROM gateway.work WHERE kind = k AND state = '{WorkState.Ready}' AND awaits_entry IS NULL
+              ORDER BY run_at LIMIT 1) ready ON true
+            LEFT JOIN LATERAL (
+              SELECT min(lease_until) AS lease_until FROM gateway.work
+              WHERE kind = k AND state = '{WorkState.Leased}') leased ON true
+            WHERE ready.run_at IS NOT NULL OR leased.lease_until IS NOT NULL
             """,
             new { kinds = kinds.ToArray(), monotonic = MonotonicNow() }, cancellationToken);
     }
@@ -366,6 +372,18 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             """,
             null, cancellationToken));
     }
+}
+
+/// <summary>What comes next of one kind of work.</summary>
+internal sealed class NextWork
+{
+    public required string Kind { get; init; }
+
+    /// <summary>Zero or less: now. Null: no work of this kind is ready.</summary>
+    public TimeSpan? DueIn { get; init; }
+
+    /// <summary>Zero or less: a lease is over. Null: there is none.</summary>
+    public TimeSpan? LeaseOverIn { get; init; }
 }
 
 /// <summary>A row that was leased just now.</summary>

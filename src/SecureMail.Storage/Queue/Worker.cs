@@ -10,8 +10,8 @@ namespace SecureMail.Storage.Queue;
 /// </summary>
 /// <remarks>
 /// The worker looks for work when this process committed something, when a handler ended, when work falls due, and
-/// once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work and lets handlers finish; what does not finish in time becomes ready when its
-/// lease ends.
+/// once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work
+/// and lets handlers finish; what does not finish in time becomes ready when its lease ends.
 /// </remarks>
 public sealed class Worker(
     WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time,
@@ -91,16 +91,22 @@ public sealed class Worker(
 
                 var news = queue.Commits.Next;
                 string[] idle = [.. handlers.Keys.Where(k => free[k].CurrentCount > 0)];
-                var due = idle.Length == 0 ? AtRest : await queue.NextDueAsync(idle, stop) ?? AtRest;
-                if (due > TimeSpan.Zero)
+                var next = idle.Length == 0 ? [] : await queue.NextAsync(idle, stop);
+                if (next.Any(n => n.LeaseOverIn <= TimeSpan.Zero))
                 {
-                    await CommitSignal.PauseAsync(news, due < AtRest ? due : AtRest, time, stop);
+                    await queue.ReclaimAsync(_owner, stop);
+                    next = await queue.NextAsync(idle, stop);
+                }
+
+                var pause = next.SelectMany(n => new[] { n.DueIn, n.LeaseOverIn }).Append(AtRest).Min()!.Value;
+                if (pause > TimeSpan.Zero)
+                {
+                    await CommitSignal.PauseAsync(news, pause, time, stop);
                     continue;
                 }
 
-                await queue.ReclaimAsync(_owner, stop);
                 var leased = 0;
-                foreach (var kind in idle)
+                foreach (var kind in next.Where(n => n.DueIn <= TimeSpan.Zero).Select(n => n.Kind))
                 {
                     foreach (
                         var item in await queue.LeaseAsync(

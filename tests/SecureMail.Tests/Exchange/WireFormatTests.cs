@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -13,14 +11,14 @@ namespace SecureMail.Tests.Exchange;
 /// refused by its type of error, whatever comes.</summary>
 public sealed class WireFormatTests : IDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("smwire").FullName;
+    private readonly WireSamples _samples = new();
 
-    public void Dispose() => Directory.Delete(_folder, recursive: true);
+    public void Dispose() => _samples.Dispose();
 
     [Fact]
     public void A_manifest_is_read_as_it_was_written()
     {
-        var manifest = SampleManifest();
+        var manifest = WireSamples.Manifest();
         var read = Manifest.Parse(manifest.ToBytes());
         read.ToBytes().ShouldBe(manifest.ToBytes());
         read.Fields.ShouldBe(manifest.Fields);
@@ -67,7 +65,7 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("/fields/issuedDate", "\"2026-02-30\"", "FORMAT_DAMAGED")]
     public void A_manifest_out_of_bounds_is_refused(string path, string value, string code)
     {
-        var json = Encoding.UTF8.GetString(SampleManifest().ToBytes());
+        var json = Encoding.UTF8.GetString(WireSamples.Manifest().ToBytes());
         Should.Throw<WireFormatException>(() => Manifest.Parse(Set(json, path, value))).Code.ShouldBe(code);
     }
 
@@ -78,12 +76,87 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("description", 500)]
     public void The_lengths_of_the_decree_are_taken_to_the_last_letter_and_no_further(string field, int longest)
     {
-        var json = Encoding.UTF8.GetString(SampleManifest().ToBytes());
+        var json = Encoding.UTF8.GetString(WireSamples.Manifest().ToBytes());
         Manifest.Parse(Set(json, "/fields/" + field, JsonSerializer.Serialize(new string('ậ', longest))));
         Should
             .Throw<WireFormatException>(() =>
                 Manifest.Parse(Set(json, "/fields/" + field, JsonSerializer.Serialize(new string('ậ', longest + 1)))))
             .Code.ShouldBe("MANIFEST_FIELD");
+    }
+
+    [Theory]
+    [InlineData("/sender/code", 30)]
+    [InlineData("/sender/name", 200)]
+    [InlineData("/recipients/1/code", 30)]
+    [InlineData("/recipients/1/name", 200)]
+    [InlineData("/documents/0/name", 255)]
+    [InlineData("/fields/signerInfo/position", 100)]
+    [InlineData("/fields/signerInfo/fullName", 50)]
+    public void Names_are_taken_to_the_last_letter_and_no_further(string path, int longest)
+    {
+        var json = Encoding.UTF8.GetString(WireSamples.Manifest().ToBytes());
+        Manifest.Parse(Set(json, path, JsonSerializer.Serialize("ậ")));
+        Manifest.Parse(Set(json, path, JsonSerializer.Serialize(new string('ậ', longest))));
+        IsRefused(Set(json, path, JsonSerializer.Serialize(new string('ậ', longest + 1))));
+        if (!path.StartsWith("/fields/signerInfo", StringComparison.Ordinal))
+        {
+            IsRefused(Set(json, path, "\"\""));
+        }
+    }
+
+    [Theory]
+    [InlineData("/fields/priority", 0, 4)]
+    [InlineData("/fields/pageAmount", 0, 999)]
+    [InlineData("/fields/issuedAmount", 0, 999)]
+    public void Numbers_are_taken_to_the_last_and_no_further(string path, int least, int most)
+    {
+        var json = Encoding.UTF8.GetString(WireSamples.Manifest().ToBytes());
+        Manifest.Parse(Set(json, path, $"{least}"));
+        Manifest.Parse(Set(json, path, $"{most}"));
+        IsRefused(Set(json, path, $"{least - 1}"));
+        IsRefused(Set(json, path, $"{most + 1}"));
+    }
+
+    [Fact]
+    public void A_manifest_has_as_many_addressees_and_documents_as_it_may_and_no_more()
+    {
+        var manifest = WireSamples.Manifest();
+        Party Addressee(int n) => new(new Guid(n + 1, 0, 0, new byte[8]), "A", "A");
+        DocumentDigest Document(int n) => manifest.Documents[0] with { Name = $"{n}.pdf" };
+        var most = manifest with
+        {
+            Recipients = [.. Enumerable.Range(0, 20_000).Select(Addressee)],
+            Documents = [.. Enumerable.Range(0, 500).Select(Document)],
+        };
+        most.Validate().ShouldBeNull();
+        (most with { Recipients = [.. most.Recipients, Addressee(20_000)] })
+            .Validate()
+            .ShouldBe("recipients");
+        (most with { Documents = [.. most.Documents, Document(500)] })
+            .Validate()
+            .ShouldBe("documents");
+        // One that is bad among good ones.
+        (most with { Recipients = [Addressee(1), Addressee(2) with { Code = "" }] }).Validate().ShouldBe("recipients");
+        (most with { Documents = [Document(1), Document(2) with { Length = -1 }] }).Validate().ShouldBe("documents");
+        (most with { Documents = [Document(1), Document(1)] }).Validate().ShouldBe("documents");
+    }
+
+    [Fact]
+    public void A_document_may_be_empty_and_has_a_name_and_a_type()
+    {
+        var document = WireSamples.Manifest().Documents[0];
+        (document with { Length = 0 }).IsValid.ShouldBeTrue();
+        (document with { MediaType = "application/" + new string('a', 115) }).IsValid.ShouldBeTrue();
+        (document with { MediaType = "application/" + new string('a', 116) }).IsValid.ShouldBeFalse();
+        foreach (var type in new[] { "", "pdf", "/", "application/", "/pdf", "application/pdf\n" })
+        {
+            (document with { MediaType = type }).IsValid.ShouldBeFalse(type);
+        }
+
+        foreach (var name in new[] { "", ".", "..", "/a", "\\a", "a/b", "a\tb" })
+        {
+            (document with { Name = name }).IsValid.ShouldBeFalse(name);
+        }
     }
 
     [Fact]
@@ -101,7 +174,7 @@ public sealed class WireFormatTests : IDisposable
                     Encoding.UTF8.GetBytes("{\"v\":1,\"x\":" + new string('[', 20) + new string(']', 20) + "}")))
             .Code.ShouldBe("FORMAT_DAMAGED");
         Should.Throw<WireFormatException>(() => Manifest.Parse("\"v\""u8.ToArray())).Code.ShouldBe("FORMAT_NO_VERSION");
-        var octets = SampleManifest().ToBytes();
+        var octets = WireSamples.Manifest().ToBytes();
         octets[octets.AsSpan().IndexOf("triệu"u8)] = 0xFF;
         Should.Throw<WireFormatException>(() => Manifest.Parse(octets)).Code.ShouldBe("FORMAT_DAMAGED");
         Should
@@ -112,7 +185,7 @@ public sealed class WireFormatTests : IDisposable
     [Fact]
     public void A_receipt_is_read_as_it_was_written_and_refused_out_of_bounds()
     {
-        var receipt = SampleReceipt();
+        var receipt = WireSamples.Receipt();
         Receipt.Parse(receipt.ToBytes()).ToBytes().ShouldBe(receipt.ToBytes());
         foreach (
             var bad in new[]
@@ -158,6 +231,26 @@ public sealed class WireFormatTests : IDisposable
             Should.Throw<WireFormatException>(() => Receipt.Parse(bad.ToBytes())).Code.ShouldBe("RECEIPT_FIELD");
         }
 
+        foreach (
+            var good in new[]
+            {
+                receipt with
+                {
+                    Reason = new(new string('A', 60), new string('ậ', 1000), new string('a', 1000)),
+                },
+                receipt with
+                {
+                    Verdict = new string('v', 60),
+                },
+                receipt with
+                {
+                    ArrivalNumber = 1,
+                },
+            })
+        {
+            Receipt.Parse(good.ToBytes()).ToBytes().ShouldBe(good.ToBytes());
+        }
+
         Should
             .Throw<WireFormatException>(() => Receipt.Parse(new byte[Receipt.MaxBytes + 1]))
             .Code.ShouldBe("FORMAT_TOO_LARGE");
@@ -189,6 +282,15 @@ public sealed class WireFormatTests : IDisposable
     public void Sizes_in_the_capability_are_a_hint(string parameter, long[] sizes) =>
         EvidenceField.ReadSizes(parameter).ShouldBe(sizes);
 
+    [Theory]
+    [InlineData("", null)]
+    [InlineData("PIPELINING|XLEDGERS 5|SIZE", null)]
+    [InlineData("PIPELINING|XLEDGER", 0L)]
+    [InlineData("PIPELINING|XLEDGER x", 0L)]
+    [InlineData("XLEDGER 9 5|SIZE", 9L)]
+    public void A_peer_asks_for_a_proof_from_the_first_size_that_it_names(string announced, long? size) =>
+        EvidenceField.AskedIn(announced.Split('|')).ShouldBe(size);
+
     [Fact]
     public void No_more_sizes_are_taken_than_proofs_are_brought() =>
         EvidenceField
@@ -198,7 +300,7 @@ public sealed class WireFormatTests : IDisposable
     [Fact]
     public void A_directory_is_read_as_it_was_written()
     {
-        var directory = SampleDirectory();
+        var directory = _samples.Directory();
         DirectoryDocument.Parse(directory.ToBytes()).ToBytes().ShouldBe(directory.ToBytes());
     }
 
@@ -207,7 +309,7 @@ public sealed class WireFormatTests : IDisposable
     {
         // A list that is absent, as before, or holds a name of tomorrow is taken; one that says nothing, or holds what
         // is no name, is its publisher's mistake.
-        var directory = SampleDirectory();
+        var directory = _samples.Directory();
         DirectoryDocument With(params string?[] names) =>
             directory with
             {
@@ -245,6 +347,9 @@ public sealed class WireFormatTests : IDisposable
         }
     }
 
+    private static void IsRefused(byte[] manifest) =>
+        Should.Throw<WireFormatException>(() => Manifest.Parse(manifest)).Code.ShouldBe("MANIFEST_FIELD");
+
     private static MailMessage Mail(byte[] octets) => MailMessage.Parse(octets);
 
     private static byte[] Set(string json, string path, string value)
@@ -279,80 +384,9 @@ public sealed class WireFormatTests : IDisposable
                 .Replace($"\"{Mark}\"", value, StringComparison.Ordinal));
     }
 
-    private static Manifest SampleManifest() =>
-        new()
-        {
-            DispatchId = Guid.Parse("0192f000-0000-7000-8000-00000000aaaa"),
-            Issued = DateTimeOffset.UnixEpoch.AddYears(56),
-            Sender = new Party(
-                Guid.Parse("0192f000-0000-7000-8000-000000000001"), "H90.SL.001", "Văn phòng Tỉnh ủy Sông Lam"),
-            Recipients =
-            [
-                new Party(Guid.Parse("0192f000-0000-7000-8000-000000000101"), "H90.SL.101", "Đảng ủy xã An Hòa"),
-                new Party(Guid.Parse("0192f000-0000-7000-8000-000000000102"), "H90.SL.102", "Đảng ủy xã Bình Minh"),
-            ],
-            Fields = new DispatchFields
-            {
-                Number = "36-HD/VPTW",
-                Subject = "V/v triệu tập hội nghị",
-                TypeName = "Công văn",
-                IssuedDate = new DateOnly(2026, 11, 21),
-                PageAmount = 3,
-                SignerInfo = new Signatory("Chánh Văn phòng", "Nguyễn Văn A"),
-                Priority = 1,
-            },
-            Documents = [new DocumentDigest("Công văn số 1.pdf", "application/pdf", 5, SHA256.HashData("hello"u8))],
-            Salt = new byte[32],
-        };
-
-    private static Receipt SampleReceipt() =>
-        new()
-        {
-            DispatchId = Guid.Parse("0192f000-0000-7000-8000-00000000aaaa"),
-            Sender = Guid.Parse("0192f000-0000-7000-8000-000000000001"),
-            Recipient = Guid.Parse("0192f000-0000-7000-8000-000000000101"),
-            Event = ReceiptEvent.RelayRejection,
-            Digest = new byte[32],
-            Verdict = "wrong-sender",
-            ArrivalNumber = 7,
-            Time = DateTimeOffset.UnixEpoch.AddYears(56),
-            Reason = new ReceiptReason("NOT_ADDRESSED_TO_US", "Không gửi cho cơ quan này.", "Not for us."),
-            Ledger = "AAAA",
-        };
-
-    private DirectoryDocument SampleDirectory()
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = new CertificateRequest("CN=x", key, HashAlgorithmName.SHA256).CreateSelfSigned(
-            DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(1));
-        var start = DateTimeOffset.UnixEpoch.AddYears(50);
-        AgencyRecord Agency(int n) =>
-            new(
-                Guid.Parse($"0192f000-0000-7000-8000-00000000010{n}"), null, null, start, null, "a.test",
-                [new AgencyName($"H90.SL.10{n}", $"Đảng ủy xã số {n}", $"vanthu@xa{n}.test", start, null)],
-                [new AgencyCertificate("sign", certificate.RawData)]);
-        using var ledger = Key("ledger", NoteKeyKind.Log);
-        using var cosigner = Key("cosigner", NoteKeyKind.Cosigner);
-        return new DirectoryDocument
-        {
-            Version = 1,
-            Issued = start,
-            Agencies = [Agency(1), Agency(2)],
-            Gateways =
-            [
-                new GatewayRecord(
-                    "a.test", "127.0.0.1", 2525, [new byte[32]], ledger.Verifier.ToString(),
-                    cosigner.Verifier.ToString()),
-            ],
-        };
-    }
-
-    private LedgerKey Key(string file, NoteKeyKind kind) =>
-        LedgerKey.Create(Path.Combine(_folder, file + Guid.NewGuid().ToString("N")), "a.test", kind);
-
     private LedgerEvidence SampleEvidence()
     {
-        using var key = Key("log", NoteKeyKind.Log);
+        using var key = _samples.Key(NoteKeyKind.Log);
         var entry = new LedgerEntry
         {
             Time = DateTimeOffset.UnixEpoch,
