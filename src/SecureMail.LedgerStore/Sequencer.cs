@@ -87,20 +87,27 @@ public sealed class Sequencer
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var backoff = _options.PollInterval;
+        var size = 0L;
         while (!cancellationToken.IsCancellationRequested)
         {
             try
             {
                 var news = CommitSignal.Of(_database).Next;
-                var covered = await RunOnceAsync(cancellationToken) is not null;
+                var checkpoint = await RunOnceAsync(cancellationToken);
                 backoff = _options.PollInterval;
-                if (covered)
+                if (checkpoint is null)
                 {
-                    await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
+                    await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
                 }
                 else
                 {
-                    await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
+                    // A full batch has more behind it.
+                    var isFull = checkpoint.Size - size >= _options.BatchSize;
+                    size = checkpoint.Size;
+                    if (!isFull)
+                    {
+                        await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
+                    }
                 }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)

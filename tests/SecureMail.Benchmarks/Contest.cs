@@ -18,6 +18,10 @@ internal sealed record Contest(
     /// <summary>CPU time so far, in microseconds. This process', unless the work is done by children.</summary>
     public Func<double> Clock { get; init; } = Interop.CpuMicroseconds;
 
+    /// <summary>What must be there before a call of either side, outside of the clock. A slice is one call
+    /// then.</summary>
+    public Func<Task>? Prepare { get; init; }
+
     /// <summary>
     /// Warms both sides up, then lets them take turns, beginning with the other one each round, and compares each round
     /// by itself: what slows the machine down slows both. Garbage of the round before is collected outside the clock;
@@ -59,6 +63,7 @@ internal sealed record Contest(
     {
         for (var start = Clock(); Clock() - start < seconds * 1e6;)
         {
+            await PrepareAsync();
             await Ours();
         }
     }
@@ -71,18 +76,23 @@ internal sealed record Contest(
         // Long enough for the compiler to have come to its second tier: it works in this process, and on its clock.
         while (Clock() - start < WarmUpMicroseconds || calls < 3)
         {
+            await PrepareAsync();
             var before = Clock();
             await Ours();
             ours = Clock() - before;
+            await PrepareAsync();
             Theirs();
             calls++;
         }
 
-        return (int)Math.Clamp(SliceMicroseconds / ours, 1, 200);
+        return Prepare is null ? (int)Math.Clamp(SliceMicroseconds / ours, 1, 200) : 1;
     }
+
+    private Task PrepareAsync() => Prepare?.Invoke() ?? Task.CompletedTask;
 
     private async Task<double> TimeAsync(Func<Task> work, int calls)
     {
+        await PrepareAsync();
         GC.Collect();
         GC.WaitForPendingFinalizers();
         var start = Clock();

@@ -28,7 +28,9 @@ internal static class Program
         using var contests = new CmsContests();
         using var curves = new CurveContests();
         using var tokens = new TokenContests();
-        (string Name, Func<Contest> Make)[] all = [.. contests.All, .. curves.All, .. tokens.All, .. StartUp.All];
+        await using var queues = new QueueContests();
+        (string Name, Func<Contest> Make)[] all = 
+            [.. contests.All, .. curves.All, .. tokens.All, .. queues.All, .. StartUp.All];
         string[] known =
             [.. all.Select(c => c.Name), .. CmsMemory.Names, .. GatewayCosts.Names, .. EndToEnd.Names];
         if (

@@ -145,27 +145,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.CommitAsync("queue.lease", c =>
             c.ListAsync<LeasedRow>(
-                $"""
-                {(subject is not null ? OfSubject
-                    : destinations is null ? Oldest(most)
-                    : LeaseByDestination.Pick(most, destinations))},
-                together AS MATERIALIZED (
-                  SELECT w.work_id FROM (
-                    SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id)
-                    WHERE p.batch IS NOT NULL) b
-                  CROSS JOIN LATERAL (
-                    SELECT work_id FROM gateway.work
-                    WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
-                      AND awaits_entry IS NULL AND run_at <= now()
-                    LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
-                UPDATE gateway.work w
-                SET state = '{WorkState.Leased}', lease_owner = @owner, lease_until = now() + @lease,
-                  attempts = attempts + 1
-                FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due
-                WHERE w.work_id = due.work_id
-                RETURNING w.work_id AS Id, w.subject AS Subject, w.attempts AS Attempts, w.failures AS Failures,
-                  w.acted_at AS ActedAt, w.lane AS Destination, now() AS LeasedAt, w.batch AS Batch
-                """,
+                LeaseStatement(most, destinations, ofSubject: subject is not null),
                 new { kind, owner, lease, subject }, cancellationToken));
         var items = rows.Select(r =>
                 (
@@ -187,6 +167,29 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 .Select(WorkItem.Together),
         ];
     }
+
+    internal static string LeaseStatement(int most, DestinationLimits? destinations, bool ofSubject) =>
+        $"""
+        {(ofSubject ? OfSubject
+            : destinations is null ? Oldest(most)
+            : LeaseByDestination.Pick(most, destinations))},
+        together AS MATERIALIZED (
+          SELECT w.work_id FROM (
+            SELECT DISTINCT p.lane, p.batch FROM gateway.work p JOIN pick USING (work_id)
+            WHERE p.batch IS NOT NULL) b
+          CROSS JOIN LATERAL (
+            SELECT work_id FROM gateway.work
+            WHERE kind = @kind AND lane = b.lane AND batch = b.batch AND state = '{WorkState.Ready}'
+              AND awaits_entry IS NULL AND run_at <= now()
+            LIMIT {LargestBatch} FOR UPDATE SKIP LOCKED) w)
+        UPDATE gateway.work w
+        SET state = '{WorkState.Leased}', lease_owner = @owner, lease_until = now() + @lease,
+          attempts = attempts + 1
+        FROM (SELECT work_id FROM pick UNION SELECT work_id FROM together) due
+        WHERE w.work_id = due.work_id
+        RETURNING w.work_id AS Id, w.subject AS Subject, w.attempts AS Attempts, w.failures AS Failures,
+          w.acted_at AS ActedAt, w.lane AS Destination, now() AS LeasedAt, w.batch AS Batch
+        """;
 
     private const string OfSubject = $"""
         WITH pick AS MATERIALIZED (

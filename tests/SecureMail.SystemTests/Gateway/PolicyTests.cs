@@ -58,4 +58,87 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         await Should.ThrowAsync<DirectoryException>(() =>
             pair.A.Node.Policy.ForbidAsync("X.Y.Z", null, "?", CancellationToken.None));
     }
+    [Fact]
+    public async Task Every_decision_is_listed_by_the_codes_that_people_know_and_stands_in_the_ledger()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        var book = pair.A.Node.Policy;
+        (await book.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+        var all = await book.ForbidAsync(null, TwoGateways.AnHoa, "Gửi qua huyện", CancellationToken.None);
+        var one = await book.ForbidAsync(
+            TwoGateways.Province, TwoGateways.BinhMinh, "Chờ bàn giao", CancellationToken.None);
+        var none = await book.ForbidAsync(TwoGateways.Province, null, "Tạm dừng", CancellationToken.None);
+        // A mark is kept as the decree writes it, and the last decision counts.
+        await book.SetSecrecyAsync(TwoGateways.Province, "MẬT", CancellationToken.None);
+        await book.SetSecrecyAsync(TwoGateways.Province, " to\u0302\u0301i mật ", CancellationToken.None);
+        PolicyLine[] rules =
+        [
+            new("route", all, null, TwoGateways.AnHoa, "Gửi qua huyện"),
+            new("route", one, TwoGateways.Province, TwoGateways.BinhMinh, "Chờ bàn giao"),
+            new("route", none, TwoGateways.Province, null, "Tạm dừng"),
+        ];
+        (await book.ListAsync(CancellationToken.None)).ShouldBe(
+            [.. rules, new("secrecy", null, TwoGateways.Province, null, "TỐI MẬT")]);
+
+        (await book.PermitAsync(one, CancellationToken.None)).ShouldBeTrue();
+        await book.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        await book.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        (await book.ListAsync(CancellationToken.None)).ShouldBe([rules[0], rules[2]]);
+        foreach (
+            var (kind, count) in new[]
+            {
+                (EntryKind.PolicyRouteForbidden, 3),
+                (EntryKind.PolicyRoutePermitted, 1),
+                (EntryKind.PolicySecrecyPermitted, 2),
+                (EntryKind.PolicySecrecyRefused, 2),
+            })
+        {
+            (await pair.A.Probe.Ledger.EntriesAsync(kind)).ShouldBe(count, kind);
+        }
+    }
+
+    [Fact]
+    public async Task An_agency_sends_up_to_the_mark_that_it_permitted_and_no_further()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "TỐI MẬT", CancellationToken.None);
+        foreach (
+            var (mark, code) in new[]
+            {
+                ("", null),
+                ("MẬT", null),
+                ("TỐI MẬT", null),
+                ("TUYỆT MẬT", "SECRECY_REFUSED"),
+            })
+        {
+            var fields = TwoGateways.Submission().Fields with { Secrecy = mark.Length == 0 ? null : mark };
+            var submission = TwoGateways.Submission(TwoGateways.AnHoa) with { Fields = fields };
+            (await RefusalOfAsync(pair, submission)).ShouldBe(code, mark);
+        }
+    }
+
+    [Fact]
+    public async Task A_rule_for_one_sender_does_not_stop_the_others_and_a_rule_for_all_stops_each()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        await pair.A.Node.Policy.ForbidAsync(
+            TwoGateways.BinhMinh, TwoGateways.AnHoa, "Chờ bàn giao", CancellationToken.None);
+        var submission = TwoGateways.Submission(TwoGateways.AnHoa);
+        (await RefusalOfAsync(pair, submission)).ShouldBeNull();
+        await pair.A.Node.Policy.ForbidAsync(TwoGateways.Province, null, "Tạm dừng", CancellationToken.None);
+        (await RefusalOfAsync(pair, submission)).ShouldBe("ROUTE_REFUSED");
+    }
+
+    private static async Task<string?> RefusalOfAsync(TwoGateways pair, Submission submission)
+    {
+        try
+        {
+            await pair.A.Node.SubmitAsync(submission, CancellationToken.None);
+            return null;
+        }
+        catch (SubmissionRefusedException e)
+        {
+            return e.Refusal.Code;
+        }
+    }
 }

@@ -115,6 +115,37 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     }
 
     [Fact]
+    public async Task A_full_batch_is_followed_at_once_by_what_is_behind_it()
+    {
+        await using var ledger = await LedgerDatabase.CreateAsync(postgres);
+        for (var i = 0; i < 6; i++)
+        {
+            await ledger.AppendAsync();
+        }
+
+        var all = new TaskCompletionSource();
+        var covered = 0;
+        var sequencer = ledger.NewSequencer(
+            (_, ids, _) =>
+            {
+                covered += ids.Count;
+                if (covered == 6)
+                {
+                    all.SetResult();
+                }
+
+                return Task.CompletedTask;
+            },
+            new SequencerOptions { BatchSize = 2 });
+        // The clock of the sequencer stands still, so no pause ever ends.
+        using var stop = new CancellationTokenSource();
+        var running = sequencer.RunAsync(stop.Token);
+        await all.Task.WaitAsync(TimeLimit.Limit);
+        await stop.CancelAsync();
+        await running;
+    }
+
+    [Fact]
     public async Task Writers_of_one_object_make_one_chain()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);

@@ -17,6 +17,17 @@ internal sealed class QueueProbe(ProbeDatabase database)
             """,
             kind, state, subject, destination, error);
 
+    /// <summary>Makes the queue what a worker finds after a long while: so many rows of one kind, all due, and no trace
+    /// of others.</summary>
+    public async Task FillAsync(string kind, int rows)
+    {
+        await database.ExecuteAsync("TRUNCATE gateway.work");
+        await database.ExecuteAsync(
+            "INSERT INTO gateway.work (kind, subject) SELECT $1, gen_random_uuid() FROM generate_series(1, $2)", kind,
+            rows);
+        await database.ExecuteAsync("VACUUM ANALYZE gateway.work");
+    }
+
     /// <summary>How much work there is but for sending to one recipient.</summary>
     /// <param name="recipient">The recipient's code.</param>
     public Task<long> CountExceptForAsync(string recipient) =>
