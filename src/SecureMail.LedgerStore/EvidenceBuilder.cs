@@ -30,16 +30,11 @@ public static class EvidenceBuilder
                 string.Create(CultureInfo.InvariantCulture, $"No checkpoint covers entry {entryId} yet."));
         }
 
-        var inclusion = await StoredLedger.InclusionProofAsync(connection, index, head.Size, cancellationToken);
-        var consistency = new SortedDictionary<long, IReadOnlyList<byte[]>>();
         // Our current size needs no proof. A size above ours cannot be proven, and the receiver notices that by itself.
-        foreach (
-            var size in peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(LedgerEvidence.MaxProofs))
-        {
-            consistency[size] = await StoredLedger.ConsistencyProofAsync(
-                connection, size, head.Size, cancellationToken);
-        }
-
+        long[] sizes =
+            [.. peerSizes.Where(size => size > 0 && size < head.Size).Distinct().Take(LedgerEvidence.MaxProofs)];
+        var (inclusion, consistency) = await StoredLedger.ProofsAsync(
+            connection, index, sizes, head.Size, cancellationToken);
         return new LedgerEvidence(stored.Body.ToArray(), index, head, inclusion, consistency, cosignatures);
     }
 }

@@ -12,8 +12,8 @@ public sealed record SequencerOptions
     /// <summary>The most entries that one checkpoint adds.</summary>
     public int BatchSize { get; init; } = 10_000;
 
-    /// <summary>The longest pause between two looks at the pending entries. It ends when this process commits
-    /// something (<see cref="CommitSignal"/>).</summary>
+    /// <summary>The longest pause between two looks at the pending entries. It ends when this process commits an entry
+    /// that work awaits (<see cref="CommitSignal"/>).</summary>
     public TimeSpan PollInterval { get; init; } = TimeSpan.FromMilliseconds(400);
 
     /// <summary>The shortest pause after a checkpoint. Under load one checkpoint covers what came meanwhile, instead of
@@ -32,7 +32,7 @@ public sealed record SequencerOptions
 /// <item>Read the last checkpoint and recompute its root from the stored tree. The checkpoint must be signed by this
 /// gateway's key and have the same root, else nothing is signed. Recovery after a crash is this same path.</item>
 /// <item>Take pending entries in the order of their ids, compare each body with its hash, append them, sign.</item>
-/// <item>Release the work that waited for the checkpoint (<c>onCovered</c>), notify, commit.</item>
+/// <item>Release the work that waited for the checkpoint (<c>onCovered</c>), commit.</item>
 /// </list>
 /// Before the commit nobody has seen the new checkpoint. A crash before the commit loses it. The next run signs another
 /// checkpoint, perhaps of the same size, which contradicts nothing that left the machine.
@@ -41,9 +41,6 @@ public sealed record SequencerOptions
 /// </summary>
 public sealed class Sequencer
 {
-    /// <summary>Each checkpoint is announced by NOTIFY on this channel. The payload is its size.</summary>
-    public const string CheckpointChannel = "ledger_checkpoint";
-
     private readonly NpgsqlDataSource _database;
     private readonly LedgerKey _key;
     private readonly SequencerOptions _options;
@@ -92,23 +89,23 @@ public sealed class Sequencer
         {
             try
             {
-                var news = CommitSignal.Of(_database).Next;
+                var news = CommitSignal.OfAwaitedEntries(_database).Next;
                 var checkpoint = await RunOnceAsync(cancellationToken);
                 backoff = _options.PollInterval;
-                if (checkpoint is null)
-                {
-                    await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
-                }
-                else
+                if (checkpoint is not null)
                 {
                     // A full batch has more behind it.
                     var isFull = checkpoint.Size - size >= _options.BatchSize;
                     size = checkpoint.Size;
-                    if (!isFull)
+                    if (isFull)
                     {
-                        await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
+                        continue;
                     }
+
+                    await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
                 }
+
+                await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -256,50 +253,33 @@ public sealed class Sequencer
     private async Task StoreAsync(
         NpgsqlTransaction transaction, Checkpoint checkpoint, long[] entryIds, CancellationToken cancellationToken)
     {
-        await using (
-            var insert = new NpgsqlCommand(
-                "INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)",
-                transaction.Connection, transaction)
+        await using var batch = new NpgsqlBatch(transaction.Connection, transaction)
+        {
+            BatchCommands =
             {
-                Parameters =
+                new("INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)")
                 {
-                    new() { Value = checkpoint.Size },
-                    new() { Value = checkpoint.Root.ToArray() },
-                    new() { Value = checkpoint.Note.ToArray() },
-                    new() { Value = _time.GetUtcNow() },
+                    Parameters =
+                    {
+                        new() { Value = checkpoint.Size },
+                        new() { Value = checkpoint.Root.ToArray() },
+                        new() { Value = checkpoint.Note.ToArray() },
+                        new() { Value = _time.GetUtcNow() },
+                    },
                 },
-            })
-        {
-            await insert.ExecuteNonQueryAsync(cancellationToken);
-        }
-        // Delete by id and not up to the largest id, because a smaller id may have been committed since the batch was
-        // read.
-        await using (
-            var delete = new NpgsqlCommand(
-                "DELETE FROM ledger.pending WHERE entry_id = ANY($1)", transaction.Connection, transaction)
-            {
-                Parameters = { new() { Value = entryIds } },
-            })
-        {
-            await delete.ExecuteNonQueryAsync(cancellationToken);
-        }
-
+                // Delete by id and not up to the largest id, because a smaller id may have been committed since the
+                // batch was read.
+                new("DELETE FROM ledger.pending WHERE entry_id = ANY($1)")
+                {
+                    Parameters = { new() { Value = entryIds } },
+                },
+            },
+        };
+        await batch.ExecuteNonQueryAsync(cancellationToken);
         if (_onCovered is not null)
         {
             await _onCovered(transaction, entryIds, cancellationToken);
         }
-
-        await ExecuteAsync(
-            transaction,
-            string.Create(CultureInfo.InvariantCulture, $"NOTIFY {CheckpointChannel}, '{checkpoint.Size}'"),
-            cancellationToken);
-    }
-
-    private static async Task ExecuteAsync(
-        NpgsqlTransaction transaction, string sql, CancellationToken cancellationToken)
-    {
-        await using var command = new NpgsqlCommand(sql, transaction.Connection, transaction);
-        await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
     private async Task<bool> TryDelayAsync(TimeSpan delay, CancellationToken cancellationToken)

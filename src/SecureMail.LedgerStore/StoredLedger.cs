@@ -230,6 +230,31 @@ public static class StoredLedger
         return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
     }
 
+    /// <summary>The inclusion proof of a leaf, and the consistency proof from each of the earlier sizes, all for the tree
+    /// of one size, by one query.</summary>
+    /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
+    public static async Task<(
+        IReadOnlyList<byte[]> Inclusion, SortedDictionary<long, IReadOnlyList<byte[]>> Consistency)> ProofsAsync(
+        NpgsqlConnection connection, long index, IReadOnlyCollection<long> earlier, long size,
+        CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(index);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, size);
+        var inclusion = TreeShape.Inclusion(index, size);
+        var consistency = earlier.Select(first => (First: first, Ranges: TreeShape.Consistency(first, size))).ToList();
+        var hashes = await TreeRows.RangesAsync(
+            connection, [.. inclusion, .. consistency.SelectMany(c => c.Ranges)], cancellationToken);
+        var proofs = new SortedDictionary<long, IReadOnlyList<byte[]>>();
+        var at = inclusion.Count;
+        foreach (var (first, ranges) in consistency)
+        {
+            proofs[first] = [.. hashes.Skip(at).Take(ranges.Count)];
+            at += ranges.Count;
+        }
+
+        return ([.. hashes.Take(inclusion.Count)], proofs);
+    }
+
     /// <summary>The root of the tree at that size (RFC 9162 §2.1.1). Size 0 is the empty tree.</summary>
     /// <exception cref="LedgerException">Damaged: a node of the tree is missing, or the tree never was that
     /// large.</exception>

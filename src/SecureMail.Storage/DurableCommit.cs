@@ -28,7 +28,7 @@ public static class DurableCommit
         await (Interceptor is { } intercept
             ? intercept(point, connection, () => transaction.CommitAsync(cancellationToken))
             : transaction.CommitAsync(cancellationToken));
-        CommitSignal.Of(connection.ConnectionString).Raise();
+        CommitSignal.RaiseFor(transaction, connection.ConnectionString);
     }
 
     /// <summary>

@@ -10,17 +10,23 @@ namespace SecureMail.Benchmarks;
 
 /// <summary>
 /// What a gateway costs as a whole, as CPU time of its process and of its PostgreSQL: at rest, and for one dispatch of
-/// 10 KB to one agency, judged, receipted and in both ledgers. The dispatch is compared with its floor: what the steps
-/// that cannot be left out cost by themselves in the same run.
+/// 10 KB to one agency, judged, receipted and in both ledgers, alone or among others. The dispatch is compared with its
+/// floor: what the steps that cannot be left out cost by themselves in the same run, where each dispatch has
+/// connections and checkpoints of its own.
 /// </summary>
 internal static class GatewayCosts
 {
     public const string Idle = "host.idle";
     public const string Dispatch = "e2e.10k";
+    public const string Together = "e2e.10k.together";
 
     // Until then the compiler works on what is called often.
     private const int Warm = 60;
     private const int Dispatches = 30;
+
+    // So many at a time: an agency's morning.
+    private const int AtATime = 8;
+    private const int DispatchesTogether = 64;
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan Settles = TimeSpan.FromSeconds(30);
 
@@ -34,7 +40,7 @@ internal static class GatewayCosts
     // The dispatch and the receipt go over one connection each.
     private const int Handshakes = 2;
 
-    public static IEnumerable<string> Names => [Idle, Dispatch];
+    public static IEnumerable<string> Names => [Idle, Dispatch, Together];
 
     public static async Task RunAsync(Func<string, bool> wanted, Action<GatewayCost> print)
     {
@@ -54,6 +60,7 @@ internal static class GatewayCosts
                 await pair.DispatchAsync(document);
             }
 
+            var floor = wanted(Dispatch) || wanted(Together) ? await FloorAsync(pair) : null;
             if (wanted(Dispatch))
             {
                 var cpu = await MeasureAsync(
@@ -68,8 +75,20 @@ internal static class GatewayCosts
                 print(
                     new GatewayCost(
                         Dispatch, "ms of CPU a dispatch",
-                        cpu.ToDictionary(c => c.Key, c => c.Value * 1000 / Dispatches),
-                        await FloorAsync(pair), MostOfFloor: 5));
+                        cpu.ToDictionary(c => c.Key, c => c.Value * 1000 / Dispatches), floor, MostOfFloor: 5));
+            }
+
+            if (wanted(Together))
+            {
+                var cpu = await MeasureAsync(
+                    pair,
+                    () => Parallel.ForEachAsync(
+                        Enumerable.Range(0, DispatchesTogether), new ParallelOptions { MaxDegreeOfParallelism = AtATime },
+                        async (_, _) => await pair.DispatchAsync(document)));
+                print(
+                    new GatewayCost(
+                        Together, "ms of CPU a dispatch",
+                        cpu.ToDictionary(c => c.Key, c => c.Value * 1000 / DispatchesTogether), floor, MostOfFloor: 5));
             }
 
             if (wanted(Idle))

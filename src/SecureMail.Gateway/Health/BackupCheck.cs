@@ -10,7 +10,7 @@ namespace SecureMail.Gateway.Health;
 /// all nodes and commands agree.
 /// </summary>
 internal sealed class BackupCheck(GatewayDatabase database, BackupOptions options, TimeProvider time, DatabaseTurn turn)
-    : DatabaseCheck(turn, time, CommitSignal.Of(database.Source))
+    : DatabaseCheck(turn, time, CommitSignal.OfReadyWork(database.Source))
 {
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {

@@ -6,7 +6,7 @@ namespace SecureMail.Gateway.Health;
 /// <summary>A health check that puts a small question to the database.</summary>
 /// <remarks>The checks take turns: one connection at a time, and the time limit of a check, which begins before its
 /// turn, covers the questions of all of them together.</remarks>
-/// <param name="commits">While this process commits nothing, an answer without an issue holds for three seconds. Null:
+/// <param name="commits">While this process commits no work, an answer without an issue holds for three seconds. Null:
 /// it is asked for at each look.</param>
 internal abstract class DatabaseCheck(DatabaseTurn turn, TimeProvider time, CommitSignal? commits = null) : IHealthCheck
 {

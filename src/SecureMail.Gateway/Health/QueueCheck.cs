@@ -11,7 +11,7 @@ namespace SecureMail.Gateway.Health;
 /// </summary>
 internal sealed class QueueCheck(
     GatewayDatabase database, HealthOptions options, TimeProvider time, DatabaseTurn turn)
-    : DatabaseCheck(turn, time, CommitSignal.Of(database.Source))
+    : DatabaseCheck(turn, time, CommitSignal.OfReadyWork(database.Source))
 {
     // Counting a deep queue costs: it may take up one part in fifty of the time, and is done each three seconds all the
     // same.

@@ -12,7 +12,7 @@ namespace SecureMail.Storage.Queue;
 /// transaction is undone. All times are the database's, so that nodes with different clocks agree on what a lease is.
 /// Work is done at least once; the rows of its subject see to it that its effect happens once. NOTIFY is not used,
 /// because PostgreSQL lets commits that notify pass one at a time. Workers look at the partial index when their process
-/// committed something (<see cref="CommitSignal"/>), and once a second for what others committed.
+/// committed work (<see cref="CommitSignal"/>), and once a second for what others committed.
 /// </remarks>
 public sealed class WorkQueue(NpgsqlDataSource database)
 {
@@ -23,7 +23,7 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// </summary>
     public Func<DateTime?> MonotonicNow { get; init; } = () => null;
 
-    internal CommitSignal Commits { get; } = CommitSignal.Of(database);
+    internal CommitSignal Commits { get; } = CommitSignal.OfReadyWork(database);
 
     /// <summary>Asks for work. Asking again for the same subject finds the same row, and makes it ready again where it
     /// is dead or held.</summary>
@@ -46,7 +46,8 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <inheritdoc cref="EnqueueAsync(NpgsqlTransaction, string, Guid, long?, string?, Guid?, CancellationToken)"/>
     public static async Task EnqueueAsync(
         NpgsqlTransaction transaction, string kind, IReadOnlyCollection<NewWork> work, long? awaitsEntry,
-        CancellationToken cancellationToken) =>
+        CancellationToken cancellationToken)
+    {
         await transaction.ExecuteAsync(
             $"""
             INSERT INTO gateway.work (kind, subject, awaits_entry, lane, batch)
@@ -65,6 +66,9 @@ public sealed class WorkQueue(NpgsqlDataSource database)
                 lanes = work.Select(w => w.Destination).ToArray(),
                 batches = work.Select(w => w.Batch).ToArray(),
             }, cancellationToken);
+        CommitSignal.Announce(
+            transaction, awaitsEntry is null ? CommittedRows.ReadyWork : CommittedRows.AwaitedEntries);
+    }
 
     /// <summary>Sees to it that there is the one row of a timer: work on the gateway itself that falls due again and
     /// again. It is due at once where it is new. A timer that was given up goes on.</summary>
@@ -89,10 +93,16 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     /// <summary>Frees the work that awaited these ledger entries. It runs in the sequencer's transaction, so that the
     /// checkpoint and the release are one commit.</summary>
     public static async Task ReleaseAsync(
-        NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken) =>
-        await transaction.ExecuteAsync(
+        NpgsqlTransaction transaction, IReadOnlyList<long> entries, CancellationToken cancellationToken)
+    {
+        var released = await transaction.ExecuteAsync(
             "UPDATE gateway.work SET awaits_entry = NULL, run_at = now() WHERE awaits_entry = ANY(@entries)",
             new { entries = entries.ToArray() }, cancellationToken);
+        if (released > 0)
+        {
+            CommitSignal.Announce(transaction, CommittedRows.ReadyWork);
+        }
+    }
 
     /// <summary>Locks the work on these subjects and answers for which of them a worker holds a lease.</summary>
     public static async Task<IReadOnlySet<Guid>> LockLeasedAsync(
@@ -122,14 +132,20 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             new { kind, subject }, cancellationToken);
 
     /// <summary>Makes work due now that waits for one of these reasons.</summary>
-    public static Task WakeAsync(
-        NpgsqlTransaction transaction, string[] reasons, CancellationToken cancellationToken) =>
-        transaction.ExecuteAsync(
+    public static async Task WakeAsync(
+        NpgsqlTransaction transaction, string[] reasons, CancellationToken cancellationToken)
+    {
+        var woken = await transaction.ExecuteAsync(
             $"""
             UPDATE gateway.work SET run_at = now()
             WHERE state = '{WorkState.Ready}' AND run_at > now() AND last_error = ANY(@reasons)
             """,
             new { reasons }, cancellationToken);
+        if (woken > 0)
+        {
+            CommitSignal.Announce(transaction, CommittedRows.ReadyWork);
+        }
+    }
 
     /// <summary>The most rows of one batch that are done in one go. RFC 5321 §4.5.3.1.8: a server takes a hundred
     /// recipients and need not take more.</summary>

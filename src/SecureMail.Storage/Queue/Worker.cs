@@ -9,7 +9,7 @@ namespace SecureMail.Storage.Queue;
 /// never starves validation.
 /// </summary>
 /// <remarks>
-/// The worker looks for work when this process committed something, when a handler ended, when work falls due, and
+/// The worker looks for work when this process committed work, when a handler ended, when work falls due, and
 /// once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work
 /// and lets handlers finish; what does not finish in time becomes ready when its lease ends.
 /// </remarks>

@@ -136,8 +136,13 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
 
                 return Task.CompletedTask;
             },
-            new SequencerOptions { BatchSize = 2 });
-        // The clock of the sequencer stands still, so no pause ever ends.
+            // No pause ends within this test.
+            new SequencerOptions
+            {
+                BatchSize = 2,
+                PollInterval = TimeSpan.FromDays(1),
+                BetweenCheckpoints = TimeSpan.FromDays(1),
+            });
         using var stop = new CancellationTokenSource();
         var running = sequencer.RunAsync(stop.Token);
         await all.Task.WaitAsync(TimeLimit.Limit);
@@ -229,7 +234,7 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
     }
 
     [Fact]
-    public async Task The_loop_covers_at_once_what_its_own_process_commits()
+    public async Task The_loop_covers_at_once_an_entry_that_work_of_its_own_process_awaits()
     {
         await using var ledger = await LedgerDatabase.CreateAsync(postgres);
         var covered = new SemaphoreSlim(0);
@@ -246,9 +251,13 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         {
             await ledger.Gateway.InTransactionAsync(
                 "test.append",
-                t => StoredLedger.AppendAsync(t, ledger.NewEntry(), CancellationToken.None),
+                async t =>
+                {
+                    await StoredLedger.AppendAsync(t, ledger.NewEntry(), CancellationToken.None);
+                    CommitSignal.Announce(t, CommittedRows.AwaitedEntries);
+                },
                 CancellationToken.None);
-            (await covered.WaitAsync(TimeSpan.FromSeconds(30))).ShouldBeTrue();
+            (await covered.WaitAsync(TimeLimit.Limit)).ShouldBeTrue();
         }
 
         await stop.CancelAsync();

@@ -47,6 +47,32 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
     }
 
     [Fact]
+    public async Task The_loops_of_a_process_hear_of_the_rows_that_they_look_for_and_of_no_others()
+    {
+        // What each commit wrote, and who hears of it: the worker, the sequencer.
+        await HearsAsync(t => WorkQueue.EnqueueAsync(t, "judge", Guid.NewGuid()), work: true, entries: false);
+        await HearsAsync(t => WorkQueue.EnqueueAsync(t, "seal", Guid.NewGuid(), 7), work: false, entries: true);
+        await HearsAsync(t => WorkQueue.ReleaseAsync(t, [8], CancellationToken.None), work: false, entries: false);
+        await HearsAsync(t => WorkQueue.ReleaseAsync(t, [7], CancellationToken.None), work: true, entries: false);
+        await HearsAsync(t => WorkQueue.WakeAsync(t, ["X"], CancellationToken.None), work: false, entries: false);
+        await HearsAsync(_ => Task.CompletedTask, work: false, entries: false);
+        await HearsAsync(
+            async t =>
+            {
+                await WorkQueue.EnqueueAsync(t, "receipt", Guid.NewGuid(), 9);
+                await WorkQueue.EnqueueAsync(t, "judge", Guid.NewGuid());
+            },
+            work: true, entries: true);
+
+        var heard = CommitSignal.OfReadyWork(_database).Next;
+        await using var connection = await _database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await WorkQueue.EnqueueAsync(transaction, "judge", Guid.NewGuid());
+        await transaction.RollbackAsync();
+        heard.IsCompleted.ShouldBeFalse();
+    }
+
+    [Fact]
     public async Task A_timer_has_one_row_for_all_nodes_and_falls_due_again_after_its_period()
     {
         using var stop = new CancellationTokenSource(Minute);
@@ -602,5 +628,13 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
     {
         await using var command = _owner.CreateCommand(sql);
         return await command.ExecuteScalarAsync();
+    }
+
+    private async Task HearsAsync(Func<NpgsqlTransaction, Task> write, bool work, bool entries)
+    {
+        var (ready, awaited) = (
+            CommitSignal.OfReadyWork(_database).Next, CommitSignal.OfAwaitedEntries(_database).Next);
+        await _database.InTransactionAsync("test.write", write, CancellationToken.None);
+        (ready.IsCompleted, awaited.IsCompleted).ShouldBe((work, entries));
     }
 }

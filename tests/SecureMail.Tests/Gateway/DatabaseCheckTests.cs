@@ -8,7 +8,8 @@ namespace SecureMail.Tests.Gateway;
 public sealed class DatabaseCheckTests
 {
     private readonly FakeTimeProvider _time = new();
-    private readonly CommitSignal _commits = CommitSignal.Of($"Database={Guid.NewGuid()}");
+    private readonly CommitSignal _commits = CommitSignal.Of(
+        $"Database={Guid.NewGuid()}", CommittedRows.ReadyWork);
 
     [Fact]
     public async Task An_answer_without_an_issue_holds_for_three_seconds_while_nothing_is_committed()
