@@ -88,12 +88,16 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
 
     // proc(5): utime, stime, cutime and cstime are the fields 14 to 17; the second may hold blanks, and ends with the
     // last parenthesis.
-    private static double Cpu(int process, bool withChildren)
+    private static double Cpu(int process, bool withChildren) => Seconds(process, 11..(withChildren ? 15 : 13));
+
+    /// <summary>CPU time of the children that have ended and were waited for, in steps of 10 ms.</summary>
+    public static double CpuSecondsOfEndedChildren(int process) => Seconds(process, 13..15);
+
+    private static double Seconds(int process, Range fields)
     {
         var stat = File.ReadAllText($"/proc/{process}/stat");
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return fields[11..(withChildren ? 15 : 13)].Sum(f => long.Parse(f, CultureInfo.InvariantCulture))
-            / TicksPerSecond;
+        return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[fields]
+            .Sum(f => long.Parse(f, CultureInfo.InvariantCulture)) / TicksPerSecond;
     }
 
     private static double Kilobytes(string file, string field)

@@ -30,17 +30,19 @@ public sealed partial class BenchmarkTests
     }
 
     [Fact]
-    public void Every_row_has_a_name_of_its_own_and_stands_on_the_page_of_figures()
+    public async Task Every_row_has_a_name_of_its_own_and_stands_on_the_page_of_figures()
     {
         using var contests = new CmsContests();
         using var curves = new CurveContests();
         using var tokens = new TokenContests();
+        await using var smtp = new SmtpContests();
         string[] names =
             [
                 .. contests.All.Select(c => c.Name),
                 .. curves.All.Select(c => c.Name),
                 .. tokens.All.Select(c => c.Name),
                 .. StartUp.All.Select(c => c.Name),
+                .. smtp.All.Select(c => c.Name),
                 .. CmsMemory.Names,
                 .. GatewayCosts.Names,
                 .. EndToEnd.Names,
@@ -49,10 +51,10 @@ public sealed partial class BenchmarkTests
         names.ShouldAllBe(n => RowName().IsMatch(n));
         names.ShouldContain("cms.decrypt-verify.25m.text");
         names.ShouldContain("cms.memory.decrypt-verify.200m");
-        var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "performance.md"));
+        var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "performance.md"));
         names.Where(n => !page.Contains($"`{n}`", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 
-    [GeneratedRegex(@"\A(cms|curve|token|host|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
+    [GeneratedRegex(@"\A(cms|curve|token|host|e2e|smtp|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
     private static partial Regex RowName();
 }
