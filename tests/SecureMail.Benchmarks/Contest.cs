@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace SecureMail.Benchmarks;
 
 /// <summary>One row of ratios: the same work on two sides.</summary>
@@ -22,6 +24,13 @@ internal sealed record Contest(
     /// then.</summary>
     public Func<Task>? Prepare { get; init; }
 
+    /// <summary>The peer's CPU time, where the sides are servers apart: then neither is charged with what the other
+    /// does behind its answers, and the rates by the wall clock are shown too. Null: both are on one clock.</summary>
+    public Func<double>? PeerClock { get; init; }
+
+    /// <summary>Calls of each side before it is measured, if time alone does not make as many.</summary>
+    public int WarmUpCalls { get; init; } = 3;
+
     /// <summary>
     /// Warms both sides up, then lets them take turns, beginning with the other one each round, and compares each round
     /// by itself: what slows the machine down slows both. Garbage of the round before is collected outside the clock;
@@ -35,27 +44,31 @@ internal sealed record Contest(
             Theirs();
             return Task.CompletedTask;
         };
-        var times = new (double Ours, double Theirs)[rounds];
+        var peerClock = PeerClock ?? Clock;
+        var times = new (Slice Ours, Slice Theirs)[rounds];
         for (var round = 0; round < rounds; round++)
         {
             if (round % 2 == 0)
             {
-                times[round].Ours = await TimeAsync(Ours, calls);
-                times[round].Theirs = await TimeAsync(theirs, calls);
+                times[round].Ours = await TimeAsync(Ours, calls, Clock);
+                times[round].Theirs = await TimeAsync(theirs, calls, peerClock);
             }
             else
             {
-                times[round].Theirs = await TimeAsync(theirs, calls);
-                times[round].Ours = await TimeAsync(Ours, calls);
+                times[round].Theirs = await TimeAsync(theirs, calls, peerClock);
+                times[round].Ours = await TimeAsync(Ours, calls, Clock);
             }
         }
 
-        double[] ratios = [.. times.Select(t => t.Theirs / t.Ours).Order()];
+        double[] ratios = [.. times.Select(t => t.Theirs.Cpu / t.Ours.Cpu).Order()];
         var tenth = rounds / 10;
         return new Ratio(
-            this, Median(ratios), ratios[tenth], ratios[^(tenth + 1)],
-            Median([.. times.Select(t => t.Ours).Order()]) / Units,
-            Median([.. times.Select(t => t.Theirs).Order()]) / Units);
+            this, Median(ratios), ratios[tenth], ratios[^(tenth + 1)], Median(times.Select(t => t.Ours.Cpu)) / Units,
+            Median(times.Select(t => t.Theirs.Cpu)) / Units)
+        {
+            OursPerSecond = Units / Median(times.Select(t => t.Ours.Wall)),
+            TheirsPerSecond = Units / Median(times.Select(t => t.Theirs.Wall)),
+        };
     }
 
     /// <summary>Our side alone, for so many seconds of CPU time.</summary>
@@ -74,7 +87,7 @@ internal sealed record Contest(
         var start = Clock();
         var ours = 0.0;
         // Long enough for the compiler to have come to its second tier: it works in this process, and on its clock.
-        while (Clock() - start < WarmUpMicroseconds || calls < 3)
+        while (Clock() - start < WarmUpMicroseconds || calls < WarmUpCalls)
         {
             await PrepareAsync();
             var before = Clock();
@@ -90,24 +103,37 @@ internal sealed record Contest(
 
     private Task PrepareAsync() => Prepare?.Invoke() ?? Task.CompletedTask;
 
-    private async Task<double> TimeAsync(Func<Task> work, int calls)
+    private async Task<Slice> TimeAsync(Func<Task> work, int calls, Func<double> clock)
     {
         await PrepareAsync();
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        var start = Clock();
+        var (start, wall) = (clock(), Stopwatch.GetTimestamp());
         for (var i = 0; i < calls; i++)
         {
             await work();
         }
 
-        return (Clock() - start) / calls;
+        var elapsed = Stopwatch.GetElapsedTime(wall);
+        return new Slice((clock() - start) / calls, elapsed.TotalSeconds / calls);
     }
 
+    private static double Median(IEnumerable<double> values) => Median([.. values.Order()]);
+
     private static double Median(double[] sorted) => (sorted[sorted.Length / 2] + sorted[(sorted.Length - 1) / 2]) / 2;
+
+    /// <summary>One call of a side: CPU time in microseconds, and seconds by the wall clock.</summary>
+    private readonly record struct Slice(double Cpu, double Wall);
 }
 
 /// <summary>What a contest came to: the median of its rounds' ratios, the range of the middle eight tenths of them, and
 /// median times a unit.</summary>
 internal sealed record Ratio(
-    Contest Contest, double Median, double Low, double High, double OurMicroseconds, double TheirMicroseconds);
+    Contest Contest, double Median, double Low, double High, double OurMicroseconds, double TheirMicroseconds)
+{
+    /// <summary>Units a second by the wall clock.</summary>
+    public required double OursPerSecond { get; init; }
+
+    /// <inheritdoc cref="OursPerSecond"/>
+    public required double TheirsPerSecond { get; init; }
+}

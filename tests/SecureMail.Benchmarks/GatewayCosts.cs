@@ -83,7 +83,8 @@ internal static class GatewayCosts
                 var cpu = await MeasureAsync(
                     pair,
                     () => Parallel.ForEachAsync(
-                        Enumerable.Range(0, DispatchesTogether), new ParallelOptions { MaxDegreeOfParallelism = AtATime },
+                        Enumerable.Range(0, DispatchesTogether),
+                        new ParallelOptions { MaxDegreeOfParallelism = AtATime },
                         async (_, _) => await pair.DispatchAsync(document)));
                 print(
                     new GatewayCost(

@@ -122,16 +122,20 @@ internal static unsafe partial class Interop
             : throw new InvalidOperationException("There is no CPU clock for children.");
     }
 
-    /// <summary>CPU time of all threads of this process, in microseconds.</summary>
-    public static double CpuMicroseconds()
-    {
-        if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, out var time) != 0)
-        {
-            throw new InvalidOperationException("There is no CPU clock for processes.");
-        }
+    [LibraryImport("libc")]
+    private static partial int clock_getcpuclockid(int process, out int clock);
 
-        return (time.Seconds * 1e6) + (time.Nanoseconds / 1e3);
-    }
+    /// <summary>CPU time of all threads of this process, in microseconds.</summary>
+    public static double CpuMicroseconds() =>
+        Read(CLOCK_PROCESS_CPUTIME_ID)
+        ?? throw new InvalidOperationException("There is no CPU clock for processes.");
+
+    /// <summary>The same of another process, whoever's it is; null when it has ended.</summary>
+    public static double? CpuMicroseconds(int process) =>
+        clock_getcpuclockid(process, out var clock) == 0 ? Read(clock) : null;
+
+    private static double? Read(int clock) =>
+        clock_gettime(clock, out var time) == 0 ? (time.Seconds * 1e6) + (time.Nanoseconds / 1e3) : null;
 
     [StructLayout(LayoutKind.Sequential)]
     private struct Timespec

@@ -27,26 +27,6 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
     /// <summary>CPU time, user's and system's, since the process began.</summary>
     public double CpuSeconds { get; private set; }
 
-    /// <summary>CPU seconds now, of a server with all its backends, and nothing else: that is cheap enough for the clock
-    /// of a contest.</summary>
-    public static double CpuOfServer(int postmaster)
-    {
-        var cpu = Cpu(postmaster, withChildren: true);
-        foreach (var backend in ChildrenOf(postmaster))
-        {
-            try
-            {
-                cpu += Cpu(backend, withChildren: false);
-            }
-            catch (IOException)
-            {
-                // It ended meanwhile, and counts with the postmaster's children the next time.
-            }
-        }
-
-        return cpu;
-    }
-
     /// <summary>Looks again. What has ended meanwhile keeps its last figures.</summary>
     public void Sample()
     {
@@ -82,7 +62,11 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
         // Backends that have ended are in the postmaster's count of its children, the others are asked themselves.
         var cpu = Cpu(process, withChildren: true);
         var (own, shared) = (0.0, 0.0);
-        foreach (var each in ChildrenOf(process).Append(process))
+        foreach (
+            var each in File.ReadAllText($"/proc/{process}/task/{process}/children")
+                .Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .Select(c => int.Parse(c, CultureInfo.InvariantCulture))
+                .Append(process))
         {
             try
             {
@@ -102,19 +86,18 @@ internal sealed class ProcessWatch(string name, int process, bool isServer = fal
             Math.Max(Peak, own / 1024), Math.Max(PeakShared, shared / 1024), Math.Max(CpuSeconds, cpu));
     }
 
-    private static IEnumerable<int> ChildrenOf(int parent) =>
-        File.ReadAllText($"/proc/{parent}/task/{parent}/children")
-            .Split(' ', StringSplitOptions.RemoveEmptyEntries)
-            .Select(c => int.Parse(c, CultureInfo.InvariantCulture));
-
     // proc(5): utime, stime, cutime and cstime are the fields 14 to 17; the second may hold blanks, and ends with the
     // last parenthesis.
-    private static double Cpu(int process, bool withChildren)
+    private static double Cpu(int process, bool withChildren) => Seconds(process, 11..(withChildren ? 15 : 13));
+
+    /// <summary>CPU time of the children that have ended and were waited for, in steps of 10 ms.</summary>
+    public static double CpuSecondsOfEndedChildren(int process) => Seconds(process, 13..15);
+
+    private static double Seconds(int process, Range fields)
     {
         var stat = File.ReadAllText($"/proc/{process}/stat");
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return fields[11..(withChildren ? 15 : 13)].Sum(f => long.Parse(f, CultureInfo.InvariantCulture))
-            / TicksPerSecond;
+        return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[fields]
+            .Sum(f => long.Parse(f, CultureInfo.InvariantCulture)) / TicksPerSecond;
     }
 
     private static double Kilobytes(string file, string field)

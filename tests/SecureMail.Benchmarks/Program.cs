@@ -22,6 +22,12 @@ internal static class Program
             return 0;
         }
 
+        if (args is [AcceptingGateway.Command, var data])
+        {
+            await AcceptingGateway.ServeHereAsync(data);
+            return 0;
+        }
+
         var json = args.Contains("--json");
         var profile = args.Contains("--profile");
         string[] names = [.. args.Where(a => a is not ("--json" or "--profile"))];
@@ -29,8 +35,9 @@ internal static class Program
         using var curves = new CurveContests();
         using var tokens = new TokenContests();
         await using var queues = new QueueContests();
-        (string Name, Func<Contest> Make)[] all = 
-            [.. contests.All, .. curves.All, .. tokens.All, .. queues.All, .. StartUp.All];
+        await using var smtp = new SmtpContests();
+        (string Name, Func<Contest> Make)[] all =
+            [.. contests.All, .. curves.All, .. tokens.All, .. queues.All, .. StartUp.All, .. smtp.All];
         string[] known =
             [.. all.Select(c => c.Name), .. CmsMemory.Names, .. GatewayCosts.Names, .. EndToEnd.Names];
         if (
@@ -95,11 +102,20 @@ internal static class Program
                         unit = contest.Unit,
                         oursMicroseconds = Math.Round(ratio.OurMicroseconds, 1),
                         peerMicroseconds = Math.Round(ratio.TheirMicroseconds, 1),
+                        oursPerSecond = contest.PeerClock is null ? (double?)null : Math.Round(ratio.OursPerSecond),
+                        peerPerSecond = contest.PeerClock is null ? (double?)null : Math.Round(ratio.TheirsPerSecond),
                     })
                 : string.Create(
                     CultureInfo.InvariantCulture,
                     $"{contest.Name,-38} {ratio.Median,7:0.00} {contest.Goal,6:0.00}  [{ratio.Low:0.00}, {ratio.High:0.00}]    {ratio.OurMicroseconds,9:0.0} µs {ratio.TheirMicroseconds,9:0.0} µs  a {contest.Unit}; {contest.Peer}"
                 ));
+        if (!json && contest.PeerClock is not null)
+        {
+            Console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{"",-38} {contest.Unit}s a second: {ratio.OursPerSecond:0}, the peer {ratio.TheirsPerSecond:0}"));
+        }
     }
 
     private static void Print(WholeTransfer whole, bool json)

@@ -9,7 +9,7 @@ internal sealed class QueueContests : IAsyncDisposable
 {
     private const string LeaseName = "queue.lease";
 
-    // Enough for the kernel's clock of processes, which counts hundredths of a second.
+    // Enough for the count of backends that ended, which goes by hundredths of a second.
     private const int Leases = 100;
     private const int Rows = 20_000;
 
@@ -60,7 +60,7 @@ internal sealed class QueueContests : IAsyncDisposable
         {
             Prepare = () => Load().FillAsync(),
             Clock = () => Interop.CpuMicroseconds() + Interop.ChildrenCpuMicroseconds()
-                + (ProcessWatch.CpuOfServer(Load().Postmaster) * 1e6),
+                + new ProcessTree(Load().Postmaster).CpuMicroseconds(),
         };
     }
 

@@ -108,6 +108,10 @@ public sealed class TestGateway : IAsyncDisposable
         }
     }
 
+    /// <summary>Takes mail until disposed, and does nothing with what was taken: no worker, no sequencer and no look at
+    /// the node's health runs.</summary>
+    public Task ListenAsync(CancellationToken cancellationToken) => Get<SmtpListener>().StartAsync(cancellationToken);
+
     public Task<SubmissionAnswer> SubmitAsync(Submission submission, CancellationToken cancellationToken) =>
         Get<OutboundFlow>().SubmitAsync(submission, cancellationToken);
 

@@ -36,6 +36,7 @@ public sealed partial class BenchmarkTests
         using var curves = new CurveContests();
         using var tokens = new TokenContests();
         await using var queues = new QueueContests();
+        await using var smtp = new SmtpContests();
         string[] names =
             [
                 .. contests.All.Select(c => c.Name),
@@ -43,6 +44,7 @@ public sealed partial class BenchmarkTests
                 .. tokens.All.Select(c => c.Name),
                 .. queues.All.Select(c => c.Name),
                 .. StartUp.All.Select(c => c.Name),
+                .. smtp.All.Select(c => c.Name),
                 .. CmsMemory.Names,
                 .. GatewayCosts.Names,
                 .. EndToEnd.Names,
@@ -55,6 +57,6 @@ public sealed partial class BenchmarkTests
         names.Where(n => !page.Contains($"`{n}`", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 
-    [GeneratedRegex(@"\A(cms|curve|token|queue|host|e2e|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
+    [GeneratedRegex(@"\A(cms|curve|token|queue|host|e2e|smtp|start)(\.[a-z0-9]+(-[a-z0-9]+)*)+\z")]
     private static partial Regex RowName();
 }

@@ -1,13 +1,12 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
-namespace SecureMail.PeerTests.Mail;
+namespace SecureMail.TestKit;
 
-/// <summary>A Postfix of its own, in a folder of its own, that takes mail on loopback and relays all of it, under TLS,
-/// to one port. Needs root, or sudo.</summary>
+/// <summary>A Postfix of its own, in a folder of its own, that takes mail on loopback. It relays all of it, under TLS,
+/// to one port, or holds all of it. Needs root, or sudo.</summary>
 internal sealed class Postfix : IAsyncDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("securemail-postfix-");
@@ -22,7 +21,9 @@ internal sealed class Postfix : IAsyncDisposable
 
     public X509Certificate2 Certificate { get; }
 
-    public static async Task<Postfix> StartAsync(int relayTo)
+    /// <param name="relayTo">The port of 127.0.0.1 that mail goes on to. Null: what was accepted stays in the hold
+    /// queue, which nothing reads (postsuper(1)).</param>
+    public static async Task<Postfix> StartAsync(int? relayTo)
     {
         using var key = RSA.Create(2048);
         var now = TimeProvider.System.GetUtcNow();
@@ -31,6 +32,8 @@ internal sealed class Postfix : IAsyncDisposable
             RSASignaturePadding.Pkcs1).CreateSelfSigned(now.AddDays(-1), now.AddDays(2));
         var postfix = new Postfix(TestPorts.Next(), certificate);
         var folder = postfix._folder.FullName;
+        var (relay, hold) =
+            relayTo is { } port ? ($"[127.0.0.1]:{port}", "") : ("", "check_client_access static:HOLD, ");
         await File.WriteAllTextAsync(Path.Combine(folder, "cert.pem"), certificate.ExportCertificatePem());
         await File.WriteAllTextAsync(Path.Combine(folder, "key.pem"), key.ExportPkcs8PrivateKeyPem());
         await File.WriteAllTextAsync(
@@ -46,7 +49,8 @@ internal sealed class Postfix : IAsyncDisposable
             mynetworks = 127.0.0.0/8
             inet_interfaces = 127.0.0.1
             inet_protocols = ipv4
-            relayhost = [127.0.0.1]:{relayTo}
+            relayhost = {relay}
+            smtpd_recipient_restrictions = {hold}permit_mynetworks, reject
             smtp_tls_security_level = encrypt
             smtpd_tls_security_level = may
             smtpd_tls_cert_file = {folder}/cert.pem
@@ -83,7 +87,21 @@ internal sealed class Postfix : IAsyncDisposable
         return postfix;
     }
 
-    public async Task<string> LogAsync() => await RunAsync($"cat '{_folder.FullName}/log'");
+    public Task<string> LogAsync() => AskAsync($"cat '{_folder.FullName}/log'");
+
+    /// <summary>The process that all others are children of.</summary>
+    public async Task<int> MasterAsync() =>
+        int.Parse(await AskAsync($"cat '{_folder.FullName}/queue/pid/master.pid'"), CultureInfo.InvariantCulture);
+
+    /// <summary>How many messages lie in the hold queue.</summary>
+    public async Task<int> CountHeldAsync() =>
+        int.Parse(
+            await AskAsync($"find '{_folder.FullName}/queue/hold' -type f | wc -l"), CultureInfo.InvariantCulture);
+
+    /// <summary>One message of the hold queue, header and body, with LF line ends.</summary>
+    public Task<string> ReadHeldAsync() =>
+        AskAsync(
+            $"postcat -c '{_folder.FullName}' -bh $(find '{_folder.FullName}/queue/hold' -type f | head -n 1)");
 
     public async ValueTask DisposeAsync()
     {
@@ -91,7 +109,25 @@ internal sealed class Postfix : IAsyncDisposable
         await RunAsync($"postfix -c '{_folder.FullName}' stop; rm -rf '{_folder.FullName}'");
     }
 
-    private static async Task<string> RunAsync(string script)
+    /// <summary>A daemon that the script starts inherits its outputs and keeps them open: reading them to their end
+    /// would wait for the daemon.</summary>
+    private static async Task RunAsync(string script)
+    {
+        using var process = Start(script);
+        await process.WaitForExitAsync();
+        process.ExitCode.ShouldBe(0, script);
+    }
+
+    private static async Task<string> AskAsync(string script)
+    {
+        using var process = Start(script);
+        var output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        process.ExitCode.ShouldBe(0, script);
+        return output;
+    }
+
+    private static Process Start(string script)
     {
         var root = string.Equals(Environment.UserName, "root", StringComparison.Ordinal);
         var start = new ProcessStartInfo(root ? "bash" : "sudo")
@@ -106,10 +142,6 @@ internal sealed class Postfix : IAsyncDisposable
         }
 
         start.Environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin";
-        using var process = Process.Start(start)!;
-        // The daemon inherits standard error and keeps it open: waiting for its end would wait for the daemon.
-        await process.WaitForExitAsync();
-        process.ExitCode.ShouldBe(0, script);
-        return script.StartsWith("cat", StringComparison.Ordinal) ? await process.StandardOutput.ReadToEndAsync() : "";
+        return Process.Start(start)!;
     }
 }
