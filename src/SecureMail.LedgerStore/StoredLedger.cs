@@ -25,7 +25,7 @@ public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, R
 /// </list>
 /// Append sends no NOTIFY. PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
 /// notifies and holds it through the flush to disk, so commits would wait for one another. Instead the sequencer looks
-/// for pending entries when its process committed something, and a few times a second for what others committed.
+/// for pending entries when its process committed one that work awaits, and a few times a second for the others.
 /// </summary>
 public static class StoredLedger
 {
@@ -53,7 +53,26 @@ public static class StoredLedger
     {
         ArgumentNullException.ThrowIfNull(transaction);
         ArgumentNullException.ThrowIfNull(entry);
-        entry = entry with { Prior = await LatestAsync(transaction, entry, cancellationToken) };
+        return await InsertAsync(
+            transaction, entry with { Prior = await LatestAsync(transaction, entry, cancellationToken) },
+            cancellationToken);
+    }
+
+    /// <summary>Appends the first entry of an object whose id was made for this transaction. Nobody else knows the id,
+    /// so there is no entry to chain to and no writer to wait for.</summary>
+    /// <exception cref="ArgumentException">The entry is not well formed, or has a prior.</exception>
+    public static Task<LedgerReceipt> AppendFirstAsync(
+        NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(transaction);
+        ArgumentNullException.ThrowIfNull(entry);
+        RequireNoPrior(entry);
+        return InsertAsync(transaction, entry, cancellationToken);
+    }
+
+    private static async Task<LedgerReceipt> InsertAsync(
+        NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
+    {
         var body = entry.ToBytes();
         var leafHash = MerkleTree.LeafHash(body);
         await using var command = new NpgsqlCommand(InsertEntry, transaction.Connection, transaction)
@@ -230,8 +249,8 @@ public static class StoredLedger
         return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
     }
 
-    /// <summary>The inclusion proof of a leaf, and the consistency proof from each of the earlier sizes, all for the tree
-    /// of one size, by one query.</summary>
+    /// <summary>The inclusion proof of a leaf, and the consistency proof from each of the earlier sizes, all for the
+    /// tree of one size, by one query.</summary>
     /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
     public static async Task<(
         IReadOnlyList<byte[]> Inclusion, SortedDictionary<long, IReadOnlyList<byte[]>> Consistency)> ProofsAsync(
@@ -270,12 +289,7 @@ public static class StoredLedger
     private static async Task<string?> LatestAsync(
         NpgsqlTransaction transaction, LedgerEntry entry, CancellationToken cancellationToken)
     {
-        if (entry.Prior is not null)
-        {
-            throw new ArgumentException(
-                "The ledger fills the prior of an entry; the caller must leave it null.", nameof(entry));
-        }
-
+        RequireNoPrior(entry);
         if (transaction.IsolationLevel is not (IsolationLevel.ReadCommitted or IsolationLevel.Unspecified))
         {
             throw new InvalidOperationException("An entry is appended at READ COMMITTED.");
@@ -295,6 +309,15 @@ public static class StoredLedger
         return await latest.ExecuteScalarAsync(cancellationToken) is byte[] hash
             ? Convert.ToHexStringLower(hash)
             : null;
+    }
+
+    private static void RequireNoPrior(LedgerEntry entry)
+    {
+        if (entry.Prior is not null)
+        {
+            throw new ArgumentException(
+                "The ledger fills the prior of an entry; the caller must leave it null.", nameof(entry));
+        }
     }
 
     private static async Task<List<long>> ReserveIdsAsync(

@@ -162,9 +162,9 @@ public sealed class GatewayDatabase : IAsyncDisposable
         return builder.Build();
     }
 
-    /// <summary>When a COMMIT waits for the journal (or another synchronous standby) and is cancelled, the server answers
-    /// it as committed, with a warning that nobody reads. Therefore the answer to a cancelled command is not waited for:
-    /// the connection breaks, and nothing counts as done.</summary>
+    /// <summary>When a COMMIT waits for the journal (or another synchronous standby) and is cancelled, the server
+    /// answers it as committed, with a warning that nobody reads. Therefore the answer to a cancelled command is not
+    /// waited for: the connection breaks, and nothing counts as done.</summary>
     private static string WithoutAnswerToCancel(string connectionString) =>
         new NpgsqlConnectionStringBuilder(connectionString) { CancellationTimeout = -1 }.ConnectionString;
 

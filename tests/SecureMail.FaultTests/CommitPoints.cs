@@ -51,7 +51,7 @@ internal static class CommitPoints
             ["queue.put-back"] = DestinationStartsLaterAsync,
             ["queue.lane-failed"] = DestinationStartsLaterAsync,
             ["queue.lane-reached"] = DestinationWasAwayAsync,
-            ["queue.reclaim"] = run => ExchangeAsync(run, visitA: true),
+            ["queue.reclaim"] = AbandonedWorkAsync,
             ["queue.reclaim-own"] = run => ExchangeAsync(run, visitA: false),
             ["queue.drop"] = StrayWorkAsync,
             ["queue.dead"] = PoisonDispatchAsync,
@@ -534,6 +534,16 @@ internal static class CommitPoints
     {
         await run.OpenAsync();
         await run.A.Probe.Queue.AddAsync(WorkKind.Validate);
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await Outcome.NothingLeftAsync(run.A, run.B);
+    }
+
+    /// <summary>The lease of a node that is gone is over.</summary>
+    private static async Task AbandonedWorkAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.Probe.Queue.AddLeasedAsync(WorkKind.Validate, TimeSpan.Zero);
         run.B.Run();
         await run.VisitAsync(run.A);
         await Outcome.NothingLeftAsync(run.A, run.B);

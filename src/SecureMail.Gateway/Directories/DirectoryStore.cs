@@ -55,7 +55,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     {
         var document = await ReadAsync(signed, cancellationToken);
         var digest = SHA256.HashData(signed);
-        // From this commit on every node goes by the new version.
+        // Within a second of this commit every node goes by the new version.
         await database.InTransactionAsync(
             "directory.import",
             async transaction =>

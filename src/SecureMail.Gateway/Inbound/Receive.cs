@@ -25,8 +25,15 @@ internal sealed class Receive(
     /// <summary>RCPT: only agencies of the directory that this gateway serves, and its administrator.</summary>
     public async Task<RecipientDecision> DecideRecipientAsync(string address, CancellationToken cancellationToken)
     {
+        var now = time.GetUtcNow();
+        // What is known is at most a second old. Whom it does not name, a version of this second may name.
+        if (directories.Known is { } known && FindAddressee(known, address, now) is not null)
+        {
+            return RecipientDecision.Accepted;
+        }
+
         var directory = await directories.CurrentAsync(cancellationToken);
-        return FindAddressee(directory, address, time.GetUtcNow()) is not null ? RecipientDecision.Accepted
+        return FindAddressee(directory, address, now) is not null ? RecipientDecision.Accepted
             // Names are dated. By a wrong clock an agency may not exist yet, or may have ended.
             : clock.IsDoubted ? RecipientDecision.ClockDoubted
             : RecipientDecision.Unknown;
@@ -111,7 +118,7 @@ internal sealed class Receive(
             var incoming = Guid.CreateVersion7(now);
             await IncomingTable.AddRecipientAsync(
                 transaction, incoming, received, addressee, recipient.Address, cancellationToken);
-            await StoredLedger.AppendAsync(
+            await StoredLedger.AppendFirstAsync(
                 transaction,
                 new LedgerEntry
                 {

@@ -71,6 +71,7 @@ public sealed class Worker(
         var running = new List<Task>();
         var free = handlers.ToDictionary(h => h.Key, h => new SemaphoreSlim(h.Value.Concurrency));
         var predecessor = true;
+        await using var grace = stop.Register(() => _abandon.CancelAfter(Grace));
         while (!stop.IsCancellationRequested)
         {
             try
@@ -108,9 +109,15 @@ public sealed class Worker(
                 var leased = 0;
                 foreach (var kind in next.Where(n => n.DueIn <= TimeSpan.Zero).Select(n => n.Kind))
                 {
+                    if (stop.IsCancellationRequested)
+                    {
+                        break;
+                    }
+
+                    // A stop does not cancel a lease: the database would have given it, and nobody would know.
                     foreach (
                         var item in await queue.LeaseAsync(
-                            kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Destinations, stop))
+                            kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Destinations, _abandon.Token))
                     {
                         leased++;
                         // The lease of this work ran out while we did it, and the work is leased to us again. The
@@ -118,7 +125,7 @@ public sealed class Worker(
                         List<WorkItem> begun = [.. item.All.Where(i => _underWay.TryAdd(i.Id, true))];
                         if (begun.Count > 0 && await MayBeginAsync(begun, handlers[kind]))
                         {
-                            await free[kind].WaitAsync(stop);
+                            await free[kind].WaitAsync(_abandon.Token);
                             running.Add(
                                 RunOneAsync(WorkItem.Together(begun), handlers[kind], free[kind], _abandon.Token));
                         }
@@ -143,7 +150,6 @@ public sealed class Worker(
             }
         }
 
-        _abandon.CancelAfter(Grace);
         await Task.WhenAll(running);
     }
 
