@@ -36,6 +36,9 @@ public static class SoftHsm
 
     public static string Folder => Home.Value;
 
+    // The file of each token with its label, its serial number and its PINs, as it was made.
+    private static Dictionary<string, byte[]> Descriptions { get; set; } = [];
+
     /// <summary>pkcs11-tool on a token of ours, logged in.</summary>
     public static Task ToolAsync(string label, params string[] arguments) =>
         RunAsync("pkcs11-tool", ["--module", Module, "--token-label", label, "--login", "--pin", Pin, .. arguments]);
@@ -68,6 +71,19 @@ public static class SoftHsm
             : throw new InvalidOperationException($"{file} ended with {process.ExitCode}: {error}");
     }
 
+    /// <summary>Gives tokens back that a killed process left without their description. SoftHSM writes the file anew
+    /// at each login, and is not made for a kill between its emptying and its writing.</summary>
+    public static void MendTokens()
+    {
+        foreach (var (path, octets) in Descriptions)
+        {
+            if (new FileInfo(path).Length == 0)
+            {
+                File.WriteAllBytes(path, octets);
+            }
+        }
+    }
+
     private static string Prepare()
     {
         var folder = Directory.CreateTempSubdirectory("smhsm").FullName;
@@ -84,6 +100,9 @@ public static class SoftHsm
                 .GetResult();
         }
 
+        Descriptions = Directory
+            .EnumerateFiles(folder, "token.object", SearchOption.AllDirectories)
+            .ToDictionary(path => path, File.ReadAllBytes);
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
         return folder;
     }

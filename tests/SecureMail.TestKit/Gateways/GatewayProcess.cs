@@ -117,6 +117,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         string? program, string? fault, string? temporary, IReadOnlyDictionary<string, string>? environment,
         params string[] arguments)
     {
+        SoftHsm.MendTokens();
         var dotnet =
             Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
         var start = new ProcessStartInfo(
