@@ -38,8 +38,8 @@ internal static class TreeRows
         NpgsqlConnection connection, IReadOnlyCollection<(long Index, long EntryId, byte[] Hash)> leaves,
         IReadOnlyCollection<(NodeId Id, byte[] Hash)> nodes, CancellationToken cancellationToken)
     {
-        // Two prepared statements in one go. A COPY is not prepared, and each takes three round trips; for the few rows
-        // of nearly every checkpoint it costs twice as much.
+        // Two prepared statements in one go. A COPY is not prepared, and each takes round trips of its own; nearly
+        // every checkpoint has few rows.
         await using var batch = new NpgsqlBatch(connection)
         {
             BatchCommands =
