@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Npgsql;
@@ -97,7 +98,9 @@ internal static class CommandLine
     public static int Report(Exception e, bool verbose)
     {
         var code = ExitOf(e);
-        var line = code == ExitCode.Software ? ErrorWords.OfSoftware(e) : ErrorWords.Of(e);
+        // What a gateway says of a fault of its own is for this person.
+        var line = code == ExitCode.Software && e is not GatewayProblemException
+            ? ErrorWords.OfSoftware(e) : ErrorWords.Of(e);
         Console.Error.WriteLine(verbose ? e.ToString() : line.ReplaceLineEndings(" "));
         return code;
     }
@@ -108,6 +111,10 @@ internal static class CommandLine
             UsageException => ExitCode.Usage,
             ConfigurationException c => c.Opens ? ExitCode.Data : ExitCode.NoInput,
             ErasureRefusedException or SubmissionRefusedException or NotPermittedException => ExitCode.NotPermitted,
+            GatewayProblemException { Status: HttpStatusCode.UnprocessableEntity } => ExitCode.NotPermitted,
+            GatewayProblemException { Status: HttpStatusCode.ServiceUnavailable } => ExitCode.Unavailable,
+            GatewayProblemException { Status: HttpStatusCode.InternalServerError } => ExitCode.Software,
+            GatewayProblemException => ExitCode.Data,
             DirectoryException { Code: ReasonCode.DirectoryMissing } => ExitCode.Unavailable,
             DirectoryException => ExitCode.NotPermitted,
             StorageUnavailableException or NpgsqlException => ExitCode.Unavailable,

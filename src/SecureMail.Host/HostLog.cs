@@ -16,4 +16,7 @@ internal static partial class HostLog
 
     [LoggerMessage(1003, LogLevel.Information, "Configured {Name} = {Value}")]
     public static partial void Configured(ILogger logger, string name, string value);
+
+    [LoggerMessage(1004, LogLevel.Error, "A request for {Path} failed by a fault of this program")]
+    public static partial void RequestFailed(ILogger logger, Exception fault, string path);
 }

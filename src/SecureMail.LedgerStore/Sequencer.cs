@@ -14,7 +14,7 @@ public sealed record SequencerOptions
 
     /// <summary>The longest pause between two looks at the pending entries. It ends when this process commits an entry
     /// that work awaits (<see cref="CommitSignal"/>).</summary>
-    public TimeSpan PollInterval { get; init; } = TimeSpan.FromMilliseconds(400);
+    public TimeSpan PollInterval { get; init; } = TimeSpan.FromSeconds(1);
 
     /// <summary>The shortest pause after a checkpoint. Under load one checkpoint covers what came meanwhile, instead of
     /// one for each entry.</summary>
@@ -151,9 +151,9 @@ public sealed class Sequencer
             }
         }
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        await AdvisoryLock.Sequencer.TakeAsync(transaction, cancellationToken);
-        var (frontier, _) = await RecomputeAsync(connection, cancellationToken);
-        var batch = await TakeAsync(connection, frontier.Size, cancellationToken);
+        var (last, leaves, pending) = await ReadAsync(transaction, cancellationToken);
+        var frontier = await RecomputeAsync(connection, last, leaves, cancellationToken);
+        var batch = Leaves(pending, frontier.Size);
         if (batch.Count == 0)
         {
             return null;
@@ -166,8 +166,9 @@ public sealed class Sequencer
         }
 
         var checkpoint = Checkpoint.Sign(_key, frontier.Size, frontier.Root());
-        await TreeRows.WriteAsync(connection, batch, nodes, cancellationToken);
-        await StoreAsync(transaction, checkpoint, batch.Select(leaf => leaf.EntryId).ToArray(), cancellationToken);
+        await StoreAsync(
+            transaction, checkpoint, TreeRows.Inserts(batch, nodes), batch.Select(leaf => leaf.EntryId).ToArray(),
+            cancellationToken);
         // The commit point of a checkpoint: after this commit it may leave the machine. A crash before it changes
         // nothing.
         await transaction.CommitAsync("ledger.checkpoint", cancellationToken);
@@ -175,20 +176,56 @@ public sealed class Sequencer
         return checkpoint;
     }
 
-    private async Task<(Frontier Frontier, Checkpoint? Last)> RecomputeAsync(
-        NpgsqlConnection connection, CancellationToken cancellationToken)
+    /// <summary>Waits for the lock; then reads the last checkpoint, the number of leaves and the pending
+    /// entries.</summary>
+    private async Task<(Checkpoint? Last, long Leaves, List<(long EntryId, byte[]? Hash, byte[]? Body)> Pending)>
+        ReadAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
     {
-        Checkpoint? last;
+        await using var batch = new NpgsqlBatch(transaction.Connection, transaction)
+        {
+            BatchCommands =
+            {
+                AdvisoryLock.Sequencer.Statement,
+                new(StoredLedger.SelectHead),
+                new("SELECT coalesce(max(idx) + 1, 0) FROM ledger.leaf"),
+                new(_takePending),
+            },
+        };
+        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
+        await reader.NextResultAsync(cancellationToken);
+        var last = await reader.ReadAsync(cancellationToken) ? HeadOf(reader.GetFieldValue<byte[]>(0)) : null;
+        await reader.NextResultAsync(cancellationToken);
+        await reader.ReadAsync(cancellationToken);
+        var leaves = reader.GetInt64(0);
+        await reader.NextResultAsync(cancellationToken);
+        var pending = new List<(long, byte[]?, byte[]?)>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            var isThere = !await reader.IsDBNullAsync(1, cancellationToken);
+            pending.Add(
+                (
+                    reader.GetInt64(0), isThere ? reader.GetFieldValue<byte[]>(1) : null,
+                    isThere ? reader.GetFieldValue<byte[]>(2) : null));
+        }
+
+        return (last, leaves, pending);
+    }
+
+    private static Checkpoint HeadOf(byte[] note)
+    {
         try
         {
-            last = await StoredLedger.HeadAsync(connection, cancellationToken);
+            return Checkpoint.Parse(note);
         }
         catch (LedgerException e)
         {
             throw new LedgerException(LedgerFault.Damaged, "The last checkpoint is not readable.", e);
         }
-        await using var count = new NpgsqlCommand("SELECT coalesce(max(idx) + 1, 0) FROM ledger.leaf", connection);
-        var leaves = (long)(await count.ExecuteScalarAsync(cancellationToken))!;
+    }
+
+    private async Task<Frontier> RecomputeAsync(
+        NpgsqlConnection connection, Checkpoint? last, long leaves, CancellationToken cancellationToken)
+    {
         var size = last?.Size ?? 0;
         if (leaves != size)
         {
@@ -201,7 +238,7 @@ public sealed class Sequencer
         var frontier = await TreeRows.FrontierAsync(connection, size, cancellationToken);
         if (last is null)
         {
-            return (frontier, null);
+            return frontier;
         }
 
         if (last.Origin != _key.Name || !last.IsSignedBy(_key.Verifier))
@@ -219,24 +256,17 @@ public sealed class Sequencer
                     $"The tree of {size} entries does not have the root its checkpoint states."));
         }
 
-        return (frontier, last);
+        return frontier;
     }
 
-    private async Task<List<(long Index, long EntryId, byte[] Hash)>> TakeAsync(
-        NpgsqlConnection connection, long size, CancellationToken cancellationToken)
+    /// <summary>The pending entries as the next leaves of the tree.</summary>
+    private static List<(long Index, long EntryId, byte[] Hash)> Leaves(
+        List<(long EntryId, byte[]? Hash, byte[]? Body)> pending, long size)
     {
-        await using var command = new NpgsqlCommand(_takePending, connection);
-        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
-        var batch = new List<(long, long, byte[])>();
-        while (await reader.ReadAsync(cancellationToken))
+        var leaves = new List<(long, long, byte[])>(pending.Count);
+        foreach (var (entryId, hash, body) in pending)
         {
-            var entryId = reader.GetInt64(0);
-            if (
-                await reader.IsDBNullAsync(1, cancellationToken)
-                || !MerkleTree
-                    .LeafHash(reader.GetFieldValue<byte[]>(2))
-                    .AsSpan()
-                    .SequenceEqual(reader.GetFieldValue<byte[]>(1)))
+            if (hash is null || body is null || !MerkleTree.LeafHash(body).AsSpan().SequenceEqual(hash))
             {
                 throw new LedgerException(
                     LedgerFault.Damaged,
@@ -245,36 +275,41 @@ public sealed class Sequencer
                         $"Entry {entryId} is missing or was changed before it was sequenced."));
             }
 
-            batch.Add((size + batch.Count, entryId, reader.GetFieldValue<byte[]>(1)));
+            leaves.Add((size + leaves.Count, entryId, hash));
         }
-        return batch;
+
+        return leaves;
     }
 
     private async Task StoreAsync(
-        NpgsqlTransaction transaction, Checkpoint checkpoint, long[] entryIds, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, Checkpoint checkpoint, IEnumerable<NpgsqlBatchCommand> tree, long[] entryIds,
+        CancellationToken cancellationToken)
     {
-        await using var batch = new NpgsqlBatch(transaction.Connection, transaction)
-        {
-            BatchCommands =
+        NpgsqlBatchCommand[] ours =
+        [
+            new("INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)")
             {
-                new("INSERT INTO ledger.checkpoint (size, root, note, time) VALUES ($1, $2, $3, $4)")
+                Parameters =
                 {
-                    Parameters =
-                    {
-                        new() { Value = checkpoint.Size },
-                        new() { Value = checkpoint.Root.ToArray() },
-                        new() { Value = checkpoint.Note.ToArray() },
-                        new() { Value = _time.GetUtcNow() },
-                    },
-                },
-                // Delete by id and not up to the largest id, because a smaller id may have been committed since the
-                // batch was read.
-                new("DELETE FROM ledger.pending WHERE entry_id = ANY($1)")
-                {
-                    Parameters = { new() { Value = entryIds } },
+                    new() { Value = checkpoint.Size },
+                    new() { Value = checkpoint.Root.ToArray() },
+                    new() { Value = checkpoint.Note.ToArray() },
+                    new() { Value = _time.GetUtcNow() },
                 },
             },
-        };
+            // Delete by id and not up to the largest id, because a smaller id may have been committed since the batch
+            // was read.
+            new("DELETE FROM ledger.pending WHERE entry_id = ANY($1)")
+            {
+                Parameters = { new() { Value = entryIds } },
+            },
+        ];
+        await using var batch = new NpgsqlBatch(transaction.Connection, transaction);
+        foreach (var statement in tree.Concat(ours))
+        {
+            batch.BatchCommands.Add(statement);
+        }
+
         await batch.ExecuteNonQueryAsync(cancellationToken);
         if (_onCovered is not null)
         {

@@ -25,7 +25,7 @@ public sealed record StoredEntry(long EntryId, long? Index, LedgerEntry Entry, R
 /// </list>
 /// Append sends no NOTIFY. PostgreSQL takes one lock for the whole cluster at the commit of every transaction that
 /// notifies and holds it through the flush to disk, so commits would wait for one another. Instead the sequencer looks
-/// for pending entries when its process committed one that work awaits, and a few times a second for the others.
+/// for pending entries when its process committed one that work awaits, and once a second for the others.
 /// </summary>
 public static class StoredLedger
 {
@@ -149,11 +149,12 @@ public static class StoredLedger
         return receipts;
     }
 
+    internal const string SelectHead = "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1";
+
     /// <summary>The latest checkpoint, or null if the log is empty.</summary>
     public static async Task<Checkpoint?> HeadAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        await using var command = new NpgsqlCommand(
-            "SELECT note FROM ledger.checkpoint ORDER BY size DESC LIMIT 1", connection);
+        await using var command = new NpgsqlCommand(SelectHead, connection);
         return await command.ExecuteScalarAsync(cancellationToken) is byte[] note ? Checkpoint.Parse(note) : null;
     }
 
@@ -227,30 +228,8 @@ public static class StoredLedger
         return (await ReadEntriesAsync(command, cancellationToken)).SingleOrDefault();
     }
 
-    /// <summary>The inclusion proof of a leaf in the tree of that size, from the leaf upwards (RFC 9162
-    /// §2.1.3.1).</summary>
-    /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
-    public static Task<IReadOnlyList<byte[]>> InclusionProofAsync(
-        NpgsqlConnection connection, long index, long size, CancellationToken cancellationToken)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(index);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, size);
-        return TreeRows.RangesAsync(connection, TreeShape.Inclusion(index, size), cancellationToken);
-    }
-
-    /// <summary>The proof that the tree of size <paramref name="second"/> only appended to the tree of size
-    /// <paramref name="first"/> (RFC 9162 §2.1.4.1).</summary>
-    /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
-    public static Task<IReadOnlyList<byte[]>> ConsistencyProofAsync(
-        NpgsqlConnection connection, long first, long second, CancellationToken cancellationToken)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(first);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(first, second);
-        return TreeRows.RangesAsync(connection, TreeShape.Consistency(first, second), cancellationToken);
-    }
-
-    /// <summary>The inclusion proof of a leaf, and the consistency proof from each of the earlier sizes, all for the
-    /// tree of one size, by one query.</summary>
+    /// <summary>For the tree of one size, by one query: the inclusion proof of a leaf, from the leaf upwards (RFC 9162
+    /// §2.1.3.1), and from each of the earlier sizes the proof that the tree only appended since (§2.1.4.1).</summary>
     /// <exception cref="LedgerException">Damaged: a node of the tree is missing.</exception>
     public static async Task<(
         IReadOnlyList<byte[]> Inclusion, SortedDictionary<long, IReadOnlyList<byte[]>> Consistency)> ProofsAsync(
@@ -259,6 +238,12 @@ public static class StoredLedger
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, size);
+        foreach (var first in earlier)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(first, nameof(earlier));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(first, size, nameof(earlier));
+        }
+
         var inclusion = TreeShape.Inclusion(index, size);
         var consistency = earlier.Select(first => (First: first, Ranges: TreeShape.Consistency(first, size))).ToList();
         var hashes = await TreeRows.RangesAsync(
@@ -297,17 +282,21 @@ public static class StoredLedger
 
         // Entries of one object are chained under this lock. Two objects may share a hash; then their writers only wait
         // for each other.
-        await AdvisoryLock.LedgerObject(entry.Object).TakeAsync(transaction, cancellationToken);
-        // A statement of its own, because at READ COMMITTED it then sees entries that were committed during the wait
-        // for the lock.
-        await using var latest = new NpgsqlCommand(
-            "SELECT leaf_hash FROM ledger.entry WHERE object = $1 ORDER BY entry_id DESC LIMIT 1",
-            transaction.Connection, transaction)
+        await using var latest = new NpgsqlBatch(transaction.Connection, transaction)
         {
-            Parameters = { new() { Value = entry.Object } },
+            BatchCommands =
+            {
+                AdvisoryLock.LedgerObject(entry.Object).Statement,
+                new("SELECT leaf_hash FROM ledger.entry WHERE object = $1 ORDER BY entry_id DESC LIMIT 1")
+                {
+                    Parameters = { new() { Value = entry.Object } },
+                },
+            },
         };
-        return await latest.ExecuteScalarAsync(cancellationToken) is byte[] hash
-            ? Convert.ToHexStringLower(hash)
+        await using var reader = await latest.ExecuteReaderAsync(cancellationToken);
+        await reader.NextResultAsync(cancellationToken);
+        return await reader.ReadAsync(cancellationToken)
+            ? Convert.ToHexStringLower(reader.GetFieldValue<byte[]>(0))
             : null;
     }
 

@@ -34,38 +34,31 @@ internal static class TreeRows
         return new Frontier(size, peaks.Select(id => hashes[id]));
     }
 
-    public static async Task WriteAsync(
-        NpgsqlConnection connection, IReadOnlyCollection<(long Index, long EntryId, byte[] Hash)> leaves,
-        IReadOnlyCollection<(NodeId Id, byte[] Hash)> nodes, CancellationToken cancellationToken)
-    {
-        // Two prepared statements in one go. A COPY is not prepared, and each takes round trips of its own; nearly
-        // every checkpoint has few rows.
-        await using var batch = new NpgsqlBatch(connection)
-        {
-            BatchCommands =
+    /// <summary>The statements that insert leaves and complete subtrees. They are prepared, and share an exchange with
+    /// others; a COPY is not and does not, and nearly every checkpoint has few rows.</summary>
+    public static IEnumerable<NpgsqlBatchCommand> Inserts(
+        IReadOnlyCollection<(long Index, long EntryId, byte[] Hash)> leaves,
+        IReadOnlyCollection<(NodeId Id, byte[] Hash)> nodes) =>
+        [
+            new("INSERT INTO ledger.leaf (idx, entry_id, hash) SELECT * FROM unnest($1, $2, $3)")
             {
-                new("INSERT INTO ledger.leaf (idx, entry_id, hash) SELECT * FROM unnest($1, $2, $3)")
+                Parameters =
                 {
-                    Parameters =
-                    {
-                        new() { Value = leaves.Select(l => l.Index).ToArray() },
-                        new() { Value = leaves.Select(l => l.EntryId).ToArray() },
-                        new() { Value = leaves.Select(l => l.Hash).ToArray() },
-                    },
-                },
-                new("INSERT INTO ledger.node (level, idx, hash) SELECT * FROM unnest($1, $2, $3)")
-                {
-                    Parameters =
-                    {
-                        new() { Value = nodes.Select(n => (short)n.Id.Level).ToArray() },
-                        new() { Value = nodes.Select(n => n.Id.Index).ToArray() },
-                        new() { Value = nodes.Select(n => n.Hash).ToArray() },
-                    },
+                    new() { Value = leaves.Select(l => l.Index).ToArray() },
+                    new() { Value = leaves.Select(l => l.EntryId).ToArray() },
+                    new() { Value = leaves.Select(l => l.Hash).ToArray() },
                 },
             },
-        };
-        await batch.ExecuteNonQueryAsync(cancellationToken);
-    }
+            new("INSERT INTO ledger.node (level, idx, hash) SELECT * FROM unnest($1, $2, $3)")
+            {
+                Parameters =
+                {
+                    new() { Value = nodes.Select(n => (short)n.Id.Level).ToArray() },
+                    new() { Value = nodes.Select(n => n.Id.Index).ToArray() },
+                    new() { Value = nodes.Select(n => n.Hash).ToArray() },
+                },
+            },
+        ];
 
     private static async Task<Dictionary<NodeId, byte[]>> ReadAsync(
         NpgsqlConnection connection, HashSet<NodeId> wanted, CancellationToken cancellationToken)

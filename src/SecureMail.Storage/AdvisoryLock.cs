@@ -49,11 +49,18 @@ public readonly record struct AdvisoryLock
     public static AdvisoryLock Resend(string peer) => Named("securemail resend " + peer);
 
     /// <summary>Waits for the lock and holds it to the end of the transaction.</summary>
-    public Task TakeAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken) =>
+    public async Task TakeAsync(NpgsqlTransaction transaction, CancellationToken cancellationToken)
+    {
+        await using var batch = new NpgsqlBatch(transaction.Connection, transaction) { BatchCommands = { Statement } };
+        await batch.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <summary>Does the same at the head of a batch. What follows in the batch sees what was committed during the
+    /// wait, because at READ COMMITTED each statement has a snapshot of its own.</summary>
+    public NpgsqlBatchCommand Statement =>
         Name is null
-            ? transaction.ExecuteAsync("SELECT pg_advisory_xact_lock(@Number)", new { Number }, cancellationToken)
-            : transaction.ExecuteAsync(
-                "SELECT pg_advisory_xact_lock(hashtextextended(@Name, 0))", new { Name }, cancellationToken);
+            ? new("SELECT pg_advisory_xact_lock($1)") { Parameters = { new() { Value = Number } } }
+            : new("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))") { Parameters = { new() { Value = Name } } };
 
     /// <summary>Waits for a numbered lock and holds it until the connection closes.</summary>
     public Task TakeForConnectionAsync(NpgsqlConnection connection, CancellationToken cancellationToken) =>

@@ -19,6 +19,9 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
     private byte[] _row = ArrayPool<byte>.Shared.Rent((int)Math.Min(length, BlobRow.Size) + BlobRow.TagSize + 1);
     private int _loaded = -1;
 
+    // The length of the first row, where it was read with the parent and is not decrypted yet; else -1.
+    private int _fetched = -1;
+
     public override long Length => length;
 
     // An empty blob has an encrypted row, too, because its emptiness must be as authentic as any content.
@@ -34,7 +37,11 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         var n = (int)(Position / BlobRow.Size);
         if (n != _loaded)
         {
-            _loaded = -1;
+            if (TakesFetched(n))
+            {
+                return Take(buffer);
+            }
+
             using var command = Query(n);
             using var reader = command.ExecuteReader(InPieces);
             using var row = reader.Read() ? reader.GetStream(0) : throw Lacks(n);
@@ -54,7 +61,11 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
         var n = (int)(Position / BlobRow.Size);
         if (n != _loaded)
         {
-            _loaded = -1;
+            if (TakesFetched(n))
+            {
+                return Take(buffer.Span);
+            }
+
             await using var command = Query(n);
             await using var reader = await command.ExecuteReaderAsync(InPieces, cancellationToken);
             await using var row = await reader.ReadAsync(cancellationToken)
@@ -65,6 +76,13 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
 
         return Take(buffer.Span);
     }
+
+    /// <summary>Takes the first row, still encrypted, as it came with the parent.</summary>
+    public void Fetch(Stream row) => _fetched = row.ReadAtLeast(_row, _row.Length, throwOnEndOfStream: false);
+
+    /// <inheritdoc cref="Fetch"/>
+    public async Task FetchAsync(Stream row, CancellationToken cancellationToken) =>
+        _fetched = await row.ReadAtLeastAsync(_row, _row.Length, throwOnEndOfStream: false, cancellationToken);
 
     protected override void Dispose(bool disposing)
     {
@@ -81,6 +99,20 @@ internal sealed class BlobReadStream(NpgsqlDataSource database, Guid blob, long 
     /// <summary>Where rows are read from now on: on the connection of a transaction; null: on one of the
     /// pool.</summary>
     public NpgsqlTransaction? Transaction { private get; set; }
+
+    /// <summary>Answers false where the row has to be read.</summary>
+    private bool TakesFetched(int n)
+    {
+        _loaded = -1;
+        if (n > 0 || _fetched < 0)
+        {
+            return false;
+        }
+
+        Decrypt(0, _fetched);
+        _fetched = -1;
+        return true;
+    }
 
     private NpgsqlCommand Query(int n)
     {

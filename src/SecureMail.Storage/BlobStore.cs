@@ -1,3 +1,4 @@
+using System.Data;
 using System.Security.Cryptography;
 using Npgsql;
 
@@ -16,6 +17,11 @@ namespace SecureMail.Storage;
 /// </remarks>
 public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
 {
+    // The row of a blob that is not longer comes with its parent, in one exchange with the database.
+    private const int SmallBlob = 64 * 1024;
+    private const int FirstRow = 4;
+    private const CommandBehavior InOrder = CommandBehavior.SequentialAccess | CommandBehavior.SingleRow;
+
     /// <summary>Copies a stream into a new blob within <paramref name="transaction"/>. The blob is durable with the
     /// commit of the transaction.</summary>
     public async Task<StoredBlob> WriteAsync(
@@ -38,8 +44,15 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     public async Task<Stream> OpenAsync(Guid blob, CancellationToken cancellationToken)
     {
         await using var command = Parent(blob);
-        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
-        return await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
+        await using var reader = await command.ExecuteReaderAsync(InOrder, cancellationToken);
+        var stream = await reader.ReadAsync(cancellationToken) ? StreamOf(blob, reader) : throw Missing(blob);
+        if (!await reader.IsDBNullAsync(FirstRow, cancellationToken))
+        {
+            await using var row = await reader.GetStreamAsync(FirstRow, cancellationToken);
+            await stream.FetchAsync(row, cancellationToken);
+        }
+
+        return stream;
     }
 
     /// <summary>Does the same synchronously, because a MIME part that is written opens its content in a synchronous
@@ -50,8 +63,15 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     public Stream Open(Guid blob)
     {
         using var command = Parent(blob);
-        using var reader = command.ExecuteReader();
-        return reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
+        using var reader = command.ExecuteReader(InOrder);
+        var stream = reader.Read() ? StreamOf(blob, reader) : throw Missing(blob);
+        if (!reader.IsDBNull(FirstRow))
+        {
+            using var row = reader.GetStream(FirstRow);
+            stream.Fetch(row);
+        }
+
+        return stream;
     }
 
     /// <summary>The content of a small blob (a manifest, a receipt).</summary>
@@ -124,17 +144,24 @@ public sealed class BlobStore(NpgsqlDataSource database, StorageKeys keys)
     private NpgsqlCommand Parent(Guid blob)
     {
         var command = database.CreateCommand(
-            "SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL FROM gateway.blob WHERE blob_id = $1");
+            $"""
+            SELECT length, storage_key, wrapped_key, erased_at IS NOT NULL,
+              CASE WHEN length <= {SmallBlob} THEN (SELECT octets FROM gateway.blob_chunk WHERE blob_id = $1 AND n = 0)
+              END
+            FROM gateway.blob WHERE blob_id = $1
+            """);
         command.Parameters.Add(new() { Value = blob });
         return command;
     }
 
-    private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent) =>
-        parent.GetBoolean(3)
+    // The columns are read in their order.
+    private BlobReadStream StreamOf(Guid blob, NpgsqlDataReader parent)
+    {
+        var (length, name, wrapped) = (parent.GetInt64(0), parent.GetString(1), parent.GetFieldValue<byte[]>(2));
+        return parent.GetBoolean(3)
             ? throw new ContentErasedException(blob)
-            : new(
-                database, blob, parent.GetInt64(0),
-                keys.Unwrap(blob, parent.GetString(1), parent.GetFieldValue<byte[]>(2)));
+            : new(database, blob, length, keys.Unwrap(blob, name, wrapped));
+    }
 
     /// <summary>
     /// Destroys blobs within <paramref name="transaction"/>. The wrapped keys are emptied, and the encrypted rows and

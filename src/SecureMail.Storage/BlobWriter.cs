@@ -31,22 +31,29 @@ public sealed class BlobWriter : IAsyncDisposable
     /// before.</summary>
     public async Task<StoredBlob> FinishAsync(CancellationToken cancellationToken)
     {
-        var sha256 = await _rows.FinishAsync(cancellationToken);
+        var (last, sha256) = _rows.Finish();
         var (name, wrapped) = _keys.Wrap(Id, _key);
-        await using var command = new NpgsqlCommand(
-            "INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) VALUES ($1, $2, $3, $4, $5)",
-            _transaction.Connection, _transaction)
+        await using var batch = new NpgsqlBatch(_transaction.Connection, _transaction)
         {
-            Parameters =
+            BatchCommands =
             {
-                new() { Value = Id },
-                new() { Value = _rows.Length },
-                new() { Value = sha256 },
-                new() { Value = name },
-                new() { Value = wrapped },
+                last,
+                new(
+                    "INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key) "
+                        + "VALUES ($1, $2, $3, $4, $5)")
+                {
+                    Parameters =
+                    {
+                        new() { Value = Id },
+                        new() { Value = _rows.Length },
+                        new() { Value = sha256 },
+                        new() { Value = name },
+                        new() { Value = wrapped },
+                    },
+                },
             },
         };
-        await command.ExecuteNonQueryAsync(cancellationToken);
+        await batch.ExecuteNonQueryAsync(cancellationToken);
         return new StoredBlob(Id, _rows.Length, sha256);
     }
 
@@ -77,7 +84,7 @@ public sealed class BlobWriter : IAsyncDisposable
             {
                 if (_filled == BlobRow.Size)
                 {
-                    await WriteRowAsync(last: false, cancellationToken);
+                    await WriteRowAsync(cancellationToken);
                 }
 
                 var take = Math.Min(buffer.Length, BlobRow.Size - _filled);
@@ -87,11 +94,11 @@ public sealed class BlobWriter : IAsyncDisposable
             }
         }
 
-        /// <summary>Writes the last row; returns the SHA-256 of the content.</summary>
-        public async Task<byte[]> FinishAsync(CancellationToken cancellationToken)
+        /// <summary>The statement that inserts the last row, and the SHA-256 of the content.</summary>
+        public (NpgsqlBatchCommand Last, byte[] Sha256) Finish()
         {
-            await WriteRowAsync(last: true, cancellationToken);
-            return _sha256.GetHashAndReset();
+            var last = Insert(last: true);
+            return (last, _sha256.GetHashAndReset());
         }
 
         protected override void Dispose(bool disposing)
@@ -106,13 +113,23 @@ public sealed class BlobWriter : IAsyncDisposable
             base.Dispose(disposing);
         }
 
-        private async Task WriteRowAsync(bool last, CancellationToken cancellationToken)
+        private async Task WriteRowAsync(CancellationToken cancellationToken)
+        {
+            await using var batch = new NpgsqlBatch(transaction.Connection, transaction)
+            {
+                BatchCommands = { Insert(last: false) },
+            };
+            await batch.ExecuteNonQueryAsync(cancellationToken);
+            _filled = 0;
+            _n++;
+        }
+
+        /// <summary>Encrypts the row. The statement is executed before the next row is filled.</summary>
+        private NpgsqlBatchCommand Insert(bool last)
         {
             _sha256.AppendData(_row, 0, _filled);
             Encrypt(last);
-            await using var command = new NpgsqlCommand(
-                "INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)", transaction.Connection,
-                transaction)
+            return new("INSERT INTO gateway.blob_chunk (blob_id, n, octets) VALUES ($1, $2, $3)")
             {
                 Parameters =
                 {
@@ -125,9 +142,6 @@ public sealed class BlobWriter : IAsyncDisposable
                     },
                 },
             };
-            await command.ExecuteNonQueryAsync(cancellationToken);
-            _filled = 0;
-            _n++;
         }
 
         /// <summary>Encrypts the row in place and writes its tag behind it.</summary>

@@ -6,6 +6,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Retention;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
@@ -214,7 +215,8 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
             await pair.A.Node.SubmitAsync(
                 TwoGateways.Submission([.. Enumerable.Range(0, Agencies).Select(n => $"H91.XA.{n:000}")]) with
                 {
-                    Documents = [new("Quét.pdf", "application/pdf", () => new MemoryStream(content))],
+                    Documents = TwoGateways.Documents(
+                        new SubmittedDocument("Quét.pdf", "application/pdf", () => new MemoryStream(content))),
                 },
                 CancellationToken.None)
         ).DispatchId;

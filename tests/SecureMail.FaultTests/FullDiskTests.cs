@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Npgsql;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Health;
+using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Mail.Smtp.Client;
 using Xunit.Abstractions;
@@ -118,7 +119,8 @@ public sealed class FullDiskTests(PostgresFixture postgres, ITestOutputHelper ou
                 await pair.A.Node.SubmitAsync(
                     TwoGateways.Submission(TwoGateways.AnHoa) with
                     {
-                        Documents = [new("lớn.txt", "text/plain", () => new MemoryStream(large))],
+                        Documents = TwoGateways.Documents(
+                            new SubmittedDocument("lớn.txt", "text/plain", () => new MemoryStream(large))),
                     },
                     CancellationToken.None)
             ).DispatchId;

@@ -159,7 +159,13 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         await CopyAsync(connection, "gateway.blob_chunk (blob_id, n, octets)", rows.Chunks);
         await CopyAsync(
             connection, "ledger.entry (entry_id, body, leaf_hash, object, kind, agency, time, prior)", rows.EntryRows);
-        await TreeRows.WriteAsync(connection, leaves, nodes, CancellationToken.None);
+        await using var batch = new NpgsqlBatch(connection);
+        foreach (var insert in TreeRows.Inserts(leaves, nodes))
+        {
+            batch.BatchCommands.Add(insert);
+        }
+
+        await batch.ExecuteNonQueryAsync();
         await CopyAsync(connection, "ledger.checkpoint (size, root, note, time)", rows.Checkpoints);
         await CopyAsync(connection, "ledger.cosignature (size, cosigner, line, stated)", rows.Cosignatures);
         await CopyAsync(

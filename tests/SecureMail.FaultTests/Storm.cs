@@ -246,10 +246,8 @@ internal sealed class Storm : IAsyncDisposable
                 ],
                 Notation = "CV/BT",
                 Fields = new DispatchFields { Number = "", Subject = $"Bão số {n}" },
-                Documents =
-                [
-                    new SubmittedDocument("Văn bản.bin", "application/octet-stream", () => new MemoryStream(octets)),
-                ],
+                Documents = TwoGateways.Documents(
+                    new SubmittedDocument("Văn bản.bin", "application/octet-stream", () => new MemoryStream(octets))),
             };
             // Spread over the whole storm: a kill about every two seconds.
             await Task.Delay(random.Next(2 * 2000 * _plan.Kills * Codes.Length / _plan.Dispatches));

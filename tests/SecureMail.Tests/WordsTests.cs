@@ -58,6 +58,8 @@ public sealed partial class WordsTests
                 "ContentErased",
                 "Database",
                 "DataFolderInUse",
+                "RequestInvalid",
+                "SignInRequired",
                 "Software",
                 "Stopped",
                 "UnusableData",

@@ -101,8 +101,9 @@ internal sealed class Accept(
                 : new SubmissionRefusedException(ReasonCode.NoRecipient);
         }
 
-        var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
+        // The number is drawn last: it holds the register's counter to the commit, and documents may come slowly.
         var documents = await StoreAsync(transaction, submission.Documents, cancellationToken);
+        var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
         var manifest = new Manifest
         {
             DispatchId = dispatch,
@@ -170,11 +171,12 @@ internal sealed class Accept(
     }
 
     private async Task<List<StoredDocument>> StoreAsync(
-        NpgsqlTransaction transaction, IReadOnlyList<SubmittedDocument> documents, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, IAsyncEnumerable<SubmittedDocument> documents,
+        CancellationToken cancellationToken)
     {
         List<StoredDocument> stored = [];
         long total = 0;
-        foreach (var document in documents)
+        await foreach (var document in documents.WithCancellation(cancellationToken))
         {
             await using var content = document.Open();
             var blob = await blobs.WriteAsync(transaction, content, cancellationToken);

@@ -29,7 +29,8 @@ public sealed record Submission
     /// <summary>All fields but the number, which is empty here when the register is to give it.</summary>
     public required DispatchFields Fields { get; init; }
 
-    public required IReadOnlyList<SubmittedDocument> Documents { get; init; }
+    /// <summary>Enumerated once, and each document is read before the next is asked for.</summary>
+    public required IAsyncEnumerable<SubmittedDocument> Documents { get; init; }
 }
 
 /// <summary>A document to be sent; opened once, read to its end.</summary>

@@ -3,17 +3,13 @@ using Hangfire;
 using Hangfire.Dashboard;
 using Hangfire.PostgreSql;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using SecureMail.Gateway.Words;
-using SecureMail.Host.Services;
 
 namespace SecureMail.Host.Background;
 
-/// <summary>
-/// What the Unix socket answers: <c>/admin/jobs</c>, Hangfire's dashboard, for reading. Its buttons would leave no
-/// entry in the ledger, so they are off. A port answers nothing of it until there are accounts.
-/// </summary>
+/// <summary><c>/admin/jobs</c>: Hangfire's dashboard, for reading. Its buttons would leave no entry in the ledger, so
+/// they are off.</summary>
 internal static class JobDashboard
 {
     private const string Path = "/admin/jobs";
@@ -24,10 +20,10 @@ internal static class JobDashboard
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
         + "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-    /// <summary>Answers requests over the socket; others go on to the console.</summary>
-    public static void UseLocalSocket(this WebApplication app)
+    /// <summary>Answers the requests of the dashboard; others go on.</summary>
+    public static void UseJobDashboard(this IApplicationBuilder app, IServiceProvider services)
     {
-        var storage = app.Services.GetRequiredService<PostgreSqlStorage>();
+        var storage = services.GetRequiredService<PostgreSqlStorage>();
         var options = new DashboardOptions
         {
             // The mode of the socket decided who may ask.
@@ -38,31 +34,20 @@ internal static class JobDashboard
             DashboardTitle = "SecureMail",
             StatsPollingInterval = 10_000,
         };
-        app.MapWhen(
-            static context => LocalSocket.IsUsedBy(context.Features),
-            socket =>
+        app.Use(
+            static (context, next) =>
             {
-                socket.Use(
-                    static (context, next) =>
-                    {
-                        var headers = context.Response.Headers;
-                        headers.ContentSecurityPolicy = Policy;
-                        headers.XContentTypeOptions = "nosniff";
-                        headers["Referrer-Policy"] = "no-referrer";
-                        // The dashboard has no Vietnamese words.
-                        CultureInfo.CurrentUICulture = Catalogue.English;
-                        return next(context);
-                    });
-                socket.Map(
-                    Path,
-                    dashboard =>
-                        dashboard.UseMiddleware<AspNetCoreDashboardMiddleware>(
-                            storage, options, DashboardRoutes.Routes));
-                socket.Run(static context =>
-                {
-                    context.Response.StatusCode = StatusCodes.Status404NotFound;
-                    return Task.CompletedTask;
-                });
+                var headers = context.Response.Headers;
+                headers.ContentSecurityPolicy = Policy;
+                headers.XContentTypeOptions = "nosniff";
+                headers["Referrer-Policy"] = "no-referrer";
+                // The dashboard has no Vietnamese words.
+                CultureInfo.CurrentUICulture = Catalogue.English;
+                return next(context);
             });
+        app.Map(
+            Path,
+            dashboard =>
+                dashboard.UseMiddleware<AspNetCoreDashboardMiddleware>(storage, options, DashboardRoutes.Routes));
     }
 }

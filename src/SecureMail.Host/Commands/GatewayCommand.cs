@@ -56,9 +56,10 @@ internal static class GatewayCommand
         return await action(services.GetRequiredService<T>());
     }
 
-    private static Command Create(
+    /// <summary>Does the same, and opens nothing; its action gets the settings.</summary>
+    public static Command CreateUnopened(
         string name, string description, IEnumerable<Symbol> symbols,
-        Func<IServiceProvider, ParseResult, CancellationToken, Task<int>> action)
+        Func<GatewaySettings, ParseResult, CancellationToken, Task<int>> action)
     {
         var (config, data) = (CommandLine.Config(), CommandLine.Data());
         var command = new Command(name, description) { config, data };
@@ -76,9 +77,17 @@ internal static class GatewayCommand
 
         command.SetAction(
             (parsed, cancellationToken) =>
-                RunAsync<IServiceProvider>(
-                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, static _ => { },
-                    services => action(services, parsed, cancellationToken), cancellationToken));
+                action(
+                    Configuration.Load(parsed.GetValue(config), parsed.GetValue(data)).Gateway, parsed,
+                    cancellationToken));
         return command;
     }
+
+    private static Command Create(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<IServiceProvider, ParseResult, CancellationToken, Task<int>> action) =>
+        CreateUnopened(name, description, symbols, (settings, parsed, cancellationToken) =>
+            RunAsync<IServiceProvider>(
+                settings, static _ => { }, services => action(services, parsed, cancellationToken),
+                cancellationToken));
 }

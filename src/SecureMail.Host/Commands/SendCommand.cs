@@ -3,7 +3,9 @@ using System.Globalization;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
+using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
 
@@ -11,6 +13,8 @@ namespace SecureMail.Host.Commands;
 /// the rest.</summary>
 internal static class SendCommand
 {
+    private const int MostAttempts = 3;
+
     private static readonly Dictionary<string, string> MediaTypes = new(StringComparer.OrdinalIgnoreCase)
     {
         [".pdf"] = "application/pdf",
@@ -72,13 +76,13 @@ internal static class SendCommand
             Description = Phrase.Of("send.argument-file"),
             Arity = ArgumentArity.OneOrMore,
         };
-        return GatewayCommand.Create<OutboundFlow>(
+        return GatewayCommand.CreateUnopened(
             "send",
             Phrase.Help(
                 "send.help",
                 "securemail send --from H90.SL.001 --to H90.SL.101 --to H90.SL.102 --notation CV/TU --subject \"V/v triệu tập họp\" congvan.pdf"),
             [from, to, subject, number, notation, type, date, signer, priority, secrecy, id, json, files],
-            async (outbound, parsed, cancellationToken) =>
+            async (settings, parsed, cancellationToken) =>
             {
                 var documents = parsed.GetValue(files)!;
                 if (documents.FirstOrDefault(f => !f.Exists) is { } missing)
@@ -94,10 +98,11 @@ internal static class SendCommand
                     throw new UsageException(Phrase.Of("send.date-form"));
                 }
 
-                var answer = await outbound.SubmitAsync(
+                var answer = await SubmitAsync(
+                    settings,
                     new Submission
                     {
-                        DispatchId = parsed.GetValue(id),
+                        DispatchId = parsed.GetValue(id) ?? Guid.CreateVersion7(),
                         Sender = parsed.GetValue(from)!,
                         Recipients = parsed.GetValue(to)!,
                         Number = parsed.GetValue(number),
@@ -114,12 +119,11 @@ internal static class SendCommand
                             Priority = parsed.GetValue(priority),
                             Secrecy = parsed.GetValue(secrecy),
                         },
-                        Documents =
-                        [
-                            .. documents.Select(f => new SubmittedDocument(
+                        Documents = documents
+                            .Select(f => new SubmittedDocument(
                                 f.Name, MediaTypes.GetValueOrDefault(f.Extension, "application/octet-stream"),
-                                f.OpenRead)),
-                        ],
+                                f.OpenRead))
+                            .ToAsyncEnumerable(),
                     },
                     cancellationToken);
                 if (parsed.GetValue(json))
@@ -140,6 +144,48 @@ internal static class SendCommand
 
                 return answer.Recipients.Any(r => r.Refusal is not null) ? ExitCode.Wanting : ExitCode.Done;
             });
+    }
+
+    /// <summary>The running gateway is asked. Where none runs for this folder, the command opens the database
+    /// itself.</summary>
+    private static async Task<SubmissionAnswer> SubmitAsync(
+        GatewaySettings settings, Submission submission, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1;; attempt++)
+        {
+            using var gateway = await GatewayClient.FindAsync(settings.Database.DataFolder, cancellationToken);
+            if (gateway is null)
+            {
+                break;
+            }
+
+            try
+            {
+                return await gateway.SubmitAsync(submission, cancellationToken);
+            }
+            // It ended meanwhile. The same id is accepted once, so it is asked again.
+            catch (HttpRequestException e)
+            {
+                if (attempt == MostAttempts)
+                {
+                    throw new StorageUnavailableException(
+                        StorageFault.AcceptanceUnknown, [$"{submission.DispatchId}"],
+                        "The connection to the gateway was lost.", e);
+                }
+            }
+        }
+
+        SubmissionAnswer? answer = null;
+        await GatewayCommand.RunAsync<OutboundFlow>(
+            settings,
+            static _ => { },
+            async outbound =>
+            {
+                answer = await outbound.SubmitAsync(submission, cancellationToken);
+                return ExitCode.Done;
+            },
+            cancellationToken);
+        return answer!;
     }
 
     private static Signatory? SignatoryOf(string? text)

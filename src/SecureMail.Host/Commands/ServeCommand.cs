@@ -5,13 +5,16 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Outbound;
 using SecureMail.Host.Background;
+using SecureMail.Host.Errors;
 using SecureMail.Host.Schema;
 using SecureMail.Host.Services;
 using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
 using SecureMail.Storage;
 using SecureMail.Web;
+using SecureMail.Web.Api;
 
 namespace SecureMail.Host.Commands;
 
@@ -74,7 +77,11 @@ internal static class ServeCommand
         await using var app = builder.Build();
         JobStore.LogTo(app.Services.GetRequiredService<ILoggerFactory>());
         app.UseLocalSocket();
+        app.UseProblemResponses();
         app.MapConsole(app.Services.GetRequiredService<GatewayStatus>().AskAsync);
+        app.MapDispatches(
+            app.Services.GetRequiredService<OutboundFlow>().SubmitAsync,
+            app.Services.GetRequiredService<DeliveryOptions>().LargestMessage);
         var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("SecureMail");
         StartupReport.Log(logger, configuration);
         await app.StartAsync(stop);

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Resources;
+using Microsoft.AspNetCore.Http;
 using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
@@ -46,6 +47,9 @@ internal static class ErrorWords
     public static string OfSoftware(Exception e) =>
         $"{Words.Vietnamese("Software", e.GetType().Name)} / {Words.English("Software", e.GetType().Name)}";
 
+    /// <summary>What somebody without a session is told.</summary>
+    public static string SignIn => $"{Words.Vietnamese("SignInRequired")} / {Words.English("SignInRequired")}";
+
     private static (string? Key, IReadOnlyList<object> Arguments) KeyOf(Exception e) =>
         e switch
         {
@@ -58,6 +62,7 @@ internal static class ErrorWords
             LedgerException l => ($"Ledger.{l.Fault}", [l.Message]),
             NpgsqlException n => ("Database", [n.Message]),
             CmsException { Error: not CmsError.NotForUs } or MimeException => ("UnusableData", [e.Message]),
+            BadHttpRequestException b => ("RequestInvalid", [b.Message]),
             SocketException s => ("AddressInUse", [s.SocketErrorCode]),
             OperationCanceledException => ("Stopped", []),
             _ => (null, []),

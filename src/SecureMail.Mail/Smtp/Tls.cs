@@ -1,4 +1,5 @@
 using System.Net.Security;
+using System.Runtime.CompilerServices;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 
@@ -10,12 +11,14 @@ namespace SecureMail.Mail.Smtp;
 /// </summary>
 internal static class Tls
 {
+    // To make a context costs as much as the handshake.
+    private static readonly ConditionalWeakTable<X509Certificate2, SslStreamCertificateContext> Contexts = [];
+
     public static SslServerAuthenticationOptions Server(
         X509Certificate2 certificate, Func<X509Certificate2, bool>? acceptPeer) =>
         new()
         {
-            ServerCertificateContext = SslStreamCertificateContext.Create(
-                certificate, additionalCertificates: null, offline: true),
+            ServerCertificateContext = ContextOf(certificate),
             ClientCertificateRequired = acceptPeer is not null,
             EnabledSslProtocols = Protocols(mutual: acceptPeer is not null),
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
@@ -33,9 +36,7 @@ internal static class Tls
         new()
         {
             TargetHost = host,
-            ClientCertificateContext = certificate is null
-                ? null
-                : SslStreamCertificateContext.Create(certificate, additionalCertificates: null, offline: true),
+            ClientCertificateContext = certificate is null ? null : ContextOf(certificate),
             EnabledSslProtocols = Protocols(mutual: certificate is not null),
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
             CertificateChainPolicy = NoChain(),
@@ -48,6 +49,11 @@ internal static class Tls
     // DESIGN §5: TLS 1.3 between gateways. TLS 1.2 is allowed with other servers, because some do not support 1.3.
     private static SslProtocols Protocols(bool mutual) =>
         mutual ? SslProtocols.Tls13 : SslProtocols.Tls12 | SslProtocols.Tls13;
+
+    private static SslStreamCertificateContext ContextOf(X509Certificate2 certificate) =>
+        Contexts.GetValue(
+            certificate,
+            static c => SslStreamCertificateContext.Create(c, additionalCertificates: null, offline: true));
 
     private static X509ChainPolicy NoChain() =>
         new()

@@ -33,7 +33,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         }
 
         // What no header could carry must be said now, not when it is signed.
-        var document = good.Documents[0];
+        var document = await good.Documents.FirstAsync();
         foreach (
             var bad in new[]
             {
@@ -63,17 +63,18 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
                 },
             })
         {
-            await RefusedAsync(pair, good with { Documents = [bad] }, "FIELD_INVALID");
+            await RefusedAsync(pair, good with { Documents = TwoGateways.Documents(bad) }, "FIELD_INVALID");
         }
 
-        await RefusedAsync(pair, good with { Documents = [document, document] }, "FIELD_INVALID");
-        await RefusedAsync(pair, good with { Documents = [] }, "FIELD_INVALID");
+        await RefusedAsync(pair, good with { Documents = TwoGateways.Documents(document, document) }, "FIELD_INVALID");
+        await RefusedAsync(pair, good with { Documents = TwoGateways.Documents() }, "FIELD_INVALID");
         await RefusedAsync(pair, good with { Recipients = [] }, "NO_RECIPIENT");
         await Should.ThrowAsync<IOException>(() =>
             pair.A.Node.SubmitAsync(
                 good with
                 {
-                    Documents = [document, document with { Name = "2.txt", Open = () => throw new IOException() }],
+                    Documents = TwoGateways.Documents(
+                        document, document with { Name = "2.txt", Open = () => throw new IOException() }),
                 },
                 CancellationToken.None));
         (await TracesAsync(pair)).ShouldBe(before);

@@ -48,11 +48,9 @@ public sealed partial class ConsoleTests(ConsoleTests.Exchange exchange) : IClas
                     Subject = $"V/v {Hostile}",
                     SignerInfo = new Signatory("Chánh Văn phòng", "<b>Nguyễn</b>"),
                 },
-                Documents =
-                [
+                Documents = TwoGateways.Documents(
                     new SubmittedDocument("<img src=x onerror=alert(1)> số 1.html", "text/html", () =>
-                        new MemoryStream("<script>alert(2)</script>"u8.ToArray())),
-                ],
+                        new MemoryStream("<script>alert(2)</script>"u8.ToArray()))),
             };
             Dispatch = (await Pair.A.Node.SubmitAsync(submission, CancellationToken.None)).DispatchId;
             await Pair.A.OutgoingAsync(Dispatch, d => d.Recipients.All(r => r.State == "acknowledged"));

@@ -26,7 +26,8 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
             await pair.A.Node.SubmitAsync(
                 TwoGateways.Submission(TwoGateways.AnHoa) with
                 {
-                    Documents = [new SubmittedDocument("mat.txt", "text/plain", () => new MemoryStream(content))],
+                    Documents = TwoGateways.Documents(
+                        new SubmittedDocument("mat.txt", "text/plain", () => new MemoryStream(content))),
                 },
                 CancellationToken.None)
         ).DispatchId;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using SecureMail.Gateway.Outbound;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -23,7 +24,8 @@ public sealed class LargeDispatchTests(PostgresFixture postgres) : IClassFixture
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa) with
             {
-                Documents = [new("Phụ lục ảnh.zip", "application/zip", () => new MemoryStream(document))],
+                Documents = TwoGateways.Documents(
+                    new SubmittedDocument("Phụ lục ảnh.zip", "application/zip", () => new MemoryStream(document))),
             },
             CancellationToken.None);
         await pair.A.OutgoingAsync(answer.DispatchId, d => d.Recipients.All(r => r.State == "acknowledged"));

@@ -57,7 +57,7 @@ public sealed class RegisterTests(PostgresFixture postgres) : IClassFixture<Post
                         Sender = n % 2 == 0 ? TwoGateways.Province : OtherAgency,
                     };
                     // Every fifth of them fails after its number was drawn.
-                    submission = n % 5 == 4 ? submission with { Documents = [] } : submission;
+                    submission = n % 5 == 4 ? submission with { Documents = TwoGateways.Documents() } : submission;
                     try
                     {
                         return (

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Text.RegularExpressions;
 using SecureMail.Host.Services;
 
@@ -18,12 +17,12 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
         var port = TestPorts.Next();
         await using var serving = GatewayProcess.Serve(pair.A.Options, port);
-        using var socket = Over(LocalSocket.PathOf(pair.A.Options.DataFolder));
+        using var socket = LocalHttp.Over(LocalSocket.PathOf(pair.A.Options.DataFolder));
         using var tcp = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false })
         {
             BaseAddress = new Uri($"http://127.0.0.1:{port}"),
         };
-        await ReadyAsync(tcp);
+        await LocalHttp.ReadyAsync(tcp);
 
         await TwoGateways.UntilAsync(async () => await pair.A.Probe.Jobs.HasScheduleAsync(), "the schedule");
         using var page = await socket.GetAsync(new Uri("/admin/jobs/recurring", UriKind.Relative));
@@ -106,7 +105,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
         // The socket of a killed process does not stop the next one.
         File.Exists(path).ShouldBeTrue();
         await using var again = GatewayProcess.Serve(pair.A.Options, port);
-        using var socket = Over(path);
+        using var socket = LocalHttp.Over(path);
         await TwoGateways.EventuallyAsync(
             async () =>
             {
@@ -138,7 +137,7 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
             await using var serving = GatewayProcess.Serve(options, TestPorts.Next());
             await SharedAsync(path);
             File.GetUnixFileMode(Path.GetDirectoryName(path)!).ShouldBe(Passed);
-            using var socket = Over(path);
+            using var socket = LocalHttp.Over(path);
             (await socket.GetStringAsync(new Uri("/admin/jobs", UriKind.Relative))).ShouldContain("SecureMail");
         }
         finally
@@ -158,45 +157,6 @@ public sealed partial class LocalSocketTests(PostgresFixture postgres) : IClassF
                         ? ""
                         : null),
             $"{path} with mode 0660");
-
-    private static Task ReadyAsync(HttpClient client) =>
-        TwoGateways.EventuallyAsync(
-            async () =>
-            {
-                try
-                {
-                    using var answer = await client.GetAsync(new Uri("/health/ready", UriKind.Relative));
-                    return answer.IsSuccessStatusCode ? "" : null;
-                }
-                catch (HttpRequestException)
-                {
-                    return null;
-                }
-            },
-            "the gateway to be ready");
-
-    private static HttpClient Over(string path) =>
-        new(
-            new SocketsHttpHandler
-            {
-                ConnectCallback = async (_, stop) =>
-                {
-                    var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                    try
-                    {
-                        await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), stop);
-                        return new NetworkStream(socket, ownsSocket: true);
-                    }
-                    catch
-                    {
-                        socket.Dispose();
-                        throw;
-                    }
-                },
-            })
-        {
-            BaseAddress = new Uri("http://localhost"),
-        };
 
     [GeneratedRegex("""<script(?![^>]*\ssrc=)|<style\b|\sstyle\s*=|\son\w+\s*=|href="javascript:""", RegexOptions.IgnoreCase)]
     private static partial Regex Inline();

@@ -94,13 +94,8 @@ internal sealed class LedgerDatabase : IAsyncDisposable
     public async Task<Dictionary<long, IReadOnlyList<byte[]>>> ProofsAsync(long to, params long[] from)
     {
         await using var connection = await Gateway.OpenConnectionAsync();
-        var proofs = new Dictionary<long, IReadOnlyList<byte[]>>();
-        foreach (var size in from)
-        {
-            proofs[size] = await StoredLedger.ConsistencyProofAsync(connection, size, to, CancellationToken.None);
-        }
-
-        return proofs;
+        var (_, proofs) = await StoredLedger.ProofsAsync(connection, 0, from, to, CancellationToken.None);
+        return new(proofs);
     }
 
     public Task<PeerObservation> ObserveAsync(

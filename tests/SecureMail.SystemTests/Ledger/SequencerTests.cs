@@ -41,21 +41,22 @@ public sealed class SequencerTests(PostgresFixture postgres) : IClassFixture<Pos
         await using var connection = await ledger.Gateway.OpenConnectionAsync();
         foreach (var stored in await StoredLedger.ListAsync(connection, 100, CancellationToken.None))
         {
-            var proof = await StoredLedger.InclusionProofAsync(
-                connection, stored.Index!.Value, head.Size, CancellationToken.None);
+            var (inclusion, consistency) = await StoredLedger.ProofsAsync(
+                connection, stored.Index!.Value, [.. checkpoints.Select(c => c.Size)], head.Size,
+                CancellationToken.None);
             MerkleTree
                 .VerifyInclusion(
-                    MerkleTree.LeafHash(stored.Body.Span), stored.Index.Value, head.Size, proof, head.Root.Span)
+                    MerkleTree.LeafHash(stored.Body.Span), stored.Index.Value, head.Size, inclusion, head.Root.Span)
                 .ShouldBeTrue();
+            foreach (var earlier in checkpoints)
+            {
+                MerkleTree
+                    .VerifyConsistency(
+                        earlier.Size, earlier.Root.Span, head.Size, head.Root.Span, consistency[earlier.Size])
+                    .ShouldBeTrue();
+            }
         }
-        foreach (var earlier in checkpoints)
-        {
-            var proof = await StoredLedger.ConsistencyProofAsync(
-                connection, earlier.Size, head.Size, CancellationToken.None);
-            MerkleTree
-                .VerifyConsistency(earlier.Size, earlier.Root.Span, head.Size, head.Root.Span, proof)
-                .ShouldBeTrue();
-        }
+
         (await ledger.VerifyAsync([.. checkpoints])).ShouldSatisfyAllConditions(
             report => report.Problems.ShouldBeEmpty(), report => report.Entries.ShouldBe(36),
             report => report.Checkpoints.ShouldBe(8), report => report.SeenAgreed.ShouldBe(8));

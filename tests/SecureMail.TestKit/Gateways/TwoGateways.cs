@@ -129,6 +129,10 @@ public sealed class TwoGateways : IAsyncDisposable
 
     public static string Pki => Path.Combine(SoftHsm.Folder, "pki");
 
+    /// <summary>The documents of a submission.</summary>
+    public static IAsyncEnumerable<SubmittedDocument> Documents(params SubmittedDocument[] documents) =>
+        documents.ToAsyncEnumerable();
+
     public static Submission Submission(params string[] recipients) =>
         new()
         {
@@ -136,11 +140,9 @@ public sealed class TwoGateways : IAsyncDisposable
             Recipients = recipients,
             Notation = "CV/VPTU",
             Fields = new DispatchFields { Number = "", Subject = "V/v triệu tập hội nghị" },
-            Documents =
-            [
+            Documents = Documents(
                 new SubmittedDocument("Công văn số 1.txt", "text/plain", () =>
-                    new MemoryStream(Encoding.UTF8.GetBytes("Nội dung công văn"))),
-            ],
+                    new MemoryStream(Encoding.UTF8.GetBytes("Nội dung công văn")))),
         };
 
     /// <summary>Asks until the answer is there; the wait is bounded and its end is a failure.</summary>

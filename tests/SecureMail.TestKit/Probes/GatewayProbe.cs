@@ -106,6 +106,14 @@ internal sealed class GatewayProbe
     public Task<bool> ExpandsOnlyAsync(string migration) =>
         _database.ScalarAsync<bool>("SELECT expands_only FROM gateway.schema_version WHERE name = $1", migration);
 
+    /// <summary>How many transactions are open that wrote a row of a blob.</summary>
+    public Task<long> OpenTransactionsAsync() =>
+        _database.CountAsync(
+            """
+            pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'gateway.blob_chunk'::regclass
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """);
+
     /// <summary>How many connections processes that serve hold.</summary>
     public Task<long> ConnectionsAsync() =>
         _database.CountAsync(
