@@ -85,12 +85,13 @@ public sealed class Sequencer
     {
         var backoff = _options.PollInterval;
         var size = 0L;
+        var isPending = false;
         while (!cancellationToken.IsCancellationRequested)
         {
             try
             {
                 var news = CommitSignal.OfAwaitedEntries(_database).Next;
-                var checkpoint = await RunOnceAsync(cancellationToken);
+                var checkpoint = await RunOnceAsync(isPending, cancellationToken);
                 backoff = _options.PollInterval;
                 if (checkpoint is not null)
                 {
@@ -99,13 +100,14 @@ public sealed class Sequencer
                     size = checkpoint.Size;
                     if (isFull)
                     {
+                        isPending = true;
                         continue;
                     }
 
                     await Task.Delay(_options.BetweenCheckpoints, _time, cancellationToken);
                 }
 
-                await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
+                isPending = await CommitSignal.PauseAsync(news, _options.PollInterval, _time, cancellationToken);
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -139,17 +141,23 @@ public sealed class Sequencer
     /// <returns>The new checkpoint, or null if nothing was pending.</returns>
     /// <exception cref="LedgerException">Damaged: the stored rows contradict the last checkpoint, or an entry
     /// contradicts its hash.</exception>
-    public async Task<Checkpoint?> RunOnceAsync(CancellationToken cancellationToken)
+    public Task<Checkpoint?> RunOnceAsync(CancellationToken cancellationToken) =>
+        RunOnceAsync(isPending: false, cancellationToken);
+
+    /// <param name="isPending">Whether an entry is known to be pending.</param>
+    private async Task<Checkpoint?> RunOnceAsync(bool isPending, CancellationToken cancellationToken)
     {
         await using var connection = await _database.OpenConnectionAsync(cancellationToken);
-        // Look without the lock first, so that idle nodes do not wait for each other.
-        await using (var look = new NpgsqlCommand("SELECT EXISTS (SELECT FROM ledger.pending)", connection))
+        if (!isPending)
         {
+            // Look without the lock first, so that idle nodes do not wait for each other.
+            await using var look = new NpgsqlCommand("SELECT EXISTS (SELECT FROM ledger.pending)", connection);
             if (await look.ExecuteScalarAsync(cancellationToken) is not true)
             {
                 return null;
             }
         }
+
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         var (last, leaves, pending) = await ReadAsync(transaction, cancellationToken);
         var frontier = await RecomputeAsync(connection, last, leaves, cancellationToken);

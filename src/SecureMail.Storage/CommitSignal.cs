@@ -38,18 +38,19 @@ public sealed class CommitSignal
         Of(database.ConnectionString, CommittedRows.AwaitedEntries);
 
     /// <summary>Waits for a commit after <paramref name="next"/> was asked for, and for those that come with it; or
-    /// until the pause is over.</summary>
-    public static async Task PauseAsync(
+    /// until the pause is over. Answers whether there was a commit.</summary>
+    public static async Task<bool> PauseAsync(
         Task next, TimeSpan pause, TimeProvider time, CancellationToken cancellationToken)
     {
         try
         {
             await next.WaitAsync(pause, time, cancellationToken);
             await Task.Delay(Burst, time, cancellationToken);
+            return true;
         }
         catch (TimeoutException)
         {
-            // Nothing was committed here meanwhile.
+            return false;
         }
     }
 

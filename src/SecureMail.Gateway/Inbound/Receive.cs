@@ -108,31 +108,37 @@ internal sealed class Receive(
         var directory = directories.Known ?? await directories.CurrentAsync(cancellationToken);
         var received = Guid.CreateVersion7(now);
         var salt = Commitment.NewSalt();
+        List<NewIncoming> recipients =
+        [
+            .. envelope.Recipients
+                .DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase)
+                .Select(r => new NewIncoming(
+                    Guid.CreateVersion7(now),
+                    FindAddressee(directory, r.Address, now)
+                        ?? throw new InvalidOperationException("The directory changed between RCPT and DATA's end."),
+                    r.Address)),
+        ];
         await IncomingTable.AddReceivedAsync(
             transaction, received, envelope.Session.Peer.Id ?? "", envelope.From.Address ?? "", blob.Id, salt,
-            EvidenceField.AskedIn(envelope.Session.AnnouncedLines), now, cancellationToken);
-        foreach (var recipient in envelope.Recipients.DistinctBy(r => r.Address, StringComparer.OrdinalIgnoreCase))
+            EvidenceField.AskedIn(envelope.Session.AnnouncedLines), now, recipients, cancellationToken);
+        foreach (var recipient in recipients)
         {
-            var addressee = FindAddressee(directory, recipient.Address, now)
-                ?? throw new InvalidOperationException("The directory changed between RCPT and the end of DATA.");
-            var incoming = Guid.CreateVersion7(now);
-            await IncomingTable.AddRecipientAsync(
-                transaction, incoming, received, addressee, recipient.Address, cancellationToken);
             await StoredLedger.AppendFirstAsync(
                 transaction,
                 new LedgerEntry
                 {
                     Time = now,
-                    Agency = addressee,
+                    Agency = recipient.Agency,
                     Kind = EntryKind.MessageReceived,
-                    Object = incoming.ToString(),
+                    Object = recipient.Id.ToString(),
                     Commitments = new Dictionary<string, string> { ["octets"] = Commitment.Of(salt, blob.Sha256) },
                 },
                 cancellationToken);
-            await WorkQueue.EnqueueAsync(
-                transaction, WorkKind.Validate, incoming, cancellationToken: cancellationToken);
         }
 
+        await WorkQueue.EnqueueAsync(
+            transaction, WorkKind.Validate, [.. recipients.Select(r => new NewWork(r.Id, null, null))],
+            awaitsEntry: null, cancellationToken);
         if (envelope.Session.Peer.Id is { } peer)
         {
             await DestinationQueues.CalledAsync(transaction, peer, cancellationToken);

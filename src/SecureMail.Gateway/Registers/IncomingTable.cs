@@ -11,31 +11,37 @@ namespace SecureMail.Gateway.Registers;
 /// </summary>
 internal static class IncomingTable
 {
-    /// <summary>Adds a mail as it came. It has one row; each addressee of ours has a row of
-    /// <see cref="AddRecipientAsync"/>.</summary>
+    /// <summary>Adds a mail as it came: one row, and one for each addressee of ours.</summary>
     /// <param name="peer">The gateway that brought it.</param>
     /// <param name="proofAsked">From which size of its ledger the peer was asked for a proof; null where it did not let
     /// itself be asked.</param>
     public static Task AddReceivedAsync(
         NpgsqlTransaction transaction, Guid received, string peer, string envelopeFrom, Guid blob, byte[] salt,
-        long? proofAsked, DateTimeOffset now, CancellationToken cancellationToken) =>
-        transaction.ExecuteAsync(
-            """
-            INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)
-            VALUES (@received, @peer, @envelopeFrom, @blob, @salt, @now, @proofAsked)
-            """,
-            new { received, peer, envelopeFrom, blob, salt, now = now.UtcDateTime, proofAsked }, cancellationToken);
-
-    /// <summary>Adds a received message for one of our agencies.</summary>
-    public static Task AddRecipientAsync(
-        NpgsqlTransaction transaction, Guid incoming, Guid received, Guid agency, string address,
+        long? proofAsked, DateTimeOffset now, IReadOnlyCollection<NewIncoming> recipients,
         CancellationToken cancellationToken) =>
         transaction.ExecuteAsync(
             $"""
+            WITH mail AS (
+              INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)
+              VALUES (@received, @peer, @envelopeFrom, @blob, @salt, @now, @proofAsked))
             INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state)
-            VALUES (@incoming, @received, @agency, @address, '{IncomingState.Received}')
+            SELECT incoming_id, @received, agency_id, address, '{IncomingState.Received}'
+            FROM unnest(@ids, @agencies, @addresses) r(incoming_id, agency_id, address)
             """,
-            new { incoming, received, agency, address }, cancellationToken);
+            new
+            {
+                received,
+                peer,
+                envelopeFrom,
+                blob,
+                salt,
+                now = now.UtcDateTime,
+                proofAsked,
+                ids = recipients.Select(r => r.Id).ToArray(),
+                agencies = recipients.Select(r => r.Agency).ToArray(),
+                addresses = recipients.Select(r => r.Address).ToArray(),
+            },
+            cancellationToken);
 
     /// <summary>A message that is received and not yet recorded. Null where it was recorded.</summary>
     public static Task<ReceivedRow?> FindReceivedAsync(
@@ -211,3 +217,7 @@ internal sealed class DueReceipt
 
     public string Peer { get; init; } = "";
 }
+
+/// <summary>A received message for one of our agencies.</summary>
+/// <param name="Agency">Or <see cref="Directories.DirectoryStore.GatewayItself"/>.</param>
+internal sealed record NewIncoming(Guid Id, Guid Agency, string Address);

@@ -9,8 +9,8 @@ namespace SecureMail.Storage.Queue;
 /// never starves validation.
 /// </summary>
 /// <remarks>
-/// The worker looks for work when this process committed work, when a handler ended, when work falls due, and
-/// once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work
+/// The worker looks for work when this process committed work, when a handler ended that kept other work waiting,
+/// when work falls due, and once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work
 /// and lets handlers finish; what does not finish in time becomes ready when its lease ends.
 /// </remarks>
 public sealed class Worker(
@@ -106,7 +106,7 @@ public sealed class Worker(
                     continue;
                 }
 
-                var leased = 0;
+                var (leased, mayBeMore) = (0, false);
                 foreach (var kind in next.Where(n => n.DueIn <= TimeSpan.Zero).Select(n => n.Kind))
                 {
                     if (stop.IsCancellationRequested)
@@ -115,9 +115,11 @@ public sealed class Worker(
                     }
 
                     // A stop does not cancel a lease: the database would have given it, and nobody would know.
-                    foreach (
-                        var item in await queue.LeaseAsync(
-                            kind, _owner, Lease, free[kind].CurrentCount, handlers[kind].Destinations, _abandon.Token))
+                    var most = free[kind].CurrentCount;
+                    var items = await queue.LeaseAsync(
+                        kind, _owner, Lease, most, handlers[kind].Destinations, _abandon.Token);
+                    mayBeMore |= items.Count >= most || handlers[kind].Destinations is not null;
+                    foreach (var item in items)
                     {
                         leased++;
                         // The lease of this work ran out while we did it, and the work is leased to us again. The
@@ -137,6 +139,12 @@ public sealed class Worker(
                 {
                     // The work that is due waits for a destination that backs off or is full.
                     await CommitSignal.PauseAsync(news, WhileNoneIsFree, time, stop);
+                }
+                else if (!mayBeMore)
+                {
+                    // All that was due is under way, and what of it is put back is looked for then.
+                    pause = next.Where(n => n.DueIn > TimeSpan.Zero).Select(n => n.DueIn!.Value).Append(AtRest).Min();
+                    await CommitSignal.PauseAsync(news, pause, time, stop);
                 }
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -158,6 +166,7 @@ public sealed class Worker(
         await Task.Yield();
         using var lost = CancellationTokenSource.CreateLinkedTokenSource(abandon);
         using var finished = CancellationTokenSource.CreateLinkedTokenSource(lost.Token);
+        var isOver = false;
         var renewal = LeaseRenewal.KeepAsync(
             Lease, token => queue.RenewAsync(item, Lease, token), lost, time, finished.Token);
         try
@@ -175,6 +184,8 @@ public sealed class Worker(
                 QueueMeter.WorkDone(one.Kind, how.GetType().Name, took);
                 await ApplyAsync(one, handler, how, failures(one));
             }
+
+            isOver = outcome is WorkOutcome.Done;
         }
         catch (Exception e) when (DatabaseFault.Is(e))
         {
@@ -190,9 +201,15 @@ public sealed class Worker(
                 _underWay.TryRemove(one.Id, out _);
             }
 
-            _triedAlone.TryRemove(new(item.Kind, item.Id));
-            slot.Release();
-            queue.Commits.Raise();
+            // After work that is over, a look finds something only where this work kept other work from being leased.
+            var keptOthers =
+                _triedAlone.TryRemove(new(item.Kind, item.Id))
+                | slot.Release() == 0
+                | handler.Destinations is not null;
+            if (keptOthers || !isOver)
+            {
+                queue.Commits.Raise();
+            }
         }
     }
 
