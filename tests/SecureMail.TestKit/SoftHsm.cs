@@ -73,9 +73,13 @@ public static class SoftHsm
 
     /// <summary>Gives tokens back that a killed process left without their description. SoftHSM writes the file anew
     /// at each login, and is not made for a kill between its emptying and its writing.</summary>
-    public static void MendTokens()
+    public static void MendTokens() => Mend(Descriptions);
+
+    /// <summary>Gives every file back that is empty. One that holds something is another's to change.</summary>
+    /// <param name="files">What each held at first, by its path.</param>
+    internal static void Mend(IReadOnlyDictionary<string, byte[]> files)
     {
-        foreach (var (path, octets) in Descriptions)
+        foreach (var (path, octets) in files)
         {
             if (new FileInfo(path).Length == 0)
             {

@@ -76,7 +76,7 @@ public static class DispatchApi
     /// <summary>What the request asks for. Its documents are read from the body when they are enumerated, one after the
     /// other.</summary>
     /// <exception cref="BadHttpRequestException">The request is not of the form above.</exception>
-    private static async Task<Submission> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
+    internal static async Task<Submission> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
         if (
             !MediaTypeHeaderValue.TryParse(request.ContentType, out var type)

@@ -1,8 +1,11 @@
+using System.Security.Cryptography;
+using System.Text;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Policy;
 using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 
 namespace SecureMail.SystemTests.Gateway;
 
@@ -127,6 +130,43 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         (await RefusalOfAsync(pair, submission)).ShouldBeNull();
         await pair.A.Node.Policy.ForbidAsync(TwoGateways.Province, null, "Tạm dừng", CancellationToken.None);
         (await RefusalOfAsync(pair, submission)).ShouldBe("ROUTE_REFUSED");
+    }
+
+    [Fact]
+    public async Task The_entry_of_a_decision_names_its_agency_and_commits_to_its_words()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres, run: false);
+        var policy = pair.A.Node.Policy;
+        var directory = await pair.A.Node.Directory.CurrentAsync(CancellationToken.None);
+        var (province, commune) = (
+            directory.FindEverByCode(TwoGateways.Province)!.Id, directory.FindEverByCode(TwoGateways.AnHoa)!.Id);
+        var one = await policy.ForbidAsync(
+            TwoGateways.Province, TwoGateways.AnHoa, "Chờ bàn giao", CancellationToken.None);
+        var all = await policy.ForbidAsync(null, TwoGateways.AnHoa, "Tạm dừng", CancellationToken.None);
+        await policy.SetSecrecyAsync(TwoGateways.Province, "tối mật", CancellationToken.None);
+        await policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        await policy.PermitAsync(one, CancellationToken.None);
+
+        await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
+        var entries = await StoredLedger.ListAsync(connection, 5, CancellationToken.None);
+        entries
+            .Reverse()
+            .Select(e => e.Entry)
+            .Select(e => (e.Kind, e.Agency, e.Object, Decision: e.Commitments.ShouldHaveSingleItem()))
+            .ShouldBe(
+            [
+                Entry(EntryKind.PolicyRouteForbidden, province, $"rule-{one}", $"{province}|{commune}|Chờ bàn giao"),
+                Entry(EntryKind.PolicyRouteForbidden, Guid.Empty, $"rule-{all}", $"|{commune}|Tạm dừng"),
+                Entry(EntryKind.PolicySecrecyPermitted, province, $"secrecy-{province}", "TỐI MẬT"),
+                Entry(EntryKind.PolicySecrecyRefused, province, $"secrecy-{province}", ""),
+                Entry(EntryKind.PolicyRoutePermitted, Guid.Empty, $"rule-{one}", ""),
+            ]);
+
+        static (string, Guid, string, KeyValuePair<string, string>) Entry(
+            string kind, Guid agency, string subject, string words) =>
+            (
+                kind, agency, subject,
+                new("decision", "sha256:" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(words)))));
     }
 
     private static async Task<string?> RefusalOfAsync(TwoGateways pair, Submission submission)

@@ -573,6 +573,49 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         (await Should.ThrowAsync<PostgresException>(() => OwnerAsync(sql))).SqlState.ShouldBe(
             PostgresErrorCodes.CheckViolation);
 
+    [Fact]
+    public async Task A_worker_that_is_stopped_while_it_leases_does_what_it_was_given()
+    {
+        await EnqueueAsync(Guid.NewGuid());
+        await OwnerAsync(
+            """
+            CREATE FUNCTION gateway.hold() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$;
+            CREATE TRIGGER hold BEFORE UPDATE ON gateway.work FOR EACH ROW EXECUTE FUNCTION gateway.hold()
+            """);
+        using var stop = new CancellationTokenSource();
+        var done = 0;
+        Task running;
+        await using (var connection = await _owner.OpenConnectionAsync())
+        {
+            await using var transaction = await connection.BeginTransactionAsync();
+            await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(4711)", connection, transaction);
+            await hold.ExecuteNonQueryAsync();
+            running = RunAsync(
+                1,
+                async (item, cancellationToken) =>
+                {
+                    Interlocked.Increment(ref done);
+                    return await item.DropAsync(_database, cancellationToken);
+                },
+                stop.Token);
+            await TwoGateways.UntilAsync(
+                async () =>
+                    (long)(await OwnerAsync(
+                        """
+                        SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                        """))! > 0,
+                "the lease to wait");
+            await stop.CancelAsync();
+            await transaction.CommitAsync();
+        }
+
+        await running.WaitAsync(Minute);
+        done.ShouldBe(1);
+        (await _queue.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
     private async Task EnqueueAsync(Guid subject, long? awaits = null)
     {
         await using var connection = await _database.OpenConnectionAsync();

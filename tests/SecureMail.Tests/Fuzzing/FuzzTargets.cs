@@ -20,6 +20,7 @@ internal static class FuzzTargets
         ExchangeTargets.Number,
         GatewayTargets.Held, GatewayTargets.Resend,
         BackupTargets.File, BackupTargets.Manifest,
+        WebTargets.DispatchRequest,
         HostTargets.Configuration, HostTargets.KeyFile, HostTargets.Pkcs11Uri, HostTargets.Secret,
     ];
 

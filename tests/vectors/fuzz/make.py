@@ -434,3 +434,26 @@ write("certificate", "v1-with-extensions.der", with_version(b""))
 write("directory", "same-address.json", directory(
     agency(1, names=[{**agency(1)["names"][0], "address": "\u00b5@huyen.vn"}]),
     agency(2, names=[{**agency(2)["names"][0], "address": "\u03bc@huyen.vn"}])))
+
+# Requests of the API ---------------------------------------------------------------------------------------------
+
+
+def part(head, body):
+    return f"--ranh-gioi\r\nContent-Disposition: form-data; {head}\r\n".encode() + body
+
+
+MANIFEST = json.dumps({"sender": "H90.SL.001", "recipients": ["H90.SL.101", "H90.SL.102"], "notation": "CV/TU",
+                       "fields": {"number": "", "subject": "V/v triệu tập họp", "issuedDate": "2026-11-30", "priority": 1,
+                                  "signerInfo": {"position": "Chánh Văn phòng", "fullName": "Nguyễn Văn A"}}}, ensure_ascii=False)
+asked = part("name=manifest", b"Content-Type: application/json\r\n\r\n" + MANIFEST.encode() + b"\r\n")
+numbered = part("name=manifest", b"\r\n" + MANIFEST.replace('"number": ""', '"number": "36-CV/TU"').encode() + b"\r\n")
+file = part('name="file"; filename="a.txt"', b"Content-Type: text/plain\r\n\r\nN\xe1\xbb\x99i dung\r\n")
+named = part("name=file; filename=\"=?utf-8?B?YQ==?=\"; filename*=utf-8''C%C3%B4ng%20v%C4%83n.pdf", b"Content-Type: application/pdf\r\n\r\n%PDF-1.7\r\n")
+last = b"--ranh-gioi--\r\n"
+write("dispatch-request", "plain.txt", asked + file + last)
+write("dispatch-request", "numbered.txt", numbered + named + file + last)
+write("dispatch-request", "no-document.txt", asked + last)
+write("dispatch-request", "file-first.txt", file + asked + last)
+write("dispatch-request", "no-file-name.txt", asked + part("name=file", b"\r\nA\r\n") + last)
+write("dispatch-request", "cut-off.txt", asked + file)
+write("dispatch-request", "unknown-member.txt", asked.replace(b'"sender"', b'"from": "x", "sender"') + file + last)

@@ -1,0 +1,46 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+using SecureMail.TestKit.Mutators;
+using SecureMail.Web.Api;
+
+namespace SecureMail.Tests.Fuzzing;
+
+/// <summary>Requests to the API.</summary>
+internal static class WebTargets
+{
+    /// <summary>The manifest that is read is written to one that reads the same, each document has a name, and no octet
+    /// is read that was not sent.</summary>
+    public static FuzzTarget DispatchRequest { get; } =
+        new("dispatch-request", "a dispatch as multipart/form-data with its manifest", _ => ReadRequest)
+        {
+            // A body that ends within a document is an IOException, as one of a connection that ended.
+            Refusals = [typeof(BadHttpRequestException), typeof(IOException)],
+            Mutators = [LineMutator.Mutate, OctetMutator.Mutate],
+        };
+
+    private static string ReadRequest(byte[] input) => Completed.Result(ReadRequestAsync(input));
+
+    private static async Task<string> ReadRequestAsync(byte[] input)
+    {
+        var context = new DefaultHttpContext();
+        context.Request.ContentType = "multipart/form-data; boundary=ranh-gioi";
+        context.Request.Body = new MemoryStream(input);
+        var submission = await DispatchApi.ReadAsync(context.Request, CancellationToken.None);
+        var fields = JsonSerializer.SerializeToUtf8Bytes(submission.Fields, DispatchApi.Json);
+        JsonSerializer.SerializeToUtf8Bytes(
+            JsonSerializer.Deserialize<SecureMail.Exchange.DispatchFields>(fields, DispatchApi.Json),
+            DispatchApi.Json).ShouldBe(fields);
+        var (documents, octets) = (0, 0L);
+        await foreach (var document in submission.Documents)
+        {
+            document.Name.ShouldNotBeEmpty();
+            using var content = new MemoryStream();
+            await document.Open().CopyToAsync(content);
+            documents++;
+            octets += content.Length;
+        }
+
+        octets.ShouldBeLessThan(input.Length);
+        return $"{documents} documents, {submission.Recipients.Count} addressees, number {submission.Number is null}";
+    }
+}
