@@ -63,8 +63,6 @@ internal static class ProblemResponses
             SubmissionRefusedException => StatusCodes.Status422UnprocessableEntity,
             StorageUnavailableException or NpgsqlException => StatusCodes.Status503ServiceUnavailable,
             BadHttpRequestException b => b.StatusCode,
-            // A body that ends within a document.
-            IOException => StatusCodes.Status400BadRequest,
             _ => StatusCodes.Status500InternalServerError,
         };
 
@@ -74,7 +72,7 @@ internal static class ProblemResponses
             ReasonedException r => r.Code,
             NotTakenNowException n => n.Issue.Name,
             StorageUnavailableException s => s.Fault.ToString(),
-            BadHttpRequestException or IOException => "REQUEST_INVALID",
+            BadHttpRequestException => "REQUEST_INVALID",
             _ => "SOFTWARE",
         };
 

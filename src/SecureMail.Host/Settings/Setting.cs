@@ -5,7 +5,9 @@ using System.Net;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Configuration;
+using SecureMail.Gateway.Keys;
 using SecureMail.Host.Words;
+using SecureMail.Pkcs11;
 
 namespace SecureMail.Host.Settings;
 
@@ -155,12 +157,27 @@ internal sealed partial class Setting
         };
 
     /// <summary>A text as the log may show it: no connection string, no user of an URL, and of a token's URI the part
-    /// that names the token, because the rest may hold a PIN (RFC 7512 §2.4).</summary>
+    /// that names the token. A URI that is not one, or that holds a PIN (RFC 7512 §2.4), is not shown.</summary>
     public string Show(string text) =>
-        IsSecret ? "***"
+        IsSecret || (IsTokenUri && !IsPkcs11Uri(text)) ? "***"
         : _type == typeof(Uri) ? new Uri(text).GetComponents(UriComponents.HttpRequestUrl, UriFormat.UriEscaped)
-        : text.StartsWith("pkcs11:", StringComparison.OrdinalIgnoreCase) ? text.Split('?')[0]
+        : IsTokenUri ? text.Split('?')[0]
         : text;
+
+    private bool IsTokenUri =>
+        _property.DeclaringType == typeof(TokenOptions) && _property.Name == nameof(TokenOptions.Uri);
+
+    private static bool IsPkcs11Uri(string text)
+    {
+        try
+        {
+            return Pkcs11Uri.Parse(text).ToString().Length > 0;
+        }
+        catch (Pkcs11Exception)
+        {
+            return false;
+        }
+    }
 
     private static ConfigurationException Fault(string key, Phrase what) =>
         new(Phrase.Of("configuration.fault", key, what));

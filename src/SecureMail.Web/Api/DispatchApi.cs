@@ -96,7 +96,7 @@ public static class DispatchApi
             throw new BadHttpRequestException("The first part is the manifest.");
         }
 
-        var asked = await ManifestAsync(first.Body, cancellationToken);
+        var asked = await ManifestAsync(new FormPartStream(first.Body), cancellationToken);
         return new Submission
         {
             DispatchId = KeyOf(request),
@@ -162,7 +162,8 @@ public static class DispatchApi
                 throw new BadHttpRequestException("Each part after the manifest is a file with a name.");
             }
 
-            yield return new SubmittedDocument(name, part.ContentType ?? "application/octet-stream", () => part.Body);
+            yield return new SubmittedDocument(
+                name, part.ContentType ?? "application/octet-stream", () => new FormPartStream(part.Body));
         }
     }
 
@@ -178,10 +179,9 @@ public static class DispatchApi
         {
             return await reader.ReadNextSectionAsync(cancellationToken);
         }
-        // What the reader says of a damaged body. A connection that ended says it by BadHttpRequestException.
-        catch (Exception e) when (e is InvalidDataException or IOException and not BadHttpRequestException)
+        catch (Exception e) when (FormPartStream.IsOfBody(e))
         {
-            throw new BadHttpRequestException("The body is not multipart/form-data.", e);
+            throw FormPartStream.Damaged(e);
         }
     }
 

@@ -142,7 +142,11 @@ public sealed class ConfigurationTests : IDisposable
             {
               "Name": "gw-a", "Data": "data",
               "Database": { "Connection": "Host=db;Password=hidden", "OwnerConnection": "Password=hidden" },
-              "Tokens": [ { "Uri": "pkcs11:token=a?pin-value=hidden", "PinEnv": "PIN_A" } ],
+              "Tokens": [
+                { "Uri": "pkcs11:token=a?pin-source=file:/run/hidden", "PinEnv": "PIN_A" },
+                { "Uri": "pkcs11:token=b?pin-value=hidden" }, { "Uri": "pkcs11;token=c?pin-value=hidden" },
+                { "Uri": "token=d;pin-value=hidden" }
+              ],
               "DELIVERY": { "RECEIPTDUE": "1.00:00:00", "PERDESTINATION": 8 },
               "Backup": { "Folder": "b", "RecoveryCertificate": "recovery.pem", "Connection": "Password=hidden" },
               "Telemetry": { "Otlp": "http://user:hidden@127.0.0.1:4317/" }
@@ -164,6 +168,9 @@ public sealed class ConfigurationTests : IDisposable
             "Configured Telemetry:Otlp = http://127.0.0.1:4317/",
             "Configured Tokens:0:PinEnv = PIN_A",
             "Configured Tokens:0:Uri = pkcs11:token=a",
+            "Configured Tokens:1:Uri = ***",
+            "Configured Tokens:2:Uri = ***",
+            "Configured Tokens:3:Uri = ***",
         ]);
         string.Concat(log.Said).ShouldNotContain("hidden");
     }
