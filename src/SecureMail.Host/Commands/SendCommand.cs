@@ -151,7 +151,7 @@ internal static class SendCommand
     private static async Task<SubmissionAnswer> SubmitAsync(
         GatewaySettings settings, Submission submission, CancellationToken cancellationToken)
     {
-        for (var attempt = 1;; attempt++)
+        for (var attempt = 1; ; attempt++)
         {
             using var gateway = await GatewayClient.FindAsync(settings.Database.DataFolder, cancellationToken);
             if (gateway is null)
