@@ -158,8 +158,9 @@ internal sealed class PolicyGraph
         _policyMapping = Math.Min(_policyMapping, inhibit ?? int.MaxValue);
         if (certificate.Extension("2.5.29.54") is { } any)
         {
-            _inhibitAnyPolicy = Math.Min(
-                _inhibitAnyPolicy, SkipCerts(new AsnReader(any, AsnEncodingRules.DER), Asn1Tag.Integer));
+            var reader = new AsnReader(any, AsnEncodingRules.DER);
+            _inhibitAnyPolicy = Math.Min(_inhibitAnyPolicy, SkipCerts(reader, Asn1Tag.Integer));
+            reader.ThrowIfNotEmpty();
         }
     }
 
@@ -221,7 +222,7 @@ internal sealed class PolicyGraph
     private static HashSet<string> ReadPolicies(ReadOnlyMemory<byte> extension)
     {
         var policies = new HashSet<string>();
-        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = SequenceOf(extension);
         while (sequence.HasData)
         {
             // §4.2.1.4: the extension has each policy at most once. Qualifiers are ignored.
@@ -237,12 +238,13 @@ internal sealed class PolicyGraph
     {
         var mappings = new Dictionary<string, HashSet<string>>();
         var count = 0;
-        var sequence = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var sequence = SequenceOf(extension);
         while (sequence.HasData)
         {
             var mapping = sequence.ReadSequence();
             var issuer = Asn1Oid.Read(mapping);
             var subject = Asn1Oid.Read(mapping);
+            mapping.ThrowIfNotEmpty();
             // §6.1.4 (a): anyPolicy is mapped neither from nor to.
             if (issuer == AnyPolicy || subject == AnyPolicy || ++count > MaxPolicies)
             {
@@ -266,7 +268,7 @@ internal sealed class PolicyGraph
             return (null, null);
         }
 
-        var constraints = new AsnReader(extension, AsnEncodingRules.DER).ReadSequence();
+        var constraints = SequenceOf(extension);
         var require = Next(0);
         var inhibit = Next(1);
         constraints.ThrowIfNotEmpty();
@@ -279,6 +281,15 @@ internal sealed class PolicyGraph
                 ? SkipCerts(constraints, tag)
                 : null;
         }
+    }
+
+    /// <summary>The SEQUENCE that an extension is, and nothing behind it.</summary>
+    private static AsnReader SequenceOf(ReadOnlyMemory<byte> extension)
+    {
+        var reader = new AsnReader(extension, AsnEncodingRules.DER);
+        var sequence = reader.ReadSequence();
+        reader.ThrowIfNotEmpty();
+        return sequence;
     }
 
     private static int SkipCerts(AsnReader reader, Asn1Tag tag)

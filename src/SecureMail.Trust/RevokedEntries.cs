@@ -10,6 +10,9 @@ namespace SecureMail.Trust;
 /// </summary>
 internal sealed class RevokedEntries
 {
+    // Two are known (§5.3).
+    private const int MaxExtensions = 16;
+
     private readonly ReadOnlyMemory<byte> _entries;
     private readonly ulong[] _index;
 
@@ -99,6 +102,23 @@ internal sealed class RevokedEntries
         return rest.IsEmpty ? entry : throw new AsnContentException("An entry of a CRL has more than it may have.");
     }
 
+    /// <summary>Whether one of the extensions, which were read before, has this object identifier.</summary>
+    private static bool Names(ReadOnlySpan<byte> extensions, ReadOnlySpan<byte> oid)
+    {
+        while (!extensions.IsEmpty)
+        {
+            AsnDecoder.ReadSequence(extensions, AsnEncodingRules.DER, out var offset, out _, out var used);
+            if (extensions[offset..].StartsWith(oid))
+            {
+                return true;
+            }
+
+            extensions = extensions[used..];
+        }
+
+        return false;
+    }
+
     private static void ReadExtensions(ReadOnlySpan<byte> extensions, ref Entry entry)
     {
         // §5.3: a critical entry extension that is not processed (such as certificateIssuer) makes the list unusable.
@@ -106,8 +126,10 @@ internal sealed class RevokedEntries
         // that the certificate is revoked.
         ReadOnlySpan<byte> reasonCode = [0x06, 0x03, 0x55, 0x1D, 21];
         ReadOnlySpan<byte> invalidityDate = [0x06, 0x03, 0x55, 0x1D, 24];
-        while (!extensions.IsEmpty)
+        var all = extensions;
+        for (var count = 1; !extensions.IsEmpty; count++)
         {
+            var before = all[..^extensions.Length];
             AsnDecoder.ReadSequence(extensions, AsnEncodingRules.DER, out var offset, out var contents, out var used);
             var extension = extensions.Slice(offset, contents);
             extensions = extensions[used..];
@@ -119,6 +141,11 @@ internal sealed class RevokedEntries
             }
 
             var oid = extension[..used];
+            if (count > MaxExtensions || Names(before, oid))
+            {
+                throw new AsnContentException("An entry of a CRL has an extension twice, or too many.");
+            }
+
             extension = extension[used..];
             var critical = false;
             if (Asn1Tag.Decode(extension, out _).HasSameClassAndValue(Asn1Tag.Boolean))

@@ -123,6 +123,11 @@ internal sealed partial class Setting
     {
         if (_path is not null)
         {
+            if (text.Contains('\0', StringComparison.Ordinal))
+            {
+                throw Fault(key, Phrase.Of("configuration.needs", Expected));
+            }
+
             var full = Path.GetFullPath(text, home);
             return _path switch
             {

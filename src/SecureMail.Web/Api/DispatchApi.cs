@@ -167,9 +167,11 @@ public static class DispatchApi
         }
     }
 
-    /// <summary>RFC 6266 §4.3: the extended form goes before the plain one.</summary>
+    /// <summary>RFC 6266 §4.3: the extended form goes before the plain one. Null where a parameter has no
+    /// value.</summary>
     private static string? NameOf(ContentDispositionHeaderValue disposition) =>
-        disposition.FileNameStar is { Length: > 0 } extended
+        disposition.Parameters.Any(p => !p.Value.HasValue) ? null
+        : disposition.FileNameStar is { Length: > 0 } extended
             ? extended.ToString()
             : HeaderUtilities.RemoveQuotes(disposition.FileName).ToString();
 
