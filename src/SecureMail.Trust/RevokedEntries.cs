@@ -154,9 +154,10 @@ internal sealed class RevokedEntries
                 extension = extension[used..];
             }
 
-            if (!AsnDecoder.TryReadPrimitiveOctetString(extension, AsnEncodingRules.DER, out var value, out _))
+            if (!AsnDecoder.TryReadPrimitiveOctetString(extension, AsnEncodingRules.DER, out var value, out used)
+                || used != extension.Length)
             {
-                throw new AsnContentException("An extension of a CRL entry has no value.");
+                throw new AsnContentException("An extension of a CRL entry has no value, or more than one.");
             }
 
             entry.IsRemoved |= oid.SequenceEqual(reasonCode) && value is [0x0A, 0x01, 0x08];

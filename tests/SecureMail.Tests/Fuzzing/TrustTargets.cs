@@ -172,7 +172,11 @@ internal static class TrustTargets
             {
                 // It reads the names in an extension as text, and refuses octets that are none. We compare such a name
                 // by its octets.
-                return e.Message.EndsWith("could not be decoded.", StringComparison.Ordinal) ? null : e.Message;
+                return e.Message.EndsWith("could not be decoded.", StringComparison.Ordinal)
+                    // No name is below the empty name to it; RFC 5280 §4.2.1.10 has them all there.
+                    || (e.Message.StartsWith("Subtree check", StringComparison.Ordinal) && NamesTheEmptyName(ca))
+                    ? null
+                    : e.Message;
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
@@ -180,6 +184,13 @@ internal static class TrustTargets
                 return null;
             }
         }
+    }
+
+    /// <summary>Whether a directoryName in it has no parts.</summary>
+    private static bool NamesTheEmptyName(X509Certificate2 certificate)
+    {
+        ReadOnlySpan<byte> empty = [0xA4, 0x02, 0x30, 0x00];
+        return certificate.RawDataMemory.Span.IndexOf(empty) >= 0;
     }
 
     /// <summary>What BouncyCastle reads; null where it reads nothing, because there it has no other opinion.</summary>

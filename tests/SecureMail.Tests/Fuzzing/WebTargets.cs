@@ -13,11 +13,20 @@ internal static class WebTargets
     public static FuzzTarget DispatchRequest { get; } =
         new("dispatch-request", "a dispatch as multipart/form-data with its manifest (RFC 7578)", _ => ReadRequest)
         {
-            Refusals = [typeof(BadHttpRequestException)],
             Mutators = [LineMutator.Mutate, OctetMutator.Mutate],
         };
 
-    private static string ReadRequest(byte[] input) => Completed.Result(ReadRequestAsync(input));
+    private static string ReadRequest(byte[] input)
+    {
+        try
+        {
+            return Completed.Result(ReadRequestAsync(input));
+        }
+        catch (BadHttpRequestException e)
+        {
+            throw new RefusedException(e.Message);
+        }
+    }
 
     private static async Task<string> ReadRequestAsync(byte[] input)
     {

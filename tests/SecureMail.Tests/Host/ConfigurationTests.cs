@@ -165,7 +165,7 @@ public sealed class ConfigurationTests : IDisposable
             "Configured Database:OwnerConnection = ***",
             "Configured Delivery:PerDestination = 8",
             "Configured Name = gw-a",
-            "Configured Telemetry:Otlp = http://127.0.0.1:4317/",
+            "Configured Telemetry:Otlp = http://127.0.0.1:4317",
             "Configured Tokens:0:PinEnv = PIN_A",
             "Configured Tokens:0:Uri = pkcs11:token=a",
             "Configured Tokens:1:Uri = ***",
