@@ -9,9 +9,9 @@ namespace SecureMail.Storage.Queue;
 /// never starves validation.
 /// </summary>
 /// <remarks>
-/// The worker looks for work when this process committed work, when a handler ended that kept other work waiting,
-/// when work falls due, and once a second for what other processes ask for. When the database goes away, it waits. On stop it leases no new work
-/// and lets handlers finish; what does not finish in time becomes ready when its lease ends.
+/// The worker looks for work when this process committed work, when a handler ended that kept other work waiting, when
+/// work falls due, and once a second for what other processes ask for. When the database goes away, it waits. On stop
+/// it leases no new work and lets handlers finish; what does not finish in time becomes ready when its lease ends.
 /// </remarks>
 public sealed class Worker(
     WorkQueue queue, IReadOnlyDictionary<string, WorkHandler> handlers, string node, TimeProvider time,
