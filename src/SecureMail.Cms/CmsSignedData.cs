@@ -108,7 +108,8 @@ public sealed class CmsSignedData : IDisposable
         {
             await reader.EnterAsync(Der.Context0, cancellationToken);
             await reader.EnterAsync(Der.Sequence, cancellationToken);
-            await reader.ReadElementAsync(Der.Integer, cancellationToken); // version: it follows from the rest (RFC 5652 §5.1)
+            // The version follows from the rest (RFC 5652 §5.1).
+            await reader.ReadElementAsync(Der.Integer, cancellationToken);
             IReadOnlyList<HashAlgorithmName> digests = ReadDigests(
                 await reader.ReadElementAsync(cancellationToken), limits);
             data = await ReadContentAsync(reader, content, digests, limits, cancellationToken);

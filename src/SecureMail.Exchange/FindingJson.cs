@@ -12,7 +12,7 @@ public static class FindingJson
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>The verdict's name on the wire, such as <c>wrong-sender</c>: the one that the serializer writes, without
-    /// the time that it takes to make the serializer ready.</summary>
+    /// <summary>The verdict's name on the wire, such as <c>wrong-sender</c>: the one that the serializer writes,
+    /// without the time that it takes to make the serializer ready.</summary>
     public static string Name(Verdict verdict) => JsonNamingPolicy.KebabCaseLower.ConvertName(verdict.ToString());
 }

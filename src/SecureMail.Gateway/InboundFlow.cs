@@ -86,8 +86,8 @@ internal sealed class InboundFlow(
         }
     }
 
-    /// <summary>Work of <see cref="WorkKind.Validate"/> that always fails: received → quarantined. Nothing of the message
-    /// is read, because reading it is what fails.</summary>
+    /// <summary>Work of <see cref="WorkKind.Validate"/> that always fails: received → quarantined. Nothing of the
+    /// message is read, because reading it is what fails.</summary>
     /// <param name="reason">The name of an exception's type, or <see cref="Worker.ProcessEnded"/>.</param>
     public async Task GiveUpValidationAsync(WorkItem item, string reason, CancellationToken cancellationToken)
     {

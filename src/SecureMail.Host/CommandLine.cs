@@ -66,7 +66,8 @@ internal static class CommandLine
         }
     }
 
-    public static void WriteJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, FindingJson.Options));
+    public static void WriteJson(object value) =>
+        Console.Out.WriteLine(JsonSerializer.Serialize(value, FindingJson.Options));
 
     /// <summary>Parses and runs; every way out has its exit code.</summary>
     public static async Task<int> RunAsync(RootCommand root, string[] args)

@@ -20,7 +20,7 @@ internal sealed class GatewayClient : IDisposable
         _http = new HttpClient(
             new SocketsHttpHandler
             {
-                ConnectCallback = (_, stop) => ConnectAsync(socket, stop),
+                ConnectCallback = (_, stop) => LocalSocket.ConnectAsync(socket, stop),
                 UseProxy = false,
                 UseCookies = false,
                 AllowAutoRedirect = false,
@@ -44,7 +44,7 @@ internal sealed class GatewayClient : IDisposable
         try
         {
             // The socket of a process that was killed is there and refuses.
-            await using var probe = await ConnectAsync(path, cancellationToken);
+            await using var probe = await LocalSocket.ConnectAsync(path, cancellationToken);
         }
         // Without the right to it, the files beside it cannot be read either, and say so.
         catch (SocketException e) when (
@@ -104,21 +104,6 @@ internal sealed class GatewayClient : IDisposable
             : null)
         ?? new Problem(
             response.ReasonPhrase ?? "", (int)response.StatusCode, "", $"HTTP {(int)response.StatusCode}");
-
-    private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 }
 
 /// <summary>The running gateway did not do what it was asked. Its words are for the person who asked.</summary>

@@ -109,8 +109,8 @@ internal sealed class MessageLayers : IDisposable
     private async Task<(MimePart? Part, bool Whole)?> OpenMultipartSignedAsync(
         MimePart part, bool whole, CancellationToken cancellationToken)
     {
-        // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed. They also show a second
-        // part that is not declared as a signature.
+        // RFC 1847 §2.1: exactly two parts. Some readers show a third part, which is not signed. They also show a
+        // second part that is not declared as a signature.
         if (part.Children.Count == 0)
         {
             Signatures.Add(new SignedLayer(null, null, CoversWhole: false, Envelopes.Count));

@@ -42,8 +42,8 @@ public static class MessageValidator
         }
     }
 
-    /// <summary>Validates the message with the given layers in their form with CRLF. Returns also the next layer that is
-    /// intact only in that form, or null.</summary>
+    /// <summary>Validates the message with the given layers in their form with CRLF. Returns also the next layer that
+    /// is intact only in that form, or null.</summary>
     private static async Task<(MessageValidation Validation, int? Canonical)> ValidateAsync(
         Stream received, IReadOnlyList<RecipientKey> keys, ValidationOptions options, HashSet<int> canonical,
         CancellationToken cancellationToken)

@@ -144,10 +144,8 @@ public static class Wording
                 yield return new(Finding("issuer"), signer.GetProperty("issuer").GetString() ?? "");
             }
 
-            yield return new(
-                Finding("etsi"),
-                $"{finding.GetProperty("indication").GetString()} {finding.GetProperty("subIndication").GetString()}".Trim()
-            );
+            var subIndication = finding.GetProperty("subIndication").GetString();
+            yield return new(Finding("etsi"), $"{finding.GetProperty("indication").GetString()} {subIndication}".Trim());
         }
     }
 

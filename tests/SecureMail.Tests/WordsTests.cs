@@ -58,6 +58,7 @@ public sealed partial class WordsTests
                 "ContentErased",
                 "Database",
                 "DataFolderInUse",
+                "NotFound",
                 "RequestInvalid",
                 "SignInRequired",
                 "Software",

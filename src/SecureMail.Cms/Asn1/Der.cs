@@ -71,9 +71,9 @@ internal static class Der
         CanonicalLength(element, depth: 0) == element.Length;
 
     /// <summary>
-    /// The DER encoding (X.690 §10, §11) of an element in BER: definite and shortest lengths, strings in one piece, TRUE
-    /// as FF, the elements of each SET in the order of their encodings. The contents of other primitive elements stay as
-    /// they are, and a string under an implicit tag stays in its pieces, because its type is not known here.
+    /// The DER encoding (X.690 §10, §11) of an element in BER: definite and shortest lengths, strings in one piece,
+    /// TRUE as FF, the elements of each SET in the order of their encodings. The contents of other primitive elements
+    /// stay as they are, and a string under an implicit tag stays in its pieces, because its type is not known here.
     /// </summary>
     /// <exception cref="AsnContentException">The element is not BER, something follows it, or it is nested deeper than
     /// <see cref="MaxReencodedDepth"/>.</exception>
@@ -198,8 +198,8 @@ internal static class Der
         }
     }
 
-    /// <summary>Whether the identifier octet is that of a string in pieces: universal and constructed, but not SEQUENCE,
-    /// SET, EXTERNAL or EMBEDDED PDV.</summary>
+    /// <summary>Whether the identifier octet is that of a string in pieces: universal and constructed, but not
+    /// SEQUENCE, SET, EXTERNAL or EMBEDDED PDV.</summary>
     private static bool IsConstructedString(byte identifier) =>
         (identifier & 0xE0) == 0x20 && (identifier & 0x1F) is not (16 or 17 or 8 or 11);
 

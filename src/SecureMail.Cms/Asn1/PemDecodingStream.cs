@@ -6,17 +6,17 @@ using SecureMail.Shared;
 namespace SecureMail.Cms.Asn1;
 
 /// <summary>
-/// The contents of the first PEM block of CMS (RFC 7468) in a stream, decoded while they are read. Text before the block
-/// is allowed (RFC 7468 §2) up to a limit, and text after it; <see cref="HasTextAround"/> tells. Invalid base64 is the
-/// error <see cref="CmsError.Malformed"/>.
+/// The contents of the first PEM block of CMS (RFC 7468) in a stream, decoded while they are read. Text before the
+/// block is allowed (RFC 7468 §2) up to a limit, and text after it; <see cref="HasTextAround"/> tells. Invalid base64
+/// is the error <see cref="CmsError.Malformed"/>.
 /// </summary>
 internal sealed class PemDecodingStream(Stream source) : ReadStream
 {
     private const int MaxPreamble = 64 * 1024;
     private const int MaxLabelLine = 128;
 
-    // RFC 7468 §8 and §9: CMS, and PKCS7 of older generators. OpenSSL reads "PKCS #7 SIGNED DATA" too, and gpgsm has its
-    // own labels.
+    // RFC 7468 §8 and §9: CMS, and PKCS7 of older generators. OpenSSL reads "PKCS #7 SIGNED DATA" too, and gpgsm has
+    // its own labels.
     private static readonly string[] Labels =
         ["CMS", "PKCS7", "PKCS #7 SIGNED DATA", "SIGNED MESSAGE", "ENCRYPTED MESSAGE"];
 
@@ -35,7 +35,8 @@ internal sealed class PemDecodingStream(Stream source) : ReadStream
     private bool _padded;
     private bool _ended;
 
-    /// <summary>Whether text stands before or after the block; known when the stream has been read to its end.</summary>
+    /// <summary>Whether text stands before or after the block; known when the stream has been read to its
+    /// end.</summary>
     public bool HasTextAround { get; private set; }
 
     /// <summary>Whether this text is the first line of a block of CMS.</summary>

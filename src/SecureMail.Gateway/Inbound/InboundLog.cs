@@ -14,7 +14,8 @@ internal static partial class InboundLog
     public static partial void Alarm(ILogger logger, string kind, string subject);
 
     [LoggerMessage(
-        1306, LogLevel.Error, "Message {Incoming} cannot be validated, however often it is tried; quarantined: {Reason}")]
+        1306, LogLevel.Error,
+        "Message {Incoming} cannot be validated, however often it is tried; quarantined: {Reason}")]
     public static partial void ValidationFailed(ILogger logger, Guid incoming, string reason);
 
     [LoggerMessage(1304, LogLevel.Warning, "The receipt for {Incoming} waits: {Reason}")]

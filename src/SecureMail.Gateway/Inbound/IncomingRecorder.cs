@@ -98,8 +98,8 @@ internal sealed class IncomingRecorder(
         return (disposition, isWeakened);
     }
 
-    /// <summary>Quarantines a message that cannot be validated, with its alarm; the caller commits. The message stays as
-    /// it was received.</summary>
+    /// <summary>Quarantines a message that cannot be validated, with its alarm; the caller commits. The message stays
+    /// as it was received.</summary>
     /// <param name="cause">The name of an exception's type: nothing of the message.</param>
     public async Task RecordFailedAsync(
         NpgsqlTransaction transaction, ReceivedMessage received, string cause, CancellationToken cancellationToken)

@@ -33,8 +33,9 @@ namespace SecureMail.Gateway.Inbound;
 /// <param name="Announced">What the signer says its reader can do, at the time that its signature claims; null unless
 /// the verdict is valid and a time is claimed.</param>
 internal sealed record ValidatedMessage(
-    ReceivedMessage Received, DirectorySnapshot Directory, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings, LedgerEvidence? Evidence,
-    byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From, MimePart? Payload,
+    ReceivedMessage Received, DirectorySnapshot Directory, Verdict Verdict, IReadOnlyList<SignatureFinding> Findings,
+    LedgerEvidence? Evidence, byte[] SignedDigest, X509Certificate2? Signer, DateTimeOffset SignedAt, string? From,
+    MimePart? Payload,
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced, BlobReader Bytes,
     IDisposable Validation) : IAsyncDisposable
 {
@@ -86,8 +87,8 @@ internal sealed class IncomingValidator(
                 validation.Message is { } message ? EvidenceOf(message) : null, validation.SignedBytesDigest ?? [],
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
                 validation.Headers?.From is [var from] ? from.Address : null,
-                validation.Verdict == Verdict.Valid ? validation.Payload : null, AheadOf(received.ReceivedAt, validation),
-                EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes,
+                validation.Verdict == Verdict.Valid ? validation.Payload : null,
+                AheadOf(received.ReceivedAt, validation), EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes,
                 validation);
         }
         catch (Exception e)

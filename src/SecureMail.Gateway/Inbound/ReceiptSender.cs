@@ -48,8 +48,7 @@ internal sealed class ReceiptSender(
         {
             From = new Mailbox(from.Name, from.Address),
             To = [new Mailbox(to.Name, to.Address)],
-            Subject =
-                $"{Catalogue.Text("ReceiptText.subject", Catalogue.Vietnamese)} / {Catalogue.Text("ReceiptText.subject", Catalogue.English)}",
+            Subject = Catalogue.InBoth(static language => Catalogue.Text("ReceiptText.subject", language)),
             Date = now,
             MessageId = $"<{due.Incoming}.receipt@{options.Name}>",
             InReplyTo = $"<{due.Dispatch}@{due.Peer}>",

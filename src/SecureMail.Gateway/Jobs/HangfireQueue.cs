@@ -9,8 +9,8 @@ namespace SecureMail.Gateway.Jobs;
 /// </summary>
 /// <remarks>
 /// The rows are those that Hangfire.PostgreSql 1.21 writes: the call in <c>job</c>, its state in <c>state</c>, its
-/// place in <c>jobqueue</c>. A test lets Hangfire do what was queued here. The names of types are ours (<c>Jobs</c> in the
-/// host resolves them and no others), so that no row can name other code.
+/// place in <c>jobqueue</c>. A test lets Hangfire do what was queued here. The names of types are ours (<c>Jobs</c> in
+/// the host resolves them and no others), so that no row can name other code.
 /// </remarks>
 internal static class HangfireQueue
 {

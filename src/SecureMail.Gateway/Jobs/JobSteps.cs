@@ -33,8 +33,8 @@ internal sealed class JobSteps(
             _ => throw new InvalidOperationException($"No step does jobs of kind {job.Kind}."),
         };
 
-    /// <summary>Deletes what earlier runs on this node made for nothing: unfinished files, and the files of exports that
-    /// did not end here. Another node writes them, or has.</summary>
+    /// <summary>Deletes what earlier runs on this node made for nothing: unfinished files, and the files of exports
+    /// that did not end here. Another node writes them, or has.</summary>
     /// <param name="endedHere">Whether a job is at its end, on this node.</param>
     public async Task DeleteLeftAsync(Func<Guid, Task<bool>> endedHere)
     {

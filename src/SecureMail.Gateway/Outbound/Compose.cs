@@ -8,8 +8,8 @@ namespace SecureMail.Gateway.Outbound;
 /// A dispatch as the mail that leaves, without the ledger's header field that each sending puts before it:
 /// RecipientInfos prefixes, and one body that stands behind each of them.
 /// </summary>
-/// <param name="WholePrefix">The prefix with every addressee's copy of the content key. With the body it is a message for
-/// all.</param>
+/// <param name="WholePrefix">The prefix with every addressee's copy of the content key. With the body it is a message
+/// for all.</param>
 /// <param name="Prefixes">For each gateway the prefix with the keys of its agencies alone. Empty where there is one
 /// gateway, which gets the whole prefix.</param>
 /// <param name="Ciphertext">Read by <paramref name="Message"/> when the body is written.</param>

@@ -26,8 +26,8 @@ internal sealed class Send(
     ClockWatch clock, SendRecorder recorder, TakeHere takeHere, DeliveryOptions options, DirectoryOptions self,
     TimeProvider time)
 {
-    // A peer admits few connections of one address before TLS (SmtpServerLimits.ConnectionsPerAddress), and another node
-    // of ours may have the same address.
+    // A peer admits few connections of one address before TLS (SmtpServerLimits.ConnectionsPerAddress), and another
+    // node of ours may have the same address.
     private const int OpeningAtOnce = 2;
 
     private readonly RecentCheckpointSizes _shown = new();

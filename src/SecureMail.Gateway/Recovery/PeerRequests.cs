@@ -50,7 +50,8 @@ internal sealed class PeerRequests(
             text, TimeFormat, CultureInfo.InvariantCulture,
             DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out time);
 
-    /// <summary>The highest checkpoint we hold of the asker's ledger, proven or not: it signed it. Null: none.</summary>
+    /// <summary>The highest checkpoint we hold of the asker's ledger, proven or not: it signed it. Null:
+    /// none.</summary>
     /// <param name="peer">The asker's name, which is its ledger's origin.</param>
     /// <param name="has">The size that the asker has.</param>
     public async Task<HeldCheckpoint?> FindHeldAsync(string peer, long has, CancellationToken cancellationToken)

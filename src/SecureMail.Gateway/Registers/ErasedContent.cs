@@ -8,7 +8,7 @@ namespace SecureMail.Gateway.Registers;
 internal static class ErasedContent
 {
     private static readonly string Words =
-        $"{Catalogue.Text("Content.erased", Catalogue.Vietnamese)} / {Catalogue.Text("Content.erased", Catalogue.English)}";
+        Catalogue.InBoth(static language => Catalogue.Text("Content.erased", language));
 
     public static DispatchCard CardOf(string number, DateTime time, Agency? sender) =>
         new(

@@ -14,8 +14,8 @@ public sealed class IncomingRegister(
 
     /// <summary>The newest first, without their manifests.</summary>
     /// <param name="agencyCode">One agency's, or null for all that this gateway serves.</param>
-    /// <param name="disposition"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all but
-    /// receipts.</param>
+    /// <param name="disposition"><c>inbox</c>, <c>quarantine</c>, <c>returned</c>, <c>duplicate</c>, or null for all
+    /// but receipts.</param>
     public async Task<IReadOnlyList<IncomingMessage>> ListAsync(
         string? agencyCode, string? disposition, int limit, CancellationToken cancellationToken)
     {
@@ -24,12 +24,13 @@ public sealed class IncomingRegister(
             ? null
             : directory.FindEverByCode(agencyCode)?.Id
                 ?? throw new DirectoryException(ReasonCode.AgencyUnknown, agencyCode);
-        var ofDisposition = disposition is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @disposition";
+        var ofDisposition =
+            disposition is null ? $"coalesce(i.place, '') <> '{Disposition.Matched}'" : "i.place = @disposition";
         var ofAgency = agency is null ? "" : "AND i.agency_id = @agency";
         // Ids are UUIDv7 of the time of reception: their order is that of the register, and an index has it.
         return await QueryAsync(
-            $"WHERE {ofDisposition} {ofAgency} ORDER BY i.incoming_id DESC LIMIT @limit", new { agency, disposition, limit },
-            directory, withManifest: false, cancellationToken);
+            $"WHERE {ofDisposition} {ofAgency} ORDER BY i.incoming_id DESC LIMIT @limit",
+            new { agency, disposition, limit }, directory, withManifest: false, cancellationToken);
     }
 
     /// <summary>One message with its manifest; null where there is none of that id.</summary>
@@ -89,8 +90,8 @@ public sealed class IncomingRegister(
         {
             rows = await connection.ListAsync<Row>(
                 $"""
-                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind, i.place AS Disposition,
-                  i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
+                SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind,
+                  i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
                   i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.card AS Card,
                   i.card_key AS CardKey, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer,
                   i.erased_at AS ErasedAt
@@ -112,8 +113,8 @@ public sealed class IncomingRegister(
             messages.Add(
                 new IncomingMessage(
                     row.Id, agency?.Code ?? CodeOf(row.Agency), agency?.Name ?? NameOf(row.Agency), row.State,
-                    row.Kind, row.Disposition, row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch, row.ArrivalNumber,
-                    CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
+                    row.Kind, row.Disposition, row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch,
+                    row.ArrivalNumber, CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
                     row.Peer)
                 {
                     Manifest = withManifest ? manifest : null,

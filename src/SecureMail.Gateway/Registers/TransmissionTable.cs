@@ -53,7 +53,8 @@ internal static class TransmissionTable
             """,
             new { dispatch }, cancellationToken);
 
-    /// <summary>Waiting → failed, for one recipient. Answers the transmission, or null where it does not wait.</summary>
+    /// <summary>Waiting → failed, for one recipient. Answers the transmission, or null where it does not
+    /// wait.</summary>
     public static Task<Guid?> FailWaitingAsync(
         NpgsqlTransaction transaction, Guid dispatch, Guid recipient, string reason, DateTimeOffset now,
         CancellationToken cancellationToken) =>
@@ -167,8 +168,8 @@ internal static class TransmissionTable
             """,
             new { state, reason, now = now.UtcDateTime, transmission }, cancellationToken) == 1;
 
-    /// <summary>Marks what left for these agencies since a time, to be sent again. What the agencies still have they know
-    /// as a duplicate. Answers each with the batch that shares its message.</summary>
+    /// <summary>Marks what left for these agencies since a time, to be sent again. What the agencies still have they
+    /// know as a duplicate. Answers each with the batch that shares its message.</summary>
     public static Task<IReadOnlyList<(Guid Transmission, Guid? Batch)>> MarkResendAsync(
         NpgsqlTransaction transaction, Guid[] agencies, DateTimeOffset since, int limit,
         CancellationToken cancellationToken) =>
@@ -371,8 +372,8 @@ internal sealed record NewTransmission(Guid? Recipient, string Code, string? Rea
 /// <summary>A transmission that may be sent: its row says queued, unknown or sent, or its recipient's gateway lost it
 /// and asked for it again.</summary>
 /// <param name="Kind">One of <see cref="TransmissionKind"/>.</param>
-/// <param name="PrefixOf">The gateway whose RecipientInfos prefix of the message has this recipient. Null: the message's
-/// own prefix has it.</param>
+/// <param name="PrefixOf">The gateway whose RecipientInfos prefix of the message has this recipient. Null: the
+/// message's own prefix has it.</param>
 /// <param name="IsTooOld">It was tried for longer than is allowed.</param>
 internal sealed record QueuedTransmission(
     Guid Id, string Kind, Guid DispatchId, Guid AgencyId, Guid RecipientId, Guid MessageBlob, string? PrefixOf,

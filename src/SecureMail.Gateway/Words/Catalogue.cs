@@ -23,6 +23,9 @@ public static class Catalogue
 
     public static CultureInfo English { get; } = CultureInfo.GetCultureInfo("en");
 
+    /// <summary>Vietnamese first, then English, in one line.</summary>
+    public static string InBoth(Func<CultureInfo, string> words) => $"{words(Vietnamese)} / {words(English)}";
+
     /// <summary>The words of a key, or null.</summary>
     public static string? Find(string key, CultureInfo language) => Resources.GetString(key, language);
 

@@ -5,6 +5,7 @@ using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
+using SecureMail.Shared;
 using SecureMail.Storage;
 
 namespace SecureMail.Host.Commands;
@@ -122,7 +123,7 @@ internal static class SendCommand
                         Documents = documents
                             .Select(f => new SubmittedDocument(
                                 f.Name, MediaTypes.GetValueOrDefault(f.Extension, "application/octet-stream"),
-                                f.OpenRead))
+                                () => new DocumentStream(f)))
                             .ToAsyncEnumerable(),
                     },
                     cancellationToken);
@@ -186,6 +187,33 @@ internal static class SendCommand
             },
             cancellationToken);
         return answer!;
+    }
+
+    /// <summary>One of the files, read once. A file that became shorter meanwhile ends where it ends.</summary>
+    /// <exception cref="InvalidDataException">It cannot be read to its end. An IOException would pass for a fault of the
+    /// connection on which the file is sent.</exception>
+    private sealed class DocumentStream(FileInfo file) : ReadStream
+    {
+        private readonly FileStream _file = file.OpenRead();
+
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            try
+            {
+                return await _file.ReadAsync(buffer, cancellationToken);
+            }
+            catch (IOException e)
+            {
+                throw new InvalidDataException(Phrase.Of("send.cannot-read", file.Name), e);
+            }
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            _file.Dispose();
+            base.Dispose(disposing);
+        }
     }
 
     private static Signatory? SignatoryOf(string? text)

@@ -124,9 +124,8 @@ internal static class VerifyCommand
             if (!string.IsNullOrEmpty(text))
             {
                 // What stands in a certificate may try to write to the terminal.
-                output.WriteLine(
-                    $"    {(label.Length == 0 ? "" : label + ": ")}{new string([.. text.Select(c => char.IsControl(c) ? '?' : c)])}"
-                );
+                var harmless = new string([.. text.Select(c => char.IsControl(c) ? '?' : c)]);
+                output.WriteLine($"    {(label.Length == 0 ? "" : label + ": ")}{harmless}");
             }
         }
     }

@@ -30,9 +30,9 @@ internal static class ErrorWords
         {
             // The words of these are the gateway's.
             case ReasonedException r:
-                return $"{r.Text(Catalogue.Vietnamese)} / {r.Text(Catalogue.English)}";
+                return Catalogue.InBoth(r.Text);
             case NotTakenNowException n:
-                return $"{n.Issue.Text(Catalogue.Vietnamese)} / {n.Issue.Text(Catalogue.English)}";
+                return Catalogue.InBoth(n.Issue.Text);
         }
 
         var (key, arguments) = KeyOf(e);
@@ -49,6 +49,9 @@ internal static class ErrorWords
 
     /// <summary>What somebody without a session is told.</summary>
     public static string SignIn => $"{Words.Vietnamese("SignInRequired")} / {Words.English("SignInRequired")}";
+
+    /// <summary>What the API says where it has nothing under the path.</summary>
+    public static string NotFound => $"{Words.Vietnamese("NotFound")} / {Words.English("NotFound")}";
 
     private static (string? Key, IReadOnlyList<object> Arguments) KeyOf(Exception e) =>
         e switch

@@ -39,6 +39,10 @@ internal static class ProblemResponses
                 try
                 {
                     await next(context);
+                    if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentType: null } answer)
+                    {
+                        await WriteAsync(context, answer.StatusCode);
+                    }
                 }
                 catch (Exception e) when (
                     !context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
@@ -89,6 +93,14 @@ internal static class ProblemResponses
             // The answer is written to a client that may not read it.
         }
     }
+
+    /// <summary>An answer that the platform gives by its status alone: no such thing, no such method.</summary>
+    private static Task WriteAsync(HttpContext context, int status) =>
+        status == StatusCodes.Status404NotFound
+            ? WriteAsync(context, status, "NOT_FOUND", ErrorWords.NotFound)
+            : WriteAsync(
+                context, status, "REQUEST_INVALID",
+                ErrorWords.Of(new BadHttpRequestException(ReasonPhrases.GetReasonPhrase(status), status)));
 
     private static Task WriteAsync(HttpContext context, int status, string code, string detail)
     {

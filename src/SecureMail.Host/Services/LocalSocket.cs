@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using System.Runtime.Versioning;
 using System.Text;
 using Microsoft.AspNetCore.Http.Features;
@@ -38,6 +39,23 @@ internal sealed class LocalSocket(DatabaseOptions options) : IHostedService
         return Encoding.UTF8.GetByteCount(path) <= LongestPath
             ? path
             : Path.Combine(PrivateCluster.ShortFolderOf(dataFolder) + "-run", "securemail.sock");
+    }
+
+    /// <summary>A connection to the socket at a path.</summary>
+    /// <exception cref="SocketException">Nobody listens there, or this account may not open it.</exception>
+    public static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Whether a request came over the socket, and not over a port.</summary>

@@ -161,8 +161,8 @@ internal sealed partial class Setting
             _ => Convert.ToString(Default, CultureInfo.InvariantCulture)!,
         };
 
-    /// <summary>A text as the log may show it: no connection string, of an URL where it leads, and of a token's URI the part
-    /// that names the token. A URI that is not one, or that holds a PIN (RFC 7512 §2.4), is not shown.</summary>
+    /// <summary>A text as the log may show it: no connection string, of an URL where it leads, and of a token's URI the
+    /// part that names the token. A URI that is not one, or that holds a PIN (RFC 7512 §2.4), is not shown.</summary>
     public string Show(string text) =>
         IsSecret || (IsTokenUri && !IsPkcs11Uri(text)) ? "***"
         : _type == typeof(Uri) ? new Uri(text).GetComponents(UriComponents.SchemeAndServer, UriFormat.UriEscaped)

@@ -70,8 +70,8 @@ internal sealed class Base64Decoder(Stream inner) : DecodingReadStream(inner)
     }
 
     /// <summary>
-    /// Decodes as <see cref="TryDecode"/> does, but takes any padding, and none, for the end of the data, and ignores the
-    /// pad bits.
+    /// Decodes as <see cref="TryDecode"/> does, but takes any padding, and none, for the end of the data, and ignores
+    /// the pad bits.
     /// </summary>
     private bool TryDecodeEnd(int count, bool last, Span<byte> output, out int written)
     {

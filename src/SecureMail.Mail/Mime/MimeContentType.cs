@@ -55,8 +55,8 @@ public sealed class MimeContentType
     }
 
     /// <summary>
-    /// Reads a Content-Type value. Damage that leaves one reading is read: a missing semicolon after a value, several, a
-    /// parameter without value, the same parameter twice with the same value.
+    /// Reads a Content-Type value. Damage that leaves one reading is read: a missing semicolon after a value, several,
+    /// a parameter without value, the same parameter twice with the same value.
     /// </summary>
     /// <exception cref="MimeException">Malformed, TooManyParameters.</exception>
     public static MimeContentType Parse(string value, bool encodedWordsInQuotes = true)
@@ -164,7 +164,8 @@ public sealed class MimeContentType
         var count = 0;
         while (true)
         {
-            // A reader that splits at semicolons takes what follows the type, or a value without quotes, for a part of it.
+            // A reader that splits at semicolons takes what follows the type, or a value without quotes, for a part of
+            // it.
             var separated = lexer.WasQuoted && lexer.IsAtBlank;
             var afterSemicolon = false;
             while (lexer.TryTake(';'))
@@ -206,8 +207,8 @@ public sealed class MimeContentType
         return DecodeParameters(raw, encodedWordsInQuotes);
     }
 
-    /// <summary>RFC 2231 §7: a name has none of "*", "'" and "%". Behind it stand "*", or "*" and a number, or both with
-    /// "*" at the end.</summary>
+    /// <summary>RFC 2231 §7: a name has none of "*", "'" and "%". Behind it stand "*", or "*" and a number, or both
+    /// with "*" at the end.</summary>
     private static void RequireName(string name)
     {
         var star = name.IndexOf('*', StringComparison.Ordinal);
@@ -241,8 +242,8 @@ public sealed class MimeContentType
             var star = key.IndexOf('*', StringComparison.Ordinal);
             if (star > 0 && (key[star..] is "*" or "*0" or "*0*") && TryJoinSections(raw, key[..star], out var value))
             {
-                // A file name is often given in both forms, the plain one without its marks. Any other parameter has one
-                // value.
+                // A file name is often given in both forms, the plain one without its marks. Any other parameter has
+                // one value.
                 if (!TextParameters.Contains(key[..star])
                     && result.TryGetValue(key[..star], out var plain)
                     && plain != value)

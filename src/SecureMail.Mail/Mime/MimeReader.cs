@@ -358,8 +358,8 @@ internal sealed class MimeReader
     }
 
     /// <summary>
-    /// The transfer encoding, lower case; "7bit" when none is named (RFC 2045 §6.1). Comments, quotes and parameters are
-    /// passed over. A value that is not one word is returned as it stands and is no known encoding.
+    /// The transfer encoding, lower case; "7bit" when none is named (RFC 2045 §6.1). Comments, quotes and parameters
+    /// are passed over. A value that is not one word is returned as it stands and is no known encoding.
     /// </summary>
     private static string EncodingOf(List<MimeHeader> headers)
     {

@@ -214,8 +214,8 @@ public sealed class Worker(
     }
 
     /// <summary>Whether leased work may begin now. Of the work of one kind that failed before, one piece is tried at a
-    /// time: when it ends the process, it takes none of the others with it, and they are not suspected any further. Work
-    /// that goes to destinations is exempt, because it waits for other hosts for minutes.</summary>
+    /// time: when it ends the process, it takes none of the others with it, and they are not suspected any further.
+    /// Work that goes to destinations is exempt, because it waits for other hosts for minutes.</summary>
     private async Task<bool> MayBeginAsync(IReadOnlyList<WorkItem> begun, WorkHandler handler)
     {
         var first = begun[0];
@@ -369,7 +369,7 @@ public sealed record WorkHandler(
     /// <see cref="WorkOutcome.Recur"/>.</summary>
     public TimeSpan? Every { get; init; }
 
-    /// <summary>After how many attempts in a row that ended in an unexpected exception, or with the process, the work is
-    /// given up.</summary>
+    /// <summary>After how many attempts in a row that ended in an unexpected exception, or with the process, the work
+    /// is given up.</summary>
     public int MostFailures { get; init; } = 10;
 }

@@ -19,7 +19,8 @@ namespace SecureMail.Web.Api;
 /// request.</summary>
 /// <param name="Sender">The sending agency's code.</param>
 /// <param name="Recipients">The addressees' codes.</param>
-/// <param name="Fields">Its number is empty where the register is to draw one under <paramref name="Notation"/>.</param>
+/// <param name="Fields">Its number is empty where the register is to draw one under
+/// <paramref name="Notation"/>.</param>
 public sealed record NewDispatch(
     string Sender, IReadOnlyList<string> Recipients, DispatchFields Fields, string? Notation = null);
 

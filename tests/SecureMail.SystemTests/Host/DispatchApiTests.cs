@@ -79,7 +79,11 @@ public sealed class DispatchApiTests(DispatchApiTests.Serving serving) : IClassF
         state.RootElement.GetProperty("recipients")[0].GetProperty("code").GetString().ShouldBe(TwoGateways.AnHoa);
         using var none = await serving.Socket.GetAsync(
             new Uri($"{DispatchApi.Path}/{Guid.CreateVersion7()}", UriKind.Relative));
-        none.StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        await ProblemAsync(none, HttpStatusCode.NotFound, "NOT_FOUND");
+        using var nowhere = await serving.Socket.GetAsync(new Uri("/api/v2/dispatches", UriKind.Relative));
+        await ProblemAsync(nowhere, HttpStatusCode.NotFound, "NOT_FOUND");
+        using var put = await serving.Socket.PutAsync(new Uri(DispatchApi.Path, UriKind.Relative), null);
+        await ProblemAsync(put, HttpStatusCode.MethodNotAllowed, "REQUEST_INVALID");
     }
 
     [Fact]
@@ -234,6 +238,17 @@ public sealed class DispatchApiTests(DispatchApiTests.Serving serving) : IClassF
             (await refused.EndAsync()).ShouldBe(ExitCode.NotPermitted, refused.Said);
             refused.Said.ShouldContain("H90.NONE");
             refused.Said.ShouldContain(" / ");
+
+            // A file whose first byte cannot be read (EIO). It is not taken for a lost connection.
+            var before = await serving.Pair.A.Probe.FootprintAsync();
+            await using var unreadable = GatewayProcess.Run(
+                clerk, null, "send", "--from", TwoGateways.Province, "--to", TwoGateways.AnHoa, "--subject", "V/v",
+                file, "/proc/self/mem");
+            (await unreadable.EndAsync()).ShouldBe(ExitCode.Data, unreadable.Said);
+            unreadable.Said.ShouldContain("mem cannot be read to its end; nothing was sent.");
+            await TwoGateways.UntilAsync(
+                async () => await serving.Pair.A.Probe.OpenTransactionsAsync() == 0, "its end");
+            (await serving.Pair.A.Probe.FootprintAsync()).ShouldBe(before);
         }
         finally
         {

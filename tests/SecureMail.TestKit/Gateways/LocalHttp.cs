@@ -1,4 +1,4 @@
-using System.Net.Sockets;
+using SecureMail.Host.Services;
 
 namespace SecureMail.TestKit;
 
@@ -8,23 +8,7 @@ internal static class LocalHttp
     /// <summary>A client over the gateway's Unix socket.</summary>
     public static HttpClient Over(string path) =>
         new(
-            new SocketsHttpHandler
-            {
-                ConnectCallback = async (_, stop) =>
-                {
-                    var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                    try
-                    {
-                        await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), stop);
-                        return new NetworkStream(socket, ownsSocket: true);
-                    }
-                    catch
-                    {
-                        socket.Dispose();
-                        throw;
-                    }
-                },
-            })
+            new SocketsHttpHandler { ConnectCallback = (_, stop) => LocalSocket.ConnectAsync(path, stop) })
         {
             BaseAddress = new Uri("http://localhost"),
         };

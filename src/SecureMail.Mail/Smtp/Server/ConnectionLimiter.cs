@@ -169,7 +169,8 @@ internal sealed class ConnectionPlace : IDisposable
     /// connection stays a stranger's.</summary>
     public bool TryAuthenticate(string peer) => _limiter.TryAuthenticate(this, peer);
 
-    /// <summary>The connection has TLS and no peer was asked for: it stays a stranger's and gives way no more.</summary>
+    /// <summary>The connection has TLS and no peer was asked for: it stays a stranger's and gives way no
+    /// more.</summary>
     public void KeepWithTls() => _limiter.KeepWithTls(this);
 
     public void Dispose() => _limiter.Leave(this);
