@@ -12,6 +12,12 @@ public static class FindingJson
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
+    /// <summary>The findings of one message: an object for each signer of each signature, then one with
+    /// <c>reason</c> alone for each field of the outer header that contradicts the signed one.</summary>
+    public static string Write(IReadOnlyList<SignatureFinding> signatures, IReadOnlyList<Reason> headers) =>
+        JsonSerializer.Serialize<object[]>(
+            [.. signatures, .. headers.Select(reason => new { reason })], Options);
+
     /// <summary>The verdict's name on the wire, such as <c>wrong-sender</c>: the one that the serializer writes,
     /// without the time that it takes to make the serializer ready.</summary>
     public static string Name(Verdict verdict) => JsonNamingPolicy.KebabCaseLower.ConvertName(verdict.ToString());

@@ -76,6 +76,7 @@ public static class GatewayServices
                 s.GetRequiredService<TimeProvider>()))
             .AddSingleton<SendingPolicy>()
             .AddSingleton<PolicyBook>()
+            .AddSingleton<OperatorAccount>()
             .AddSingleton<OutgoingRegister>()
             .AddSingleton<IncomingRegister>()
             .AddSingleton<NoticeRegister>()
@@ -93,6 +94,9 @@ public static class GatewayServices
             .AddSingleton<JobRunner>()
             .AddSingleton(s => new JobRegister(
                 s.GetRequiredService<JobTable>(), s.GetRequiredService<StorageKeyRotation>()))
+            .AddSingleton(s => new WaitingWork(
+                s.GetRequiredService<GatewayDatabase>(), s.GetRequiredService<JobTable>(),
+                s.GetRequiredService<TimeProvider>()))
             .AddSingleton<PeerRequests>()
             .AddSingleton(s => new Restoration(
                 s.GetRequiredService<GatewayDatabase>(), s.GetRequiredService<DirectoryStore>(),

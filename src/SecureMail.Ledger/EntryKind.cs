@@ -77,6 +77,21 @@ public static class EntryKind
     /// <summary>Work that always failed was given up. Written when the work is left dead.</summary>
     public const string WorkGivenUp = "work.given-up";
 
+    /// <summary>A person asked for work again. Written with that.</summary>
+    public const string WorkRetried = "work.retried";
+
+    /// <summary>A person asked for all held work again; the entry commits to what it is about.</summary>
+    public const string WorkReleased = "work.released";
+
+    /// <summary>A person dropped work. Written with that.</summary>
+    public const string WorkDropped = "work.dropped";
+
+    /// <summary>A person asked for a job. Written with the job's row.</summary>
+    public const string JobRequested = "job.requested";
+
+    /// <summary>A person begins to move everything to a storage key. Written before anything is moved.</summary>
+    public const string StorageRotationBegun = "storage.rotation-begun";
+
     /// <summary>A version of the directory was imported.</summary>
     public const string DirectoryImported = "directory.imported";
 
@@ -130,6 +145,11 @@ public static class EntryKind
         ClockPeer,
         ClockSettled,
         WorkGivenUp,
+        WorkRetried,
+        WorkReleased,
+        WorkDropped,
+        JobRequested,
+        StorageRotationBegun,
         DirectoryImported,
         PolicyRouteForbidden,
         PolicyRoutePermitted,

@@ -7,8 +7,10 @@ namespace SecureMail.Ledger;
 /// <summary>
 /// One entry of the ledger: who did what to which object, and when. Its bytes are canonical JSON (RFC 8785) of one
 /// fixed shape, so that an entry can be written in exactly one way and a reader in any language can hash it:
-/// <code>{"agency":"…","commitments":{"name":"sha256:…"},"kind":"…","object":"…","prior":null,"time":"…","v":1}</code>
-/// The index is not inside, because the sequencer gives it later. The bytes are frozen by tests/vectors/ledger.
+/// <code>{"actor":null,"agency":"…","commitments":{"name":"sha256:…"},"grant":null,"kind":"…","object":"…",
+///  "prior":null,"time":"…","v":2}</code>
+/// Version 1, which earlier builds wrote, has neither <c>actor</c> nor <c>grant</c>. The index is not inside, because
+/// the sequencer gives it later. The bytes are frozen by tests/vectors/ledger.
 /// </summary>
 /// <remarks>
 /// Every string is limited to an ASCII alphabet without quotation mark and backslash. Then RFC 8785's escapes and its
@@ -16,7 +18,8 @@ namespace SecureMail.Ledger;
 /// </remarks>
 public sealed record LedgerEntry
 {
-    public const int Version = 1;
+    /// <summary>The version that is written.</summary>
+    public const int Newest = 2;
 
     /// <summary>The longest entry in bytes. 64 commitments with the longest names stay below it.</summary>
     public const int MaxBytes = 16 * 1024;
@@ -35,6 +38,16 @@ public sealed record LedgerEntry
     private static readonly SearchValues<char> LowerHex = SearchValues.Create("0123456789abcdef");
 
     private readonly DateTimeOffset _time;
+
+    /// <summary>1 or 2. An entry that was read is written again in its own version.</summary>
+    public int Version { get; init; } = Newest;
+
+    /// <summary>The random UUID of the person who acted. Null: the gateway itself. Version 1 has none.</summary>
+    public Guid? Actor { get; init; }
+
+    /// <summary>The id of the grant or approval by which it was done: 1 to 200 of the alphabet of
+    /// <see cref="Object"/>; or null. Version 1 has none.</summary>
+    public string? Grant { get; init; }
 
     /// <summary>When the event happened, in UTC. The time is truncated to the millisecond.</summary>
     public required DateTimeOffset Time
@@ -69,27 +82,30 @@ public sealed record LedgerEntry
             throw new ArgumentException(fault);
         }
 
-        var text = new StringBuilder(512);
-        text.Append("{\"agency\":\"").Append(Agency.ToString("D")).Append("\",\"commitments\":{");
+        var text = new StringBuilder(512).Append('{');
+        if (Version > 1)
+        {
+            AppendMember(text, "actor", Actor?.ToString("D")).Append(',');
+        }
+
+        AppendMember(text, "agency", Agency.ToString("D")).Append(",\"commitments\":{");
         var first = true;
         foreach (var (name, value) in Commitments.OrderBy(pair => pair.Key, StringComparer.Ordinal))
         {
             text.Append(first ? "\"" : ",\"").Append(name).Append("\":\"").Append(value).Append('"');
             first = false;
         }
-        text.Append("},\"kind\":\"").Append(Kind).Append("\",\"object\":\"").Append(Object).Append("\",\"prior\":");
-        if (Prior is null)
+        text.Append("},");
+        if (Version > 1)
         {
-            text.Append("null");
-        }
-        else
-        {
-            text.Append('"').Append(Prior).Append('"');
+            AppendMember(text, "grant", Grant).Append(',');
         }
 
-        text.Append(",\"time\":\"")
-            .Append(Time.ToString(TimeFormat, CultureInfo.InvariantCulture))
-            .Append("\",\"v\":1}");
+        AppendMember(text, "kind", Kind).Append(',');
+        AppendMember(text, "object", Object).Append(',');
+        AppendMember(text, "prior", Prior).Append(',');
+        AppendMember(text, "time", Time.ToString(TimeFormat, CultureInfo.InvariantCulture));
+        text.Append(CultureInfo.InvariantCulture, $",\"v\":{Version}}}");
         return Encoding.ASCII.GetBytes(text.ToString());
     }
 
@@ -103,25 +119,32 @@ public sealed record LedgerEntry
         }
 
         var at = new Cursor(bytes);
-        at.Expect("{\"agency\":\""u8);
-        if (!Guid.TryParseExact(at.UntilQuote(36), "D", out var agency))
+        at.Expect("{"u8);
+        var (version, actor) = (1, (Guid?)null);
+        if (at.Skip("\"actor\":"u8))
         {
-            throw LedgerException.Malformed("agency is not a UUID.");
+            version = 2;
+            actor = at.OrNull(36) is { } person ? ReadId(person, "actor") : null;
+            at.Expect(","u8);
         }
 
+        at.Expect("\"agency\":\""u8);
+        var agency = ReadId(at.UntilQuote(36), "agency");
         at.Expect(",\"commitments\":{"u8);
         var commitments = ReadCommitments(ref at);
+        string? grant = null;
+        if (version > 1)
+        {
+            at.Expect(",\"grant\":"u8);
+            grant = at.OrNull(MaxObject);
+        }
+
         at.Expect(",\"kind\":\""u8);
         var kind = at.UntilQuote(MaxName);
         at.Expect(",\"object\":\""u8);
         var objectId = at.UntilQuote(MaxObject);
         at.Expect(",\"prior\":"u8);
-        string? prior = null;
-        if (!at.Skip("null"u8))
-        {
-            at.Expect("\""u8);
-            prior = at.UntilQuote(64);
-        }
+        var prior = at.OrNull(64);
         at.Expect(",\"time\":\""u8);
         if (
             !DateTimeOffset.TryParseExact(
@@ -131,10 +154,13 @@ public sealed record LedgerEntry
             throw LedgerException.Malformed("time is not yyyy-MM-ddTHH:mm:ss.fffZ.");
         }
 
-        at.Expect(",\"v\":1}"u8);
+        at.Expect(version == 1 ? ",\"v\":1}"u8 : ",\"v\":2}"u8);
         at.ExpectEnd();
         var entry = new LedgerEntry
         {
+            Version = version,
+            Actor = actor,
+            Grant = grant,
             Agency = agency,
             Commitments = commitments,
             Kind = kind,
@@ -146,14 +172,20 @@ public sealed record LedgerEntry
         {
             throw LedgerException.Malformed(fault);
         }
-        // Guid.TryParseExact accepts upper-case digits as well. The canonical text has none.
-        if (!bytes.Slice(11, 36).SequenceEqual(Encoding.ASCII.GetBytes(agency.ToString("D"))))
-        {
-            throw LedgerException.Malformed("agency is not in lower case.");
-        }
 
         return entry;
     }
+
+    /// <summary>Guid.TryParseExact accepts upper-case digits as well. The canonical text has none.</summary>
+    private static Guid ReadId(string text, string member) =>
+        Guid.TryParseExact(text, "D", out var id) && id.ToString("D") == text
+            ? id
+            : throw LedgerException.Malformed($"{member} is not a UUID in lower case.");
+
+    private static StringBuilder AppendMember(StringBuilder text, string name, string? value) =>
+        value is null
+            ? text.Append('"').Append(name).Append("\":null")
+            : text.Append('"').Append(name).Append("\":\"").Append(value).Append('"');
 
     private static Dictionary<string, string> ReadCommitments(ref Cursor at)
     {
@@ -197,6 +229,21 @@ public sealed record LedgerEntry
         if (!Within(Object, ObjectAlphabet, MaxObject))
         {
             return "object is 1 to 200 of A-Z a-z 0-9 . _ - : / @ + < > =";
+        }
+
+        if (Version is < 1 or > Newest)
+        {
+            return "v is 1 or 2";
+        }
+
+        if (Version == 1 && (Actor is not null || Grant is not null))
+        {
+            return "version 1 has no actor and no grant";
+        }
+
+        if (Grant is not null && !Within(Grant, ObjectAlphabet, MaxObject))
+        {
+            return "grant is null or 1 to 200 of A-Z a-z 0-9 . _ - : / @ + < > =";
         }
 
         if (Prior is not null && (Prior.Length != 64 || !IsLowerHex(Prior)))
@@ -265,6 +312,18 @@ public sealed record LedgerEntry
             var text = Encoding.Latin1.GetString(_rest[..length]);
             _rest = _rest[(length + 1)..];
             return text;
+        }
+
+        /// <summary>Reads a string, or null.</summary>
+        public string? OrNull(int max)
+        {
+            if (Skip("null"u8))
+            {
+                return null;
+            }
+
+            Expect("\""u8);
+            return UntilQuote(max);
         }
 
         public readonly void ExpectEnd()

@@ -21,6 +21,10 @@ internal static class MessageReasons
     /// (EFAIL).</summary>
     public static readonly Reason EnvelopeAmongParts = new(Words, "envelope-among-parts");
 
+    /// <summary>A field of the outer header says something else than the signed one. Neither value is named, because
+    /// findings are kept in clear.</summary>
+    public static Reason Contradicts(string field) => new(Words, "outer-header-contradicts", field);
+
     public static Reason Of(MimeException e) =>
         e.Reason switch
         {

@@ -40,6 +40,7 @@ public sealed class MessageValidation : IDisposable
         EnvelopeIsProven = layers.Envelopes is [var outermost, ..] && (outermost.Authenticated || provenEnvelopes > 0);
         Payload = state == FileState.Read && mayBeShown ? layers.Payload : null;
         Headers = MessageHeaders.Of(layers.Message, Payload);
+        HeaderFindings = [.. Headers.Contradicted.Select(MessageReasons.Contradicts)];
         Parts = Payload is null ? [] : [.. Leaves(Payload)];
     }
 
@@ -64,6 +65,12 @@ public sealed class MessageValidation : IDisposable
     /// does not include them. Empty when there are none.
     /// </summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; } = [];
+
+    /// <summary>
+    /// A finding for each field of the outer header that contradicts the protected one (RFC 9788). The verdict does not
+    /// include them: what is shown is the protected header. Empty when there are none.
+    /// </summary>
+    public IReadOnlyList<Reason> HeaderFindings { get; } = [];
 
     /// <summary>Why the message is unreadable or locked; null when it was read.</summary>
     public Reason? Problem { get; }

@@ -25,6 +25,7 @@ public sealed class ValidationReport : IDisposable
         Signatures = found.Signatures;
         Error = found.Problem;
         EnvelopeFindings = found.EnvelopeFindings;
+        HeaderFindings = found.HeaderFindings;
         var said = summary ?? found.Problem ?? Verdicts.SummaryOf(Verdict, Signatures);
         Summary = new Sentence(said.Vi, said.En);
         _owned = found.Owned;
@@ -53,6 +54,9 @@ public sealed class ValidationReport : IDisposable
     /// out.</summary>
     public IReadOnlyList<Reason> EnvelopeFindings { get; }
 
+    /// <summary>Fields of the outer header that contradict the signed ones, beside the verdict.</summary>
+    public IReadOnlyList<Reason> HeaderFindings { get; }
+
     /// <summary>The report about a file that cannot be opened.</summary>
     public static ValidationReport CannotOpen(string file) =>
         new(file, FileFormat.Unknown, FileFindings.Unreadable(FileReasons.CannotOpen));
@@ -77,6 +81,8 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
 
     public IReadOnlyList<Reason> EnvelopeFindings { get; init; } = [];
 
+    public IReadOnlyList<Reason> HeaderFindings { get; init; } = [];
+
     public Func<Stream?> OpenEnvelope { get; init; } = () => null;
 
     public IReadOnlyList<IDisposable> Owned { get; init; } = [];
@@ -88,6 +94,7 @@ internal sealed record FileFindings(FileState State, IReadOnlyList<SignatureFind
         {
             Encrypted = message.Encrypted,
             EnvelopeFindings = message.EnvelopeFindings,
+            HeaderFindings = message.HeaderFindings,
             OpenEnvelope = message.OpenEnvelope,
             Owned = [message],
         };

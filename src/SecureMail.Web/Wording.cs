@@ -144,8 +144,12 @@ public static class Wording
                 yield return new(Finding("issuer"), signer.GetProperty("issuer").GetString() ?? "");
             }
 
-            var subIndication = finding.GetProperty("subIndication").GetString();
-            yield return new(Finding("etsi"), $"{finding.GetProperty("indication").GetString()} {subIndication}".Trim());
+            // A finding about the outer header has its reason alone.
+            if (finding.TryGetProperty("indication", out var indication))
+            {
+                var subIndication = finding.GetProperty("subIndication").GetString();
+                yield return new(Finding("etsi"), $"{indication.GetString()} {subIndication}".Trim());
+            }
         }
     }
 

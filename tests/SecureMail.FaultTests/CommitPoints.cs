@@ -80,6 +80,7 @@ internal static class CommitPoints
             ["retention.sweep"] = AgedAsync,
             ["retention.partitions"] = run => ExchangeAsync(run, visitA: true),
             ["erasure.erase"] = EraseAsync,
+            ["storage.rotate"] = run => RotateStorageKeyAsync(run, "storage.rotate"),
             ["storage.rewrap"] = run => RotateStorageKeyAsync(run, "storage.rewrap"),
             ["storage.cards"] = run => RotateStorageKeyAsync(run, "storage.cards"),
 
@@ -371,8 +372,8 @@ internal static class CommitPoints
     {
         await run.OpenAsync();
         var dispatch = await run.SubmitAsync();
-        await run.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
-        await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        await run.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, TestActor.VanThu, CancellationToken.None);
+        await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", TestActor.VanThu, CancellationToken.None);
         run.B.Run();
         await run.VisitAsync(run.A);
         await run.A.OutgoingAsync(dispatch, d => d.State == "refused" && d.Recipients.All(r => r.State == "failed"));
@@ -611,7 +612,8 @@ internal static class CommitPoints
     private static async Task PermitAsync(FaultRun run)
     {
         await run.OpenAsync();
-        var rule = await run.A.Node.Policy.ForbidAsync(null, TwoGateways.AnHoa, "Thử", CancellationToken.None);
+        var rule = await run.A.Node.Policy.ForbidAsync(
+            null, TwoGateways.AnHoa, "Thử", TestActor.VanThu, CancellationToken.None);
         await run.CommandAsync(
             run.A, async () => (await RulesAsync(run.A)).Count == 0, lostAnswer: 69,
             "policy", "permit", rule.ToString());

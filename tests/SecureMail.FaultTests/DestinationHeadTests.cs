@@ -163,7 +163,8 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
 
         // The first is erased, the second's time is over, the third stays.
         await pair.A.Probe.Outgoing.AcknowledgeAsync();
-        await pair.A.Node.Erasure.EraseOutgoingAsync(dispatches[0], "Thu hồi", "vanthu", CancellationToken.None);
+        await pair.A.Node.Erasure.EraseOutgoingAsync(
+            dispatches[0], "Thu hồi", "vanthu", TestActor.VanThu, CancellationToken.None);
         await pair.A.Probe.Outgoing.AgeAsync(TimeSpan.FromDays(60), dispatches[1]);
         (await pair.A.SweepAsync(new RetentionOptions()))["composed"].ShouldBe(1);
         (await pair.A.Probe.Outgoing.PrefixDispatchesAsync()).ShouldBe([dispatches[2]]);

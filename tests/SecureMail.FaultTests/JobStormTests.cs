@@ -191,10 +191,11 @@ public sealed class JobStormTests(PostgresFixture postgres, ITestOutputHelper ou
         {
             foreach (var kind in new[] { JobKind.LedgerVerification, JobKind.LedgerExport })
             {
-                asked[await gateway.Node.Jobs.RequestAsync(kind, CancellationToken.None)] = kind;
+                asked[await gateway.Node.Jobs.RequestAsync(kind, TestActor.VanThu, CancellationToken.None)] = kind;
             }
 
-            asked[await gateway.Node.Jobs.RequestRotationAsync(makeKey: false, CancellationToken.None)] =
+            asked[await gateway.Node.Jobs.RequestRotationAsync(
+                makeKey: false, TestActor.VanThu, CancellationToken.None)] =
                 JobKind.StorageRotation;
             await Task.Delay(200, enough).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }

@@ -107,7 +107,7 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     public async Task A_job_that_no_node_can_do_is_given_back_and_fails_in_the_end_with_its_reason()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        var job = await pair.A.Node.Jobs.RequestAsync(JobKind.BaseBackup, CancellationToken.None);
+        var job = await pair.A.Node.Jobs.RequestAsync(JobKind.BaseBackup, TestActor.VanThu, CancellationToken.None);
         await TwoGateways.EventuallyAsync(
             async () =>
                 await pair.A.Node.Jobs.FindAsync(job, CancellationToken.None) is { State: "requested", Runs: 1 } j
@@ -188,7 +188,8 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
         }
 
         // A job that is at its end is not done again, however often it is called.
-        var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
+        var job = await pair.A.Node.Jobs.RequestAsync(
+            JobKind.LedgerVerification, TestActor.VanThu, CancellationToken.None);
         await EndedAsync(pair.A, job);
         await pair.A.Probe.Jobs.RepeatCallAsync(job, 8);
         await QueueIsEmptyAsync(pair.A);
@@ -201,13 +202,14 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
     public async Task A_call_that_was_lost_is_made_again()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, run: false);
-        var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
+        var job = await pair.A.Node.Jobs.RequestAsync(
+            JobKind.LedgerVerification, TestActor.VanThu, CancellationToken.None);
         await pair.A.Probe.Jobs.LoseCallsAsync();
         pair.A.Run();
         await EndedAsync(pair.A, job);
 
         // The same while the node runs: the timer finds it.
-        job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerExport, CancellationToken.None);
+        job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerExport, TestActor.VanThu, CancellationToken.None);
         await EndedAsync(pair.A, job);
         await pair.A.Probe.Jobs.AskAgainAsync(job);
         await pair.A.Probe.Queue.MakeTimerDueAsync(WorkKind.LostJobs);
@@ -282,7 +284,7 @@ public sealed class JobTests(PostgresFixture postgres, ITestOutputHelper output)
                 var node = await TestGateway.OpenAsync(
                     lost, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None))
             {
-                job = await node.Jobs.RequestAsync(JobKind.LedgerExport, CancellationToken.None);
+                job = await node.Jobs.RequestAsync(JobKind.LedgerExport, TestActor.VanThu, CancellationToken.None);
                 await node.Backups.TakeAsync(backup, CancellationToken.None);
                 (await GatewayProbe.Of(node).Jobs.QueuedCallsAsync()).ShouldBe(1);
                 // The base of a job bears its id: taken again, it is the same one.

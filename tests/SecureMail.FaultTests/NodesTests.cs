@@ -179,7 +179,8 @@ public sealed class NodesTests(PostgresFixture postgres, ITestOutputHelper outpu
             var migration = earlier is null ? "9999_next" : "0010_cards";
             (await pair.A.Probe.ExpandsOnlyAsync($"gateway/{migration}.sql")).ShouldBeTrue();
             // A job that is asked for meanwhile is done by whichever build comes to it, whoever is replaced.
-            var job = await pair.A.Node.Jobs.RequestAsync(JobKind.LedgerVerification, CancellationToken.None);
+            var job = await pair.A.Node.Jobs.RequestAsync(
+                JobKind.LedgerVerification, TestActor.VanThu, CancellationToken.None);
             await SomeMoreAsync(pair, 3, flowing, one, two);
             await one.KillAsync();
             one = await ReplaceAsync(

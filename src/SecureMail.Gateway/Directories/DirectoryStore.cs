@@ -49,9 +49,11 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
 
     /// <summary>Takes a new version. The same file again changes nothing.</summary>
     /// <param name="signed">CMS SignedData with the document inside, DER or PEM.</param>
+    /// <param name="by">Who imports it. Null: the gateway itself.</param>
     /// <exception cref="DirectoryException">Not signed by the publisher, damaged, or not newer than the version in
     /// force.</exception>
-    public async Task<DirectoryDocument> ImportAsync(byte[] signed, CancellationToken cancellationToken)
+    public async Task<DirectoryDocument> ImportAsync(
+        byte[] signed, CancellationToken cancellationToken, Authority? by = null)
     {
         var document = await ReadAsync(signed, cancellationToken);
         var digest = SHA256.HashData(signed);
@@ -85,6 +87,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
                         Agency = GatewayItself,
                         Kind = EntryKind.DirectoryImported,
                         Object = FormattableString.Invariant($"directory-{document.Version}"),
+                        Actor = by?.Actor,
+                        Grant = by?.Grant,
                         Commitments = new Dictionary<string, string>
                         {
                             ["document"] = "sha256:" + Convert.ToHexStringLower(digest),

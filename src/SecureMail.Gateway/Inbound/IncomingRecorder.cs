@@ -38,7 +38,7 @@ internal sealed class IncomingRecorder(
         }
 
         var verdict = FindingJson.Name(decided.Validated.Verdict);
-        var findings = JsonSerializer.Serialize(decided.Validated.Findings, FindingJson.Options);
+        var findings = FindingJson.Write(decided.Validated.Findings, decided.Validated.HeaderFindings);
         await IncomingTable.AddFindingAsync(transaction, incoming.Id, verdict, findings, now, cancellationToken);
         var entry = await StoredLedger.AppendAsync(
             transaction,

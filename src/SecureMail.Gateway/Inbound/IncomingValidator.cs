@@ -39,6 +39,9 @@ internal sealed record ValidatedMessage(
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced, BlobReader Bytes,
     IDisposable Validation) : IAsyncDisposable
 {
+    /// <summary>Fields of the outer header that contradict the signed ones.</summary>
+    public IReadOnlyList<Reason> HeaderFindings { get; init; } = [];
+
     public async ValueTask DisposeAsync()
     {
         Validation.Dispose();
@@ -88,8 +91,11 @@ internal sealed class IncomingValidator(
                 only?.SignerCertificate, only?.ClaimedTime is { } claimed && claimed < at ? claimed : at,
                 validation.Headers?.From is [var from] ? from.Address : null,
                 validation.Verdict == Verdict.Valid ? validation.Payload : null,
-                AheadOf(received.ReceivedAt, validation), EarlyUntil(now, validation), validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes,
-                validation);
+                AheadOf(received.ReceivedAt, validation), EarlyUntil(now, validation),
+                validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes, validation)
+            {
+                HeaderFindings = validation.HeaderFindings,
+            };
         }
         catch (Exception e)
         {

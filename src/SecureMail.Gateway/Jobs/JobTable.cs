@@ -1,6 +1,9 @@
 using Npgsql;
 using SecureMail.Gateway.Clock;
+using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Vocabulary;
+using SecureMail.Ledger;
+using SecureMail.LedgerStore;
 using SecureMail.Storage;
 using SecureMail.Storage.Queue;
 
@@ -10,7 +13,7 @@ namespace SecureMail.Gateway.Jobs;
 /// The statements on <c>gateway.job</c>; its state diagram stands beside the table in 0012_jobs.sql. A row is the guard
 /// of its job. Hangfire may lose a call or make it twice: the job is done by whoever holds the lease, once.
 /// </summary>
-internal sealed class JobTable(GatewayDatabase database, ClockWatch clock)
+internal sealed class JobTable(GatewayDatabase database, ClockWatch clock, TimeProvider time)
 {
     /// <summary>After this time another node may take over. A lease is renewed four times within it.</summary>
     public static readonly TimeSpan Lease = TimeSpan.FromSeconds(10);
@@ -41,7 +44,8 @@ internal sealed class JobTable(GatewayDatabase database, ClockWatch clock)
 
     /// <summary>Asks for a job. While one of the same kind and argument is not at its end, that one is
     /// answered.</summary>
-    public Task<Guid> RequestAsync(string kind, string? argument, Guid? person, CancellationToken cancellationToken) =>
+    public Task<Guid> RequestAsync(
+        string kind, string? argument, Authority by, CancellationToken cancellationToken) =>
         // The row and the call in Hangfire's queue are one commit. Before it nothing was asked for.
         database.Source.InTransactionAsync(
             "job.request",
@@ -50,13 +54,14 @@ internal sealed class JobTable(GatewayDatabase database, ClockWatch clock)
                 var id = await transaction.ScalarAsync<Guid?>(
                     """
                     INSERT INTO gateway.job (job_id, kind, argument, requested_by)
-                    VALUES (@id, @kind, @argument, @person)
+                    VALUES (@id, @kind, @argument, @Actor)
                     ON CONFLICT DO NOTHING RETURNING job_id
                     """,
-                    new { id = Guid.CreateVersion7(), kind, argument, person }, cancellationToken);
+                    new { id = Guid.CreateVersion7(), kind, argument, by.Actor }, cancellationToken);
                 if (id is { } made)
                 {
                     await HangfireQueue.EnqueueAsync(transaction, JobMethod.Of(kind), [made], cancellationToken);
+                    await RecordAsync(transaction, EntryKind.JobRequested, $"{kind}/{made}", by, cancellationToken);
                     return made;
                 }
 
@@ -66,6 +71,28 @@ internal sealed class JobTable(GatewayDatabase database, ClockWatch clock)
                     WHERE kind = @kind AND argument IS NOT DISTINCT FROM @argument AND state <> ALL (@Ended)
                     """,
                     new { kind, argument, Ended }, cancellationToken);
+            },
+            cancellationToken);
+
+    /// <summary>Writes that a person begins to move everything to a storage key.</summary>
+    public Task RecordRotationAsync(string key, Authority by, CancellationToken cancellationToken) =>
+        database.Source.InTransactionAsync(
+            "storage.rotate",
+            transaction => RecordAsync(transaction, EntryKind.StorageRotationBegun, key, by, cancellationToken),
+            cancellationToken);
+
+    private Task RecordAsync(
+        NpgsqlTransaction transaction, string kind, string about, Authority by, CancellationToken cancellationToken) =>
+        StoredLedger.AppendAsync(
+            transaction,
+            new LedgerEntry
+            {
+                Time = time.GetUtcNow(),
+                Agency = DirectoryStore.GatewayItself,
+                Kind = kind,
+                Object = about,
+                Actor = by.Actor,
+                Grant = by.Grant,
             },
             cancellationToken);
 

@@ -119,7 +119,7 @@ internal sealed class Accept(
             throw new SubmissionRefusedException(ReasonCode.FieldInvalid, field);
         }
 
-        await WriteAsync(transaction, manifest, documents, now, cancellationToken);
+        await WriteAsync(transaction, manifest, documents, submission.By, now, cancellationToken);
         await TransmissionTable.InsertAsync(
             transaction, dispatch, sender.Id,
             [.. recipients.Select(r => new NewTransmission(r.Agency?.Id, r.Code, r.Refusal?.Code))], now,
@@ -197,8 +197,8 @@ internal sealed class Accept(
 
     /// <summary>The manifest, the ledger entry that commits to it, and the dispatch's row.</summary>
     private async Task WriteAsync(
-        NpgsqlTransaction transaction, Manifest manifest, List<StoredDocument> documents, DateTimeOffset now,
-        CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, Manifest manifest, List<StoredDocument> documents, Authority? by,
+        DateTimeOffset now, CancellationToken cancellationToken)
     {
         var bytes = manifest.ToBytes();
         var blob = await blobs.WriteAsync(transaction, new MemoryStream(bytes), cancellationToken);
@@ -210,6 +210,8 @@ internal sealed class Accept(
                 Agency = manifest.Sender.Id,
                 Kind = EntryKind.DispatchAccepted,
                 Object = manifest.DispatchId.ToString(),
+                Actor = by?.Actor,
+                Grant = by?.Grant,
                 Commitments = new Dictionary<string, string>
                 {
                     ["manifest"] = Commitment.Of(manifest.Salt, SHA256.HashData(bytes)),

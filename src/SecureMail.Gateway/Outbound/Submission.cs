@@ -1,6 +1,7 @@
 using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Words;
+using SecureMail.Ledger;
 
 namespace SecureMail.Gateway.Outbound;
 
@@ -12,6 +13,9 @@ public sealed record Submission
     /// id is accepted once. Null: the gateway makes one.
     /// </summary>
     public Guid? DispatchId { get; init; }
+
+    /// <summary>Who sends it. Null: the gateway itself.</summary>
+    public Authority? By { get; init; }
 
     /// <summary>The sending agency's code.</summary>
     public required string Sender { get; init; }

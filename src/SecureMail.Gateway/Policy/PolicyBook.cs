@@ -18,9 +18,10 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
 {
     /// <summary>Forbids sending. Null stands for any agency.</summary>
     /// <param name="reason">A sentence that the refused clerk reads.</param>
+    /// <param name="by">Who decides.</param>
     /// <exception cref="DirectoryException">A code names no agency.</exception>
     public async Task<long> ForbidAsync(
-        string? senderCode, string? recipientCode, string reason, CancellationToken cancellationToken)
+        string? senderCode, string? recipientCode, string reason, Authority by, CancellationToken cancellationToken)
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var (sender, recipient) = (IdOf(directory, senderCode), IdOf(directory, recipientCode));
@@ -36,14 +37,14 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                     new { sender, recipient, reason }, cancellationToken);
                 await EntryAsync(
                     transaction, sender ?? DirectoryStore.GatewayItself, EntryKind.PolicyRouteForbidden, $"rule-{rule}",
-                    $"{sender}|{recipient}|{reason}", cancellationToken);
+                    $"{sender}|{recipient}|{reason}", by, cancellationToken);
                 return rule;
             },
             cancellationToken);
     }
 
     /// <summary>Takes a rule back; false when there is none of that number.</summary>
-    public Task<bool> PermitAsync(long rule, CancellationToken cancellationToken) =>
+    public Task<bool> PermitAsync(long rule, Authority by, CancellationToken cancellationToken) =>
         database.Source.InTransactionAsync(
             "policy.permit",
             async transaction =>
@@ -56,7 +57,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                 }
 
                 await EntryAsync(
-                    transaction, DirectoryStore.GatewayItself, EntryKind.PolicyRoutePermitted, $"rule-{rule}", "",
+                    transaction, DirectoryStore.GatewayItself, EntryKind.PolicyRoutePermitted, $"rule-{rule}", "", by,
                     cancellationToken);
                 return true;
             },
@@ -66,7 +67,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
     /// permission back.</summary>
     /// <exception cref="DirectoryException">The code names no agency.</exception>
     /// <exception cref="UnknownSecrecyException">Not a mark of secrecy.</exception>
-    public async Task SetSecrecyAsync(string agencyCode, string? highest, CancellationToken cancellationToken)
+    public async Task SetSecrecyAsync(
+        string agencyCode, string? highest, Authority by, CancellationToken cancellationToken)
     {
         if (highest is not null && SecrecyMark.Rank(highest) == 0)
         {
@@ -82,7 +84,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                 var entry = await EntryAsync(
                     transaction, agency,
                     mark is null ? EntryKind.PolicySecrecyRefused : EntryKind.PolicySecrecyPermitted,
-                    $"secrecy-{agency}", mark ?? "", cancellationToken);
+                    $"secrecy-{agency}", mark ?? "", by, cancellationToken);
                 await transaction.ExecuteAsync(
                     "DELETE FROM gateway.secrecy_permission WHERE agency_id = @agency", new { agency },
                     cancellationToken);
@@ -142,7 +144,7 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                 ?? throw new DirectoryException(ReasonCode.AgencyUnknown, code);
 
     private async Task<long> EntryAsync(
-        NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content,
+        NpgsqlTransaction transaction, Guid agency, string kind, string subject, string content, Authority by,
         CancellationToken cancellationToken) =>
         (
             await StoredLedger.AppendAsync(
@@ -153,6 +155,8 @@ public sealed class PolicyBook(GatewayDatabase database, DirectoryStore director
                     Agency = agency,
                     Kind = kind,
                     Object = subject,
+                    Actor = by.Actor,
+                    Grant = by.Grant,
                     Commitments = new Dictionary<string, string>
                     {
                         ["decision"] =

@@ -102,7 +102,7 @@ public sealed class Restoration
     /// ledger.</summary>
     /// <exception cref="DirectoryException">There is no such gateway in the directory, or nothing waits for
     /// one.</exception>
-    public async Task ExcuseAsync(string peer, CancellationToken cancellationToken)
+    public async Task ExcuseAsync(string peer, Authority by, CancellationToken cancellationToken)
     {
         var directory = await _directories.CurrentAsync(cancellationToken);
         long id;
@@ -128,7 +128,7 @@ public sealed class Restoration
                     ON CONFLICT (restoration_id, peer) DO UPDATE SET state = '{RestorationPeerState.Excused}'
                     """,
                     new { id, peer }, cancellationToken);
-                await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, cancellationToken);
+                await AppendAsync(transaction, EntryKind.GatewayRestoredWithout, peer, by, cancellationToken);
             },
             cancellationToken);
     }
@@ -370,7 +370,7 @@ public sealed class Restoration
                 var entry = await AppendAsync(
                     transaction, EntryKind.GatewayRestored,
                     string.Create(CultureInfo.InvariantCulture, $"{_options.Name}/{report.LedgerSize}"),
-                    cancellationToken);
+                    by: null, cancellationToken);
                 await transaction.ExecuteAsync(
                     $"""
                     UPDATE gateway.restoration
@@ -384,7 +384,8 @@ public sealed class Restoration
     }
 
     private Task<LedgerReceipt> AppendAsync(
-        NpgsqlTransaction transaction, string kind, string about, CancellationToken cancellationToken) =>
+        NpgsqlTransaction transaction, string kind, string about, Authority? by,
+        CancellationToken cancellationToken) =>
         StoredLedger.AppendAsync(
             transaction,
             new LedgerEntry
@@ -393,6 +394,8 @@ public sealed class Restoration
                 Agency = DirectoryStore.GatewayItself,
                 Kind = kind,
                 Object = about,
+                Actor = by?.Actor,
+                Grant = by?.Grant,
             },
             cancellationToken);
 

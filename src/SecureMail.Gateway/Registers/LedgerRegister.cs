@@ -110,11 +110,11 @@ public sealed class Alarm
 
 /// <summary>A ledger entry to be shown. <paramref name="Index"/> is null until a checkpoint covers it.</summary>
 public sealed record LedgerLine(
-    long EntryId, long? Index, DateTimeOffset Time, string Kind, string Object, Guid Agency,
+    long EntryId, long? Index, DateTimeOffset Time, string Kind, string Object, Guid Agency, Guid? Actor, string? Grant,
     IReadOnlyDictionary<string, string> Commitments)
 {
     internal static LedgerLine Of(StoredEntry stored) =>
         new(
             stored.EntryId, stored.Index, stored.Entry.Time, stored.Entry.Kind, stored.Entry.Object,
-            stored.Entry.Agency, stored.Entry.Commitments);
+            stored.Entry.Agency, stored.Entry.Actor, stored.Entry.Grant, stored.Entry.Commitments);
 }

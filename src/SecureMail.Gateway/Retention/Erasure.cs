@@ -31,16 +31,18 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
 {
     /// <summary>Erases a dispatch that we sent.</summary>
     /// <param name="reason">For the record, in clear; 1 to 1000 characters. It must not repeat the content.</param>
-    /// <param name="orderedBy">Who asked for it.</param>
+    /// <param name="orderedBy">Who asked for it, in clear.</param>
+    /// <param name="by">Who does it.</param>
     /// <exception cref="ErasureRefusedException">There is no such dispatch, it was erased before, or work on it is not
     /// done.</exception>
     public Task<ErasureAnswer> EraseOutgoingAsync(
-        Guid dispatch, string reason, string orderedBy, CancellationToken cancellationToken) =>
+        Guid dispatch, string reason, string orderedBy, Authority by, CancellationToken cancellationToken) =>
         EraseAsync(
             RegisterDirection.Outgoing,
             dispatch,
             reason,
             orderedBy,
+            by,
             $"""
             SELECT o.agency_id, o.erased_at IS NOT NULL, EXISTS (
               SELECT FROM gateway.work w
@@ -67,12 +69,13 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
     /// <exception cref="ErasureRefusedException">There is no such message, it was erased before, or work on it is not
     /// done.</exception>
     public Task<ErasureAnswer> EraseIncomingAsync(
-        Guid incoming, string reason, string orderedBy, CancellationToken cancellationToken) =>
+        Guid incoming, string reason, string orderedBy, Authority by, CancellationToken cancellationToken) =>
         EraseAsync(
             RegisterDirection.Incoming,
             incoming,
             reason,
             orderedBy,
+            by,
             $"""
             SELECT i.agency_id, i.erased_at IS NOT NULL, i.state <> '{IncomingState.Recorded}'
               OR EXISTS (SELECT FROM gateway.work w WHERE w.subject = i.incoming_id)
@@ -98,7 +101,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
             cancellationToken);
 
     private async Task<ErasureAnswer> EraseAsync(
-        string direction, Guid subject, string reason, string orderedBy, string find, string mark,
+        string direction, Guid subject, string reason, string orderedBy, Authority by, string find, string mark,
         CancellationToken cancellationToken)
     {
         if (reason.Trim().Length is 0 or > 1000)
@@ -124,7 +127,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
                 await BlobStore.DestroyAsync(
                     transaction, [.. blobs.OfType<Guid>()], forgetDigest: true, cancellationToken);
                 var entry = await RecordAsync(
-                    transaction, direction, subject, agency, reason, orderedBy, cancellationToken);
+                    transaction, direction, subject, agency, reason, orderedBy, by, cancellationToken);
                 return new ErasureAnswer(blobs.Count(b => b is not null), blobs.Count(b => b is null), entry);
             },
             cancellationToken);
@@ -134,7 +137,7 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
 
     private async Task<long> RecordAsync(
         NpgsqlTransaction transaction, string direction, Guid subject, Guid agency, string reason, string orderedBy,
-        CancellationToken cancellationToken)
+        Authority by, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
         var entry = await StoredLedger.AppendAsync(
@@ -145,6 +148,8 @@ public sealed class Erasure(GatewayDatabase database, TimeProvider time, ILogger
                 Agency = agency,
                 Kind = EntryKind.DispatchErased,
                 Object = subject.ToString(),
+                Actor = by.Actor,
+                Grant = by.Grant,
                 // Not salted: the reason stands in clear in gateway.erasure.
                 Commitments = new Dictionary<string, string>
                 {

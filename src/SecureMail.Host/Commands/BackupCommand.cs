@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Jobs;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
@@ -77,11 +78,14 @@ internal static class BackupCommand
                     }
 
                     Options(gateway, to: null, certificate: null);
-                    return await GatewayCommand.RunAsync<JobRegister>(
-                        gateway, static _ => { },
-                        async jobs =>
+                    return await GatewayCommand.RunAsync<JobRegister, OperatorAccount>(
+                        gateway,
+                        async (jobs, person) =>
                             JobsCommand.Requested(
-                                await jobs.RequestAsync(JobKind.BaseBackup, cancellationToken), parsed.GetValue(json)),
+                                await jobs.RequestAsync(
+                                    JobKind.BaseBackup, await person.AuthorityAsync(cancellationToken),
+                                    cancellationToken),
+                                parsed.GetValue(json)),
                         cancellationToken);
                 }
 

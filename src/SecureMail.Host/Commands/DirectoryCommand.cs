@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host.Words;
 
 namespace SecureMail.Host.Commands;
@@ -19,15 +20,15 @@ internal static class DirectoryCommand
     private static Command Import()
     {
         var file = new Argument<FileInfo>("FILE") { Description = Phrase.Of("directory.argument-file") };
-        return GatewayCommand.Create<DirectoryStore>(
+        return GatewayCommand.Create<DirectoryStore, OperatorAccount>(
             "import",
             Phrase.Help("directory.import.help", "securemail directory import danhba.p7m"),
             [file],
-            async (directories, parsed, cancellationToken) =>
+            async (directories, person, parsed, cancellationToken) =>
             {
                 var document = await directories.ImportAsync(
                     await File.ReadAllBytesAsync(parsed.GetValue(file)!.FullName, cancellationToken),
-                    cancellationToken);
+                    cancellationToken, await person.AuthorityAsync(cancellationToken));
                 Console.Out.WriteLine(
                     Phrase.Of(
                         "directory.taken-in", document.Version, document.Agencies.Count, document.Gateways.Count));

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Retention;
 using SecureMail.Host.Words;
 
@@ -22,13 +23,13 @@ internal static class EraseCommand
             Description = Phrase.Of("erase.yes"),
         };
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create<Erasure>(
+        return GatewayCommand.Create<Erasure, OperatorAccount>(
             "erase",
             Phrase.Help(
                 "erase.help",
                 "securemail erase --dispatch 0192f0c3-… --reason \"Thu hồi theo Công văn 12-CV/VPTU\" --yes"),
             [outgoing, incoming, reason, yes, json],
-            async (erasure, parsed, cancellationToken) =>
+            async (erasure, person, parsed, cancellationToken) =>
             {
                 var (sent, came) = (parsed.GetValue(outgoing), parsed.GetValue(incoming));
                 if (sent is null == came is null)
@@ -41,11 +42,12 @@ internal static class EraseCommand
                     throw new UsageException(Phrase.Of("erase.confirm"));
                 }
 
+                var by = await person.AuthorityAsync(cancellationToken);
                 var answer = sent is { } dispatch
                     ? await erasure.EraseOutgoingAsync(
-                        dispatch, parsed.GetValue(reason)!, Environment.UserName, cancellationToken)
+                        dispatch, parsed.GetValue(reason)!, Environment.UserName, by, cancellationToken)
                     : await erasure.EraseIncomingAsync(
-                        came!.Value, parsed.GetValue(reason)!, Environment.UserName, cancellationToken);
+                        came!.Value, parsed.GetValue(reason)!, Environment.UserName, by, cancellationToken);
                 CommandLine.Say(
                     parsed.GetValue(json),
                     "",

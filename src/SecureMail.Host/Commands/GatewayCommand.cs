@@ -41,6 +41,19 @@ internal static class GatewayCommand
                 services.GetRequiredService<T1>(), services.GetRequiredService<T2>(),
                 services.GetRequiredService<T3>(), parsed, cancellationToken));
 
+    /// <inheritdoc cref="Create{T}"/>
+    public static Command Create<T1, T2, T3, T4>(
+        string name, string description, IEnumerable<Symbol> symbols,
+        Func<T1, T2, T3, T4, ParseResult, CancellationToken, Task<int>> action)
+        where T1 : notnull
+        where T2 : notnull
+        where T3 : notnull
+        where T4 : notnull =>
+        Create(name, description, symbols, (services, parsed, cancellationToken) =>
+            action(
+                services.GetRequiredService<T1>(), services.GetRequiredService<T2>(),
+                services.GetRequiredService<T3>(), services.GetRequiredService<T4>(), parsed, cancellationToken));
+
     /// <summary>Opens the database, runs the action on one service of the gateway, and closes everything.</summary>
     public static async Task<int> RunAsync<T>(
         GatewaySettings settings, Action<ILoggingBuilder> logging, Func<T, Task<int>> action,
@@ -55,6 +68,16 @@ internal static class GatewayCommand
             .BuildServiceProvider();
         return await action(services.GetRequiredService<T>());
     }
+
+    /// <inheritdoc cref="RunAsync{T}"/>
+    public static Task<int> RunAsync<T1, T2>(
+        GatewaySettings settings, Func<T1, T2, Task<int>> action, CancellationToken cancellationToken)
+        where T1 : notnull
+        where T2 : notnull =>
+        RunAsync<IServiceProvider>(
+            settings, static _ => { },
+            services => action(services.GetRequiredService<T1>(), services.GetRequiredService<T2>()),
+            cancellationToken);
 
     /// <summary>Does the same, and opens nothing; its action gets the settings.</summary>
     public static Command CreateUnopened(

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Words;
@@ -143,19 +144,21 @@ internal static class LedgerCommand
         };
         var background = JobsCommand.Background();
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister>(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister, OperatorAccount>(
             "verify",
             Phrase.Help(
                 "ledger.verify.help", "securemail ledger verify --seen cong-b.jsonl",
                 "securemail ledger verify --background"),
             [seen, background, json],
-            async (database, identity, jobs, parsed, cancellationToken) =>
+            async (database, identity, jobs, person, parsed, cancellationToken) =>
             {
                 if (parsed.GetValue(background))
                 {
                     return parsed.GetValue(seen) is null
                         ? JobsCommand.Requested(
-                            await jobs.RequestAsync(JobKind.LedgerVerification, cancellationToken),
+                            await jobs.RequestAsync(
+                                JobKind.LedgerVerification, await person.AuthorityAsync(cancellationToken),
+                                cancellationToken),
                             parsed.GetValue(json))
                         : throw new UsageException(Phrase.Of("jobs.background-alone"));
                 }
@@ -202,12 +205,12 @@ internal static class LedgerCommand
         };
         var background = JobsCommand.Background();
         var json = CommandLine.JsonLines();
-        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister>(
+        return GatewayCommand.Create<GatewayDatabase, GatewayIdentity, JobRegister, OperatorAccount>(
             "export",
             Phrase.Help(
                 "ledger.export.help", "securemail ledger export nhatky.jsonl", "securemail ledger export --background"),
             [file, background, json],
-            async (database, identity, jobs, parsed, cancellationToken) =>
+            async (database, identity, jobs, person, parsed, cancellationToken) =>
             {
                 if (parsed.GetValue(background) == (parsed.GetValue(file) is not null))
                 {
@@ -217,7 +220,9 @@ internal static class LedgerCommand
                 if (parsed.GetValue(background))
                 {
                     return JobsCommand.Requested(
-                        await jobs.RequestAsync(JobKind.LedgerExport, cancellationToken), parsed.GetValue(json));
+                        await jobs.RequestAsync(
+                            JobKind.LedgerExport, await person.AuthorityAsync(cancellationToken), cancellationToken),
+                        parsed.GetValue(json));
                 }
 
                 await using var output = parsed.GetValue(file)!.Create();

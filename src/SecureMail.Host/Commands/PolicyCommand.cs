@@ -64,17 +64,18 @@ internal static class PolicyCommand
             Description = Phrase.Of("policy.reason"),
             Required = true,
         };
-        return GatewayCommand.Create<PolicyBook>(
+        return GatewayCommand.Create<PolicyBook, OperatorAccount>(
             "forbid",
             Phrase.Help(
                 "policy.forbid.help",
                 "securemail policy forbid --from H90.SL.101 --to H91.TB.001 --reason \"Gửi qua Tỉnh ủy\""),
             [from, to, reason],
-            async (policy, parsed, cancellationToken) =>
+            async (policy, person, parsed, cancellationToken) =>
             {
                 Console.Out.WriteLine(
                     await policy.ForbidAsync(
-                        parsed.GetValue(from), parsed.GetValue(to), parsed.GetValue(reason)!, cancellationToken));
+                        parsed.GetValue(from), parsed.GetValue(to), parsed.GetValue(reason)!,
+                        await person.AuthorityAsync(cancellationToken), cancellationToken));
                 return ExitCode.Done;
             });
     }
@@ -82,12 +83,14 @@ internal static class PolicyCommand
     private static Command Permit()
     {
         var rule = new Argument<long>("RULE") { Description = Phrase.Of("policy.argument-rule") };
-        return GatewayCommand.Create<PolicyBook>(
+        return GatewayCommand.Create<PolicyBook, OperatorAccount>(
             "permit",
             Phrase.Help("policy.permit.help", "securemail policy permit 3"),
             [rule],
-            async (policy, parsed, cancellationToken) =>
-                await policy.PermitAsync(parsed.GetValue(rule), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
+            async (policy, person, parsed, cancellationToken) =>
+                await policy.PermitAsync(
+                    parsed.GetValue(rule), await person.AuthorityAsync(cancellationToken), cancellationToken)
+                    ? ExitCode.Done : ExitCode.Wanting);
     }
 
     private static Command SecrecyMark()
@@ -98,17 +101,18 @@ internal static class PolicyCommand
             Description = Phrase.Of("policy.highest"),
             Required = true,
         };
-        return GatewayCommand.Create<PolicyBook>(
+        return GatewayCommand.Create<PolicyBook, OperatorAccount>(
             "secrecy",
             Phrase.Help("policy.secrecy.help", "securemail policy secrecy --agency H90.SL.001 --highest MẬT"),
             [agency, highest],
-            async (policy, parsed, cancellationToken) =>
+            async (policy, person, parsed, cancellationToken) =>
             {
                 var mark = parsed.GetValue(highest)!;
                 try
                 {
                     await policy.SetSecrecyAsync(
-                        parsed.GetValue(agency)!, mark == "none" ? null : mark, cancellationToken);
+                        parsed.GetValue(agency)!, mark == "none" ? null : mark,
+                        await person.AuthorityAsync(cancellationToken), cancellationToken);
                 }
                 catch (UnknownSecrecyException e)
                 {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Jobs;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host.Words;
 using SecureMail.Storage.Queue;
 
@@ -66,18 +67,18 @@ internal static class QueueCommand
             Description = Phrase.Of("queue.argument-id"),
             Arity = ArgumentArity.ZeroOrOne,
         };
-        return GatewayCommand.Create<WorkQueue, JobRegister>(
+        return GatewayCommand.Create<WaitingWork, OperatorAccount>(
             "retry",
             Phrase.Help("queue.retry.help", "securemail queue retry 42"),
             [id],
-            async (queue, jobs, parsed, cancellationToken) =>
+            async (work, person, parsed, cancellationToken) =>
             {
+                var by = await person.AuthorityAsync(cancellationToken);
                 var done = parsed.GetValue(id) is { } one
-                    ? await queue.RetryAsync(one, cancellationToken)
+                    ? await work.RetryAsync(one, by, cancellationToken)
                         ? 1
                         : 0
-                    : await queue.ReleaseHeldAsync(cancellationToken);
-                await jobs.SignReleasedAsync(cancellationToken);
+                    : await work.ReleaseHeldAsync(by, cancellationToken);
                 Console.Out.WriteLine(Phrase.Of("queue.put-back", done));
                 return done > 0 || parsed.GetValue(id) is null ? ExitCode.Done : ExitCode.Wanting;
             });
@@ -86,11 +87,13 @@ internal static class QueueCommand
     private static Command Drop()
     {
         var id = new Argument<long>("ID") { Description = Phrase.Of("queue.drop.argument-id") };
-        return GatewayCommand.Create<WorkQueue>(
+        return GatewayCommand.Create<WaitingWork, OperatorAccount>(
             "drop",
             Phrase.Help("queue.drop.help", "securemail queue drop 42"),
             [id],
-            async (queue, parsed, cancellationToken) =>
-                await queue.DropAsync(parsed.GetValue(id), cancellationToken) ? ExitCode.Done : ExitCode.Wanting);
+            async (work, person, parsed, cancellationToken) =>
+                await work.DropAsync(
+                    parsed.GetValue(id), await person.AuthorityAsync(cancellationToken), cancellationToken)
+                    ? ExitCode.Done : ExitCode.Wanting);
     }
 }

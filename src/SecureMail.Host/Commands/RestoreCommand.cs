@@ -2,6 +2,7 @@ using System.CommandLine;
 using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Recovery;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Schema;
@@ -128,17 +129,19 @@ internal static class RestoreCommand
     private static async Task<int> CheckAsync(
         GatewaySettings gateway, string[] without, bool json, CancellationToken cancellationToken)
     {
-        return await GatewayCommand.RunAsync<Restoration>(
-            gateway, static _ => { }, restoration => CheckAsync(restoration, without, json, cancellationToken),
+        return await GatewayCommand.RunAsync<Restoration, OperatorAccount>(
+            gateway, (restoration, person) => CheckAsync(restoration, person, without, json, cancellationToken),
             cancellationToken);
     }
 
     private static async Task<int> CheckAsync(
-        Restoration restoration, string[] without, bool json, CancellationToken cancellationToken)
+        Restoration restoration, OperatorAccount person, string[] without, bool json,
+        CancellationToken cancellationToken)
     {
         foreach (var peer in without)
         {
-            await restoration.ExcuseAsync(peer, cancellationToken);
+            await restoration.ExcuseAsync(
+                peer, await person.AuthorityAsync(cancellationToken), cancellationToken);
         }
 
         if (await restoration.AskAsync(cancellationToken) is not { } report)

@@ -3,6 +3,7 @@ using System.Globalization;
 using SecureMail.Exchange;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host.Settings;
 using SecureMail.Host.Words;
 using SecureMail.Shared;
@@ -177,12 +178,12 @@ internal static class SendCommand
         }
 
         SubmissionAnswer? answer = null;
-        await GatewayCommand.RunAsync<OutboundFlow>(
+        await GatewayCommand.RunAsync<OutboundFlow, OperatorAccount>(
             settings,
-            static _ => { },
-            async outbound =>
+            async (outbound, person) =>
             {
-                answer = await outbound.SubmitAsync(submission, cancellationToken);
+                answer = await outbound.SubmitAsync(
+                    submission with { By = await person.AuthorityAsync(cancellationToken) }, cancellationToken);
                 return ExitCode.Done;
             },
             cancellationToken);

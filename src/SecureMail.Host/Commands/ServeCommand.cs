@@ -6,6 +6,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host.Background;
 using SecureMail.Host.Errors;
 using SecureMail.Host.Schema;
@@ -79,8 +80,12 @@ internal static class ServeCommand
         app.UseLocalSocket();
         app.UseProblemResponses();
         app.MapConsole(app.Services.GetRequiredService<GatewayStatus>().AskAsync);
+        var (outbound, person) =
+            (app.Services.GetRequiredService<OutboundFlow>(), app.Services.GetRequiredService<OperatorAccount>());
         app.MapDispatches(
-            app.Services.GetRequiredService<OutboundFlow>().SubmitAsync,
+            async (submission, cancellationToken) =>
+                await outbound.SubmitAsync(
+                    submission with { By = await person.AuthorityAsync(cancellationToken) }, cancellationToken),
             app.Services.GetRequiredService<DeliveryOptions>().LargestMessage);
         var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("SecureMail");
         StartupReport.Log(logger, configuration);

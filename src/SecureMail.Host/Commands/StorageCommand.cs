@@ -1,5 +1,6 @@
 using System.CommandLine;
 using SecureMail.Gateway.Jobs;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host.Words;
 using SecureMail.Storage;
 
@@ -18,21 +19,22 @@ internal static class StorageCommand
         var background = JobsCommand.Background();
         var json = CommandLine.JsonLines();
         command.Subcommands.Add(
-            GatewayCommand.Create<StorageKeyRotation, JobRegister>(
+            GatewayCommand.Create<JobRegister, OperatorAccount>(
                 "rotate",
                 Phrase.Help(
                     "storage.rotate.help", "securemail storage rotate", "securemail storage rotate --background"),
                 [resume, background, json],
-                async (rotation, jobs, parsed, cancellationToken) =>
+                async (jobs, person, parsed, cancellationToken) =>
                 {
+                    var by = await person.AuthorityAsync(cancellationToken);
                     if (parsed.GetValue(background))
                     {
                         return JobsCommand.Requested(
-                            await jobs.RequestRotationAsync(!parsed.GetValue(resume), cancellationToken),
+                            await jobs.RequestRotationAsync(!parsed.GetValue(resume), by, cancellationToken),
                             parsed.GetValue(json));
                     }
 
-                    var answer = await rotation.RotateAsync(!parsed.GetValue(resume), cancellationToken);
+                    var answer = await jobs.RotateAsync(!parsed.GetValue(resume), by, cancellationToken);
                     CommandLine.Say(
                         parsed.GetValue(json),
                         "",

@@ -104,6 +104,12 @@ internal static class VerifyCommand
                 + (report.Encrypted ? $" ({Phrase.Of("verify.encrypted")})" : ""));
         output.WriteLine($"  {report.Summary.Vi}");
         output.WriteLine($"  {report.Summary.En}");
+        foreach (var finding in report.EnvelopeFindings.Concat(report.HeaderFindings))
+        {
+            Line(Phrase.Of("verify.note"), finding.Vi);
+            Line("", finding.En);
+        }
+
         foreach (var (signature, n) in report.Signatures.Select((s, i) => (s, i + 1)))
         {
             output.WriteLine(

@@ -37,6 +37,20 @@ public sealed class MimeHeader
 
     public bool Is(string name) => Name.Equals(name, StringComparison.OrdinalIgnoreCase);
 
+    /// <summary>The field that the value of this one is (HP-Outer, RFC 9788 §2.2); null where the value is not
+    /// "Name: value".</summary>
+    public MimeHeader? Nested()
+    {
+        try
+        {
+            return Read(Encoding.UTF8.GetBytes(Value), Offset);
+        }
+        catch (MimeException)
+        {
+            return null;
+        }
+    }
+
     internal static MimeHeader Read(byte[] raw, long offset)
     {
         // RFC 5322 §2.2: a field name is printable US-ASCII without colon. §4.5: blanks may stand before the colon.

@@ -347,49 +347,49 @@ public sealed class WorkQueue(NpgsqlDataSource database)
     }
 
     /// <summary>Makes work due now because a person asks for it. A destination that backs off is probed at once.
-    /// Answers false where there is no such row or a worker is at it.</summary>
-    public async Task<bool> RetryAsync(long id, CancellationToken cancellationToken)
+    /// Answers what the work is about, or null where there is no such row or a worker is at it.</summary>
+    public static async Task<Guid?> RetryAsync(
+        NpgsqlTransaction transaction, long id, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.retry", c => c.ScalarAsync<int>(
+        CommitSignal.Announce(transaction, CommittedRows.ReadyWork);
+        return await transaction.ScalarAsync<Guid?>(
             $"""
             WITH asked AS (
               UPDATE gateway.work
               SET state = '{WorkState.Ready}', run_at = now(), attempts = 0, failures = 0, acted_at = now()
               WHERE work_id = @id AND state <> '{WorkState.Leased}'
-              RETURNING lane),
+              RETURNING lane, subject),
             probed AS (
               UPDATE gateway.destination SET not_before = now()
               WHERE failures > 0 AND lane IN (SELECT lane FROM asked))
-            SELECT count(*)::int FROM asked
+            SELECT subject FROM asked
             """,
-            new { id }, cancellationToken)) == 1;
+            new { id }, cancellationToken);
     }
 
-    /// <summary>Deletes work that a person drops; its subject stays as it is. Answers false where there is no such
-    /// row, a worker is at it, or mail depends on it as a timer.</summary>
-    public async Task<bool> DropAsync(long id, CancellationToken cancellationToken)
-    {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.give-up", c =>
-                c.ExecuteAsync(
-                    $"""
-                    DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}' AND period IS NULL
-                    """,
-                    new { id }, cancellationToken)
-            ) == 1;
-    }
+    /// <summary>Deletes work that a person drops; its subject stays as it is. Answers what it was about, or null where
+    /// there is no such row, a worker is at it, or mail depends on it as a timer.</summary>
+    public static Task<Guid?> DropAsync(
+        NpgsqlTransaction transaction, long id, CancellationToken cancellationToken) =>
+        transaction.ScalarAsync<Guid?>(
+            $"""
+            DELETE FROM gateway.work WHERE work_id = @id AND state <> '{WorkState.Leased}' AND period IS NULL
+            RETURNING subject
+            """,
+            new { id }, cancellationToken);
 
-    /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back).</summary>
-    public async Task<int> ReleaseHeldAsync(CancellationToken cancellationToken)
+    /// <summary>Makes held work of every kind ready: a person has acted (entered a PIN, put the token back). Answers
+    /// what it is about.</summary>
+    public static Task<IReadOnlyList<Guid>> ReleaseHeldAsync(
+        NpgsqlTransaction transaction, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.CommitAsync("queue.release-held", c => c.ExecuteAsync(
+        CommitSignal.Announce(transaction, CommittedRows.ReadyWork);
+        return transaction.ListAsync<Guid>(
             $"""
             UPDATE gateway.work SET state = '{WorkState.Ready}', run_at = now(), acted_at = now()
-              WHERE state = '{WorkState.Held}'
+            WHERE state = '{WorkState.Held}' RETURNING subject
             """,
-            null, cancellationToken));
+            null, cancellationToken);
     }
 }
 

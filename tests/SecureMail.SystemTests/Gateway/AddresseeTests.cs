@@ -88,7 +88,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.A.Node.Policy.ForbidAsync(
-            TwoGateways.Province, TwoGateways.BinhMinh, "tạm dừng", CancellationToken.None);
+            TwoGateways.Province, TwoGateways.BinhMinh, "tạm dừng", TestActor.VanThu, CancellationToken.None);
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(
                 TwoGateways.AnHoa, "H99.XX.999", Revoked, Succeeded, TwoGateways.BinhMinh, TwoGateways.AnHoa),
@@ -141,7 +141,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         var secret = TwoGateways.Submission(TwoGateways.AnHoa);
         secret = secret with { Fields = secret.Fields with { Secrecy = "MẬT" } };
         await RefusedAsync(pair, secret, "SECRECY_REFUSED");
-        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "MẬT", CancellationToken.None);
+        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "MẬT", TestActor.VanThu, CancellationToken.None);
         await RefusedAsync(
             pair,
             secret with
@@ -156,7 +156,8 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
         (await pair.A.OutgoingAsync(first.DispatchId, d => d.Recipients[0].ClosedAt is not null))
             .Recipients[0]
             .Reason.ShouldBe("SECRECY_REFUSED");
-        await pair.B.Node.Policy.SetSecrecyAsync(TwoGateways.AnHoa, "TỐI MẬT", CancellationToken.None);
+        await pair.B.Node.Policy.SetSecrecyAsync(
+            TwoGateways.AnHoa, "TỐI MẬT", TestActor.VanThu, CancellationToken.None);
         var second = await pair.A.Node.SubmitAsync(secret, CancellationToken.None);
         (await pair.A.OutgoingAsync(second.DispatchId, d => d.Recipients[0].ClosedAt is not null))
             .Recipients[0]

@@ -39,7 +39,8 @@ public sealed class CardTests(PostgresFixture postgres) : IClassFixture<Postgres
         await Should.ThrowAsync<InvalidDataException>(() => pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None));
         (await pair.A.Probe.Queue.CountAsync()).ShouldBe(0);
 
-        await pair.A.Node.Erasure.EraseOutgoingAsync(first, "Hết hạn", "vanthu", CancellationToken.None);
+        await pair.A.Node.Erasure.EraseOutgoingAsync(
+            first, "Hết hạn", "vanthu", TestActor.VanThu, CancellationToken.None);
         (await pair.A.Probe.Outgoing.CardKeyAsync(first)).ShouldBeNull();
         (await pair.A.Node.Outgoing.ListAsync(10, CancellationToken.None)).Single(d => d.Id == first)
             .Card.Subject.ShouldBe("Đã hủy nội dung / Content erased");

@@ -50,9 +50,9 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         wrapped.AddRange(await pair.B.Probe.Content.WrappedKeysOfMessageAsync(incoming.Id));
         wrapped.Count.ShouldBe(6);
         var sent = await pair.A.Node.Erasure.EraseOutgoingAsync(
-            dispatch, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
+            dispatch, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", TestActor.VanThu, CancellationToken.None);
         var came = await pair.B.Node.Erasure.EraseIncomingAsync(
-            incoming.Id, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", CancellationToken.None);
+            incoming.Id, "Thu hồi theo Công văn 12-CV/VPTU", "vanthu", TestActor.VanThu, CancellationToken.None);
         (sent.Blobs, sent.Shared, came.Blobs, came.Shared).ShouldBe((3, 0, 3, 0));
 
         // Nothing is readable; the registers say so and list the rest as before.
@@ -76,9 +76,11 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
 
         // Twice is refused, and so is what is not there.
         await Should.ThrowAsync<ErasureRefusedException>(() =>
-            pair.A.Node.Erasure.EraseOutgoingAsync(dispatch, "lại", "vanthu", CancellationToken.None));
+            pair.A.Node.Erasure.EraseOutgoingAsync(
+                dispatch, "lại", "vanthu", TestActor.VanThu, CancellationToken.None));
         await Should.ThrowAsync<ErasureRefusedException>(() =>
-            pair.A.Node.Erasure.EraseOutgoingAsync(Guid.NewGuid(), "không có", "vanthu", CancellationToken.None));
+            pair.A.Node.Erasure.EraseOutgoingAsync(
+                Guid.NewGuid(), "không có", "vanthu", TestActor.VanThu, CancellationToken.None));
 
         // The same octets once more are still a duplicate; the receipt is not lost either.
         (await SharedPair.DeliverAsync(pair, mail)).Disposition.ShouldBe("duplicate");
@@ -160,10 +162,11 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         ).DispatchId;
         (
             await Should.ThrowAsync<ErasureRefusedException>(() =>
-                pair.A.Node.Erasure.EraseOutgoingAsync(waiting, "lý do", "vanthu", CancellationToken.None))
+                pair.A.Node.Erasure.EraseOutgoingAsync(
+                    waiting, "lý do", "vanthu", TestActor.VanThu, CancellationToken.None))
         ).Message.ShouldContain("queue drop");
         await Should.ThrowAsync<ErasureRefusedException>(() =>
-            pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", CancellationToken.None));
+            pair.A.Node.Erasure.EraseOutgoingAsync(waiting, " ", "vanthu", TestActor.VanThu, CancellationToken.None));
         await using (
             var client = await SecureMail.Mail.Smtp.Client.SmtpClient.ConnectAsync(
                 new()
@@ -185,12 +188,14 @@ public sealed class ErasureTests(PostgresFixture postgres, ITestOutputHelper out
         await pair.B.Probe.WaitUntilQuietAsync();
         var ids = await pair.B.Probe.Incoming.IdsAsync();
         (
-            await pair.B.Node.Erasure.EraseIncomingAsync(ids![0], "lý do", "vanthu", CancellationToken.None)
+            await pair.B.Node.Erasure.EraseIncomingAsync(
+                ids![0], "lý do", "vanthu", TestActor.VanThu, CancellationToken.None)
         ).Shared.ShouldBe(1);
         (
             await Octets.ReadAsync(await pair.B.Node.Incoming.OpenReceivedAsync(ids[1], CancellationToken.None))
         ).Length.ShouldBeGreaterThan(0);
-        (await pair.B.Node.Erasure.EraseIncomingAsync(ids[1], "lý do", "vanthu", CancellationToken.None)).ShouldBe(
+        (await pair.B.Node.Erasure.EraseIncomingAsync(
+            ids[1], "lý do", "vanthu", TestActor.VanThu, CancellationToken.None)).ShouldBe(
             new ErasureAnswer(1, 0, 0), new IgnoringEntry());
         (await pair.B.Probe.Content.ChunksAsync()).ShouldBe(0);
         (await pair.B.Probe.Incoming.SaltsAsync()).ShouldBe(0);

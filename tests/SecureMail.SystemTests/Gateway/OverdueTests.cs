@@ -60,7 +60,8 @@ public sealed class OverdueTests(PostgresFixture postgres) : IClassFixture<Postg
 
         await pair.A.Probe.Outgoing.QueuedAgoAsync(TimeSpan.FromDays(6));
         await TwoGateways.UntilAsync(
-            async () => await pair.A.Node.Queue.RetryAsync(work.Id, CancellationToken.None), "a retry");
+            async () => await pair.A.Node.Waiting.RetryAsync(work.Id, TestActor.VanThu, CancellationToken.None),
+            "a retry");
         var given = await pair.A.OutgoingAsync(answer.DispatchId, d => Of(d, TwoGateways.BinhMinh).State == "failed");
         Of(given, TwoGateways.BinhMinh).Reason.ShouldBe("GIVEN_UP");
         (await pair.A.Node.Ledger.AuditTrailAsync(answer.DispatchId, CancellationToken.None))

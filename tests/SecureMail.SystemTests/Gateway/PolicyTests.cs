@@ -25,9 +25,11 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         ).Refusal.Code.ShouldBe("SECRECY_REFUSED");
 
         // NFD, lower case: the office's typing is taken, an unknown word is not.
-        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "ma\u0323\u0302t", CancellationToken.None);
+        await pair.A.Node.Policy.SetSecrecyAsync(
+            TwoGateways.Province, "ma\u0323\u0302t", TestActor.VanThu, CancellationToken.None);
         await Should.ThrowAsync<UnknownSecrecyException>(() =>
-            pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "BÍ MẬT", CancellationToken.None));
+            pair.A.Node.Policy.SetSecrecyAsync(
+                TwoGateways.Province, "BÍ MẬT", TestActor.VanThu, CancellationToken.None));
         var answer = await pair.A.Node.SubmitAsync(marked, CancellationToken.None);
 
         // The addressee made no such decision: it is returned, and the sender hears so.
@@ -35,7 +37,7 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         sent.Recipients[0].Reason.ShouldBe("SECRECY_REFUSED");
         (await pair.A.Probe.Ledger.EntriesAsync(EntryKind.PolicySecrecyPermitted)).ShouldBe(1);
 
-        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, null, TestActor.VanThu, CancellationToken.None);
         await Should.ThrowAsync<SubmissionRefusedException>(() =>
             pair.A.Node.SubmitAsync(marked, CancellationToken.None));
     }
@@ -45,7 +47,7 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         var rule = await pair.A.Node.Policy.ForbidAsync(
-            null, TwoGateways.AnHoa, "Gửi qua huyện", CancellationToken.None);
+            null, TwoGateways.AnHoa, "Gửi qua huyện", TestActor.VanThu, CancellationToken.None);
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
         var refused = answer.Recipients.Single(r => r.Code == TwoGateways.AnHoa).Refusal!;
@@ -53,13 +55,13 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         refused.Vi.ShouldContain("Gửi qua huyện");
         answer.Recipients.Single(r => r.Code == TwoGateways.BinhMinh).Refusal.ShouldBeNull();
 
-        (await pair.A.Node.Policy.PermitAsync(rule, CancellationToken.None)).ShouldBeTrue();
-        (await pair.A.Node.Policy.PermitAsync(rule, CancellationToken.None)).ShouldBeFalse();
+        (await pair.A.Node.Policy.PermitAsync(rule, TestActor.VanThu, CancellationToken.None)).ShouldBeTrue();
+        (await pair.A.Node.Policy.PermitAsync(rule, TestActor.VanThu, CancellationToken.None)).ShouldBeFalse();
         (await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None))
             .Recipients[0]
             .Refusal.ShouldBeNull();
         await Should.ThrowAsync<DirectoryException>(() =>
-            pair.A.Node.Policy.ForbidAsync("X.Y.Z", null, "?", CancellationToken.None));
+            pair.A.Node.Policy.ForbidAsync("X.Y.Z", null, "?", TestActor.VanThu, CancellationToken.None));
     }
     [Fact]
     public async Task Every_decision_is_listed_by_the_codes_that_people_know_and_stands_in_the_ledger()
@@ -67,13 +69,16 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         await using var pair = await TwoGateways.StartAsync(postgres);
         var book = pair.A.Node.Policy;
         (await book.ListAsync(CancellationToken.None)).ShouldBeEmpty();
-        var all = await book.ForbidAsync(null, TwoGateways.AnHoa, "Gửi qua huyện", CancellationToken.None);
+        var all = await book.ForbidAsync(
+            null, TwoGateways.AnHoa, "Gửi qua huyện", TestActor.VanThu, CancellationToken.None);
         var one = await book.ForbidAsync(
-            TwoGateways.Province, TwoGateways.BinhMinh, "Chờ bàn giao", CancellationToken.None);
-        var none = await book.ForbidAsync(TwoGateways.Province, null, "Tạm dừng", CancellationToken.None);
+            TwoGateways.Province, TwoGateways.BinhMinh, "Chờ bàn giao", TestActor.VanThu, CancellationToken.None);
+        var none = await book.ForbidAsync(
+            TwoGateways.Province, null, "Tạm dừng", TestActor.VanThu, CancellationToken.None);
         // A mark is kept as the decree writes it, and the last decision counts.
-        await book.SetSecrecyAsync(TwoGateways.Province, "MẬT", CancellationToken.None);
-        await book.SetSecrecyAsync(TwoGateways.Province, " to\u0302\u0301i mật ", CancellationToken.None);
+        await book.SetSecrecyAsync(TwoGateways.Province, "MẬT", TestActor.VanThu, CancellationToken.None);
+        await book.SetSecrecyAsync(
+            TwoGateways.Province, " to\u0302\u0301i mật ", TestActor.VanThu, CancellationToken.None);
         PolicyLine[] rules =
         [
             new("route", all, null, TwoGateways.AnHoa, "Gửi qua huyện"),
@@ -83,9 +88,9 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         (await book.ListAsync(CancellationToken.None)).ShouldBe(
             [.. rules, new("secrecy", null, TwoGateways.Province, null, "TỐI MẬT")]);
 
-        (await book.PermitAsync(one, CancellationToken.None)).ShouldBeTrue();
-        await book.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
-        await book.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
+        (await book.PermitAsync(one, TestActor.VanThu, CancellationToken.None)).ShouldBeTrue();
+        await book.SetSecrecyAsync(TwoGateways.Province, null, TestActor.VanThu, CancellationToken.None);
+        await book.SetSecrecyAsync(TwoGateways.Province, null, TestActor.VanThu, CancellationToken.None);
         (await book.ListAsync(CancellationToken.None)).ShouldBe([rules[0], rules[2]]);
         foreach (
             var (kind, count) in new[]
@@ -104,7 +109,8 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
     public async Task An_agency_sends_up_to_the_mark_that_it_permitted_and_no_further()
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
-        await pair.A.Node.Policy.SetSecrecyAsync(TwoGateways.Province, "TỐI MẬT", CancellationToken.None);
+        await pair.A.Node.Policy.SetSecrecyAsync(
+            TwoGateways.Province, "TỐI MẬT", TestActor.VanThu, CancellationToken.None);
         foreach (
             var (mark, code) in new[]
             {
@@ -125,10 +131,11 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
     {
         await using var pair = await TwoGateways.StartAsync(postgres);
         await pair.A.Node.Policy.ForbidAsync(
-            TwoGateways.BinhMinh, TwoGateways.AnHoa, "Chờ bàn giao", CancellationToken.None);
+            TwoGateways.BinhMinh, TwoGateways.AnHoa, "Chờ bàn giao", TestActor.VanThu, CancellationToken.None);
         var submission = TwoGateways.Submission(TwoGateways.AnHoa);
         (await RefusalOfAsync(pair, submission)).ShouldBeNull();
-        await pair.A.Node.Policy.ForbidAsync(TwoGateways.Province, null, "Tạm dừng", CancellationToken.None);
+        await pair.A.Node.Policy.ForbidAsync(
+            TwoGateways.Province, null, "Tạm dừng", TestActor.VanThu, CancellationToken.None);
         (await RefusalOfAsync(pair, submission)).ShouldBe("ROUTE_REFUSED");
     }
 
@@ -141,11 +148,12 @@ public sealed class PolicyTests(PostgresFixture postgres) : IClassFixture<Postgr
         var (province, commune) = (
             directory.FindEverByCode(TwoGateways.Province)!.Id, directory.FindEverByCode(TwoGateways.AnHoa)!.Id);
         var one = await policy.ForbidAsync(
-            TwoGateways.Province, TwoGateways.AnHoa, "Chờ bàn giao", CancellationToken.None);
-        var all = await policy.ForbidAsync(null, TwoGateways.AnHoa, "Tạm dừng", CancellationToken.None);
-        await policy.SetSecrecyAsync(TwoGateways.Province, "tối mật", CancellationToken.None);
-        await policy.SetSecrecyAsync(TwoGateways.Province, null, CancellationToken.None);
-        await policy.PermitAsync(one, CancellationToken.None);
+            TwoGateways.Province, TwoGateways.AnHoa, "Chờ bàn giao", TestActor.VanThu, CancellationToken.None);
+        var all = await policy.ForbidAsync(
+            null, TwoGateways.AnHoa, "Tạm dừng", TestActor.VanThu, CancellationToken.None);
+        await policy.SetSecrecyAsync(TwoGateways.Province, "tối mật", TestActor.VanThu, CancellationToken.None);
+        await policy.SetSecrecyAsync(TwoGateways.Province, null, TestActor.VanThu, CancellationToken.None);
+        await policy.PermitAsync(one, TestActor.VanThu, CancellationToken.None);
 
         await using var connection = await pair.A.Node.Database.Source.OpenConnectionAsync();
         var entries = await StoredLedger.ListAsync(connection, 5, CancellationToken.None);

@@ -53,7 +53,7 @@ public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
         var other = await pair.A.Node.SubmitAsync(TwoGateways.Submission(TwoGateways.AnHoa), CancellationToken.None);
         await pair.A.OutgoingAsync(other.DispatchId, Acknowledged);
 
-        (await pair.A.Node.Queue.ReleaseHeldAsync(CancellationToken.None)).ShouldBe(2);
+        (await pair.A.Node.Waiting.ReleaseHeldAsync(TestActor.VanThu, CancellationToken.None)).ShouldBe(2);
         foreach (var (answer, number) in new[] { (first, "01-CV/VPTU"), (second, "02-CV/VPTU") })
         {
             (await pair.A.OutgoingAsync(answer.DispatchId, Acknowledged)).Card.Number.ShouldBe(number);

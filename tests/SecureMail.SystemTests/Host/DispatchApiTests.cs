@@ -4,8 +4,10 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Policy;
 using SecureMail.Host;
 using SecureMail.Host.Services;
+using SecureMail.Ledger;
 using SecureMail.Web.Api;
 
 namespace SecureMail.SystemTests.Host;
@@ -67,6 +69,11 @@ public sealed class DispatchApiTests(DispatchApiTests.Serving serving) : IClassF
         using var again = await PostAsync(id, Manifest(), ("khác.txt", "khác"u8.ToArray()));
         (await again.Content.ReadAsStringAsync()).ShouldBe(text);
         var kept = (await serving.Pair.A.Node.Outgoing.FindAsync(id, CancellationToken.None))!;
+        // Until there are accounts it is the act of this gateway's operator.
+        var accepted = (await serving.Pair.A.Node.Ledger.AuditTrailAsync(id, CancellationToken.None))
+            .Single(e => e.Kind == EntryKind.DispatchAccepted);
+        accepted.Actor.ShouldBe(
+            (await new OperatorAccount(serving.Pair.A.Node.Database).AuthorityAsync(CancellationToken.None)).Actor);
         kept.Manifest!.Documents.Select(d => (d.Name, d.MediaType, d.Length, Convert.ToHexString(d.Sha256))).ShouldBe(
         [
             ("Công văn “số 1”.pdf", "application/pdf", large.Length, Convert.ToHexString(SHA256.HashData(large))),

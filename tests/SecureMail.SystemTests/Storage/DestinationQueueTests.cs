@@ -168,8 +168,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         (await LeaseAsync("one")).ShouldBeEmpty();
         var row = (await _queue.ListAsync(CancellationToken.None))[1];
         row.DestinationNotBefore.ShouldNotBeNull();
-        (await _queue.RetryAsync(row.Id, CancellationToken.None)).ShouldBeTrue();
-        (await _queue.RetryAsync(-1, CancellationToken.None)).ShouldBeFalse();
+        (await RetryAsync(row.Id)).ShouldBe(row.Subject);
+        (await RetryAsync(-1)).ShouldBeNull();
         (await LeaseAsync("one")).ShouldHaveSingleItem();
     }
 
@@ -300,4 +300,8 @@ public sealed class DestinationQueueTests(PostgresFixture postgres, ITestOutputH
         await using var command = _owner.CreateCommand(sql);
         await command.ExecuteNonQueryAsync();
     }
+
+    private Task<Guid?> RetryAsync(long id) =>
+        _database.InTransactionAsync(
+            "queue.retry", t => WorkQueue.RetryAsync(t, id, CancellationToken.None), CancellationToken.None);
 }

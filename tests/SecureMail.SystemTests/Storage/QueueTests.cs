@@ -108,7 +108,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         var id = (long)(await OwnerAsync("SELECT work_id FROM gateway.work"))!;
         (await OwnerAsync("SELECT state || ' ' || attempts || ' ' || failures FROM gateway.work")).ShouldBe(
             "ready 0 0");
-        (await _queue.DropAsync(id, CancellationToken.None)).ShouldBeFalse();
+        (await DropAsync(id)).ShouldBeNull();
         // What is wrong with a timer is shown, and the next start of a node lets it go on, by the period of then.
         await OwnerAsync("UPDATE gateway.work SET state = 'dead', failures = 10");
         (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem().Kind.ShouldBe("overdue");
@@ -299,7 +299,7 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         var dead = (await _queue.ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
         (dead.State, dead.LastError).ShouldBe(("dead", "InvalidOperationException"));
         (await LeaseAsync("one")).ShouldBeEmpty();
-        (await _queue.RetryAsync(dead.Id, CancellationToken.None)).ShouldBeTrue();
+        (await RetryAsync(dead.Id)).ShouldNotBeNull();
         var again = (await LeaseAsync("one")).ShouldHaveSingleItem();
         (again.Attempts, again.ActedAt is not null).ShouldBe((1, true));
     }
@@ -449,9 +449,9 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         }
 
         var leased = (await _queue.LeaseAsync("send", "one", Minute, 2, null, CancellationToken.None)).ToList();
-        (await _queue.RetryAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
-        (await _queue.DropAsync(leased[0].Id, CancellationToken.None)).ShouldBeFalse();
-        (await _queue.DropAsync(-1, CancellationToken.None)).ShouldBeFalse();
+        (await RetryAsync(leased[0].Id)).ShouldBeNull();
+        (await DropAsync(leased[0].Id)).ShouldBeNull();
+        (await DropAsync(-1)).ShouldBeNull();
         foreach (var item in leased)
         {
             await _queue.PutBackAsync(
@@ -459,14 +459,16 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         }
 
         (await LeaseAsync("two")).ShouldHaveSingleItem().ActedAt.ShouldBeNull();
-        (await _queue.ReleaseHeldAsync(CancellationToken.None)).ShouldBe(2);
+        (await _database.InTransactionAsync(
+            "queue.release-held", t => WorkQueue.ReleaseHeldAsync(t, CancellationToken.None), CancellationToken.None))
+            .ShouldBe(leased.Select(w => w.Subject), ignoreOrder: true);
         var freed = await LeaseAsync("two");
         freed.Count.ShouldBe(2);
         // One act: whoever is freed by it bears one time, so that it permits one try.
         freed.Select(f => f.ActedAt!.Value).Distinct().ShouldHaveSingleItem();
         await _queue.PutBackAsync(
             freed[0], "held", TimeSpan.Zero, "PIN_REFUSED", countsAsAttempt: false, CancellationToken.None);
-        (await _queue.DropAsync(freed[0].Id, CancellationToken.None)).ShouldBeTrue();
+        (await DropAsync(freed[0].Id)).ShouldNotBeNull();
     }
 
     [Fact]
@@ -680,4 +682,12 @@ public sealed class QueueTests(PostgresFixture postgres) : IClassFixture<Postgre
         await _database.InTransactionAsync("test.write", write, CancellationToken.None);
         (ready.IsCompleted, awaited.IsCompleted).ShouldBe((work, entries));
     }
+
+    private Task<Guid?> RetryAsync(long id) =>
+        _database.InTransactionAsync(
+            "queue.retry", t => WorkQueue.RetryAsync(t, id, CancellationToken.None), CancellationToken.None);
+
+    private Task<Guid?> DropAsync(long id) =>
+        _database.InTransactionAsync(
+            "queue.give-up", t => WorkQueue.DropAsync(t, id, CancellationToken.None), CancellationToken.None);
 }

@@ -38,6 +38,8 @@ public sealed class TestGateway : IAsyncDisposable
 
     public WorkQueue Queue => Get<WorkQueue>();
 
+    public WaitingWork Waiting => Get<WaitingWork>();
+
     public DestinationQueues Destinations => Get<DestinationQueues>();
 
     public OutgoingRegister Outgoing => Get<OutgoingRegister>();

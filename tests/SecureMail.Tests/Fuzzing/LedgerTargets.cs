@@ -19,7 +19,8 @@ internal static class LedgerTargets
             {
                 var read = LedgerEntry.Parse(input);
                 read.ToBytes().ShouldBe(input);
-                return $"{Math.Min(read.Commitments.Count, 5)} commitments, prior {read.Prior is not null}";
+                return $"v{read.Version}, {Math.Min(read.Commitments.Count, 5)} commitments, "
+                    + $"prior {read.Prior is not null}, actor {read.Actor is not null}, grant {read.Grant is not null}";
             })
         {
             Refusals = [typeof(LedgerException)],

@@ -99,9 +99,20 @@ internal static class SmimeTargets
                 ? payload.Children[0]
                 : payload;
             shown.Subject.ShouldBe(source.Header("Subject")?.Text ?? "");
+            foreach (var name in shown.Contradicted)
+            {
+                // What is missing outside contradicts nothing, and what is the same inside and outside does not either.
+                var outer = message.Headers.Where(h => h.Is(name)).Select(h => h.Value).ToList();
+                outer.ShouldNotBeEmpty();
+                if (source.Header("HP-Outer") is null)
+                {
+                    outer.ShouldNotBe(source.Headers.Where(h => h.Is(name)).Select(h => h.Value));
+                }
+            }
         }
         else
         {
+            shown.Contradicted.ShouldBeEmpty();
             shown.Subject.ShouldBe(message.Root.Header("Subject")?.Text ?? "");
         }
 

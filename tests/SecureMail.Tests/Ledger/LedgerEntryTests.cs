@@ -24,6 +24,8 @@ public class LedgerEntryTests
                 ["Z"] = "sha256:" + new string('f', 64),
             },
             Prior = new string('1', 64),
+            Actor = Guid.Parse("6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04"),
+            Grant = "approval:0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c",
         };
 
     public static TheoryData<string> FrozenEntries()
@@ -56,16 +58,17 @@ public class LedgerEntryTests
         Encoding
             .UTF8.GetString(Sample().ToBytes())
             .ShouldBe(
-                "{\"agency\":\"0195536e-8f00-7000-8000-000000000001\",\"commitments\":{\"Z\":\"sha256:"
+                "{\"actor\":\"6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04\","
+                    + "\"agency\":\"0195536e-8f00-7000-8000-000000000001\",\"commitments\":{\"Z\":\"sha256:"
                     + new string('f', 64)
                     + "\",\"document.1\":\"sha256:"
                     + new string('0', 64)
                     + "\",\"manifest\":\"sha256:"
                     + new string('a', 64)
-                    + "\"},\"kind\":\"dispatch.accepted\","
+                    + "\"},\"grant\":\"approval:0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"kind\":\"dispatch.accepted\","
                     + "\"object\":\"0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",\"prior\":\""
                     + new string('1', 64)
-                    + "\",\"time\":\"2026-03-01T08:04:05.678Z\",\"v\":1}");
+                    + "\",\"time\":\"2026-03-01T08:04:05.678Z\",\"v\":2}");
 
     [Fact]
     public void What_is_written_is_read_back()
@@ -77,10 +80,19 @@ public class LedgerEntryTests
     }
 
     [Theory]
-    [InlineData("\"v\":1}", "\"v\":2}")]
-    [InlineData("\"v\":1}", "\"v\": 1}")]
-    [InlineData("\"v\":1}", "\"v\":1} ")]
-    [InlineData("\"v\":1}", "\"v\":1,\"w\":1}")]
+    [InlineData("\"v\":2}", "\"v\":1}")]
+    [InlineData("\"v\":2}", "\"v\":3}")]
+    [InlineData("\"v\":2}", "\"v\": 2}")]
+    [InlineData("\"v\":2}", "\"v\":2} ")]
+    [InlineData("\"v\":2}", "\"v\":2,\"w\":1}")]
+    [InlineData("\"actor\":\"6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04\",", "")]
+    [InlineData("\"6f0c1d8e-3b52", "\"6F0C1D8E-3b52")]
+    [InlineData("\"6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04\"", "\"\"")]
+    [InlineData("\"6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04\"", "nul")]
+    [InlineData("\"6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04\"", "\"{6f0c1d8e-3b52-4a77-9c0e-2d1a5b7e9f04}\"")]
+    [InlineData("\"grant\":\"approval:0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\",", "")]
+    [InlineData("\"approval:0195536e-9a3c-7bd1-a7b0-6e1d2f3a4b5c\"", "\"\"")]
+    [InlineData("approval:", "approval ")]
     [InlineData("0195536e-8f00", "0195536E-8F00")]
     [InlineData("dispatch.accepted", "Dispatch.accepted")]
     [InlineData("dispatch.accepted", "")]
@@ -106,6 +118,18 @@ public class LedgerEntryTests
     }
 
     [Fact]
+    public void Version_1_has_neither_actor_nor_grant()
+    {
+        var old = Sample() with { Version = 1, Actor = null, Grant = null };
+        Encoding.UTF8.GetString(old.ToBytes()).ShouldStartWith("{\"agency\":");
+        LedgerEntry.Parse(old.ToBytes()).Version.ShouldBe(1);
+        Should.Throw<ArgumentException>(() => (old with { Actor = Guid.NewGuid() }).ToBytes());
+        Should.Throw<ArgumentException>(() => (old with { Grant = "a" }).ToBytes());
+        Should.Throw<ArgumentException>(() => (old with { Version = 3 }).ToBytes());
+        Should.Throw<ArgumentException>(() => (old with { Version = 0 }).ToBytes());
+    }
+
+    [Fact]
     public void An_entry_over_the_limits_is_refused()
     {
         Should
@@ -116,6 +140,7 @@ public class LedgerEntryTests
             .ToDictionary(i => $"c{i}", _ => "sha256:" + new string('0', 64));
         Should.Throw<ArgumentException>(() => (Sample() with { Commitments = many }).ToBytes());
         Should.Throw<ArgumentException>(() => (Sample() with { Object = new string('a', 201) }).ToBytes());
+        Should.Throw<ArgumentException>(() => (Sample() with { Grant = new string('a', 201) }).ToBytes());
     }
 
     [Fact]
@@ -124,7 +149,10 @@ public class LedgerEntryTests
         var most = Enumerable
             .Range(0, LedgerEntry.MaxCommitments)
             .ToDictionary(i => $"c{i}".PadRight(64, 'x'), _ => "sha256:" + new string('0', 64));
-        var entry = Sample() with { Commitments = most, Object = new string('a', 200), Kind = new string('k', 64) };
+        var entry = Sample() with
+        {
+            Commitments = most, Object = new string('a', 200), Grant = new string('g', 200), Kind = new string('k', 64),
+        };
         LedgerEntry.Parse(entry.ToBytes()).Commitments.Count.ShouldBe(LedgerEntry.MaxCommitments);
     }
 
