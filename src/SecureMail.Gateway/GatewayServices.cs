@@ -78,6 +78,7 @@ public static class GatewayServices
             .AddSingleton<PolicyBook>()
             .AddSingleton<OperatorAccount>()
             .AddSingleton<OutgoingRegister>()
+            .AddSingleton<NumberRegister>()
             .AddSingleton<IncomingRegister>()
             .AddSingleton<NoticeRegister>()
             .AddSingleton<LedgerRegister>()

@@ -8,6 +8,7 @@ using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Outbound;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Retention;
 using SecureMail.Host.Errors;
 using SecureMail.Host.Words;
@@ -111,7 +112,8 @@ internal static class CommandLine
         {
             UsageException => ExitCode.Usage,
             ConfigurationException c => c.Opens ? ExitCode.Data : ExitCode.NoInput,
-            ErasureRefusedException or SubmissionRefusedException or NotPermittedException => ExitCode.NotPermitted,
+            ErasureRefusedException or NumberRefusedException or SubmissionRefusedException or NotPermittedException =>
+                ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.UnprocessableEntity } => ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.ServiceUnavailable } => ExitCode.Unavailable,
             GatewayProblemException { Status: HttpStatusCode.InternalServerError } => ExitCode.Software,

@@ -25,6 +25,7 @@ root.Options.Add(CommandLine.Verbose);
     ("inbox", InboxCommand.Create),
     ("queue", QueueCommand.Create),
     ("jobs", JobsCommand.Create),
+    ("registers", RegistersCommand.Create),
     ("policy", PolicyCommand.Create),
     ("erase", EraseCommand.Create),
     ("storage", StorageCommand.Create),

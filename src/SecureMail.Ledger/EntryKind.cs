@@ -107,6 +107,12 @@ public static class EntryKind
     /// <summary>An agency took its decision about marks of secrecy back.</summary>
     public const string PolicySecrecyRefused = "policy.secrecy-refused";
 
+    /// <summary>A number that was drawn and not issued was cancelled. Written with the cancellation.</summary>
+    public const string NumberCancelled = "number.cancelled";
+
+    /// <summary>A person set how a body of an agency numbers. Written with that.</summary>
+    public const string NumberingSet = "number.numbering-set";
+
     /// <summary>A batch of data was destroyed because its retention period ended.</summary>
     public const string RetentionSwept = "retention.swept";
 
@@ -155,6 +161,8 @@ public static class EntryKind
         PolicyRoutePermitted,
         PolicySecrecyPermitted,
         PolicySecrecyRefused,
+        NumberCancelled,
+        NumberingSet,
         RetentionSwept,
         GatewayResendAsked,
         GatewayRestored,

@@ -91,6 +91,8 @@ internal static class CommitPoints
             ["policy.permit"] = PermitAsync,
             ["policy.secrecy"] = run =>
                 PolicyAsync(run, "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
+            ["number.cancel"] = CancelNumberAsync,
+            ["number.numbering"] = SetNumberingAsync,
             ["schema.migrate"] = MigrateAsync,
 
             // After a restoration from a backup.
@@ -617,6 +619,25 @@ internal static class CommitPoints
         await run.CommandAsync(
             run.A, async () => (await RulesAsync(run.A)).Count == 0, lostAnswer: 69,
             "policy", "permit", rule.ToString());
+    }
+
+    private static async Task CancelNumberAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.A.Node.SubmitAsync(
+            TwoGateways.Submission(TwoGateways.AnHoa) with { Number = "02-CV/VPTU" }, CancellationToken.None);
+        await run.CommandAsync(
+            run.A,
+            async () => (await run.A.Node.Numbers.GapsAsync(TwoGateways.Province, CancellationToken.None)).Count == 0,
+            lostAnswer: 69, "registers", "cancel", "01-CV/VPTU", "--agency", TwoGateways.Province, "--reason", "Thử");
+    }
+
+    private static async Task SetNumberingAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        await run.CommandAsync(
+            run.A, async () => await run.A.Probe.Ledger.EntriesAsync(EntryKind.NumberingSet) == 1, lostAnswer: 69,
+            "registers", "numbering", "TU", "--agency", TwoGateways.Province, "--term", "2025-10-16");
     }
 
     private static async Task MigrateAsync(FaultRun run)

@@ -172,8 +172,8 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             connection, "ledger.peer_checkpoint (origin, size, root, note, state, seen_at, verified_at)", rows.Peers);
         await CopyAsync(
             connection,
-            "gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob, card, "
-                + "card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
+            "gateway.outgoing (dispatch_id, agency_id, state, number_body, number_type, number_period, "
+                + "number_value, number_text, manifest_blob, card, card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
             rows.Outgoing);
         await CopyAsync(connection, "gateway.outgoing_document (dispatch_id, n, blob_id)", rows.OutgoingDocuments);
         await CopyAsync(
@@ -216,7 +216,10 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             dispatch,
             Sender,
             "queued",
-            at.Year,
+            "VPTU",
+            "CV",
+            $"{at.Year}",
+            (long)_number,
             number,
             manifest,
             card.Ciphertext,

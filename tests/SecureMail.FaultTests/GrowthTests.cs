@@ -385,13 +385,13 @@ public sealed class GrowthTests(PostgresFixture postgres, ITestOutputHelper outp
         await Time("story of a dispatch", () => node.Ledger.AuditTrailAsync(dispatch, none));
         await Time("search by number", () => connection.QueryAsync<Guid>(
                 "SELECT dispatch_id FROM gateway.outgoing WHERE agency_id = (SELECT agency_id FROM "
-                    + "gateway.outgoing WHERE dispatch_id = @dispatch) AND number_year = @year AND number_text = "
-                    + "@number",
+                    + "gateway.outgoing WHERE dispatch_id = @dispatch) AND number_body = 'VPTU' AND number_type = 'CV' "
+                    + "AND number_period = @period AND number_value = @value",
                 new
                 {
                     dispatch,
-                    number,
-                    year = DateTimeOffset.UtcNow.Year,
+                    value = SecureMail.Exchange.NumberAndNotation.TryParse(number)!.Value,
+                    period = $"{DateTimeOffset.UtcNow.Year}",
                 }));
         await Time("duplicate?", () =>
             connection.QueryAsync<Guid>(

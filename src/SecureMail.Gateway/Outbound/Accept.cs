@@ -103,7 +103,7 @@ internal sealed class Accept(
 
         // The number is drawn last: it holds the register's counter to the commit, and documents may come slowly.
         var documents = await StoreAsync(transaction, submission.Documents, cancellationToken);
-        var number = await NumberAsync(transaction, sender, submission, now, cancellationToken);
+        var (number, series) = await NumberAsync(transaction, sender, submission, now, cancellationToken);
         var manifest = new Manifest
         {
             DispatchId = dispatch,
@@ -119,7 +119,7 @@ internal sealed class Accept(
             throw new SubmissionRefusedException(ReasonCode.FieldInvalid, field);
         }
 
-        await WriteAsync(transaction, manifest, documents, submission.By, now, cancellationToken);
+        await WriteAsync(transaction, manifest, series, documents, submission.By, now, cancellationToken);
         await TransmissionTable.InsertAsync(
             transaction, dispatch, sender.Id,
             [.. recipients.Select(r => new NewTransmission(r.Agency?.Id, r.Code, r.Refusal?.Code))], now,
@@ -153,20 +153,25 @@ internal sealed class Accept(
         return named;
     }
 
-    private static async Task<NumberAndNotation> NumberAsync(
+    private static async Task<(NumberAndNotation Number, NumberSeries Series)> NumberAsync(
         NpgsqlTransaction transaction, Agency sender, Submission submission, DateTimeOffset now,
         CancellationToken cancellationToken)
     {
         if (submission.Number is not null)
         {
-            return NumberAndNotation.TryParse(submission.Number)
+            var given = NumberAndNotation.TryParse(submission.Number)
                 ?? throw new SubmissionRefusedException(ReasonCode.NumberInvalid);
+            var series = await Register.SeriesOfAsync(
+                transaction.Connection!, sender.Id, given, now, cancellationToken);
+            await Register.HoldAsync(transaction, series, cancellationToken);
+            return await Register.IsTakenAsync(transaction, series, given.Value, cancellationToken)
+                ? throw new SubmissionRefusedException(ReasonCode.NumberTaken, submission.Number)
+                : (given, series);
         }
 
         var notation = submission.Notation ?? "CV";
         return NumberAndNotation.IsNotation(notation)
-            ? await Register.DrawOutgoingAsync(
-                transaction, sender.Id, notation, Register.YearOf(now), cancellationToken)
+            ? await Register.DrawOutgoingAsync(transaction, sender.Id, notation, now, cancellationToken)
             : throw new SubmissionRefusedException(ReasonCode.NumberInvalid);
     }
 
@@ -197,8 +202,8 @@ internal sealed class Accept(
 
     /// <summary>The manifest, the ledger entry that commits to it, and the dispatch's row.</summary>
     private async Task WriteAsync(
-        NpgsqlTransaction transaction, Manifest manifest, List<StoredDocument> documents, Authority? by,
-        DateTimeOffset now, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, Manifest manifest, NumberSeries series, List<StoredDocument> documents,
+        Authority? by, DateTimeOffset now, CancellationToken cancellationToken)
     {
         var bytes = manifest.ToBytes();
         var blob = await blobs.WriteAsync(transaction, new MemoryStream(bytes), cancellationToken);
@@ -218,16 +223,9 @@ internal sealed class Accept(
                 },
             },
             cancellationToken);
-        try
-        {
-            await OutgoingTable.InsertAsync(
-                transaction, manifest, DispatchCard.Of(manifest).Encrypt(cards, manifest.DispatchId), blob.Id,
-                [.. documents.Select(d => d.Blob)], entry.EntryId, now, cancellationToken);
-        }
-        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation)
-        {
-            throw new SubmissionRefusedException(ReasonCode.NumberTaken, manifest.Fields.Number);
-        }
+        await OutgoingTable.InsertAsync(
+            transaction, manifest, series, DispatchCard.Of(manifest).Encrypt(cards, manifest.DispatchId), blob.Id,
+            [.. documents.Select(d => d.Blob)], entry.EntryId, now, cancellationToken);
     }
 
     private static Party PartyOf(Agency agency, DateTimeOffset now) =>

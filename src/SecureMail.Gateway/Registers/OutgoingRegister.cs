@@ -16,6 +16,12 @@ public sealed class OutgoingRegister(
             "ORDER BY accepted_at DESC, dispatch_id DESC LIMIT @limit", new { limit }, withManifest: false,
             cancellationToken);
 
+    /// <summary>Every dispatch of one agency, the oldest first, without their manifests.</summary>
+    internal Task<IReadOnlyList<OutgoingDispatch>> ListOfAsync(Guid agency, CancellationToken cancellationToken) =>
+        QueryAsync(
+            "WHERE agency_id = @agency ORDER BY accepted_at, dispatch_id", new { agency }, withManifest: false,
+            cancellationToken);
+
     /// <summary>One dispatch with its manifest; null where there is none of that id.</summary>
     public async Task<OutgoingDispatch?> FindAsync(Guid dispatch, CancellationToken cancellationToken) =>
         (

@@ -13,23 +13,25 @@ namespace SecureMail.Gateway.Registers;
 internal static class OutgoingTable
 {
     /// <summary>Adds an accepted dispatch with its documents.</summary>
-    /// <exception cref="PostgresException">Unique violation: the number is taken this year.</exception>
     public static async Task InsertAsync(
-        NpgsqlTransaction transaction, Manifest manifest, EncryptedCard card, Guid manifestBlob,
+        NpgsqlTransaction transaction, Manifest manifest, NumberSeries series, EncryptedCard card, Guid manifestBlob,
         IReadOnlyList<Guid> documents, long entry, DateTimeOffset now, CancellationToken cancellationToken)
     {
         await transaction.ExecuteAsync(
             $"""
-            INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text,
-              manifest_blob, card, card_key, accepted_entry, accepted_at)
-            VALUES (@DispatchId, @Sender, '{OutgoingState.Accepted}', @year, @Number,
+            INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_body, number_type, number_period,
+              number_value, number_text, manifest_blob, card, card_key, accepted_entry, accepted_at)
+            VALUES (@DispatchId, @Sender, '{OutgoingState.Accepted}', @Body, @Type, @Period, @Value, @Number,
               @manifestBlob, @Card, @CardKey, @entry, @now)
             """,
             new
             {
                 manifest.DispatchId,
                 Sender = manifest.Sender.Id,
-                year = Register.YearOf(now),
+                series.Body,
+                series.Type,
+                series.Period,
+                NumberAndNotation.TryParse(manifest.Fields.Number)!.Value,
                 manifest.Fields.Number,
                 manifestBlob,
                 Card = card.Ciphertext,
@@ -51,16 +53,6 @@ internal static class OutgoingTable
         transaction.FindAsync<(Guid Agency, string Number)?>(
             "SELECT agency_id, number_text FROM gateway.outgoing WHERE dispatch_id = @dispatch",
             new { dispatch }, cancellationToken);
-
-    /// <summary>Whether an agency has used a number and notation in a year.</summary>
-    public static Task<bool> IsNumberTakenAsync(
-        NpgsqlTransaction transaction, Guid agency, int year, string number, CancellationToken cancellationToken) =>
-        transaction.ScalarAsync<bool>(
-            """
-            SELECT EXISTS (
-              SELECT FROM gateway.outgoing WHERE agency_id = @agency AND number_year = @year AND number_text = @number)
-            """,
-            new { agency, year, number }, cancellationToken);
 
     /// <summary>A dispatch that is accepted and not yet signed, with its documents in order. Null where it was queued
     /// or refused.</summary>

@@ -67,6 +67,9 @@ public static class Catalogue
     public static string Verdict(string? verdict, CultureInfo language) =>
         Text("Verdict." + (verdict ?? "none"), language);
 
+    /// <summary>A <see cref="Vocabulary.NumberState"/>.</summary>
+    public static string NumberState(string state, CultureInfo language) => Text("NumberState." + state, language);
+
     /// <summary>A <see cref="JobKind"/>.</summary>
     public static string Job(string kind, CultureInfo language) => Text("Job." + kind, language);
 

@@ -20,6 +20,6 @@ public sealed class OuterHeaderTests(SharedPair shared) : IClassFixture<SharedPa
         var json = (await shared.Pair.B.Node.Incoming.FindingsAsync(message.Id, CancellationToken.None))[^1].Json;
         json.ShouldContain("outer-header-contradicts");
         json.ShouldNotContain("Chuyen gap");
-        Wording.Findings(json).Select(l => l.Value).ShouldContain(v => v.Contains("The field Subject"));
+        Wording.Findings(json).Select(l => l.Text).ShouldContain(v => v.Contains("The field Subject"));
     }
 }

@@ -147,7 +147,7 @@ public sealed class RegisterTests(PostgresFixture postgres) : IClassFixture<Post
             await using var transaction = await connection.BeginTransactionAsync();
             drawn.Add(
                 await Register.NextAsync(
-                    transaction, agency, "outgoing", Register.YearOf(time.ToUniversalTime()), CancellationToken.None));
+                    transaction, agency, "incoming", Register.YearOf(time.ToUniversalTime()), CancellationToken.None));
             await transaction.CommitAsync();
         }
 

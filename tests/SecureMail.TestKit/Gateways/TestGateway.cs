@@ -44,6 +44,8 @@ public sealed class TestGateway : IAsyncDisposable
 
     public OutgoingRegister Outgoing => Get<OutgoingRegister>();
 
+    public NumberRegister Numbers => Get<NumberRegister>();
+
     public IncomingRegister Incoming => Get<IncomingRegister>();
 
     public NoticeRegister Notices => Get<NoticeRegister>();

@@ -302,9 +302,10 @@ internal sealed record TestDispatch(TwoGateways Pair)
         await using (
             var insert = new NpgsqlCommand(
                 """
-                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_year, number_text, manifest_blob,
-                  message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)
-                VALUES ($1, $2, 'queued', 2026, $3, $4, $5, $6, $6, $7, now(), now())
+                INSERT INTO gateway.outgoing (dispatch_id, agency_id, state, number_body, number_type, number_period,
+                  number_value, number_text, manifest_blob, message_blob, accepted_entry, signed_entry, signed_digest,
+                  accepted_at, queued_at)
+                VALUES ($1, $2, 'queued', $1::text, '', '2026', 1, $3, $4, $5, $6, $6, $7, now(), now())
                 """,
                 connection,
                 transaction)

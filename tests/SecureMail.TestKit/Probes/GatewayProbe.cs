@@ -91,6 +91,9 @@ internal sealed class GatewayProbe
         return counts.ToDictionary(c => c.Table, c => c.Rows);
     }
 
+    /// <summary>The id of who acts from the command line.</summary>
+    public Task<Guid> OperatorAsync() => _database.ScalarAsync<Guid>("SELECT actor FROM gateway.operator");
+
     /// <summary>How many versions of the directory were imported.</summary>
     public Task<long> DirectoriesAsync() => _database.CountAsync("gateway.directory");
 

@@ -182,7 +182,7 @@ internal sealed class OutgoingProbe(ProbeDatabase database)
 
     /// <summary>The highest number of any register of outgoing dispatches; 0: none was drawn.</summary>
     public Task<int> LastNumberAsync() =>
-        database.ScalarAsync<int>("SELECT max(last) FROM gateway.register WHERE direction = 'outgoing'");
+        database.ScalarAsync<int>("SELECT coalesce(max(last), 0)::int FROM gateway.number_series");
 
     /// <summary>How many registers of outgoing dispatches there are: one an agency and year.</summary>
     public Task<long> RegistersAsync() => database.CountAsync("gateway.register WHERE direction = 'outgoing'");

@@ -36,13 +36,34 @@ public sealed class NumberAndNotationTests
         NumberAndNotation.TryParse(text).ShouldBe(new NumberAndNotation(number, separator, notation));
 
     [Theory]
+    [InlineData("36-HD/VPTW", 36, "HD", "VPTW")]
+    [InlineData("036-HD/VPTW", 36, "HD", "VPTW")]
+    [InlineData("36-hd/vptw", 36, "HD", "VPTW")]
+    [InlineData("36- hd / vptw", 36, "HD", "VPTW")]
+    [InlineData("84-CV/ĐU", 84, "CV", "ĐU")]
+    [InlineData("84-cv/đu", 84, "CV", "ĐU")]
+    [InlineData("15/Q\u0110-UY\u0309BAN", 15, "QĐ", "UỶBAN")]
+    [InlineData("15/QĐ-BNV", 15, "QĐ", "BNV")]
+    [InlineData("06/ĐU", 6, "", "ĐU")]
+    [InlineData("94- KH/BTGDVTW", 94, "KH", "BTGDVTW")]
+    [InlineData("12-CV/TU/BTC", 12, "CV", "TU/BTC")]
+    [InlineData("00-CV/TU", 0, "CV", "TU")]
+    [InlineData("99999999999-CV/TU", 99_999_999_999, "CV", "TU")]
+    public void A_number_is_a_value_of_a_type_and_a_body(string text, long value, string type, string body)
+    {
+        var read = NumberAndNotation.TryParse(text)!;
+        (read.Value, read.Type, read.Body).ShouldBe((value, type, body));
+        read.ToString().ShouldBe(text);
+    }
+
+    [Theory]
     [InlineData("")]
     [InlineData("36")]
     [InlineData("36-")]
     [InlineData("-HD")]
     [InlineData("36 HD")]
     [InlineData("36-HD ")]
-    [InlineData("36- HD")]
+    [InlineData("36 -HD")]
     [InlineData("٣٦-HD")]
     [InlineData("36-HD\n")]
     [InlineData("36-HD\0X")]

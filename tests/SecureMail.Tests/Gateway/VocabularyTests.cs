@@ -40,6 +40,7 @@ public sealed partial class VocabularyTests
         [typeof(RestorationState)] = RestorationState.All,
         [typeof(RestorationPeerState)] = RestorationPeerState.All,
         [typeof(RegisterDirection)] = RegisterDirection.All,
+        [typeof(NumberState)] = NumberState.All,
         [typeof(ClockAnomalyKind)] = ClockAnomalyKind.All,
         [typeof(AlarmKind)] = AlarmKind.All,
         [typeof(PeerAlarmKind)] = PeerAlarmKind.All,
@@ -97,9 +98,9 @@ public sealed partial class VocabularyTests
     // Refusals that name what they are about, and those that are no reason of a dispatch or message.
     private static readonly string[] RefusalsWithArguments =
     [
-        "AGENCY_UNKNOWN", "CLOCK_SUSPECT", "DIRECTORY_ROLLBACK", "ERASURE_BUSY",
+        "AGENCY_NEEDED", "AGENCY_UNKNOWN", "CANCEL_REASON", "CLOCK_SUSPECT", "DIRECTORY_ROLLBACK", "ERASURE_BUSY",
         "ERASURE_DONE", "ERASURE_REASON", "ERASURE_UNKNOWN", "FIELD_INVALID",
-        "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
+        "NUMBER_CANCELLED", "NUMBER_ISSUED", "NUMBER_NOT_DRAWN", "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
         "ROUTE_REFUSED", "SECRECY_UNKNOWN", "SENDER_NOT_HERE", "SENDER_UNKNOWN",
         "TOO_LARGE",
     ];
@@ -182,6 +183,7 @@ public sealed partial class VocabularyTests
             "Verdict.none",
             .. Keys("MessageKind", MessageKind.All),
             .. Keys("Direction", RegisterDirection.All),
+            .. Keys("NumberState", NumberState.All),
             .. Keys("Work", WorkKind.All),
             .. Keys("WorkState", WorkState.All),
             .. Keys("Job", JobKind.All),
