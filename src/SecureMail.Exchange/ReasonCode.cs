@@ -121,6 +121,9 @@ public static class ReasonCode
     /// <summary>A field of a receipt is out of bounds.</summary>
     public const string ReceiptField = "RECEIPT_FIELD";
 
+    /// <summary>A receipt that says something else than an earlier one with its number.</summary>
+    public const string ReceiptConflict = "RECEIPT_CONFLICT";
+
     /// <summary>A receipt for a dispatch whose content was erased.</summary>
     public const string ReceiptForErased = "RECEIPT_FOR_ERASED";
 
@@ -233,6 +236,7 @@ public static class ReasonCode
         PinLocked,
         PinRefused,
         PublisherMissing,
+        ReceiptConflict,
         ReceiptField,
         ReceiptForErased,
         ReceiptForNothing,

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SecureMail.Ledger;
@@ -5,8 +6,9 @@ using SecureMail.Ledger;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// A recipient's signed answer: the event of a dispatch, the digest of the validated bytes, and the evidence of the
-/// recipient's ledger.
+/// A recipient's signed answer: what became of a dispatch, the digest of the validated bytes, and the evidence of the
+/// recipient's ledger. The answers to one dispatch are a sequence: held is not final, and the highest
+/// <see cref="Seq"/> counts.
 /// <c>application/vnd.securemail.receipt+json</c> version 1, inside a signed <c>multipart/report</c> (RFC 6522, RFC
 /// 8098); docs/formats.md gives the format.
 /// </summary>
@@ -16,6 +18,9 @@ public sealed record Receipt
 
     /// <summary>The longest receipt in bytes.</summary>
     public const int MaxBytes = 256 * 1024;
+
+    // A dispatch has a handful.
+    private const int MostReceipts = 10_000;
 
     public int V { get; init; } = 1;
 
@@ -43,6 +48,36 @@ public sealed record Receipt
     /// <summary>The recipient's ledger entry, its checkpoint and the proof, as LedgerEvidence writes them.</summary>
     public required string Ledger { get; init; }
 
+    /// <summary>Which answer to the dispatch this is, from 1. Null is 1: an earlier build wrote the only one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? Seq { get; init; }
+
+    /// <summary>SHA-256 of the answer before it, as it was signed. Null: there is none, or it was never
+    /// signed.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public byte[]? Prior { get; init; }
+
+    /// <summary>One of <see cref="ReceiptState"/>. Null: the event says it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? State { get; init; }
+
+    /// <summary>What became of the dispatch: <see cref="State"/>, or what the event says where an earlier build wrote
+    /// none.</summary>
+    [JsonIgnore]
+    public string StateOrEvent =>
+        State ?? Event switch
+        {
+            ReceiptEvent.ContentConsignment => ArrivalNumber is null ? ReceiptState.Arrived : ReceiptState.Registered,
+            ReceiptEvent.RelayRejection => ReceiptState.Returned,
+            _ => ReceiptState.Held,
+        };
+
+    /// <summary>SHA-256 over what the receipt says, without its time and its evidence: a receipt that is signed again
+    /// says the same.</summary>
+    public byte[] DigestOfContent() =>
+        SHA256.HashData(
+            (this with { Time = default, Ledger = "", Prior = null, Seq = Seq ?? 1, State = StateOrEvent }).ToBytes());
+
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
     /// <exception cref="WireFormatException">The receipt is damaged, too large, of an unknown version, or has a field
@@ -56,6 +91,11 @@ public sealed record Receipt
             && IsName(receipt.Verdict)
             && receipt.ArrivalNumber is null or > 0
             && receipt.Reason is null or { IsValid: true }
+            && receipt.Seq is null or (> 0 and <= MostReceipts)
+            && receipt.Prior is null or { Length: 32 }
+            && (receipt.Prior is null || receipt.Seq > 1)
+            && (receipt.State is null || ReceiptState.EventOf(receipt.State) == receipt.Event)
+            && (receipt.State is null || (receipt.State == ReceiptState.Registered) == (receipt.ArrivalNumber > 0))
             ? receipt
             : throw new WireFormatException(ReasonCode.ReceiptField, "A field of the receipt is out of bounds.");
     }
@@ -87,4 +127,36 @@ public static class ReceiptEvent
     public const string RelayRejection = "RelayRejection";
 
     public static readonly string[] All = [ContentConsignment, ContentConsignmentFailure, RelayRejection];
+}
+
+/// <summary>What became of a dispatch at its addressee: the values of <c>state</c> of a receipt.</summary>
+public static class ReceiptState
+{
+    /// <summary>It is in the inbox and waits for a person to take it in.</summary>
+    public const string Arrived = "arrived";
+
+    /// <summary>It is in quarantine. Not final.</summary>
+    public const string Held = "held";
+
+    /// <summary>A person took it in; it has an arrival number.</summary>
+    public const string Registered = "registered";
+
+    /// <summary>It was returned.</summary>
+    public const string Returned = "returned";
+
+    /// <summary>It was destroyed, because its sender recalled it.</summary>
+    public const string Destroyed = "destroyed";
+
+    /// <summary>Every value.</summary>
+    public static IReadOnlyList<string> All { get; } = [Arrived, Held, Registered, Returned, Destroyed];
+
+    /// <summary>The event of ETSI EN 319 522-1 that goes with a state; null for a text that is none.</summary>
+    public static string? EventOf(string state) =>
+        state switch
+        {
+            Arrived or Registered => ReceiptEvent.ContentConsignment,
+            Held => ReceiptEvent.ContentConsignmentFailure,
+            Returned or Destroyed => ReceiptEvent.RelayRejection,
+            _ => null,
+        };
 }

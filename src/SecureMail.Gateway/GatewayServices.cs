@@ -125,6 +125,9 @@ public static class GatewayServices
             .AddSingleton<AcceptancePolicy>()
             .AddSingleton<Acknowledge>()
             .AddSingleton<IncomingRecorder>()
+            .AddSingleton(s => new Registration(
+                s.GetRequiredService<GatewayDatabase>(), s.GetRequiredService<BlobStore>(),
+                s.GetRequiredService<ClockWatch>(), s.GetRequiredService<TimeProvider>()))
             .AddSingleton<ReceiptSender>()
             .AddSingleton<InboundFlow>();
 }

@@ -6,7 +6,9 @@ using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Outbound;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Retention;
@@ -112,7 +114,8 @@ internal static class CommandLine
         {
             UsageException => ExitCode.Usage,
             ConfigurationException c => c.Opens ? ExitCode.Data : ExitCode.NoInput,
-            ErasureRefusedException or NumberRefusedException or SubmissionRefusedException or NotPermittedException =>
+            ErasureRefusedException or NumberRefusedException or RegistrationRefusedException
+                or SubmissionRefusedException or NotPermittedException or ClockSuspectException =>
                 ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.UnprocessableEntity } => ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.ServiceUnavailable } => ExitCode.Unavailable,

@@ -24,7 +24,15 @@ public static class EntryKind
     /// recorded.</summary>
     public const string DispatchAcknowledged = "dispatch.acknowledged";
 
-    /// <summary>The recipient's receipt says that the dispatch is not in its inbox. Written when the receipt is
+    /// <summary>The recipient's receipt says that the dispatch is in quarantine. Written when the receipt is
+    /// recorded.</summary>
+    public const string DispatchHeld = "dispatch.held";
+
+    /// <summary>The recipient's receipt says that a person took the dispatch in. Written when the receipt is
+    /// recorded.</summary>
+    public const string DispatchRegistered = "dispatch.registered";
+
+    /// <summary>The recipient's receipt says that the dispatch was returned or destroyed. Written when the receipt is
     /// recorded.</summary>
     public const string DispatchRejected = "dispatch.rejected";
 
@@ -46,6 +54,13 @@ public static class EntryKind
 
     /// <summary>A message was validated and recorded; the entry commits to the findings and the disposition.</summary>
     public const string MessageValidated = "message.judged";
+
+    /// <summary>A person took a dispatch in (tiếp nhận); it has its arrival number. Written with that.</summary>
+    public const string MessageRegistered = "message.registered";
+
+    /// <summary>What a receipt after the first one says. Written with what makes the receipt due; the receipt proves
+    /// it.</summary>
+    public const string ReceiptStated = "receipt.stated";
 
     /// <summary>A receipt for a transmission of this gateway was recorded.</summary>
     public const string ReceiptMatched = "receipt.matched";
@@ -134,6 +149,8 @@ public static class EntryKind
         DispatchUnknown,
         DispatchFailed,
         DispatchAcknowledged,
+        DispatchHeld,
+        DispatchRegistered,
         DispatchRejected,
         DispatchRefused,
         DispatchDowngraded,
@@ -141,6 +158,8 @@ public static class EntryKind
         DispatchErased,
         MessageReceived,
         MessageValidated,
+        MessageRegistered,
+        ReceiptStated,
         ReceiptMatched,
         ReceiptSent,
         ReceiptUnknown,

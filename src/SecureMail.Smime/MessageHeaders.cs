@@ -78,8 +78,8 @@ public sealed class MessageHeaders
 
     private static IReadOnlyList<string> ContradictedBy(MimePart outer, MimePart inner)
     {
-        // RFC 9788 §2.2: what the sender wrote outside stands inside too, all of it. Where it does not, the sender wrote
-        // the same outside as inside, as far as it stands inside.
+        // RFC 9788 §2.2: what the sender wrote outside stands inside too, all of it. Where it does not, the sender
+        // wrote the same outside as inside, as far as it stands inside.
         var repeated = inner.Headers.Where(h => h.Is("HP-Outer")).Select(h => h.Nested()).OfType<MimeHeader>().ToList();
         IReadOnlyList<MimeHeader> written = repeated.Count > 0 ? repeated : inner.Headers;
         return

@@ -58,7 +58,11 @@ public static class Wording
 
     public static string Event(string kind) => Catalogue.Entry(kind, Catalogue.Vietnamese);
 
-    public static string Receipt(string? name) => name is null ? "" : Catalogue.Receipt(name, Catalogue.Vietnamese);
+    /// <summary>What the addressee's last receipt says.</summary>
+    public static string Receipt(OutgoingRecipient recipient) =>
+        recipient.Answer is { } answer ? Catalogue.Answer(answer, recipient.ArrivalNumber, Catalogue.Vietnamese)
+        : recipient.ReceiptEvent is { } name ? Catalogue.Receipt(name, Catalogue.Vietnamese)
+        : "";
 
     public static Label Outgoing(string state) =>
         Of(
@@ -82,7 +86,8 @@ public static class Wording
                 TransmissionState.Acknowledged => "good",
                 TransmissionState.Refused or TransmissionState.Failed => "bad",
                 _ when isOverdue => "bad",
-                TransmissionState.Sent or TransmissionState.Unknown or TransmissionState.Queued => "wait",
+                TransmissionState.Sent or TransmissionState.Unknown or TransmissionState.Queued
+                    or TransmissionState.Held => "wait",
                 _ => "",
             },
             language => Catalogue.Transmission(state, isOverdue, language));

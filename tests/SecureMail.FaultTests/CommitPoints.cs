@@ -91,6 +91,7 @@ internal static class CommitPoints
             ["policy.permit"] = PermitAsync,
             ["policy.secrecy"] = run =>
                 PolicyAsync(run, "secrecy", "--agency", TwoGateways.Province, "--highest", "MẬT"),
+            ["inbound.register"] = RegisterAsync,
             ["number.cancel"] = CancelNumberAsync,
             ["number.numbering"] = SetNumberingAsync,
             ["schema.migrate"] = MigrateAsync,
@@ -619,6 +620,23 @@ internal static class CommitPoints
         await run.CommandAsync(
             run.A, async () => (await RulesAsync(run.A)).Count == 0, lostAnswer: 69,
             "policy", "permit", rule.ToString());
+    }
+
+    private static async Task RegisterAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var dispatch = await run.SubmitAsync();
+        run.A.Run();
+        run.B.Run();
+        await run.DeliveredOnceAsync(dispatch);
+        var message = await run.B.IncomingAsync(m => m.DispatchId == dispatch);
+        await run.CommandAsync(
+            run.B,
+            async () =>
+                (await run.B.Node.Incoming.FindAsync(message.Id, CancellationToken.None))!.ArrivalNumber == 1,
+            lostAnswer: 69, "inbox", "register", message.Id.ToString());
+        await run.A.OutgoingAsync(dispatch, d => d.Recipients[0].ArrivalNumber == 1);
+        await Outcome.NothingLeftAsync(run.A, run.B);
     }
 
     private static async Task CancelNumberAsync(FaultRun run)

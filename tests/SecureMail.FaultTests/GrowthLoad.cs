@@ -173,14 +173,15 @@ internal sealed class GrowthLoad(RunningGateway gateway)
         await CopyAsync(
             connection,
             "gateway.outgoing (dispatch_id, agency_id, state, number_body, number_type, number_period, "
-                + "number_value, number_text, manifest_blob, card, card_key, message_blob, accepted_entry, signed_entry, signed_digest, accepted_at, queued_at)",
+                + "number_value, number_text, manifest_blob, card, card_key, message_blob, accepted_entry, "
+                + "signed_entry, signed_digest, accepted_at, queued_at)",
             rows.Outgoing);
         await CopyAsync(connection, "gateway.outgoing_document (dispatch_id, n, blob_id)", rows.OutgoingDocuments);
         await CopyAsync(
             connection,
             "gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id, "
                 + "recipient_code, state, message_blob, entry_id, queued_at, first_sent_at, closed_at, overdue_at, "
-                + "receipt_event)",
+                + "receipt_event, receipt_seq)",
             rows.Transmissions);
         await CopyAsync(
             connection, "gateway.received (received_id, peer, envelope_from, blob_id, salt, received_at, proof_asked)",
@@ -189,7 +190,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             connection,
             "gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict, "
                 + "sender_id, dispatch_id, signed_digest, arrival_year, arrival_number, manifest_blob, card, "
-                + "card_key, entry_id, recorded_at)",
+                + "card_key, entry_id, recorded_at, registered_at)",
             rows.Incoming);
         await CopyAsync(connection, "gateway.incoming_document (incoming_id, n, blob_id)", rows.IncomingDocuments);
         await CopyAsync(connection, "gateway.finding (incoming_id, judged_at, verdict, findings)", rows.Findings);
@@ -247,6 +248,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             unanswered ? DBNull.Value : at.AddMinutes(1).UtcDateTime,
             unanswered ? at.AddDays(1).UtcDateTime : DBNull.Value,
             unanswered ? DBNull.Value : "ContentConsignment",
+            0,
         ]);
         Entry(rows, at, "dispatch.accepted", dispatch, "manifest");
         Entry(rows, at, "dispatch.signed", dispatch, "content", "message");
@@ -288,6 +290,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
                 DBNull.Value,
                 DBNull.Value,
                 DBNull.Value,
+                1,
             ]);
             Entry(rows, at, "receipt.sent", receipt);
         }
@@ -326,6 +329,7 @@ internal sealed class GrowthLoad(RunningGateway gateway)
             (object?)card?.Key ?? DBNull.Value,
             _nextEntry,
             at.UtcDateTime,
+            place == "inbox" ? at.UtcDateTime : DBNull.Value,
         ]);
         rows.Findings.Add([incoming, at.UtcDateTime, "valid", Finding]);
         Entry(rows, at, "message.received", incoming, "octets");

@@ -10,13 +10,14 @@ using SecureMail.Storage.Queue;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Sent | unknown → acknowledged | refused: a receipt that its addressee signed, about the very bytes that we signed,
-/// with the proof that its ledger says the same.
+/// Sent | unknown → held | acknowledged | refused, and held → acknowledged | refused: a receipt that its addressee
+/// signed, about the very bytes that we signed, with the proof that its ledger says the same.
 /// </summary>
 internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
 {
-    /// <summary>Closes the transmission in the caller's transaction; a receipt that came before changes nothing.
-    /// Answers null, or why the receipt counts for nothing.</summary>
+    /// <summary>Writes what the receipt says to the transmission, in the caller's transaction; a receipt that came
+    /// before, or that a later one overtook, changes nothing. Answers null, or why the receipt counts for
+    /// nothing.</summary>
     public async Task<string?> AcknowledgeAsync(
         NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
@@ -46,20 +47,27 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
             return ReasonCode.LedgerEvidence;
         }
 
-        // What was given up may have arrived all the same: the receipt is the better knowledge.
-        if (sent.State is TransmissionState.Acknowledged or TransmissionState.Refused)
+        var (seq, state, digest) = (receipt.Seq ?? 1, receipt.StateOrEvent, receipt.DigestOfContent());
+        if (seq == sent.AnswerSeq)
+        {
+            return digest.AsSpan().SequenceEqual(sent.AnswerDigest) ? null : ReasonCode.ReceiptConflict;
+        }
+
+        // The higher number counts, and a receipt that comes late changes nothing. An answer without a number was
+        // recorded by a build that knew one receipt only.
+        var isClosed = sent.State is TransmissionState.Acknowledged or TransmissionState.Refused;
+        if (seq < sent.AnswerSeq || (sent.AnswerSeq is null && isClosed && seq == 1))
         {
             return null;
         }
 
-        var state =
-            receipt.Event == ReceiptEvent.ContentConsignment
-                ? TransmissionState.Acknowledged
-                : TransmissionState.Refused;
-        await TransmissionTable.CloseAsync(
-            transaction, sent.Id, state, receipt.Event,
-            state == TransmissionState.Refused ? receipt.Reason?.Code ?? receipt.Event : null, time.GetUtcNow(),
-            cancellationToken);
+        // What was given up may have arrived all the same: the receipt is the better knowledge.
+        await TransmissionTable.AnswerAsync(
+            transaction,
+            new TransmissionAnswer(
+                sent.Id, StateOf(state), seq, state, digest, receipt.Event, receipt.ArrivalNumber,
+                receipt.Event == ReceiptEvent.ContentConsignment ? null : receipt.Reason?.Code ?? receipt.Event),
+            time.GetUtcNow(), cancellationToken);
         // Nothing is sent any more to a recipient that has answered.
         await WorkQueue.RemoveUnleasedAsync(transaction, WorkKind.Send, sent.Id, cancellationToken);
         await StoredLedger.AppendAsync(
@@ -68,10 +76,7 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
             {
                 Time = time.GetUtcNow(),
                 Agency = receipt.Sender,
-                Kind =
-                    state == TransmissionState.Acknowledged
-                        ? EntryKind.DispatchAcknowledged
-                        : EntryKind.DispatchRejected,
+                Kind = EntryOf(state),
                 Object = sent.Id.ToString(),
                 Commitments = new Dictionary<string, string>
                 {
@@ -81,6 +86,23 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
             cancellationToken);
         return null;
     }
+
+    private static string StateOf(string answer) =>
+        answer switch
+        {
+            ReceiptState.Arrived or ReceiptState.Registered => TransmissionState.Acknowledged,
+            ReceiptState.Held => TransmissionState.Held,
+            _ => TransmissionState.Refused,
+        };
+
+    private static string EntryOf(string answer) =>
+        answer switch
+        {
+            ReceiptState.Arrived => EntryKind.DispatchAcknowledged,
+            ReceiptState.Registered => EntryKind.DispatchRegistered,
+            ReceiptState.Held => EntryKind.DispatchHeld,
+            _ => EntryKind.DispatchRejected,
+        };
 
     /// <summary>
     /// The proof inside the receipt is for the very entry that the mail's ledger field proves: that one's checkpoint
@@ -102,9 +124,14 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
                 && decided.Validated.Evidence is { } field
                 && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id
-                && evidence.Entry.Kind == EntryKind.MessageValidated
                 && evidence.Entry.Commitments.TryGetValue("content", out var content)
-                && content == Commitment.Of(manifest.Salt, receipt.Digest);
+                && content == Commitment.Of(manifest.Salt, receipt.Digest)
+                && (evidence.Entry.Kind == EntryKind.MessageValidated
+                    ? receipt.Seq is null or 1
+                    : evidence.Entry.Kind == EntryKind.ReceiptStated
+                        && evidence.Entry.Commitments.TryGetValue("state", out var stated)
+                        && stated == Registration.CommitmentToState(
+                            manifest.Salt, receipt.Seq ?? 1, receipt.StateOrEvent, receipt.ArrivalNumber));
         }
         catch (Exception e) when (e is LedgerException or FormatException)
         {

@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json;
 using Npgsql;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Telemetry;
@@ -17,12 +16,12 @@ using SecureMail.Trust;
 namespace SecureMail.Gateway.Inbound;
 
 /// <summary>
-/// Decided → recorded: the finding, the disposition, the arrival number, the opened documents (encrypted), the ledger
-/// entry and the receipt that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox
-/// exactly when the ledger says so.
+/// Decided → recorded: the finding, the disposition, the opened documents (encrypted), the ledger entry and the receipt
+/// that falls due are one transaction; its commit is the delivery. A dispatch lies in the inbox exactly when the ledger
+/// says so. Its arrival number comes later, from a person (<see cref="Registration"/>).
 /// </summary>
 internal sealed class IncomingRecorder(
-    BlobStore blobs, CardCipher cards, Acknowledge acknowledge, ClockWatch clock, TimeProvider time)
+    BlobStore blobs, CardCipher cards, Acknowledge acknowledge, TimeProvider time)
 {
     /// <summary>Writes everything; the caller commits. Answers the disposition, and whether the sender's reader can do
     /// less than before.</summary>
@@ -54,10 +53,14 @@ internal sealed class IncomingRecorder(
                 Commitments = CommitmentsOf(decided, disposition, findings),
             },
             cancellationToken);
-        var arrival =
-            disposition == Disposition.Inbox
-                ? await DrawArrivalNumberAsync(transaction, incoming.AgencyId, now, cancellationToken)
-                : null;
+        if (reason == ReasonCode.ReceiptConflict)
+        {
+            await AlarmTable.AddAsync(
+                transaction, AlarmKind.ReceiptConflict, decided.Sender!.LastName.Code,
+                $"dispatch {decided.Receipt!.DispatchId}, message {incoming.Id}", entry.EntryId, now,
+                cancellationToken);
+        }
+
         var (manifest, card) = await WriteManifestAsync(transaction, decided, cancellationToken);
         await IncomingTable.RecordAsync(
             transaction,
@@ -71,8 +74,6 @@ internal sealed class IncomingRecorder(
                 Sender = decided.Sender?.Id,
                 Dispatch = decided.Manifest?.DispatchId ?? decided.Receipt?.DispatchId,
                 SignedDigest = decided.Validated.SignedDigest is { Length: 32 } digest ? digest : null,
-                ArrivalYear = arrival is null ? null : Register.YearOf(now),
-                ArrivalNumber = arrival,
                 Manifest = manifest,
                 Card = card?.Ciphertext,
                 CardKey = card?.Key,
@@ -141,14 +142,6 @@ internal sealed class IncomingRecorder(
             now, cancellationToken);
     }
 
-    private async Task<int?> DrawArrivalNumberAsync(
-        NpgsqlTransaction transaction, Guid agency, DateTimeOffset now, CancellationToken cancellationToken)
-    {
-        await clock.RequireYearAsync(now, cancellationToken);
-        return await Register.NextAsync(
-            transaction, agency, RegisterDirection.Incoming, Register.YearOf(now), cancellationToken);
-    }
-
     private async Task<(Guid? Manifest, EncryptedCard? Card)> WriteManifestAsync(
         NpgsqlTransaction transaction, DecidedMessage decided, CancellationToken cancellationToken)
     {
@@ -211,6 +204,7 @@ internal sealed class IncomingRecorder(
         if (decided.Reason
             is null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer)
         {
+            await IncomingTable.NoteFirstReceiptAsync(transaction, incoming.Id, entry, cancellationToken);
             await WorkQueue.EnqueueAsync(
                 transaction, WorkKind.SendReceipt, incoming.Id, entry, cancellationToken: cancellationToken);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using SecureMail.Cms;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Directories;
@@ -27,6 +28,22 @@ internal sealed class ReceiptSender(
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
     public async Task SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
+        while (true)
+        {
+            try
+            {
+                await SignAndQueueAsync(item, cancellationToken);
+                return;
+            }
+            catch (OvertakenException)
+            {
+                // A person took the dispatch in meanwhile: the receipt that says so goes in place of this one.
+            }
+        }
+    }
+
+    private async Task SignAndQueueAsync(WorkItem item, CancellationToken cancellationToken)
+    {
         var (due, evidence) = await LoadAsync(item.Subject, cancellationToken);
         var directory = await directories.CurrentAsync(cancellationToken);
         var now = time.GetUtcNow();
@@ -50,7 +67,7 @@ internal sealed class ReceiptSender(
             To = [new Mailbox(to.Name, to.Address)],
             Subject = Catalogue.InBoth(static language => Catalogue.Text("ReceiptText.subject", language)),
             Date = now,
-            MessageId = $"<{due.Incoming}.receipt@{options.Name}>",
+            MessageId = FormattableString.Invariant($"<{due.Incoming}.receipt-{due.Seq}@{options.Name}>"),
             InReplyTo = $"<{due.Dispatch}@{due.Peer}>",
             // RFC 3834 §5: nothing answers a receipt.
             AutoSubmitted = "auto-replied",
@@ -79,8 +96,15 @@ internal sealed class ReceiptSender(
                 }
 
                 var stored = await blob.FinishAsync(cancellationToken);
+                if (
+                    !await IncomingTable.NoteSignedReceiptAsync(
+                        transaction, due.Incoming, due.Seq, SHA256.HashData(receipt.ToBytes()), cancellationToken))
+                {
+                    throw new OvertakenException();
+                }
+
                 var transmission = await TransmissionTable.QueueReceiptAsync(
-                    transaction, due.Dispatch, due.Agency, due.Sender, to.Code, stored.Id, due.Entry, now,
+                    transaction, due.Dispatch, due.Agency, due.Sender, to.Code, due.Seq, stored.Id, due.Entry, now,
                     cancellationToken);
                 await WorkQueue.EnqueueAsync(
                     transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
@@ -92,17 +116,21 @@ internal sealed class ReceiptSender(
 
     private static Receipt ReceiptOf(DueReceipt due, LedgerEvidence evidence, DateTimeOffset now)
     {
+        var state = due.Disposition switch
+        {
+            Disposition.Inbox => due.ArrivalNumber is null ? ReceiptState.Arrived : ReceiptState.Registered,
+            Disposition.Returned => ReceiptState.Returned,
+            _ => ReceiptState.Held,
+        };
         return new Receipt
         {
             DispatchId = due.Dispatch,
             Sender = due.Sender,
             Recipient = due.Agency,
-            Event = due.Disposition switch
-            {
-                Disposition.Inbox => ReceiptEvent.ContentConsignment,
-                Disposition.Returned => ReceiptEvent.RelayRejection,
-                _ => ReceiptEvent.ContentConsignmentFailure,
-            },
+            Seq = due.Seq,
+            Prior = due.Seq > 1 ? due.Prior : null,
+            State = state,
+            Event = ReceiptState.EventOf(state)!,
             Digest = due.Digest,
             Verdict = due.Verdict,
             ArrivalNumber = due.ArrivalNumber,
@@ -119,12 +147,15 @@ internal sealed class ReceiptSender(
     /// <summary>The part that a person reads (RFC 6522 §3): Vietnamese, then English.</summary>
     private static string Sentence(Receipt receipt)
     {
-        var key = "ReceiptText." + receipt.Event;
+        var key = "ReceiptText." + receipt.State;
         return string.Concat(
             new[] { Catalogue.Vietnamese, Catalogue.English }.Select(language =>
                 string.Format(
                     CultureInfo.InvariantCulture, Catalogue.Text(key, language), receipt.ArrivalNumber) + "\r\n"));
     }
+
+    /// <summary>Another receipt of the same dispatch fell due while this one was signed.</summary>
+    private sealed class OvertakenException : Exception;
 
     /// <summary>The dispatch for which the receipt falls due, with the proof that a checkpoint covers its
     /// entry.</summary>

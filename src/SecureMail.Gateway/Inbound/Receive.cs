@@ -63,7 +63,8 @@ internal sealed class Receive(
     {
         var session = new SmtpSessionInfo(
             Guid.CreateVersion7().ToString(),
-            new SmtpPeer(new IPEndPoint(IPAddress.Loopback, 0), IsTls: false, options.Name), options.Name, [$"{EvidenceField.Capability} {string.Join(' ', seen)}".TrimEnd()]);
+            new SmtpPeer(new IPEndPoint(IPAddress.Loopback, 0), IsTls: false, options.Name), options.Name,
+            [$"{EvidenceField.Capability} {string.Join(' ', seen)}".TrimEnd()]);
         await using var reception = await OpenAsync(
             new SmtpEnvelope(session, new MailFrom(from, null, false), [.. recipients.Select(r => new RcptTo(r))]),
             cancellationToken);

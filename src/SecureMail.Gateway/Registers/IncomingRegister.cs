@@ -91,8 +91,9 @@ public sealed class IncomingRegister(
             rows = await connection.ListAsync<Row>(
                 $"""
                 SELECT i.incoming_id AS Id, i.agency_id AS Agency, i.state AS State, i.kind AS Kind,
-                  i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
-                  i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob, i.card AS Card,
+                  i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.sender_id AS Sender,
+                  i.dispatch_id AS Dispatch, i.arrival_number AS ArrivalNumber, i.manifest_blob AS ManifestBlob,
+                  i.card AS Card,
                   i.card_key AS CardKey, i.entry_id AS Entry, r.received_at AS ReceivedAt, r.peer AS Peer,
                   i.erased_at AS ErasedAt
                 FROM gateway.incoming i JOIN gateway.received r USING (received_id) {clause}
@@ -114,8 +115,8 @@ public sealed class IncomingRegister(
                 new IncomingMessage(
                     row.Id, agency?.Code ?? CodeOf(row.Agency), agency?.Name ?? NameOf(row.Agency), row.State,
                     row.Kind, row.Disposition, row.Verdict, row.Reason, sender?.LastName.Name, row.Dispatch,
-                    row.ArrivalNumber, CardOf(row, manifest, sender), row.Entry, new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero),
-                    row.Peer)
+                    row.ArrivalNumber, CardOf(row, manifest, sender), row.Entry,
+                    new DateTimeOffset(row.ReceivedAt, TimeSpan.Zero), row.Peer)
                 {
                     Manifest = withManifest ? manifest : null,
                     ErasedAt = row.ErasedAt,

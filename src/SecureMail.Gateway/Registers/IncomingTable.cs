@@ -76,8 +76,7 @@ internal static class IncomingTable
             UPDATE gateway.incoming
             SET state = '{IncomingState.Recorded}', kind = @Kind, place = @Disposition, verdict = @Verdict,
               reason = @Reason, sender_id = @Sender, dispatch_id = @Dispatch, signed_digest = @SignedDigest,
-              arrival_year = @ArrivalYear, arrival_number = @ArrivalNumber, manifest_blob = @Manifest,
-              card = @Card, card_key = @CardKey, entry_id = @Entry, recorded_at = @RecordedAt
+              manifest_blob = @Manifest, card = @Card, card_key = @CardKey, entry_id = @Entry, recorded_at = @RecordedAt
             WHERE incoming_id = @Incoming AND state = '{IncomingState.Received}'
             """,
             record, cancellationToken);
@@ -116,6 +115,47 @@ internal static class IncomingTable
             """,
             new { recipient, sender, dispatch, digest, incoming }, cancellationToken);
 
+    /// <summary>A recorded message, locked to the end of the transaction. Null where there is none.</summary>
+    public static Task<RecordedRow?> LockAsync(
+        NpgsqlTransaction transaction, Guid incoming, CancellationToken cancellationToken) =>
+        transaction.FindAsync<RecordedRow>(
+            $"""
+            SELECT agency_id AS Agency, place AS Disposition, arrival_number AS ArrivalNumber, signed_digest AS Digest,
+              manifest_blob AS Manifest, erased_at IS NOT NULL AS IsErased, receipt_seq AS ReceiptSeq
+            FROM gateway.incoming WHERE incoming_id = @incoming AND state = '{IncomingState.Recorded}' FOR UPDATE
+            """,
+            new { incoming }, cancellationToken);
+
+    /// <summary>Writes the arrival number, and which receipt falls due with it.</summary>
+    public static Task RegisterAsync(
+        NpgsqlTransaction transaction, Guid incoming, int year, int number, int seq, long entry, DateTimeOffset now,
+        CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            """
+            UPDATE gateway.incoming
+            SET arrival_year = @year, arrival_number = @number, registered_at = @now, receipt_seq = @seq,
+              receipt_entry = @entry
+            WHERE incoming_id = @incoming
+            """,
+            new { incoming, year, number, seq, entry, now = now.UtcDateTime }, cancellationToken);
+
+    /// <summary>Notes that the first receipt of a dispatch falls due.</summary>
+    public static Task NoteFirstReceiptAsync(
+        NpgsqlTransaction transaction, Guid incoming, long entry, CancellationToken cancellationToken) =>
+        transaction.ExecuteAsync(
+            "UPDATE gateway.incoming SET receipt_seq = 1, receipt_entry = @entry WHERE incoming_id = @incoming",
+            new { incoming, entry }, cancellationToken);
+
+    /// <summary>Notes which receipt was signed last. Answers false where a later one fell due meanwhile.</summary>
+    /// <param name="digest">SHA-256 of the receipt.</param>
+    public static async Task<bool> NoteSignedReceiptAsync(
+        NpgsqlTransaction transaction, Guid incoming, int seq, byte[] digest, CancellationToken cancellationToken) =>
+        await transaction.ExecuteAsync(
+            """
+            UPDATE gateway.incoming SET receipt_digest = @digest WHERE incoming_id = @incoming AND receipt_seq = @seq
+            """,
+            new { incoming, seq, digest }, cancellationToken) == 1;
+
     /// <summary>A recorded dispatch for which a receipt falls due. Null where there is none.</summary>
     public static Task<DueReceipt?> FindDueReceiptAsync(
         NpgsqlConnection connection, Guid incoming, CancellationToken cancellationToken) =>
@@ -123,7 +163,8 @@ internal static class IncomingTable
             $"""
             SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
               i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.signed_digest AS Digest,
-              i.arrival_number AS ArrivalNumber, i.entry_id AS Entry, r.peer AS Peer
+              i.arrival_number AS ArrivalNumber, coalesce(i.receipt_entry, i.entry_id) AS Entry, r.peer AS Peer,
+              greatest(i.receipt_seq, 1) AS Seq, i.receipt_digest AS Prior
             FROM gateway.incoming i JOIN gateway.received r USING (received_id)
             WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
               AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
@@ -176,10 +217,6 @@ internal sealed record IncomingRecord
     /// <summary>SHA-256 of the bytes that were signed; null where nothing was.</summary>
     public byte[]? SignedDigest { get; init; }
 
-    public int? ArrivalYear { get; init; }
-
-    public int? ArrivalNumber { get; init; }
-
     /// <summary>The blob of the manifest.</summary>
     public Guid? Manifest { get; init; }
 
@@ -216,6 +253,31 @@ internal sealed class DueReceipt
     public long Entry { get; init; }
 
     public string Peer { get; init; } = "";
+
+    /// <summary>Which receipt of the dispatch falls due, from 1.</summary>
+    public int Seq { get; init; }
+
+    /// <summary>SHA-256 of the last receipt that was signed; null: none was.</summary>
+    public byte[]? Prior { get; init; }
+}
+
+/// <summary>A message that was recorded.</summary>
+internal sealed class RecordedRow
+{
+    public Guid Agency { get; init; }
+
+    public string Disposition { get; init; } = "";
+
+    public int? ArrivalNumber { get; init; }
+
+    public byte[] Digest { get; init; } = [];
+
+    public Guid? Manifest { get; init; }
+
+    public bool IsErased { get; init; }
+
+    /// <summary>The receipts that fell due; 0: none.</summary>
+    public int ReceiptSeq { get; init; }
 }
 
 /// <summary>A received message for one of our agencies.</summary>

@@ -156,7 +156,8 @@ public sealed class NumberRegister(
             cancellationToken);
     }
 
-    /// <summary>Sets how a body of an agency numbers from now on. Numbers that were used stay in their series.</summary>
+    /// <summary>Sets how a body of an agency numbers from now on. Numbers that were used stay in their
+    /// series.</summary>
     /// <param name="agencyCode">Null: the one agency of this gateway.</param>
     /// <param name="terms">The days on which a term of the committee begins; empty: numbers run per year.</param>
     /// <param name="oneSeries">All types of document share one series.</param>
@@ -259,13 +260,15 @@ public sealed class NumberRegister(
         Agency agency, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        var used = await connection.ListAsync<(string, string, string, long, string, Guid?)>(
+        var used = await connection.ListAsync<(
+            string Body, string Type, string Period, long Value, string Text, Guid? Dispatch)>(
             """
             SELECT number_body, number_type, number_period, number_value, number_text, dispatch_id
             FROM gateway.outgoing WHERE agency_id = @Id
             """,
             new { agency.Id }, cancellationToken);
-        var cancelled = await connection.ListAsync<(string, string, string, long, string, Guid?, string)>(
+        var cancelled = await connection.ListAsync<(
+            string Body, string Type, string Period, long Value, string Text, Guid? Dispatch, string Reason)>(
             """
             SELECT body, type, period, value, text, dispatch_id, reason
             FROM gateway.cancelled_number WHERE agency_id = @Id
@@ -274,11 +277,13 @@ public sealed class NumberRegister(
         return (
             [
                 .. used.Select(r => new RegisteredNumber(
-                    agency.LastName.Code, r.Item1, r.Item2, r.Item3, r.Item4, r.Item5, NumberState.Used, r.Item6, null)),
+                    agency.LastName.Code, r.Body, r.Type, r.Period, r.Value, r.Text, NumberState.Used, r.Dispatch,
+                    null)),
             ],
             [
                 .. cancelled.Select(r => new RegisteredNumber(
-                    agency.LastName.Code, r.Item1, r.Item2, r.Item3, r.Item4, r.Item5, NumberState.Cancelled, r.Item6, r.Item7)),
+                    agency.LastName.Code, r.Body, r.Type, r.Period, r.Value, r.Text, NumberState.Cancelled, r.Dispatch,
+                    r.Reason)),
             ]);
     }
 }

@@ -86,7 +86,8 @@ public sealed class OutgoingRegister(
             $"""
             SELECT transmission_id AS Transmission, dispatch_id AS Dispatch, recipient_id AS Id,
               recipient_code AS Code, state AS State, reason AS Reason, first_sent_at AS FirstSentAt,
-              closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent
+              closed_at AS ClosedAt, overdue_at AS OverdueAt, receipt_event AS ReceiptEvent,
+              answer_state AS Answer, arrival_number AS ArrivalNumber
             FROM gateway.transmission
             WHERE kind = '{TransmissionKind.Dispatch}' AND dispatch_id = ANY(@ids)
             ORDER BY recipient_code
@@ -171,4 +172,11 @@ public sealed class OutgoingRecipient
     public DateTime? OverdueAt { get; init; }
 
     public string? ReceiptEvent { get; init; }
+
+    /// <summary>What the last receipt says: one of <see cref="ReceiptState"/>; null: none came, or an earlier build
+    /// recorded it.</summary>
+    public string? Answer { get; init; }
+
+    /// <summary>The arrival number in the addressee's register.</summary>
+    public int? ArrivalNumber { get; init; }
 }

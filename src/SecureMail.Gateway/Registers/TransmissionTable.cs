@@ -180,7 +180,7 @@ internal static class TransmissionTable
               SELECT transmission_id FROM gateway.transmission
               WHERE recipient_id = ANY(@agencies) AND first_sent_at >= @since
                 AND state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}',
-                  '{TransmissionState.Acknowledged}', '{TransmissionState.Refused}')
+                  '{TransmissionState.Held}', '{TransmissionState.Acknowledged}', '{TransmissionState.Refused}')
                 AND message_blob IN (SELECT blob_id FROM gateway.blob WHERE erased_at IS NULL)
               ORDER BY first_sent_at LIMIT @limit)
             RETURNING transmission_id, CASE WHEN kind = '{TransmissionKind.Dispatch}' THEN dispatch_id END
@@ -260,7 +260,8 @@ internal static class TransmissionTable
             $"""
             SELECT t.transmission_id AS Id, t.state AS State, o.manifest_blob AS Manifest,
               o.erased_at IS NOT NULL AS IsErased,
-              CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END AS Digest
+              CASE WHEN t.message_blob IS NOT NULL THEN o.signed_digest END AS Digest,
+              t.answer_seq AS AnswerSeq, t.answer_digest AS AnswerDigest
             FROM gateway.transmission t JOIN gateway.outgoing o USING (dispatch_id)
             WHERE t.kind = '{TransmissionKind.Dispatch}' AND t.dispatch_id = @dispatch
               AND t.agency_id = @sender AND t.recipient_id = @recipient
@@ -268,47 +269,54 @@ internal static class TransmissionTable
             """,
             new { dispatch, sender, recipient }, cancellationToken);
 
-    /// <summary>→ acknowledged or refused, as the receipt says.</summary>
-    public static Task CloseAsync(
-        NpgsqlTransaction transaction, Guid transmission, string state, string receiptEvent, string? reason,
-        DateTimeOffset now, CancellationToken cancellationToken) =>
+    /// <summary>→ held, acknowledged or refused, as the receipt says.</summary>
+    public static Task AnswerAsync(
+        NpgsqlTransaction transaction, TransmissionAnswer answer, DateTimeOffset now,
+        CancellationToken cancellationToken) =>
         transaction.ExecuteAsync(
-            """
+            $"""
             UPDATE gateway.transmission
-            SET state = @state, receipt_event = @receiptEvent, reason = @reason, closed_at = @now
-            WHERE transmission_id = @transmission
+            SET state = @State, receipt_event = @Event, reason = @Reason, answer_seq = @Seq, answer_state = @Answer,
+              answer_digest = @Digest, arrival_number = @ArrivalNumber,
+              closed_at = CASE WHEN @State <> '{TransmissionState.Held}' THEN @now END
+            WHERE transmission_id = @Transmission
             """,
-            new { state, receiptEvent, reason, now = now.UtcDateTime, transmission }, cancellationToken);
+            new
+            {
+                answer.State, answer.Event, answer.Reason, answer.Seq, answer.Answer, answer.Digest,
+                answer.ArrivalNumber, answer.Transmission, now = now.UtcDateTime,
+            }, cancellationToken);
 
-    /// <summary>Queues a receipt. A dispatch that is answered again keeps its row and gets the newer message; the older
+    /// <summary>Queues a receipt. A receipt that is signed again keeps its row and gets the newer message; the older
     /// one goes.</summary>
+    /// <param name="seq">Which receipt of the dispatch it is, from 1.</param>
     /// <param name="agency">The agency that signs the receipt.</param>
     /// <param name="recipient">The agency that sent the dispatch.</param>
     public static async Task<Guid> QueueReceiptAsync(
-        NpgsqlTransaction transaction, Guid dispatch, Guid agency, Guid recipient, string recipientCode, Guid message,
-        long entry, DateTimeOffset now, CancellationToken cancellationToken)
+        NpgsqlTransaction transaction, Guid dispatch, Guid agency, Guid recipient, string recipientCode, int seq,
+        Guid message, long entry, DateTimeOffset now, CancellationToken cancellationToken)
     {
         var replaced = await transaction.ScalarAsync<Guid?>(
             $"""
             SELECT message_blob FROM gateway.transmission
             WHERE kind = '{TransmissionKind.Receipt}' AND dispatch_id = @dispatch AND agency_id = @agency
-              AND recipient_code = @recipientCode
+              AND recipient_code = @recipientCode AND receipt_seq = @seq
             FOR UPDATE
             """,
-            new { dispatch, agency, recipientCode }, cancellationToken);
+            new { dispatch, agency, recipientCode, seq }, cancellationToken);
         var transmission = await transaction.ScalarAsync<Guid>(
             $"""
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
-              recipient_code, state, message_blob, entry_id, queued_at)
+              recipient_code, receipt_seq, state, message_blob, entry_id, queued_at)
             VALUES (@id, '{TransmissionKind.Receipt}', @dispatch, @agency, @recipient,
-              @recipientCode, '{TransmissionState.Queued}', @message, @entry, now())
-            ON CONFLICT (kind, dispatch_id, agency_id, recipient_code) DO UPDATE
+              @recipientCode, @seq, '{TransmissionState.Queued}', @message, @entry, now())
+            ON CONFLICT (kind, dispatch_id, agency_id, recipient_code, receipt_seq) DO UPDATE
             SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
               entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
               message_gone_at = NULL, delayed_at = NULL
             RETURNING transmission_id
             """,
-            new { id = Guid.CreateVersion7(now), dispatch, agency, recipient, recipientCode, message, entry },
+            new { id = Guid.CreateVersion7(now), dispatch, agency, recipient, recipientCode, seq, message, entry },
             cancellationToken);
         if (replaced is { } older)
         {
@@ -318,7 +326,7 @@ internal static class TransmissionTable
         return transmission;
     }
 
-    /// <summary>The receipt that left for an incoming dispatch. Null where none did.</summary>
+    /// <summary>The last receipt that left for an incoming dispatch. Null where none did.</summary>
     /// <returns>The transmission, and whether its message was destroyed by retention.</returns>
     public static Task<(Guid Transmission, bool IsMessageGone)?> FindReceiptOfAsync(
         NpgsqlTransaction transaction, Guid incoming, CancellationToken cancellationToken) =>
@@ -329,6 +337,7 @@ internal static class TransmissionTable
               ON t.kind = '{TransmissionKind.Receipt}' AND t.dispatch_id = i.dispatch_id AND t.agency_id = i.agency_id
             WHERE i.incoming_id = @incoming AND t.recipient_id = i.sender_id
               AND t.state IN ('{TransmissionState.Sent}', '{TransmissionState.Unknown}')
+            ORDER BY t.receipt_seq DESC LIMIT 1
             """,
             new { incoming }, cancellationToken);
 
@@ -393,4 +402,18 @@ internal sealed class AnsweredTransmission
 
     /// <summary>Whether the content, and with it the salt of its commitments, was destroyed.</summary>
     public bool IsErased { get; init; }
+
+    /// <summary>The highest receipt that came; null: none, or an earlier build recorded it.</summary>
+    public int? AnswerSeq { get; init; }
+
+    /// <summary>Over what that receipt says, 32 bytes.</summary>
+    public byte[]? AnswerDigest { get; init; }
 }
+
+/// <summary>What a receipt says about a transmission.</summary>
+/// <param name="State">The transmission's new state.</param>
+/// <param name="Answer">One of <see cref="SecureMail.Exchange.ReceiptState"/>.</param>
+/// <param name="Digest">Over what it says, 32 bytes.</param>
+internal sealed record TransmissionAnswer(
+    Guid Transmission, string State, int Seq, string Answer, byte[] Digest, string Event, int? ArrivalNumber,
+    string? Reason);

@@ -18,6 +18,9 @@ public static class AlarmKind
     /// <summary>The same dispatch id came with another content. Set by the recording step.</summary>
     public const string ContentConflict = "content-conflict";
 
+    /// <summary>Two receipts with one number say different things. Set by the recording step.</summary>
+    public const string ReceiptConflict = "receipt-conflict";
+
     /// <summary>See <see cref="ClockAnomalyKind.Stepped"/>.</summary>
     public const string ClockStepped = "clock-stepped";
 
@@ -40,7 +43,7 @@ public static class AlarmKind
     /// <summary>Every value.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        Fork, Rollback, BadSignature, ContentConflict, ClockStepped, ClockApart, ClockPeer, CapabilitiesWeakened,
-        ValidationFailed, WorkGivenUp,
+        Fork, Rollback, BadSignature, ContentConflict, ReceiptConflict, ClockStepped, ClockApart, ClockPeer,
+        CapabilitiesWeakened, ValidationFailed, WorkGivenUp,
     ];
 }

@@ -17,12 +17,16 @@ public static class TransmissionState
     /// again.</summary>
     public const string Unknown = "unknown";
 
+    /// <summary>The recipient's signed receipt says that the dispatch is in quarantine there. Not final. Set when the
+    /// receipt is recorded.</summary>
+    public const string Held = "held";
+
     /// <summary>The recipient's signed receipt says that the dispatch is in its inbox. Set when the receipt is
     /// recorded.</summary>
     public const string Acknowledged = "acknowledged";
 
-    /// <summary>The recipient's signed receipt says that the dispatch is not in its inbox. Set when the receipt is
-    /// recorded.</summary>
+    /// <summary>The recipient's signed receipt says that the dispatch was returned or destroyed. Set when the receipt
+    /// is recorded.</summary>
     public const string Refused = "refused";
 
     /// <summary>The transmission is given up, with the reason. Set by the accepting, authorising, sending and giving-up
@@ -30,5 +34,6 @@ public static class TransmissionState
     public const string Failed = "failed";
 
     /// <summary>Every value.</summary>
-    public static IReadOnlyList<string> All { get; } = [Waiting, Queued, Sent, Unknown, Acknowledged, Refused, Failed];
+    public static IReadOnlyList<string> All { get; } =
+        [Waiting, Queued, Sent, Unknown, Held, Acknowledged, Refused, Failed];
 }

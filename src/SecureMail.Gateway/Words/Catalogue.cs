@@ -93,6 +93,10 @@ public static class Catalogue
     /// <summary>What a person does about an <see cref="AlarmKind"/>.</summary>
     public static string Advice(string kind, CultureInfo language) => Find("Advice." + kind, language) ?? "";
 
+    /// <summary>A <see cref="ReceiptState"/>.</summary>
+    public static string Answer(string state, int? arrivalNumber, CultureInfo language) =>
+        string.Format(CultureInfo.InvariantCulture, Text("Answer." + state, language), arrivalNumber);
+
     /// <summary>A <see cref="ReceiptEvent"/>.</summary>
     public static string Receipt(string name, CultureInfo language) => Text("Receipt." + name, language);
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using SecureMail.Exchange;
-using SecureMail.Gateway;
+using SecureMail.Gateway.Inbound;
+using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Host.Words;
@@ -59,6 +60,7 @@ internal static class InboxCommand
 
                 return ExitCode.Done;
             });
+        command.Subcommands.Add(Register());
         command.Subcommands.Add(Export());
         return command;
     }
@@ -93,6 +95,22 @@ internal static class InboxCommand
             Console.Out.WriteLine(
                 $"{notice.RaisedAt:u} notice     {notice.Action,-8} {notice.Number} {words.Vi} / {words.En}");
         }
+    }
+
+    private static Command Register()
+    {
+        var id = new Argument<Guid>("ID") { Description = Phrase.Of("inbox.argument-id") };
+        return GatewayCommand.Create<Registration, OperatorAccount>(
+            "register",
+            Phrase.Help("inbox.register.help", "securemail inbox register 0192f0c3-…"),
+            [id],
+            async (registration, person, parsed, cancellationToken) =>
+            {
+                Console.Out.WriteLine(
+                    await registration.RegisterAsync(
+                        parsed.GetValue(id), await person.AuthorityAsync(cancellationToken), cancellationToken));
+                return ExitCode.Done;
+            });
     }
 
     private static Command Export()

@@ -41,8 +41,8 @@ internal static class RegistersCommand
                     else
                     {
                         var state = Catalogue.InBoth(language => Catalogue.NumberState(number.State, language));
-                        Console.Out.WriteLine(
-                            $"{number.Agency} {number.Period,-10} {number.Text,-20} {state} {number.Reason ?? $"{number.Dispatch}"}");
+                        var detail = number.Reason ?? number.Dispatch?.ToString();
+                        Console.Out.WriteLine($"{number.Agency} {number.Period,-10} {number.Text,-20} {state} {detail}");
                     }
                 }
 

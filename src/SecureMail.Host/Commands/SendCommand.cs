@@ -191,8 +191,8 @@ internal static class SendCommand
     }
 
     /// <summary>One of the files, read once. A file that became shorter meanwhile ends where it ends.</summary>
-    /// <exception cref="InvalidDataException">It cannot be read to its end. An IOException would pass for a fault of the
-    /// connection on which the file is sent.</exception>
+    /// <exception cref="InvalidDataException">It cannot be read to its end. An IOException would pass for a fault of
+    /// the connection on which the file is sent.</exception>
     private sealed class DocumentStream(FileInfo file) : ReadStream
     {
         private readonly FileStream _file = file.OpenRead();

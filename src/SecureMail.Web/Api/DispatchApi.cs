@@ -205,6 +205,8 @@ public static class DispatchApi
                 firstSentAt = r.FirstSentAt,
                 closedAt = r.ClosedAt,
                 overdueAt = r.OverdueAt,
+                answer = r.Answer,
+                arrivalNumber = r.ArrivalNumber,
             }),
         };
 }

@@ -26,7 +26,7 @@ public sealed class ExchangeTests(PostgresFixture postgres) : IClassFixture<Post
             listed.Card!.Documents[0].ShouldBe("Công văn số 1.txt");
             var message = (await pair.B.Node.Incoming.FindAsync(listed.Id, CancellationToken.None))!;
             message.Verdict.ShouldBe("valid");
-            message.ArrivalNumber.ShouldBe(1);
+            message.ArrivalNumber.ShouldBeNull("a person draws it");
             message.SenderName.ShouldBe("Văn phòng Tỉnh ủy Sông Lam");
             message.Manifest!.Recipients.Select(r => r.Code).ShouldBe([TwoGateways.AnHoa, TwoGateways.BinhMinh]);
             await using var document = await pair.B.Node.Incoming.OpenDocumentAsync(

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
@@ -26,11 +27,73 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
         closed.State.ShouldBe("acknowledged");
 
         (await SharedPair.DeliverToAAsync(Pair, octets)).Disposition.ShouldBe("matched");
-        var refusal = await MakeAsync(sent, change: r => r with { Event = ReceiptEvent.RelayRejection });
-        (await SharedPair.DeliverToAAsync(Pair, refusal)).Disposition.ShouldBe("matched");
+        // Signed again, it says the same.
+        (await SharedPair.DeliverToAAsync(Pair, await MakeAsync(sent))).Disposition.ShouldBe("matched");
+        // The same number with another content counts for nothing, and a person hears of it.
+        var refusal = await MakeAsync(
+            sent, change: r => r with { Event = ReceiptEvent.RelayRejection });
+        var conflict = await SharedPair.DeliverToAAsync(Pair, refusal);
+        (conflict.Disposition, conflict.Reason).ShouldBe(("quarantine", "RECEIPT_CONFLICT"));
+        (await Pair.A.Node.Ledger.AlarmsAsync(CancellationToken.None)).ShouldContain(a =>
+            a.Kind == "receipt-conflict"
+            && a.Detail.Contains(sent.Manifest.DispatchId.ToString(), StringComparison.Ordinal));
         var now = await StateAsync(sent);
         (now.State, now.ClosedAt, now.ReceiptEvent).ShouldBe(("acknowledged", closed.ClosedAt, "ContentConsignment"));
         (await Pair.A.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchAcknowledged, now.Transmission)).ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task Held_is_not_final_the_higher_number_counts_and_a_late_one_changes_nothing()
+    {
+        var sent = await SentAsync();
+        var held = await MakeAsync(
+            sent,
+            change: r => r with
+            {
+                Seq = 1, State = ReceiptState.Held, Event = ReceiptEvent.ContentConsignmentFailure,
+                Reason = new ReceiptReason("LEDGER_EVIDENCE", "", ""),
+            });
+        (await SharedPair.DeliverToAAsync(Pair, held)).Disposition.ShouldBe("matched");
+        var waiting = await StateAsync(sent);
+        (waiting.State, waiting.Reason, waiting.ClosedAt, waiting.Answer).ShouldBe(
+            ("held", "LEDGER_EVIDENCE", null, ReceiptState.Held));
+
+        // The third overtakes the second.
+        var registered = await MakeAsync(
+            sent, state: (3, ReceiptState.Registered, 7),
+            change: r => r with { Seq = 3, State = ReceiptState.Registered, ArrivalNumber = 7, Prior = r.Digest });
+        (await SharedPair.DeliverToAAsync(Pair, registered)).Disposition.ShouldBe("matched");
+        var arrived = await MakeAsync(
+            sent, state: (2, ReceiptState.Arrived, null),
+            change: r => r with { Seq = 2, State = ReceiptState.Arrived, ArrivalNumber = null, Prior = r.Digest });
+        foreach (var late in new[] { arrived, held, registered })
+        {
+            (await SharedPair.DeliverToAAsync(Pair, late)).Disposition.ShouldBe("matched");
+        }
+
+        var now = await StateAsync(sent);
+        (now.State, now.Answer, now.ArrivalNumber, now.Reason).ShouldBe(
+            ("acknowledged", ReceiptState.Registered, 7, null));
+        now.ClosedAt.ShouldNotBeNull();
+        (await Pair.A.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchHeld, now.Transmission)).ShouldBe(1);
+        (await Pair.A.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchRegistered, now.Transmission)).ShouldBe(1);
+        (await Pair.A.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchAcknowledged, now.Transmission)).ShouldBe(0);
+    }
+
+    [Theory]
+    [InlineData(2, ReceiptState.Registered, 8)]
+    [InlineData(3, ReceiptState.Registered, 7)]
+    [InlineData(2, ReceiptState.Arrived, null)]
+    public async Task A_later_one_counts_only_when_the_addressees_ledger_says_the_same(
+        int seq, string state, int? number)
+    {
+        var sent = await SentAsync();
+        var receipt = await MakeAsync(
+            sent, state: (2, ReceiptState.Registered, 7),
+            change: r => r with { Seq = seq, State = state, ArrivalNumber = number });
+        var message = await SharedPair.DeliverToAAsync(Pair, receipt);
+        (message.Disposition, message.Reason).ShouldBe(("quarantine", "LEDGER_EVIDENCE"));
+        (await StateAsync(sent)).State.ShouldBe("sent");
     }
 
     [Fact]
@@ -131,7 +194,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
                 m.get_content_type(), m["auto-submitted"], report.get_content_type(), report.get_param("report-type"),
                 text.get_content_type(), fields["final-recipient"], fields["disposition"].replace(" ", ""),
                 receipt.get_content_type(), body["event"], body["dispatchId"], signature.get_content_type(),
-                "số đến" in text.get_content(), m.defects + report.defects]:
+                "đã đến" in text.get_content(), m.defects + report.defects]:
               print(said)
             """;
         (await SoftHsm.RunAsync("python3", "-c", read, file))
@@ -165,13 +228,18 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
 
     private async Task<byte[]> MakeAsync(
         (MadeMail Mail, Manifest Manifest) sent, string by = TwoGateways.AnHoa, Func<Receipt, Receipt>? change = null,
-        RunningGateway? ledger = null, byte[]? commitment = null, bool withField = true)
+        RunningGateway? ledger = null, byte[]? commitment = null, bool withField = true,
+        (int Seq, string State, int? Number)? state = null)
     {
         var directory = await Pair.A.Node.Directory.CurrentAsync(CancellationToken.None);
         var agency = directory.FindEverByCode(by)!;
         var incoming = Guid.CreateVersion7();
         var content = Commitment.Of(sent.Manifest.Salt, commitment ?? sent.Mail.Digest);
-        var entry = await TestMail.AppendAsync(Pair.B, agency.Id, "message.judged", incoming, content);
+        var entry = state is { } stated
+            ? await TestMail.AppendAsync(
+                Pair.B, agency.Id, EntryKind.ReceiptStated, incoming, content,
+                Registration.CommitmentToState(sent.Manifest.Salt, stated.Seq, stated.State, stated.Number))
+            : await TestMail.AppendAsync(Pair.B, agency.Id, "message.judged", incoming, content);
         var inside = ledger is null
             ? await TestMail.EvidenceAsync(Pair.B, entry, null)
             : await TestMail.EvidenceAsync(
@@ -184,7 +252,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             Event = ReceiptEvent.ContentConsignment,
             Digest = sent.Mail.Digest,
             Verdict = "valid",
-            ArrivalNumber = 1,
+            ArrivalNumber = null,
             Time = DateTimeOffset.UtcNow,
             Reason = null,
             Ledger = Convert.ToBase64String(inside.ToBytes()),

@@ -76,13 +76,13 @@ public sealed class ScreeningTests(SharedPair shared) : IClassFixture<SharedPair
         var message = await shared.DeliverAsync(await dispatch.MakeSentAsync(TwoGateways.AnHoa));
         (message.Disposition, message.Reason, message.ArrivalNumber).ShouldBe(
             ("quarantine", "DOCUMENTS_DIFFER", null), what);
-        await RefusedAsync(dispatch.Id, "ContentConsignmentFailure", "DOCUMENTS_DIFFER");
+        await RefusedAsync(dispatch.Id, "ContentConsignmentFailure", "DOCUMENTS_DIFFER", "held");
     }
 
-    private async Task RefusedAsync(Guid dispatch, string @event, string reason)
+    private async Task RefusedAsync(Guid dispatch, string @event, string reason, string state = "refused")
     {
         var recipient = (
-            await shared.Pair.A.OutgoingAsync(dispatch, d => d.Recipients.All(r => r.State == "refused"))
+            await shared.Pair.A.OutgoingAsync(dispatch, d => d.Recipients.All(r => r.State == state))
         ).Recipients.ShouldHaveSingleItem();
         (recipient.ReceiptEvent, recipient.Reason).ShouldBe((@event, reason));
     }

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using SecureMail.Backup;
 using SecureMail.Gateway;
 using SecureMail.Gateway.Directories;
+using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Jobs;
 using SecureMail.Gateway.Keys;
 using SecureMail.Gateway.Outbound;
@@ -47,6 +48,8 @@ public sealed class TestGateway : IAsyncDisposable
     public NumberRegister Numbers => Get<NumberRegister>();
 
     public IncomingRegister Incoming => Get<IncomingRegister>();
+
+    public Registration Registration => Get<Registration>();
 
     public NoticeRegister Notices => Get<NoticeRegister>();
 

@@ -126,7 +126,7 @@ internal static class TestMail
 
     /// <summary>Writes an entry into a gateway's ledger, as one of its steps would.</summary>
     public static async Task<long> AppendAsync(
-        RunningGateway gateway, Guid agency, string kind, Guid subject, string content)
+        RunningGateway gateway, Guid agency, string kind, Guid subject, string content, string? state = null)
     {
         await using var connection = await gateway.Node.Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
@@ -138,7 +138,9 @@ internal static class TestMail
                 Agency = agency,
                 Kind = kind,
                 Object = subject.ToString(),
-                Commitments = new Dictionary<string, string> { ["content"] = content },
+                Commitments = state is null
+                    ? new Dictionary<string, string> { ["content"] = content }
+                    : new Dictionary<string, string> { ["content"] = content, ["state"] = state },
             },
             CancellationToken.None);
         await transaction.CommitAsync();

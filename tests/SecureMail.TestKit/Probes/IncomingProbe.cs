@@ -88,10 +88,6 @@ internal sealed class IncomingProbe(ProbeDatabase database)
         database.CountAsync(
             "gateway.transmission t JOIN gateway.incoming i USING (dispatch_id) WHERE i.incoming_id = $1", incoming);
 
-    /// <summary>The highest arrival number that was drawn; 0: none.</summary>
-    public Task<long> HighestArrivalNumberAsync() =>
-        database.ScalarAsync<long>("SELECT max(arrival_number)::bigint FROM gateway.incoming");
-
     /// <summary>The agencies whose arrival numbers have gaps.</summary>
     public Task<List<Guid>> ArrivalGapsAsync() =>
         database.ListAsync<Guid>(

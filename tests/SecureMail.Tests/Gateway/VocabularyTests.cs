@@ -33,6 +33,7 @@ public sealed partial class VocabularyTests
         [typeof(OutgoingState)] = OutgoingState.All,
         [typeof(TransmissionState)] = TransmissionState.All,
         [typeof(TransmissionKind)] = TransmissionKind.All,
+        [typeof(ReceiptState)] = ReceiptState.All,
         [typeof(IncomingState)] = IncomingState.All,
         [typeof(MessageKind)] = MessageKind.All,
         [typeof(Disposition)] = Disposition.All,
@@ -56,6 +57,7 @@ public sealed partial class VocabularyTests
         ["gateway.outgoing.state"] = OutgoingState.All,
         ["gateway.transmission.state"] = TransmissionState.All,
         ["gateway.transmission.kind"] = TransmissionKind.All,
+        ["gateway.transmission.answer_state"] = ReceiptState.All,
         ["gateway.incoming.state"] = IncomingState.All,
         ["gateway.incoming.kind"] = MessageKind.All,
         ["gateway.incoming.place"] = Disposition.All,
@@ -99,10 +101,10 @@ public sealed partial class VocabularyTests
     private static readonly string[] RefusalsWithArguments =
     [
         "AGENCY_NEEDED", "AGENCY_UNKNOWN", "CANCEL_REASON", "CLOCK_SUSPECT", "DIRECTORY_ROLLBACK", "ERASURE_BUSY",
-        "ERASURE_DONE", "ERASURE_REASON", "ERASURE_UNKNOWN", "FIELD_INVALID",
-        "NUMBER_CANCELLED", "NUMBER_ISSUED", "NUMBER_NOT_DRAWN", "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
-        "ROUTE_REFUSED", "SECRECY_UNKNOWN", "SENDER_NOT_HERE", "SENDER_UNKNOWN",
-        "TOO_LARGE",
+        "ERASURE_DONE", "ERASURE_REASON", "ERASURE_UNKNOWN", "FIELD_INVALID", "NUMBER_CANCELLED", "NUMBER_ISSUED",
+        "NUMBER_NOT_DRAWN", "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
+        "REGISTER_NOT_IN_INBOX", "REGISTER_UNKNOWN", "ROUTE_REFUSED", "SECRECY_UNKNOWN", "SENDER_NOT_HERE",
+        "SENDER_UNKNOWN", "TOO_LARGE",
     ];
 
     [Fact]
@@ -200,7 +202,8 @@ public sealed partial class VocabularyTests
             .. Keys("Transmitted", TransmissionKind.All),
             .. Keys("Priority", Enumerable.Range(0, 5).Select(n => $"{n}")),
             .. Keys("Refusal", RefusalsWithArguments),
-            .. Keys("ReceiptText", [.. ReceiptEvent.All, "subject"]),
+            .. Keys("ReceiptText", [.. ReceiptState.All, "subject"]),
+            .. Keys("Answer", ReceiptState.All),
             .. Keys(
                 "Health",
                 [
