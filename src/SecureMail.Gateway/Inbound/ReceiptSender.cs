@@ -128,7 +128,7 @@ internal sealed class ReceiptSender(
             Sender = due.Sender,
             Recipient = due.Agency,
             Seq = due.Seq,
-            Prior = due.Seq > 1 ? due.Prior : null,
+            Prior = due.Prior,
             State = state,
             Event = ReceiptState.EventOf(state)!,
             Digest = due.Digest,

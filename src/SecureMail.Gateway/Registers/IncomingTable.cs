@@ -134,7 +134,7 @@ internal static class IncomingTable
             """
             UPDATE gateway.incoming
             SET arrival_year = @year, arrival_number = @number, registered_at = @now, receipt_seq = @seq,
-              receipt_entry = @entry
+              receipt_entry = @entry, receipt_prior = receipt_digest
             WHERE incoming_id = @incoming
             """,
             new { incoming, year, number, seq, entry, now = now.UtcDateTime }, cancellationToken);
@@ -164,7 +164,7 @@ internal static class IncomingTable
             SELECT i.incoming_id AS Incoming, i.agency_id AS Agency, i.sender_id AS Sender, i.dispatch_id AS Dispatch,
               i.place AS Disposition, i.verdict AS Verdict, i.reason AS Reason, i.signed_digest AS Digest,
               i.arrival_number AS ArrivalNumber, coalesce(i.receipt_entry, i.entry_id) AS Entry, r.peer AS Peer,
-              greatest(i.receipt_seq, 1) AS Seq, i.receipt_digest AS Prior
+              greatest(i.receipt_seq, 1) AS Seq, i.receipt_prior AS Prior
             FROM gateway.incoming i JOIN gateway.received r USING (received_id)
             WHERE i.incoming_id = @incoming AND i.state = '{IncomingState.Recorded}'
               AND i.kind = '{MessageKind.Dispatch}' AND i.sender_id IS NOT NULL AND i.dispatch_id IS NOT NULL
@@ -257,7 +257,7 @@ internal sealed class DueReceipt
     /// <summary>Which receipt of the dispatch falls due, from 1.</summary>
     public int Seq { get; init; }
 
-    /// <summary>SHA-256 of the last receipt that was signed; null: none was.</summary>
+    /// <summary>SHA-256 of the receipt before it, as it was signed; null: none was.</summary>
     public byte[]? Prior { get; init; }
 }
 

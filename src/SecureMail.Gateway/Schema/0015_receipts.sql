@@ -20,7 +20,8 @@ ALTER TABLE gateway.incoming
   ADD COLUMN registered_at timestamptz,
   ADD COLUMN receipt_seq int NOT NULL DEFAULT 0 CHECK (receipt_seq >= 0),    -- the receipts that fell due; 0: none
   ADD COLUMN receipt_entry bigint,                                           -- the entry that the last one proves
-  ADD COLUMN receipt_digest bytea CHECK (octet_length(receipt_digest) = 32); -- SHA-256 of the last one that was signed
+  ADD COLUMN receipt_digest bytea CHECK (octet_length(receipt_digest) = 32), -- SHA-256 of the last one that was signed
+  ADD COLUMN receipt_prior bytea CHECK (octet_length(receipt_prior) = 32);   -- SHA-256 of the one before the last, as it was signed
 -- Before, the gateway drew the number of what it let in.
 UPDATE gateway.incoming SET registered_at = recorded_at WHERE arrival_number IS NOT NULL;
 UPDATE gateway.incoming i SET receipt_seq = 1, receipt_entry = i.entry_id
