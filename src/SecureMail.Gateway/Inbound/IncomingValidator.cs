@@ -39,6 +39,10 @@ internal sealed record ValidatedMessage(
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced, BlobReader Bytes,
     IDisposable Validation) : IAsyncDisposable
 {
+    /// <summary>The earliest time at which the signature is proven to have been there: that of a time-stamp, else of the
+    /// reception.</summary>
+    public DateTimeOffset ProvenAt { get; init; } = Received.ReceivedAt;
+
     /// <summary>Fields of the outer header that contradict the signed ones.</summary>
     public IReadOnlyList<Reason> HeaderFindings { get; init; } = [];
 
@@ -94,6 +98,7 @@ internal sealed class IncomingValidator(
                 AheadOf(received.ReceivedAt, validation), EarlyUntil(now, validation),
                 validation.Verdict == Verdict.Valid ? AnnouncedBy(only) : null, bytes, validation)
             {
+                ProvenAt = only?.ProvenTime is { } stamped && stamped < at ? stamped : at,
                 HeaderFindings = validation.HeaderFindings,
             };
         }

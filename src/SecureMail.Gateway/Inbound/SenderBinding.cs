@@ -3,8 +3,9 @@ using SecureMail.Exchange;
 
 namespace SecureMail.Gateway.Inbound;
 
-/// <summary>Ties a message to the agency that it names, by the directory: agency ↔ certificate ↔ address, in force when
-/// the message was signed. The idea is RFC 3183's.</summary>
+/// <summary>Ties a message to the agency that it names, by the directory: agency ↔ certificate ↔ address, in force at
+/// the earliest time at which the signature is proven to have been there. The time that it claims may refuse, and never
+/// admits. The idea is RFC 3183's.</summary>
 internal static class SenderBinding
 {
     /// <summary>The agency named, where the certificate that signed is one of its own and its address stands in
@@ -20,9 +21,10 @@ internal static class SenderBinding
         }
 
         reason = IsListed(directory, certificate) ? ReasonCode.SenderBinding : ReasonCode.SenderNotInDirectory;
-        var name = agency.NameAt(validated.SignedAt);
+        var name = agency.NameAt(validated.ProvenAt);
         return
             name is not null
+            && agency.IsInForce(validated.SignedAt)
             && string.Equals(name.Address, validated.From, StringComparison.OrdinalIgnoreCase)
             && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span))
             ? agency
