@@ -130,8 +130,9 @@ internal sealed class InboundFlow(
                 keys.PersonActed(acted);
             }
 
-            await receipts.SendReceiptAsync(item, cancellationToken);
-            return new WorkOutcome.Done();
+            return await receipts.SendReceiptAsync(item, cancellationToken)
+                ? new WorkOutcome.Done()
+                : new WorkOutcome.Snooze(TimeSpan.FromSeconds(1), "the next receipt fell due");
         }
         catch (KeyUnavailableException e)
         {

@@ -26,19 +26,18 @@ internal sealed class ReceiptSender(
     TimeProvider time)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
-    public async Task SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
+    /// <returns>False where a person took the dispatch in meanwhile. Then the receipt that says so goes in place of this
+    /// one, once a checkpoint covers its entry.</returns>
+    public async Task<bool> SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
-        while (true)
+        try
         {
-            try
-            {
-                await SignAndQueueAsync(item, cancellationToken);
-                return;
-            }
-            catch (OvertakenException)
-            {
-                // A person took the dispatch in meanwhile: the receipt that says so goes in place of this one.
-            }
+            await SignAndQueueAsync(item, cancellationToken);
+            return true;
+        }
+        catch (Exception e) when (e is OvertakenException or LedgerException { Fault: LedgerFault.NotCovered })
+        {
+            return false;
         }
     }
 
