@@ -5,7 +5,6 @@ using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.LedgerStore;
-using SecureMail.Web.Words;
 
 namespace SecureMail.Web;
 
@@ -58,11 +57,6 @@ public static class Wording
                 : "");
 
     public static string Event(string kind) => Catalogue.Entry(kind, Catalogue.Vietnamese);
-
-    /// <summary>The arrival number, or that văn thư has not taken the dispatch in yet.</summary>
-    public static string Arrival(IncomingMessage message) =>
-        message.ArrivalNumber?.ToString(CultureInfo.InvariantCulture)
-        ?? (message.Disposition == Disposition.Inbox ? PageWords.Vi("incoming.waits") : "");
 
     /// <summary>What the addressee's last receipt says.</summary>
     public static string Receipt(OutgoingRecipient recipient) =>

@@ -24,9 +24,14 @@ public sealed class WaitingWork
     /// signed is signed. False where there is no such row or a worker is at it.</summary>
     public async Task<bool> RetryAsync(long id, Authority by, CancellationToken cancellationToken)
     {
-        var found = await ActAsync(
-            "queue.retry", EntryKind.WorkRetried, by,
-            transaction => WorkQueue.RetryAsync(transaction, id, cancellationToken), cancellationToken);
+        // The act and its entry are one commit.
+        var found = await _database.Source.InTransactionAsync(
+            "queue.retry",
+            async transaction =>
+                await RecordAsync(
+                    transaction, EntryKind.WorkRetried,
+                    await WorkQueue.RetryAsync(transaction, id, cancellationToken), by, cancellationToken),
+            cancellationToken);
         await _jobs.SignReleasedAsync(cancellationToken);
         return found;
     }
@@ -34,9 +39,13 @@ public sealed class WaitingWork
     /// <summary>Deletes work; its subject stays as it is. False where there is no such row, a worker is at it, or mail
     /// depends on it as a timer.</summary>
     public Task<bool> DropAsync(long id, Authority by, CancellationToken cancellationToken) =>
-        ActAsync(
-            "queue.give-up", EntryKind.WorkDropped, by,
-            transaction => WorkQueue.DropAsync(transaction, id, cancellationToken), cancellationToken);
+        _database.Source.InTransactionAsync(
+            "queue.give-up",
+            async transaction =>
+                await RecordAsync(
+                    transaction, EntryKind.WorkDropped,
+                    await WorkQueue.DropAsync(transaction, id, cancellationToken), by, cancellationToken),
+            cancellationToken);
 
     /// <summary>Makes all held work ready: a person has acted (entered a PIN, put the token back). Answers how
     /// much.</summary>
@@ -71,24 +80,19 @@ public sealed class WaitingWork
         return released;
     }
 
-    private Task<bool> ActAsync(
-        string point, string kind, Authority by, Func<NpgsqlTransaction, Task<Guid?>> act,
-        CancellationToken cancellationToken) =>
-        // The act and its entry are one commit.
-        _database.Source.InTransactionAsync(
-            point,
-            async transaction =>
-            {
-                if (await act(transaction) is not { } subject)
-                {
-                    return false;
-                }
+    /// <summary>Writes the entry of an act on work; an act that found no work is none. Answers whether it found
+    /// some.</summary>
+    private async Task<bool> RecordAsync(
+        NpgsqlTransaction transaction, string kind, Guid? subject, Authority by, CancellationToken cancellationToken)
+    {
+        if (subject is not { } about)
+        {
+            return false;
+        }
 
-                await StoredLedger.AppendAsync(
-                    transaction, EntryOf(kind, subject.ToString(), by), cancellationToken);
-                return true;
-            },
-            cancellationToken);
+        await StoredLedger.AppendAsync(transaction, EntryOf(kind, about.ToString(), by), cancellationToken);
+        return true;
+    }
 
     private LedgerEntry EntryOf(string kind, string about, Authority by) =>
         new()

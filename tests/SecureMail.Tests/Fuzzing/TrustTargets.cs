@@ -175,6 +175,8 @@ internal static class TrustTargets
                 return e.Message.EndsWith("could not be decoded.", StringComparison.Ordinal)
                     // No name is below the empty name to it; RFC 5280 §4.2.1.10 has them all there.
                     || (e.Message.StartsWith("Subtree check", StringComparison.Ordinal) && NamesTheEmptyName(ca))
+                    // A line end in a name is a blank (RFC 4518 §2.2); to it, it is another name.
+                    || (e.Message.StartsWith("IssuerName(", StringComparison.Ordinal) && e.Message.Any(char.IsControl))
                     ? null
                     : e.Message;
             }
@@ -186,11 +188,13 @@ internal static class TrustTargets
         }
     }
 
-    /// <summary>Whether a directoryName in it has no parts.</summary>
+    /// <summary>Whether a directoryName in it has no parts, or a subtree of names of hosts no labels.</summary>
     private static bool NamesTheEmptyName(X509Certificate2 certificate)
     {
-        ReadOnlySpan<byte> empty = [0xA4, 0x02, 0x30, 0x00];
-        return certificate.RawDataMemory.Span.IndexOf(empty) >= 0;
+        ReadOnlySpan<byte> directory = [0xA4, 0x02, 0x30, 0x00];
+        ReadOnlySpan<byte> host = [0x30, 0x02, 0x82, 0x00];
+        var octets = certificate.RawDataMemory.Span;
+        return octets.IndexOf(directory) >= 0 || octets.IndexOf(host) >= 0;
     }
 
     /// <summary>What BouncyCastle reads; null where it reads nothing, because there it has no other opinion.</summary>

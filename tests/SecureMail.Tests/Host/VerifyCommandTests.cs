@@ -61,7 +61,8 @@ public sealed class VerifyCommandTests : IDisposable
         var json = answer.Json.ShouldHaveSingleItem();
         json.EnumerateObject()
             .Select(p => p.Name)
-            .ShouldBe(["file", "format", "verdict", "encrypted", "summary", "signatures", "error", "envelopeFindings"]);
+            .ShouldBe(["file", "format", "verdict", "encrypted", "summary", "signatures", "error", "envelopeFindings",
+                "headerFindings"]);
         json.GetProperty("file").GetString().ShouldBe(Smime(name));
         json.GetProperty("verdict").GetString().ShouldBe(verdict);
         json.GetProperty("format").GetString().ShouldBe(verdict == "unreadable" ? "unknown" : "mime");
