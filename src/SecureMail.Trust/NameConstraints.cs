@@ -1,4 +1,5 @@
 using System.Formats.Asn1;
+using System.Numerics;
 
 namespace SecureMail.Trust;
 
@@ -156,13 +157,34 @@ internal sealed class NameConstraints
         return true;
     }
 
+    /// <summary>§4.2.1.10: an address and a mask in the style of RFC 4632, whose ones come before its zeros.</summary>
+    private static bool IsRange(ReadOnlySpan<byte> octets)
+    {
+        if (octets.Length is not (8 or 32))
+        {
+            return false;
+        }
+
+        var mask = octets[(octets.Length / 2)..];
+        var ones = mask.IndexOfAnyExcept((byte)0xFF);
+        return ones < 0
+            || (BitOperations.PopCount(mask[ones]) + BitOperations.TrailingZeroCount(mask[ones] | 0x100) == 8
+                && !mask[(ones + 1)..].ContainsAnyExcept((byte)0));
+    }
+
     private static List<GeneralName> ReadSubtrees(AsnReader sequence)
     {
         var subtrees = new List<GeneralName>();
         while (sequence.HasData)
         {
             var subtree = sequence.ReadSequence();
-            subtrees.Add(GeneralName.Read(subtree));
+            var name = GeneralName.Read(subtree);
+            if (name.Kind == NameKind.Ip && !IsRange(name.IpBytes()))
+            {
+                throw new AsnContentException("A subtree of addresses is no address with a mask.");
+            }
+
+            subtrees.Add(name);
             // §4.2.1.10: minimum is zero and maximum absent, and DER omits both.
             subtree.ThrowIfNotEmpty();
             if (subtrees.Count > 1024)
