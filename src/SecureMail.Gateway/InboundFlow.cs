@@ -74,11 +74,6 @@ internal sealed class InboundFlow(
 
             return new WorkOutcome.Done();
         }
-        catch (ClockSuspectException e)
-        {
-            InboundLog.Waits(logger, received.Id, e.Message);
-            return new WorkOutcome.Snooze(clock.AskAgain, e.Message);
-        }
         catch (KeyUnavailableException e)
         {
             InboundLog.Waits(logger, received.Id, e.Code);

@@ -6,7 +6,6 @@ using Npgsql;
 using SecureMail.Backup;
 using SecureMail.Cms;
 using SecureMail.Exchange;
-using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Directories;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Outbound;
@@ -115,7 +114,7 @@ internal static class CommandLine
             UsageException => ExitCode.Usage,
             ConfigurationException c => c.Opens ? ExitCode.Data : ExitCode.NoInput,
             ErasureRefusedException or NumberRefusedException or RegistrationRefusedException
-                or SubmissionRefusedException or NotPermittedException or ClockSuspectException =>
+                or SubmissionRefusedException or NotPermittedException =>
                 ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.UnprocessableEntity } => ExitCode.NotPermitted,
             GatewayProblemException { Status: HttpStatusCode.ServiceUnavailable } => ExitCode.Unavailable,

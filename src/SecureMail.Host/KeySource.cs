@@ -155,7 +155,9 @@ internal sealed class KeySource
                 ?? throw new CryptographicException("none of the certificates is that of the key");
             return new OpenedKeys([(own, key)], []);
         }
-        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        // A curve that OpenSSL does not know is the last of these.
+        catch (Exception e)
+            when (e is CryptographicException or ArgumentException or PlatformNotSupportedException)
         {
             key?.Dispose();
             throw new InvalidDataException(

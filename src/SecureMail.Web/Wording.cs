@@ -114,16 +114,20 @@ public static class Wording
                 : "bad",
             language => Catalogue.Verdict(verdict, language));
 
-    public static Label DispositionOf(string? disposition) =>
+    /// <summary>Where a message lies, and whether văn thư has taken it in.</summary>
+    public static Label DispositionOf(IncomingMessage message) =>
         Of(
-            disposition switch
+            message.Disposition switch
             {
                 null => "wait",
-                Disposition.Inbox => "good",
+                Disposition.Inbox => message.ArrivalNumber is null ? "wait" : "good",
                 Disposition.Quarantine or Disposition.Returned => "bad",
                 _ => "",
             },
-            language => Catalogue.Disposition(disposition, language));
+            language =>
+                message.ArrivalNumber is null
+                    ? Catalogue.Disposition(message.Disposition, language)
+                    : Catalogue.Text("Disposition.registered", language));
 
     public static Label Peer(string state) =>
         Of(state == PeerCheckpointState.Verified ? "good" : "wait", language =>

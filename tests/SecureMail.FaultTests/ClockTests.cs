@@ -76,7 +76,7 @@ public sealed class ClockTests(PostgresFixture postgres, ITestOutputHelper outpu
             .ShouldBe(steps.Length);
         // Entries keep their order by index; the verifier, who was asked above, calls no time damage.
         (await pair.A.Probe.Ledger.TimesThatGoBackAsync()).ShouldBeGreaterThan(0);
-        (await pair.A.Probe.Outgoing.RegistersAsync()).ShouldBe(1);
+        (await pair.A.Probe.Outgoing.SeriesAsync()).ShouldBe(1);
         output.WriteLine(
             $"process clock: {steps.Length} steps there and back "
                 + $"({string.Join(", ", steps.Select(s => s.Name))}), {dispatches.Count} dispatches, each delivered "

@@ -29,13 +29,20 @@ public sealed class Registration
 
     /// <summary>Takes a dispatch in, and answers its arrival number. One that was taken in before keeps its
     /// number.</summary>
-    /// <exception cref="RegistrationRefusedException">There is no such message, it is not in the inbox, or its content
-    /// is erased.</exception>
-    /// <exception cref="ClockSuspectException">It is not certain which year it is.</exception>
+    /// <exception cref="RegistrationRefusedException">There is no such message, it is not in the inbox, its content is
+    /// erased, or it is not certain which year it is.</exception>
     public async Task<int> RegisterAsync(Guid incoming, Authority by, CancellationToken cancellationToken)
     {
         var now = _time.GetUtcNow();
-        await _clock.RequireYearAsync(now, cancellationToken);
+        try
+        {
+            await _clock.RequireYearAsync(now, cancellationToken);
+        }
+        catch (ClockSuspectException e)
+        {
+            throw new RegistrationRefusedException(e.Message);
+        }
+
         // The number, the entries and the receipt that falls due are one commit.
         return await _database.Source.InTransactionAsync(
             "inbound.register",

@@ -162,7 +162,8 @@ internal sealed partial class Setting
         };
 
     /// <summary>A text as the log may show it: no connection string, of an URL where it leads, and of a token's URI the
-    /// part that names the token. A URI that is not one, or that holds a PIN (RFC 7512 §2.4), is not shown.</summary>
+    /// part that names the token. A URI that is not one, that holds a PIN (RFC 7512 §2.4), or whose name of a token may
+    /// have swallowed one, is not shown.</summary>
     public string Show(string text) =>
         IsSecret || (IsTokenUri && !IsPkcs11Uri(text)) ? "***"
         : _type == typeof(Uri) ? new Uri(text).GetComponents(UriComponents.SchemeAndServer, UriFormat.UriEscaped)
@@ -176,7 +177,8 @@ internal sealed partial class Setting
     {
         try
         {
-            return Pkcs11Uri.Parse(text).ToString().Length > 0;
+            return Pkcs11Uri.Parse(text).ToString().Length > 0
+                && text.Split('?')[0].Split(';').All(attribute => attribute.Count('=') <= 1);
         }
         catch (Pkcs11Exception)
         {

@@ -184,8 +184,8 @@ internal sealed class OutgoingProbe(ProbeDatabase database)
     public Task<int> LastNumberAsync() =>
         database.ScalarAsync<int>("SELECT coalesce(max(last), 0)::int FROM gateway.number_series");
 
-    /// <summary>How many registers of outgoing dispatches there are: one an agency and year.</summary>
-    public Task<long> RegistersAsync() => database.CountAsync("gateway.register WHERE direction = 'outgoing'");
+    /// <summary>How many series of outgoing numbers there are: one a body, type and period of an agency.</summary>
+    public Task<long> SeriesAsync() => database.CountAsync("gateway.number_series");
 
     /// <summary>Tells the clerk of a dispatch something.</summary>
     /// <param name="ago">How long ago it was told.</param>

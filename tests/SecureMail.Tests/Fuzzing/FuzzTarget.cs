@@ -33,7 +33,8 @@ internal sealed record FuzzTarget(string Name, string Parses, Func<string, FuzzR
     /// <summary>Whether no input is refused, because the answer "unknown" is one of those that are read.</summary>
     public bool ReadsEverything { get; init; }
 
-    /// <summary>Bytes that one input may make us allocate: far below what a hostile length could claim.</summary>
+    /// <summary>Bytes that one input may make us allocate, beside 128 for each of its own: far below what a hostile
+    /// length could claim.</summary>
     public long MaxAllocated { get; init; } = 4 << 20;
 
     public string CorpusFolder => Path.Combine(TestKit.Vectors.Folder("fuzz"), Name);

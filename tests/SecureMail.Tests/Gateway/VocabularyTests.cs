@@ -181,6 +181,7 @@ public sealed partial class VocabularyTests
             .. Keys("Incoming", IncomingState.All),
             .. Keys("Disposition", Disposition.All),
             "Disposition.none",
+            "Disposition.registered",
             .. Keys("Verdict", Enum.GetValues<Verdict>().Select(FindingJson.Name)),
             "Verdict.none",
             .. Keys("MessageKind", MessageKind.All),

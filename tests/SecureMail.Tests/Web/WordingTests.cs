@@ -76,14 +76,22 @@ public sealed class WordingTests
     }
 
     [Theory]
-    [InlineData(null, "wait")]
-    [InlineData(Disposition.Inbox, "good")]
-    [InlineData(Disposition.Quarantine, "bad")]
-    [InlineData(Disposition.Returned, "bad")]
-    [InlineData(Disposition.Duplicate, "")]
-    [InlineData(Disposition.Matched, "")]
-    public void Each_disposition_has_its_look(string? disposition, string kind) =>
-        Wording.DispositionOf(disposition).Kind.ShouldBe(kind);
+    [InlineData(null, null, "wait", "")]
+    [InlineData(Disposition.Inbox, null, "wait", "Đã nhận, chờ vào sổ")]
+    [InlineData(Disposition.Inbox, 7, "good", "Đã vào sổ")]
+    [InlineData(Disposition.Quarantine, null, "bad", "")]
+    [InlineData(Disposition.Returned, null, "bad", "")]
+    [InlineData(Disposition.Duplicate, null, "", "")]
+    [InlineData(Disposition.Matched, null, "", "")]
+    public void Each_disposition_has_its_look(string? disposition, int? arrivalNumber, string kind, string words)
+    {
+        var label = Wording.DispositionOf(
+            new IncomingMessage(
+                Guid.NewGuid(), "", "", "", null, disposition, null, null, null, null, arrivalNumber, null, null,
+                DateTimeOffset.UnixEpoch, ""));
+        label.Kind.ShouldBe(kind);
+        label.Vi.ShouldContain(words);
+    }
 
     [Fact]
     public void A_dispatch_that_may_have_arrived_is_not_simply_sent_again()
