@@ -132,7 +132,8 @@ public sealed class NumberRegister(
                         // Not salted: both stand in clear in gateway.cancelled_number.
                         Commitments = new Dictionary<string, string>
                         {
-                            ["number"] = DigestOf(number), ["reason"] = DigestOf(reason),
+                            ["number"] = DigestOf(number),
+                            ["reason"] = DigestOf(reason),
                         },
                     },
                     cancellationToken);
@@ -145,8 +146,16 @@ public sealed class NumberRegister(
                     """,
                     new
                     {
-                        series.Agency, series.Body, series.Type, series.Period, parsed.Value, number, row?.Dispatch,
-                        reason, now = now.UtcDateTime, entry.EntryId,
+                        series.Agency,
+                        series.Body,
+                        series.Type,
+                        series.Period,
+                        parsed.Value,
+                        number,
+                        row?.Dispatch,
+                        reason,
+                        now = now.UtcDateTime,
+                        entry.EntryId,
                     }, cancellationToken);
                 if (inserted == 0)
                 {

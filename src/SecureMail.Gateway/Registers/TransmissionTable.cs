@@ -283,8 +283,15 @@ internal static class TransmissionTable
             """,
             new
             {
-                answer.State, answer.Event, answer.Reason, answer.Seq, answer.Answer, answer.Digest,
-                answer.ArrivalNumber, answer.Transmission, now = now.UtcDateTime,
+                answer.State,
+                answer.Event,
+                answer.Reason,
+                answer.Seq,
+                answer.Answer,
+                answer.Digest,
+                answer.ArrivalNumber,
+                answer.Transmission,
+                now = now.UtcDateTime,
             }, cancellationToken);
 
     /// <summary>Queues a receipt. A receipt that is signed again keeps its row and gets the newer message; the older

@@ -50,7 +50,9 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
             sent,
             change: r => r with
             {
-                Seq = 1, State = ReceiptState.Held, Event = ReceiptEvent.ContentConsignmentFailure,
+                Seq = 1,
+                State = ReceiptState.Held,
+                Event = ReceiptEvent.ContentConsignmentFailure,
                 Reason = new ReceiptReason("LEDGER_EVIDENCE", "", ""),
             });
         (await SharedPair.DeliverToAAsync(Pair, held)).Disposition.ShouldBe("matched");

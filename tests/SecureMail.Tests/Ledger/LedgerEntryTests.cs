@@ -151,7 +151,10 @@ public class LedgerEntryTests
             .ToDictionary(i => $"c{i}".PadRight(64, 'x'), _ => "sha256:" + new string('0', 64));
         var entry = Sample() with
         {
-            Commitments = most, Object = new string('a', 200), Grant = new string('g', 200), Kind = new string('k', 64),
+            Commitments = most,
+            Object = new string('a', 200),
+            Grant = new string('g', 200),
+            Kind = new string('k', 64),
         };
         LedgerEntry.Parse(entry.ToBytes()).Commitments.Count.ShouldBe(LedgerEntry.MaxCommitments);
     }
