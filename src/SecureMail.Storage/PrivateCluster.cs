@@ -59,7 +59,6 @@ public sealed partial class PrivateCluster : IAsyncDisposable
             Database = database,
             Username = role,
             MaxPoolSize = 100,
-            MaxAutoPrepare = 64,
             ApplicationName = "securemail",
             IncludeErrorDetail = false,
         }.ConnectionString;

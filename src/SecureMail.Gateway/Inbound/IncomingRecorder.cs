@@ -79,6 +79,7 @@ internal sealed class IncomingRecorder(
                 CardKey = card?.Key,
                 Entry = entry.EntryId,
                 RecordedAt = now.UtcDateTime,
+                IsReceiptDue = IsReceiptDue(decided),
             },
             cancellationToken);
         if (decided is { Kind: MessageKind.Dispatch, IsDuplicate: false })
@@ -199,16 +200,23 @@ internal sealed class IncomingRecorder(
             }
         }
 
-        // A receipt goes only where it cannot contradict one given before, and not to a gateway whose ledger does not
-        // stand behind the message. It leaves after the checkpoint that covers the entry.
-        if (decided.Reason
-            is null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer)
+        if (IsReceiptDue(decided))
         {
-            await IncomingTable.NoteFirstReceiptAsync(transaction, incoming.Id, entry, cancellationToken);
+            // It leaves after the checkpoint that covers the entry.
             await WorkQueue.EnqueueAsync(
                 transaction, WorkKind.SendReceipt, incoming.Id, entry, cancellationToken: cancellationToken);
         }
     }
+
+    /// <summary>A receipt goes only where it cannot contradict one given before, and not to a gateway whose ledger does
+    /// not stand behind the message.</summary>
+    private static bool IsReceiptDue(DecidedMessage decided) =>
+        decided is
+        {
+            Kind: MessageKind.Dispatch,
+            IsDuplicate: false,
+            Reason: null or ReasonCode.NotAddressedToUs or ReasonCode.SecrecyRefused or ReasonCode.DocumentsDiffer
+        };
 
     private static async Task AnswerAgainAsync(
         NpgsqlTransaction transaction, Guid first, CancellationToken cancellationToken)

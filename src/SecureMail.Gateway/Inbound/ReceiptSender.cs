@@ -95,16 +95,9 @@ internal sealed class ReceiptSender(
                 }
 
                 var stored = await blob.FinishAsync(cancellationToken);
-                if (
-                    !await IncomingTable.NoteSignedReceiptAsync(
-                        transaction, due.Incoming, due.Seq, SHA256.HashData(receipt.ToBytes()), cancellationToken))
-                {
-                    throw new OvertakenException();
-                }
-
                 var transmission = await TransmissionTable.QueueReceiptAsync(
-                    transaction, due.Dispatch, due.Agency, due.Sender, to.Code, due.Seq, stored.Id, due.Entry, now,
-                    cancellationToken);
+                    transaction, due, SHA256.HashData(receipt.ToBytes()), to.Code, stored.Id, now, cancellationToken)
+                    ?? throw new OvertakenException();
                 await WorkQueue.EnqueueAsync(
                     transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
                     cancellationToken: cancellationToken);

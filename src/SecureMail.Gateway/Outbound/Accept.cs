@@ -161,9 +161,7 @@ internal sealed class Accept(
         {
             var given = NumberAndNotation.TryParse(submission.Number)
                 ?? throw new SubmissionRefusedException(ReasonCode.NumberInvalid);
-            var series = await Register.SeriesOfAsync(
-                transaction.Connection!, sender.Id, given, now, cancellationToken);
-            await Register.HoldAsync(transaction, series, cancellationToken);
+            var series = await Register.HoldAsync(transaction, sender.Id, given, now, cancellationToken);
             return await Register.IsTakenAsync(transaction, series, given.Value, cancellationToken)
                 ? throw new SubmissionRefusedException(ReasonCode.NumberTaken, submission.Number)
                 : (given, series);

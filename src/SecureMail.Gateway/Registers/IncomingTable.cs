@@ -76,7 +76,9 @@ internal static class IncomingTable
             UPDATE gateway.incoming
             SET state = '{IncomingState.Recorded}', kind = @Kind, place = @Disposition, verdict = @Verdict,
               reason = @Reason, sender_id = @Sender, dispatch_id = @Dispatch, signed_digest = @SignedDigest,
-              manifest_blob = @Manifest, card = @Card, card_key = @CardKey, entry_id = @Entry, recorded_at = @RecordedAt
+              manifest_blob = @Manifest, card = @Card, card_key = @CardKey, entry_id = @Entry,
+              recorded_at = @RecordedAt, receipt_seq = CASE WHEN @IsReceiptDue THEN 1 ELSE 0 END,
+              receipt_entry = CASE WHEN @IsReceiptDue THEN @Entry END
             WHERE incoming_id = @Incoming AND state = '{IncomingState.Received}'
             """,
             record, cancellationToken);
@@ -138,23 +140,6 @@ internal static class IncomingTable
             WHERE incoming_id = @incoming
             """,
             new { incoming, year, number, seq, entry, now = now.UtcDateTime }, cancellationToken);
-
-    /// <summary>Notes that the first receipt of a dispatch falls due.</summary>
-    public static Task NoteFirstReceiptAsync(
-        NpgsqlTransaction transaction, Guid incoming, long entry, CancellationToken cancellationToken) =>
-        transaction.ExecuteAsync(
-            "UPDATE gateway.incoming SET receipt_seq = 1, receipt_entry = @entry WHERE incoming_id = @incoming",
-            new { incoming, entry }, cancellationToken);
-
-    /// <summary>Notes which receipt was signed last. Answers false where a later one fell due meanwhile.</summary>
-    /// <param name="digest">SHA-256 of the receipt.</param>
-    public static async Task<bool> NoteSignedReceiptAsync(
-        NpgsqlTransaction transaction, Guid incoming, int seq, byte[] digest, CancellationToken cancellationToken) =>
-        await transaction.ExecuteAsync(
-            """
-            UPDATE gateway.incoming SET receipt_digest = @digest WHERE incoming_id = @incoming AND receipt_seq = @seq
-            """,
-            new { incoming, seq, digest }, cancellationToken) == 1;
 
     /// <summary>A recorded dispatch for which a receipt falls due. Null where there is none.</summary>
     public static Task<DueReceipt?> FindDueReceiptAsync(
@@ -227,6 +212,9 @@ internal sealed record IncomingRecord
     public required long Entry { get; init; }
 
     public required DateTime RecordedAt { get; init; }
+
+    /// <summary>Whether the first receipt of the dispatch falls due with it.</summary>
+    public bool IsReceiptDue { get; init; }
 }
 
 /// <summary>A dispatch for which a receipt falls due.</summary>

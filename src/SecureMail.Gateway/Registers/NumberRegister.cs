@@ -99,9 +99,7 @@ public sealed class NumberRegister(
             "number.cancel",
             async transaction =>
             {
-                var series = await Register.SeriesOfAsync(
-                    transaction.Connection!, agency, parsed, at ?? now, cancellationToken);
-                await Register.HoldAsync(transaction, series, cancellationToken);
+                var series = await Register.HoldAsync(transaction, agency, parsed, at ?? now, cancellationToken);
                 var row = await transaction.FindAsync<(Guid Dispatch, string State)?>(
                     """
                     SELECT dispatch_id, state FROM gateway.outgoing

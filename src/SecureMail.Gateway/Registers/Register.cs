@@ -29,36 +29,12 @@ internal static class Register
             """,
             new { agency, direction, year }, cancellationToken);
 
-    /// <summary>The series that a number and notation belongs to at a time.</summary>
-    public static async Task<NumberSeries> SeriesOfAsync(
-        NpgsqlConnection connection, Guid agency, NumberAndNotation number, DateTimeOffset at,
-        CancellationToken cancellationToken)
-    {
-        var (day, body) = (DateOnly.FromDateTime(at.ToOffset(Vietnam).DateTime), number.Body);
-        var rule = await connection.FindAsync<(DateOnly? Term, bool IsOneSeries)?>(
-            """
-            SELECT (SELECT max(t) FROM unnest(terms) t WHERE t <= @day), one_series
-            FROM gateway.numbering WHERE agency_id = @agency AND body = @body
-            """,
-            new { agency, body, day }, cancellationToken);
-        return new NumberSeries(
-            agency, body, rule is { IsOneSeries: true } ? "" : number.Type,
-            rule?.Term?.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
-                ?? day.Year.ToString(CultureInfo.InvariantCulture));
-    }
-
-    /// <summary>Holds a series to the end of the transaction, because whether a number is free must not change before
-    /// it is used. Answers the last number that was drawn; 0: none.</summary>
-    public static Task<long> HoldAsync(
-        NpgsqlTransaction transaction, NumberSeries series, CancellationToken cancellationToken) =>
-        transaction.ScalarAsync<long>(
-            """
-            INSERT INTO gateway.number_series (agency_id, body, type, period, last)
-            VALUES (@Agency, @Body, @Type, @Period, 0)
-            ON CONFLICT (agency_id, body, type, period) DO UPDATE SET last = gateway.number_series.last
-            RETURNING last
-            """,
-            series, cancellationToken);
+    /// <summary>Holds the series that a number and notation belongs to at a time, to the end of the transaction,
+    /// because whether a number is free must not change before it is used.</summary>
+    public static async Task<NumberSeries> HoldAsync(
+        NpgsqlTransaction transaction, Guid agency, NumberAndNotation number, DateTimeOffset at,
+        CancellationToken cancellationToken) =>
+        (await AdvanceAsync(transaction, agency, number, at, 0, cancellationToken)).Series;
 
     /// <summary>Draws the next free number. A number that a clerk gave by hand is part of the series: the draw goes on
     /// behind it.</summary>
@@ -67,21 +43,43 @@ internal static class Register
         NpgsqlTransaction transaction, Guid agency, string notation, DateTimeOffset at,
         CancellationToken cancellationToken)
     {
-        var series = await SeriesOfAsync(
-            transaction.Connection!, agency, NumberAndNotation.Of(1, '-', notation), at, cancellationToken);
-        var last = await HoldAsync(transaction, series, cancellationToken);
-        do
+        var first = NumberAndNotation.Of(1, '-', notation);
+        while (true)
         {
-            last++;
+            var (series, last) = await AdvanceAsync(transaction, agency, first, at, 1, cancellationToken);
+            if (!await IsTakenAsync(transaction, series, last, cancellationToken))
+            {
+                return (NumberAndNotation.Of(last, '-', notation), series);
+            }
         }
-        while (await IsTakenAsync(transaction, series, last, cancellationToken));
-        await transaction.ExecuteAsync(
+    }
+
+    /// <summary>Locks the series of a number, and goes on by so many numbers. Answers the last number that was drawn;
+    /// 0: none.</summary>
+    private static async Task<(NumberSeries Series, long Last)> AdvanceAsync(
+        NpgsqlTransaction transaction, Guid agency, NumberAndNotation number, DateTimeOffset at, int by,
+        CancellationToken cancellationToken)
+    {
+        var (day, body) = (DateOnly.FromDateTime(at.ToOffset(Vietnam).DateTime), number.Body);
+        var (type, period, last) = (await transaction.FindAsync<(string Type, string Period, long Last)?>(
             """
-            UPDATE gateway.number_series SET last = @last
-            WHERE agency_id = @Agency AND body = @Body AND type = @Type AND period = @Period
+            WITH rule AS (SELECT terms, one_series FROM gateway.numbering WHERE agency_id = @agency AND body = @body)
+            INSERT INTO gateway.number_series AS s (agency_id, body, type, period, last)
+            SELECT @agency, @body, CASE WHEN (SELECT one_series FROM rule) THEN '' ELSE @type END,
+              coalesce((SELECT to_char(max(t), 'YYYY-MM-DD') FROM rule, unnest(terms) t WHERE t <= @day), @year), @by
+            ON CONFLICT (agency_id, body, type, period) DO UPDATE SET last = s.last + @by
+            RETURNING type, period, last
             """,
-            new { last, series.Agency, series.Body, series.Type, series.Period }, cancellationToken);
-        return (NumberAndNotation.Of(last, '-', notation), series);
+            new
+            {
+                agency,
+                body,
+                number.Type,
+                day,
+                year = day.Year.ToString(CultureInfo.InvariantCulture),
+                by,
+            }, cancellationToken))!.Value;
+        return (new NumberSeries(agency, body, type, period), last);
     }
 
     /// <summary>Whether a number was used or cancelled.</summary>

@@ -294,36 +294,56 @@ internal static class TransmissionTable
                 now = now.UtcDateTime,
             }, cancellationToken);
 
-    /// <summary>Queues a receipt. A receipt that is signed again keeps its row and gets the newer message; the older
-    /// one goes.</summary>
-    /// <param name="seq">Which receipt of the dispatch it is, from 1.</param>
-    /// <param name="agency">The agency that signs the receipt.</param>
-    /// <param name="recipient">The agency that sent the dispatch.</param>
-    public static async Task<Guid> QueueReceiptAsync(
-        NpgsqlTransaction transaction, Guid dispatch, Guid agency, Guid recipient, string recipientCode, int seq,
-        Guid message, long entry, DateTimeOffset now, CancellationToken cancellationToken)
+    /// <summary>Queues a receipt and notes it as the last that was signed. A receipt that is signed again keeps its row
+    /// and gets the newer message; the older one goes. Answers null where a later one fell due meanwhile.</summary>
+    /// <param name="digest">SHA-256 of the receipt.</param>
+    /// <param name="recipientCode">Of the agency that sent the dispatch.</param>
+    public static async Task<Guid?> QueueReceiptAsync(
+        NpgsqlTransaction transaction, DueReceipt due, byte[] digest, string recipientCode, Guid message,
+        DateTimeOffset now, CancellationToken cancellationToken)
     {
-        var replaced = await transaction.ScalarAsync<Guid?>(
+        // The inner query locks the row and reads it as it is then.
+        var noted = await transaction.FindAsync<(bool IsNoted, Guid? Replaced)?>(
             $"""
-            SELECT message_blob FROM gateway.transmission
-            WHERE kind = '{TransmissionKind.Receipt}' AND dispatch_id = @dispatch AND agency_id = @agency
-              AND recipient_code = @recipientCode AND receipt_seq = @seq
-            FOR UPDATE
+            WITH noted AS (
+              UPDATE gateway.incoming SET receipt_digest = @digest
+              WHERE incoming_id = @Incoming AND receipt_seq = @Seq RETURNING incoming_id)
+            SELECT TRUE, (
+              SELECT message_blob FROM gateway.transmission
+              WHERE kind = '{TransmissionKind.Receipt}' AND dispatch_id = @Dispatch AND agency_id = @Agency
+                AND recipient_code = @recipientCode AND receipt_seq = @Seq
+              FOR UPDATE)
+            FROM noted
             """,
-            new { dispatch, agency, recipientCode, seq }, cancellationToken);
+            new { digest, due.Incoming, due.Seq, due.Dispatch, due.Agency, recipientCode }, cancellationToken);
+        if (noted is not { Replaced: var replaced })
+        {
+            return null;
+        }
+
         var transmission = await transaction.ScalarAsync<Guid>(
             $"""
             INSERT INTO gateway.transmission (transmission_id, kind, dispatch_id, agency_id, recipient_id,
               recipient_code, receipt_seq, state, message_blob, entry_id, queued_at)
-            VALUES (@id, '{TransmissionKind.Receipt}', @dispatch, @agency, @recipient,
-              @recipientCode, @seq, '{TransmissionState.Queued}', @message, @entry, now())
+            VALUES (@id, '{TransmissionKind.Receipt}', @Dispatch, @Agency, @Sender,
+              @recipientCode, @Seq, '{TransmissionState.Queued}', @message, @Entry, now())
             ON CONFLICT (kind, dispatch_id, agency_id, recipient_code, receipt_seq) DO UPDATE
             SET state = '{TransmissionState.Queued}', message_blob = excluded.message_blob,
               entry_id = excluded.entry_id, queued_at = excluded.queued_at, reason = NULL, closed_at = NULL,
               message_gone_at = NULL, delayed_at = NULL
             RETURNING transmission_id
             """,
-            new { id = Guid.CreateVersion7(now), dispatch, agency, recipient, recipientCode, seq, message, entry },
+            new
+            {
+                id = Guid.CreateVersion7(now),
+                due.Dispatch,
+                due.Agency,
+                due.Sender,
+                recipientCode,
+                due.Seq,
+                message,
+                due.Entry,
+            },
             cancellationToken);
         if (replaced is { } older)
         {

@@ -68,8 +68,9 @@ public sealed class NumberTests(PostgresFixture postgres) : IClassFixture<Postgr
 
         async Task<(string Type, string Period)> PeriodAsync(string notation, string at)
         {
-            var series = await Register.SeriesOfAsync(
-                connection, agency, NumberAndNotation.Of(1, '-', notation),
+            await using var transaction = await connection.BeginTransactionAsync();
+            var series = await Register.HoldAsync(
+                transaction, agency, NumberAndNotation.Of(1, '-', notation),
                 DateTimeOffset.Parse(at, System.Globalization.CultureInfo.InvariantCulture), CancellationToken.None);
             return (series.Type, series.Period);
         }

@@ -1,3 +1,5 @@
+using SecureMail.Gateway.Vocabulary;
+
 namespace SecureMail.TestKit.Probes;
 
 /// <summary>Dispatches, their transmissions, registers and notices.</summary>
@@ -25,6 +27,12 @@ internal sealed class OutgoingProbe(ProbeDatabase database)
               AND ($3::uuid IS NULL OR dispatch_id = $3)
             """,
             states, kind, dispatch);
+
+    /// <summary>Whether every recipient of a dispatch has acknowledged it.</summary>
+    public Task<bool> IsAcknowledgedAsync(Guid dispatch) =>
+        database.ScalarAsync<bool>(
+            $"SELECT bool_and(state = '{TransmissionState.Acknowledged}') FROM gateway.transmission WHERE dispatch_id = $1",
+            dispatch);
 
     /// <summary>How many dispatches have not been acknowledged by a recipient.</summary>
     /// <param name="except">The code of a recipient that is not asked for.</param>
