@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
@@ -7,21 +8,44 @@ using SecureMail.Ledger;
 namespace SecureMail.Exchange;
 
 /// <summary>
-/// The directory in the publisher's format: agencies with their validity, successors, dated names and certificates, and
-/// the gateways that serve them. <c>application/vnd.securemail.directory+json</c> version 1, signed as CMS;
-/// docs/formats.md gives the format.
+/// The directory in the publisher's format: agencies with their validity, successors, dated names, gateways and
+/// certificates, the gateways with their dated keys and ledgers, and who may publish the next version.
+/// <c>application/vnd.securemail.directory+json</c> version 2, signed as CMS; docs/formats.md gives the format. Version
+/// 1 is read too.
 /// </summary>
 public sealed record DirectoryDocument
 {
     /// <summary>The longest directory in bytes.</summary>
     public const int MaxBytes = 256 * 1024 * 1024;
 
-    public int V { get; init; } = 1;
+    private const int MostPublishers = 16;
+
+    /// <summary>What the member <c>crit</c> may name: the members that a version may lack.</summary>
+    private static readonly string[] Critical = ["previous", "expires", "publishers", "threshold"];
+
+    public int V { get; init; } = 2;
 
     /// <summary>Increases with each publication. A gateway refuses a lower version than it has.</summary>
     public required long Version { get; init; }
 
     public required DateTimeOffset Issued { get; init; }
+
+    /// <summary>The version before this one. Null: the publisher does not say.</summary>
+    public DirectoryReference? Previous { get; init; }
+
+    /// <summary>When a next version should have come. Mail goes on after it, with an alarm. Null: never.</summary>
+    public DateTimeOffset? Expires { get; init; }
+
+    /// <summary>The certificates (DER) of those who may sign the next version. Empty: the publisher that each gateway
+    /// pins.</summary>
+    public IReadOnlyList<byte[]> Publishers { get; init; } = [];
+
+    /// <summary>How many of them must have signed it.</summary>
+    public int Threshold { get; init; } = 1;
+
+    /// <summary>Members that a reader must know, or refuse the directory.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? Crit { get; init; }
 
     public required IReadOnlyList<AgencyRecord> Agencies { get; init; }
 
@@ -29,11 +53,15 @@ public sealed record DirectoryDocument
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, WireJson.Options);
 
-    /// <exception cref="WireFormatException">The directory is damaged, of an unknown version, or contradicts itself.
-    /// The message names the first fault.</exception>
+    /// <exception cref="WireFormatException">The directory is damaged, of an unknown version, demands what this build
+    /// does not know, or contradicts itself. The message names the first fault.</exception>
     public static DirectoryDocument Parse(ReadOnlyMemory<byte> bytes)
     {
-        var document = WireJson.Read<DirectoryDocument>(bytes, MaxBytes, "directory");
+        var document = WireJson.Read(
+            bytes, MaxBytes, "directory", Critical, [1, 2],
+            static (version, text) => version == 1
+                ? WireJson.Parse<DirectoryDocumentV1>(text).ToCurrent()
+                : WireJson.Parse<DirectoryDocument>(text));
         if (document.Validate() is { } fault)
         {
             throw new WireFormatException(
@@ -45,6 +73,25 @@ public sealed record DirectoryDocument
 
     private string? Validate()
     {
+        if (Previous is { } previous && (previous.Sha256.Length != 32 || previous.Version >= Version))
+        {
+            return "previous";
+        }
+
+        if (Expires <= Issued)
+        {
+            return "expires";
+        }
+
+        if (Publishers.Count > MostPublishers
+            || Publishers.Any(p => p is null || !AgencyCertificate.IsReadable(p))
+            || Publishers.Select(Convert.ToHexString).Distinct(StringComparer.Ordinal).Count() != Publishers.Count
+            || Threshold < 1
+            || Threshold > Math.Max(Publishers.Count, 1))
+        {
+            return "publishers";
+        }
+
         var agencies = new HashSet<Guid>();
         var gateways = new HashSet<string>(StringComparer.Ordinal);
         var pins = new HashSet<string>(StringComparer.Ordinal);
@@ -55,7 +102,7 @@ public sealed record DirectoryDocument
                 || gateway.Port is <= 0 or > 65535
                 || gateway.Host.Length == 0
                 || !gateway.HasKeys
-                || !gateway.TlsKeys.All(k => pins.Add(Convert.ToHexString(k))))
+                || !gateway.TlsKeys.All(k => pins.Add(Convert.ToHexString(k.Sha256))))
             {
                 return $"gateway {gateway?.Name}";
             }
@@ -66,11 +113,12 @@ public sealed record DirectoryDocument
             if (agency is null
                 || agency.Id == Guid.Empty
                 || !agencies.Add(agency.Id)
-                || !gateways.Contains(agency.Gateway)
+                || !agency.HasValidGateways(gateways)
                 || agency.ValidTo <= agency.ValidFrom
                 || agency.Names.Count == 0
                 || agency.Names.Any(n => n is not { IsValid: true })
                 || agency.Certificates.Any(c => c is not { IsValid: true })
+                || (V > 1 && !agency.HasOneUseACertificate)
                 || !agency.HasValidCapabilities)
             {
                 return $"agency {agency?.Id}";
@@ -129,16 +177,20 @@ public sealed record DirectoryDocument
     private sealed record Span(string Key, Guid Agency, DateTimeOffset From, DateTimeOffset To);
 }
 
-/// <summary>An agency: its parent, its validity, and its dated names and certificates.</summary>
+/// <summary>A version of the directory.</summary>
+/// <param name="Sha256">SHA-256 of the file as its publishers signed it.</param>
+public sealed record DirectoryReference(long Version, byte[] Sha256);
+
+/// <summary>An agency: its parent, its validity, and its dated names, gateways and certificates.</summary>
 /// <param name="Id">The id never changes and is never reused.</param>
 /// <param name="Successor">The agency that took over the work of an agency that ended.</param>
-/// <param name="Gateway">The name of the gateway that serves the agency.</param>
+/// <param name="Gateways">The gateways that serve the agency, one at a time.</param>
 /// <param name="Capabilities">The capabilities of the agency's reader, by the names of the standards, in the order of
 /// preference. Null: the directory states none.</param>
 public sealed record AgencyRecord(
-    Guid Id, Guid? Parent, Guid? Successor, DateTimeOffset ValidFrom, DateTimeOffset? ValidTo, string Gateway,
-    IReadOnlyList<AgencyName> Names, IReadOnlyList<AgencyCertificate> Certificates,
-    IReadOnlyList<string>? Capabilities = null)
+    Guid Id, Guid? Parent, Guid? Successor, DateTimeOffset ValidFrom, DateTimeOffset? ValidTo,
+    IReadOnlyList<AgencyGateway> Gateways, IReadOnlyList<AgencyName> Names,
+    IReadOnlyList<AgencyCertificate> Certificates, IReadOnlyList<string>? Capabilities = null)
 {
     // A newer publisher may state names that this build does not know. A text that is not a name is a mistake, and so
     // is an empty list.
@@ -149,7 +201,21 @@ public sealed record AgencyRecord(
             Capabilities.Count is > 0 and <= 64
             && Capabilities.All(c =>
                 c is { Length: > 0 and <= 64 } && c.All(l => char.IsAsciiLetterOrDigit(l) || l == '-')));
+
+    [JsonIgnore]
+    internal bool HasOneUseACertificate =>
+        Certificates.DistinctBy(c => (c.Use, Convert.ToHexString(c.Der))).Count() == Certificates.Count
+        && Certificates.DistinctBy(c => Convert.ToHexString(c.Der)).Count() == Certificates.Count;
+
+    internal bool HasValidGateways(HashSet<string> known) =>
+        Gateways.Count > 0
+        && Gateways.All(g => g is { HasOrder: true, RevokedAt: null } && known.Contains(g.Name))
+        && Gateways.OrderBy(g => g.From).ToList() is var inOrder
+        && inOrder.Zip(inOrder.Skip(1)).All(pair => pair.First.To <= pair.Second.From);
 }
+
+/// <summary>The gateway that serves an agency over a span of time.</summary>
+public sealed record AgencyGateway(string Name, DateTimeOffset From, DateTimeOffset? To) : Dated(From, To);
 
 /// <summary>The code, name and mail address of an agency over a span of time.</summary>
 public sealed record AgencyName(string Code, string Name, string Address, DateTimeOffset From, DateTimeOffset? To)
@@ -172,38 +238,67 @@ public sealed record AgencyName(string Code, string Name, string Address, DateTi
 
 /// <summary>A certificate of an agency. Old certificates stay listed, because mail that was signed or encrypted with
 /// them must still be validated and opened.</summary>
-/// <param name="Use"><c>sign</c> or <c>encrypt</c>.</param>
+/// <param name="Use">One of <see cref="CertificateUse"/>. A reader passes over a use that it does not know.</param>
 /// <param name="Der">The certificate, DER.</param>
-public sealed record AgencyCertificate(string Use, byte[] Der)
+public sealed record AgencyCertificate(string Use, byte[] Der, DateTimeOffset From, DateTimeOffset? To)
+    : Dated(From, To)
 {
     /// <summary>Whether the certificate can be read. This is checked at the import, so that the publisher corrects a
     /// damaged certificate before mail needs it.</summary>
     [JsonIgnore]
-    public bool IsValid
+    public bool IsValid =>
+        HasOrder && Use.Length is > 0 and <= 20 && Use.All(char.IsAsciiLetterLower) && IsReadable(Der);
+
+    internal static bool IsReadable(byte[] der)
     {
-        get
+        try
         {
-            try
-            {
-                using var certificate = X509CertificateLoader.LoadCertificate(Der);
-                return Use is "sign" or "encrypt" && certificate.RawDataMemory.Length == Der.Length;
-            }
-            catch (CryptographicException)
-            {
-                return false;
-            }
+            using var certificate = X509CertificateLoader.LoadCertificate(der);
+            return certificate.RawDataMemory.Length == der.Length;
+        }
+        catch (CryptographicException)
+        {
+            return false;
         }
     }
 }
 
-/// <summary>A gateway: its address, its TLS keys, and the keys of its ledger.</summary>
-/// <param name="Name">The name of the gateway, which is its EHLO argument and the origin of its ledger.</param>
-/// <param name="TlsKeys">SHA-256 of the SubjectPublicKeyInfo of each TLS key that authenticates the gateway.</param>
-/// <param name="LedgerKey">The verifier key of the gateway's checkpoints (C2SP signed-note vkey).</param>
-/// <param name="CosignerKey">The verifier key of the gateway's cosignatures.</param>
+/// <summary>A gateway: its address, its TLS keys, its ledgers, and the keys of its cosignatures.</summary>
+/// <param name="Name">The name of the gateway, which is its EHLO argument.</param>
+/// <param name="TlsKeys">The TLS keys that authenticate the gateway.</param>
+/// <param name="Ledgers">Its ledgers, the oldest first. The last one is open.</param>
+/// <param name="Cosigners">The keys of its cosignatures.</param>
 public sealed record GatewayRecord(
-    string Name, string Host, int Port, IReadOnlyList<byte[]> TlsKeys, string LedgerKey, string CosignerKey)
+    string Name, string Host, int Port, IReadOnlyList<TlsKey> TlsKeys, IReadOnlyList<LedgerRecord> Ledgers,
+    IReadOnlyList<CosignerRecord> Cosigners)
 {
+    /// <summary>The verifier key of the open ledger (C2SP signed-note vkey).</summary>
+    [JsonIgnore]
+    public string LedgerKey => Ledgers[^1].Key;
+
+    /// <summary>The verifier key of the gateway's cosignatures now.</summary>
+    [JsonIgnore]
+    public string CosignerKey => Cosigners[^1].Key;
+
+    /// <summary>The ledger that was open at that time: the last one that began by then, or the first one where none
+    /// had.</summary>
+    public LedgerRecord LedgerAt(DateTimeOffset at) => Ledgers.LastOrDefault(l => l.From <= at) ?? Ledgers[0];
+
+    /// <summary>Whether a TLS key authenticates the gateway at that time.</summary>
+    /// <param name="sha256">SHA-256 of the SubjectPublicKeyInfo.</param>
+    public bool HasTlsKey(ReadOnlySpan<byte> sha256, DateTimeOffset at)
+    {
+        foreach (var key in TlsKeys)
+        {
+            if (sha256.SequenceEqual(key.Sha256) && key.HoldsAt(at))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     [JsonIgnore]
     internal bool HasKeys
     {
@@ -212,10 +307,11 @@ public sealed record GatewayRecord(
             try
             {
                 return TlsKeys.Count > 0
-                    && TlsKeys.All(k => k is { Length: 32 })
-                    && VerifierKey.Parse(LedgerKey) is { Kind: NoteKeyKind.Log } ledger
-                    && ledger.Name == Name
-                    && VerifierKey.Parse(CosignerKey) is { Kind: NoteKeyKind.Cosigner };
+                    && TlsKeys.All(k => k is { Sha256.Length: 32, HasOrder: true })
+                    && HasValidLedgers
+                    && Cosigners.Count > 0
+                    && Cosigners.All(c =>
+                        c is { HasOrder: true } && VerifierKey.Parse(c.Key) is { Kind: NoteKeyKind.Cosigner });
             }
             catch (LedgerException)
             {
@@ -223,4 +319,44 @@ public sealed record GatewayRecord(
             }
         }
     }
+
+    /// <summary>One ledger after the other, each under a key and an origin of its own; the last one is open.</summary>
+    private bool HasValidLedgers =>
+        Ledgers.Count > 0
+        && Ledgers.All(l =>
+            l is { HasOrder: true, RevokedAt: null }
+            && (l.To is null) == (l == Ledgers[^1])
+            && VerifierKey.Parse(l.Key) is { Kind: NoteKeyKind.Log } key
+            && LedgerRecord.NumberOf(key.Name, Name) == l.Number)
+        && Ledgers.Select(l => l.Number).SequenceEqual(Enumerable.Range(Ledgers[0].Number, Ledgers.Count))
+        && Ledgers.Zip(Ledgers.Skip(1)).All(pair => pair.First.To <= pair.Second.From);
+}
+
+/// <summary>A TLS key over a span of time.</summary>
+/// <param name="Sha256">SHA-256 of the SubjectPublicKeyInfo.</param>
+public sealed record TlsKey(byte[] Sha256, DateTimeOffset From, DateTimeOffset? To) : Dated(From, To);
+
+/// <summary>A key of cosignatures over a span of time.</summary>
+/// <param name="Key">The verifier key (C2SP signed-note vkey).</param>
+public sealed record CosignerRecord(string Key, DateTimeOffset From, DateTimeOffset? To) : Dated(From, To);
+
+/// <summary>A ledger of a gateway over a span of time. A ledger that cannot go on ends, and the next one begins under
+/// another key.</summary>
+/// <param name="Number">From 1.</param>
+/// <param name="Key">The verifier key of its checkpoints (C2SP signed-note vkey); its name is the ledger's
+/// origin.</param>
+/// <param name="Reason">Why it ended: <c>restored</c>, <c>fork</c>, <c>stolen</c>; null while it is open.</param>
+public sealed record LedgerRecord(int Number, string Key, DateTimeOffset From, DateTimeOffset? To, string? Reason)
+    : Dated(From, To)
+{
+    /// <summary>The number that an origin names: 1 of <c>gateway</c> and of <c>gateway/ledger/1</c>. Null: it is no
+    /// origin of this gateway.</summary>
+    public static int? NumberOf(string origin, string gateway) =>
+        origin == gateway ? 1
+        : origin.StartsWith(gateway + "/ledger/", StringComparison.Ordinal)
+        && origin[(gateway.Length + 8)..] is var number
+        && number is not ['0', ..]
+        && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var n)
+            ? n
+            : null;
 }

@@ -12,8 +12,11 @@ public sealed class DirectorySnapshot
     private readonly ILookup<string, Agency> _byCode;
     private readonly ILookup<string, Agency> _byAddress;
 
-    public DirectorySnapshot(DirectoryDocument document)
+    /// <param name="sha256">Of the file as it was signed; empty where it was read from none.</param>
+    public DirectorySnapshot(DirectoryDocument document, byte[]? sha256 = null)
     {
+        Sha256 = sha256 ?? [];
+        Expires = document.Expires;
         Version = document.Version;
         Issued = document.Issued;
         _agencies = document.Agencies.ToDictionary(a => a.Id, a => new Agency(a, document.Issued));
@@ -29,6 +32,12 @@ public sealed class DirectorySnapshot
     }
 
     public long Version { get; }
+
+    /// <summary>SHA-256 of the file as its publishers signed it.</summary>
+    public byte[] Sha256 { get; }
+
+    /// <summary>When a next version should have come; null: never.</summary>
+    public DateTimeOffset? Expires { get; }
 
     public DateTimeOffset Issued { get; }
 
@@ -53,30 +62,29 @@ public sealed class DirectorySnapshot
 
     public GatewayRecord? FindGateway(string name) => _gateways.GetValueOrDefault(name);
 
-    /// <summary>The gateway that a TLS key authenticates, by the SHA-256 of its SubjectPublicKeyInfo. Null for a key
-    /// that is not in the directory.</summary>
-    public GatewayRecord? FindGatewayByTlsKey(ReadOnlySpan<byte> spkiSha256)
+    /// <summary>The gateway that a TLS key authenticates at that time, by the SHA-256 of its SubjectPublicKeyInfo. Null
+    /// for a key that the directory does not list, or no more.</summary>
+    public GatewayRecord? FindGatewayByTlsKey(ReadOnlySpan<byte> spkiSha256, DateTimeOffset at)
     {
         foreach (var gateway in _gateways.Values)
         {
-            foreach (var key in gateway.TlsKeys)
+            if (gateway.HasTlsKey(spkiSha256, at))
             {
-                if (spkiSha256.SequenceEqual(key))
-                {
-                    return gateway;
-                }
+                return gateway;
             }
         }
 
         return null;
     }
+
+    /// <summary>The gateway that serves an agency at that time.</summary>
+    public GatewayRecord GatewayOf(Agency agency, DateTimeOffset at) => _gateways[agency.GatewayAt(at)];
 }
 
 /// <summary>An agency of the directory, with its certificates parsed once.</summary>
 public sealed class Agency
 {
-    private readonly Lazy<IReadOnlyList<X509Certificate2>> _signing;
-    private readonly Lazy<IReadOnlyList<X509Certificate2>> _encryption;
+    private readonly Lazy<ILookup<string, ListedCertificate>> _certificates;
 
     public Agency(AgencyRecord record, DateTimeOffset issued)
     {
@@ -84,19 +92,24 @@ public sealed class Agency
         ConfiguredCapabilities = record.Capabilities is { } names
             ? new ReaderCapabilities(SmimeCapabilities.Named(names), issued)
             : null;
-        _signing = new(() => Parse("sign"));
-        _encryption = new(() => Parse("encrypt"));
+        _certificates = new(() =>
+            record.Certificates.ToLookup(
+                c => c.Use, c => new ListedCertificate(X509CertificateLoader.LoadCertificate(c.Der), c),
+                StringComparer.Ordinal));
     }
 
     public AgencyRecord Record { get; }
 
     public Guid Id => Record.Id;
 
-    /// <summary>The certificates of the agency's signatures, including expired ones.</summary>
-    public IReadOnlyList<X509Certificate2> SigningCertificates => _signing.Value;
+    /// <summary>The certificates of a use, with those that are over: old mail must be validated and opened.</summary>
+    /// <param name="use">One of <see cref="CertificateUse"/>.</param>
+    public IEnumerable<ListedCertificate> CertificatesFor(string use) => _certificates.Value[use];
 
-    /// <summary>The certificates to encrypt to, including expired ones, which are needed to open old mail.</summary>
-    public IReadOnlyList<X509Certificate2> EncryptionCertificates => _encryption.Value;
+    /// <summary>The name of the gateway that serves the agency at that time: the last one that began by then, or the
+    /// first one where none had.</summary>
+    public string GatewayAt(DateTimeOffset at) =>
+        (Record.Gateways.Where(g => g.From <= at).MaxBy(g => g.From) ?? Record.Gateways.MinBy(g => g.From)!).Name;
 
     /// <summary>The capabilities of the agency's reader as the directory states them. Null if it states none.</summary>
     public ReaderCapabilities? ConfiguredCapabilities { get; }
@@ -109,7 +122,13 @@ public sealed class Agency
 
     /// <summary>The agency's latest name, to show an agency that has ended.</summary>
     public AgencyName LastName => Record.Names.MaxBy(n => n.From)!;
+}
 
-    private List<X509Certificate2> Parse(string use) =>
-        [.. Record.Certificates.Where(c => c.Use == use).Select(c => X509CertificateLoader.LoadCertificate(c.Der))];
+/// <summary>A certificate as the directory lists it.</summary>
+public sealed record ListedCertificate(X509Certificate2 Certificate, AgencyCertificate Record)
+{
+    /// <summary>Whether the directory lists it at that time.</summary>
+    public bool HoldsAt(DateTimeOffset at) => Record.HoldsAt(at);
+
+    public bool Is(X509Certificate2 other) => Record.Der.AsSpan().SequenceEqual(other.RawDataMemory.Span);
 }

@@ -25,6 +25,12 @@ public static class ReasonCode
     /// <summary>No directory was imported yet.</summary>
     public const string DirectoryMissing = "DIRECTORY_MISSING";
 
+    /// <summary>Another directory with this number is in force, or the one that came before it is another.</summary>
+    public const string DirectoryConflict = "DIRECTORY_CONFLICT";
+
+    /// <summary>The directory's number is too far above the one in force.</summary>
+    public const string DirectoryStep = "DIRECTORY_STEP";
+
     /// <summary>The directory is older than the one in force.</summary>
     public const string DirectoryRollback = "DIRECTORY_ROLLBACK";
 
@@ -39,6 +45,9 @@ public static class ReasonCode
 
     /// <summary>A field of a submission is not valid.</summary>
     public const string FieldInvalid = "FIELD_INVALID";
+
+    /// <summary>A manifest, receipt or directory demands what this program does not know.</summary>
+    public const string FormatCriticalUnknown = WireFormatException.CriticalUnknownCode;
 
     /// <summary>A manifest or receipt cannot be read.</summary>
     public const string FormatDamaged = WireFormatException.DamagedCode;
@@ -202,14 +211,17 @@ public static class ReasonCode
         AgencyUnknown,
         ClockSuspect,
         ContentConflict,
+        DirectoryConflict,
         DirectoryDamaged,
         DirectoryInconsistent,
         DirectoryMissing,
         DirectoryRollback,
         DirectorySignature,
+        DirectoryStep,
         DocumentsDiffer,
         Duplicate,
         FieldInvalid,
+        FormatCriticalUnknown,
         FormatDamaged,
         FormatNoVersion,
         FormatTooLarge,

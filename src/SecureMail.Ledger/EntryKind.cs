@@ -110,6 +110,9 @@ public static class EntryKind
     /// <summary>A version of the directory was imported.</summary>
     public const string DirectoryImported = "directory.imported";
 
+    /// <summary>Two directories with one number were signed.</summary>
+    public const string DirectoryConflict = "directory.conflict";
+
     /// <summary>A rule that forbids sending was made.</summary>
     public const string PolicyRouteForbidden = "policy.route-forbidden";
 
@@ -176,6 +179,7 @@ public static class EntryKind
         JobRequested,
         StorageRotationBegun,
         DirectoryImported,
+        DirectoryConflict,
         PolicyRouteForbidden,
         PolicyRoutePermitted,
         PolicySecrecyPermitted,

@@ -67,7 +67,7 @@ internal sealed class AcceptingGateway : IAsyncDisposable
             var state = await gateway.ReadAsync();
             gateway.Processes = new ProcessTree(process.Id, state.Postmaster);
             gateway.Client = gateway._peer.CallTo(
-                record with { Port = state.Port }, PeerName, new SmtpClientTimeouts());
+                record with { Port = state.Port }, PeerName, new SmtpClientTimeouts(), TimeProvider.System);
             return gateway;
         }
         catch
@@ -173,7 +173,8 @@ internal sealed class AcceptingGateway : IAsyncDisposable
             Agencies =
             [
                 new AgencyRecord(
-                    Guid.CreateVersion7(), null, null, now.AddDays(-1), null, Name,
+                    Guid.CreateVersion7(), null, null, now.AddDays(-1), null,
+                    [new AgencyGateway(Name, now.AddDays(-1), null)],
                     [new AgencyName("H90.SL.101", "Cơ quan nhận", Recipient, now.AddDays(-1), null)], []),
             ],
         };

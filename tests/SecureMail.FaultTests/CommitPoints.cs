@@ -86,6 +86,7 @@ internal static class CommitPoints
 
             // What a person does.
             ["directory.import"] = ImportAsync,
+            ["directory.compare"] = CompareAsync,
             ["policy.forbid"] = run =>
                 PolicyAsync(run, "forbid", "--to", TwoGateways.AnHoa, "--reason", "Thử"),
             ["policy.permit"] = PermitAsync,
@@ -284,11 +285,8 @@ internal static class CommitPoints
         await using (var elsewhere = new HostilePeer("gateway-c.test", folder, _ => null))
         {
             await run.OpenAsync(d =>
-                (d with { Gateways = [.. d.Gateways, elsewhere.Record] }).With(TwoGateways.BinhMinh, a =>
-                    a with
-                    {
-                        Gateway = elsewhere.Record.Name,
-                    }));
+                (d with { Gateways = [.. d.Gateways, elsewhere.Record] }).With(
+                    TwoGateways.BinhMinh, a => a.ServedBy(elsewhere.Record.Name)));
             var dispatch = await run.SubmitAsync(TwoGateways.BinhMinh);
             run.B.Run();
             await run.VisitAsync(run.A);
@@ -598,6 +596,23 @@ internal static class CommitPoints
         await run.CommandAsync(
             run.A, async () => await run.A.Probe.DirectoryVersionAsync() == 2,
             lostAnswer: 69, "directory", "import", Path.Combine(run.Pair.Folder, "directory-2.p7m"));
+    }
+
+    /// <summary>B names another directory under the number that A has.</summary>
+    private static async Task CompareAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        foreach (var gateway in new[] { run.A, run.B })
+        {
+            await gateway.Node.Directory.ImportAsync(await run.Pair.PublishAsync(2), CancellationToken.None);
+        }
+
+        var dispatch = await run.SubmitAsync();
+        run.B.Run();
+        await run.VisitAsync(run.A);
+        await run.DeliveredOnceAsync(dispatch);
+        (await run.A.Probe.Ledger.AlarmsAsync()).ShouldHaveSingleItem().ShouldStartWith(
+            "directory-conflict gateway-b.test directory 2: ");
     }
 
     private static async Task PolicyAsync(FaultRun run, params string[] arguments)

@@ -205,7 +205,10 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                             .Select(n =>
                                 _peers[behind[n]].Agency(like, n, "H91.XA") with
                                 {
-                                    Certificates = [new("encrypt", keys.Certificates[n].RawData)],
+                                    Certificates =
+                                    [
+                                        TestDirectory.Listed(CertificateUse.Encrypt, keys.Certificates[n].RawData),
+                                    ],
                                 }),
                     ],
                 };
@@ -315,11 +318,8 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                         Probe = new RetrySchedule(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400)),
                     },
                 changeDirectory: d =>
-                    (d with { Gateways = [.. d.Gateways, peer.Record] }).With(TwoGateways.BinhMinh, a =>
-                        a with
-                        {
-                            Gateway = Elsewhere,
-                        })),
+                    (d with { Gateways = [.. d.Gateways, peer.Record] }).With(
+                        TwoGateways.BinhMinh, a => a.ServedBy(Elsewhere))),
             peer);
     }
 
@@ -355,7 +355,8 @@ public sealed class DestinationHeadTests(PostgresFixture postgres, ITestOutputHe
                 At = DateTimeOffset.UtcNow,
             });
 
-    private static string SerialOf(Agency agency) => agency.EncryptionCertificates.ShouldHaveSingleItem().SerialNumber;
+    private static string SerialOf(Agency agency) =>
+        agency.CertificatesFor(CertificateUse.Encrypt).ShouldHaveSingleItem().Certificate.SerialNumber;
 
     /// <summary>What a mail is encrypted to, and its ciphertext.</summary>
     private sealed record Envelope(IReadOnlyList<string> Serials, byte[] Ciphertext)

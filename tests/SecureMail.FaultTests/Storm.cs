@@ -217,8 +217,8 @@ internal sealed class Storm : IAsyncDisposable
         var document = await TestDirectory.ReadAsync(await File.ReadAllBytesAsync(file));
         return await TestDirectory.SignAsync(
             (document with { Gateways = [.. records] })
-                .With(TwoGateways.BinhMinh, a => a with { Gateway = "gateway-c.test" })
-                .With(Dead, a => a with { Gateway = "gateway-d.test" }));
+                .With(TwoGateways.BinhMinh, a => a.ServedBy("gateway-c.test"))
+                .With(Dead, a => a.ServedBy("gateway-d.test")));
     }
 
     /// <summary>The clerks of one gateway. One that hears that the database is away asks again under the same id, as

@@ -2,16 +2,19 @@ using SecureMail.Gateway.Directories;
 
 namespace SecureMail.Gateway.Health;
 
-/// <summary>Whether there is a directory; asking also brings the known snapshot up to date.</summary>
+/// <summary>Whether there is a directory, and whether the next one is late; asking also brings the known snapshot up to
+/// date.</summary>
 internal sealed class DirectoryCheck(DirectoryStore directories, TimeProvider time, DatabaseTurn turn)
     : DatabaseCheck(turn, time)
 {
+    private readonly TimeProvider _time = time;
+
     protected override async Task<IReadOnlyList<HealthIssue>> AskAsync(CancellationToken cancellationToken)
     {
         try
         {
-            await directories.CurrentAsync(cancellationToken);
-            return [];
+            var directory = await directories.CurrentAsync(cancellationToken);
+            return directory.Expires < _time.GetUtcNow() ? [HealthIssue.DirectoryExpired] : [];
         }
         catch (DirectoryException)
         {

@@ -21,6 +21,7 @@ namespace SecureMail.Gateway.Health;
 /// clock-differs-from-database  taken        taken     What depends on the clock waits by itself.
 /// clock-stepped                taken        taken
 /// no-directory                 taken        taken     A submission without a directory is refused by its own step.
+/// directory-expired            taken        taken     Shown only: the next version is late, and mail goes on.
 /// restored-not-proven          refused      refused
 /// work-given-up                taken        taken     Shown only: the node is ready. A person looks at "queue list".
 /// backup, backup-no-base       refused      refused   Only where commits wait for the journal; else both are taken.
@@ -51,6 +52,8 @@ public sealed record HealthIssue(string Name, bool RefusesSubmissions, bool Refu
     public static readonly HealthIssue ClockStepped = new(AlarmKind.ClockStepped, false, false);
 
     public static readonly HealthIssue NoDirectory = new("no-directory", false, false);
+
+    public static readonly HealthIssue DirectoryExpired = new("directory-expired", false, false) { IsOnlyShown = true };
 
     public static readonly HealthIssue RestoredNotProven = new("restored-not-proven", true, true);
 

@@ -80,7 +80,9 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
         CancellationToken cancellationToken)
     {
         var manifest = Manifest.Parse(ManifestAgreement.ReadPart(first, Manifest.MaxBytes));
-        if (SenderBinding.Find(validated, manifest.Sender.Id, out var unbound) is not { } sender)
+        if (
+            SenderBinding.Find(validated, manifest.Sender.Id, CertificateUse.Dispatch, out var unbound)
+            is not { } sender)
         {
             return Quarantine(validated, unbound);
         }
@@ -146,7 +148,7 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
             return Quarantine(validated, ReasonCode.NotAddressedToUs);
         }
 
-        if (SenderBinding.Find(validated, receipt.Recipient, out var unbound) is not { } signer)
+        if (SenderBinding.Find(validated, receipt.Recipient, CertificateUse.Receipt, out var unbound) is not { } signer)
         {
             return Quarantine(validated, unbound);
         }

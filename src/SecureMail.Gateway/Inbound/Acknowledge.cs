@@ -112,15 +112,11 @@ internal sealed class Acknowledge(BlobStore blobs, TimeProvider time)
     private static bool IsInLedger(DecidedMessage decided, Manifest manifest)
     {
         var (receipt, signer) = (decided.Receipt!, decided.Sender!);
-        if (decided.Validated.Directory.FindGateway(signer.Record.Gateway) is not { } gateway)
-        {
-            return false;
-        }
-
+        var gateway = decided.Validated.Directory.GatewayOf(signer, decided.Validated.ProvenAt);
         try
         {
             var evidence = LedgerEvidence.Parse(Convert.FromBase64String(receipt.Ledger));
-            return evidence.Verify(VerifierKey.Parse(gateway.LedgerKey)) is null
+            return evidence.Verify(VerifierKey.Parse(gateway.LedgerAt(decided.Validated.ProvenAt).Key)) is null
                 && decided.Validated.Evidence is { } field
                 && field.Entry.ToBytes().AsSpan().SequenceEqual(evidence.Entry.ToBytes())
                 && evidence.Entry.Agency == signer.Id

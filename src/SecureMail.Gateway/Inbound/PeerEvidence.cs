@@ -14,14 +14,13 @@ internal sealed class PeerEvidence(PeerLedger peers)
     public async Task<string?> ObserveAsync(
         NpgsqlTransaction transaction, ValidatedMessage validated, Agency sender, CancellationToken cancellationToken)
     {
-        if (validated.Evidence is not { } evidence
-            || validated.Directory.FindGateway(sender.Record.Gateway) is not { } gateway
-            || gateway.Name != validated.Received.Peer)
+        var gateway = validated.Directory.GatewayOf(sender, validated.ProvenAt);
+        if (validated.Evidence is not { } evidence || gateway.Name != validated.Received.Peer)
         {
             return ReasonCode.LedgerEvidence;
         }
 
-        var key = VerifierKey.Parse(gateway.LedgerKey);
+        var key = VerifierKey.Parse(gateway.LedgerAt(validated.ProvenAt).Key);
         if (evidence.Verify(key) is not null)
         {
             return ReasonCode.LedgerEvidence;

@@ -57,7 +57,7 @@ internal sealed class ReceiptSender(
         }
 
         var receipt = ReceiptOf(due, evidence, now);
-        var signer = keys.SignerOf(agency);
+        var signer = keys.SignerOf(agency, CertificateUse.Receipt);
         using var inner = new SecretSpool();
         var (from, to) = (agency.NameAt(now) ?? agency.LastName, sender.NameAt(now) ?? sender.LastName);
         var message = new OutgoingMessage
@@ -99,7 +99,7 @@ internal sealed class ReceiptSender(
                     transaction, due, SHA256.HashData(receipt.ToBytes()), to.Code, stored.Id, now, cancellationToken)
                     ?? throw new OvertakenException();
                 await WorkQueue.EnqueueAsync(
-                    transaction, WorkKind.Send, transmission, destination: sender.Record.Gateway,
+                    transaction, WorkKind.Send, transmission, destination: sender.GatewayAt(now),
                     cancellationToken: cancellationToken);
                 await item.CompleteAsync(transaction, cancellationToken);
             },

@@ -80,22 +80,22 @@ internal sealed class Receive(
     /// <summary>The agency that an address is of, or <see cref="DirectoryStore.GatewayItself"/>; null for an address of
     /// nobody here.</summary>
     private Guid? FindAddressee(DirectorySnapshot directory, string address, DateTimeOffset at) =>
-        directory.FindByAddress(address, at) is { } agency && agency.Record.Gateway == options.Name ? agency.Id
-        : IsPostmaster(directory, address) ? DirectoryStore.GatewayItself
+        directory.FindByAddress(address, at) is { } agency && agency.GatewayAt(at) == options.Name ? agency.Id
+        : IsPostmaster(directory, address, at) ? DirectoryStore.GatewayItself
         : null;
 
     /// <summary>RFC 5321 §4.5.1: mail to postmaster is taken, in any case of letters, without a domain and with each
     /// domain that mail is taken for: the gateway's own, and those of the agencies that it serves.</summary>
-    private bool IsPostmaster(DirectorySnapshot directory, string address)
+    private bool IsPostmaster(DirectorySnapshot directory, string address, DateTimeOffset at)
     {
-        var (local, domain) = address.LastIndexOf('@') is >= 0 and var at
-            ? (address[..at], address[(at + 1)..])
+        var (local, domain) = address.LastIndexOf('@') is >= 0 and var sign
+            ? (address[..sign], address[(sign + 1)..])
             : (address, null);
         return local.Equals("postmaster", StringComparison.OrdinalIgnoreCase)
             && (domain is null
                 || domain.Equals(options.Name, StringComparison.OrdinalIgnoreCase)
                 || directory
-                    .Agencies.Where(a => a.Record.Gateway == options.Name)
+                    .Agencies.Where(a => a.GatewayAt(at) == options.Name)
                     .SelectMany(a => a.Record.Names)
                     .Any(n => n.Address.EndsWith("@" + domain, StringComparison.OrdinalIgnoreCase)));
     }

@@ -10,8 +10,9 @@ internal static class SenderBinding
 {
     /// <summary>The agency named, where the certificate that signed is one of its own and its address stands in
     /// From.</summary>
+    /// <param name="use">What the certificate must be listed for: one of <see cref="CertificateUse"/>.</param>
     /// <param name="reason">Why there is none, as a code.</param>
-    public static Agency? Find(ValidatedMessage validated, Guid named, out string reason)
+    public static Agency? Find(ValidatedMessage validated, Guid named, string use, out string reason)
     {
         var directory = validated.Directory;
         reason = ReasonCode.SenderNotInDirectory;
@@ -26,13 +27,13 @@ internal static class SenderBinding
             name is not null
             && agency.IsInForce(validated.SignedAt)
             && string.Equals(name.Address, validated.From, StringComparison.OrdinalIgnoreCase)
-            && agency.SigningCertificates.Any(c => c.RawDataMemory.Span.SequenceEqual(certificate.RawDataMemory.Span))
+            && agency.CertificatesFor(use)
+                .Any(c => c.Is(certificate) && c.HoldsAt(validated.ProvenAt) && c.HoldsAt(validated.SignedAt))
             ? agency
             : null;
     }
 
     private static bool IsListed(DirectorySnapshot directory, X509Certificate2 certificate) =>
         directory.Agencies.Any(a =>
-            a.Record.Certificates.Any(c =>
-                c.Use == "sign" && c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
+            a.Record.Certificates.Any(c => c.Der.AsSpan().SequenceEqual(certificate.RawDataMemory.Span)));
 }

@@ -21,12 +21,13 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
     private readonly Lock _lock = new();
     private DateTime _lastAct = DateTime.MinValue;
 
-    /// <summary>The best valid signing certificate of an agency whose key is at hand, with that key.</summary>
+    /// <summary>The best valid certificate of an agency for a use whose key is at hand, with that key.</summary>
+    /// <param name="use">One of <see cref="CertificateUse"/>.</param>
     /// <exception cref="KeyUnavailableException">No certificate is valid now, or no token at hand has its
     /// key.</exception>
-    public AgencySigner SignerOf(Agency agency)
+    public AgencySigner SignerOf(Agency agency, string use)
     {
-        var valid = certificates.ForSigning(agency);
+        var valid = certificates.ForSigning(agency, use);
         if (valid.Count == 0)
         {
             throw new KeyUnavailableException(ReasonCode.SigningCertificateExpired, needsPerson: true);
@@ -59,7 +60,7 @@ internal sealed class AgencyKeys(KeyOptions options, CertificateChoice certifica
     {
         List<RecipientKey> keys = [];
         KeyUnavailableException? missing = null;
-        foreach (var certificate in agency.EncryptionCertificates)
+        foreach (var certificate in agency.CertificatesFor(CertificateUse.Encrypt).Select(c => c.Certificate))
         {
             try
             {

@@ -13,20 +13,22 @@ internal sealed class CertificateChoice(GatewayTrust trust, TimeProvider time)
 {
     /// <summary>Null when the addressee has none that may be encrypted to.</summary>
     public X509Certificate2? BestForEncryption(Agency agency) =>
-        Valid(agency.EncryptionCertificates, EnvelopeRecipient.RequiredKeyUsage).FirstOrDefault()?.Path[0];
+        Valid(agency, CertificateUse.Encrypt, EnvelopeRecipient.RequiredKeyUsage).FirstOrDefault()?.Path[0];
 
-    /// <summary>The agency's valid signing certificates, best first: each a path, leaf first.</summary>
-    public IReadOnlyList<PathResult> ForSigning(Agency agency) =>
+    /// <summary>The agency's valid certificates for a use that signs, best first: each a path, leaf first.</summary>
+    /// <param name="use">One of <see cref="CertificateUse"/>.</param>
+    public IReadOnlyList<PathResult> ForSigning(Agency agency, string use) =>
         [
-            .. Valid(agency.SigningCertificates, _ =>
-                X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation),
+            .. Valid(agency, use, _ => X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.NonRepudiation),
         ];
 
     // Revocation that cannot be checked now does not stop a dispatch, because the addressee validates for itself. A
     // revoked certificate stops it.
     private IEnumerable<PathResult> Valid(
-        IEnumerable<X509Certificate2> certificates, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
-        certificates
+        Agency agency, string use, Func<X509Certificate2, X509KeyUsageFlags> usage) =>
+        agency.CertificatesFor(use)
+            .Where(c => c.HoldsAt(time.GetUtcNow()))
+            .Select(c => c.Certificate)
             .Where(c =>
                 c.Extensions.OfType<X509KeyUsageExtension>()
                     .All(e => (e.KeyUsages & usage(c)) != X509KeyUsageFlags.None))

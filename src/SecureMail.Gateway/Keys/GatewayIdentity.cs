@@ -39,7 +39,8 @@ public sealed class GatewayIdentity : IDisposable
     /// <summary>How this gateway calls another: mutual TLS with its own key, and with the other's key pinned by the
     /// directory. There is no fallback.</summary>
     /// <param name="ehloName">Our own name.</param>
-    public SmtpClientOptions CallTo(GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts) =>
+    public SmtpClientOptions CallTo(
+        GatewayRecord gateway, string ehloName, SmtpClientTimeouts timeouts, TimeProvider time) =>
         new()
         {
             Host = gateway.Host,
@@ -48,7 +49,7 @@ public sealed class GatewayIdentity : IDisposable
             RequireTls = true,
             Timeouts = timeouts,
             ClientCertificate = Tls,
-            PinServer = certificate => gateway.TlsKeys.Any(pin => Pin(certificate).AsSpan().SequenceEqual(pin)),
+            PinServer = certificate => gateway.HasTlsKey(Pin(certificate), time.GetUtcNow()),
         };
 
     /// <summary>Makes the keys that are missing and keeps the others. Answers the record that the directory's publisher
@@ -74,8 +75,9 @@ public sealed class GatewayIdentity : IDisposable
 
         using var identity = Load(options, name);
         return new GatewayRecord(
-            name, host, port, [Pin(identity.Tls)], identity.Ledger.Verifier.ToString(),
-            identity.Cosigner.Verifier.ToString());
+            name, host, port, [new TlsKey(Pin(identity.Tls), First, null)],
+            [new LedgerRecord(1, identity.Ledger.Verifier.ToString(), First, null, null)],
+            [new CosignerRecord(identity.Cosigner.Verifier.ToString(), First, null)]);
     }
 
     /// <exception cref="SecretFileException">A key file is absent, damaged, or open to others; the message says which
@@ -111,6 +113,10 @@ public sealed class GatewayIdentity : IDisposable
         Ledger.Dispose();
         Cosigner.Dispose();
     }
+
+    /// <summary>The day of a key that none preceded. It is early, so that a peer whose clock is wrong is still
+    /// heard.</summary>
+    private static DateTimeOffset First => DateTimeOffset.UnixEpoch;
 
     private static (string Certificate, string Key) TlsFiles(KeyOptions options) =>
         (

@@ -46,7 +46,7 @@ internal static class Compose
                 cancellationToken);
             ciphertext.Position = 0;
             var gateways = signed
-                .Authorised.Addressees.GroupBy(a => a.Agency.Record.Gateway, StringComparer.Ordinal)
+                .Authorised.Addressees.GroupBy(a => a.Agency.GatewayAt(signed.Message.Date), StringComparer.Ordinal)
                 .ToList();
             Dictionary<string, byte[]> prefixes = new(StringComparer.Ordinal);
             foreach (var gateway in gateways.Count > 1 ? gateways : [])

@@ -36,7 +36,7 @@ internal sealed class Enqueue(GatewayDatabase database, BlobStore blobs, TimePro
                     transaction, dispatch.Id, message.Id, entry, composed.Signed.ContentDigest, cipher.Choice.Name,
                     cipher.LimitedBy, now, cancellationToken);
                 var gateways = composed.Signed.Authorised.Addressees.ToDictionary(
-                    a => a.Agency.Id, a => a.Agency.Record.Gateway);
+                    a => a.Agency.Id, a => a.Agency.GatewayAt(composed.Signed.Message.Date));
                 var queued = await TransmissionTable.QueueAsync(
                     transaction, dispatch.Id, message.Id, entry, gateways, composed.Prefixes.Count > 0,
                     cancellationToken);

@@ -91,8 +91,7 @@ internal sealed class Send(
         }
 
         var recipient = directory.Find(transmission.RecipientId);
-        var address = (recipient?.NameAt(time.GetUtcNow()) ?? recipient?.LastName)?.Address;
-        if (recipient is null || address is null || directory.FindGateway(recipient.Record.Gateway) is not { } gateway)
+        if (recipient is null)
         {
             return (
                 null,
@@ -100,6 +99,9 @@ internal sealed class Send(
                     item, transmission, ReasonCode.RecipientNotInDirectory, null, cancellationToken));
         }
 
+        var now = time.GetUtcNow();
+        var address = (recipient.NameAt(now) ?? recipient.LastName).Address;
+        var gateway = directory.GatewayOf(recipient, now);
         if (transmission.IsTooOld)
         {
             return (null, await recorder.FailAsync(item, transmission, ReasonCode.GivenUp, null, cancellationToken));
@@ -136,6 +138,11 @@ internal sealed class Send(
         await using (client)
         {
             client.Capabilities.Has(EvidenceField.Capability, out var seen);
+            if (client.Capabilities.Has(DirectoryStore.Capability, out var directory))
+            {
+                await directories.CompareAsync(gateway.Name, directory, cancellationToken);
+            }
+
             await using var message = await OpenAsync(
                 first, await FieldAsync(first, gateway, EvidenceField.ReadSizes(seen), cancellationToken),
                 cancellationToken);
@@ -168,7 +175,7 @@ internal sealed class Send(
         try
         {
             return await SmtpClient.ConnectAsync(
-                identity.CallTo(gateway, self.Name, options.SmtpTimeouts), time, cancellationToken);
+                identity.CallTo(gateway, self.Name, options.SmtpTimeouts, time), time, cancellationToken);
         }
         finally
         {

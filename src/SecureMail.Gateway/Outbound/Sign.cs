@@ -43,7 +43,7 @@ internal sealed class Sign(
         var inner = new SecretSpool();
         try
         {
-            var signer = keys.SignerOf(authorised.Sender);
+            var signer = keys.SignerOf(authorised.Sender, CertificateUse.Dispatch);
             await using var writing = inner.OpenWrite();
             var prepared = await SmimeComposer.PrepareAsync(
                 message, willBeEncrypted: true, signer.Request(now), writing, cancellationToken);

@@ -30,14 +30,15 @@ internal sealed class SendingPolicy(DirectoryOptions options, TimeProvider time)
     public async Task<Refusal?> MaySendAsync(
         NpgsqlConnection connection, Agency sender, string? secrecy, CancellationToken cancellationToken)
     {
-        if (sender.NameAt(time.GetUtcNow()) is null)
+        var now = time.GetUtcNow();
+        if (sender.NameAt(now) is null)
         {
             return Refusal.Of(ReasonCode.SenderNotInForce);
         }
 
-        if (sender.Record.Gateway != options.Name)
+        if (sender.GatewayAt(now) is var gateway && gateway != options.Name)
         {
-            return Refusal.Of(ReasonCode.SenderNotHere, sender.Record.Gateway);
+            return Refusal.Of(ReasonCode.SenderNotHere, gateway);
         }
 
         var rank = SecrecyMark.RankOrHighest(secrecy);

@@ -80,7 +80,8 @@ internal sealed class PeerRequests(
         }
 
         var directory = await directories.CurrentAsync(cancellationToken);
-        var agencies = directory.Agencies.Where(a => a.Record.Gateway == peer).Select(a => a.Id).ToArray();
+        var now = time.GetUtcNow();
+        var agencies = directory.Agencies.Where(a => a.GatewayAt(now) == peer).Select(a => a.Id).ToArray();
         // From this commit on it is our business to send again. Before it the peer was told nothing and asks once more.
         var (count, isNew) = await database.Source.InTransactionAsync(
             "peer.resend",

@@ -407,7 +407,8 @@ public sealed class Restoration
             SmtpClientTimeouts.All(TimeSpan.FromSeconds(30)) with
             {
                 Connect = TimeSpan.FromSeconds(10),
-            });
+            },
+            _time);
 
     private static async Task<(long Id, bool Proven, DateTimeOffset RestoredAt, long Size)?> LastAsync(
         NpgsqlConnection connection, CancellationToken cancellationToken)

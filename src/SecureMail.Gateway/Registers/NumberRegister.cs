@@ -247,12 +247,12 @@ public sealed class NumberRegister(
 
     private async Task<IReadOnlyList<Agency>> AgenciesAsync(string? code, CancellationToken cancellationToken)
     {
-        var directory = await directories.CurrentAsync(cancellationToken);
+        var (directory, now) = (await directories.CurrentAsync(cancellationToken), time.GetUtcNow());
         return code is null
             ?
             [
                 .. directory.Agencies
-                    .Where(a => a.Record.Gateway == options.Name)
+                    .Where(a => a.GatewayAt(now) == options.Name)
                     .OrderBy(a => a.LastName.Code, StringComparer.Ordinal),
             ]
             : [directory.FindEverByCode(code) ?? throw new DirectoryException(ReasonCode.AgencyUnknown, code)];

@@ -21,6 +21,10 @@ public static class AlarmKind
     /// <summary>Two receipts with one number say different things. Set by the recording step.</summary>
     public const string ReceiptConflict = "receipt-conflict";
 
+    /// <summary>Two directories with one number were signed. Set at an import, and when a peer names
+    /// another.</summary>
+    public const string DirectoryConflict = "directory-conflict";
+
     /// <summary>See <see cref="ClockAnomalyKind.Stepped"/>.</summary>
     public const string ClockStepped = "clock-stepped";
 
@@ -43,7 +47,7 @@ public static class AlarmKind
     /// <summary>Every value.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        Fork, Rollback, BadSignature, ContentConflict, ReceiptConflict, ClockStepped, ClockApart, ClockPeer,
-        CapabilitiesWeakened, ValidationFailed, WorkGivenUp,
+        Fork, Rollback, BadSignature, ContentConflict, ReceiptConflict, DirectoryConflict, ClockStepped, ClockApart,
+        ClockPeer, CapabilitiesWeakened, ValidationFailed, WorkGivenUp,
     ];
 }

@@ -80,7 +80,7 @@ internal static class DirectoryCommand
                                 agency.LastName.Address,
                                 agency.Record.Parent,
                                 agency.Record.Successor,
-                                agency.Record.Gateway,
+                                Gateway = agency.GatewayAt(now),
                                 InForce = agency.IsInForce(now),
                                 agency.Record.ValidFrom,
                                 agency.Record.ValidTo,

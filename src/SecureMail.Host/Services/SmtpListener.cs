@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Globalization;
 using System.Net;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
@@ -78,7 +79,7 @@ internal sealed class SmtpListener(
             AuthenticatePeer = certificate =>
                 GatewayIdentity.Pin(certificate) is var pin && pin.AsSpan().SequenceEqual(own)
                     ? null
-                    : directories.Known?.FindGatewayByTlsKey(pin)?.Name,
+                    : directories.Known?.FindGatewayByTlsKey(pin, time.GetUtcNow())?.Name,
             Limits = options.Limits with { MessageBytes = delivery.LargestMessage },
             ExtraEhloLines = SeenSizesAsync,
             PrivateCommands = PrivateCommands(),
@@ -131,7 +132,18 @@ internal sealed class SmtpListener(
 
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
         var sizes = await PeerLedger.SeenSizesAsync(connection, peer.Id, cancellationToken);
-        return [$"{EvidenceField.Capability} {string.Join(' ', sizes)}".TrimEnd()];
+        return
+        [
+            $"{EvidenceField.Capability} {string.Join(' ', sizes)}".TrimEnd(),
+            .. directories.Known is { } known
+                ? new[]
+                {
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{DirectoryStore.Capability} {known.Version} {Convert.ToHexStringLower(known.Sha256)}"),
+                }
+                : [],
+        ];
     }
 
     /// <summary>A message that is being taken, with the replies to its end.</summary>

@@ -180,7 +180,11 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
             document = document.With(TwoGateways.AnHoa, a =>
                 a with
                 {
-                    Certificates = [new("encrypt", old.RawData), new("encrypt", young.RawData), .. a.Certificates],
+                    Certificates =
+                    [
+                        TestDirectory.Listed("encrypt", old.RawData), TestDirectory.Listed("encrypt", young.RawData),
+                        .. a.Certificates,
+                    ],
                 });
             foreach (var gateway in new[] { pair.A, pair.B })
             {
@@ -210,7 +214,7 @@ public sealed class AddresseeTests(PostgresFixture postgres) : IClassFixture<Pos
             document = document.With(TwoGateways.AnHoa, a =>
                 a with
                 {
-                    Certificates = [new("encrypt", young.RawData), .. a.Certificates],
+                    Certificates = [TestDirectory.Listed("encrypt", young.RawData), .. a.Certificates],
                 });
             await pair.B.Node.Directory.ImportAsync(await TestDirectory.SignAsync(document), CancellationToken.None);
             var answer = await pair.A.Node.SubmitAsync(

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Npgsql;
 using SecureMail.Exchange;
@@ -48,22 +50,16 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
     {
         await _store.ImportAsync(await TestDirectory.SignAsync(_document), CancellationToken.None);
         foreach (
-            var other in new[]
+            var (other, code) in new[]
             {
-                _document with
-                {
-                    Version = 4,
-                },
-                _document with
-                {
-                    Issued = _document.Issued.AddDays(1),
-                },
+                (_document with { Version = 4 }, "DIRECTORY_ROLLBACK"),
+                (_document with { Issued = _document.Issued.AddDays(1) }, "DIRECTORY_CONFLICT"),
             })
         {
             (
                 await Should.ThrowAsync<DirectoryException>(async () =>
                     await _store.ImportAsync(await TestDirectory.SignAsync(other), CancellationToken.None))
-            ).Code.ShouldBe("DIRECTORY_ROLLBACK");
+            ).Code.ShouldBe(code);
         }
 
         var elsewhere = Open();
@@ -85,7 +81,7 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
         await RefusedAsync(
             await TestDirectory.SignAsync(octets, "issuing.pem", Path.Combine("ca", "issuing.key")),
             "DIRECTORY_SIGNATURE");
-        await RefusedAsync(await TwoSignersAsync(octets), "DIRECTORY_SIGNATURE");
+        await RefusedAsync(await SignAsync(octets, Pinned(), Publisher("stranger")), "DIRECTORY_SIGNATURE");
         await RefusedAsync(octets, "DIRECTORY_DAMAGED");
         await RefusedAsync(good[..^100], "DIRECTORY_DAMAGED", "DIRECTORY_SIGNATURE");
         await RefusedAsync([], "DIRECTORY_DAMAGED");
@@ -100,7 +96,11 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
 
     [Theory]
     [InlineData("""{"v":1}""", "FORMAT_DAMAGED")]
-    [InlineData("""{"v":2}""", "FORMAT_VERSION_UNKNOWN")]
+    [InlineData("""{"v":2}""", "FORMAT_DAMAGED")]
+    [InlineData("""{"v":3}""", "FORMAT_VERSION_UNKNOWN")]
+    [InlineData("""{"v":2,"crit":["tomorrow"]}""", "FORMAT_CRITICAL_UNKNOWN")]
+    [InlineData("""{"v":2,"crit":["expires",1]}""", "FORMAT_DAMAGED")]
+    [InlineData("""{"v":2,"crit":[]}""", "FORMAT_DAMAGED")]
     [InlineData("""{"version":1}""", "FORMAT_NO_VERSION")]
     [InlineData(
         """{"v":1,"v":1,"version":1,"issued":"2026-01-01T00:00:00Z","agencies":[],"gateways":[]}""",
@@ -144,25 +144,28 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
             ["a gateway twice"] = _document with { Gateways = [gateway, .. _document.Gateways] },
             ["a port out of range"] = Gateway(gateway with { Port = 70000 }),
             ["no TLS key"] = Gateway(gateway with { TlsKeys = [] }),
-            ["a short TLS key"] = Gateway(gateway with { TlsKeys = [new byte[31]] }),
+            ["a short TLS key"] = Gateway(
+                gateway with { TlsKeys = [gateway.TlsKeys[0] with { Sha256 = new byte[31] }] }),
             ["one TLS key for two gateways"] = Gateway(gateway with { TlsKeys = _document.Gateways[1].TlsKeys }),
-            ["a damaged ledger key"] = Gateway(gateway with { LedgerKey = "x" }),
+            ["a damaged ledger key"] = Gateway(gateway with { Ledgers = [gateway.Ledgers[0] with { Key = "x" }] }),
             ["the ledger key of another gateway"] = Gateway(
                 gateway with
                 {
-                    LedgerKey = _document.Gateways[1].LedgerKey,
+                    Ledgers = _document.Gateways[1].Ledgers,
                 }),
-            ["a ledger key for a cosigner key"] = Gateway(gateway with { CosignerKey = gateway.LedgerKey }),
+            ["a ledger key for a cosigner key"] = Gateway(
+                gateway with { Cosigners = [gateway.Cosigners[0] with { Key = gateway.LedgerKey }] }),
             ["no host"] = Gateway(gateway with { Host = "" }),
             ["an agency twice"] = _document with { Agencies = [first, .. _document.Agencies] },
             ["no name"] = First(first with { Names = [] }),
-            ["a gateway that is not there"] = First(first with { Gateway = "nowhere.test" }),
+            ["a gateway that is not there"] = First(first.ServedBy("nowhere.test")),
             ["an end before the beginning"] = First(first with { ValidTo = first.ValidFrom }),
             ["a parent that is not there"] = First(first with { Parent = Guid.NewGuid() }),
             ["a successor that is not there"] = First(first with { Successor = Guid.NewGuid() }),
             ["its own successor"] = First(first with { Successor = first.Id }),
-            ["a damaged certificate"] = First(first with { Certificates = [new AgencyCertificate("sign", [1, 2, 3])] }),
-            ["an unknown use"] = First(first with { Certificates = [first.Certificates[0] with { Use = "both" }] }),
+            ["a damaged certificate"] = First(
+                first with { Certificates = [TestDirectory.Listed(CertificateUse.Dispatch, [1, 2, 3])] }),
+            ["an unknown use"] = First(first with { Certificates = [first.Certificates[0] with { Use = "BOTH" }] }),
             ["a code of two agencies at once"] = Names(n => n with { Code = second.Names[0].Code }),
             ["an address of two agencies at once"] = Names(n =>
                 n with
@@ -245,25 +248,152 @@ public sealed class DirectoryTests(PostgresFixture postgres) : IClassFixture<Pos
         snapshot.FindByAddress("vanthu@anphu.songlam.test", end).ShouldBeNull();
     }
 
-    private static async Task<byte[]> TwoSignersAsync(byte[] octets)
+    [Fact]
+    public async Task The_next_version_is_signed_by_as_many_as_the_last_one_names()
+    {
+        var (pinned, first, second, third) = (Pinned(), Publisher("1"), Publisher("2"), Publisher("3"));
+        DirectoryDocument Version(int version, int threshold, params Signer[] publishers) =>
+            _document with
+            {
+                Version = version,
+                Publishers = [.. publishers.Select(p => p.Certificate.RawData)],
+                Threshold = threshold,
+            };
+
+        await ImportAsync(Version(5, 2, first, second, third), pinned);
+        await RefusedAsync(await SignAsync(Version(6, 1), pinned), "DIRECTORY_SIGNATURE");
+        await RefusedAsync(await SignAsync(Version(6, 1), first), "DIRECTORY_SIGNATURE");
+        await RefusedAsync(await SignAsync(Version(6, 1), first, pinned), "DIRECTORY_SIGNATURE");
+        await ImportAsync(Version(6, 2, first, second, third), first, third);
+        await ImportAsync(Version(7, 1, second), second, third);
+        await RefusedAsync(await SignAsync(Version(8, 1), first, third), "DIRECTORY_SIGNATURE");
+
+        // Another process reads who may sign from what is stored.
+        var elsewhere = Open();
+        (await elsewhere.CurrentAsync(CancellationToken.None)).Version.ShouldBe(7);
+        await elsewhere.ImportAsync(await SignAsync(Version(8, 1), second), CancellationToken.None);
+        await RefusedAsync(await SignAsync(Version(9, 1), second), "DIRECTORY_SIGNATURE");
+        await ImportAsync(Version(9, 1), pinned);
+        (await Open().CurrentAsync(CancellationToken.None)).Version.ShouldBe(9);
+        foreach (var (threshold, publishers) in new[] { (0, [first]), (2, [first]), (1, new[] { first, first }) })
+        {
+            await RefusedAsync(await SignAsync(Version(10, threshold, publishers), pinned), "DIRECTORY_INCONSISTENT");
+        }
+    }
+
+    [Fact]
+    public async Task A_version_goes_a_step_and_follows_the_one_it_names()
+    {
+        var signed = await TestDirectory.SignAsync(_document);
+        await _store.ImportAsync(signed, CancellationToken.None);
+        var reference = new DirectoryReference(5, SHA256.HashData(signed));
+        await RefusedAsync(await TestDirectory.SignAsync(_document with { Version = 1006 }), "DIRECTORY_STEP");
+        await RefusedAsync(
+            await TestDirectory.SignAsync(_document with { Version = long.MaxValue }), "DIRECTORY_STEP");
+        (await _probe.Ledger.AlarmsAsync()).ShouldBeEmpty();
+
+        var forged = _document with { Version = 6, Previous = reference with { Sha256 = new byte[32] } };
+        await RefusedAsync(await TestDirectory.SignAsync(forged), "DIRECTORY_CONFLICT");
+        await RefusedAsync(await TestDirectory.SignAsync(forged), "DIRECTORY_CONFLICT");
+        (await _probe.Ledger.AlarmsAsync()).ShouldHaveSingleItem().ShouldStartWith(
+            "directory-conflict publisher directory 5: ");
+        (await _store.CurrentAsync(CancellationToken.None)).Version.ShouldBe(5);
+        foreach (
+            var bad in new[]
+            {
+                reference with { Version = 6 },
+                reference with { Sha256 = new byte[31] },
+            })
+        {
+            await RefusedAsync(
+                await TestDirectory.SignAsync(_document with { Version = 6, Previous = bad }),
+                "DIRECTORY_INCONSISTENT");
+        }
+
+        // What was skipped cannot be compared.
+        await ImportAsync(_document with { Version = 1005, Previous = new DirectoryReference(1004, new byte[32]) });
+        await ImportAsync(_document with { Version = 1006, Previous = null });
+    }
+
+    [Fact]
+    public async Task A_peer_that_has_another_directory_under_the_same_number_raises_one_alarm()
+    {
+        var signed = await TestDirectory.SignAsync(_document);
+        await _store.ImportAsync(signed, CancellationToken.None);
+        var ours = Convert.ToHexStringLower(SHA256.HashData(signed));
+        var other = new string('a', 64);
+        foreach (
+            var said in new[]
+            {
+                $"5 {ours}", $"4 {other}", $"6 {other}", "5", "", $"5  {other}", $"x {other}", $"5 {other}0",
+                $"5 {other[1..]}z", $"-5 {other}",
+            })
+        {
+            await _store.CompareAsync("gateway-b.test", said, CancellationToken.None);
+        }
+
+        (await _probe.Ledger.AlarmsAsync()).ShouldBeEmpty();
+        await _store.CompareAsync("gateway-b.test", $"5 {other}", CancellationToken.None);
+        await _store.CompareAsync("gateway-b.test", $"5 {other}", CancellationToken.None);
+        (await _probe.Ledger.AlarmsAsync()).ShouldBe([$"directory-conflict gateway-b.test directory 5: {other}"]);
+    }
+
+    private static Signer Pinned()
+    {
+        var key = RSA.Create();
+        key.ImportFromPem(File.ReadAllText(Path.Combine(TwoGateways.Pki, "publisher.key")));
+        return new Signer(
+            X509CertificateLoader.LoadCertificateFromFile(Path.Combine(TwoGateways.Pki, "publisher.pem")), key);
+    }
+
+    private static Signer Publisher(string name)
+    {
+        var key = RSA.Create(2048);
+        return new Signer(
+            new CertificateRequest($"CN=Publisher {name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+                .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1)),
+            key);
+    }
+
+    private async Task ImportAsync(DirectoryDocument document, params Signer[] signers) =>
+        await _store.ImportAsync(
+            signers.Length == 0 ? await TestDirectory.SignAsync(document) : await SignAsync(document, signers),
+            CancellationToken.None);
+
+    private static Task<byte[]> SignAsync(DirectoryDocument document, params Signer[] signers) =>
+        SignAsync(document.ToBytes(), signers);
+
+    /// <summary>CMS SignedData with a SignerInfo for each, by openssl.</summary>
+    private static async Task<byte[]> SignAsync(byte[] octets, params Signer[] signers)
     {
         var work = Directory.CreateTempSubdirectory("smdir").FullName;
         try
         {
-            var (input, output) = (Path.Combine(work, "in"), Path.Combine(work, "out"));
-            await File.WriteAllBytesAsync(input, octets);
+            string In(string name) => Path.Combine(work, name);
+            await File.WriteAllBytesAsync(In("in"), octets);
+            List<string> by = [];
+            foreach (var (signer, n) in signers.Select((s, n) => (s, n)))
+            {
+                await File.WriteAllTextAsync(In($"{n}.pem"), signer.Certificate.ExportCertificatePem());
+                await File.WriteAllTextAsync(In($"{n}.key"), signer.Key.ExportPkcs8PrivateKeyPem());
+                by.AddRange(["-signer", In($"{n}.pem"), "-inkey", In($"{n}.key")]);
+            }
+
             await SoftHsm.RunAsync(
-                "openssl", "cms", "-sign", "-binary", "-nodetach", "-outform", "DER", "-in", input, "-out", output,
-                "-signer", Path.Combine(TwoGateways.Pki, "publisher.pem"), "-inkey",
-                Path.Combine(TwoGateways.Pki, "publisher.key"), "-signer", Path.Combine(TwoGateways.Pki, "issuing.pem"),
-                "-inkey", Path.Combine(TwoGateways.Pki, "ca", "issuing.key"));
-            return await File.ReadAllBytesAsync(output);
+                "openssl",
+                [
+                    "cms", "-sign", "-binary", "-nodetach", "-outform", "DER", "-in", In("in"), "-out", In("out"),
+                    .. by,
+                ]);
+            return await File.ReadAllBytesAsync(In("out"));
         }
         finally
         {
             Directory.Delete(work, recursive: true);
         }
     }
+
+    private sealed record Signer(X509Certificate2 Certificate, RSA Key);
 
     private DirectoryStore Open() =>
         new(

@@ -40,11 +40,8 @@ public sealed class OverdueTests(PostgresFixture postgres) : IClassFixture<Postg
     public async Task A_dead_destination_is_given_up_in_the_end_and_delays_no_other()
     {
         await using var pair = await TwoGateways.StartAsync(postgres, changeDirectory: d =>
-            (d with { Gateways = [.. d.Gateways, Dead()] }).With(TwoGateways.BinhMinh, a =>
-                a with
-                {
-                    Gateway = "gateway-dead.test",
-                }));
+            (d with { Gateways = [.. d.Gateways, Dead()] }).With(
+                TwoGateways.BinhMinh, a => a.ServedBy("gateway-dead.test")));
         var answer = await pair.A.Node.SubmitAsync(
             TwoGateways.Submission(TwoGateways.AnHoa, TwoGateways.BinhMinh), CancellationToken.None);
         var dead = (

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using SecureMail.Exchange;
@@ -95,7 +97,7 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
         await File.WriteAllBytesAsync(Of("manifest.json"), manifest.ToBytes());
         await File.WriteAllBytesAsync(Of("receipt.json"), await Octets.ReadAsync(part.OpenDecoded()));
         await File.WriteAllBytesAsync(Of("evidence.txt"), EvidenceField.Write(EvidenceField.Read(mail)!));
-        await File.WriteAllBytesAsync(Of("directory.p7m"), await pair.PublishAsync(2));
+        await File.WriteAllBytesAsync(Of("directory.p7m"), await DirectoryAsync(pair));
         await using (var export = File.Create(Of("export.jsonl")))
         {
             await LedgerExporter.WriteAsync(
@@ -112,6 +114,55 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
             ("evidence", Of("evidence.txt"), a),
             ("export", Of("export.jsonl"), a),
         ];
+    }
+
+    /// <summary>A directory that has every member.</summary>
+    private static async Task<byte[]> DirectoryAsync(TwoGateways pair)
+    {
+        var first = await pair.PublishAsync(2);
+        var document = await TestDirectory.ReadAsync(first);
+        var day = document.Issued.AddDays(-1);
+        var (gateway, agency) = (document.Gateways[0], document.Agencies[0]);
+        return await TestDirectory.SignAsync(
+            document with
+            {
+                Version = 3,
+                Previous = new DirectoryReference(2, SHA256.HashData(first)),
+                Expires = document.Issued.AddDays(90),
+                Publishers =
+                [
+                    X509CertificateLoader.LoadCertificateFromFile(Path.Combine(TwoGateways.Pki, "publisher.pem"))
+                        .RawData,
+                ],
+                Crit = ["publishers", "threshold"],
+                Gateways =
+                [
+                    gateway with
+                    {
+                        TlsKeys = [.. gateway.TlsKeys, new TlsKey(new byte[32], day, null) { RevokedAt = day }],
+                    },
+                    document.Gateways[1],
+                ],
+                Agencies =
+                [
+                    agency with
+                    {
+                        Gateways =
+                        [
+                            new AgencyGateway(document.Gateways[1].Name, agency.ValidFrom, day),
+                            new AgencyGateway(gateway.Name, day, null),
+                        ],
+                        Certificates =
+                        [
+                            agency.Certificates[0] with { To = day.AddDays(2) },
+                            agency.Certificates[1] with { RevokedAt = day },
+                            .. agency.Certificates.Skip(2),
+                        ],
+                        Capabilities = ["id-aes256-GCM", "id-aes256-CBC"],
+                    },
+                    .. document.Agencies.Skip(1),
+                ],
+            });
     }
 
     /// <summary>The files, the keys that they are read with, and what the second reader reads.</summary>

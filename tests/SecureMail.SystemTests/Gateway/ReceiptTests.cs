@@ -274,7 +274,7 @@ public sealed class ReceiptTests(SharedPair shared) : IClassFixture<SharedPair>
                     "Biên nhận\r\n", "test", from, null, "processed",
                     MimeEntity.Leaf(MimeContentType.Of(Receipt.MediaType), () => new MemoryStream(receipt.ToBytes()))),
         };
-        var mail = await TestMail.SecureAsync(message, TestSigners.Of(agency), []);
+        var mail = await TestMail.SecureAsync(message, TestSigners.Of(agency, CertificateUse.Receipt), []);
         return withField
             ? TestMail.WithField(await TestMail.EvidenceAsync(Pair.B, entry, Pair.A), mail.Message)
             : mail.Message;

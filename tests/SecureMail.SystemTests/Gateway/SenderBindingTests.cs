@@ -11,6 +11,11 @@ public sealed class SenderBindingTests(PostgresFixture postgres) : IClassFixture
     [InlineData("ended", 0, "SENDER_BINDING")]
     [InlineData("ended", -2, "SENDER_BINDING")]
     [InlineData("withdrawn", -2, "SENDER_NOT_IN_DIRECTORY")]
+    [InlineData("revoked", 0, "SENDER_BINDING")]
+    [InlineData("revoked", -2, "SENDER_BINDING")]
+    [InlineData("later", 0, null)]
+    [InlineData("later", -2, "SENDER_BINDING")]
+    [InlineData("other use", 0, "SENDER_BINDING")]
     [InlineData("new", 0, null)]
     [InlineData("new", -2, "SENDER_BINDING")]
     [InlineData("renamed", -2, "SENDER_BINDING")]
@@ -24,7 +29,30 @@ public sealed class SenderBindingTests(PostgresFixture postgres) : IClassFixture
         {
             "ended" => a with { ValidTo = hourAgo },
             "new" => a with { ValidFrom = hourAgo, Names = [a.Names[0] with { From = hourAgo }] },
-            "withdrawn" => a with { Certificates = [.. a.Certificates.Where(c => c.Use == "encrypt")] },
+            "withdrawn" => a with { Certificates = [.. a.Certificates.Where(c => c.Use != CertificateUse.Dispatch)] },
+            "revoked" => a with
+            {
+                Certificates =
+                [
+                    .. a.Certificates.Select(c =>
+                        c.Use == CertificateUse.Dispatch ? c with { RevokedAt = hourAgo } : c),
+                ],
+            },
+            "later" => a with
+            {
+                Certificates =
+                [
+                    .. a.Certificates.Select(c => c.Use == CertificateUse.Dispatch ? c with { From = hourAgo } : c),
+                ],
+            },
+            "other use" => a with
+            {
+                Certificates =
+                [
+                    .. a.Certificates.Select(c =>
+                        c.Use == CertificateUse.Dispatch ? c with { Use = CertificateUse.Receipt } : c),
+                ],
+            },
             "renamed" => a with
             {
                 Names =

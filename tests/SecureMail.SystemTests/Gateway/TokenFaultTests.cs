@@ -96,11 +96,11 @@ public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
         keys.PersonActed(act);
         Refused();
         keys.PersonActed(act.AddSeconds(1));
-        keys.SignerOf(agency).Certificate.Subject.ShouldContain("Hồng Hà");
+        keys.SignerOf(agency, CertificateUse.Dispatch).Certificate.Subject.ShouldContain("Hồng Hà");
 
         void Refused()
         {
-            var refused = Should.Throw<KeyUnavailableException>(() => keys.SignerOf(agency));
+            var refused = Should.Throw<KeyUnavailableException>(() => keys.SignerOf(agency, CertificateUse.Dispatch));
             (refused.Code, refused.NeedsPerson).ShouldBe(("PIN_REFUSED", true));
         }
     }
@@ -194,8 +194,8 @@ public sealed class TokenFaultTests : IClassFixture<PostgresFixture>
                     {
                         Certificates =
                         [
-                            .. a.Certificates.Where(c => c.Use != "sign"),
-                            new("sign", certificate.RawData),
+                            .. a.Certificates.Where(c => c.Use != CertificateUse.Dispatch),
+                            TestDirectory.Listed(CertificateUse.Dispatch, certificate.RawData),
                         ],
                     }));
             var answer = await pair.A.Node.SubmitAsync(

@@ -63,10 +63,9 @@ internal sealed class HostilePeer : IAsyncDisposable
 
     /// <summary>An agency like another, served by this peer.</summary>
     public AgencyRecord Agency(AgencyRecord like, int number, string prefix = "H90.XX") =>
-        like with
+        like.ServedBy(Record.Name) with
         {
             Id = Guid.CreateVersion7(),
-            Gateway = Record.Name,
             Names =
             [
                 like.Names[^1] with

@@ -45,6 +45,14 @@ internal static class TestDirectory
         Func<AgencyRecord, AgencyRecord> change
     ) => document with { Agencies = [.. document.Agencies.Select(a => a.Names[0].Code == code ? change(a) : a)] };
 
+    /// <summary>The agency, served by one gateway at all times.</summary>
+    public static AgencyRecord ServedBy(this AgencyRecord agency, string gateway) =>
+        agency with { Gateways = [new AgencyGateway(gateway, DateTimeOffset.UnixEpoch, null)] };
+
+    /// <summary>A certificate as the directory lists it at all times.</summary>
+    /// <param name="use">One of <see cref="CertificateUse"/>.</param>
+    public static AgencyCertificate Listed(string use, byte[] der) => new(use, der, DateTimeOffset.UnixEpoch, null);
+
     /// <summary>A certificate for encryption of the development CA over these dates, with a key of its own.</summary>
     public static (X509Certificate2 Certificate, RSA Key) EncryptionCertificate(
         DateTimeOffset from, DateTimeOffset to) => Certificate(X509KeyUsageFlags.KeyEncipherment, from, to);

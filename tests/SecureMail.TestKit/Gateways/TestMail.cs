@@ -36,7 +36,8 @@ internal static class TestSigners
             new CertificateChoice(new GatewayTrust(options.Settings.Trust, TimeProvider.System), TimeProvider.System));
     });
 
-    public static AgencySigner Of(Agency agency) => Tokens.Value.SignerOf(agency);
+    public static AgencySigner Of(Agency agency, string use = CertificateUse.Dispatch) =>
+        Tokens.Value.SignerOf(agency, use);
 
     /// <summary>What opens mail to an agency.</summary>
     public static IReadOnlyList<RecipientKey> KeysOf(Agency agency) => Tokens.Value.DecryptersOf(agency);
@@ -259,7 +260,9 @@ internal sealed record TestDispatch(TwoGateways Pair)
                     new MemoryStream(Encoding.UTF8.GetBytes(d.Text)))),
             ],
         };
-        var encryptTo = (EncryptTo ?? Recipients).Select(r => AgencyOf(r).EncryptionCertificates[0]).ToList();
+        var encryptTo = (EncryptTo ?? Recipients)
+            .Select(r => AgencyOf(r).CertificatesFor(CertificateUse.Encrypt).First().Certificate)
+            .ToList();
         return (
             await TestMail.SecureAsync(
                 message, Signer ?? TestSigners.Of(sender), encryptTo, Inner, AfterSigning, Request),

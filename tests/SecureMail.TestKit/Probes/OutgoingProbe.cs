@@ -31,7 +31,10 @@ internal sealed class OutgoingProbe(ProbeDatabase database)
     /// <summary>Whether every recipient of a dispatch has acknowledged it.</summary>
     public Task<bool> IsAcknowledgedAsync(Guid dispatch) =>
         database.ScalarAsync<bool>(
-            $"SELECT bool_and(state = '{TransmissionState.Acknowledged}') FROM gateway.transmission WHERE dispatch_id = $1",
+            $"""
+            SELECT bool_and(state = '{TransmissionState.Acknowledged}')
+            FROM gateway.transmission WHERE dispatch_id = $1
+            """,
             dispatch);
 
     /// <summary>How many dispatches have not been acknowledged by a recipient.</summary>

@@ -31,16 +31,22 @@ public sealed class DirectoryDocumentTests : IDisposable
                 gateway with { Port = 65536 },
                 gateway with { Host = "" },
                 gateway with { TlsKeys = [] },
-                gateway with { TlsKeys = [new byte[31]] },
-                gateway with { TlsKeys = [Key(1), new byte[33]] },
+                gateway with { TlsKeys = [Key(0) with { Sha256 = new byte[31] }] },
+                gateway with { TlsKeys = [Key(1), Key(2) with { Sha256 = new byte[33] }] },
                 gateway with { TlsKeys = [null!] },
                 // One key is listed once, because it authenticates one gateway.
                 gateway with { TlsKeys = [Key(1), Key(1)] },
-                gateway with { LedgerKey = gateway.CosignerKey },
-                gateway with { CosignerKey = gateway.LedgerKey },
-                gateway with { LedgerKey = "" },
-                gateway with { CosignerKey = "a.test+00000000+AA==" },
-                gateway with { LedgerKey = otherLog.Verifier.ToString() },
+                Log(l => l with { Key = gateway.CosignerKey }),
+                Cosigner(gateway.LedgerKey),
+                Log(l => l with { Key = "" }),
+                Cosigner("a.test+00000000+AA=="),
+                Log(l => l with { Key = otherLog.Verifier.ToString() }),
+                Log(l => l with { To = Start.AddDays(1) }),
+                Log(l => l with { Number = 2 }),
+                gateway with { Ledgers = [] },
+                gateway with { Cosigners = [] },
+                gateway with { Ledgers = [gateway.Ledgers[0], gateway.Ledgers[0]] },
+                gateway with { TlsKeys = [Key(1) with { To = Start }] },
                 null!,
             })
         {
@@ -48,6 +54,10 @@ public sealed class DirectoryDocumentTests : IDisposable
         }
 
         Refused(directory with { Gateways = [gateway, gateway with { TlsKeys = [Key(7)] }] }, "gateway a.test");
+        GatewayRecord Log(Func<LedgerRecord, LedgerRecord> change) =>
+            gateway with { Ledgers = [change(gateway.Ledgers[0])] };
+        GatewayRecord Cosigner(string key) =>
+            gateway with { Cosigners = [gateway.Cosigners[0] with { Key = key }] };
         Refused(directory with { Gateways = [gateway, Second(gateway.TlsKeys[0])] }, "gateway b.test");
     }
 
@@ -56,6 +66,7 @@ public sealed class DirectoryDocumentTests : IDisposable
     {
         var directory = _samples.Directory();
         var agency = directory.Agencies[0];
+        var certificate = agency.Certificates[0];
         Taken(With(agency with { ValidTo = Start.AddTicks(1) }));
         Taken(With(agency with { Certificates = [] }));
         Taken(With(agency with { Parent = directory.Agencies[1].Id, Successor = directory.Agencies[1].Id }));
@@ -65,16 +76,19 @@ public sealed class DirectoryDocumentTests : IDisposable
             {
                 agency with { Id = Guid.Empty },
                 agency with { Id = directory.Agencies[1].Id },
-                agency with { Gateway = "b.test" },
+                agency with { Gateways = [new AgencyGateway("b.test", Start, null)] },
+                agency with { Gateways = [] },
+                agency with { Gateways = [agency.Gateways[0], new AgencyGateway("a.test", Start.AddDays(1), null)] },
+                agency with { Gateways = [agency.Gateways[0] with { To = Start }] },
                 agency with { ValidTo = Start },
                 agency with { ValidTo = Start.AddTicks(-1) },
                 agency with { Names = [] },
                 agency with { Names = [agency.Names[0], null!] },
-                agency with { Certificates = [agency.Certificates[0], null!] },
-                agency with { Certificates = [agency.Certificates[0], new("seal", agency.Certificates[0].Der)] },
-                agency with { Certificates = [new("sign", [.. agency.Certificates[0].Der, 0])] },
-                agency with { Certificates = [new("sign", agency.Certificates[0].Der[..^1])] },
-                agency with { Certificates = [new("sign", [])] },
+                agency with { Certificates = [certificate, null!] },
+                agency with { Certificates = [certificate, certificate with { Use = CertificateUse.Seal }] },
+                agency with { Certificates = [certificate with { Der = [.. certificate.Der, 0] }] },
+                agency with { Certificates = [certificate with { Der = certificate.Der[..^1] }] },
+                agency with { Certificates = [certificate with { Der = [] }] },
                 agency with { Capabilities = ["id-aes256-GCM", ""] },
                 agency with { Parent = Guid.NewGuid() },
                 agency with { Successor = Guid.NewGuid() },
@@ -237,14 +251,16 @@ public sealed class DirectoryDocumentTests : IDisposable
 
     private static DateTimeOffset Day(int n) => Start.AddDays(n);
 
-    private static byte[] Key(byte n) => [.. Enumerable.Repeat(n, 32)];
+    private static TlsKey Key(byte n) => new([.. Enumerable.Repeat(n, 32)], Start, null);
 
-    private GatewayRecord Second(byte[] tlsKey)
+    private GatewayRecord Second(TlsKey tlsKey)
     {
         using var log = _samples.Key(NoteKeyKind.Log, "b.test");
         using var cosigner = _samples.Key(NoteKeyKind.Cosigner, "b.test");
         return new GatewayRecord(
-            "b.test", "127.0.0.1", 2526, [tlsKey], log.Verifier.ToString(), cosigner.Verifier.ToString());
+            "b.test", "127.0.0.1", 2526, [tlsKey],
+            [new LedgerRecord(1, log.Verifier.ToString(), Start, null, null)],
+            [new CosignerRecord(cosigner.Verifier.ToString(), Start, null)]);
     }
 
     private static void Taken(DirectoryDocument document) =>

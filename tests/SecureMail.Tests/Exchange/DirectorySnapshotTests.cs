@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using SecureMail.Exchange;
 
 namespace SecureMail.Tests.Exchange;
@@ -84,19 +85,44 @@ public sealed class DirectorySnapshotTests : IDisposable
         var der = document.Agencies[0].Certificates[0].Der;
         var record = document.Agencies[0] with
         {
-            Certificates = [new("sign", der), new("encrypt", der), new("sign", der)],
+            Certificates =
+            [
+                new(CertificateUse.Dispatch, der, Start, Renamed),
+                new(CertificateUse.Encrypt, der, Start, null),
+                new(CertificateUse.Dispatch, der, Start, null) { RevokedAt = Ended },
+            ],
         };
         var agency = new Agency(record, Start);
-        (agency.SigningCertificates.Count, agency.EncryptionCertificates.Count).ShouldBe((2, 1));
-        agency.SigningCertificates[0].RawData.ShouldBe(der);
+        agency.CertificatesFor(CertificateUse.Encrypt).ShouldHaveSingleItem().HoldsAt(Ended).ShouldBeTrue();
+        var signing = agency.CertificatesFor(CertificateUse.Dispatch).ToList();
+        signing.ShouldAllBe(c => c.Is(X509CertificateLoader.LoadCertificate(der)));
+        foreach (
+            var (day, first, second) in new[]
+            {
+                (Start.AddTicks(-1), false, false),
+                (Start, true, true),
+                (Renamed.AddTicks(-1), true, true),
+                (Renamed, false, true),
+                (Ended.AddTicks(-1), false, true),
+                (Ended, false, false),
+            })
+        {
+            signing.Select(c => c.HoldsAt(day)).ShouldBe([first, second], $"{day}");
+        }
+
+        agency.CertificatesFor(CertificateUse.Receipt).ShouldBeEmpty();
 
         byte[] pin = [.. Enumerable.Repeat((byte)7, 32)];
-        var gateway = document.Gateways[0] with { TlsKeys = [new byte[32], pin] };
+        var gateway = document.Gateways[0] with
+        {
+            TlsKeys = [new TlsKey(new byte[32], Start, null), new TlsKey(pin, Start, Ended)],
+        };
         var snapshot = new DirectorySnapshot(document with { Gateways = [gateway] });
-        snapshot.FindGatewayByTlsKey(pin).ShouldBe(gateway);
-        snapshot.FindGatewayByTlsKey(new byte[32]).ShouldBe(gateway);
-        snapshot.FindGatewayByTlsKey([.. Enumerable.Repeat((byte)8, 32)]).ShouldBeNull();
-        snapshot.FindGatewayByTlsKey(pin.AsSpan(0, 31)).ShouldBeNull();
+        snapshot.FindGatewayByTlsKey(pin, Start).ShouldBe(gateway);
+        snapshot.FindGatewayByTlsKey(pin, Ended).ShouldBeNull();
+        snapshot.FindGatewayByTlsKey(new byte[32], Ended).ShouldBe(gateway);
+        snapshot.FindGatewayByTlsKey([.. Enumerable.Repeat((byte)8, 32)], Start).ShouldBeNull();
+        snapshot.FindGatewayByTlsKey(pin.AsSpan(0, 31), Start).ShouldBeNull();
         snapshot.FindGateway(WireSamples.Gateway).ShouldBe(gateway);
         snapshot.FindGateway("A.TEST").ShouldBeNull();
         (snapshot.Version, snapshot.Issued, snapshot.Gateways.Single()).ShouldBe((1, Start, gateway));

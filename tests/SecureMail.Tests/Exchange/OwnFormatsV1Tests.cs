@@ -115,6 +115,12 @@ public sealed class OwnFormatsV1Tests
             {
                 version = directory.Version,
                 issued = directory.Issued.ToUnixTimeSeconds(),
+                expires = directory.Expires?.ToUnixTimeSeconds(),
+                previous = directory.Previous is { } previous
+                    ? $"{previous.Version} {Convert.ToHexStringLower(previous.Sha256)}"
+                    : null,
+                publishers = directory.Publishers.Select(p => Convert.ToHexStringLower(SHA256.HashData(p))),
+                threshold = directory.Threshold,
                 agencies = directory.Agencies.Select(a =>
                     new
                     {
@@ -123,7 +129,7 @@ public sealed class OwnFormatsV1Tests
                         successor = a.Successor,
                         validFrom = a.ValidFrom.ToUnixTimeSeconds(),
                         validTo = a.ValidTo?.ToUnixTimeSeconds(),
-                        gateway = a.Gateway,
+                        gateways = a.Gateways.Select(g => Span(g, new() { ["name"] = g.Name })),
                         names = a.Names.Select(n =>
                             new
                             {
@@ -132,9 +138,16 @@ public sealed class OwnFormatsV1Tests
                                 address = n.Address,
                                 from = n.From.ToUnixTimeSeconds(),
                                 to = n.To?.ToUnixTimeSeconds(),
+                                revokedAt = (long?)null,
                             }),
                         certificates = a.Certificates.Select(c =>
-                            $"{c.Use} {Convert.ToHexStringLower(SHA256.HashData(c.Der))}"),
+                            Span(
+                                c,
+                                new()
+                                {
+                                    ["use"] = c.Use,
+                                    ["sha256"] = Convert.ToHexStringLower(SHA256.HashData(c.Der)),
+                                })),
                         capabilities = a.Capabilities,
                     }),
                 gateways = directory.Gateways.Select(g =>
@@ -143,11 +156,21 @@ public sealed class OwnFormatsV1Tests
                         name = g.Name,
                         host = g.Host,
                         port = g.Port,
-                        tlsKeys = g.TlsKeys.Select(Convert.ToHexStringLower),
-                        ledgerKey = g.LedgerKey,
-                        cosignerKey = g.CosignerKey,
+                        ledgers = g.Ledgers.Select(l =>
+                            Span(l, new() { ["number"] = l.Number, ["key"] = l.Key, ["reason"] = l.Reason })),
+                        cosigners = g.Cosigners.Select(c => Span(c, new() { ["key"] = c.Key })),
+                        tlsKeys = g.TlsKeys.Select(k =>
+                            Span(k, new() { ["sha256"] = Convert.ToHexStringLower(k.Sha256) })),
                     }),
             });
+    }
+
+    private static Dictionary<string, object?> Span(Dated dated, Dictionary<string, object?> what)
+    {
+        what["from"] = dated.From.ToUnixTimeSeconds();
+        what["to"] = dated.To?.ToUnixTimeSeconds();
+        what["revokedAt"] = dated.RevokedAt?.ToUnixTimeSeconds();
+        return what;
     }
 
     [Fact]

@@ -65,9 +65,10 @@ internal sealed class WireSamples : IDisposable
             DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(1));
         AgencyRecord Agency(int n) =>
             new(
-                Guid.Parse($"0192f000-0000-7000-8000-00000000010{n}"), null, null, Start, null, Gateway,
+                Guid.Parse($"0192f000-0000-7000-8000-00000000010{n}"), null, null, Start, null,
+                [new AgencyGateway(Gateway, Start, null)],
                 [new AgencyName($"H90.SL.10{n}", $"Đảng ủy xã số {n}", $"vanthu@xa{n}.test", Start, null)],
-                [new AgencyCertificate("sign", certificate.RawData)]);
+                [new AgencyCertificate(CertificateUse.Dispatch, certificate.RawData, Start, null)]);
         using var ledger = Key(NoteKeyKind.Log);
         using var cosigner = Key(NoteKeyKind.Cosigner);
         return new DirectoryDocument
@@ -78,8 +79,9 @@ internal sealed class WireSamples : IDisposable
             Gateways =
             [
                 new GatewayRecord(
-                    Gateway, "127.0.0.1", 2525, [new byte[32]], ledger.Verifier.ToString(),
-                    cosigner.Verifier.ToString()),
+                    Gateway, "127.0.0.1", 2525, [new TlsKey(new byte[32], Start, null)],
+                    [new LedgerRecord(1, ledger.Verifier.ToString(), Start, null, null)],
+                    [new CosignerRecord(cosigner.Verifier.ToString(), Start, null)]),
             ],
         };
     }

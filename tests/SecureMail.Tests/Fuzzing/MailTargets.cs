@@ -18,6 +18,8 @@ internal static class MailTargets
             Mutators = Text,
             Vectors = ["mail/*.eml"],
             Mutants = 3000,
+            // Four octets make a part, and its decoders take some kilobytes while it is read.
+            MaxAllocated = 32 << 20,
         };
 
     /// <summary>What is read is read again from what we write of it.</summary>

@@ -34,6 +34,7 @@ public sealed partial class VocabularyTests
         [typeof(TransmissionState)] = TransmissionState.All,
         [typeof(TransmissionKind)] = TransmissionKind.All,
         [typeof(ReceiptState)] = ReceiptState.All,
+        [typeof(CertificateUse)] = CertificateUse.All,
         [typeof(IncomingState)] = IncomingState.All,
         [typeof(MessageKind)] = MessageKind.All,
         [typeof(Disposition)] = Disposition.All,
@@ -87,6 +88,9 @@ public sealed partial class VocabularyTests
         ("SignatureFinding.cs", "INDETERMINATE"), // ETSI EN 319 102-1's indication
         ("PrivateCluster.cs", "peer"), // PostgreSQL's authentication method
         ("DestinationQueues.cs", "send"), // WorkKind.Send is this constant
+        ("EncryptCommand.cs", "encrypt"), // the name of the command
+        ("Program.cs", "encrypt"),
+        ("WireJson.cs", "FORMAT_CRITICAL_UNKNOWN"),
         ("WireJson.cs", "FORMAT_DAMAGED"), // the constants of ReasonCode are those of WireFormatException
         ("WireJson.cs", "FORMAT_NO_VERSION"),
         ("WireJson.cs", "FORMAT_TOO_LARGE"),
@@ -100,7 +104,8 @@ public sealed partial class VocabularyTests
     // Refusals that name what they are about, and those that are no reason of a dispatch or message.
     private static readonly string[] RefusalsWithArguments =
     [
-        "AGENCY_NEEDED", "AGENCY_UNKNOWN", "CANCEL_REASON", "CLOCK_SUSPECT", "DIRECTORY_ROLLBACK", "ERASURE_BUSY",
+        "AGENCY_NEEDED", "AGENCY_UNKNOWN", "CANCEL_REASON", "CLOCK_SUSPECT", "DIRECTORY_CONFLICT",
+        "DIRECTORY_ROLLBACK", "DIRECTORY_STEP", "ERASURE_BUSY",
         "ERASURE_DONE", "ERASURE_REASON", "ERASURE_UNKNOWN", "FIELD_INVALID", "NUMBER_CANCELLED", "NUMBER_ISSUED",
         "NUMBER_NOT_DRAWN", "NUMBER_TAKEN", "PEER_UNKNOWN", "RECIPIENT_SUCCEEDED", "RECIPIENT_UNKNOWN",
         "REGISTER_NOT_IN_INBOX", "REGISTER_UNKNOWN", "ROUTE_REFUSED", "SECRECY_UNKNOWN", "SENDER_NOT_HERE",

@@ -12,6 +12,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 EVENTS = ("ContentConsignment", "ContentConsignmentFailure", "RelayRejection")
 CAPABILITY = re.compile(r"[A-Za-z0-9-]{1,64}")
+CRITICAL = ("previous", "expires", "publishers", "threshold")
 
 
 class Refused(Exception):
@@ -28,10 +29,12 @@ def once(pairs):
     return dict(pairs)
 
 
-def load(octets, largest):
+def load(octets, largest, version=1, critical=()):
     need(len(octets) <= largest, "too large")
     value = json.loads(octets.decode("utf-8"), object_pairs_hook=once)
-    need(isinstance(value, dict) and value.get("v") == 1 and not isinstance(value.get("v"), bool), "version")
+    need(isinstance(value, dict) and value.get("v") == version and not isinstance(value.get("v"), bool), "version")
+    crit = value.get("crit")
+    need(crit is None or 1 <= len(crit) <= 32 and all(name in critical for name in crit), "critical")
     return value
 
 
@@ -157,30 +160,47 @@ def directory(path, publisher):
     made = openssl("cms", "-verify", "-binary", "-inform", "DER", "-in", path, "-certfile", publisher, "-CAfile", publisher,
                    "-nointern", "-purpose", "any", "-partial_chain", "-no_check_time")
     need(made.returncode == 0, "the publisher did not sign it")
-    value = load(made.stdout, 256 * 1024 * 1024)
+    value = load(made.stdout, 256 * 1024 * 1024, 2, CRITICAL)
     agencies, gateways = [], []
+    for g in value["gateways"]:
+        name = text(g["name"], 255, 1)
+        ledgers = [{"number": number(l["number"], 1, 2**31 - 1), "key": l["key"], "reason": l["reason"], **span(l)} for l in g["ledgers"]]
+        need(ledgers and [l["to"] is None for l in ledgers] == [False] * (len(ledgers) - 1) + [True], "the last ledger is open")
+        need(all(vkey_of(l["key"])[2] == 1 and vkey_of(l["key"])[0] in
+                 ([name] if l["number"] == 1 else []) + [f"{name}/ledger/{l['number']}"] for l in ledgers), "key of a ledger")
+        cosigners = [{"key": c["key"], **span(c)} for c in g["cosigners"]]
+        need(cosigners and all(vkey_of(c["key"])[2] == 4 for c in cosigners), "key of cosignatures")
+        gateways.append({"name": name, "host": text(g["host"], 255, 1), "port": number(g["port"], 1, 65535), "ledgers": ledgers,
+                         "cosigners": cosigners, "tlsKeys": [{"sha256": b64(k["sha256"], 32).hex(), **span(k)} for k in g["tlsKeys"]]})
     for a in value["agencies"]:
-        names = [{"code": text(n["code"], 30, 1), "name": text(n["name"], 200, 1), "address": text(n["address"], 254, 3),
-                  "from": time(n["from"]), "to": time(n["to"], nullable=True)} for n in a["names"]]
-        need(names, "an agency without a name")
+        names = [{"code": text(n["code"], 30, 1), "name": text(n["name"], 200, 1), "address": text(n["address"], 254, 3), **span(n)}
+                 for n in a["names"]]
+        served = [{"name": g["name"], **span(g)} for g in a["gateways"]]
+        need(names and served and all(g["name"] in [h["name"] for h in gateways] for g in served), "names or gateways of an agency")
         capabilities = a.get("capabilities")
         need(capabilities is None or 1 <= len(capabilities) <= 64 and all(CAPABILITY.fullmatch(c) for c in capabilities), "capabilities")
         certificates = []
         for c in a["certificates"]:
-            need(c["use"] in ("sign", "encrypt"), "use of a certificate")
+            need(re.fullmatch("[a-z]{1,20}", c["use"]), "use of a certificate")
             der = b64(c["der"])
             need(openssl("x509", "-inform", "DER", "-noout", stdin=der).returncode == 0, "a certificate that nobody reads")
-            certificates.append(f"{c['use']} {hashlib.sha256(der).hexdigest()}")
+            certificates.append({"use": c["use"], "sha256": hashlib.sha256(der).hexdigest(), **span(c)})
+        need(len({c["sha256"] for c in certificates}) == len(certificates), "one use a certificate")
         agencies.append({"id": uuid(a["id"]), "parent": uuid(a["parent"], nullable=True), "successor": uuid(a["successor"], nullable=True),
-                         "validFrom": time(a["validFrom"]), "validTo": time(a["validTo"], nullable=True), "gateway": text(a["gateway"], 255, 1),
+                         "validFrom": time(a["validFrom"]), "validTo": time(a["validTo"], nullable=True), "gateways": served,
                          "names": names, "certificates": certificates, "capabilities": capabilities})
-    for g in value["gateways"]:
-        need(vkey_of(g["ledgerKey"])[2] == 1 and vkey_of(g["cosignerKey"])[2] == 4, "kind of a key")
-        need(vkey_of(g["ledgerKey"])[0].startswith(g["name"]), "a ledger's key of another gateway")
-        gateways.append({"name": text(g["name"], 255, 1), "host": text(g["host"], 255, 1), "port": number(g["port"], 1, 65535),
-                         "tlsKeys": [b64(k, 32).hex() for k in g["tlsKeys"]], "ledgerKey": g["ledgerKey"], "cosignerKey": g["cosignerKey"]})
-    need(all(a["gateway"] in [g["name"] for g in gateways] for a in agencies), "an agency of a gateway that is not listed")
-    return {"version": number(value["version"], 1, 2**63 - 1), "issued": time(value["issued"]), "agencies": agencies, "gateways": gateways}
+    publishers = [hashlib.sha256(b64(p)).hexdigest() for p in value["publishers"]]
+    previous = value["previous"]
+    return {"version": number(value["version"], 1, 2**63 - 1), "issued": time(value["issued"]), "expires": time(value["expires"], nullable=True),
+            "previous": previous and f"{previous['version']} {b64(previous['sha256'], 32).hex()}", "publishers": publishers,
+            "threshold": number(value["threshold"], 1, max(len(publishers), 1)), "agencies": agencies, "gateways": gateways}
+
+
+def span(value):
+    """From when, until when, and from when withdrawn."""
+    dated = {"from": time(value["from"]), "to": time(value["to"], nullable=True), "revokedAt": time(value.get("revokedAt"), nullable=True)}
+    need(dated["to"] is None or dated["to"] > dated["from"], "order of times")
+    return dated
 
 
 def vkey_of(vkey):
