@@ -61,6 +61,9 @@ public static class ReasonCode
     /// <summary>A manifest or receipt has a newer version.</summary>
     public const string FormatVersionUnknown = WireFormatException.VersionUnknownCode;
 
+    /// <summary>A manifest names an action that this program does not know.</summary>
+    public const string ManifestAction = "MANIFEST_ACTION";
+
     /// <summary>The message is for the gateway's administrator.</summary>
     public const string ForPostmaster = "FOR_POSTMASTER";
 
@@ -235,6 +238,7 @@ public static class ReasonCode
         KeyAbsent,
         LedgerEvidence,
         LedgerFork,
+        ManifestAction,
         ManifestField,
         NoRecipient,
         NotADispatch,

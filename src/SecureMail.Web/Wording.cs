@@ -31,6 +31,15 @@ public static class Wording
         : bytes < 1024 * 1024 ? string.Create(CultureInfo.InvariantCulture, $"{bytes / 1024.0:0.#} KiB")
         : string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:0.#} MiB");
 
+    /// <param name="action">One of <see cref="SecureMail.Exchange.DispatchAction"/>.</param>
+    public static string Action(string action) => Catalogue.Text("Action." + action, Catalogue.Vietnamese);
+
+    /// <summary>An addressee with its code, and the unit or person whom the dispatch is for.</summary>
+    public static string Addressee(SecureMail.Exchange.Party party) =>
+        party.Attention is { } attention
+            ? $"{party.Name} ({party.Code}; {attention})"
+            : $"{party.Name} ({party.Code})";
+
     public static string Priority(int priority) => Catalogue.Priority(priority, Catalogue.Vietnamese);
 
     /// <summary>Both languages; a code without words is shown once.</summary>

@@ -109,11 +109,26 @@ internal sealed class Accept(
             DispatchId = dispatch,
             Issued = now,
             Sender = PartyOf(sender, now),
-            Recipients = [.. recipients.Where(r => r.Refusal is null).Select(r => PartyOf(r.Agency!, now))],
+            Recipients =
+            [
+                .. recipients.Where(r => r.Refusal is null).Select(r =>
+                    PartyOf(r.Agency!, now) with { Attention = submission.Attention.GetValueOrDefault(r.Code) }),
+            ],
             Fields = submission.Fields with { Number = number.ToString() },
             Documents = [.. documents.Select(d => d.Digest)],
             Salt = Commitment.NewSalt(),
+            Action = submission.Action,
+            RelatesTo = submission.RelatesTo,
+            Series = new SeriesName(series.Body, series.Type, series.Period),
+            DeliverAt = submission.DeliverAt,
+            // A reader of an earlier build would take a recall for a document.
+            Crit = submission.Action == DispatchAction.New ? null : ["action"],
         };
+        if (!DispatchAction.All.Contains(manifest.Action))
+        {
+            throw new SubmissionRefusedException(ReasonCode.FieldInvalid, "action");
+        }
+
         if (manifest.Validate() is { } field)
         {
             throw new SubmissionRefusedException(ReasonCode.FieldInvalid, field);

@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Policy;
 using SecureMail.Gateway.Words;
@@ -32,6 +33,18 @@ public sealed record Submission
 
     /// <summary>All fields but the number, which is empty here when the register is to give it.</summary>
     public required DispatchFields Fields { get; init; }
+
+    /// <summary>One of <see cref="DispatchAction"/>.</summary>
+    public string Action { get; init; } = DispatchAction.New;
+
+    /// <summary>The dispatches that the action is about.</summary>
+    public IReadOnlyList<RelatedDispatch>? RelatesTo { get; init; }
+
+    /// <summary>When a document of the urgency 4 must be with its addressees.</summary>
+    public DateTimeOffset? DeliverAt { get; init; }
+
+    /// <summary>By an addressee's code, its unit or person whom the dispatch is for.</summary>
+    public IReadOnlyDictionary<string, string> Attention { get; init; } = ReadOnlyDictionary<string, string>.Empty;
 
     /// <summary>Enumerated once, and each document is read before the next is asked for.</summary>
     public required IAsyncEnumerable<SubmittedDocument> Documents { get; init; }

@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -21,8 +22,14 @@ namespace SecureMail.Web.Api;
 /// <param name="Recipients">The addressees' codes.</param>
 /// <param name="Fields">Its number is empty where the register is to draw one under
 /// <paramref name="Notation"/>.</param>
+/// <param name="Action">One of <see cref="DispatchAction"/>.</param>
+/// <param name="RelatesTo">The dispatches that the action is about.</param>
+/// <param name="DeliverAt">When a document of the urgency 4 must be with its addressees.</param>
+/// <param name="Attention">By an addressee's code, its unit or person whom the dispatch is for.</param>
 public sealed record NewDispatch(
-    string Sender, IReadOnlyList<string> Recipients, DispatchFields Fields, string? Notation = null);
+    string Sender, IReadOnlyList<string> Recipients, DispatchFields Fields, string? Notation = null,
+    string Action = DispatchAction.New, IReadOnlyList<RelatedDispatch>? RelatesTo = null,
+    DateTimeOffset? DeliverAt = null, IReadOnlyDictionary<string, string>? Attention = null);
 
 /// <summary>
 /// <c>/api/v1/dispatches</c>. POST takes a dispatch as <c>multipart/form-data</c> (RFC 7578): first the part
@@ -106,6 +113,10 @@ public static class DispatchApi
             Number = asked.Fields.Number is { Length: > 0 } number ? number : null,
             Notation = asked.Notation,
             Fields = asked.Fields,
+            Action = asked.Action,
+            RelatesTo = asked.RelatesTo,
+            DeliverAt = asked.DeliverAt,
+            Attention = asked.Attention ?? ReadOnlyDictionary<string, string>.Empty,
             Documents = DocumentsAsync(reader, cancellationToken),
         };
     }

@@ -78,8 +78,12 @@ public sealed class OwnFormatsTests(PostgresFixture postgres) : IClassFixture<Po
                 IssuedAmount = 2,
                 Description = "Kèm phụ lục",
                 SignerInfo = new Signatory("Chánh Văn phòng", "Nguyễn Văn A"),
-                Priority = 1,
+                Priority = 4,
             },
+            Action = DispatchAction.Update,
+            RelatesTo = [new RelatedDispatch(Guid.Parse("0192f000-0000-7000-8000-00000000bbbb"), "35-CV/VPTU")],
+            DeliverAt = new DateTimeOffset(2026, 12, 1, 8, 0, 0, TimeSpan.FromHours(7)),
+            Attention = new Dictionary<string, string> { [TwoGateways.AnHoa] = "Đồng chí Bí thư" },
         };
         var dispatch = (await pair.A.Node.SubmitAsync(submission, CancellationToken.None)).DispatchId;
         await pair.A.OutgoingAsync(dispatch, d => d.Recipients.All(r => r.State == "acknowledged"));

@@ -32,6 +32,11 @@ public sealed class OwnFormatsV1Tests
             "manifest",
             new
             {
+                action = manifest.Action,
+                relatesTo = manifest.RelatesTo?.Select(r => $"{r.DispatchId} {r.Number}".Trim()),
+                series = manifest.Series is { } s ? $"{s.Body}|{s.Type}|{s.Period}" : null,
+                deliverAt = manifest.DeliverAt?.ToUnixTimeSeconds(),
+                approvals = (manifest.Approvals ?? []).Select(a => a.Capacity),
                 dispatchId = manifest.DispatchId,
                 issued = manifest.Issued.ToUnixTimeSeconds(),
                 sender = Of(manifest.Sender),
@@ -55,11 +60,14 @@ public sealed class OwnFormatsV1Tests
                         mediaType = d.MediaType,
                         length = d.Length,
                         sha256 = Convert.ToHexStringLower(d.Sha256),
+                        role = d.Role,
+                        copy = d.Copy,
                     }),
                 salt = Convert.ToHexStringLower(manifest.Salt),
             });
 
-        static object Of(Party party) => new { id = party.Id, code = party.Code, name = party.Name };
+        static object Of(Party party) =>
+            new { id = party.Id, code = party.Code, name = party.Name, attention = party.Attention };
     }
 
     [Fact]
@@ -82,6 +90,9 @@ public sealed class OwnFormatsV1Tests
                 digest = Convert.ToHexStringLower(receipt.Digest),
                 verdict = receipt.Verdict,
                 arrivalNumber = receipt.ArrivalNumber,
+                seq = receipt.Seq,
+                prior = receipt.Prior is { } prior ? Convert.ToHexStringLower(prior) : null,
+                state = receipt.State,
                 time = receipt.Time.ToUnixTimeSeconds(),
                 reason = receipt.Reason is { } r ? $"{r.Code}|{r.Vi}|{r.En}" : null,
                 ledger = Of(evidence),

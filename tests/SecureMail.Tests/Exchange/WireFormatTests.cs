@@ -63,10 +63,68 @@ public sealed class WireFormatTests : IDisposable
     [InlineData("/fields/issuedAmount", "-1", "MANIFEST_FIELD")]
     [InlineData("/fields/secrecy", "\"HƠI MẬT\"", "MANIFEST_FIELD")]
     [InlineData("/fields/issuedDate", "\"2026-02-30\"", "FORMAT_DAMAGED")]
+    [InlineData("/action", "\"burn\"", "MANIFEST_ACTION")]
+    [InlineData("/action", "null", "FORMAT_DAMAGED")]
+    [InlineData("/action", "\"recall\"", "MANIFEST_FIELD")]
+    [InlineData("/relatesTo", "[]", "MANIFEST_FIELD")]
+    [InlineData("/relatesTo", "[null]", "MANIFEST_FIELD")]
+    [InlineData(
+        "/relatesTo", "[{\"dispatchId\":\"00000000-0000-0000-0000-000000000000\",\"number\":null}]", "MANIFEST_FIELD")]
+    [InlineData(
+        "/relatesTo", "[{\"dispatchId\":\"0192f000-0000-7000-8000-00000000bbbb\",\"number\":\"?\"}]", "MANIFEST_FIELD")]
+    [InlineData("/series", "{\"body\":\"TU\",\"type\":\"HD\",\"period\":\"2026\"}", "MANIFEST_FIELD")]
+    [InlineData("/series", "{\"body\":\"VPTW\",\"type\":\"QĐ\",\"period\":\"2026\"}", "MANIFEST_FIELD")]
+    [InlineData("/series", "{\"body\":\"VPTW\",\"type\":\"HD\",\"period\":\"26\"}", "MANIFEST_FIELD")]
+    [InlineData("/deliverAt", "\"2026-11-22T08:00:00+07:00\"", "MANIFEST_FIELD")]
+    [InlineData("/approvals", "[]", "MANIFEST_FIELD")]
+    [InlineData("/approvals", "[null]", "MANIFEST_FIELD")]
+    [InlineData(
+        "/approvals",
+        "[{\"certificate\":\"AAAA\",\"capacity\":\"K/T\",\"digest\":\"AAAA\",\"time\":\"2026-11-22T08:00:00Z\"}]",
+        "MANIFEST_FIELD")]
+    [InlineData("/documents/0/role", "\"cover\"", "MANIFEST_FIELD")]
+    [InlineData("/documents/0/copy", "\"photo\"", "MANIFEST_FIELD")]
+    [InlineData("/recipients/0/attention", "\"\"", "MANIFEST_FIELD")]
+    [InlineData("/recipients/0/attention", "\"a\\nb\"", "MANIFEST_FIELD")]
+    [InlineData("/crit", "[\"tomorrow\"]", "FORMAT_CRITICAL_UNKNOWN")]
+    [InlineData("/crit", "[]", "FORMAT_DAMAGED")]
+    [InlineData("/crit", "\"action\"", "FORMAT_DAMAGED")]
     public void A_manifest_out_of_bounds_is_refused(string path, string value, string code)
     {
         var json = Encoding.UTF8.GetString(WireSamples.Manifest().ToBytes());
         Should.Throw<WireFormatException>(() => Manifest.Parse(Set(json, path, value))).Code.ShouldBe(code);
+    }
+
+    [Fact]
+    public void A_manifest_says_what_it_does_with_those_before_it()
+    {
+        var before = Guid.Parse("0192f000-0000-7000-8000-00000000bbbb");
+        var certificate = _samples.Directory().Agencies[0].Certificates[0].Der;
+        var manifest = WireSamples.Manifest();
+        var full = manifest with
+        {
+            Action = DispatchAction.Replace,
+            RelatesTo = [new RelatedDispatch(before, "035-HD/VPTW"), new RelatedDispatch(Guid.CreateVersion7())],
+            Series = new SeriesName("VPTW", "HD", "2025-10-16"),
+            DeliverAt = manifest.Issued.AddHours(2),
+            Approvals = [new Approval(certificate, "K/T", new byte[32], manifest.Issued)],
+            Crit = ["action", "deliverAt"],
+            Fields = manifest.Fields with { Priority = 4 },
+            Recipients = [manifest.Recipients[0] with { Attention = "Đồng chí Bí thư" }, manifest.Recipients[1]],
+            Documents = [manifest.Documents[0] with { Role = DocumentRole.Main, Copy = DocumentCopy.SaoY }],
+        };
+        var read = Manifest.Parse(full.ToBytes());
+        read.ToBytes().ShouldBe(full.ToBytes());
+        (read.Action, read.RelatesTo![0].Number, read.DeliverAt, read.Recipients[0].Attention).ShouldBe(
+            ("replace", "035-HD/VPTW", full.DeliverAt, "Đồng chí Bí thư"));
+        // One series for all types, as a congress has it.
+        Manifest.Parse((manifest with { Series = new SeriesName("VPTW", "", "2026") }).ToBytes());
+
+        // What an earlier build wrote is a document of its own.
+        var earlier = Encoding.UTF8.GetString(manifest.ToBytes())
+            .Replace(",\"action\":\"new\"", "", StringComparison.Ordinal);
+        earlier.ShouldNotContain("action");
+        Manifest.Parse(Encoding.UTF8.GetBytes(earlier)).Action.ShouldBe(DispatchAction.New);
     }
 
     [Theory]

@@ -193,6 +193,7 @@ public sealed partial class VocabularyTests
             .. Keys("Direction", RegisterDirection.All),
             .. Keys("NumberState", NumberState.All),
             .. Keys("Work", WorkKind.All),
+            .. Keys("Action", DispatchAction.All),
             .. Keys("WorkState", WorkState.All),
             .. Keys("Job", JobKind.All),
             .. Keys("JobState", JobState.All),

@@ -5,7 +5,7 @@ usage: read.py manifest|receipt|directory|evidence FILE [VKEY | PUBLISHER.pem]
 Prints what it read as one JSON object. Exit 1 and one line: the file is not of the format, or does not verify.
 evidence takes the sender's verifier key, receipt the recipient's, directory the publisher's certificate.
 """
-import base64, hashlib, json, os, re, subprocess, sys, tempfile
+import base64, hashlib, json, os, re, subprocess, sys, tempfile, unicodedata
 from datetime import date, datetime
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -13,6 +13,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 EVENTS = ("ContentConsignment", "ContentConsignmentFailure", "RelayRejection")
 CAPABILITY = re.compile(r"[A-Za-z0-9-]{1,64}")
 CRITICAL = ("previous", "expires", "publishers", "threshold")
+STATES = {"arrived": EVENTS[0], "registered": EVENTS[0], "held": EVENTS[1], "returned": EVENTS[2], "destroyed": EVENTS[2]}
+ACTIONS = ("new", "recall", "update", "replace", "correct")
 
 
 class Refused(Exception):
@@ -86,7 +88,8 @@ def day(value):
 
 
 def party(value):
-    return {"id": uuid(value["id"]), "code": text(value["code"], 30, 1), "name": text(value["name"], 200, 1)}
+    return {"id": uuid(value["id"]), "code": text(value["code"], 30, 1), "name": text(value["name"], 200, 1),
+            "attention": line(value.get("attention"), 200, 1, nullable=True)}
 
 
 def document(value):
@@ -94,11 +97,13 @@ def document(value):
     need(not re.search(r"[/\\]", name) and name not in (".", ".."), "name of a document")
     media = line(value["mediaType"], 127, 1)
     need(re.match(r"[!#-'*+.0-9A-Z^-z|~-]+/[!#-'*+.0-9A-Z^-z|~-]+", media), "media type")
-    return {"name": name, "mediaType": media, "length": number(value["length"], 0, 2**63 - 1), "sha256": b64(value["sha256"], 32).hex()}
+    need(value.get("role") in (None, "main", "attachment") and value.get("copy") in (None, "sao-y", "sao-luc", "trich-sao"), "role or copy")
+    return {"name": name, "mediaType": media, "length": number(value["length"], 0, 2**63 - 1), "sha256": b64(value["sha256"], 32).hex(),
+            "role": value.get("role"), "copy": value.get("copy")}
 
 
 def manifest(octets):
-    value = load(octets, 2 * 1024 * 1024)
+    value = load(octets, 2 * 1024 * 1024, critical=("action", "relatesTo", "series", "deliverAt", "approvals"))
     fields = value["fields"]
     parts = re.fullmatch(r"([0-9]{1,11})[-/](.{1,30})", line(fields["number"], 42, 1))
     need(parts, "number and notation")
@@ -108,7 +113,21 @@ def manifest(octets):
     need(1 <= len(recipients) <= 20_000 and len({p["id"] for p in recipients}) == len(recipients), "recipients")
     need(1 <= len(documents) <= 500 and len({d["name"] for d in documents}) == len(documents), "documents")
     signer = fields.get("signerInfo")
+    action, related, series = value.get("action", "new"), value.get("relatesTo"), value.get("series")
+    need(action in ACTIONS and (related is None or 1 <= len(related) <= 16) and (action == "new" or related), "action")
+    need(value.get("deliverAt") is None or fields["priority"] == 4, "deliverAt")
+    if series:
+        between = "/" if "-" in fields["number"][len(parts[1]):len(parts[1]) + 1] else "-"
+        kind, slash, body = re.sub(" ", "", unicodedata.normalize("NFC", parts[2])).upper().partition(between)
+        kind, body = (kind, body) if slash else ("", kind)
+        need(series["body"] == body and series["type"] in ("", kind) and re.fullmatch(r"\d{4}(-\d\d-\d\d)?", series["period"]), "series")
     return {
+        "action": action,
+        "relatesTo": related and [f"{uuid(r['dispatchId'])} {r['number'] or ''}".strip() for r in related],
+        "series": series and f"{series['body']}|{series['type']}|{series['period']}",
+        "deliverAt": time(value.get("deliverAt"), nullable=True),
+        "approvals": [f"{hashlib.sha256(b64(a['certificate'])).hexdigest()} {text(a['capacity'], 20, 1)} {b64(a['digest'], 32).hex()} {time(a['time'])}"
+                      for a in value.get("approvals") or []],
         "dispatchId": uuid(value["dispatchId"]),
         "issued": time(value["issued"]),
         "sender": party(value["sender"]),
@@ -137,6 +156,8 @@ def receipt(octets, vkey):
     if reason is not None:
         need(NAME.fullmatch(reason["code"]), "code of the reason")
         text(reason["vi"], 1000), text(reason["en"], 1000)
+    state = value.get("state")
+    need(state is None or STATES.get(state) == value["event"] and (state == "registered") == (value["arrivalNumber"] is not None), "state")
     return {
         "dispatchId": uuid(value["dispatchId"]),
         "sender": uuid(value["sender"]),
@@ -145,6 +166,9 @@ def receipt(octets, vkey):
         "digest": b64(value["digest"], 32).hex(),
         "verdict": value["verdict"],
         "arrivalNumber": number(value["arrivalNumber"], 1, 2**31 - 1, nullable=True),
+        "seq": number(value.get("seq"), 1, 10_000, nullable=True),
+        "prior": value.get("prior") and b64(value["prior"], 32).hex(),
+        "state": state,
         "time": time(value["time"]),
         "reason": reason and f"{reason['code']}|{reason['vi']}|{reason['en']}",
         "ledger": evidence_object(b64(value["ledger"]), vkey),
