@@ -3,10 +3,12 @@ using System.Security.Cryptography.X509Certificates;
 using Npgsql;
 using SecureMail.Cms;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Directories;
 
@@ -21,6 +23,7 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
     internal static readonly Guid GatewayItself = Guid.Empty;
 
     private volatile DirectorySnapshot? _current;
+    private volatile VersionDigest? _digest;
 
     /// <summary>The snapshot that was in force when last asked; null before the first time. For questions that cannot
     /// wait, such as a TLS handshake.</summary>
@@ -45,6 +48,21 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         var snapshot = new DirectorySnapshot(await ReadAsync(document!, cancellationToken));
         _current = snapshot;
         return snapshot;
+    }
+
+    /// <summary>SHA-256 of a version as it was imported; null where it was not.</summary>
+    internal async Task<byte[]?> DigestOfAsync(long version, CancellationToken cancellationToken)
+    {
+        if (_digest is { } known && known.Version == version)
+        {
+            return known.Sha256;
+        }
+
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        var digest = await connection.ScalarAsync<byte[]?>(
+            "SELECT sha256 FROM gateway.directory WHERE version = @version", new { version }, cancellationToken);
+        _digest = digest is null ? null : new VersionDigest(version, digest);
+        return digest;
     }
 
     /// <summary>Takes a new version. The same file again changes nothing.</summary>
@@ -79,6 +97,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
                 await transaction.ExecuteAsync(
                     "INSERT INTO gateway.directory (version, document, sha256) VALUES (@Version, @signed, @digest)",
                     new { document.Version, signed, digest }, cancellationToken);
+                // Quarantined messages may wait for what this version says.
+                await WorkQueue.MakeTimerDueAsync(transaction, WorkKind.Arrivals, cancellationToken);
                 await StoredLedger.AppendAsync(
                     transaction,
                     new LedgerEntry
@@ -107,6 +127,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
         return await connection.ScalarAsync<byte[]?>(
             "SELECT document FROM gateway.directory ORDER BY version DESC LIMIT 1", null, cancellationToken);
     }
+
+    private sealed record VersionDigest(long Version, byte[] Sha256);
 
     private async Task<DirectoryDocument> ReadAsync(byte[] signed, CancellationToken cancellationToken)
     {
