@@ -144,6 +144,44 @@ public sealed class ValidatedAgainTests(PostgresFixture postgres) : IClassFixtur
     }
 
     [Fact]
+    public async Task A_key_that_comes_later_opens_what_waited_for_it()
+    {
+        await using var pair = await TwoGateways.StartAsync(
+            postgres, changeB: o => o with { IndeterminateFor = TimeSpan.Zero });
+        await pair.ListeningAsync();
+        // Encrypted to a key that the directory does not list for the addressee yet.
+        var message = await SharedPair.DeliverAsync(
+            pair, await new TestDispatch(pair) { EncryptTo = [TwoGateways.BinhMinh] }.MakeAsync());
+        (message.Verdict, message.Disposition).ShouldBe(("indeterminate", Disposition.Quarantine));
+        (await pair.B.Probe.Incoming.AwaitsAsync(message.Id)).ShouldBe(AwaitedArrival.Key);
+
+        var document = await TestDirectory.ReadAsync(await pair.PublishAsync(2));
+        var other = document.Agencies.Single(a => a.Names[0].Code == TwoGateways.BinhMinh)
+            .Certificates.First(c => c.Use == "encrypt");
+        await pair.B.Node.Directory.ImportAsync(
+            await TestDirectory.SignAsync(
+                document.With(TwoGateways.AnHoa, a => a with { Certificates = [.. a.Certificates, other] })),
+            CancellationToken.None);
+        await pair.B.IncomingAsync(m => m.Id == message.Id && m.Disposition == Disposition.Inbox);
+    }
+
+    [Fact]
+    public async Task What_a_person_had_destroyed_is_not_validated_again()
+    {
+        await using var pair = await TwoGateways.StartAsync(postgres);
+        await pair.ListeningAsync();
+        var renewed = TestSigners.Unlisted(ProvinceAddress);
+        var message = await SharedPair.DeliverAsync(
+            pair, await new TestDispatch(pair) { Signer = renewed }.MakeAsync());
+        await pair.B.Node.Erasure.EraseIncomingAsync(
+            message.Id, "Thử", "Chánh Văn phòng", TestActor.VanThu, CancellationToken.None);
+        await ImportAsync(pair, 2, renewed.Certificate);
+        await LookedAsync(pair);
+        (await pair.B.Probe.Incoming.BasesAsync(message.Id)).Count.ShouldBe(1);
+        (await pair.B.Probe.Incoming.CountAsync(disposition: Disposition.Quarantine)).ShouldBe(1);
+    }
+
+    [Fact]
     public async Task An_older_list_is_no_arrival_and_ten_thousand_messages_are_taken_batch_by_batch()
     {
         var owner = await postgres.CreateMigratedDatabaseAsync();
