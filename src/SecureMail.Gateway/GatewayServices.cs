@@ -121,6 +121,7 @@ public static class GatewayServices
             .AddSingleton<IncomingValidator>()
             .AddSingleton<PeerEvidence>()
             .AddSingleton<PeerAlarms>()
+            .AddSingleton<Arrivals>()
             .AddSingleton<WaitingRule>()
             .AddSingleton<AcceptancePolicy>()
             .AddSingleton<Acknowledge>()

@@ -1,9 +1,11 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SecureMail.Exchange;
 using SecureMail.Gateway.Clock;
 using SecureMail.Gateway.Health;
 using SecureMail.Gateway.Inbound;
 using SecureMail.Gateway.Keys;
+using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Telemetry;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Storage;
@@ -78,6 +80,79 @@ internal sealed class InboundFlow(
         {
             InboundLog.Waits(logger, received.Id, e.Code);
             return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+
+    /// <summary>Work of <see cref="WorkKind.ValidateAgain"/>: quarantined → inbox, over the received bytes as of their
+    /// reception.</summary>
+    public async Task<WorkOutcome> ValidateAgainAsync(WorkItem item, CancellationToken cancellationToken)
+    {
+        if (await ReceivedMessage.LoadAgainAsync(database, item.Subject, cancellationToken) is not { } received)
+        {
+            return await item.DropAsync(database.Source, cancellationToken);
+        }
+
+        try
+        {
+            if (item.ActedAt is { } acted)
+            {
+                keys.PersonActed(acted);
+            }
+
+            await using var validated = await validator.ValidateAsync(received, cancellationToken);
+            if (waiting.MustWait(validated))
+            {
+                InboundLog.Waits(logger, received.Id, waiting.ReasonOf(validated));
+                return new WorkOutcome.Snooze(waiting.AskAgainAfter(validated), waiting.ReasonOf(validated));
+            }
+
+            // The commit is the delivery. Before it a crash validates again; after it the message waits for nothing
+            // that came. The row is locked, so that a person's decision made meanwhile stands.
+            var (disposition, isWeakened) = await database.Source.InTransactionAsync(
+                "inbound.validated-again",
+                async transaction =>
+                {
+                    validated.Bytes.ReadIn(transaction);
+                    var outcome = await RecordAgainAsync(transaction, validated, cancellationToken);
+                    await item.CompleteAsync(transaction, cancellationToken);
+                    return outcome;
+                },
+                cancellationToken);
+            if (disposition is not null)
+            {
+                InboundLog.ValidatedAgain(logger, received.Id, validated.Verdict.ToString(), disposition);
+            }
+
+            if (isWeakened)
+            {
+                InboundLog.Weakened(logger, received.AgencyId, received.Id);
+            }
+
+            return new WorkOutcome.Done();
+        }
+        catch (KeyUnavailableException e)
+        {
+            InboundLog.Waits(logger, received.Id, e.Code);
+            return e.NeedsPerson ? new WorkOutcome.Hold(e.Code) : new WorkOutcome.Retry(e.Code);
+        }
+    }
+
+    private async Task<(string? Disposition, bool IsWeakened)> RecordAgainAsync(
+        NpgsqlTransaction transaction, ValidatedMessage validated, CancellationToken cancellationToken)
+    {
+        switch (await IncomingTable.LockAsync(transaction, validated.Received.Id, cancellationToken))
+        {
+            case { Disposition: Disposition.Quarantine, Awaits: not null, IsErased: false } row:
+                var decided = await policy.DecideAsync(transaction, validated, cancellationToken);
+                return await recorder.RecordAgainAsync(transaction, decided, row, cancellationToken);
+            case { Disposition: Disposition.Inbox, IsErased: false, Manifest: not null } row
+                when row.Verdict == FindingJson.Name(Verdict.Valid)
+                    && validated.Findings.Any(f => f.SubIndication == SubIndication.RevokedNoPoe):
+                await recorder.RecordRevokedAsync(transaction, validated, row, cancellationToken);
+                InboundLog.Alarm(logger, AlarmKind.RevokedBeforeReception, validated.Received.Peer);
+                return (Disposition.Inbox, false);
+            default:
+                return (null, false);
         }
     }
 

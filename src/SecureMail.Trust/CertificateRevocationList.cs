@@ -1,5 +1,6 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography;
+using System.Text;
 using SecureMail.Cms;
 
 namespace SecureMail.Trust;
@@ -42,9 +43,13 @@ internal sealed class CertificateRevocationList
     private bool _caOnly;
     private List<byte[]>? _pointNames;
     private byte[]? _digest;
+    private readonly ReadOnlyMemory<byte> _encoded;
+    private ReadOnlyMemory<byte> _point;
 
-    private CertificateRevocationList(ReadOnlyMemory<byte> tbs, ReadOnlyMemory<byte> algorithm, byte[] signature)
+    private CertificateRevocationList(
+        ReadOnlyMemory<byte> encoded, ReadOnlyMemory<byte> tbs, ReadOnlyMemory<byte> algorithm, byte[] signature)
     {
+        _encoded = encoded;
         _tbs = tbs;
         _signature = signature;
         _algorithm = SignatureAlgorithm.TryRead(algorithm);
@@ -85,6 +90,21 @@ internal sealed class CertificateRevocationList
 
     public DateTimeOffset? NextUpdate { get; }
 
+    /// <summary>The list in brief: what tells it from others, and which lists it replaces.</summary>
+    public RevocationListDigest ToDigest()
+    {
+        using var scope = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        scope.AppendData(SHA256.HashData(Encoding.UTF8.GetBytes(Issuer.Key)));
+        scope.AppendData(SHA256.HashData(_point.Span));
+        scope.AppendData([_delta ? (byte)1 : (byte)0]);
+        return new RevocationListDigest(SHA256.HashData(_encoded.Span), scope.GetHashAndReset(), ThisUpdate);
+    }
+
+    /// <summary>Since when the list says that a certificate of its issuer is revoked; null where it does not. Nothing
+    /// of the list's own signature is verified.</summary>
+    public DateTimeOffset? RevokedSince(ParsedCertificate certificate) =>
+        _unusable || !Covers(certificate) ? null : _entries?.RevokedSince(certificate.SerialBytes.Span);
+
     /// <summary>Reads a CRL in DER; null when it is malformed.</summary>
     public static CertificateRevocationList? TryRead(ReadOnlyMemory<byte> encoded)
     {
@@ -95,7 +115,7 @@ internal sealed class CertificateRevocationList
             outer.ThrowIfNotEmpty();
             var tbs = sequence.ReadEncodedValue();
             var algorithm = sequence.ReadEncodedValue();
-            return new CertificateRevocationList(tbs, algorithm, SignatureBits.ReadBytes(sequence));
+            return new CertificateRevocationList(encoded, tbs, algorithm, SignatureBits.ReadBytes(sequence));
         }
         catch (AsnContentException)
         {
@@ -190,6 +210,7 @@ internal sealed class CertificateRevocationList
 
             if (oid == IssuingDistributionPoint)
             {
+                _point = value;
                 ReadScope(new AsnReader(value, AsnEncodingRules.DER).ReadSequence());
             }
             else if (oid == DeltaIndicator)

@@ -13,6 +13,7 @@ public sealed class TrustMaterial
     private readonly Dictionary<string, List<ParsedCertificate>> _anchorsBySubject;
     private readonly Dictionary<string, List<ParsedCertificate>> _intermediatesBySubject;
     private readonly Dictionary<string, List<CertificateRevocationList>> _crlsByIssuer;
+    private readonly Lazy<IReadOnlyList<RevocationListDigest>> _crls;
 
     /// <summary>
     /// Makes trust material of objects in memory. A certificate or CRL that is malformed is left out, because it cannot
@@ -41,6 +42,7 @@ public sealed class TrustMaterial
         _intermediatesBySubject = Index(intermediates, c => c.Subject.Key);
         _crlsByIssuer = Index(crls, c => c.Issuer.Key);
         CrlCount = crls.Count;
+        _crls = new(() => [.. crls.Select(c => c.ToDigest()).OrderBy(c => Convert.ToHexString(c.Sha256))]);
     }
 
     /// <summary>The trust anchors that were accepted.</summary>
@@ -51,6 +53,16 @@ public sealed class TrustMaterial
 
     /// <summary>The number of CRLs that were accepted.</summary>
     public int CrlCount { get; }
+
+    /// <summary>The CRLs that were accepted, in the order of their digests.</summary>
+    public IReadOnlyList<RevocationListDigest> Crls => _crls.Value;
+
+    /// <summary>Since when a CRL at hand says that a certificate is revoked; null where none does. The signature of the
+    /// CRL is not verified: whoever needs a proof validates again.</summary>
+    public DateTimeOffset? RevokedSince(X509Certificate2 certificate) =>
+        ParsedCertificate.TryRead(certificate) is { } parsed
+            ? CrlsOf(parsed.Issuer).Select(c => c.RevokedSince(parsed)).Min()
+            : null;
 
     /// <summary>
     /// Reads files in PEM or DER, and SignedData with certificates or CRLs (<c>.p7b</c>). If a path is a folder, every

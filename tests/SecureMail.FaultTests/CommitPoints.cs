@@ -43,6 +43,8 @@ internal static class CommitPoints
             ["inbound.receive"] = BothReceiveAsync,
             ["inbound.record"] = BothReceiveAsync,
             ["inbound.validation-failed"] = PoisonMailAsync,
+            ["inbound.arrivals"] = RenewedAsync,
+            ["inbound.validated-again"] = RenewedAsync,
             ["receipt.answer"] = run => ExchangeAsync(run, visitA: false),
 
             // The queue and the ledger.
@@ -549,6 +551,26 @@ internal static class CommitPoints
         run.B.Run();
         await run.VisitAsync(run.A);
         await Outcome.NothingLeftAsync(run.A, run.B);
+    }
+
+    /// <summary>B's directory does not list the sender's certificates until the dispatch lies in quarantine.</summary>
+    private static async Task RenewedAsync(FaultRun run)
+    {
+        await run.OpenAsync();
+        var full = await TestDirectory.ReadAsync(await run.Pair.PublishAsync(3));
+        var without = full.With(TwoGateways.Province, a => a with
+        {
+            Certificates = [.. a.Certificates.Where(c => c.Use == "encrypt")],
+        });
+        await run.B.Node.Directory.ImportAsync(
+            await TestDirectory.SignAsync(without with { Version = 2 }), CancellationToken.None);
+        run.A.Run();
+        var dispatch = await run.SubmitAsync();
+        var visit = run.VisitAsync(run.B);
+        await run.B.IncomingAsync(m => m.Disposition == Disposition.Quarantine);
+        await run.B.Node.Directory.ImportAsync(await TestDirectory.SignAsync(full), CancellationToken.None);
+        await visit;
+        await run.DeliveredOnceAsync(dispatch);
     }
 
     private static async Task PoisonMailAsync(FaultRun run)

@@ -10,6 +10,7 @@ using SecureMail.Gateway.Words;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 using SecureMail.Storage;
+using SecureMail.Storage.Queue;
 
 namespace SecureMail.Gateway.Directories;
 
@@ -122,6 +123,8 @@ public sealed class DirectoryStore(NpgsqlDataSource database, X509Certificate2? 
                         digest,
                         setsPublishers = !PublishersOf(document).IsSameAs(publishers.Next),
                     }, cancellationToken);
+                // Quarantined messages may wait for what this version says.
+                await WorkQueue.MakeTimerDueAsync(transaction, WorkKind.Arrivals, cancellationToken);
                 await StoredLedger.AppendAsync(
                     transaction,
                     new LedgerEntry

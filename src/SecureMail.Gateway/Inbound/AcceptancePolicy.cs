@@ -5,6 +5,7 @@ using SecureMail.Gateway.Registers;
 using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.Mail.Mime;
+using SecureMail.Trust;
 
 namespace SecureMail.Gateway.Inbound;
 
@@ -21,11 +22,20 @@ internal sealed record DecidedMessage(
     ValidatedMessage Validated, string Kind, string Disposition, string? Reason, Agency? Sender, Manifest? Manifest,
     Receipt? Receipt, IReadOnlyList<MimePart> Documents, Guid? FirstIncoming)
 {
+    /// <summary>What a quarantined message waits for; null: no arrival can cure it.</summary>
+    public Awaited? Awaits { get; init; }
+
     public bool IsDuplicate => FirstIncoming is not null;
 
     /// <summary>Whether a person must look at the sender, and not only at the message.</summary>
     public bool RaisesAlarm => Reason is ReasonCode.LedgerFork or ReasonCode.ContentConflict;
 }
+
+/// <summary>What a quarantined message waits for.</summary>
+/// <param name="Arrival">One of <see cref="AwaitedArrival"/>.</param>
+/// <param name="Mark">By what it was decided: the version of the directory, or the size of the checkpoint that no proof
+/// joins. Null: by nothing that is known to have been in force, so that it is validated again once.</param>
+internal sealed record Awaited(string Arrival, long? Mark);
 
 /// <summary>
 /// Validated → decided: is the message for us, is it new, does it say what was signed, does the sender's ledger stand
@@ -42,6 +52,10 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
     public async Task<DecidedMessage> DecideAsync(
         NpgsqlTransaction transaction, ValidatedMessage validated, CancellationToken cancellationToken)
     {
+        // Taken in first, whatever becomes of the message.
+        var ledger = validated.Evidence is { } brought
+            ? await evidence.TakeInAsync(transaction, validated, brought, cancellationToken)
+            : new LedgerStanding(ReasonCode.LedgerEvidence, null);
         if (validated.Received.IsForPostmaster)
         {
             return Quarantine(validated, ReasonCode.ForPostmaster);
@@ -49,7 +63,7 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
 
         if (VerdictPolicy.Of(validated.Verdict, deadlinePassed: true) != VerdictOutcome.Accept)
         {
-            return Quarantine(validated, ReasonCode.Of(validated.Verdict));
+            return Quarantine(validated, ReasonCode.Of(validated.Verdict)) with { Awaits = AwaitsOf(validated) };
         }
 
         try
@@ -59,9 +73,9 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
                 {
                     ContentType.MediaType: "multipart/mixed",
                     Children: [{ ContentType.MediaType: Manifest.MediaType } first, ..] children
-                } => await DispatchAsync(transaction, validated, first, [.. children.Skip(1)], cancellationToken),
-                { ContentType.MediaType: "multipart/report" } report => await ReceiptAsync(
-                    transaction, validated, report, cancellationToken),
+                } => await DispatchAsync(
+                    transaction, validated, ledger, first, [.. children.Skip(1)], cancellationToken),
+                { ContentType.MediaType: "multipart/report" } report => DecideReceipt(validated, ledger, report),
                 _ => Quarantine(validated, ReasonCode.NotADispatch),
             };
         }
@@ -75,25 +89,25 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
         }
     }
 
-    private async Task<DecidedMessage> DispatchAsync(
-        NpgsqlTransaction transaction, ValidatedMessage validated, MimePart first, IReadOnlyList<MimePart> documents,
-        CancellationToken cancellationToken)
+    private static async Task<DecidedMessage> DispatchAsync(
+        NpgsqlTransaction transaction, ValidatedMessage validated, LedgerStanding ledger, MimePart first,
+        IReadOnlyList<MimePart> documents, CancellationToken cancellationToken)
     {
         var manifest = Manifest.Parse(ManifestAgreement.ReadPart(first, Manifest.MaxBytes));
         if (
             SenderBinding.Find(validated, manifest.Sender.Id, CertificateUse.Dispatch, out var unbound)
             is not { } sender)
         {
-            return Quarantine(validated, unbound);
+            return Quarantine(validated, unbound) with { Awaits = NewerDirectory(validated) };
         }
 
         DecidedMessage Decide(string disposition, string? reason, Guid? firstIncoming = null) =>
             new(validated, MessageKind.Dispatch, disposition, reason, sender, manifest, null, documents, firstIncoming);
 
         var agency = validated.Received.AgencyId;
-        if (await evidence.ObserveAsync(transaction, validated, sender, cancellationToken) is { } unproven)
+        if (PeerEvidence.OfSender(ledger, validated, sender) is { Reason: { } unproven } standing)
         {
-            return Decide(Disposition.Quarantine, unproven);
+            return Decide(Disposition.Quarantine, unproven) with { Awaits = standing.Awaits };
         }
 
         // The sender's ledger must commit to these very bytes. The salt is inside the signature, the commitment in the
@@ -132,9 +146,7 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
             : Decide(Disposition.Quarantine, ReasonCode.DocumentsDiffer);
     }
 
-    private async Task<DecidedMessage> ReceiptAsync(
-        NpgsqlTransaction transaction, ValidatedMessage validated, MimePart report,
-        CancellationToken cancellationToken)
+    private static DecidedMessage DecideReceipt(ValidatedMessage validated, LedgerStanding ledger, MimePart report)
     {
         var part = report.Children.FirstOrDefault(c => c.ContentType.MediaType == Receipt.MediaType);
         if (MailReport.Read(report) is null || part is null)
@@ -150,15 +162,29 @@ internal sealed class AcceptancePolicy(PeerEvidence evidence)
 
         if (SenderBinding.Find(validated, receipt.Recipient, CertificateUse.Receipt, out var unbound) is not { } signer)
         {
-            return Quarantine(validated, unbound);
+            return Quarantine(validated, unbound) with { Awaits = NewerDirectory(validated) };
         }
 
-        var unproven = await evidence.ObserveAsync(transaction, validated, signer, cancellationToken);
+        var standing = PeerEvidence.OfSender(ledger, validated, signer);
         // A receipt of a gateway whose ledger was rewritten is quarantined like every message of it.
         return new(
-            validated, MessageKind.Receipt, unproven is null ? Disposition.Inbox : Disposition.Quarantine, unproven,
-            signer, null, receipt, [], null);
+            validated, MessageKind.Receipt, standing.Reason is null ? Disposition.Inbox : Disposition.Quarantine,
+            standing.Reason, signer, null, receipt, [], null)
+        {
+            Awaits = standing.Awaits,
+        };
     }
+
+    /// <summary>What may give a verdict to a message that has none. What is missing in the message itself does not
+    /// come.</summary>
+    private static Awaited? AwaitsOf(ValidatedMessage validated) =>
+        validated.Verdict != Verdict.Indeterminate ? null
+        : validated.Findings.Any(f => f.SubIndication == SubIndication.TryLater) ? new(AwaitedArrival.Revocation, null)
+        : validated.Findings.Count == 0 ? new(AwaitedArrival.Key, null)
+        : null;
+
+    private static Awaited NewerDirectory(ValidatedMessage validated) =>
+        new(AwaitedArrival.Directory, validated.Directory.Version);
 
     private static async Task<bool> IsSecrecyRefusedAsync(
         NpgsqlTransaction transaction, Guid agency, string mark, CancellationToken cancellationToken)

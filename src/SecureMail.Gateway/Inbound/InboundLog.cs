@@ -18,6 +18,9 @@ internal static partial class InboundLog
         "Message {Incoming} cannot be validated, however often it is tried; quarantined: {Reason}")]
     public static partial void ValidationFailed(ILogger logger, Guid incoming, string reason);
 
+    [LoggerMessage(1307, LogLevel.Information, "Message {Incoming} validated again {Verdict}, now in {Place}")]
+    public static partial void ValidatedAgain(ILogger logger, Guid incoming, string verdict, string place);
+
     [LoggerMessage(1304, LogLevel.Warning, "The receipt for {Incoming} waits: {Reason}")]
     public static partial void ReceiptWaits(ILogger logger, Guid incoming, string reason);
 

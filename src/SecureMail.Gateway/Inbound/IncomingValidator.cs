@@ -46,6 +46,9 @@ internal sealed record ValidatedMessage(
     /// <summary>Fields of the outer header that contradict the signed ones.</summary>
     public IReadOnlyList<Reason> HeaderFindings { get; init; } = [];
 
+    /// <summary>What the findings rest on (<see cref="ValidationBasis"/>).</summary>
+    public required string Basis { get; init; }
+
     public async ValueTask DisposeAsync()
     {
         Validation.Dispose();
@@ -71,6 +74,8 @@ internal sealed class IncomingValidator(
     {
         var directory = await directories.CurrentAsync(cancellationToken);
         var agency = directory.Find(received.AgencyId);
+        // One set of anchors and CRLs for the whole validation, so that the basis names what was used.
+        var material = trust.Material;
         var bytes = await blobs.OpenReaderAsync(received.Blob, cancellationToken);
         MessageValidation? validation = null;
         try
@@ -80,12 +85,12 @@ internal sealed class IncomingValidator(
             // signature did not exist yet), the message is validated as of now.
             var now = time.GetUtcNow();
             var at = received.ReceivedAt < now ? received.ReceivedAt : now;
-            validation = await ValidateAsync(bytes.Content, agency, at, cancellationToken);
+            validation = await ValidateAsync(bytes.Content, agency, material, at, cancellationToken);
             if (at < now && validation.Findings.Any(f => f.Reason.Code is NotYetValid or InFuture))
             {
                 validation.Dispose();
                 bytes.Content.Position = 0;
-                validation = await ValidateAsync(bytes.Content, agency, at = now, cancellationToken);
+                validation = await ValidateAsync(bytes.Content, agency, material, at = now, cancellationToken);
             }
 
             var only = validation.Findings.Count == 1 ? validation.Findings[0] : null;
@@ -100,6 +105,7 @@ internal sealed class IncomingValidator(
             {
                 ProvenAt = only?.ProvenTime is { } stamped && stamped < at ? stamped : at,
                 HeaderFindings = validation.HeaderFindings,
+                Basis = ValidationBasis.Write(at, directory, material),
             };
         }
         catch (Exception e)
@@ -120,12 +126,14 @@ internal sealed class IncomingValidator(
     /// ahead decides when a dispatch is let in. A certificate that is not valid yet is not valid, whatever is claimed.
     /// </summary>
     private Task<MessageValidation> ValidateAsync(
-        Stream bytes, Agency? agency, DateTimeOffset at, CancellationToken cancellationToken) =>
+        Stream bytes, Agency? agency, TrustMaterial material, DateTimeOffset at,
+        CancellationToken cancellationToken) =>
         MessageValidator.ValidateAsync(
             bytes,
             agency is null ? [] : keys.DecryptersOf(agency),
             trust.ValidationOptions(at) with
             {
+                Trust = material,
                 ClockTolerance = ClockWatch.PeerLimit,
             },
             cancellationToken);

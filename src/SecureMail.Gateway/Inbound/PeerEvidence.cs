@@ -1,5 +1,6 @@
 using Npgsql;
 using SecureMail.Exchange;
+using SecureMail.Gateway.Vocabulary;
 using SecureMail.Ledger;
 using SecureMail.LedgerStore;
 
@@ -9,21 +10,23 @@ namespace SecureMail.Gateway.Inbound;
 /// was seen before, and the entry commits to what was signed.</summary>
 internal sealed class PeerEvidence(PeerLedger peers)
 {
-    /// <summary>Takes the evidence in. Answers null where the ledger stands behind the message; else the reason as a
-    /// code.</summary>
-    public async Task<string?> ObserveAsync(
-        NpgsqlTransaction transaction, ValidatedMessage validated, Agency sender, CancellationToken cancellationToken)
+    /// <summary>Takes in the evidence that the peer's own ledger gave with a message, whatever the message is worth: a
+    /// checkpoint of a quarantined message joins the peer's history like any other.</summary>
+    public async Task<LedgerStanding> TakeInAsync(
+        NpgsqlTransaction transaction, ValidatedMessage validated, LedgerEvidence evidence,
+        CancellationToken cancellationToken)
     {
-        var gateway = validated.Directory.GatewayOf(sender, validated.ProvenAt);
-        if (validated.Evidence is not { } evidence || gateway.Name != validated.Received.Peer)
+        // A directory that comes later may name this gateway, or another key of its ledger.
+        var newerDirectory = new Awaited(AwaitedArrival.Directory, validated.Directory.Version);
+        if (validated.Directory.FindGateway(validated.Received.Peer) is not { } gateway)
         {
-            return ReasonCode.LedgerEvidence;
+            return new LedgerStanding(ReasonCode.LedgerEvidence, newerDirectory);
         }
 
         var key = VerifierKey.Parse(gateway.LedgerAt(validated.ProvenAt).Key);
         if (evidence.Verify(key) is not null)
         {
-            return ReasonCode.LedgerEvidence;
+            return new LedgerStanding(ReasonCode.LedgerEvidence, newerDirectory);
         }
 
         try
@@ -38,17 +41,26 @@ internal sealed class PeerEvidence(PeerLedger peers)
 
             return observed.State switch
             {
-                PeerState.Fork => ReasonCode.LedgerFork,
-                PeerState.BadSignature => ReasonCode.LedgerEvidence,
-                PeerState.Pending when !IsExcused(observed, validated.Received) => ReasonCode.LedgerEvidence,
-                _ => null,
+                PeerState.Fork => new LedgerStanding(ReasonCode.LedgerFork, null),
+                PeerState.BadSignature => new LedgerStanding(ReasonCode.LedgerEvidence, null),
+                PeerState.Pending when !IsExcused(observed, validated.Received) => new LedgerStanding(
+                    ReasonCode.LedgerEvidence, new Awaited(AwaitedArrival.Evidence, observed.Checkpoint!.Size)),
+                _ => new LedgerStanding(null, null),
             };
         }
         catch (LedgerException)
         {
-            return ReasonCode.LedgerEvidence;
+            return new LedgerStanding(ReasonCode.LedgerEvidence, null);
         }
     }
+
+    /// <summary>Whether the ledger that the evidence is of is that of the sender's gateway. Where it is not, a later
+    /// directory may say that the sender moved.</summary>
+    public static LedgerStanding OfSender(LedgerStanding standing, ValidatedMessage validated, Agency sender) =>
+        standing.Reason is not null || sender.GatewayAt(validated.ProvenAt) == validated.Received.Peer
+            ? standing
+            : new LedgerStanding(
+                ReasonCode.LedgerEvidence, new Awaited(AwaitedArrival.Directory, validated.Directory.Version));
 
     /// <summary>Whether an entry commits to a digest under the salt that the signed content brings.</summary>
     /// <param name="subject">What the entry is about: the dispatch's id.</param>
@@ -68,3 +80,8 @@ internal sealed class PeerEvidence(PeerLedger peers)
     private static bool IsExcused(PeerObservation observed, ReceivedMessage received) =>
         received.ProofAsked is { } asked && (asked == 0 || observed.JoinedFrom >= asked);
 }
+
+/// <summary>Whether the ledger of the gateway that brought a message stands behind it.</summary>
+/// <param name="Reason">Why it does not, as a code; null where it does.</param>
+/// <param name="Awaits">What could change that; null: nothing.</param>
+internal sealed record LedgerStanding(string? Reason, Awaited? Awaits);

@@ -24,10 +24,23 @@ internal sealed record ReceivedMessage(
         GatewayDatabase database, Guid incoming, TimeSpan indeterminateFor, CancellationToken cancellationToken)
     {
         await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
-        return await IncomingTable.FindReceivedAsync(connection, incoming, indeterminateFor, cancellationToken) is { } r
+        return Of(
+            incoming,
+            await IncomingTable.FindReceivedAsync(connection, incoming, indeterminateFor, cancellationToken));
+    }
+
+    /// <summary>A recorded message that is validated again. Null where it waits for nothing any more.</summary>
+    public static async Task<ReceivedMessage?> LoadAgainAsync(
+        GatewayDatabase database, Guid incoming, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync(cancellationToken);
+        return Of(incoming, await IncomingTable.FindToValidateAgainAsync(connection, incoming, cancellationToken));
+    }
+
+    private static ReceivedMessage? Of(Guid incoming, ReceivedRow? row) =>
+        row is { } r
             ? new ReceivedMessage(
                 incoming, r.Agency, r.Address, r.Peer, r.EnvelopeFrom, r.Blob, r.Salt,
                 new DateTimeOffset(r.ReceivedAt, TimeSpan.Zero), r.ProofAsked, r.Left)
             : null;
-    }
 }

@@ -30,6 +30,9 @@ public enum VerdictOutcome
 /// </remarks>
 internal static class VerdictPolicy
 {
+    /// <summary>Which table this is. Findings name it in their basis; it rises when a row changes.</summary>
+    public const int Version = 1;
+
     public static VerdictOutcome Of(Verdict verdict, bool deadlinePassed) =>
         verdict switch
         {

@@ -95,7 +95,8 @@ internal sealed class RetentionSweep(
             AND i.recorded_at < gateway.cutoff(@age)
             AND NOT EXISTS (
               SELECT FROM gateway.work w
-              WHERE w.kind IN ('{WorkKind.Validate}', '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
+              WHERE w.kind IN (
+                '{WorkKind.Validate}', '{WorkKind.ValidateAgain}', '{WorkKind.SendReceipt}') AND w.subject = i.incoming_id)
           ORDER BY i.recorded_at LIMIT @Batch)
         UPDATE gateway.incoming i SET mail_gone_at = now()
         FROM due WHERE i.incoming_id = due.incoming_id

@@ -28,7 +28,14 @@ public static class WorkKind
     /// <summary>A timer: asks again for jobs that nobody does. Started by every node.</summary>
     public const string LostJobs = "lost-jobs";
 
+    /// <summary>Validates a quarantined message again, because what it waits for came. Enqueued by
+    /// <see cref="Arrivals"/>.</summary>
+    public const string ValidateAgain = "judge-again";
+
+    /// <summary>A timer: looks what came that quarantined messages wait for. Started by every node.</summary>
+    public const string Arrivals = "awaited-arrivals";
+
     /// <summary>Every value.</summary>
     public static IReadOnlyList<string> All { get; } =
-        [SignAndEncrypt, Send, Validate, SendReceipt, Overdue, PeerAlarms, LostJobs];
+        [SignAndEncrypt, Send, Validate, SendReceipt, Overdue, PeerAlarms, LostJobs, ValidateAgain, Arrivals];
 }

@@ -13,8 +13,8 @@ namespace SecureMail.Host.Services;
 /// <summary>Works off the queue: which handler does which kind of work, how many at once, and how often the timers fall
 /// due.</summary>
 internal sealed class WorkerService(
-    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, Deadlines deadlines, PeerAlarms peers, JobRunner jobs,
-    DeadWork dead, DeliveryOptions delivery, ServingNode node, WorkGate gate, TimeProvider time,
+    WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, Deadlines deadlines, PeerAlarms peers,
+    Arrivals arrivals, JobRunner jobs, DeadWork dead, DeliveryOptions delivery, ServingNode node, WorkGate gate, TimeProvider time,
     ILogger<Worker> logger) : BackgroundService
 {
     private Worker? _worker;
@@ -54,6 +54,12 @@ internal sealed class WorkerService(
             [WorkKind.SendReceipt] = new(4, inbound.SendReceiptAsync, dead.GiveUpAsync),
             [WorkKind.Overdue] = new(1, deadlines.CheckAsync, dead.GiveUpAsync) { Every = delivery.OverdueEvery },
             [WorkKind.PeerAlarms] = new(1, peers.RaiseAsync, dead.GiveUpAsync) { Every = PeerAlarms.Every },
+            // Fewer at once than of new mail, which they must not delay.
+            [WorkKind.ValidateAgain] = new(2, inbound.ValidateAgainAsync, dead.GiveUpAsync)
+            {
+                MostFailures = TriesOfValidation,
+            },
+            [WorkKind.Arrivals] = new(1, arrivals.LookAsync, dead.GiveUpAsync) { Every = Arrivals.Every },
             [WorkKind.LostJobs] = new(1, jobs.RecoverAsync, dead.GiveUpAsync) { Every = JobRunner.RecoverEvery },
         };
 }

@@ -90,6 +90,20 @@ public sealed class WorkQueue(NpgsqlDataSource database)
             new { kind, subject = Guid.Empty, period }, cancellationToken));
     }
 
+    /// <summary>Makes a timer due with the caller's commit. One that is under way or not started stays as it is, and
+    /// falls due after its period.</summary>
+    public static async Task MakeTimerDueAsync(
+        NpgsqlTransaction transaction, string kind, CancellationToken cancellationToken)
+    {
+        await transaction.ExecuteAsync(
+            $"""
+            UPDATE gateway.work SET run_at = now()
+            WHERE kind = @kind AND subject = @subject AND state = '{WorkState.Ready}' AND run_at > now()
+            """,
+            new { kind, subject = Guid.Empty }, cancellationToken);
+        CommitSignal.Announce(transaction, CommittedRows.ReadyWork);
+    }
+
     /// <summary>Frees the work that awaited these ledger entries. It runs in the sequencer's transaction, so that the
     /// checkpoint and the release are one commit.</summary>
     public static async Task ReleaseAsync(

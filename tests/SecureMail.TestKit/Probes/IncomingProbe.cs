@@ -111,6 +111,35 @@ internal sealed class IncomingProbe(ProbeDatabase database)
     public Task<long> FindingsHoldingAsync(string text) =>
         database.CountAsync("gateway.finding WHERE position($1 IN findings::text) > 0", text);
 
+    /// <summary>What a message waits for; null: nothing.</summary>
+    public Task<string?> AwaitsAsync(Guid incoming) =>
+        database.ScalarAsync<string?>("SELECT awaits FROM gateway.incoming WHERE incoming_id = $1", incoming);
+
+    /// <summary>What each finding of a message rests on, oldest first; empty: it does not say.</summary>
+    public Task<List<string>> BasesAsync(Guid incoming) =>
+        database.ListAsync<string>(
+            "SELECT coalesce(basis, '') FROM gateway.finding WHERE incoming_id = $1 ORDER BY finding_id", incoming);
+
+    /// <summary>How many CRLs came that were not older than those before.</summary>
+    public Task<long> CrlsAsync() => database.CountAsync("gateway.crl");
+
+    /// <summary>Adds messages of a peer that wait for something.</summary>
+    public Task AddWaitingAsync(int count, string awaits, string peer) =>
+        database.ExecuteAsync(
+            """
+            WITH b AS (
+              INSERT INTO gateway.blob (blob_id, length, sha256, storage_key, wrapped_key)
+              VALUES (gen_random_uuid(), 10, sha256('x'), 'k', 'wrapped') RETURNING blob_id),
+            r AS (
+              INSERT INTO gateway.received (received_id, peer, envelope_from, blob_id, received_at)
+              SELECT gen_random_uuid(), $3, '', blob_id, now() FROM b RETURNING received_id)
+            INSERT INTO gateway.incoming (incoming_id, received_id, agency_id, address, state, kind, place, verdict,
+              reason, entry_id, recorded_at, awaits)
+            SELECT gen_random_uuid(), received_id, gen_random_uuid(), '', 'recorded', 'other', 'quarantine',
+              'indeterminate', 'INDETERMINATE', 1, now(), $2 FROM r, generate_series(1, $1)
+            """,
+            count, awaits, peer);
+
     /// <summary>What lies in quarantine and why, for the message of a failure.</summary>
     public Task<List<string>> DescribeQuarantineAsync() =>
         database.ListAsync<string>(

@@ -102,6 +102,11 @@ internal sealed class QueueProbe(ProbeDatabase database)
             UPDATE gateway.work SET run_at = now() WHERE period IS NOT NULL AND state = 'ready' AND run_at > now()
             """);
 
+    /// <summary>Whether a timer is due or under way.</summary>
+    public async Task<bool> IsDueAsync(string kind) =>
+        await database.CountAsync(
+            "gateway.work WHERE kind = $1 AND period IS NOT NULL AND (state = 'leased' OR run_at <= now())", kind) > 0;
+
     /// <summary>One timer is due at once.</summary>
     public Task MakeTimerDueAsync(string kind) =>
         database.ExecuteAsync("UPDATE gateway.work SET run_at = now() WHERE kind = $1", kind);

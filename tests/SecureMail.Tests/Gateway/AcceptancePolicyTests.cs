@@ -95,7 +95,10 @@ public sealed class AcceptancePolicyTests
             new MemoryStream(Encoding.UTF8.GetBytes(payload)), MimeReaderOptions.Received);
         var validated = new ValidatedMessage(
             received, null!, verdict, [], null, [], null, TestPki.Now, null, part, TimeSpan.Zero, null, null, null!,
-            new MemoryStream());
+            new MemoryStream())
+        {
+            Basis = "{}",
+        };
         return new AcceptancePolicy(null!).DecideAsync(null!, validated, CancellationToken.None);
     }
 }

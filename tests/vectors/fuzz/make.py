@@ -7,6 +7,7 @@ import base64
 import datetime
 import json
 import pathlib
+import subprocess
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -339,6 +340,14 @@ write("seen", "lines.jsonl", "".join(json.dumps({"type": "checkpoint", "note": n
 write("seen", "export.jsonl", "\n".join(export[:4]) + "\n")
 write("seen", "no-type.jsonl", "{}\n")
 write("manifest", "own.json", read("own", "v1", "manifest.json"))
+published = subprocess.run(
+    ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-noverify", "-in", VECTORS.joinpath("own", "v1", "directory.p7m")],
+    capture_output=True, check=True).stdout
+write("directory", "own.json", published)
+twice = json.loads(published)
+twice["agencies"][1]["certificates"][1]["der"] = twice["agencies"][1]["certificates"][0]["der"]
+write("directory", "one-certificate-two-uses.json", json.dumps(twice))
+write("directory", "critical.json", json.dumps({**json.loads(published), "crit": ["tomorrow"]}))
 write("manifest", "nulls.json", '{"v":1,"recipients":[null],"documents":[null],"salt":""}')
 write("receipt", "own.json", read("own", "v1", "receipt.json"))
 write("receipt", "nulls.json", '{"v":1,"sender":null,"reason":{}}')
