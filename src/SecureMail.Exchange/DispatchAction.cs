@@ -1,7 +1,7 @@
 namespace SecureMail.Exchange;
 
-/// <summary>What a dispatch does with those before it: <see cref="Manifest.RelatesTo"/>. A reader refuses an action that
-/// it does not know.</summary>
+/// <summary>What a dispatch does with those before it: <see cref="Manifest.RelatesTo"/>. A reader refuses an action
+/// that it does not know.</summary>
 public static class DispatchAction
 {
     /// <summary>A document of its own.</summary>

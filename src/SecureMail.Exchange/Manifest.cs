@@ -123,7 +123,8 @@ public sealed record Manifest
 public sealed record RelatedDispatch(Guid DispatchId, string? Number = null)
 {
     [JsonIgnore]
-    internal bool IsValid => DispatchId != Guid.Empty && (Number is null || NumberAndNotation.TryParse(Number) is not null);
+    internal bool IsValid =>
+        DispatchId != Guid.Empty && (Number is null || NumberAndNotation.TryParse(Number) is not null);
 }
 
 /// <summary>The series that a number is of, as values (<see cref="NumberAndNotation.Body"/>).</summary>

@@ -13,7 +13,8 @@ namespace SecureMail.Gateway.Inbound;
 /// <summary>
 /// Quarantined → to be validated again: looks what came that messages wait for (a directory, a CRL, a proof of a peer's
 /// ledger, a key) and asks for their validation. A message is asked for once for each arrival, and of one peer only a
-/// batch at once, so that ten thousand messages and one CRL are neither one great transaction nor a wall before new mail.
+/// batch at once, so that ten thousand messages and one CRL are neither one great transaction nor a wall before new
+/// mail.
 /// </summary>
 /// <remarks>A CRL counts as come when it is not older than what came before of its scope. Nodes of one gateway are
 /// configured with the same CRLs and tokens.</remarks>

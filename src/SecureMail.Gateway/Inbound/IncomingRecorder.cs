@@ -58,9 +58,9 @@ internal sealed class IncomingRecorder(
     }
 
     /// <summary>
-    /// Writes what a second validation of a quarantined message found; the caller commits. By itself it moves the message
-    /// only to the inbox, or to what a receipt is about. Any other outcome leaves the message in quarantine, and nothing
-    /// is written where it is what was found before.
+    /// Writes what a second validation of a quarantined message found; the caller commits. By itself it moves the
+    /// message only to the inbox, or to what a receipt is about. Any other outcome leaves the message in quarantine,
+    /// and nothing is written where it is what was found before.
     /// </summary>
     /// <returns>Where the message lies now, and whether the sender's reader can do less than before.</returns>
     public async Task<(string Disposition, bool IsWeakened)> RecordAgainAsync(
@@ -103,8 +103,8 @@ internal sealed class IncomingRecorder(
         return (disposition, await NoteCapabilitiesAsync(transaction, decided, disposition, now, cancellationToken));
     }
 
-    /// <summary>Writes that the signer of a message in the inbox was revoked before the message came: a finding, an alarm
-    /// and the next receipt; the caller commits. The message stays in the inbox, because a person decides about
+    /// <summary>Writes that the signer of a message in the inbox was revoked before the message came: a finding, an
+    /// alarm and the next receipt; the caller commits. The message stays in the inbox, because a person decides about
     /// it.</summary>
     public async Task RecordRevokedAsync(
         NpgsqlTransaction transaction, ValidatedMessage validated, RecordedRow row,

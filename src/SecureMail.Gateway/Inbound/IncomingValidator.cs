@@ -39,8 +39,8 @@ internal sealed record ValidatedMessage(
     TimeSpan Ahead, DateTimeOffset? NotBefore, ReaderCapabilities? Announced, BlobReader Bytes,
     IDisposable Validation) : IAsyncDisposable
 {
-    /// <summary>The earliest time at which the signature is proven to have been there: that of a time-stamp, else of the
-    /// reception.</summary>
+    /// <summary>The earliest time at which the signature is proven to have been there: that of a time-stamp, else of
+    /// the reception.</summary>
     public DateTimeOffset ProvenAt { get; init; } = Received.ReceivedAt;
 
     /// <summary>Fields of the outer header that contradict the signed ones.</summary>

@@ -26,8 +26,8 @@ internal sealed class ReceiptSender(
     TimeProvider time)
 {
     /// <exception cref="KeyUnavailableException">The token or key is not there; the receipt waits for it.</exception>
-    /// <returns>False where a person took the dispatch in meanwhile. Then the receipt that says so goes in place of this
-    /// one, once a checkpoint covers its entry.</returns>
+    /// <returns>False where a person took the dispatch in meanwhile. Then the receipt that says so goes in place of
+    /// this one, once a checkpoint covers its entry.</returns>
     public async Task<bool> SendReceiptAsync(WorkItem item, CancellationToken cancellationToken)
     {
         try

@@ -105,9 +105,9 @@ internal static class IncomingTable
             """,
             record, cancellationToken);
 
-    /// <summary>Quarantine → inbox, or to what a receipt is about, after a second validation. The next receipt falls due
-    /// where <see cref="IncomingRecord.ReceiptEntry"/> is given. A message that is not in quarantine any more stays as it
-    /// is.</summary>
+    /// <summary>Quarantine → inbox, or to what a receipt is about, after a second validation. The next receipt falls
+    /// due where <see cref="IncomingRecord.ReceiptEntry"/> is given. A message that is not in quarantine any more stays
+    /// as it is.</summary>
     public static Task ReleaseAsync(
         NpgsqlTransaction transaction, IncomingRecord record, CancellationToken cancellationToken) =>
         transaction.ExecuteAsync(
@@ -151,8 +151,8 @@ internal static class IncomingTable
             """,
             new { incoming, verdict, receiptEntry }, cancellationToken);
 
-    /// <summary>Notes the CRLs that came and are not older than what came before of their scope. Answers the highest id;
-    /// 0 where there is none.</summary>
+    /// <summary>Notes the CRLs that came and are not older than what came before of their scope. Answers the highest
+    /// id; 0 where there is none.</summary>
     public static async Task<long> NoteCrlsAsync(
         NpgsqlTransaction transaction, IReadOnlyList<RevocationListDigest> crls, CancellationToken cancellationToken)
     {
@@ -297,7 +297,8 @@ internal static class IncomingTable
         transaction.FindAsync<RecordedRow>(
             $"""
             SELECT agency_id AS Agency, place AS Disposition, arrival_number AS ArrivalNumber, signed_digest AS Digest,
-              verdict AS Verdict, reason AS Reason, awaits AS Awaits, manifest_blob AS Manifest, erased_at IS NOT NULL AS IsErased, receipt_seq AS ReceiptSeq
+              verdict AS Verdict, reason AS Reason, awaits AS Awaits, manifest_blob AS Manifest,
+              erased_at IS NOT NULL AS IsErased, receipt_seq AS ReceiptSeq
             FROM gateway.incoming WHERE incoming_id = @incoming AND state = '{IncomingState.Recorded}' FOR UPDATE
             """,
             new { incoming }, cancellationToken);

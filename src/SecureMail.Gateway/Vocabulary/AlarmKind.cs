@@ -44,8 +44,8 @@ public static class AlarmKind
     /// <summary>Work that always failed lies dead until a person asks for it again. Set when it is given up.</summary>
     public const string WorkGivenUp = "work-given-up";
 
-    /// <summary>The certificate that signed a dispatch in the inbox was revoked before the dispatch came, as a later CRL
-    /// says. Set by the recording step.</summary>
+    /// <summary>The certificate that signed a dispatch in the inbox was revoked before the dispatch came, as a later
+    /// CRL says. Set by the recording step.</summary>
     public const string RevokedBeforeReception = "revoked-before-reception";
 
     /// <summary>Every value.</summary>

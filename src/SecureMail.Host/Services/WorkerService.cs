@@ -14,7 +14,8 @@ namespace SecureMail.Host.Services;
 /// due.</summary>
 internal sealed class WorkerService(
     WorkQueue queue, OutboundFlow outbound, InboundFlow inbound, Deadlines deadlines, PeerAlarms peers,
-    Arrivals arrivals, JobRunner jobs, DeadWork dead, DeliveryOptions delivery, ServingNode node, WorkGate gate, TimeProvider time,
+    Arrivals arrivals, JobRunner jobs, DeadWork dead, DeliveryOptions delivery, ServingNode node, WorkGate gate,
+    TimeProvider time,
     ILogger<Worker> logger) : BackgroundService
 {
     private Worker? _worker;

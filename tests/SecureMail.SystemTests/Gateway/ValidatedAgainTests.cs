@@ -13,8 +13,8 @@ using SecureMail.Trust;
 
 namespace SecureMail.SystemTests.Gateway;
 
-/// <summary>Whatever is missing when a dispatch comes, and in whatever order things come: the valid dispatch ends in the
-/// inbox, and only what was awaited moves it there.</summary>
+/// <summary>Whatever is missing when a dispatch comes, and in whatever order things come: the valid dispatch ends in
+/// the inbox, and only what was awaited moves it there.</summary>
 public sealed class ValidatedAgainTests(PostgresFixture postgres) : IClassFixture<PostgresFixture>
 {
     private const string ProvinceAddress = "vanthu@tinhuy.songlam.test";
