@@ -570,7 +570,7 @@ internal static class CommitPoints
         await run.B.IncomingAsync(m => m.Disposition == Disposition.Quarantine);
         await run.B.Node.Directory.ImportAsync(await TestDirectory.SignAsync(full), CancellationToken.None);
         await visit;
-        await run.DeliveredOnceAsync(dispatch);
+        await run.DeliveredOnceAsync(dispatch, validations: 2);
     }
 
     private static async Task PoisonMailAsync(FaultRun run)

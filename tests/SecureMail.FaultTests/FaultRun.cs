@@ -111,10 +111,10 @@ internal sealed class FaultRun(PostgresServer postgres, string kind, string poin
     }
 
     /// <summary>Everything has come to its one right end.</summary>
-    public async Task DeliveredOnceAsync(Guid dispatch)
+    public async Task DeliveredOnceAsync(Guid dispatch, int validations = 1)
     {
         await Outcome.DeliveredOnceAsync(
-            A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = B }, dispatch);
+            A, new Dictionary<string, RunningGateway> { [TwoGateways.AnHoa] = B }, dispatch, validations);
         await Outcome.NothingLeftAsync(A, B);
     }
 

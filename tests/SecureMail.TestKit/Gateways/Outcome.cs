@@ -10,8 +10,10 @@ internal static class Outcome
 {
     /// <summary>The dispatch lies in the inbox of each addressee exactly once, and its sender has each
     /// receipt.</summary>
+    /// <param name="validations">How often it was validated with another result.</param>
     public static async Task DeliveredOnceAsync(
-        RunningGateway sender, IReadOnlyDictionary<string, RunningGateway> recipients, Guid dispatch)
+        RunningGateway sender, IReadOnlyDictionary<string, RunningGateway> recipients, Guid dispatch,
+        int validations = 1)
     {
         await sender.OutgoingAsync(dispatch, d =>
             d.State == "queued"
@@ -24,7 +26,7 @@ internal static class Outcome
             came.Where(d => d.Key != Disposition.Duplicate)
                 .ShouldBe([KeyValuePair.Create(Disposition.Inbox, 1L)], $"{dispatch} at {code}");
             var message = (await gateway.Probe.Incoming.InInboxAsync(dispatch, agency)).ShouldHaveSingleItem();
-            (await gateway.Probe.Ledger.EntriesOfAsync(EntryKind.MessageValidated, message)).ShouldBe(1);
+            (await gateway.Probe.Ledger.EntriesOfAsync(EntryKind.MessageValidated, message)).ShouldBe(validations);
         }
 
         (await sender.Probe.Ledger.EntriesOfAsync(EntryKind.DispatchAccepted, dispatch)).ShouldBe(1);
